@@ -1,0 +1,182 @@
+package clients_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"errand.internal/clients"
+	"errand.internal/clients/clientstest"
+	"errand.internal/clients/sandbox"
+)
+
+const opOrder = "order"
+
+// newShop is a vendor with one operation, POST order.
+func newShop() *sandbox.Engine {
+	e := sandbox.New(nil)
+	e.Handle("v1/order", opOrder, func(c *sandbox.Call) sandbox.Answer {
+		c.Effect(string(c.Body))
+		return sandbox.JSON(http.StatusOK, map[string]bool{"success": true})
+	})
+	return e
+}
+
+// order makes a client of the shop: body first, then status.
+func order(t *testing.T, base string, limits clients.Limits) func(context.Context) error {
+	t.Helper()
+	at, err := clients.ParseBaseURL("SHOP_URL", base, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	caller := clients.NewCaller("shop", limits, nil, nil)
+	return func(ctx context.Context) error {
+		req, err := http.NewRequestWithContext(ctx, http.MethodPost, at.Join("v1/order"), strings.NewReader("canary-body"))
+		if err != nil {
+			return err
+		}
+		req.SetBasicAuth("canary-user", "canary-password")
+		a, err := caller.Do(ctx, opOrder, req)
+		if err != nil {
+			return err
+		}
+		if a.Status > 299 {
+			return clients.StatusError("shop", opOrder, a)
+		}
+		var reply struct {
+			Success *bool `json:"success"`
+		}
+		if err := clients.DecodeObject(a, &reply); err != nil {
+			return clients.UnreadableError("shop", opOrder, a, err.Error())
+		}
+		if reply.Success == nil || !*reply.Success {
+			return clients.UnreadableError("shop", opOrder, a, "no success")
+		}
+		return nil
+	}
+}
+
+func TestCallerObeysTheSharedRules(t *testing.T) {
+	t.Parallel()
+	clientstest.Check(t, clientstest.Subject{
+		Op: opOrder, Mount: "/shop/", Call: order,
+		New:      func(*testing.T) clientstest.Sandbox { return newShop() },
+		Canaries: []string{"canary-body", "canary-user", "canary-password"},
+	})
+}
+
+// do sends one order by caller to a fresh shop.
+func do(t *testing.T, ctx context.Context, caller *clients.Caller, shop *sandbox.Engine) (*clients.Answer, error) {
+	t.Helper()
+	base := clientstest.Serve(t, shop, "/shop/")
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, base+"v1/order", strings.NewReader("one"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return caller.Do(ctx, opOrder, req)
+}
+
+func TestCallerBoundsTheBody(t *testing.T) {
+	t.Parallel()
+	shop := newShop()
+	shop.Inject(sandbox.Fault{Op: opOrder, Oversized: true})
+	a, err := do(t, t.Context(), clients.NewCaller("shop", clients.Limits{}, nil, nil), shop)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !a.Incomplete || len(a.Body) != clients.MaxBody {
+		t.Errorf("incomplete %v, %d bytes; want true, %d", a.Incomplete, len(a.Body), clients.MaxBody)
+	}
+}
+
+func TestCallerReadsABodyOfExactlyTheBound(t *testing.T) {
+	t.Parallel()
+	shop := newShop()
+	shop.Inject(sandbox.Fault{Op: opOrder, Body: new(strings.Repeat("x", clients.MaxBody))})
+	a, err := do(t, t.Context(), clients.NewCaller("shop", clients.Limits{}, nil, nil), shop)
+	if err != nil || a.Incomplete || len(a.Body) != clients.MaxBody {
+		t.Errorf("%v, %+v", err, a)
+	}
+}
+
+func TestCallerIgnoresProxyVariables(t *testing.T) {
+	var seen atomic.Bool
+	proxy := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { seen.Store(true) }))
+	t.Cleanup(proxy.Close)
+	for _, name := range []string{"HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "ALL_PROXY"} {
+		t.Setenv(name, proxy.URL)
+	}
+	// net/http never sends loopback through a proxy, so that the name of another
+	// host is needed; it does not resolve.
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://errand-test.invalid/", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = clients.NewCaller("shop", clients.Limits{Connect: time.Second}, nil, nil).Do(t.Context(), opOrder, req)
+	if e, ok := clients.AsError(err); !ok || !e.NotSent || seen.Load() {
+		t.Errorf("error %v, proxy used %v", err, seen.Load())
+	}
+}
+
+func TestCallerObservesEveryCall(t *testing.T) {
+	t.Parallel()
+	var seen []clients.Observation
+	caller := clients.NewCaller("shop", clients.Limits{}, nil, func(o clients.Observation) { seen = append(seen, o) })
+	shop := newShop()
+	shop.Inject(sandbox.Fault{Op: opOrder, Times: 1, Status: 503}, sandbox.Fault{Op: opOrder, Drop: true})
+	if _, err := do(t, t.Context(), caller, shop); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := do(t, t.Context(), caller, shop); err == nil {
+		t.Fatal("the dropped call succeeded")
+	}
+	if len(seen) != 2 || seen[0].Status != 503 || seen[1].Status != 0 || seen[0].Vendor != "shop" || seen[0].Op != opOrder || seen[0].Took <= 0 {
+		t.Errorf("observations %+v", seen)
+	}
+}
+
+func TestCallerKeepsConnections(t *testing.T) {
+	t.Parallel()
+	shop := newShop()
+	var opened atomic.Int32
+	server := httptest.NewUnstartedServer(http.StripPrefix("/shop", shop))
+	server.Config.ConnContext = func(ctx context.Context, _ net.Conn) context.Context { opened.Add(1); return ctx }
+	server.Start()
+	t.Cleanup(server.Close)
+	call := order(t, server.URL+"/shop/", clients.Limits{})
+	for range 5 {
+		if err := call(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := opened.Load(); n != 1 {
+		t.Errorf("%d connections for 5 calls, want 1", n)
+	}
+}
+
+func TestCallerUsesTheGivenTransport(t *testing.T) {
+	t.Parallel()
+	stop := errors.New("dry run")
+	var got []byte
+	caller := clients.NewCaller("shop", clients.Limits{}, roundTripper(func(r *http.Request) (*http.Response, error) {
+		var b bytes.Buffer
+		_, _ = b.ReadFrom(r.Body)
+		got = b.Bytes()
+		return nil, stop
+	}), nil)
+	_, err := do(t, t.Context(), caller, newShop())
+	if e, ok := clients.AsError(err); !ok || !e.NotSent || string(got) != "one" {
+		t.Errorf("error %v, body %q", err, got)
+	}
+}
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
