@@ -1,0 +1,104 @@
+// Package clientstest holds the checks that every vendor client's tests run
+// against the vendor's sandbox, over real HTTP.
+package clientstest
+
+import (
+	"context"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+	"time"
+
+	"errand.internal/clients"
+	"errand.internal/clients/sandbox"
+)
+
+// Sandbox is a vendor's sandbox; one that embeds *sandbox.Engine is one.
+type Sandbox interface {
+	http.Handler
+	Inject(faults ...sandbox.Fault)
+	Clear(op string)
+	Reset()
+	Calls(op string) int
+	Effects(op string) int
+	Requests(op string) []sandbox.Request
+	Hold(op string) *sandbox.Gate
+	HoldAnswer(op string) *sandbox.Gate
+	WaitCalls(ctx context.Context, op string, n int) error
+	WaitAnswered(ctx context.Context, op string, n int) error
+	WaitEffects(ctx context.Context, op string, n int) error
+}
+
+// Subject is one operation of one vendor client, to be checked.
+type Subject struct {
+	// Op is the operation's name in the sandbox.
+	Op string
+	// Mount is the base path of the sandbox, such as "/danaconnect/".
+	Mount string
+	// New makes a fresh sandbox.
+	New func(t *testing.T) Sandbox
+	// Call makes a client whose base URLs lie below baseURL, which ends in
+	// Mount, and returns one call of Op. It must be repeatable.
+	Call func(t *testing.T, baseURL string, limits clients.Limits) func(ctx context.Context) error
+	// Kinds are the statuses that this vendor means otherwise than the table.
+	Kinds map[int]clients.Kind
+	// Unreadable is the kind of a 2xx whose body cannot be read: Unknown, unless
+	// the client knows better.
+	Unreadable clients.Kind
+	// Canaries are texts that no error may show: passwords, codes, recipients.
+	Canaries []string
+}
+
+// Check runs all checks.
+func Check(t *testing.T, s Subject) {
+	t.Helper()
+	t.Run("statuses", func(t *testing.T) { t.Parallel(); Statuses(t, s) })
+	t.Run("bodies", func(t *testing.T) { t.Parallel(); Bodies(t, s) })
+	t.Run("transport", func(t *testing.T) { t.Parallel(); Transport(t, s) })
+	t.Run("leaks", func(t *testing.T) { t.Parallel(); Leaks(t, s) })
+}
+
+// Serve serves a sandbox below mount and returns its base URL, mount included.
+func Serve(t *testing.T, h http.Handler, mount string) string {
+	t.Helper()
+	mux := http.NewServeMux()
+	sandbox.Mount(mux, mount, h)
+	server := httptest.NewServer(mux)
+	t.Cleanup(server.Close)
+	return server.URL + mount
+}
+
+// Within is a context for waiting on the sandbox: it ends the test's wait, not
+// its success.
+func Within(t *testing.T) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// start makes a sandbox and a client with limits for it.
+func (s Subject) start(t *testing.T, limits clients.Limits) (Sandbox, func(context.Context) error) {
+	t.Helper()
+	sb := s.New(t)
+	return sb, s.Call(t, Serve(t, sb, s.Mount), limits)
+}
+
+// expectKind checks one call's error and returns it.
+func expectKind(t *testing.T, err error, want clients.Kind) *clients.Error {
+	t.Helper()
+	if err == nil {
+		t.Fatalf("the call succeeded, want an error of kind %v", want)
+	}
+	e, ok := clients.AsError(err)
+	if !ok {
+		t.Fatalf("error %T is not a *clients.Error: %v", err, err)
+	}
+	if e.Kind != want {
+		t.Fatalf("kind %v, want %v: %v", e.Kind, want, err)
+	}
+	if e.Vendor == "" || e.Op == "" {
+		t.Errorf("the error does not name vendor and operation: %v", err)
+	}
+	return e
+}

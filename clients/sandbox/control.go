@@ -1,0 +1,72 @@
+package sandbox
+
+import (
+	"encoding/json"
+	"net/http"
+)
+
+// routeControl adds the control API, which lies below _sandbox/ of the mount
+// point:
+//
+//	POST   _sandbox/faults        arm one Fault
+//	GET    _sandbox/faults        the faults still armed
+//	DELETE _sandbox/faults[?op=]  disarm
+//	GET    _sandbox/counts        calls and effects so far
+//	POST   _sandbox/reset         forget counts, requests and faults
+func (e *Engine) routeControl() {
+	e.HandleControl("POST faults", func(w http.ResponseWriter, r *http.Request) {
+		var f Fault
+		if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 1<<20)).Decode(&f); err != nil {
+			Reply(w, http.StatusBadRequest, map[string]string{"error": err.Error()})
+			return
+		}
+		if err := e.check(f); err != nil {
+			Reply(w, http.StatusBadRequest, map[string]string{"error": err.Error()})
+			return
+		}
+		e.Inject(f)
+		w.WriteHeader(http.StatusNoContent)
+	})
+	e.HandleControl("GET faults", func(w http.ResponseWriter, _ *http.Request) {
+		Reply(w, http.StatusOK, e.Faults())
+	})
+	e.HandleControl("DELETE faults", func(w http.ResponseWriter, r *http.Request) {
+		op := r.URL.Query().Get("op")
+		if !e.known(op) {
+			Reply(w, http.StatusNotFound, map[string]string{"error": "no operation " + op})
+			return
+		}
+		e.Clear(op)
+		w.WriteHeader(http.StatusNoContent)
+	})
+	e.HandleControl("GET counts", func(w http.ResponseWriter, _ *http.Request) {
+		Reply(w, http.StatusOK, e.Counts())
+	})
+	e.HandleControl("POST reset", func(w http.ResponseWriter, _ *http.Request) {
+		e.Reset()
+		w.WriteHeader(http.StatusNoContent)
+	})
+}
+
+// Faults returns the faults still armed, with the Times they have left.
+func (e *Engine) Faults() []Fault {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	out := []Fault{}
+	for _, a := range e.faults {
+		if a.left == 0 {
+			continue
+		}
+		f := a.Fault
+		f.Times, f.Skip = max(a.left, 0), a.skip
+		out = append(out, f)
+	}
+	return out
+}
+
+// Reply writes v as JSON, for entries of the control API.
+func Reply(w http.ResponseWriter, status int, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(v)
+}

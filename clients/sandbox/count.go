@@ -1,0 +1,208 @@
+package sandbox
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"maps"
+	"net/http"
+	"sync"
+)
+
+func (e *Engine) arrive(call *Call) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	call.Fault = e.takeFault(call.Op)
+	e.calls[call.Op]++
+	e.recorded = append(e.recorded, call.Request)
+	if len(e.recorded) > maxRecorded {
+		e.recorded = append([]Request(nil), e.recorded[maxRecorded/2:]...)
+	}
+	e.notify()
+}
+
+func (e *Engine) leave(op string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.answered[op]++
+	e.notify()
+}
+
+func (e *Engine) effect(op, subject string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.effects[op] == nil {
+		e.effects[op] = map[string]int{}
+	}
+	e.effects[op][subject]++
+	e.notify()
+}
+
+// notify wakes the waiters. The engine is locked.
+func (e *Engine) notify() {
+	close(e.changed)
+	e.changed = make(chan struct{})
+}
+
+// Calls returns how many calls of op have arrived.
+func (e *Engine) Calls(op string) int { return e.count(op, func() int { return e.calls[op] }) }
+
+// Answered returns how many calls of op are over, dropped ones included.
+func (e *Engine) Answered(op string) int { return e.count(op, func() int { return e.answered[op] }) }
+
+// Effects returns how often op had its effect, on whatever subject.
+func (e *Engine) Effects(op string) int {
+	return e.count(op, func() int {
+		sum := 0
+		for _, n := range e.effects[op] {
+			sum += n
+		}
+		return sum
+	})
+}
+
+// EffectsOf returns how often op had its effect on one subject.
+func (e *Engine) EffectsOf(op, subject string) int {
+	return e.count(op, func() int { return e.effects[op][subject] })
+}
+
+func (e *Engine) count(op string, get func() int) int {
+	e.mustKnow(op)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return get()
+}
+
+// Requests returns the recorded requests of op, "" for all, oldest first. Only
+// the newest few hundred are kept.
+func (e *Engine) Requests(op string) []Request {
+	e.mustKnow(op)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	var out []Request
+	for _, r := range e.recorded {
+		if op == "" || r.Op == op {
+			r.Header, r.Body = r.Header.Clone(), bytes.Clone(r.Body)
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
+// Reset forgets counts, recorded requests and faults.
+func (e *Engine) Reset() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.reset()
+	e.notify()
+}
+
+func (e *Engine) reset() {
+	e.faults, e.recorded = nil, nil
+	e.calls, e.answered = map[string]int{}, map[string]int{}
+	e.effects = map[string]map[string]int{}
+}
+
+// WaitCalls waits until at least n calls of op have arrived.
+func (e *Engine) WaitCalls(ctx context.Context, op string, n int) error {
+	return e.wait(ctx, "calls of "+op, n, func() int { return e.Calls(op) })
+}
+
+// WaitAnswered waits until at least n calls of op are over.
+func (e *Engine) WaitAnswered(ctx context.Context, op string, n int) error {
+	return e.wait(ctx, "answers of "+op, n, func() int { return e.Answered(op) })
+}
+
+// WaitEffects waits until op had its effect at least n times.
+func (e *Engine) WaitEffects(ctx context.Context, op string, n int) error {
+	return e.wait(ctx, "effects of "+op, n, func() int { return e.Effects(op) })
+}
+
+func (e *Engine) wait(ctx context.Context, what string, n int, count func() int) error {
+	for {
+		e.mu.Lock()
+		changed := e.changed // taken before counting, so that no change is missed
+		e.mu.Unlock()
+		got := count()
+		if got >= n {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return fmt.Errorf("wait for %d %s, got %d: %w", n, what, got, context.Cause(ctx))
+		}
+	}
+}
+
+// Gate holds calls until it is released.
+type Gate struct {
+	engine *Engine
+	op     string
+	after  bool
+	open   chan struct{}
+	once   sync.Once
+}
+
+// Hold stops calls of op ("" for all) before their effect, until Release.
+func (e *Engine) Hold(op string) *Gate { return e.hold(op, false) }
+
+// HoldAnswer lets calls of op have their effect and holds the answers.
+func (e *Engine) HoldAnswer(op string) *Gate { return e.hold(op, true) }
+
+func (e *Engine) hold(op string, after bool) *Gate {
+	e.mustKnow(op)
+	g := &Gate{engine: e, op: op, after: after, open: make(chan struct{})}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.gates = append(e.gates, g)
+	return g
+}
+
+// Release lets held and later calls pass. It may be called twice.
+func (g *Gate) Release() { g.once.Do(func() { close(g.open) }) }
+
+// passGates waits at every gate of op. A client that goes away ends the call.
+func (e *Engine) passGates(ctx context.Context, op string, after bool) {
+	e.mu.Lock()
+	var waiting []*Gate
+	kept := e.gates[:0]
+	for _, g := range e.gates {
+		select {
+		case <-g.open:
+			continue // released: forgotten
+		default:
+		}
+		kept = append(kept, g)
+		if g.after == after && (g.op == "" || g.op == op) {
+			waiting = append(waiting, g)
+		}
+	}
+	e.gates = kept
+	e.mu.Unlock()
+	for _, g := range waiting {
+		select {
+		case <-g.open:
+		case <-ctx.Done():
+			panic(http.ErrAbortHandler)
+		}
+	}
+}
+
+// Counts is what GET _sandbox/counts shows.
+type Counts struct {
+	Calls    map[string]int            `json:"calls"`
+	Answered map[string]int            `json:"answered"`
+	Effects  map[string]map[string]int `json:"effects"`
+}
+
+// Counts returns a copy of all counts.
+func (e *Engine) Counts() Counts {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	c := Counts{Calls: maps.Clone(e.calls), Answered: maps.Clone(e.answered), Effects: map[string]map[string]int{}}
+	for op, bySubject := range e.effects {
+		c.Effects[op] = maps.Clone(bySubject)
+	}
+	return c
+}

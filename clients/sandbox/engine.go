@@ -1,0 +1,233 @@
+// Package sandbox is the engine of all vendor sandboxes: it routes, records and
+// counts calls and lets them fail on demand. A vendor's sandbox, as strict as
+// the vendor's page, adds the operations.
+//
+// It is for tests and cmd/demo; the worker never links it.
+package sandbox
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Unrouted is the operation under which calls to unknown paths are recorded.
+const Unrouted = "unrouted"
+
+const (
+	maxRequest  = 16 << 20
+	maxRecorded = 1000 // per engine; a demo runs for days
+)
+
+// Request is one recorded request.
+type Request struct {
+	Op     string
+	Method string
+	// Path is below the sandbox's mount point, without a leading slash.
+	Path string
+	// URI is the request target as it came, mount point included.
+	URI    string
+	Query  url.Values
+	Header http.Header
+	Body   []byte
+}
+
+// Call is a request under way, as an operation sees it.
+type Call struct {
+	Request
+	// Params are the {wildcards} of the route.
+	Params map[string]string
+	// Fault is what the test asked to go wrong with this call. The engine does
+	// all of it, but for ExpireToken.
+	Fault Fault
+
+	engine *Engine
+}
+
+// Effect counts one effect of the call's operation on a subject (a recipient, a
+// user): the thing that must not happen twice.
+func (c *Call) Effect(subject string) { c.engine.effect(c.Op, subject) }
+
+// Answer is what an operation replies.
+type Answer struct {
+	Status int
+	Header http.Header
+	Body   []byte
+}
+
+// JSON makes an answer of v.
+func JSON(status int, v any) Answer {
+	body, err := json.Marshal(v)
+	if err != nil {
+		panic("sandbox: encode answer: " + err.Error())
+	}
+	return Answer{Status: status, Header: http.Header{"Content-Type": {"application/json"}}, Body: body}
+}
+
+// Operation does what the vendor would do. It runs on many goroutines.
+type Operation func(c *Call) Answer
+
+// Recode makes the vendor's answer that carries code. real is the answer of the
+// operation, nil if it did not run.
+type Recode func(c *Call, code string, real *Answer) Answer
+
+type route struct {
+	op       string
+	segments []string
+	run      Operation
+}
+
+// Engine is an http.Handler. Mount puts it below a base path.
+type Engine struct {
+	recode  Recode
+	routes  []route
+	control *http.ServeMux
+
+	mu       sync.Mutex
+	changed  chan struct{} // closed and replaced at every change
+	faults   []*armed
+	gates    []*Gate
+	recorded []Request
+	calls    map[string]int
+	answered map[string]int
+	effects  map[string]map[string]int
+}
+
+// New makes an engine without operations. recode may be nil if the vendor has
+// no codes of its own.
+func New(recode Recode) *Engine {
+	e := &Engine{recode: recode, control: http.NewServeMux(), changed: make(chan struct{})}
+	e.reset()
+	e.routeControl()
+	return e
+}
+
+// Handle adds an operation at a path below the mount point. A segment {name}
+// matches any one segment. Add all of them before the first call. The operation
+// checks the method itself, as the vendor does.
+func (e *Engine) Handle(path, op string, run Operation) {
+	e.routes = append(e.routes, route{op: op, segments: strings.Split(path, "/"), run: run})
+}
+
+// HandleControl adds a vendor's own entry to the control API, for instance
+// "GET otps/{id}" for GET _sandbox/otps/{id}.
+func (e *Engine) HandleControl(pattern string, h http.HandlerFunc) {
+	method, path, _ := strings.Cut(pattern, " ")
+	e.control.HandleFunc(method+" /_sandbox/"+path, h)
+}
+
+// Mount serves h below base, which begins and ends with a slash.
+func Mount(mux *http.ServeMux, base string, h http.Handler) {
+	mux.Handle(base, http.StripPrefix(strings.TrimSuffix(base, "/"), h))
+}
+
+// ServeHTTP implements http.Handler.
+func (e *Engine) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if strings.HasPrefix(r.URL.Path, "/_sandbox/") {
+		e.control.ServeHTTP(w, r)
+		return
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxRequest))
+	if err != nil {
+		if _, ok := errors.AsType[*http.MaxBytesError](err); !ok {
+			panic(http.ErrAbortHandler) // the client broke off
+		}
+		http.Error(w, "too large", http.StatusRequestEntityTooLarge)
+		return
+	}
+	path := strings.TrimPrefix(r.URL.Path, "/")
+	matched, params := e.match(path)
+	call := &Call{
+		Request: Request{
+			Op: matched.op, Method: r.Method, Path: path, URI: r.RequestURI,
+			Query: r.URL.Query(), Header: r.Header.Clone(), Body: body,
+		},
+		Params: params,
+		engine: e,
+	}
+	e.arrive(call)
+	defer e.leave(call.Op) // also when the connection is dropped
+
+	answer := e.run(r, call, matched.run)
+	e.write(w, r, call.Fault, answer)
+}
+
+// run lets the call wait, fail or happen, in this order.
+func (e *Engine) run(r *http.Request, call *Call, op Operation) Answer {
+	fault := call.Fault
+	e.passGates(r.Context(), call.Op, false)
+	if !fault.AfterEffect {
+		pause(r.Context(), fault.Delay)
+		if fault.replaces() {
+			return e.faultAnswer(call, nil)
+		}
+	}
+	answer := op(call)
+	e.passGates(r.Context(), call.Op, true)
+	if fault.AfterEffect {
+		pause(r.Context(), fault.Delay)
+		if fault.replaces() {
+			return e.faultAnswer(call, &answer)
+		}
+	}
+	return answer
+}
+
+func (e *Engine) match(path string) (route, map[string]string) {
+	segments := strings.Split(path, "/")
+	for _, candidate := range e.routes {
+		if params, ok := matchSegments(candidate.segments, segments); ok {
+			return candidate, params
+		}
+	}
+	return route{op: Unrouted, run: func(*Call) Answer {
+		return JSON(http.StatusNotFound, map[string]string{"error": "the sandbox has no such path"})
+	}}, nil
+}
+
+func matchSegments(pattern, segments []string) (map[string]string, bool) {
+	if len(pattern) != len(segments) {
+		return nil, false
+	}
+	params := map[string]string{}
+	for i, want := range pattern {
+		if strings.HasPrefix(want, "{") && segments[i] != "" {
+			params[strings.Trim(want, "{}")] = segments[i]
+		} else if want != segments[i] {
+			return nil, false
+		}
+	}
+	return params, true
+}
+
+func (e *Engine) known(op string) bool {
+	return op == "" || op == Unrouted || slices.ContainsFunc(e.routes, func(r route) bool { return r.op == op })
+}
+
+// mustKnow stops a misspelt operation, which would make a test empty.
+func (e *Engine) mustKnow(op string) {
+	if !e.known(op) {
+		panic("sandbox: no operation " + op)
+	}
+}
+
+// pause waits without work; a client that goes away ends it and the call.
+func pause(ctx context.Context, d time.Duration) {
+	if d <= 0 {
+		return
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+		panic(http.ErrAbortHandler)
+	}
+}
