@@ -1,0 +1,108 @@
+// Package danaconnect calls the APIs of DANAConnect: so far the one-time
+// passwords (OTP) of API 1.0.
+//
+// The vendor's page: "API REST – One time password OTP API",
+// https://help.danaconnect.com/en-us/article/api-rest-one-time-password-otp-api-vnkelx
+package danaconnect
+
+import (
+	"errors"
+	"strings"
+	"time"
+
+	"errand.internal/clients"
+	"errand.internal/internal/secret"
+	"errand.internal/internal/tokens"
+)
+
+// Vendor is the vendor's name in errors, metrics and variables.
+const Vendor = "danaconnect"
+
+// DefaultOTPURL is the base URL that the vendor's page names.
+const DefaultOTPURL = "https://api.danaconnect.com/otp/1.0/"
+
+// OTPConfig are the settings of the OTP API, with the prefix DANACONNECT_.
+type OTPConfig struct {
+	// Username is the platform user, without "@company". Needed.
+	Username string `env:"USERNAME"`
+	// Company is the company code; the login is Username@Company. Needed.
+	Company string `env:"COMPANY"`
+	// Password is the one of the platform login. Needed.
+	Password secret.String `env:"PASSWORD"`
+	// OTPURL is the base of send and verify. Unset: the vendor's.
+	OTPURL string `env:"OTP_URL" envDefault:"https://api.danaconnect.com/otp/1.0/"`
+	// Timeout bounds one call, body included. Unset: 15 s.
+	Timeout time.Duration `env:"TIMEOUT" envDefault:"15s"`
+	// AllowInsecureHTTP is the worker's ALLOW_INSECURE_HTTP: plain http on hosts
+	// other than loopback.
+	AllowInsecureHTTP bool `env:"-"`
+}
+
+// Configured reports whether anything of the account is set. A worker that has
+// nothing leaves the tasks to another; half an account is an error.
+func (c OTPConfig) Configured() bool {
+	return c.Username != "" || c.Company != "" || !c.Password.Empty()
+}
+
+// Profile is the account's credential as the fleet shares it.
+func (c OTPConfig) Profile() tokens.Profile {
+	return tokens.Profile{
+		Name: "danaconnect-otp", Timeout: c.Limits().WithDefaults().Call,
+		Identity: tokens.Identity{Grant: "basic", URL: c.OTPURL, Username: c.login(), Secrets: []secret.String{c.Password}},
+	}
+}
+
+// Limits are the bounds for the Caller of this account.
+func (c OTPConfig) Limits() clients.Limits { return clients.Limits{Call: c.Timeout} }
+
+// Validate names every variable at fault, joined into one error.
+func (c OTPConfig) Validate() error {
+	_, err := c.baseURL()
+	return errors.Join(append(c.credentialFaults(), err, c.timeoutFault())...)
+}
+
+func (c OTPConfig) credentialFaults() []error {
+	var faults []error
+	fault := func(text string) { faults = append(faults, errors.New("DANACONNECT_"+text)) }
+	for _, part := range []struct{ name, value string }{{"USERNAME", c.Username}, {"COMPANY", c.Company}} {
+		switch {
+		case part.value == "":
+			fault(part.name + ": is not set")
+		case strings.Contains(part.value, ":"):
+			// HTTP Basic ends the user part at the first colon.
+			fault(part.name + ": must not contain ':'")
+		case strings.ContainsFunc(part.value, isControl) || strings.TrimSpace(part.value) != part.value:
+			fault(part.name + ": must not contain control characters or begin or end with a space")
+		}
+	}
+	if c.Company != "" && strings.HasSuffix(c.Username, "@"+c.Company) {
+		fault("USERNAME: must be the user alone; Errand adds @company itself")
+	}
+	switch password := c.Password.Reveal(); {
+	case password == "":
+		fault("PASSWORD: is not set")
+	case strings.ContainsFunc(password, isControl):
+		fault("PASSWORD: must not contain control characters, such as the end of a line")
+	}
+	return faults
+}
+
+func isControl(r rune) bool { return r < ' ' || r == 0x7f }
+
+func (c OTPConfig) baseURL() (clients.BaseURL, error) {
+	raw := c.OTPURL
+	if raw == "" {
+		raw = DefaultOTPURL
+	}
+	return clients.ParseBaseURL("DANACONNECT_OTP_URL", raw, c.AllowInsecureHTTP)
+}
+
+func (c OTPConfig) timeoutFault() error {
+	if c.Timeout < 0 {
+		return errors.New("DANACONNECT_TIMEOUT: must not be negative")
+	}
+	return nil
+}
+
+// login is the user part of HTTP Basic.
+func (c OTPConfig) login() string { return c.Username + "@" + c.Company }
