@@ -1,0 +1,213 @@
+package annatest
+
+import (
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"mime"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"errand.internal/clients/sandbox"
+)
+
+// filterNames are the keys of messengerFilters.
+var filterNames = []string{"departmentAlias", "channelAlias", "dataIni", "dataFim", "status", "pendentes"}
+
+func success(message string, more map[string]any) sandbox.Answer {
+	body := map[string]any{"success": true, "message": message}
+	for key, value := range more {
+		body[key] = value
+	}
+	return sandbox.JSON(http.StatusOK, body)
+}
+
+func failure(status int, message string) sandbox.Answer {
+	return sandbox.JSON(status, map[string]any{"success": false, "message": message})
+}
+
+// checkForm refuses what the vendor's page does not show: another method or
+// content type.
+func checkForm(c *sandbox.Call) (sandbox.Answer, bool) {
+	if c.Method != http.MethodPost {
+		return failure(http.StatusMethodNotAllowed, "only POST is allowed"), false
+	}
+	if media, _, err := mime.ParseMediaType(c.Header.Get("Content-Type")); err != nil || media != "application/json" {
+		return failure(http.StatusUnsupportedMediaType, "only application/json is understood"), false
+	}
+	return sandbox.Answer{}, true
+}
+
+// texts reads an object that has exactly the named keys, in this casing, and
+// texts only.
+func texts(raw []byte, names ...string) (map[string]string, error) {
+	var out map[string]*string
+	if err := json.Unmarshal(raw, &out); err != nil {
+		return nil, errors.New("a JSON object of texts is expected")
+	}
+	found := map[string]string{}
+	for _, name := range names {
+		if out[name] == nil {
+			return nil, errors.New(name + " is missing")
+		}
+		found[name] = *out[name]
+	}
+	for name := range out {
+		if _, ok := found[name]; !ok {
+			return nil, errors.New(name + " is unknown")
+		}
+	}
+	return found, nil
+}
+
+func (s *Sandbox) getToken(c *sandbox.Call) sandbox.Answer {
+	if refusal, ok := checkForm(c); !ok {
+		return refusal
+	}
+	in, err := texts(c.Body, "hash", "user", "pass")
+	if err != nil {
+		return failure(http.StatusBadRequest, err.Error())
+	}
+	if in["hash"] != s.options.CompanyHash || in["user"] != s.options.User || in["pass"] != s.options.Password {
+		return failure(http.StatusOK, "Invalid credentials for "+in["hash"]+"@"+in["user"]+".")
+	}
+	now := s.options.Now()
+	token := s.newToken(now)
+	s.PutToken(token)
+	c.Effect(in["user"])
+	return success("", map[string]any{"data": map[string]string{"Token": token, "ExpiresIn": s.options.expiresIn(now)}})
+}
+
+func (s *Sandbox) newToken(now time.Time) string {
+	if s.options.Opaque {
+		return rand.Text()
+	}
+	encode := base64.RawURLEncoding.EncodeToString
+	claims := fmt.Sprintf(`{"iat":%d,"exp":%d}`, now.Unix(), now.Add(s.options.TokenLife).Unix())
+	return encode([]byte(`{"alg":"HS256","typ":"JWT"}`)) + "." + encode([]byte(claims)) + "." + encode([]byte(rand.Text()))
+}
+
+// authorized lets only a call with a good token and the right company through.
+func (s *Sandbox) authorized(run func(*sandbox.Call) sandbox.Answer) sandbox.Operation {
+	return func(c *sandbox.Call) sandbox.Answer {
+		if c.Fault.ExpireToken {
+			s.RevokeTokens()
+		}
+		if refusal, ok := checkForm(c); !ok {
+			return refusal
+		}
+		token, bearer := strings.CutPrefix(c.Header.Get("Authorization"), "Bearer ")
+		s.mu.Lock()
+		end, known := s.tokens[token]
+		s.mu.Unlock()
+		if !bearer || !known || !s.options.Now().Before(end) {
+			return failure(s.options.RefusedStatus, "Invalid token for "+s.options.CompanyHash+".")
+		}
+		var in struct{ Hash string }
+		if json.Unmarshal(c.Body, &in) == nil && in.Hash != s.options.CompanyHash {
+			return failure(http.StatusOK, "Invalid company "+in.Hash+".")
+		}
+		return run(c)
+	}
+}
+
+func (s *Sandbox) userHash(c *sandbox.Call) sandbox.Answer {
+	in, err := texts(c.Body, "hash", "userId", "startService")
+	if err != nil {
+		return failure(http.StatusBadRequest, err.Error())
+	}
+	name := in["hash"] + "@" + in["userId"]
+	s.mu.Lock()
+	u, known := s.users[in["userId"]]
+	active := known && u.active
+	s.mu.Unlock()
+	switch {
+	case !known:
+		return failure(http.StatusOK, "User "+name+" not found.")
+	case !active:
+		return failure(http.StatusOK, "User "+name+" is inactive.")
+	}
+	c.Effect(in["userId"])
+	hash := rand.Text()
+	query := "?hash=" + hash + "&startService=" + url.QueryEscape(in["startService"])
+	return success("User Hash generated successfully", map[string]any{"accessData": map[string]string{
+		"Hash":        hash,
+		"ChatURL":     "https://chat.example/" + query,
+		"EmbeddedURL": "https://chat.example/embedded" + query,
+		"Expires":     s.options.Now().Add(10 * time.Minute).In(s.options.Zone).Format(stampLayout),
+	}})
+}
+
+func (s *Sandbox) inactivate(c *sandbox.Call) sandbox.Answer {
+	in, err := texts(c.Body, "hash", "userId")
+	if err != nil {
+		return failure(http.StatusBadRequest, err.Error())
+	}
+	name := in["hash"] + "@" + in["userId"]
+	s.mu.Lock()
+	u, known := s.users[in["userId"]]
+	repeat := known && !u.active
+	if known {
+		u.active = false
+	}
+	s.mu.Unlock()
+	switch {
+	case !known:
+		return failure(http.StatusOK, "User "+name+" not found.")
+	case repeat && s.options.RefuseRepeat:
+		return failure(http.StatusOK, "User "+name+" is already inactive.")
+	}
+	c.Effect(in["userId"])
+	return success("User "+name+" inactivated successfully", nil)
+}
+
+func (s *Sandbox) alertCounter(c *sandbox.Call) sandbox.Answer {
+	var filters struct {
+		MessengerFilters json.RawMessage `json:"messengerFilters"`
+	}
+	var outer map[string]json.RawMessage
+	if json.Unmarshal(c.Body, &outer) != nil || json.Unmarshal(c.Body, &filters) != nil {
+		return failure(http.StatusBadRequest, "a JSON object is expected")
+	}
+	delete(outer, "messengerFilters")
+	rest, _ := json.Marshal(outer) // of decoded JSON: cannot fail
+	in, err := texts(rest, "hash", "userId", "userDocType", "userDocValue")
+	if err != nil {
+		return failure(http.StatusBadRequest, err.Error())
+	}
+	if err := checkFilters(filters.MessengerFilters); err != nil {
+		return failure(http.StatusBadRequest, err.Error())
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if u, ok := s.users[in["userId"]]; ok {
+		return success("", map[string]any{"alertCounter": u.alerts})
+	}
+	if n, ok := s.alerts[docKey(in["userDocType"], in["userDocValue"])]; ok && in["userId"] == "" {
+		return success("", map[string]any{"alertCounter": n})
+	}
+	return failure(http.StatusOK, "User "+in["hash"]+"@"+in["userId"]+" not found.")
+}
+
+func checkFilters(raw json.RawMessage) error {
+	in, err := texts(raw, filterNames...)
+	if err != nil {
+		return fmt.Errorf("messengerFilters: %w", err)
+	}
+	for _, name := range []string{"dataIni", "dataFim"} {
+		if _, err := time.Parse("02/01/2006", in[name]); in[name] != "" && err != nil {
+			return errors.New(name + " is not DD/MM/YYYY")
+		}
+	}
+	if !strings.Contains("AE", in["status"]) || len(in["status"]) > 1 {
+		return errors.New("status is neither A nor E")
+	}
+	if !strings.Contains("SN", in["pendentes"]) || len(in["pendentes"]) > 1 {
+		return errors.New("pendentes is neither S nor N")
+	}
+	return nil
+}

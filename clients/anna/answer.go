@@ -1,0 +1,102 @@
+package anna
+
+import (
+	"context"
+	"errors"
+	"net/http"
+
+	"errand.internal/clients"
+	"errand.internal/internal/tokens"
+)
+
+// sight is what an answer shows: the row of the table in VENDORS §2.
+type sight uint8
+
+const (
+	sawStatus        sight = iota // not 2xx: the status decides
+	sawSuccess                    // 2xx, success:true
+	sawRefusal                    // 2xx, success:false
+	sawNothing                    // 2xx, success missing or no boolean, or no JSON object
+	sawContradiction              // 5xx, success:true
+)
+
+// look reads an answer, body before status. why says what is wrong with a body
+// that tells nothing.
+func look(a *clients.Answer) (body reply, seen sight, why string) {
+	if err := clients.DecodeObject(a, &body); err != nil {
+		body, why = reply{}, err.Error()
+	}
+	body.status, body.object = a.Status, why == ""
+	success := string(body.Success)
+	switch {
+	case a.Status >= http.StatusInternalServerError && success == "true":
+		return body, sawContradiction, ""
+	case a.Status < http.StatusOK || a.Status >= http.StatusMultipleChoices:
+		return body, sawStatus, ""
+	case success == "true":
+		return body, sawSuccess, ""
+	case success == "false":
+		return body, sawRefusal, ""
+	case why == "":
+		why = "success is missing or no boolean"
+	}
+	return body, sawNothing, why
+}
+
+// judge turns an answer into the operation's outcome; nil means success.
+func (c *Client) judge(r rule, a *clients.Answer, settled func(reply) bool) (reply, error) {
+	body, seen, why := look(a)
+	switch seen {
+	case sawSuccess:
+		return body, nil
+	case sawRefusal:
+		if settled != nil && settled(body) {
+			return body, nil
+		}
+		return reply{}, c.verdictError(r.op, a.Status, r.refused)
+	case sawNothing:
+		v := r.unreadable
+		v.message += ": " + why
+		return reply{}, c.verdictError(r.op, a.Status, v)
+	case sawContradiction:
+		return reply{}, c.verdictError(r.op, a.Status, contradicted)
+	default:
+		return reply{}, clients.StatusError(c.caller.Vendor(), r.op, a)
+	}
+}
+
+// verdictError never carries the vendor's message: it names the company hash
+// and the user.
+func (e endpoint) verdictError(op string, status int, v verdict) *clients.Error {
+	return &clients.Error{
+		Vendor: e.caller.Vendor(), Op: op, Kind: v.kind, Status: status, Message: v.message, RetryAfter: v.retryAfter,
+	}
+}
+
+// tokenError says why no token was had. notSent is false after the vendor has
+// already answered once.
+func (e endpoint) tokenError(op string, err error, notSent bool) *clients.Error {
+	out := &clients.Error{Vendor: e.caller.Vendor(), Op: op, NotSent: notSent}
+	if cooling, ok := errors.AsType[*tokens.CoolingError](err); ok {
+		out.Kind, out.Message, out.RetryAfter, out.Err = clients.Credentials, "no token", cooling.RetryAfter, cooling
+		return out
+	}
+	if refusal, ok := errors.AsType[*tokens.RefusedError](err); ok {
+		out.Kind, out.Message, out.Err = clients.Credentials, "no token", refusal
+		return out
+	}
+	out.Kind = clients.Temporary
+	if unavailable, ok := errors.AsType[*tokens.UnavailableError](err); ok {
+		out.Message, out.RetryAfter, out.Err = "no token", unavailable.RetryAfter, unavailable
+		return out
+	}
+	// Of an error of another make only the well-known cause is kept: nobody
+	// promised that its text is safe to show.
+	out.Message = "no token: its source failed"
+	for _, cause := range []error{context.Canceled, context.DeadlineExceeded} {
+		if errors.Is(err, cause) {
+			out.Message, out.Err = "the wait for a token ended", cause
+		}
+	}
+	return out
+}

@@ -1,0 +1,139 @@
+package anna_test
+
+import (
+	"context"
+	"sync"
+	"testing"
+
+	"errand.internal/clients"
+	"errand.internal/clients/anna"
+	"errand.internal/clients/anna/annatest"
+	"errand.internal/clients/clientstest"
+	"errand.internal/clients/sandbox"
+	"errand.internal/internal/secret"
+	"errand.internal/internal/tokens"
+)
+
+// The account and the user of these tests: values that no error may show.
+const (
+	mount    = "/anna/"
+	company  = "canary-company-71"
+	login    = "canary-login-72"
+	password = "canary-password-73"
+	userID   = "canary-user-74"
+	oldToken = "canary-token-75"
+	newToken = "canary-token-76"
+	docValue = "canary-document-77"
+)
+
+var canaries = []string{company, login, password, userID, oldToken, newToken, docValue}
+
+func config(baseURL string) anna.Config {
+	return anna.Config{URL: baseURL, CompanyHash: secret.New(company), User: login, Password: secret.New(password)}
+}
+
+// newSandbox has the active user and knows both tokens.
+func newSandbox(o annatest.Options) *annatest.Sandbox {
+	o.CompanyHash, o.User, o.Password = company, login, password
+	sb := annatest.New(o)
+	sb.PutUser(userID, true)
+	sb.PutToken(oldToken)
+	sb.PutToken(newToken)
+	return sb
+}
+
+// source is a tokens.Source whose every answer the test decides.
+type source struct {
+	replay bool    // what Reject and Suspect say
+	errs   []error // of the Gets, in order; nil after the last
+
+	mu                  sync.Mutex
+	gets                int
+	rejected, suspected []string
+}
+
+func (s *source) Get(context.Context) (tokens.Token, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.gets++
+	if s.gets <= len(s.errs) && s.errs[s.gets-1] != nil {
+		return tokens.Token{}, s.errs[s.gets-1]
+	}
+	if len(s.rejected)+len(s.suspected) > 0 {
+		return tokens.Token{Value: secret.New(newToken), Gen: 2}, nil
+	}
+	return tokens.Token{Value: secret.New(oldToken), Gen: 1}, nil
+}
+
+func (s *source) Reject(_ context.Context, t tokens.Token) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.rejected = append(s.rejected, t.Value.Reveal())
+	return s.replay
+}
+
+func (s *source) Suspect(_ context.Context, t tokens.Token) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.suspected = append(s.suspected, t.Value.Reveal())
+	return s.replay
+}
+
+func newClient(t *testing.T, cfg anna.Config, src tokens.Source, limits clients.Limits) *anna.Client {
+	t.Helper()
+	c, err := anna.New(cfg, src, clients.NewCaller(anna.Vendor, limits, nil, nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// operation is one call, without its result.
+type operation struct {
+	op  string
+	run func(context.Context, *anna.Client) error
+}
+
+var query = anna.AlertQuery{UserID: userID, UserDocType: "CPF", UserDocValue: docValue}
+
+var operations = []operation{
+	{annatest.OpHash, func(ctx context.Context, c *anna.Client) error {
+		_, err := c.UserHash(ctx, userID, "support")
+		return err
+	}},
+	{annatest.OpInactivate, func(ctx context.Context, c *anna.Client) error { return c.Inactivate(ctx, userID) }},
+	{annatest.OpAlerts, func(ctx context.Context, c *anna.Client) error {
+		_, err := c.AlertCounter(ctx, query)
+		return err
+	}},
+}
+
+// against calls the operation of a client whose sandbox answers with the faults,
+// one after another.
+func (o operation) against(t *testing.T, src *source, faults ...sandbox.Fault) (*annatest.Sandbox, error) {
+	t.Helper()
+	sb := newSandbox(annatest.Options{})
+	for _, f := range faults {
+		f.Op, f.Times = o.op, 1
+		sb.Inject(f)
+	}
+	c := newClient(t, config(clientstest.Serve(t, sb, mount)), src, clients.Limits{})
+	return sb, o.run(t.Context(), c)
+}
+
+// wantKind checks an error's kind, and that it leaks nothing.
+func wantKind(t *testing.T, err error, kind clients.Kind) *clients.Error {
+	t.Helper()
+	e, ok := clients.AsError(err)
+	if !ok {
+		t.Fatalf("error %v (%T), want a *clients.Error of kind %v", err, err, kind)
+	}
+	if e.Kind != kind {
+		t.Fatalf("kind %v, want %v: %v", e.Kind, kind, err)
+	}
+	clientstest.NoLeak(t, err, canaries...)
+	return e
+}
+
+// body makes an answer with status 200.
+func body(text string) sandbox.Fault { return sandbox.Fault{Body: new(text)} }

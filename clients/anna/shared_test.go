@@ -1,0 +1,73 @@
+package anna_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"errand.internal/clients"
+	"errand.internal/clients/anna"
+	"errand.internal/clients/anna/annatest"
+	"errand.internal/clients/clientstest"
+	"errand.internal/internal/tokens"
+)
+
+func TestSharedChecks(t *testing.T) {
+	t.Parallel()
+	for _, o := range operations {
+		t.Run(o.op, func(t *testing.T) {
+			t.Parallel()
+			clientstest.Check(t, clientstest.Subject{
+				Op:         o.op,
+				Mount:      mount,
+				New:        func(*testing.T) clientstest.Sandbox { return newSandbox(annatest.Options{}) },
+				Unreadable: clients.Unknown,
+				Canaries:   canaries,
+				Call: func(t *testing.T, baseURL string, limits clients.Limits) func(context.Context) error {
+					c := newClient(t, config(baseURL), &source{}, limits)
+					return func(ctx context.Context) error { return o.run(ctx, c) }
+				},
+			})
+		})
+	}
+}
+
+// The login runs the same checks, but for the bodies: an object without a token
+// is a refusal there, which TestLoginAnswers checks.
+func TestSharedChecksOfTheLogin(t *testing.T) {
+	t.Parallel()
+	subject := clientstest.Subject{
+		Op:       annatest.OpToken,
+		Mount:    mount,
+		New:      func(*testing.T) clientstest.Sandbox { return newSandbox(annatest.Options{}) },
+		Canaries: canaries,
+		Call: func(t *testing.T, baseURL string, limits clients.Limits) func(context.Context) error {
+			l, err := anna.NewLogin(config(baseURL), clients.NewCaller("anna", limits, nil, nil))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return func(ctx context.Context) error {
+				_, err := l.Fetch(ctx)
+				return asCredentials(err)
+			}
+		},
+	}
+	t.Run("statuses", func(t *testing.T) { t.Parallel(); clientstest.Statuses(t, subject) })
+	t.Run("transport", func(t *testing.T) { t.Parallel(); clientstest.Transport(t, subject) })
+	t.Run("leaks", func(t *testing.T) { t.Parallel(); clientstest.Leaks(t, subject) })
+}
+
+// asCredentials shows a refused login as the kind that the shared checks know.
+func asCredentials(err error) error {
+	refused, ok := errors.AsType[*tokens.RefusedError](err)
+	if !ok {
+		return err
+	}
+	e := &clients.Error{Vendor: refused.Profile, Op: annatest.OpToken, Kind: clients.Credentials, Err: refused}
+	if _, status, ok := strings.Cut(refused.Reason, "HTTP "); ok {
+		_, _ = fmt.Sscan(status, &e.Status)
+	}
+	return e
+}
