@@ -1,0 +1,172 @@
+package redistest
+
+import (
+	"context"
+	"fmt"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
+)
+
+const (
+	clusterTimeout = 30 * time.Second
+	slots          = 16384
+)
+
+// Cluster is a Redis Cluster of masters without replicas. Losing one node
+// loses its slots until it is started again.
+type Cluster struct {
+	nodes []*Server
+
+	clientOnce sync.Once
+	client     *redis.ClusterClient
+}
+
+// NewCluster starts nodes masters that share the slots evenly, and returns
+// when every one of them says cluster_state:ok (about 3 s). The test ends them.
+func NewCluster(tb testing.TB, nodes int, opts ...Option) *Cluster {
+	tb.Helper()
+	opts = append([]Option{
+		Config("cluster-node-timeout", "5000"),
+		func(c *config) { c.cluster = true },
+	}, opts...)
+	c := &Cluster{}
+	for range nodes {
+		c.nodes = append(c.nodes, New(tb, opts...))
+	}
+	tb.Cleanup(func() {
+		if err := c.Client().Close(); err != nil {
+			tb.Errorf("redistest: close the cluster's client: %v", err)
+		}
+	})
+	ctx, cancel := context.WithTimeout(tb.Context(), clusterTimeout)
+	defer cancel()
+	if err := c.join(ctx); err != nil {
+		tb.Fatalf("redistest: cluster: %v", err)
+	}
+	return c
+}
+
+// Nodes are the cluster's servers, for tests that stop one.
+func (c *Cluster) Nodes() []*Server { return c.nodes }
+
+// Addrs are the host:port of all nodes.
+func (c *Cluster) Addrs() []string {
+	addrs := make([]string, 0, len(c.nodes))
+	for _, node := range c.nodes {
+		addrs = append(addrs, node.Addr())
+	}
+	return addrs
+}
+
+// URL is the cluster as REDIS_URL, with the password if one was set.
+func (c *Cluster) URL() string {
+	u := url.URL{Scheme: "redis-cluster", Host: strings.Join(c.Addrs(), ",")}
+	if password := c.nodes[0].conf.password; password != "" {
+		u.User = url.UserPassword("", password)
+	}
+	return u.String()
+}
+
+// Client is the test's own client. It is closed with the cluster; do not close
+// it.
+func (c *Cluster) Client() *redis.ClusterClient {
+	c.clientOnce.Do(func() {
+		c.client = redis.NewClusterClient(&redis.ClusterOptions{
+			Addrs:                    c.Addrs(),
+			Password:                 c.nodes[0].conf.password,
+			DisableIdentity:          true,
+			MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
+		})
+	})
+	return c.client
+}
+
+// join gives each node its slots, introduces the nodes to each other and waits
+// until all agree.
+func (c *Cluster) join(ctx context.Context) error {
+	per := (slots + len(c.nodes) - 1) / len(c.nodes)
+	for i, node := range c.nodes {
+		// Different epochs settle at once whose word counts.
+		if err := node.Client().Do(ctx, "CLUSTER", "SET-CONFIG-EPOCH", i+1).Err(); err != nil {
+			return fmt.Errorf("set the epoch: %w", err)
+		}
+		low, high := i*per, min((i+1)*per, slots)-1
+		if err := node.Client().ClusterAddSlotsRange(ctx, low, high).Err(); err != nil {
+			return fmt.Errorf("add slots: %w", err)
+		}
+	}
+	first := c.nodes[0]
+	for _, node := range c.nodes[1:] {
+		// The bus port is not the default, so it is given too.
+		if err := node.Client().Do(ctx, "CLUSTER", "MEET", "127.0.0.1", first.port, first.busPort).Err(); err != nil {
+			return fmt.Errorf("meet: %w", err)
+		}
+	}
+	return c.waitOK(ctx)
+}
+
+// WaitOK waits until every node says cluster_state:ok again, after one was
+// started again. It ends the test if that takes too long.
+func (c *Cluster) WaitOK(tb testing.TB) {
+	tb.Helper()
+	ctx, cancel := context.WithTimeout(tb.Context(), clusterTimeout)
+	defer cancel()
+	if err := c.waitOK(ctx); err != nil {
+		tb.Fatalf("redistest: cluster: %v", err)
+	}
+}
+
+func (c *Cluster) waitOK(ctx context.Context) error {
+	for _, node := range c.nodes {
+		if err := node.waitClusterOK(ctx, len(c.nodes)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Server) waitClusterOK(ctx context.Context, nodes int) error {
+	want := []string{
+		"cluster_state:ok\r\n",
+		"cluster_slots_ok:" + strconv.Itoa(slots) + "\r\n",
+		"cluster_known_nodes:" + strconv.Itoa(nodes) + "\r\n",
+	}
+	var info string
+	err := poll(ctx, func() (bool, error) {
+		var err error
+		if info, err = s.Client().ClusterInfo(ctx).Result(); err != nil {
+			return false, err
+		}
+		for _, line := range want {
+			if !strings.Contains(info, line) {
+				return false, nil
+			}
+		}
+		return true, nil
+	})
+	if err != nil {
+		return fmt.Errorf("wait for cluster_state:ok: %w; the node says: %s", err, info)
+	}
+	return nil
+}
+
+// poll asks until done, an error or the end of ctx.
+func poll(ctx context.Context, ask func() (done bool, err error)) error {
+	for {
+		if done, err := ask(); done || err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
