@@ -1,0 +1,31 @@
+package redisconn
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/rs/zerolog"
+)
+
+const (
+	logBurst  = 5
+	logPeriod = 10 * time.Second
+)
+
+// LogTo leads go-redis's own log lines to log, as warnings, for the whole
+// process; by default it writes them to stderr in its own form. While Redis is
+// away it repeats itself for every connection, so only 5 lines in 10 s are
+// kept: the calls that fail report their errors anyway. zerolog.Nop() silences
+// it.
+func LogTo(log zerolog.Logger) {
+	redis.SetLogger(redisLog{log.Sample(&zerolog.BurstSampler{Burst: logBurst, Period: logPeriod})})
+}
+
+type redisLog struct{ log zerolog.Logger }
+
+// Printf implements go-redis's logger.
+func (l redisLog) Printf(_ context.Context, format string, args ...any) {
+	l.log.Warn().Str("component", "go-redis").Msg(fmt.Sprintf(format, args...))
+}

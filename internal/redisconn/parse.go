@@ -1,0 +1,246 @@
+package redisconn
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+
+	"errand.internal/internal/secret"
+)
+
+const (
+	redisPort    = "6379"
+	sentinelPort = "26379"
+)
+
+// Parse reads a REDIS_URL:
+//
+//	redis://user:pass@host:port/db              (rediss:// for TLS)
+//	redis-sentinel://:pass@h1:26379,h2:26379/db?master=name
+//	redis-cluster://user:pass@h1:6379,h2:6379   (rediss-cluster:// for TLS)
+//
+// User and password are optional and percent-encoded; either may be missing.
+// IPv6 addresses stand in brackets. Ports default to 6379, a sentinel's to
+// 26379, db to 0.
+//
+// The user and password of redis-sentinel are those of the data nodes. The
+// sentinels are given the password too, without the user: a sentinel that asks
+// for none accepts any. Where they have a login of their own, it stands in the
+// parameters sentinel_username and sentinel_password.
+//
+// TLS trusts the system's authorities, or those of SSL_CERT_FILE, and checks
+// the name of the host that is dialled.
+//
+// An error names REDIS_URL and the rule that is broken. It shows no part of the
+// URL, because a password may stand in the wrong place.
+func Parse(rawURL string) (*Target, error) {
+	t, rule := parse(rawURL)
+	if rule != "" {
+		return nil, fmt.Errorf("REDIS_URL: %s", rule)
+	}
+	return t, nil
+}
+
+func parse(rawURL string) (t *Target, rule string) {
+	if rawURL == "" {
+		return nil, "is empty; for example redis://127.0.0.1:6379/0"
+	}
+	if strings.ContainsFunc(rawURL, func(r rune) bool { return r <= ' ' || r == 0x7f }) {
+		return nil, "must not contain spaces, line ends or control characters"
+	}
+	scheme, rest, found := strings.Cut(rawURL, "://")
+	if !found {
+		return nil, schemeRule
+	}
+	if t = withScheme(strings.ToLower(scheme)); t == nil {
+		return nil, schemeRule
+	}
+	// net/url takes one host only, and its errors quote the whole URL.
+	authority, tail := rest, ""
+	if i := strings.IndexAny(rest, "/?#"); i >= 0 {
+		authority, tail = rest[:i], rest[i:]
+	}
+	if strings.Contains(tail, "@") {
+		return nil, "special characters in the user name and the password must be percent-encoded (/ as %2F, ? as %3F, # as %23, @ as %40)"
+	}
+	if i := strings.LastIndexByte(authority, '@'); i >= 0 {
+		if rule = t.setLogin(authority[:i]); rule != "" {
+			return nil, rule
+		}
+		authority = authority[i+1:]
+	}
+	if rule = t.setHosts(authority); rule != "" {
+		return nil, rule
+	}
+	if rule = t.setTail(tail); rule != "" {
+		return nil, rule
+	}
+	return t, ""
+}
+
+const schemeRule = "must begin with redis://, rediss://, redis-sentinel://, redis-cluster:// or rediss-cluster://"
+
+func withScheme(scheme string) *Target {
+	switch scheme {
+	case "redis":
+		return &Target{mode: Single}
+	case "rediss":
+		return &Target{mode: Single, tls: true}
+	case "redis-sentinel":
+		return &Target{mode: Sentinel}
+	case "redis-cluster":
+		return &Target{mode: Cluster}
+	case "rediss-cluster":
+		return &Target{mode: Cluster, tls: true}
+	default:
+		return nil
+	}
+}
+
+func (t *Target) setLogin(login string) (rule string) {
+	user, password, _ := strings.Cut(login, ":")
+	var err error
+	// PathUnescape, because + is itself in the login of a URL.
+	if t.user, err = url.PathUnescape(user); err != nil {
+		return "the user name has a % that begins no percent-encoding; write % as %25"
+	}
+	if password, err = url.PathUnescape(password); err != nil {
+		return "the password has a % that begins no percent-encoding; write % as %25"
+	}
+	if t.user != "" && password == "" {
+		// go-redis logs in only with a password; a forgotten one must not end
+		// as the default user.
+		return "names a user without a password; write user:password@, or :password@ without a user"
+	}
+	t.password = secret.New(password)
+	t.sentinelPassword = t.password
+	return ""
+}
+
+func (t *Target) setHosts(hosts string) (rule string) {
+	port := redisPort
+	if t.mode == Sentinel {
+		port = sentinelPort
+	}
+	for i, host := range strings.Split(hosts, ",") {
+		addr, rule := address(host, port)
+		if rule != "" {
+			return fmt.Sprintf("host %d %s", i+1, rule)
+		}
+		if slices.Contains(t.addrs, addr) {
+			return fmt.Sprintf("host %d is named twice", i+1)
+		}
+		t.addrs = append(t.addrs, addr)
+	}
+	if t.mode == Single && len(t.addrs) > 1 {
+		return "names several hosts; that takes redis-cluster:// or redis-sentinel://"
+	}
+	return ""
+}
+
+// address reads host[:port] and adds the default port.
+func address(text, port string) (addr, rule string) {
+	host := text
+	switch {
+	case strings.HasPrefix(text, "["):
+		end := strings.IndexByte(text, ']')
+		if end < 0 {
+			return "", "has a [ without ]"
+		}
+		host = text[1:end]
+		ip, err := netip.ParseAddr(strings.Replace(host, "%25", "%", 1))
+		if err != nil || !ip.Is6() {
+			return "", "has something else than an IPv6 address in brackets"
+		}
+		host = ip.String()
+		switch after, found := strings.CutPrefix(text[end+1:], ":"); {
+		case found:
+			port = after
+		case text[end+1:] != "":
+			return "", "has something else than a port behind the IPv6 address"
+		}
+	case strings.Count(text, ":") > 1:
+		return "", "has several colons; an IPv6 address stands in brackets, as in [::1]:6379"
+	default:
+		if name, p, found := strings.Cut(text, ":"); found {
+			host, port = name, p
+		}
+		if host == "" {
+			return "", "has no name"
+		}
+		if strings.ContainsFunc(host, notInName) {
+			return "", "has a character that no host name has"
+		}
+	}
+	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+		return "", "has a port that is not a number from 1 to 65535"
+	}
+	return net.JoinHostPort(host, port), ""
+}
+
+func notInName(r rune) bool {
+	switch {
+	case 'a' <= r && r <= 'z', 'A' <= r && r <= 'Z', '0' <= r && r <= '9':
+		return false
+	}
+	return r != '.' && r != '-' && r != '_'
+}
+
+// setTail reads /db?parameters.
+func (t *Target) setTail(tail string) (rule string) {
+	if strings.Contains(tail, "#") {
+		return "must not contain a #; in a password write it as %23"
+	}
+	path, query, _ := strings.Cut(tail, "?")
+	db := strings.TrimSuffix(strings.TrimPrefix(path, "/"), "/")
+	if db != "" {
+		n, err := strconv.ParseUint(db, 10, 31)
+		if err != nil {
+			return "the part behind the host must be the number of a database, as in /0"
+		}
+		t.db = int(n)
+	}
+	if t.mode == Cluster && t.db != 0 {
+		return "a cluster has database 0 only"
+	}
+	return t.setParameters(query)
+}
+
+func (t *Target) setParameters(query string) (rule string) {
+	values, err := url.ParseQuery(query)
+	if err != nil {
+		return "the parameters behind ? are not percent-encoded name=value pairs"
+	}
+	if t.mode != Sentinel {
+		if len(values) > 0 {
+			return "takes no parameters behind ? with this scheme"
+		}
+		return ""
+	}
+	for name, given := range values {
+		if len(given) > 1 {
+			return "gives a parameter behind ? twice"
+		}
+		switch name {
+		case "master":
+			t.master = given[0]
+		case "sentinel_username":
+			t.sentinelUser = given[0]
+		case "sentinel_password":
+			t.sentinelPassword = secret.New(given[0])
+		default:
+			return "has an unknown parameter behind ?; there are master, sentinel_username and sentinel_password"
+		}
+	}
+	if t.master == "" {
+		return "redis-sentinel:// needs the name of the master, as in ?master=mymaster"
+	}
+	if t.sentinelUser != "" && !values.Has("sentinel_password") {
+		return "sentinel_username needs sentinel_password"
+	}
+	return ""
+}
