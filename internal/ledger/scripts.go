@@ -1,0 +1,145 @@
+package ledger
+
+import "github.com/redis/go-redis/v9"
+
+// Redis time in milliseconds, the only clock of the ledger.
+const luaNow = `
+local t = redis.call('TIME')
+local now = t[1] * 1000 + math.floor(t[2] / 1000)
+`
+
+// createScript writes a new record, unless the producer's key is taken.
+//
+// KEYS: task record, salt, key record (the task record again if there is no key)
+// ARGV: id, type, salt, payload digest, has key, not before (ms; 0: from delay),
+// delay ms, usable ms, key life ms, spare ms, notify
+//
+// Returns {verdict, id, created, due, expires, started, outcome}; verdict is
+// created, duplicate, conflict, or salt (then id holds the right salt).
+var createScript = redis.NewScript(luaNow + `
+if ARGV[5] == '1' then
+  local salt = redis.call('GET', KEYS[2])
+  if not salt then
+    redis.call('SET', KEYS[2], ARGV[3])
+  elseif salt ~= ARGV[3] then
+    return {'salt', salt}
+  end
+  local old = redis.call('HMGET', KEYS[3], 'id', 'digest', 'outcome')
+  if old[1] and old[1] ~= ARGV[1] then
+    if old[2] ~= ARGV[4] then return {'conflict', old[1]} end
+    local task = string.gsub(KEYS[1], '[^:]*$', '') .. old[1]
+    local r = redis.call('HMGET', task, 'created', 'due', 'expires', 'fence', 'outcome')
+    local started = '0'
+    if not r[1] or r[4] ~= '0' then started = '1' end
+    return {'duplicate', old[1], r[1] or '0', r[2] or '0', r[3] or '0', started, r[5] or old[3] or ''}
+  end
+end
+local had = redis.call('HMGET', KEYS[1], 'created', 'due', 'expires')
+if had[1] then return {'created', ARGV[1], had[1], had[2], had[3], '0', ''} end -- the reply was lost, go-redis asked again
+local due = tonumber(ARGV[6])
+if due == 0 then due = now + tonumber(ARGV[7]) end
+if due < now then due = now end
+local expires = due + tonumber(ARGV[8])
+local state = 'pending'
+if due > now then state = 'scheduled' end
+redis.call('HSET', KEYS[1], 'type', ARGV[2], 'state', state, 'created', now, 'due', due, 'expires', expires, 'fence', 0, 'attempts', 0)
+if ARGV[11] == '1' then redis.call('HSET', KEYS[1], 'notify', 1) end
+redis.call('PEXPIREAT', KEYS[1], expires + tonumber(ARGV[10]))
+if ARGV[5] == '1' then
+  redis.call('HSET', KEYS[1], 'key', KEYS[3])
+  redis.call('HSET', KEYS[3], 'id', ARGV[1], 'digest', ARGV[4])
+  redis.call('PEXPIREAT', KEYS[3], math.max(due + tonumber(ARGV[9]), expires + tonumber(ARGV[10])))
+end
+return {'created', ARGV[1], tostring(now), tostring(due), tostring(expires), '0', ''}
+`)
+
+// beginScript claims the task for one attempt.
+//
+// KEYS: task record
+// ARGV: owner, claim ms, repeatable, expires ms (the header's), type, owner
+// known to be dead, nonce
+//
+// Returns {verdict, fence, attempts, now, due, key, outcome, code, message}.
+// With go, abandoned, expired and lost the claim is taken; with ended, busy
+// (fence holds the ms to wait, key the owner) and early (fence holds the ms)
+// it is not. go-redis asks again when a reply was lost; the nonce makes it the
+// same claim with the same verdict.
+var beginScript = redis.NewScript(luaNow + `
+local r = redis.call('HMGET', KEYS[1], 'state', 'outcome', 'owner', 'claim_until', 'fence', 'attempts', 'due', 'key', 'code', 'message', 'nonce', 'verdict')
+if r[3] and r[11] == ARGV[7] then return {r[12], r[5], r[6], tostring(now), r[7], r[8] or ''} end
+local verdict = 'go'
+if not r[1] then
+  verdict = 'lost'
+  redis.call('HSET', KEYS[1], 'type', ARGV[5], 'created', now, 'due', now, 'expires', ARGV[4], 'attempts', 0)
+  redis.call('PEXPIREAT', KEYS[1], math.max(now, tonumber(ARGV[4])) + 86400000)
+elseif r[2] then
+  return {'ended', r[5], r[6], tostring(now), r[7], '', r[2], r[9] or '', r[10] or ''}
+elseif r[3] then
+  local left = tonumber(r[4]) - now
+  if left > 0 and r[3] ~= ARGV[6] then return {'busy', tostring(left), r[6], tostring(now), r[7], r[3]} end
+  if ARGV[3] ~= '1' then verdict = 'abandoned' end
+elseif tonumber(r[7]) - now > 1000 then
+  return {'early', tostring(tonumber(r[7]) - now), r[6], tostring(now), r[7], ''}
+end
+if verdict == 'go' and now >= tonumber(ARGV[4]) then verdict = 'expired' end
+local fence = redis.call('HINCRBY', KEYS[1], 'fence', 1)
+redis.call('HSET', KEYS[1], 'state', 'running', 'owner', ARGV[1], 'claim_until', now + tonumber(ARGV[2]), 'nonce', ARGV[7], 'verdict', verdict)
+return {verdict, tostring(fence), r[6] or '0', tostring(now), r[7] or tostring(now), r[8] or '', '', '', ''}
+`)
+
+// finishScript writes what became of the claimed attempt.
+//
+// KEYS: task record, key record (the task record again if there is none)
+// ARGV: id, fence, attempt (JSON or empty), counted, state, outcome, code,
+// message, data, keep ms, free the key, wait ms, done channel
+//
+// Returns 1 if it was written, 0 if the claim was somebody else's by then.
+var finishScript = redis.NewScript(luaNow + `
+local r = redis.call('HMGET', KEYS[1], 'fence', 'outcome', 'finished')
+if r[3] == ARGV[2] then return 1 end -- the reply was lost, go-redis asked again
+if r[2] or (r[1] and r[1] ~= ARGV[2]) then return 0 end
+if not r[1] then -- the record was lost meanwhile: what we know is still worth a day
+  redis.call('HSET', KEYS[1], 'fence', ARGV[2])
+  redis.call('PEXPIRE', KEYS[1], 86400000)
+end
+redis.call('HDEL', KEYS[1], 'owner', 'claim_until', 'nonce', 'verdict')
+redis.call('HSET', KEYS[1], 'finished', ARGV[2])
+if ARGV[3] ~= '' then
+  local n = redis.call('HINCRBY', KEYS[1], 'log', 1)
+  redis.call('HSET', KEYS[1], 'a' .. n, ARGV[3])
+end
+if ARGV[4] == '1' then redis.call('HINCRBY', KEYS[1], 'attempts', 1) end
+redis.call('HSET', KEYS[1], 'state', ARGV[5], 'code', ARGV[7], 'message', ARGV[8])
+if ARGV[6] == '' then
+  redis.call('HSET', KEYS[1], 'next', now + tonumber(ARGV[12]))
+  return 1
+end
+redis.call('HSET', KEYS[1], 'outcome', ARGV[6], 'ended', now)
+redis.call('HDEL', KEYS[1], 'next')
+if ARGV[9] ~= '' then redis.call('HSET', KEYS[1], 'data', ARGV[9]) end
+redis.call('PEXPIRE', KEYS[1], ARGV[10])
+if KEYS[2] ~= KEYS[1] and redis.call('HGET', KEYS[2], 'id') == ARGV[1] then
+  if ARGV[11] == '1' then redis.call('DEL', KEYS[2]) else redis.call('HSET', KEYS[2], 'outcome', ARGV[6]) end
+end
+redis.call('PUBLISH', ARGV[13], ARGV[6])
+return 1
+`)
+
+// cancelScript ends a task that was never attempted.
+//
+// KEYS: task record, key record (the task record again if there is none)
+// ARGV: id, keep ms, done channel
+//
+// Returns cancelled, gone (no such record), or the state that forbids it.
+var cancelScript = redis.NewScript(luaNow + `
+local r = redis.call('HMGET', KEYS[1], 'state', 'outcome', 'owner', 'log')
+if not r[1] then return 'gone' end
+if r[2] then return r[2] end
+if r[3] or r[4] then return r[1] end
+redis.call('HSET', KEYS[1], 'state', 'ended', 'outcome', 'cancelled', 'ended', now, 'code', '', 'message', 'cancelled before it was attempted')
+redis.call('HDEL', KEYS[1], 'next')
+redis.call('PEXPIRE', KEYS[1], ARGV[2])
+if KEYS[2] ~= KEYS[1] and redis.call('HGET', KEYS[2], 'id') == ARGV[1] then redis.call('DEL', KEYS[2]) end
+redis.call('PUBLISH', ARGV[3], 'cancelled')
+return 'cancelled'
+`)

@@ -1,0 +1,318 @@
+package ledger
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// Errors of the Store.
+var (
+	// ErrNotFound: no record of that task, or no longer.
+	ErrNotFound = errors.New("no such task (or its record is no longer kept)")
+	// ErrKeyConflict: the key was used with another payload.
+	ErrKeyConflict = errors.New("the key is taken by a task with another payload")
+	// ErrStale: another worker took the task over; its word counts.
+	ErrStale = errors.New("another worker took this task over")
+)
+
+// StartedError says that a task cannot be cancelled any more.
+type StartedError struct{ State string }
+
+// Error implements error.
+func (e *StartedError) Error() string {
+	return "the task cannot be cancelled any more: it is " + e.State
+}
+
+// spare is how long a record outlives its time budget if no worker ever ends
+// the task.
+const spare = 48 * time.Hour
+
+// Store reads and writes records. It is safe for concurrent use.
+type Store struct {
+	rdb   redis.UniversalClient
+	salts sync.Map // queue -> salt
+}
+
+// New returns a Store on rdb.
+func New(rdb redis.UniversalClient) *Store { return &Store{rdb: rdb} }
+
+// NewTask is what Create writes.
+type NewTask struct {
+	Queue, Type string
+	// Key makes the task the only one of its type with that key; "" for none.
+	Key string
+	// Payload is the plain payload; only its digest is kept, and only with a Key.
+	Payload []byte
+	// At is the earliest start; if zero, Delay from now counts.
+	At    time.Time
+	Delay time.Duration
+	// Usable is how long after its start time the task may still run.
+	Usable time.Duration
+	// KeyLife is how long the key is remembered.
+	KeyLife time.Duration
+	Notify  bool
+}
+
+// Created says what Create found or wrote.
+type Created struct {
+	ID string
+	// Duplicate: the key belongs to this earlier task; nothing was written.
+	Duplicate bool
+	// Started: a worker has had the earlier task in hand, so that it need not be
+	// put into the queue again.
+	Started bool
+	// Outcome of the earlier task, if it has ended.
+	Outcome               Outcome
+	Created, Due, Expires time.Time
+}
+
+// Create writes the record of a new task, or finds the one that has its key.
+// It returns ErrKeyConflict if that one has another payload.
+func (s *Store) Create(ctx context.Context, t NewTask) (Created, error) {
+	id := NewID(t.Queue)
+	var at int64
+	if !t.At.IsZero() {
+		at = t.At.UnixMilli()
+	}
+	for range 3 {
+		record, keyed, keyRecord, sum := taskKey(t.Queue, id), "0", taskKey(t.Queue, id), ""
+		salt := s.salt(t.Queue)
+		if t.Key != "" {
+			keyed = "1"
+			keyRecord = prefix(t.Queue) + "key:" + digest(salt, "key", t.Type, t.Key)
+			sum = digest(salt, "payload", t.Type, string(t.Payload))
+		}
+		reply, err := strs(createScript.Run(ctx, s.rdb, []string{record, saltKey(t.Queue), keyRecord},
+			id, t.Type, salt, sum, keyed, at, t.Delay.Milliseconds(), t.Usable.Milliseconds(),
+			t.KeyLife.Milliseconds(), spare.Milliseconds(), flag(t.Notify)))
+		if err != nil {
+			return Created{}, fmt.Errorf("write the task's record: %w", err)
+		}
+		switch reply[0] {
+		case "salt": // somebody else's salt was there first
+			s.salts.Store(t.Queue, reply[1])
+			continue
+		case "conflict":
+			return Created{ID: reply[1]}, ErrKeyConflict
+		}
+		return Created{
+			ID: reply[1], Duplicate: reply[0] == "duplicate", Started: reply[5] == "1", Outcome: Outcome(reply[6]),
+			Created: millis(reply[2]), Due: millis(reply[3]), Expires: millis(reply[4]),
+		}, nil
+	}
+	return Created{}, errors.New("write the task's record: the salt in Redis keeps changing")
+}
+
+func (s *Store) salt(queue string) string {
+	if salt, ok := s.salts.Load(queue); ok {
+		return salt.(string)
+	}
+	salt, _ := s.salts.LoadOrStore(queue, NewID("salt"))
+	return salt.(string)
+}
+
+// Verdict is Begin's answer.
+type Verdict string
+
+// The verdicts of Begin.
+const (
+	// Go: the claim is ours; call the vendor.
+	Go Verdict = "go"
+	// AlreadyEnded: an outcome stands; repeat it, call nobody.
+	AlreadyEnded Verdict = "ended"
+	// Busy: another copy holds the claim; come back after Wait.
+	Busy Verdict = "busy"
+	// Early: not due yet; come back after Wait.
+	Early Verdict = "early"
+	// Abandoned: the claim is ours, but the worker that had it before died while
+	// calling, and the task is not repeatable.
+	Abandoned Verdict = "abandoned"
+	// OutOfTime: the claim is ours, but the time budget is spent.
+	OutOfTime Verdict = "expired"
+	// Lost: the claim is ours, but there was no record: Redis has forgotten what
+	// happened before.
+	Lost Verdict = "lost"
+)
+
+// Claim is what Begin asks for.
+type Claim struct {
+	ID, Type, Owner string
+	// For is how long the attempt may take at most.
+	For        time.Duration
+	Repeatable bool
+	// Expires is when the task's time is up, from its header.
+	Expires time.Time
+	// DeadOwner is an owner known to have died; its claim does not count as
+	// living.
+	DeadOwner string
+}
+
+// Grant is what Begin answers.
+type Grant struct {
+	Verdict  Verdict
+	Fence    string
+	Attempts int // counted ones before this
+	Now, Due time.Time
+	// Wait is how long to stay away (Busy, Early); Owner holds the claim (Busy).
+	Wait  time.Duration
+	Owner string
+	// Outcome, Code and Message are set with AlreadyEnded.
+	Outcome       Outcome
+	Code, Message string
+
+	keyRecord string
+}
+
+// Begin claims the task for one attempt.
+func (s *Store) Begin(ctx context.Context, c Claim) (Grant, error) {
+	queue, err := QueueOf(c.ID)
+	if err != nil {
+		return Grant{}, err
+	}
+	reply, err := strs(beginScript.Run(ctx, s.rdb, []string{taskKey(queue, c.ID)},
+		c.Owner, c.For.Milliseconds(), flag(c.Repeatable), c.Expires.UnixMilli(), c.Type, c.DeadOwner, rand.Text()))
+	if err != nil {
+		return Grant{}, fmt.Errorf("claim the task: %w", err)
+	}
+	g := Grant{Verdict: Verdict(reply[0]), Attempts: atoi(reply[2]), Now: millis(reply[3]), Due: millis(reply[4])}
+	switch g.Verdict {
+	case Busy:
+		g.Wait, g.Owner = time.Duration(atoi(reply[1]))*time.Millisecond, reply[5]
+	case Early:
+		g.Wait = time.Duration(atoi(reply[1])) * time.Millisecond
+	case AlreadyEnded:
+		g.Outcome, g.Code, g.Message = Outcome(reply[6]), reply[7], reply[8]
+	default:
+		g.Fence, g.keyRecord = reply[1], reply[5]
+	}
+	return g, nil
+}
+
+// Attempt is one entry of a task's history.
+type Attempt struct {
+	At      time.Time
+	Took    time.Duration
+	Class   string // the outcome, or the kind of the fault
+	Status  int    // HTTP status, 0 if there was none
+	Code    string // the vendor's
+	Message string
+}
+
+type attemptJSON struct {
+	At      int64  `json:"at"`
+	Took    int64  `json:"ms"`
+	Class   string `json:"class"`
+	Status  int    `json:"status,omitempty"`
+	Code    string `json:"code,omitempty"`
+	Message string `json:"message,omitempty"`
+}
+
+// Result is what Finish writes.
+type Result struct {
+	// Attempt is nil if the vendor was not called.
+	Attempt *Attempt
+	// Counted: the attempt counts against the task's budget of attempts.
+	Counted bool
+	// State is Retrying or Parked with Wait, or Ended with Outcome.
+	State         State
+	Wait          time.Duration
+	Outcome       Outcome
+	Code, Message string
+	// Data is the result, sealed by the caller.
+	Data []byte
+	// Keep is how long the record is kept after the end.
+	Keep time.Duration
+}
+
+// Finish writes what became of the attempt that g granted. It returns ErrStale
+// if another worker took the task over meanwhile.
+func (s *Store) Finish(ctx context.Context, id string, g Grant, r Result) error {
+	queue, err := QueueOf(id)
+	if err != nil {
+		return err
+	}
+	record, keyRecord, entry := taskKey(queue, id), g.keyRecord, ""
+	if keyRecord == "" {
+		keyRecord = record
+	}
+	if a := r.Attempt; a != nil {
+		raw, err := json.Marshal(attemptJSON{At: a.At.UnixMilli(), Took: a.Took.Milliseconds(), Class: a.Class, Status: a.Status, Code: a.Code, Message: a.Message})
+		if err != nil {
+			return fmt.Errorf("encode the attempt: %w", err)
+		}
+		entry = string(raw)
+	}
+	n, err := finishScript.Run(ctx, s.rdb, []string{record, keyRecord},
+		id, g.Fence, entry, flag(r.Counted), string(r.State), string(r.Outcome), r.Code, r.Message, r.Data,
+		r.Keep.Milliseconds(), flag(r.Outcome.FreesKey()), r.Wait.Milliseconds(), doneChannel(id)).Int()
+	if err != nil {
+		return fmt.Errorf("write the result: %w", err)
+	}
+	if n == 0 {
+		return ErrStale
+	}
+	return nil
+}
+
+// Cancel ends a task that was never attempted. It returns ErrNotFound or a
+// *StartedError if there is nothing to cancel. keep is how long the record stays.
+func (s *Store) Cancel(ctx context.Context, id string, keep time.Duration) error {
+	queue, err := QueueOf(id)
+	if err != nil {
+		return err
+	}
+	record := taskKey(queue, id)
+	keyRecord, err := s.rdb.HGet(ctx, record, "key").Result()
+	if err != nil && !errors.Is(err, redis.Nil) {
+		return fmt.Errorf("read the record: %w", err)
+	}
+	if keyRecord == "" {
+		keyRecord = record
+	}
+	said, err := cancelScript.Run(ctx, s.rdb, []string{record, keyRecord}, id, keep.Milliseconds(), doneChannel(id)).Text()
+	switch {
+	case err != nil:
+		return fmt.Errorf("cancel the task: %w", err)
+	case said == "gone":
+		return ErrNotFound
+	case said != string(Cancelled):
+		return &StartedError{State: said}
+	}
+	return nil
+}
+
+func strs(cmd *redis.Cmd) ([]string, error) {
+	reply, err := cmd.StringSlice()
+	if err != nil {
+		return nil, err
+	}
+	return append(reply, make([]string, 10)...), nil
+}
+
+func flag(b bool) string {
+	if b {
+		return "1"
+	}
+	return "0"
+}
+
+func atoi(s string) int {
+	n, _ := strconv.Atoi(s)
+	return n
+}
+
+func millis(s string) time.Time {
+	n, err := strconv.ParseInt(s, 10, 64)
+	if err != nil || n == 0 {
+		return time.Time{}
+	}
+	return time.UnixMilli(n)
+}
