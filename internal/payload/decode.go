@@ -1,0 +1,248 @@
+// Package payload reads what a producer hands in: strictly, and with every
+// fault named at once. It also describes a payload's fields, sets them from
+// the command line, and masks them for human eyes, all from the same struct
+// tags:
+//
+//	json      the field's name (the vendor's own)
+//	validate  its rules (go-playground/validator)
+//	doc       one phrase for `enqueue types`
+//	clear     "true" if the value may be shown; everything else is masked
+package payload
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"reflect"
+	"sort"
+	"strings"
+)
+
+// MaxSize is the most a payload may weigh, in bytes.
+const MaxSize = 512 << 10
+
+// Problem is one fault: which field, and which rule it breaks. It never quotes
+// a value.
+type Problem struct{ Field, Rule string }
+
+// Error is all that is wrong with a payload.
+type Error struct{ Problems []Problem }
+
+// Error implements error: one line, every field.
+func (e *Error) Error() string {
+	parts := make([]string, len(e.Problems))
+	for i, p := range e.Problems {
+		if parts[i] = p.Rule; p.Field != "" {
+			parts[i] = p.Field + " " + p.Rule
+		}
+	}
+	return strings.Join(parts, "; ")
+}
+
+// Checker is a payload with rules across its fields.
+type Checker interface{ Check() []Problem }
+
+// Decode reads raw, a JSON object, into the struct that into points to, and
+// checks its rules. It returns an *Error that names every field at fault.
+func Decode(raw []byte, into any) error {
+	if len(raw) > MaxSize {
+		return &Error{[]Problem{{"", fmt.Sprintf("the payload has %d bytes, at most %d are allowed", len(raw), MaxSize)}}}
+	}
+	if !json.Valid(raw) {
+		return &Error{[]Problem{{"", "the payload is not JSON: " + syntax(raw)}}}
+	}
+	if trimmed := bytes.TrimSpace(raw); trimmed[0] != '{' {
+		return &Error{[]Problem{{"", "the payload must be an object"}}}
+	}
+	d := decoder{given: map[string]bool{}}
+	d.value("", raw, reflect.ValueOf(into).Elem())
+	bad := map[string]bool{}
+	for _, p := range d.problems {
+		bad[p.Field] = true
+	}
+	for _, p := range Validate(into, d.given) {
+		if !bad[p.Field] { // a field of the wrong type breaks its rules too; once is enough
+			d.problems = append(d.problems, p)
+		}
+	}
+	if len(d.problems) == 0 {
+		return nil
+	}
+	sort.SliceStable(d.problems, func(i, j int) bool { return d.problems[i].Field < d.problems[j].Field })
+	return &Error{d.problems}
+}
+
+func syntax(raw []byte) string {
+	if len(bytes.TrimSpace(raw)) == 0 {
+		return "it is empty"
+	}
+	var v any
+	err := json.Unmarshal(raw, &v)
+	if at, ok := errors.AsType[*json.SyntaxError](err); ok {
+		return fmt.Sprintf("it breaks off or goes wrong at byte %d", at.Offset)
+	}
+	return "it cannot be read"
+}
+
+type decoder struct {
+	problems []Problem
+	given    map[string]bool
+}
+
+func (d *decoder) fault(field, rule string) {
+	d.problems = append(d.problems, Problem{field, rule})
+}
+
+var unmarshaler = reflect.TypeFor[json.Unmarshaler]()
+
+func (d *decoder) value(path string, raw json.RawMessage, v reflect.Value) {
+	raw = bytes.TrimSpace(raw)
+	d.given[path] = true
+	if v.Kind() == reflect.Pointer {
+		if string(raw) == "null" {
+			d.fault(path, "must not be null; leave it out")
+			return
+		}
+		v.Set(reflect.New(v.Type().Elem()))
+		d.value(path, raw, v.Elem())
+		return
+	}
+	if v.CanAddr() && reflect.PointerTo(v.Type()).Implements(unmarshaler) {
+		if err := v.Addr().Interface().(json.Unmarshaler).UnmarshalJSON(raw); err != nil {
+			d.fault(path, err.Error())
+		}
+		return
+	}
+	switch v.Kind() {
+	case reflect.Struct:
+		d.object(path, raw, v)
+	case reflect.Slice:
+		d.list(path, raw, v)
+	default:
+		if err := decodeInto(raw, v); err != nil || string(raw) == "null" && v.Kind() != reflect.Interface {
+			d.fault(path, "must be "+article(kindName(v.Type())))
+		}
+	}
+}
+
+func decodeInto(raw []byte, v reflect.Value) error {
+	dec := json.NewDecoder(bytes.NewReader(raw))
+	dec.UseNumber() // a number in a free body reaches the vendor as it was written
+	return dec.Decode(v.Addr().Interface())
+}
+
+func (d *decoder) object(path string, raw json.RawMessage, v reflect.Value) {
+	if raw[0] != '{' {
+		d.fault(path, "must be an object")
+		return
+	}
+	targets := map[string]reflect.Value{}
+	collect(v, targets)
+	dec := json.NewDecoder(bytes.NewReader(raw))
+	_, _ = dec.Token() // {
+	for dec.More() {
+		name, err := dec.Token()
+		var member json.RawMessage
+		if err == nil {
+			err = dec.Decode(&member)
+		}
+		if err != nil && !errors.Is(err, io.EOF) {
+			d.fault(path, "cannot be read")
+			return
+		}
+		field := join(path, name.(string))
+		switch target, known := targets[name.(string)]; {
+		case !known:
+			d.fault(field, "is unknown"+suggestion(name.(string), targets))
+		case d.given[field]:
+			d.fault(field, "is given twice")
+		default:
+			d.value(field, member, target)
+		}
+	}
+}
+
+func (d *decoder) list(path string, raw json.RawMessage, v reflect.Value) {
+	var items []json.RawMessage
+	if raw[0] != '[' || json.Unmarshal(raw, &items) != nil {
+		d.fault(path, "must be a list")
+		return
+	}
+	v.Set(reflect.MakeSlice(v.Type(), len(items), len(items)))
+	for i, item := range items {
+		d.value(fmt.Sprintf("%s[%d]", path, i), item, v.Index(i))
+	}
+}
+
+// collect finds the fields of a struct by their JSON names, those of embedded
+// structs included.
+func collect(v reflect.Value, into map[string]reflect.Value) {
+	for field, value := range v.Fields() {
+		if field.Anonymous {
+			collect(value, into)
+		} else if name := jsonName(field); name != "" {
+			into[name] = value
+		}
+	}
+}
+
+func jsonName(f reflect.StructField) string {
+	name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+	if name == "-" || !f.IsExported() {
+		return ""
+	}
+	return name
+}
+
+// suggestion helps with a misspelt or miscased name.
+func suggestion(name string, targets map[string]reflect.Value) string {
+	for known := range targets {
+		if strings.EqualFold(known, name) {
+			return "; did you mean " + known + "?"
+		}
+	}
+	return ""
+}
+
+func join(path, name string) string {
+	if path == "" {
+		return name
+	}
+	return path + "." + name
+}
+
+func kindName(t reflect.Type) string {
+	if named, ok := reflect.New(t).Interface().(interface{ KindName() string }); ok {
+		return named.KindName()
+	}
+	switch t.Kind() {
+	case reflect.Pointer:
+		return kindName(t.Elem())
+	case reflect.String:
+		return "text"
+	case reflect.Bool:
+		return "true or false"
+	case reflect.Int, reflect.Int32, reflect.Int64:
+		return "integer"
+	case reflect.Slice:
+		return "list"
+	case reflect.Map, reflect.Struct:
+		return "object"
+	default:
+		return "any JSON"
+	}
+}
+
+func article(kind string) string {
+	switch kind {
+	case "integer":
+		return "an integer"
+	case "object":
+		return "an object"
+	case "list":
+		return "a list"
+	}
+	return kind
+}

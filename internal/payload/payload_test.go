@@ -1,0 +1,171 @@
+package payload_test
+
+import (
+	"encoding/json"
+	"errors"
+	"strings"
+	"testing"
+
+	"errand.internal/internal/payload"
+)
+
+type inner struct {
+	Status string `json:"status,omitempty" validate:"omitempty,oneof=A E" clear:"true" doc:"open or not"`
+}
+
+type base struct {
+	UserID string `json:"userId,omitempty" validate:"max=5"`
+}
+
+type sample struct {
+	base
+	Count   int64           `json:"count" validate:"required,min=1" clear:"true" doc:"how many"`
+	Name    string          `json:"name" validate:"required"`
+	Seconds *int            `json:"seconds,omitempty" validate:"omitnil,min=1,max=3200" clear:"true"`
+	List    []string        `json:"list,omitempty" validate:"max=2,dive,required"`
+	Free    any             `json:"free,omitempty"`
+	Raw     json.RawMessage `json:"raw,omitempty"`
+	Flag    bool            `json:"flag,omitempty"`
+	Inner   inner           `json:"inner,omitzero"`
+}
+
+func (s sample) Check() []payload.Problem {
+	if s.Name == "both" && s.UserID != "" {
+		return []payload.Problem{{Field: "userId", Rule: "must not be given with that name"}}
+	}
+	return nil
+}
+
+func TestDecode(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct{ name, raw, want string }{
+		{"whole", `{"count":1,"name":"n","seconds":5,"list":["a"],"free":{"deep":[1]},"raw":{"x":1},"flag":true,"inner":{"status":"A"},"userId":"u"}`, ""},
+		{"least", `{"count":1,"name":"n"}`, ""},
+		{"empty", ``, "the payload is not JSON: it is empty"},
+		{"broken", `{"count":1,`, "the payload is not JSON: it breaks off or goes wrong at byte 11"},
+		{"trailing", `{"count":1,"name":"n"} x`, "the payload is not JSON: it breaks off or goes wrong at byte 24"},
+		{"no object", `[1]`, "the payload must be an object"},
+		{"null", `null`, "the payload must be an object"},
+		{"everything missing", `{}`, "count is required; name is required"},
+		{"empty text", `{"count":1,"name":""}`, "name must not be empty"},
+		{"zero", `{"count":0,"name":"n"}`, "count must not be 0"},
+		{"unknown field", `{"count":1,"name":"n","nam":"x"}`, "nam is unknown"},
+		{"wrong case", `{"count":1,"name":"n","USERID":"x"}`, "USERID is unknown; did you mean userId?"},
+		{"given twice", `{"count":1,"count":2,"name":"n"}`, "count is given twice"},
+		{"all at once", `{"count":"1","name":7,"seconds":4000,"other":1,"inner":{"status":"X","no":1},"list":["a","b","c"]}`,
+			"count must be an integer; inner.no is unknown; inner.status must be one of A, E; list must have at most 2 entries; name must be text; other is unknown; seconds must be at most 3200"},
+		{"fraction", `{"count":1.5,"name":"n"}`, "count must be an integer"},
+		{"null number", `{"count":null,"name":"n"}`, "count must be an integer"},
+		{"null pointer", `{"count":1,"name":"n","seconds":null}`, "seconds must not be null; leave it out"},
+		{"explicit zero", `{"count":1,"name":"n","seconds":0}`, "seconds must be at least 1"},
+		{"entry of a list", `{"count":1,"name":"n","list":[1,""]}`, "list[0] must be text; list[1] must not be empty"},
+		{"embedded", `{"count":1,"name":"n","userId":"toolong"}`, "userId must have at most 5 characters"},
+		{"across fields", `{"count":1,"name":"both","userId":"u"}`, "userId must not be given with that name"},
+		{"too large", `{"name":"` + strings.Repeat("x", payload.MaxSize) + `"}`, "the payload has 524299 bytes, at most 524288 are allowed"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			var s sample
+			err := payload.Decode([]byte(tc.raw), &s)
+			if got := text(err); got != tc.want {
+				t.Errorf("got  %q\nwant %q", got, tc.want)
+			}
+			if _, typed := errors.AsType[*payload.Error](err); err != nil && !typed {
+				t.Errorf("%T is no *payload.Error", err)
+			}
+		})
+	}
+}
+
+func text(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
+}
+
+func TestNumbersInFreeFieldsStayAsWritten(t *testing.T) {
+	t.Parallel()
+	var s sample
+	if err := payload.Decode([]byte(`{"count":9007199254740993,"name":"n","free":{"n":9007199254740993.10}}`), &s); err != nil {
+		t.Fatal(err)
+	}
+	out, err := json.Marshal(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(out), `{"n":9007199254740993.10}`) || s.Count != 9007199254740993 {
+		t.Errorf("became %s", out)
+	}
+}
+
+func TestMask(t *testing.T) {
+	t.Parallel()
+	got := payload.Mask(sample{}, []byte(`{"count":3,"name":"canary","free":{"k":["canary",1,null]},"inner":{"status":"A"},"userId":"canary","new":"canary"}`))
+	want := `{"count":3,"free":{"k":["***","***",null]},"inner":{"status":"A"},"name":"***","new":"***","userId":"***"}`
+	if got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+	for _, raw := range []string{`not json`, ``, `"text"`} {
+		if got := payload.Mask(nil, []byte(raw)); strings.Contains(got, "text") || strings.Contains(got, "not") {
+			t.Errorf("Mask(%q) = %s", raw, got)
+		}
+	}
+}
+
+func TestSet(t *testing.T) {
+	t.Parallel()
+	doc := map[string]any{}
+	for _, kv := range [][2]string{
+		{"count", "12"}, {"name", "004217"}, {"userId", "7"}, {"seconds", "5"}, {"flag", "true"},
+		{"free.deep.n", "1.50"}, {"free.text", "hello world"}, {"list", `["a"]`}, {"inner.status", "A"}, {"nosuch", "x"},
+	} {
+		if err := payload.Set(sample{}, doc, kv[0], kv[1]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	out, err := json.Marshal(doc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := `{"count":12,"flag":true,"free":{"deep":{"n":1.50},"text":"hello world"},"inner":{"status":"A"},"list":["a"],"name":"004217","nosuch":"x","seconds":5,"userId":"7"}`
+	if string(out) != want {
+		t.Errorf("got  %s\nwant %s", out, want)
+	}
+	for _, path := range []string{"", "count.x", "a..b"} {
+		if err := payload.Set(sample{}, doc, path, "1"); err == nil {
+			t.Errorf("--set %q was taken", path)
+		}
+	}
+}
+
+func TestDescribe(t *testing.T) {
+	t.Parallel()
+	fields := payload.Describe(sample{})
+	want := map[string]payload.Field{
+		"userId":       {Path: "userId", Kind: "text", Rules: "at most 5 characters"},
+		"count":        {Path: "count", Kind: "integer", Required: true, Rules: "at least 1", Doc: "how many"},
+		"seconds":      {Path: "seconds", Kind: "integer", Rules: "1 to 3200"},
+		"inner.status": {Path: "inner.status", Kind: "text", Rules: "one of A, E", Doc: "open or not"},
+	}
+	for _, f := range fields {
+		if w, ok := want[f.Path]; ok && f != w {
+			t.Errorf("got  %+v\nwant %+v", f, w)
+		}
+		delete(want, f.Path)
+	}
+	if len(want) > 0 {
+		t.Errorf("not described: %v", want)
+	}
+}
+
+func FuzzDecode(f *testing.F) {
+	f.Add([]byte(`{"count":1,"name":"n"}`))
+	f.Add([]byte(`{"inner":{"status":[]},"list":{}}`))
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		var s sample
+		if payload.Decode(raw, &s) == nil && (s.Count < 1 || s.Name == "") {
+			t.Errorf("%q was taken", raw)
+		}
+	})
+}

@@ -1,0 +1,82 @@
+package payload
+
+import (
+	"errors"
+	"fmt"
+	"reflect"
+	"strings"
+
+	"github.com/go-playground/validator/v10"
+)
+
+// embedded stands for an embedded struct in the validator's field paths.
+const embedded = "~"
+
+var rules = newValidator()
+
+func newValidator() *validator.Validate {
+	v := validator.New(validator.WithRequiredStructEnabled())
+	v.RegisterTagNameFunc(func(f reflect.StructField) string {
+		if f.Anonymous {
+			return embedded
+		}
+		return jsonName(f)
+	})
+	return v
+}
+
+// Validate checks the rules of a payload that is a Go value already. given, if
+// not nil, says which fields were there.
+func Validate(p any, given map[string]bool) []Problem {
+	var problems []Problem
+	err := rules.Struct(p)
+	if faults, ok := errors.AsType[validator.ValidationErrors](err); ok {
+		for _, f := range faults {
+			_, path, _ := strings.Cut(f.Namespace(), ".")
+			path = strings.ReplaceAll(path, embedded+".", "")
+			problems = append(problems, Problem{path, explain(f.Tag(), f.Param(), f.Kind(), given[path])})
+		}
+	} else if err != nil {
+		problems = append(problems, Problem{"", err.Error()})
+	}
+	if c, ok := p.(Checker); ok {
+		problems = append(problems, c.Check()...)
+	}
+	return problems
+}
+
+// explain puts a rule of the validator into words.
+func explain(tag, param string, kind reflect.Kind, given bool) string {
+	counted := kind == reflect.String || kind == reflect.Slice || kind == reflect.Map
+	switch tag {
+	case "required":
+		switch {
+		case !given:
+			return "is required"
+		case counted:
+			return "must not be empty"
+		}
+		return "must not be 0"
+	case "min":
+		switch {
+		case kind == reflect.String:
+			return fmt.Sprintf("must have at least %s characters", param)
+		case counted:
+			return fmt.Sprintf("must have at least %s entries", param)
+		}
+		return "must be at least " + param
+	case "max":
+		switch {
+		case kind == reflect.String:
+			return fmt.Sprintf("must have at most %s characters", param)
+		case counted:
+			return fmt.Sprintf("must have at most %s entries", param)
+		}
+		return "must be at most " + param
+	case "number":
+		return "must be digits only"
+	case "oneof":
+		return "must be one of " + strings.ReplaceAll(param, " ", ", ")
+	}
+	return fmt.Sprintf("breaks the rule %s", strings.TrimSuffix(tag+"="+param, "="))
+}
