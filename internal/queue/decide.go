@@ -1,0 +1,142 @@
+package queue
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"errand.internal/clients"
+	"errand.internal/internal/ledger"
+	"errand.internal/internal/tokens"
+)
+
+// situation is all that the decision about an attempt depends on.
+type situation struct {
+	policy   Defaults
+	attempts int           // counted ones before this
+	left     time.Duration // of the budget, now
+	sent     bool          // a request may have left
+	random   float64       // [0,1), for the jitter
+}
+
+// verdict is what becomes of an attempt.
+type verdict struct {
+	// class names it in history, logs and metrics: an outcome, or a fault's kind.
+	class   string
+	status  int
+	counted bool
+	state   ledger.State
+	outcome ledger.Outcome // with Ended
+	wait    time.Duration  // with Retrying and Parked
+	code    string
+	message string
+	// untried: no request went out and none was tried; history and counters of
+	// attempts leave it out.
+	untried bool
+}
+
+// Classes beside the kinds of clients.Error and the outcomes.
+const (
+	classPanic  = "panic"
+	classParked = "parked"
+)
+
+// decide turns the end of an attempt into what happens next. It is the only
+// place where retries are decided; nothing in it depends on vendor or task.
+func decide(s situation, err error) verdict {
+	if err == nil {
+		return verdict{class: string(ledger.Done), counted: true, state: ledger.Ended, outcome: ledger.Done}
+	}
+	e := asVendorError(err, s.sent)
+	v := verdict{class: e.Kind.String(), status: e.Status, code: e.Code, message: e.Error(), counted: true}
+	if _, ok := err.(*panicError); ok {
+		v.class, v.message = classPanic, err.Error()
+	}
+	if _, ok := errors.AsType[*tokens.UnavailableError](err); ok {
+		return v.park(e, s) // no login to be had: the task itself was not tried
+	}
+	switch e.Kind {
+	case clients.Declined:
+		return v.end(ledger.Declined)
+	case clients.Invalid:
+		return v.end(ledger.Invalid)
+	case clients.Credentials:
+		return v.park(e, s)
+	case clients.Unknown:
+		if !s.policy.Repeatable {
+			return v.end(ledger.Uncertain)
+		}
+		return v.again(e, s)
+	default:
+		return v.again(e, s)
+	}
+}
+
+func (v verdict) end(o ledger.Outcome) verdict {
+	v.state, v.outcome, v.wait = ledger.Ended, o, 0
+	return v
+}
+
+// park puts the task aside until somebody mends what it needs. It costs no
+// attempt, and ends with the budget.
+func (v verdict) park(e *clients.Error, s situation) verdict {
+	v.counted, v.state, v.untried = false, ledger.Parked, e.NotSent
+	if v.untried {
+		v.class = classParked
+	}
+	v.wait = parkFor
+	if e.RetryAfter > 0 {
+		v.wait = e.RetryAfter
+	}
+	// Up to a tenth later, so that those parked together do not come back
+	// together; never later than the budget's end, where Begin ends the task.
+	v.wait = min(v.wait+time.Duration(s.random*float64(v.wait)/10), parkMax, max(s.left, 0))
+	return v
+}
+
+// again runs the task once more, if its budget allows.
+func (v verdict) again(e *clients.Error, s situation) verdict {
+	if s.policy.Attempts > 0 && s.attempts+1 >= s.policy.Attempts {
+		v.message = fmt.Sprintf("gave up after %d attempts; the last: %s", s.attempts+1, v.message)
+		return v.end(ledger.Failed)
+	}
+	v.state = ledger.Retrying
+	v.wait = s.policy.Backoff.after(s.attempts, s.random)
+	if e.RetryAfter > 0 {
+		v.wait = e.RetryAfter + time.Duration(s.random*float64(e.RetryAfter)/10)
+	}
+	if v.wait >= s.left {
+		// Nothing can change before the time is up: say so now and free the key.
+		v.message = "the time budget is spent; the last attempt: " + v.message
+		return v.end(ledger.Failed)
+	}
+	return v
+}
+
+// asVendorError reads any error as one of a vendor call. What is not one came
+// from our own code: it is taken for "may have happened" if a request had left
+// by then.
+func asVendorError(err error, sent bool) *clients.Error {
+	if e, ok := clients.AsError(err); ok {
+		return e
+	}
+	e := &clients.Error{Vendor: "errand", Kind: clients.Temporary, Message: err.Error(), NotSent: !sent}
+	if sent {
+		e.Kind = clients.Unknown
+	}
+	return e
+}
+
+// panicError is a handler's panic. Its text names the type of the value only:
+// the value itself may hold anything.
+type panicError struct {
+	value any
+	stack []byte
+}
+
+func (e *panicError) Error() string {
+	if err, ok := e.value.(error); ok {
+		return fmt.Sprintf("the handler panicked (%T); the stack is in the worker's log", err)
+	}
+	return fmt.Sprintf("the handler panicked (%T); the stack is in the worker's log", e.value)
+}

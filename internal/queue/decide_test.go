@@ -1,0 +1,89 @@
+package queue
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"errand.internal/clients"
+	"errand.internal/internal/ledger"
+	"errand.internal/internal/tokens"
+)
+
+func TestDecide(t *testing.T) {
+	t.Parallel()
+	fault := func(kind clients.Kind, change ...func(*clients.Error)) error {
+		e := &clients.Error{Vendor: "v", Op: "op", Kind: kind, Message: "m"}
+		for _, c := range change {
+			c(e)
+		}
+		return e
+	}
+	after := func(d time.Duration) func(*clients.Error) { return func(e *clients.Error) { e.RetryAfter = d } }
+	notSent := func(e *clients.Error) { e.NotSent = true }
+	cooling := func(e *clients.Error) { e.NotSent, e.Err = true, &tokens.CoolingError{Profile: "p"} }
+	nobody := func(e *clients.Error) { e.NotSent, e.Err = true, &tokens.UnavailableError{Profile: "p"} }
+
+	base := situation{left: time.Minute, random: 0.5, policy: Defaults{Backoff: Backoff{Base: time.Second, Max: 10 * time.Second}}}
+	for _, tc := range []struct {
+		name       string
+		err        error
+		change     func(*situation)
+		state      ledger.State
+		outcome    ledger.Outcome
+		class      string
+		wait       time.Duration
+		notCounted bool
+		untried    bool
+	}{
+		{name: "success", state: ledger.Ended, outcome: ledger.Done, class: "done"},
+		{name: "declined", err: fault(clients.Declined), state: ledger.Ended, outcome: ledger.Declined, class: "declined"},
+		{name: "invalid", err: fault(clients.Invalid), state: ledger.Ended, outcome: ledger.Invalid, class: "invalid"},
+		{name: "unknown, not repeatable", err: fault(clients.Unknown), state: ledger.Ended, outcome: ledger.Uncertain, class: "unknown"},
+		{name: "unknown, repeatable", err: fault(clients.Unknown), change: func(s *situation) { s.policy.Repeatable = true }, state: ledger.Retrying, class: "unknown", wait: 500 * time.Millisecond},
+		{name: "temporary, not repeatable", err: fault(clients.Temporary), state: ledger.Retrying, class: "temporary", wait: 500 * time.Millisecond},
+		{name: "third attempt", err: fault(clients.Temporary), change: func(s *situation) { s.attempts = 2 }, state: ledger.Retrying, class: "temporary", wait: 2 * time.Second},
+		{name: "backoff is capped", err: fault(clients.Temporary), change: func(s *situation) { s.attempts = 60 }, state: ledger.Retrying, class: "temporary", wait: 5 * time.Second},
+		{name: "Retry-After", err: fault(clients.RateLimited, after(20*time.Second)), state: ledger.Retrying, class: "rate_limited", wait: 21 * time.Second},
+		{name: "Retry-After beyond the budget", err: fault(clients.RateLimited, after(time.Hour)), state: ledger.Ended, outcome: ledger.Failed, class: "rate_limited"},
+		{name: "backoff beyond the budget", err: fault(clients.Temporary), change: func(s *situation) { s.left = 100 * time.Millisecond }, state: ledger.Ended, outcome: ledger.Failed, class: "temporary"},
+		{name: "last attempt", err: fault(clients.Temporary), change: func(s *situation) { s.policy.Attempts, s.attempts = 3, 2 }, state: ledger.Ended, outcome: ledger.Failed, class: "temporary"},
+		{name: "last but one attempt", err: fault(clients.Temporary), change: func(s *situation) { s.policy.Attempts, s.attempts = 3, 1 }, state: ledger.Retrying, class: "temporary", wait: time.Second},
+		{name: "refused credentials", err: fault(clients.Credentials), state: ledger.Parked, class: "credentials", wait: 31500 * time.Millisecond, notCounted: true},
+		{name: "cooling credentials", err: fault(clients.Credentials, cooling, after(10*time.Second)), state: ledger.Parked, class: "parked", wait: 10500 * time.Millisecond, notCounted: true, untried: true},
+		{name: "a park is never long", err: fault(clients.Credentials, cooling, after(30*time.Minute)), change: func(s *situation) { s.left = time.Hour }, state: ledger.Parked, class: "parked", wait: time.Minute, notCounted: true, untried: true},
+		{name: "a park ends with the budget", err: fault(clients.Credentials, cooling), change: func(s *situation) { s.left = 3 * time.Second }, state: ledger.Parked, class: "parked", wait: 3 * time.Second, notCounted: true, untried: true},
+		{name: "login service away", err: fault(clients.Temporary, nobody, after(2*time.Second)), state: ledger.Parked, class: "parked", wait: 2100 * time.Millisecond, notCounted: true, untried: true},
+		{name: "connection refused", err: fault(clients.Temporary, notSent), state: ledger.Retrying, class: "temporary", wait: 500 * time.Millisecond},
+		{name: "our own fault before the call", err: errors.New("boom"), state: ledger.Retrying, class: "temporary", wait: 500 * time.Millisecond},
+		{name: "our own fault after the call", err: errors.New("boom"), change: func(s *situation) { s.sent = true }, state: ledger.Ended, outcome: ledger.Uncertain, class: "unknown"},
+		{name: "panic before the call", err: &panicError{value: "boom"}, state: ledger.Retrying, class: "panic", wait: 500 * time.Millisecond},
+		{name: "panic after the call", err: &panicError{value: "boom"}, change: func(s *situation) { s.sent = true }, state: ledger.Ended, outcome: ledger.Uncertain, class: "panic"},
+		{name: "panic after a repeatable call", err: &panicError{value: "boom"}, change: func(s *situation) { s.sent, s.policy.Repeatable = true, true }, state: ledger.Retrying, class: "panic", wait: 500 * time.Millisecond},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			s := base
+			if tc.change != nil {
+				tc.change(&s)
+			}
+			v := decide(s, tc.err)
+			if v.state != tc.state || v.outcome != tc.outcome || v.class != tc.class || v.wait != tc.wait || v.counted == tc.notCounted || v.untried != tc.untried {
+				t.Errorf("got %+v", v)
+			}
+		})
+	}
+}
+
+func TestBackoffHasFullJitter(t *testing.T) {
+	t.Parallel()
+	b := Backoff{Base: time.Second, Max: time.Minute}
+	if low, high := b.after(3, 0), b.after(3, 0.999999); low != 0 || high < 7*time.Second || high > 8*time.Second {
+		t.Errorf("after the 4th attempt: %s to %s, want 0 to 8 s", low, high)
+	}
+	for n := range 200 {
+		if d := b.after(n, 0.999999); d < 0 || d > time.Minute {
+			t.Fatalf("after(%d) = %s", n, d)
+		}
+	}
+}

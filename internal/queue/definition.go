@@ -1,0 +1,42 @@
+package queue
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+)
+
+// Payload is what every task's payload knows about itself.
+type Payload interface {
+	// Type is the task's name, for ever: "danaconnect:otp:send".
+	Type() string
+	Defaults() Defaults
+}
+
+// Definition is one task type as the worker sees it.
+type Definition struct {
+	Type string
+	// Vendor names whose call it is; it decides how long an attempt may take.
+	Vendor string
+	// Base is the policy where there is no payload to ask.
+	Base Defaults
+	// Decode reads a payload strictly and checks its rules.
+	Decode func(raw []byte) (Payload, error)
+	// Run calls the vendor once and returns the result, nil if there is none.
+	// It is nil itself where this worker has no credentials for the vendor: the
+	// task is parked for one that has them.
+	Run func(ctx context.Context, p Payload) (any, error)
+}
+
+// encodeResult turns a result into what the record keeps; nothing for a nil
+// result.
+func encodeResult(result any) ([]byte, error) {
+	if result == nil {
+		return nil, nil
+	}
+	raw, err := json.Marshal(result)
+	if err != nil {
+		return nil, fmt.Errorf("encode the result: %w", err)
+	}
+	return raw, nil
+}

@@ -1,0 +1,136 @@
+package queue
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/hibiken/asynq"
+	"github.com/redis/go-redis/v9"
+	"github.com/rs/zerolog"
+
+	"errand.internal/internal/ledger"
+	"errand.internal/internal/seal"
+)
+
+// Config is what a Server is made of.
+type Config struct {
+	// Redis is the servers' own client: the acknowledgement hook goes on it, so
+	// nothing else may use it.
+	Redis redis.UniversalClient
+	// Queues are the queues to run, with the concurrency of each.
+	Queues map[string]int
+	// Definitions are all the task types there are.
+	Definitions []Definition
+	Store       *ledger.Store
+	Ring        *seal.Ring
+	// Owner names this process in claims; unique among all there ever were.
+	Owner string
+	// Timeout bounds one attempt of a vendor's task.
+	Timeout func(vendor string) time.Duration
+	// Grace is how long running attempts may take to end when the worker stops.
+	Grace   time.Duration
+	Metrics *Metrics
+	Log     zerolog.Logger
+}
+
+// Server runs queues: one asynq.Server for each, so that one vendor's slots can
+// never be taken by another's tasks.
+type Server struct {
+	redis      redis.UniversalClient
+	servers    map[string]*asynq.Server // by queue
+	dispatches map[string]*dispatch     // by pending key
+	handler    *runner
+	stopping   chan struct{}
+	gone       chan struct{}
+	stop       sync.Once
+}
+
+// NewServer makes a Server. It does not touch Redis yet.
+func NewServer(cfg Config) (*Server, error) {
+	if len(cfg.Queues) == 0 {
+		return nil, errors.New("WORKER_QUEUES names no queue")
+	}
+	s := &Server{
+		redis: cfg.Redis, servers: map[string]*asynq.Server{}, dispatches: map[string]*dispatch{},
+		stopping: make(chan struct{}), gone: make(chan struct{}),
+	}
+	cfg.Redis.AddHook(ackHook{})
+	cfg.Redis.AddHook(&dispatchHook{rdb: cfg.Redis, queues: s.dispatches})
+	s.handler = &runner{
+		defs: map[string]Definition{}, store: cfg.Store, ring: cfg.Ring, owner: cfg.Owner,
+		timeout: cfg.Timeout, metrics: cfg.Metrics, log: cfg.Log, gone: s.gone,
+	}
+	for _, d := range cfg.Definitions {
+		if _, twice := s.handler.defs[d.Type]; twice {
+			return nil, fmt.Errorf("task type %s is defined twice", d.Type)
+		}
+		s.handler.defs[d.Type] = d
+	}
+	for name, concurrency := range cfg.Queues {
+		s.dispatches[pendingKey(name)] = newDispatch(name, concurrency, s.stopping)
+		poll, forward := intervals(name)
+		s.servers[name] = asynq.NewServerFromRedisClient(cfg.Redis, asynq.Config{
+			Concurrency:              concurrency,
+			Queues:                   map[string]int{name: 1},
+			TaskCheckInterval:        poll,
+			DelayedTaskCheckInterval: forward,
+			RetryDelayFunc:           retryDelay,
+			IsFailure:                countFailure,
+			ShutdownTimeout:          cfg.Grace,
+			BaseContext:              context.Background,
+			Logger:                   asynqLogger{cfg.Log.With().Str("queue", name).Logger()},
+			LogLevel:                 asynq.DebugLevel,
+		})
+	}
+	return s, nil
+}
+
+// intervals says how often a queue that is paused, or in trouble, is asked for
+// work (otherwise the dispatch waits for it), and how often its delayed tasks
+// are looked at: somebody waits for a code, nobody for an accountant's draft.
+func intervals(queue string) (poll, forward time.Duration) {
+	switch queue {
+	case "otp":
+		return 25 * time.Millisecond, 250 * time.Millisecond
+	case "anna", "danaconnect":
+		return 100 * time.Millisecond, time.Second
+	default:
+		return 250 * time.Millisecond, time.Second
+	}
+}
+
+// Start begins to work. On an error nothing is left running.
+func (s *Server) Start() error {
+	for name, server := range s.servers {
+		d := s.dispatches[pendingKey(name)]
+		handler := asynq.HandlerFunc(func(ctx context.Context, t *asynq.Task) error {
+			defer d.returned()
+			return s.handler.ProcessTask(ctx, t)
+		})
+		if err := server.Start(handler); err != nil {
+			s.Shutdown()
+			return fmt.Errorf("start queue %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// Shutdown takes no more tasks, lets the running attempts end within Grace, and
+// puts back what did not. It may be called more than once.
+func (s *Server) Shutdown() {
+	s.stop.Do(func() {
+		close(s.stopping)
+		var all sync.WaitGroup
+		for _, server := range s.servers {
+			all.Go(server.Shutdown)
+		}
+		all.Wait()
+		for _, d := range s.dispatches {
+			d.stop(s.redis)
+		}
+		close(s.gone)
+	})
+}

@@ -1,0 +1,107 @@
+package tasks
+
+import (
+	"context"
+
+	"errand.internal/clients/anna"
+	"errand.internal/clients/danaconnect"
+	"errand.internal/internal/payload"
+	"errand.internal/internal/queue"
+)
+
+// Task is a payload together with the type of its result.
+type Task[R any] interface {
+	queue.Payload
+	result() R
+}
+
+// None is the result of tasks that return nothing.
+type None struct{}
+
+// Vendors are the clients that the handlers call, one account each. A nil one
+// has no credentials on this worker; its tasks wait for a worker that has them.
+type Vendors struct {
+	DANAConnectOTP *danaconnect.OTPClient
+	AnnA           *anna.Client
+}
+
+// handler runs a task once.
+type handler[P Task[R], R any] func(ctx context.Context, p P) (R, error)
+
+// Info is what is to be known about a task type.
+type Info struct {
+	Type string
+	// Summary is one phrase on what the task does.
+	Summary string
+	// Vendor whose API it calls.
+	Vendor string
+	// Example is a payload that is valid.
+	Example queue.Payload
+}
+
+// Fields describes the payload.
+func (i Info) Fields() []payload.Field { return payload.Describe(i.Example) }
+
+type entry struct {
+	Info
+	decode func(raw []byte) (queue.Payload, error)
+	run    func(v Vendors) func(ctx context.Context, p queue.Payload) (any, error)
+}
+
+// define is one line of the catalogue. bind makes the handler from the clients
+// of the account, if the worker has it.
+func define[P Task[R], R any](on account, summary string, example P, bind func(Vendors) handler[P, R]) entry {
+	return entry{
+		Info: Info{Type: example.Type(), Summary: summary, Vendor: on.vendor, Example: example},
+		decode: func(raw []byte) (queue.Payload, error) {
+			var p P
+			if err := payload.Decode(raw, &p); err != nil {
+				return nil, err
+			}
+			return p, nil
+		},
+		run: func(v Vendors) func(context.Context, queue.Payload) (any, error) {
+			if !on.has(v) {
+				return nil
+			}
+			run := bind(v)
+			return func(ctx context.Context, p queue.Payload) (any, error) {
+				result, err := run(ctx, p.(P))
+				if _, none := any(result).(None); none {
+					return nil, err
+				}
+				return result, err
+			}
+		},
+	}
+}
+
+// Types lists all task types.
+func Types() []Info {
+	infos := make([]Info, len(catalogue))
+	for i, e := range catalogue {
+		infos[i] = e.Info
+	}
+	return infos
+}
+
+// Find returns the task type of that name.
+func Find(taskType string) (Info, bool) {
+	for _, e := range catalogue {
+		if e.Type == taskType {
+			return e.Info, true
+		}
+	}
+	return Info{}, false
+}
+
+// Definitions is the catalogue as a worker runs it, with v's clients.
+func Definitions(v Vendors) []queue.Definition {
+	defs := make([]queue.Definition, len(catalogue))
+	for i, e := range catalogue {
+		defs[i] = queue.Definition{
+			Type: e.Type, Vendor: e.Vendor, Base: e.Example.Defaults(), Decode: e.decode, Run: e.run(v),
+		}
+	}
+	return defs
+}
