@@ -1,0 +1,56 @@
+# Errand: `make` lists the targets.
+SHELL := /bin/sh
+GO ?= go
+LINT := $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+# The race detector needs a C compiler; CI always has one.
+RACE := $(shell command -v gcc >/dev/null 2>&1 || command -v clang >/dev/null 2>&1 && echo -race)
+# BROWSER=1 adds the tests of the web UI in a real browser (needs chromium).
+TAGS := $(if $(BROWSER),-tags browser,)
+VERSION ?= dev
+LDFLAGS := -s -w -X errand.internal/internal/app.Version=$(VERSION) -X errand.internal/internal/app.Commit=$(shell git rev-parse --short HEAD 2>/dev/null)
+
+.DEFAULT_GOAL := help
+.PHONY: help demo up run build test bench lint golden golden-check tidy-check verify redis hooks
+
+help: ## list the targets
+	@grep -hE '^[a-z/-]+:.*##' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+
+demo: ## play the story, then serve the web UI: nothing to install
+	$(GO) run ./cmd/demo
+
+up: ## start worker, Redis and vendor sandbox in containers
+	docker compose --profile demo up --build
+
+run: ## run a worker with the settings in .env
+	@test -f .env || { echo "no .env here: cp .env.example .env and fill it in"; exit 1; }
+	set -a && . ./.env && set +a && exec $(GO) run ./cmd/worker
+
+build: ## build bin/worker and bin/enqueue
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/worker ./cmd/enqueue
+
+redis: # the tests need a real redis-server
+	@./.ci/need redis-server
+
+test: redis ## run all tests (installs redis-server if it is missing)
+	$(GO) test $(RACE) $(TAGS) -timeout 10m ./...
+
+bench: redis ## run the benchmarks, as ratios against plain asynq where there is one
+	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+lint: ## run golangci-lint, pinned
+	$(LINT) run ./...
+
+golden: ## rewrite golden files, .env.example and the README's tables; review the diff
+	UPDATE_GOLDEN=1 $(GO) test -count=1 -run Golden ./...
+
+golden-check: redis # fail if make golden would change anything
+	$(GO) test -run Golden ./...
+
+tidy-check: # fail if go.mod or go.sum are not tidy, or a file is not formatted
+	$(GO) mod tidy -diff
+	@test -z "$$(gofmt -l .)" || { echo "not formatted (gofmt -w):"; gofmt -l .; exit 1; }
+
+verify: tidy-check golden-check lint test ## what CI runs
+
+hooks: ## check tidiness and golden files before every commit
+	git config core.hooksPath .ci/hooks

@@ -1,0 +1,24 @@
+package app
+
+import (
+	"context"
+	"errors"
+
+	"errand.internal/internal/monitor"
+	"errand.internal/internal/settings"
+)
+
+// Health asks the worker that listens on this machine's HTTP_ADDR whether it is
+// ready. It is what a container's health check runs.
+func Health(ctx context.Context, environ map[string]string) error {
+	var c struct {
+		HTTPAddr string `env:"HTTP_ADDR" envDefault:"127.0.0.1:8080"`
+	}
+	if err := settings.Load(&c, environ); err != nil {
+		return &ConfigError{err}
+	}
+	if addr, set := environ["HTTP_ADDR"]; set && addr == "" {
+		return &ConfigError{errors.New("HTTP_ADDR: is empty, so this worker has no admin HTTP to ask")}
+	}
+	return monitor.CheckReady(ctx, c.HTTPAddr)
+}

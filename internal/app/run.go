@@ -1,0 +1,182 @@
+package app
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/rs/zerolog"
+
+	"errand.internal/internal/ledger"
+	"errand.internal/internal/monitor"
+	"errand.internal/internal/queue"
+	"errand.internal/internal/redisconn"
+	"errand.internal/internal/tokens"
+	"errand.internal/internal/vendors"
+	"errand.internal/tasks"
+)
+
+// Worker is one worker process.
+type Worker struct {
+	// Environ holds the settings.
+	Environ map[string]string
+	// Stderr takes the log.
+	Stderr io.Writer
+	// Ready, if set, is told where the admin HTTP listens ("" if it does not)
+	// once the worker takes tasks.
+	Ready func(adminAddr string)
+}
+
+// Run works until ctx ends, then drains: it takes no more tasks, lets the
+// running ones end, and returns nil. A *ConfigError tells what is wrong with
+// the settings.
+func (w Worker) Run(ctx context.Context) error {
+	p, err := load(w.Environ)
+	if err != nil {
+		return err
+	}
+	log := newLog(p.Config, w.Stderr)
+	redisconn.LogTo(log)
+	if !p.ring.Enabled() {
+		log.Warn().Msg("ENCRYPTION_KEYS is not set: payloads, results and tokens stand in Redis as they are")
+	}
+
+	serversRedis, generalRedis := p.target.Open(redisconn.Servers), p.target.Open(redisconn.General)
+	defer closeQuietly(serversRedis)
+	defer closeQuietly(generalRedis)
+
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		queue.NewCollector(generalRedis, p.Queues.Names()))
+	metrics := queue.NewMetrics(registry)
+
+	accounts, err := p.Vendors.Open(vendors.Shared{
+		Redis: generalRedis, Ring: p.ring, Observe: metrics.ObserveCall,
+		Options: []tokens.Option{tokens.WithMetrics(tokens.NewMetrics(registry)), tokens.WithAnnounce(announceTo(log))},
+	})
+	if err != nil {
+		return &ConfigError{err}
+	}
+	defer accounts.Close()
+
+	defs := tasks.Definitions(accounts.Vendors)
+	queues := runnable(p.Queues, defs)
+	timeouts := p.Vendors.Timeouts()
+	server, err := queue.NewServer(queue.Config{
+		Redis: serversRedis, Queues: queues, Definitions: defs, Store: ledger.New(generalRedis), Ring: p.ring,
+		Owner: owner(), Grace: p.ShutdownGrace, Metrics: metrics, Log: log,
+		Timeout: func(vendor string) time.Duration { return timeouts[vendor] + attemptSlack },
+	})
+	if err != nil {
+		return err
+	}
+
+	var draining atomic.Bool
+	ready := func(ctx context.Context) error {
+		if draining.Load() {
+			return errors.New("the worker is stopping")
+		}
+		if err := generalRedis.Ping(ctx).Err(); err != nil {
+			return errors.New("Redis does not answer")
+		}
+		return nil
+	}
+	adminAddr, stopAdmin, err := serveAdmin(ctx, p, monitor.Parts{
+		Redis: generalRedis, Metrics: registry, Ready: ready, Payload: maskPayload, Result: maskResult,
+	}, log)
+	if err != nil {
+		return err
+	}
+	defer stopAdmin()
+
+	if err := server.Start(); err != nil {
+		return err
+	}
+	log.Info().Str("version", Version).Str("redis", p.target.Redacted()).Interface("queues", queues).
+		Strs("vendors", p.Vendors.Configured()).Str("http", adminAddr).Msg("worker is ready")
+	if w.Ready != nil {
+		w.Ready(adminAddr)
+	}
+
+	<-ctx.Done()
+	log.Info().Dur("grace", p.ShutdownGrace).Msg("worker stops: no more tasks are taken, running ones may end")
+	draining.Store(true)
+	server.Shutdown()
+	log.Info().Msg("worker has stopped")
+	return nil
+}
+
+// runnable leaves the queues of vendors without credentials to workers that
+// have them.
+func runnable(wanted Queues, defs []queue.Definition) map[string]int {
+	queues := map[string]int{}
+	for _, d := range defs {
+		if n := wanted[d.Base.Queue]; n > 0 && d.Run != nil {
+			queues[d.Base.Queue] = n
+		}
+	}
+	return queues
+}
+
+// serveAdmin serves the admin HTTP, if there is to be one, until stop is
+// called: it goes on while the worker drains.
+func serveAdmin(ctx context.Context, p *plan, parts monitor.Parts, log zerolog.Logger) (addr string, stop func(), err error) {
+	if p.HTTPAddr == "" {
+		return "", func() {}, nil
+	}
+	handler, err := monitor.New(p.Monitoring, parts)
+	if err != nil {
+		return "", nil, err
+	}
+	l, err := monitor.Listen(ctx, p.HTTPAddr)
+	if err != nil {
+		return "", nil, err
+	}
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if err := monitor.Serve(ctx, l, handler, log); err != nil {
+			log.Error().Err(err).Msg("the admin HTTP has ended; the queues go on")
+		}
+	}()
+	return l.Addr().String(), func() { cancel(); <-done }, nil
+}
+
+func newLog(c Config, stderr io.Writer) zerolog.Logger {
+	if c.LogFormat == "console" {
+		stderr = zerolog.ConsoleWriter{Out: stderr, TimeFormat: time.TimeOnly}
+	}
+	return zerolog.New(stderr).Level(c.LogLevel.Level).With().Timestamp().Logger()
+}
+
+// announceTo is the one place where changes of credentials are made known.
+func announceTo(log zerolog.Logger) tokens.Announce {
+	return func(e tokens.Event) {
+		line := log.Warn()
+		if e.Kind == tokens.Resumed {
+			line = log.Info()
+		}
+		line.Str("credential", e.Profile).Msg("credential " + e.Kind.String())
+	}
+}
+
+// owner names this process in claims: readable, and unique among all there ever
+// were.
+func owner() string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "host"
+	}
+	return fmt.Sprintf("%s-%d-%s", host, os.Getpid(), strings.ToLower(rand.Text()[:8]))
+}
+
+func closeQuietly(c io.Closer) { _ = c.Close() }
