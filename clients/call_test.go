@@ -73,7 +73,7 @@ func TestCallerObeysTheSharedRules(t *testing.T) {
 }
 
 // do sends one order by caller to a fresh shop.
-func do(t *testing.T, ctx context.Context, caller *clients.Caller, shop *sandbox.Engine) (*clients.Answer, error) {
+func do(ctx context.Context, t *testing.T, caller *clients.Caller, shop *sandbox.Engine) (*clients.Answer, error) {
 	t.Helper()
 	base := clientstest.Serve(t, shop, "/shop/")
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, base+"v1/order", strings.NewReader("one"))
@@ -87,7 +87,7 @@ func TestCallerBoundsTheBody(t *testing.T) {
 	t.Parallel()
 	shop := newShop()
 	shop.Inject(sandbox.Fault{Op: opOrder, Oversized: true})
-	a, err := do(t, t.Context(), clients.NewCaller("shop", clients.Limits{}, nil, nil), shop)
+	a, err := do(t.Context(), t, clients.NewCaller("shop", clients.Limits{}, nil, nil), shop)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -100,7 +100,7 @@ func TestCallerReadsABodyOfExactlyTheBound(t *testing.T) {
 	t.Parallel()
 	shop := newShop()
 	shop.Inject(sandbox.Fault{Op: opOrder, Body: new(strings.Repeat("x", clients.MaxBody))})
-	a, err := do(t, t.Context(), clients.NewCaller("shop", clients.Limits{}, nil, nil), shop)
+	a, err := do(t.Context(), t, clients.NewCaller("shop", clients.Limits{}, nil, nil), shop)
 	if err != nil || a.Incomplete || len(a.Body) != clients.MaxBody {
 		t.Errorf("%v, %+v", err, a)
 	}
@@ -131,10 +131,10 @@ func TestCallerObservesEveryCall(t *testing.T) {
 	caller := clients.NewCaller("shop", clients.Limits{}, nil, func(o clients.Observation) { seen = append(seen, o) })
 	shop := newShop()
 	shop.Inject(sandbox.Fault{Op: opOrder, Times: 1, Status: 503}, sandbox.Fault{Op: opOrder, Drop: true})
-	if _, err := do(t, t.Context(), caller, shop); err != nil {
+	if _, err := do(t.Context(), t, caller, shop); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := do(t, t.Context(), caller, shop); err == nil {
+	if _, err := do(t.Context(), t, caller, shop); err == nil {
 		t.Fatal("the dropped call succeeded")
 	}
 	if len(seen) != 2 || seen[0].Status != 503 || seen[1].Status != 0 || seen[0].Vendor != "shop" || seen[0].Op != opOrder || seen[0].Took <= 0 {
@@ -171,7 +171,7 @@ func TestCallerUsesTheGivenTransport(t *testing.T) {
 		got = b.Bytes()
 		return nil, stop
 	}), nil)
-	_, err := do(t, t.Context(), caller, newShop())
+	_, err := do(t.Context(), t, caller, newShop())
 	if e, ok := clients.AsError(err); !ok || !e.NotSent || string(got) != "one" {
 		t.Errorf("error %v, body %q", err, got)
 	}

@@ -23,12 +23,12 @@ func (e endpoint) post(ctx context.Context, op, path string, token secret.String
 	encoder := json.NewEncoder(&encoded)
 	encoder.SetEscapeHTML(false) // the bytes of the vendor's own samples
 	if err := encoder.Encode(body); err != nil {
-		return nil, e.fail(op, clients.Invalid, "the request cannot be encoded")
+		return nil, e.invalid(op, "the request cannot be encoded")
 	}
 	payload := bytes.TrimSuffix(encoded.Bytes(), []byte("\n"))
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, e.base.Join(path), bytes.NewReader(payload))
 	if err != nil {
-		return nil, e.fail(op, clients.Invalid, "the request cannot be built")
+		return nil, e.invalid(op, "the request cannot be built")
 	}
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("Accept", "application/json")
@@ -38,9 +38,9 @@ func (e endpoint) post(ctx context.Context, op, path string, token secret.String
 	return e.caller.Do(ctx, op, req)
 }
 
-// fail is an error about a request that was never sent.
-func (e endpoint) fail(op string, kind clients.Kind, message string) *clients.Error {
-	return &clients.Error{Vendor: e.caller.Vendor(), Op: op, Kind: kind, Message: message, NotSent: true}
+// invalid is an error about a request that can never be sent.
+func (e endpoint) invalid(op, message string) *clients.Error {
+	return &clients.Error{Vendor: e.caller.Vendor(), Op: op, Kind: clients.Invalid, Message: message, NotSent: true}
 }
 
 // exchange makes one call: with the shared token, and once more with a fresh

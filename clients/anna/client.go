@@ -47,7 +47,7 @@ func New(cfg Config, src tokens.Source, caller *clients.Caller) (*Client, error)
 // call mints another login, so it is no way to ask whether a user is active.
 func (c *Client) UserHash(ctx context.Context, userID, startService string) (AccessData, error) {
 	if userID == "" {
-		return AccessData{}, c.fail(userHash.op, clients.Invalid, "no user ID")
+		return AccessData{}, c.invalid(userHash.op, "no user ID")
 	}
 	return ask(ctx, c, userHash, hashRequest{Hash: c.company, UserID: userID, StartService: startService}, c.accessData)
 }
@@ -57,7 +57,7 @@ func (c *Client) UserHash(ctx context.Context, userID, startService string) (Acc
 // telling a refusal from "already inactive", so it is never Declined.
 func (c *Client) Inactivate(ctx context.Context, userID string) error {
 	if userID == "" {
-		return c.fail(userInactivate.op, clients.Invalid, "no user ID")
+		return c.invalid(userInactivate.op, "no user ID")
 	}
 	_, err := c.exchange(ctx, userInactivate, inactivateRequest{Hash: c.company, UserID: userID}, c.alreadyInactive)
 	return err
@@ -68,11 +68,11 @@ func (c *Client) Inactivate(ctx context.Context, userID string) error {
 // Dates such as today-7d are those of ANNA_TIME_ZONE at the time of the call.
 func (c *Client) AlertCounter(ctx context.Context, q AlertQuery) (int, error) {
 	if q.UserID == "" && (q.UserDocType == "" || q.UserDocValue == "") {
-		return 0, c.fail(messengerAlerts.op, clients.Invalid, "neither a user ID nor a document type and value")
+		return 0, c.invalid(messengerAlerts.op, "neither a user ID nor a document type and value")
 	}
 	filters, valid := c.resolve(q.Filters)
 	if !valid {
-		return 0, c.fail(messengerAlerts.op, clients.Invalid, "a filter's date is neither DD/MM/YYYY nor today or today-7d")
+		return 0, c.invalid(messengerAlerts.op, "a filter's date is neither DD/MM/YYYY nor today or today-7d")
 	}
 	return ask(ctx, c, messengerAlerts, alertRequest{
 		Hash:         c.company,

@@ -23,24 +23,24 @@ const defaultZone = "America/Sao_Paulo"
 type Config struct {
 	// URL is the customer's own base address; needed. Everything is called
 	// below it, whether or not it ends in a slash.
-	URL string `env:"URL"`
+	URL string `env:"URL" doc:"The customer's own base address."`
 	// CompanyHash names the company in every request; needed.
-	CompanyHash secret.String `env:"COMPANY_HASH"`
+	CompanyHash secret.String `env:"COMPANY_HASH" doc:"Names the company in every request."`
 	// User and Password are the login for GetToken; needed.
-	User     string        `env:"USER"`
-	Password secret.String `env:"PASSWORD"`
+	User     string        `env:"USER" doc:"Login for GetToken."`
+	Password secret.String `env:"PASSWORD" doc:"Password of that login."`
 	// TimeZone is an IANA name. The vendor's times name no zone: each is read
 	// as UTC and as this zone, and the reading that expires first counts. The
 	// dates today and today-7d of a filter are this zone's.
 	// Unset: America/Sao_Paulo.
-	TimeZone string `env:"TIME_ZONE" envDefault:"America/Sao_Paulo"`
+	TimeZone string `env:"TIME_ZONE" envDefault:"America/Sao_Paulo" doc:"Zone of the vendor's times, and of dates such as today-7d."`
 	// Timeout bounds one call, body included. Unset: 15 s.
-	Timeout time.Duration `env:"TIMEOUT" envDefault:"15s"`
+	Timeout time.Duration `env:"TIMEOUT" envDefault:"15s" doc:"Bound on one call, body included."`
 	// AlreadyInactive lists texts, separated by |, that mean in an answer to
 	// Inactivate that the user is inactive already, so that a success:false
 	// counts as done. A text matches anywhere in the vendor's message, in upper
 	// or lower case. Unset: none; an unconfirmed inactivation is tried again.
-	AlreadyInactive []string `env:"ALREADY_INACTIVE" envSeparator:"|"`
+	AlreadyInactive []string `env:"ALREADY_INACTIVE" envSeparator:"|" doc:"Texts, separated by |, that mean in an unconfirmed inactivation that the user is inactive already. Unset: it is tried again until confirmed."`
 	// AllowInsecureHTTP is the worker's ALLOW_INSECURE_HTTP: plain http on hosts
 	// other than loopback.
 	AllowInsecureHTTP bool `env:"-"`

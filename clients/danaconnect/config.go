@@ -24,15 +24,15 @@ const DefaultOTPURL = "https://api.danaconnect.com/otp/1.0/"
 // OTPConfig are the settings of the OTP API, with the prefix DANACONNECT_.
 type OTPConfig struct {
 	// Username is the platform user, without "@company". Needed.
-	Username string `env:"USERNAME"`
+	Username string `env:"USERNAME" doc:"Platform user, without @company. The three together are the Basic login of API 1.0."`
 	// Company is the company code; the login is Username@Company. Needed.
-	Company string `env:"COMPANY"`
+	Company string `env:"COMPANY" doc:"Company code; the login is user@company."`
 	// Password is the one of the platform login. Needed.
-	Password secret.String `env:"PASSWORD"`
+	Password secret.String `env:"PASSWORD" doc:"Password of the platform login."`
 	// OTPURL is the base of send and verify. Unset: the vendor's.
-	OTPURL string `env:"OTP_URL" envDefault:"https://api.danaconnect.com/otp/1.0/"`
+	OTPURL string `env:"OTP_URL" envDefault:"https://api.danaconnect.com/otp/1.0/" doc:"Base of the OTP API."`
 	// Timeout bounds one call, body included. Unset: 15 s.
-	Timeout time.Duration `env:"TIMEOUT" envDefault:"15s"`
+	Timeout time.Duration `env:"TIMEOUT" envDefault:"15s" doc:"Bound on one call, body included."`
 	// AllowInsecureHTTP is the worker's ALLOW_INSECURE_HTTP: plain http on hosts
 	// other than loopback.
 	AllowInsecureHTTP bool `env:"-"`

@@ -49,9 +49,6 @@ type Rule struct {
 	Login   Login
 }
 
-// successCode is the only code that claims success.
-const successCode = "01"
-
 // rules is the vendor's list of codes, one list per operation: 04 is an internal
 // failure in send and a wrong code in verify. Codes that the page lists for the
 // other operation alone are written out, too.

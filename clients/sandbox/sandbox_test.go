@@ -80,7 +80,7 @@ func TestRoutesRecordsAndCounts(t *testing.T) {
 		t.Errorf("counts %+v", e.Counts())
 	}
 	got := e.Requests("order")
-	if len(got) != 3 || got[0].Method != "POST" || got[0].Path != "v1/order" || got[0].URI != "/acme/v1/order?x=1" || string(got[1].Body) != "b" || got[0].Query.Get("x") != "1" {
+	if len(got) != 3 || got[0].Method != http.MethodPost || got[0].Path != "v1/order" || got[0].URI != "/acme/v1/order?x=1" || string(got[1].Body) != "b" || got[0].Query.Get("x") != "1" {
 		t.Errorf("recorded %+v", got)
 	}
 	e.Reset()

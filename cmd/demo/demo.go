@@ -25,7 +25,8 @@ type demo struct {
 	admin    string // host:port of the worker's admin HTTP
 
 	stopWorker context.CancelFunc
-	failed     chan error // the worker's end
+	ended      chan struct{} // closed when the worker has ended
+	workerErr  error         // why, once it has
 }
 
 // Where things are, if nobody else is there.
@@ -44,7 +45,7 @@ func start(ctx context.Context, anyPort, verbose bool, stderr io.Writer) (*demo,
 		}
 		return port
 	}
-	d := &demo{redis: miniredis.NewMiniRedis(), vendors: newSandboxes(), failed: make(chan error, 1)}
+	d := &demo{redis: miniredis.NewMiniRedis(), vendors: newSandboxes(), ended: make(chan struct{})}
 	d.redis.ClockTTL(true) // keys expire by the clock, as in a real Redis
 	// miniredis opens its own sockets, so the ports are only looked up here.
 	redisAddr, err := freeAddr(ctx, wanted(redisPort))
@@ -99,12 +100,15 @@ func (d *demo) startWorker(ctx context.Context, port string, verbose bool, stder
 	d.stopWorker = stop
 	ready := make(chan string, 1)
 	worker := app.Worker{Environ: environ, Stderr: stderr, Ready: func(addr string) { ready <- addr }}
-	go func() { d.failed <- worker.Run(workerCtx) }()
+	go func() {
+		d.workerErr = worker.Run(workerCtx)
+		close(d.ended)
+	}()
 	select {
 	case d.admin = <-ready:
 		return nil
-	case err := <-d.failed:
-		return fmt.Errorf("start the worker: %w", err)
+	case <-d.ended:
+		return fmt.Errorf("start the worker: %w", d.workerErr)
 	}
 }
 
@@ -112,7 +116,7 @@ func (d *demo) startWorker(ctx context.Context, port string, verbose bool, stder
 func (d *demo) stop() {
 	if d.stopWorker != nil {
 		d.stopWorker()
-		<-d.failed
+		<-d.ended
 	}
 	if d.client != nil {
 		_ = d.client.Close()

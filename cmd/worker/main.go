@@ -19,7 +19,6 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
-	defer stop()
 	code := run(ctx, os.Args[1:], settings.Environ(os.Environ()), os.Stdout, os.Stderr)
 	stop()
 	os.Exit(code)

@@ -85,7 +85,7 @@ func (w Worker) Run(ctx context.Context) error {
 			return errors.New("the worker is stopping")
 		}
 		if err := generalRedis.Ping(ctx).Err(); err != nil {
-			return errors.New("Redis does not answer")
+			return errors.New("no answer from Redis")
 		}
 		return nil
 	}

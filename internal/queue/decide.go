@@ -49,7 +49,7 @@ func decide(s situation, err error) verdict {
 	}
 	e := asVendorError(err, s.sent)
 	v := verdict{class: e.Kind.String(), status: e.Status, code: e.Code, message: e.Error(), counted: true}
-	if _, ok := err.(*panicError); ok {
+	if _, ok := errors.AsType[*panicError](err); ok {
 		v.class, v.message = classPanic, err.Error()
 	}
 	if _, ok := errors.AsType[*tokens.UnavailableError](err); ok {

@@ -203,10 +203,10 @@ func checkFilters(raw json.RawMessage) error {
 			return errors.New(name + " is not DD/MM/YYYY")
 		}
 	}
-	if !strings.Contains("AE", in["status"]) || len(in["status"]) > 1 {
+	if status := in["status"]; status != "" && status != "A" && status != "E" {
 		return errors.New("status is neither A nor E")
 	}
-	if !strings.Contains("SN", in["pendentes"]) || len(in["pendentes"]) > 1 {
+	if pending := in["pendentes"]; pending != "" && pending != "S" && pending != "N" {
 		return errors.New("pendentes is neither S nor N")
 	}
 	return nil
