@@ -92,7 +92,7 @@ func (v Variable) render(b *strings.Builder) {
 	}
 	comment(b, strings.TrimSpace(doc))
 	if v.Secret || v.Default == "" {
-		fmt.Fprintf(b, "#%s=\n", v.Name)
+		fmt.Fprintf(b, "#%s=%s\n", v.Name, quoted(v.Default))
 		return
 	}
 	fmt.Fprintf(b, "%s=%s\n", v.Name, quoted(v.Default))

@@ -1,0 +1,140 @@
+// Package monitor is the admin HTTP of a worker: health, metrics and asynqmon's
+// web UI, guarded and read-only unless asked otherwise.
+//
+//	/            a page with the links below
+//	/healthz     the process runs
+//	/readyz      it can do its work: 200, or 503 with the reason
+//	/metrics     Prometheus
+//	/monitoring/ asynqmon
+//
+// asynqmon has no login, no defence against other sites' requests and no
+// security headers of its own; guard.go and headers.go add them.
+package monitor
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/redis/go-redis/v9"
+
+	"errand.internal/internal/secret"
+)
+
+// Config are the settings with the prefix MONITORING_.
+type Config struct {
+	// User and Password are the Basic login of /monitoring/. Unset, both: it is
+	// served only to clients on the same host that name a loopback host.
+	User     string        `env:"USER" doc:"Basic login of /monitoring/. Without user and password it is served only to loopback clients that name a loopback host."`
+	Password secret.String `env:"PASSWORD" doc:"Password of that login."`
+	// ReadOnly refuses every change: pausing queues, running or deleting tasks.
+	// Unset: true.
+	ReadOnly bool `env:"READ_ONLY" envDefault:"true" doc:"Refuse changes in /monitoring/: pausing queues, running, archiving or deleting tasks."`
+}
+
+// Validate names the variables at fault.
+func (c Config) Validate() error {
+	switch {
+	case c.User == "" && !c.Password.Empty():
+		return errors.New("MONITORING_USER: must be set, because MONITORING_PASSWORD is")
+	case c.User != "" && c.Password.Empty():
+		return errors.New("MONITORING_PASSWORD: must be set, because MONITORING_USER is")
+	}
+	for _, r := range c.User {
+		if r == ':' || r < ' ' || r == 0x7f {
+			// HTTP Basic ends the user at the first colon.
+			return errors.New("MONITORING_USER: must not contain a colon or control characters")
+		}
+	}
+	return nil
+}
+
+// Formatter turns a task's payload or result into what the UI shows.
+type Formatter func(taskType string, data []byte) string
+
+// Parts are what the handler shows.
+type Parts struct {
+	// Redis is a *redis.Client or *redis.ClusterClient. It is shared: the
+	// handler never closes it.
+	Redis redis.UniversalClient
+	// Metrics are gathered for /metrics.
+	Metrics prometheus.Gatherer
+	// Ready answers /readyz; nil is ready. Its context ends after a few
+	// seconds. Its error is shown to anybody who may connect, so it must hold
+	// no secret.
+	Ready func(context.Context) error
+	// Payload and Result mask what tasks carry. Unset, nothing of it is shown.
+	Payload, Result Formatter
+}
+
+// readyTimeout is shorter than a container's health check usually waits.
+const readyTimeout = 4 * time.Second
+
+// New makes the handler of the admin HTTP.
+func New(cfg Config, parts Parts) (http.Handler, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	ui, err := newUI(cfg, parts)
+	if err != nil {
+		return nil, err
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /{$}", index)
+	mux.HandleFunc("GET /healthz", healthz)
+	mux.Handle("GET /readyz", readyz(parts.Ready))
+	mux.Handle("GET /metrics", promhttp.HandlerFor(parts.Metrics, promhttp.HandlerOpts{MaxRequestsInFlight: 4}))
+	mux.Handle(uiRoot+"/", ui)
+	return secureHeaders(mux), nil
+}
+
+const indexPage = `<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>Errand worker</title></head><body>
+<h1>Errand worker</h1>
+<ul>
+<li><a href="monitoring/">monitoring</a>: queues and tasks</li>
+<li><a href="metrics">metrics</a>: for Prometheus</li>
+<li><a href="readyz">readyz</a>: can it do its work?</li>
+<li><a href="healthz">healthz</a>: does it run?</li>
+</ul>
+</body></html>
+`
+
+func index(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	_, _ = io.WriteString(w, indexPage)
+}
+
+func healthz(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Header().Set("Cache-Control", "no-store")
+	_, _ = io.WriteString(w, "ok\n")
+}
+
+// readiness is the answer of /readyz.
+type readiness struct {
+	Ready  bool   `json:"ready"`
+	Reason string `json:"reason,omitempty"`
+}
+
+func readyz(ready func(context.Context) error) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		answer, status := readiness{Ready: true}, http.StatusOK
+		if ready != nil {
+			ctx, cancel := context.WithTimeout(r.Context(), readyTimeout)
+			defer cancel()
+			if err := ready(ctx); err != nil {
+				answer, status = readiness{Reason: err.Error()}, http.StatusServiceUnavailable
+			}
+		}
+		w.Header().Set("Content-Type", "application/json")
+		w.Header().Set("Cache-Control", "no-store")
+		w.WriteHeader(status)
+		_ = json.NewEncoder(w).Encode(answer)
+	})
+}

@@ -1,0 +1,108 @@
+package monitor
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strconv"
+	"time"
+)
+
+// checkTimeout leaves /readyz its own time.
+const checkTimeout = readyTimeout + time.Second
+
+// CheckReady asks /readyz of the worker whose HTTP_ADDR is httpAddr, on this
+// host: an address that means all interfaces is asked over loopback. It returns
+// nil if the worker is ready, else why not.
+func CheckReady(ctx context.Context, httpAddr string) error {
+	addrs, err := checkAddrs(ctx, httpAddr)
+	if err != nil {
+		return fmt.Errorf("HTTP_ADDR: %w", err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+	defer cancel()
+	var first error
+	for _, addr := range addrs {
+		err := askReady(ctx, addr)
+		if _, unreached := errors.AsType[*net.OpError](err); !unreached {
+			return err
+		}
+		if first == nil {
+			first = err
+		}
+	}
+	return first
+}
+
+// checkAddrs is where a server on httpAddr can be reached from this host, the
+// likeliest first.
+func checkAddrs(ctx context.Context, httpAddr string) ([]string, error) {
+	if httpAddr == "" {
+		return nil, errors.New("is empty, so there is no admin HTTP to ask")
+	}
+	host, service, err := net.SplitHostPort(httpAddr)
+	if err != nil {
+		return nil, errors.New("must be host:port")
+	}
+	port, err := net.DefaultResolver.LookupPort(ctx, "tcp", service)
+	if err != nil || port == 0 {
+		return nil, errors.New("names no port that can be asked")
+	}
+	hosts := []string{host}
+	switch ip, err := netip.ParseAddr(host); {
+	case host == "", err == nil && ip == netip.IPv6Unspecified():
+		hosts = []string{"127.0.0.1", "::1"} // usually both
+	case err == nil && ip.Unmap() == netip.IPv4Unspecified():
+		hosts = []string{"127.0.0.1"}
+	}
+	addrs := make([]string, 0, len(hosts))
+	for _, h := range hosts {
+		addrs = append(addrs, net.JoinHostPort(h, strconv.Itoa(port)))
+	}
+	return addrs, nil
+}
+
+func askReady(ctx context.Context, addr string) error {
+	u := url.URL{Scheme: "http", Host: addr, Path: "/readyz"}
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
+	if err != nil {
+		return err
+	}
+	// Never over a proxy: it is this host.
+	transport := &http.Transport{DisableKeepAlives: true}
+	defer transport.CloseIdleConnections()
+	client := &http.Client{
+		Transport:     transport,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	resp, err := client.Do(r)
+	if err != nil {
+		if bare, ok := errors.AsType[*url.Error](err); ok {
+			err = bare.Err
+		}
+		return fmt.Errorf("ask /readyz: %w", err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	var answer readiness
+	body, err := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
+	if err != nil {
+		return fmt.Errorf("read /readyz: %w", err)
+	}
+	if err := json.Unmarshal(body, &answer); err != nil {
+		return fmt.Errorf("%s answers /readyz with status %d and not as a worker does", addr, resp.StatusCode)
+	}
+	switch {
+	case resp.StatusCode == http.StatusOK && answer.Ready:
+		return nil
+	case answer.Reason != "":
+		return fmt.Errorf("not ready: %s", answer.Reason)
+	default:
+		return fmt.Errorf("not ready: status %d", resp.StatusCode)
+	}
+}

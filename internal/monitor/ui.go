@@ -1,0 +1,114 @@
+package monitor
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"net/http"
+	"net/url"
+	"regexp"
+	"strings"
+
+	"github.com/hibiken/asynqmon"
+
+	"errand.internal/internal/redisconn"
+	"errand.internal/internal/secret"
+)
+
+const (
+	uiRoot  = "/monitoring"
+	uiAPI   = uiRoot + "/api/"
+	maxBody = 1 << 20 // task IDs of a batch
+)
+
+// newUI wraps asynqmon. Its Close is never called: it would close the shared
+// client.
+func newUI(cfg Config, parts Parts) (http.Handler, error) {
+	app := asynqmon.New(asynqmon.Options{
+		RootPath:         uiRoot,
+		RedisConnOpt:     redisconn.Shared(parts.Redis),
+		PayloadFormatter: asynqmon.PayloadFormatterFunc(orHidden(parts.Payload)),
+		ResultFormatter:  asynqmon.ResultFormatterFunc(orHidden(parts.Result)),
+		ReadOnly:         cfg.ReadOnly,
+	})
+	policy, err := contentPolicy(app)
+	if err != nil {
+		return nil, err
+	}
+	mux := http.NewServeMux()
+	mux.Handle(uiRoot+"/", app)
+	// asynqmon would ask a Prometheus for this, of which it has no address, and
+	// answer 500.
+	mux.HandleFunc(uiAPI+"metrics", func(w http.ResponseWriter, _ *http.Request) {
+		http.Error(w, "no Prometheus is connected; the numbers are at /metrics", http.StatusNotFound)
+	})
+	h := typed(mux)
+	if cfg.ReadOnly {
+		h = readOnly(h)
+	}
+	h = http.NewCrossOriginProtection().Handler(h)
+	return uiHeaders(policy, guard(cfg, http.MaxBytesHandler(h, maxBody))), nil
+}
+
+func orHidden(f Formatter) func(string, []byte) string {
+	if f == nil {
+		return func(string, []byte) string { return secret.Redacted }
+	}
+	return f
+}
+
+// readOnly refuses changes before asynqmon's own check, which looks at its API
+// only.
+func readOnly(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != http.MethodGet && r.Method != http.MethodHead {
+			w.Header().Set("Allow", "GET, HEAD")
+			http.Error(w, "monitoring is read-only; MONITORING_READ_ONLY=false allows changes", http.StatusMethodNotAllowed)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+var inlineScript = regexp.MustCompile(`(?s)<script>(.*?)</script>`)
+
+// contentPolicy lets exactly asynqmon's own page work: its files, and its two
+// inline scripts by their digests. Its styles are made by script, so they
+// cannot be told from others. The fonts it wants from Google stay blocked; the
+// page does without them.
+func contentPolicy(app http.Handler) (string, error) {
+	page := &recorder{header: http.Header{}}
+	app.ServeHTTP(page, &http.Request{Method: http.MethodGet, URL: &url.URL{Path: uiRoot + "/"}, Header: http.Header{}})
+	scripts := inlineScript.FindAllSubmatch(page.body.Bytes(), -1)
+	if len(scripts) == 0 {
+		return "", errors.New("asynqmon's page has no inline script any more: look at its content policy again")
+	}
+	sources := []string{"'self'"}
+	for _, script := range scripts {
+		digest := sha256.Sum256(script[1])
+		sources = append(sources, "'sha256-"+base64.StdEncoding.EncodeToString(digest[:])+"'")
+	}
+	return strings.Join([]string{
+		"default-src 'none'",
+		"script-src " + strings.Join(sources, " "),
+		"style-src 'self' 'unsafe-inline'",
+		"img-src 'self' data:",
+		"font-src 'self'",
+		"connect-src 'self'",
+		"manifest-src 'self'",
+		"base-uri 'none'",
+		"form-action 'none'",
+		"frame-ancestors 'none'",
+	}, "; "), nil
+}
+
+// recorder keeps a page.
+type recorder struct {
+	header http.Header
+	body   bytes.Buffer
+}
+
+func (r *recorder) Header() http.Header         { return r.header }
+func (r *recorder) Write(p []byte) (int, error) { return r.body.Write(p) }
+func (r *recorder) WriteHeader(int)             {}
