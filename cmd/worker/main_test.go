@@ -1,0 +1,95 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"errand.internal/internal/redistest"
+)
+
+func TestCommandLine(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		name    string
+		args    []string
+		environ map[string]string
+		code    int
+		stdout  string
+		stderr  string
+	}{
+		{name: "version", args: []string{"version"}, code: 0, stdout: "errand dev ("},
+		{name: "help", args: []string{"--help"}, code: 0, stdout: "Run queues, scheduler and admin HTTP"},
+		{name: "no such command", args: []string{"walk"}, code: 2, stderr: "unexpected argument walk"},
+		{name: "no such flag", args: []string{"--fast"}, code: 2, stderr: "unknown flag --fast"},
+		{name: "settings", args: []string{"run"}, environ: map[string]string{"REDIS_URL": "nonsense"}, code: 2, stderr: "REDIS_URL"},
+		{name: "settings, by default", environ: map[string]string{"WORKER_QUEUES": "opt=3"}, code: 2, stderr: `names the queue "opt"; there are otp,`},
+		{name: "health without a worker", args: []string{"health"}, environ: map[string]string{"HTTP_ADDR": "127.0.0.1:1"}, code: 1, stderr: "worker: "},
+		{name: "health without admin HTTP", args: []string{"health"}, environ: map[string]string{"HTTP_ADDR": ""}, code: 2, stderr: "HTTP_ADDR: is empty"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			var stdout, stderr bytes.Buffer
+			code := run(t.Context(), tc.args, tc.environ, &stdout, &stderr)
+			if code != tc.code || !strings.Contains(stdout.String(), tc.stdout) || !strings.Contains(stderr.String(), tc.stderr) {
+				t.Errorf("exit %d\nstdout %s\nstderr %s", code, stdout.String(), stderr.String())
+			}
+		})
+	}
+}
+
+// A real process: it gets ready, answers its health check, drains on SIGTERM,
+// and is as small as promised.
+func TestProcess(t *testing.T) {
+	t.Parallel()
+	bin := filepath.Join(t.TempDir(), "worker")
+	build := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", bin, ".")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	if info, err := os.Stat(bin); err != nil || info.Size() > 40<<20 {
+		t.Errorf("the binary has %d bytes, at most 40 MiB are wanted (%v)", info.Size(), err)
+	}
+	redis := redistest.New(t)
+	environ := []string{
+		"REDIS_URL=" + redis.URL(), "HTTP_ADDR=127.0.0.1:0", "ANNA_URL=http://127.0.0.1:1/", "ANNA_COMPANY_HASH=h",
+		"ANNA_USER=u", "ANNA_PASSWORD=p", "DANACONNECT_USERNAME=u", "DANACONNECT_COMPANY=c", "DANACONNECT_PASSWORD=p",
+	}
+	cmd := exec.CommandContext(t.Context(), bin)
+	cmd.Env = environ
+	log := &lines{found: make(chan string, 1), want: `"http":"`}
+	cmd.Stderr = log
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var addr string
+	select {
+	case line := <-log.found:
+		_, rest, _ := strings.Cut(line, `"http":"`)
+		addr, _, _ = strings.Cut(rest, `"`)
+	case <-time.After(20 * time.Second):
+		t.Fatal("the worker did not get ready")
+	}
+	var stdout, stderr bytes.Buffer
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	if code := run(ctx, []string{"health"}, map[string]string{"HTTP_ADDR": addr}, &stdout, &stderr); code != 0 {
+		t.Errorf("health: %d %s", code, stderr.String())
+	}
+	if kb := residentKB(t, cmd.Process.Pid); kb > 40<<10 {
+		t.Errorf("idle it holds %d KiB, at most 40 MiB are wanted", kb)
+	}
+	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("after SIGTERM: %v", err)
+	}
+}
