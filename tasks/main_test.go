@@ -83,7 +83,7 @@ func (w *world) connect(timeout time.Duration) (tasks.Vendors, error) {
 // work starts a worker that runs all queues.
 func (w *world) work(vendors tasks.Vendors) error {
 	server, err := queue.NewServer(queue.Config{
-		Redis: redis.NewClient(&redis.Options{Addr: w.redis.Addr()}), Store: ledger.New(redis.NewClient(&redis.Options{Addr: w.redis.Addr()})),
+		Redis: redis.NewClient(&redis.Options{Addr: w.redis.Addr()}), General: redis.NewClient(&redis.Options{Addr: w.redis.Addr()}), Store: ledger.New(redis.NewClient(&redis.Options{Addr: w.redis.Addr()})),
 		Queues: map[string]int{"otp": 10, "anna": 5, "polls": 5}, Definitions: tasks.Definitions(vendors),
 		Owner: fmt.Sprint("test-", time.Now().UnixNano()), Timeout: func(string) time.Duration { return 5 * time.Second }, Grace: 10 * time.Second,
 		Metrics: queue.NewMetrics(prometheus.NewRegistry()), Log: zerolog.New(io.Discard),

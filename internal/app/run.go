@@ -71,7 +71,7 @@ func (w Worker) Run(ctx context.Context) error {
 	queues := runnable(p.Queues, defs)
 	timeouts := p.Vendors.Timeouts()
 	server, err := queue.NewServer(queue.Config{
-		Redis: serversRedis, Queues: queues, Definitions: defs, Store: ledger.New(generalRedis), Ring: p.ring,
+		Redis: serversRedis, General: generalRedis, Queues: queues, Definitions: defs, Credentials: accounts.Parkable(), Store: ledger.New(generalRedis), Ring: p.ring,
 		Owner: owner(), Grace: p.ShutdownGrace, Metrics: metrics, Log: log,
 		Timeout: func(vendor string) time.Duration { return timeouts[vendor] + attemptSlack },
 	})

@@ -33,6 +33,8 @@ func prefix(queue string) string { return "errand:{" + queue + "}:" }
 
 func taskKey(queue, id string) string { return prefix(queue) + "task:" + id }
 
+func parkedKey(queue, credential string) string { return prefix(queue) + "parked:" + credential }
+
 func saltKey(queue string) string { return prefix(queue) + "salt" }
 
 func doneChannel(id string) string { return "errand:done:" + id }

@@ -57,7 +57,7 @@ return {'created', ARGV[1], tostring(now), tostring(due), tostring(expires), '0'
 //
 // KEYS: task record
 // ARGV: owner, claim ms, repeatable, expires ms (the header's), type, owner
-// known to be dead, nonce
+// known to be dead, nonce, id
 //
 // Returns {verdict, fence, attempts, now, due, key, outcome, code, message}.
 // With go, abandoned, expired and lost the claim is taken; with ended, busy
@@ -82,6 +82,11 @@ elseif tonumber(r[7]) - now > 1000 then
   return {'early', tostring(tonumber(r[7]) - now), r[6], tostring(now), r[7], ''}
 end
 if verdict == 'go' and now >= tonumber(ARGV[4]) then verdict = 'expired' end
+local set = redis.call('HGET', KEYS[1], 'parked')
+if set then
+  redis.call('SREM', set, ARGV[8])
+  redis.call('HDEL', KEYS[1], 'parked')
+end
 local fence = redis.call('HINCRBY', KEYS[1], 'fence', 1)
 redis.call('HSET', KEYS[1], 'state', 'running', 'owner', ARGV[1], 'claim_until', now + tonumber(ARGV[2]), 'nonce', ARGV[7], 'verdict', verdict)
 return {verdict, tostring(fence), r[6] or '0', tostring(now), r[7] or tostring(now), r[8] or '', '', '', ''}
@@ -89,7 +94,8 @@ return {verdict, tostring(fence), r[6] or '0', tostring(now), r[7] or tostring(n
 
 // finishScript writes what became of the claimed attempt.
 //
-// KEYS: task record, key record (the task record again if there is none)
+// KEYS: task record, key record (the task record again if there is none), set
+// of tasks parked for the same reason (likewise)
 // ARGV: id, fence, attempt (JSON or empty), counted, state, outcome, code,
 // message, data, keep ms, free the key, wait ms, done channel
 //
@@ -112,6 +118,10 @@ if ARGV[4] == '1' then redis.call('HINCRBY', KEYS[1], 'attempts', 1) end
 redis.call('HSET', KEYS[1], 'state', ARGV[5], 'code', ARGV[7], 'message', ARGV[8])
 if ARGV[6] == '' then
   redis.call('HSET', KEYS[1], 'next', now + tonumber(ARGV[12]))
+  if KEYS[3] ~= KEYS[1] then
+    redis.call('SADD', KEYS[3], ARGV[1])
+    redis.call('HSET', KEYS[1], 'parked', KEYS[3])
+  end
   return 1
 end
 redis.call('HSET', KEYS[1], 'outcome', ARGV[6], 'ended', now)

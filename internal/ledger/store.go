@@ -178,7 +178,7 @@ func (s *Store) Begin(ctx context.Context, c Claim) (Grant, error) {
 		return Grant{}, err
 	}
 	reply, err := strs(beginScript.Run(ctx, s.rdb, []string{taskKey(queue, c.ID)},
-		c.Owner, c.For.Milliseconds(), flag(c.Repeatable), c.Expires.UnixMilli(), c.Type, c.DeadOwner, rand.Text()))
+		c.Owner, c.For.Milliseconds(), flag(c.Repeatable), c.Expires.UnixMilli(), c.Type, c.DeadOwner, rand.Text(), c.ID))
 	if err != nil {
 		return Grant{}, fmt.Errorf("claim the task: %w", err)
 	}
@@ -222,8 +222,11 @@ type Result struct {
 	// Counted: the attempt counts against the task's budget of attempts.
 	Counted bool
 	// State is Retrying or Parked with Wait, or Ended with Outcome.
-	State         State
-	Wait          time.Duration
+	State State
+	Wait  time.Duration
+	// ParkedFor names the credential that a parked task waits for, if it is
+	// known, so that WakeParked finds it.
+	ParkedFor     string
 	Outcome       Outcome
 	Code, Message string
 	// Data is the result, sealed by the caller.
@@ -250,7 +253,11 @@ func (s *Store) Finish(ctx context.Context, id string, g Grant, r Result) error 
 		}
 		entry = string(raw)
 	}
-	n, err := finishScript.Run(ctx, s.rdb, []string{record, keyRecord},
+	parked := record
+	if r.State == Parked && r.ParkedFor != "" {
+		parked = parkedKey(queue, r.ParkedFor)
+	}
+	n, err := finishScript.Run(ctx, s.rdb, []string{record, keyRecord, parked},
 		id, g.Fence, entry, flag(r.Counted), string(r.State), string(r.Outcome), r.Code, r.Message, r.Data,
 		r.Keep.Milliseconds(), flag(r.Outcome.FreesKey()), r.Wait.Milliseconds(), doneChannel(id)).Int()
 	if err != nil {
@@ -260,6 +267,25 @@ func (s *Store) Finish(ctx context.Context, id string, g Grant, r Result) error 
 		return ErrStale
 	}
 	return nil
+}
+
+// Parked counts the tasks of a queue that wait for a credential.
+func (s *Store) Parked(ctx context.Context, queue, credential string) (int, error) {
+	n, err := s.rdb.SCard(ctx, parkedKey(queue, credential)).Result()
+	if err != nil {
+		return 0, fmt.Errorf("count parked tasks: %w", err)
+	}
+	return int(n), nil
+}
+
+// WakeParked takes up to n tasks off the list of those that wait for a
+// credential. Each is given to one caller only; whoever it is must make it run.
+func (s *Store) WakeParked(ctx context.Context, queue, credential string, n int) ([]string, error) {
+	ids, err := s.rdb.SPopN(ctx, parkedKey(queue, credential), int64(n)).Result()
+	if err != nil && !errors.Is(err, redis.Nil) {
+		return nil, fmt.Errorf("take parked tasks: %w", err)
+	}
+	return ids, nil
 }
 
 // Cancel ends a task that was never attempted. It returns ErrNotFound or a

@@ -107,7 +107,7 @@ func drainErrand(b *testing.B, concurrency, n int) time.Duration {
 	left.Store(int64(n / 8 * 8))
 	empty := make(chan struct{})
 	s, err := queue.NewServer(queue.Config{
-		Redis: server.Client(), Queues: map[string]int{"otp": concurrency}, Store: ledger.New(server.Client()),
+		Redis: server.Client(), General: server.Client(), Queues: map[string]int{"otp": concurrency}, Store: ledger.New(server.Client()),
 		Definitions: []queue.Definition{define("bench", queue.Defaults{Queue: "otp", Keep: time.Hour}, func(context.Context, string) (any, error) {
 			if left.Add(-1) == 0 {
 				close(empty)

@@ -28,8 +28,10 @@ type verdict struct {
 	state   ledger.State
 	outcome ledger.Outcome // with Ended
 	wait    time.Duration  // with Retrying and Parked
-	code    string
-	message string
+	// parkedFor names the credential that a parked task waits for, if known.
+	parkedFor string
+	code      string
+	message   string
 	// untried: no request went out and none was tried; history and counters of
 	// attempts leave it out.
 	untried bool
@@ -52,7 +54,8 @@ func decide(s situation, err error) verdict {
 	if _, ok := errors.AsType[*panicError](err); ok {
 		v.class, v.message = classPanic, err.Error()
 	}
-	if _, ok := errors.AsType[*tokens.UnavailableError](err); ok {
+	if away, ok := errors.AsType[*tokens.UnavailableError](err); ok {
+		v.parkedFor = away.Profile
 		return v.park(e, s) // no login to be had: the task itself was not tried
 	}
 	switch e.Kind {
@@ -61,6 +64,9 @@ func decide(s situation, err error) verdict {
 	case clients.Invalid:
 		return v.end(ledger.Invalid)
 	case clients.Credentials:
+		if cooling, ok := errors.AsType[*tokens.CoolingError](err); ok {
+			v.parkedFor = cooling.Profile
+		}
 		return v.park(e, s)
 	case clients.Unknown:
 		if !s.policy.Repeatable {

@@ -81,7 +81,7 @@ func newRig(t *testing.T, defs ...queue.Definition) *rig {
 func (r *rig) work(change ...func(*queue.Config)) (stop func()) {
 	r.t.Helper()
 	cfg := queue.Config{
-		Redis: r.redis.Client(), Queues: map[string]int{"otp": 10}, Store: ledger.New(r.redis.Client()),
+		Redis: r.redis.Client(), General: r.redis.Client(), Queues: map[string]int{"otp": 10}, Store: ledger.New(r.redis.Client()),
 		Owner: "w-" + r.t.Name(), Timeout: func(string) time.Duration { return 5 * time.Second }, Grace: 10 * time.Second,
 		Metrics: queue.NewMetrics(prometheus.NewRegistry()), Log: zerolog.New(io.Discard),
 	}

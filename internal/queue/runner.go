@@ -179,7 +179,7 @@ func (a *attempt) end(v verdict) error {
 func (a *attempt) write(v verdict, result any) error {
 	took := time.Since(a.begun)
 	r := ledger.Result{
-		Counted: v.counted && a.called, State: v.state, Wait: v.wait, Outcome: v.outcome,
+		Counted: v.counted && a.called, State: v.state, Wait: v.wait, ParkedFor: v.parkedFor, Outcome: v.outcome,
 		Code: v.code, Message: v.message, Keep: a.policy.Keep,
 	}
 	if a.called && !v.untried {

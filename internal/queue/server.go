@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -20,10 +22,14 @@ type Config struct {
 	// Redis is the servers' own client: the acknowledgement hook goes on it, so
 	// nothing else may use it.
 	Redis redis.UniversalClient
+	// General is for everything else.
+	General redis.UniversalClient
 	// Queues are the queues to run, with the concurrency of each.
 	Queues map[string]int
 	// Definitions are all the task types there are.
 	Definitions []Definition
+	// Credentials are those that tasks are parked for.
+	Credentials []Credential
 	Store       *ledger.Store
 	Ring        *seal.Ring
 	// Owner names this process in claims; unique among all there ever were.
@@ -43,6 +49,8 @@ type Server struct {
 	servers    map[string]*asynq.Server // by queue
 	dispatches map[string]*dispatch     // by pending key
 	handler    *runner
+	waker      *waker
+	background sync.WaitGroup
 	stopping   chan struct{}
 	gone       chan struct{}
 	stop       sync.Once
@@ -62,6 +70,10 @@ func NewServer(cfg Config) (*Server, error) {
 	s.handler = &runner{
 		defs: map[string]Definition{}, store: cfg.Store, ring: cfg.Ring, owner: cfg.Owner,
 		timeout: cfg.Timeout, metrics: cfg.Metrics, log: cfg.Log, gone: s.gone,
+	}
+	s.waker = &waker{
+		store: cfg.Store, tasks: asynq.NewInspectorFromRedisClient(cfg.General), queues: slices.Sorted(maps.Keys(cfg.Queues)),
+		credentials: cfg.Credentials, log: cfg.Log, batch: map[string]int{},
 	}
 	for _, d := range cfg.Definitions {
 		if _, twice := s.handler.defs[d.Type]; twice {
@@ -115,6 +127,7 @@ func (s *Server) Start() error {
 			return fmt.Errorf("start queue %s: %w", name, err)
 		}
 	}
+	s.background.Go(func() { s.waker.run(s.stopping) })
 	return nil
 }
 
@@ -128,6 +141,7 @@ func (s *Server) Shutdown() {
 			all.Go(server.Shutdown)
 		}
 		all.Wait()
+		s.background.Wait()
 		for _, d := range s.dispatches {
 			d.stop(s.redis)
 		}

@@ -14,6 +14,7 @@ import (
 	"errand.internal/clients"
 	"errand.internal/clients/anna"
 	"errand.internal/clients/danaconnect"
+	"errand.internal/internal/queue"
 	"errand.internal/internal/seal"
 	"errand.internal/internal/secret"
 	"errand.internal/internal/tokens"
@@ -73,9 +74,17 @@ type Shared struct {
 	Options []tokens.Option
 }
 
-// Credential tells how a credential stands in the fleet.
-type Credential interface {
+// Credential is one credential as the fleet shares it.
+type Credential struct {
+	// Name is its profile's.
+	Name string
+	Standing
+}
+
+// Standing tells how a credential stands in the fleet.
+type Standing interface {
 	State(ctx context.Context) (tokens.State, error)
+	ClearCoolDown(ctx context.Context) error
 	Close()
 }
 
@@ -83,6 +92,19 @@ type Credential interface {
 type Accounts struct {
 	tasks.Vendors
 	Credentials []Credential
+}
+
+// Parkable is the credentials as the queue needs them: to know when tasks that
+// were parked for one may run again.
+func (a *Accounts) Parkable() []queue.Credential {
+	var list []queue.Credential
+	for _, c := range a.Credentials {
+		list = append(list, queue.Credential{Name: c.Name, Usable: func(ctx context.Context) bool {
+			state, err := c.State(ctx)
+			return err == nil && state.CoolingFor == 0
+		}})
+	}
+	return list
 }
 
 // Close ends what the credentials do in the background.
@@ -99,7 +121,7 @@ func (c Config) Open(s Shared) (*Accounts, error) {
 	if cfg := c.DANAConnect; cfg.Configured() {
 		gate := tokens.NewGate(s.Redis, cfg.Profile(), s.Options...)
 		otp, err := danaconnect.NewOTP(cfg, gate, clients.NewCaller(danaconnect.Vendor, cfg.Limits(), nil, s.Observe))
-		v.DANAConnectOTP, v.Credentials, faults = otp, append(v.Credentials, gate), append(faults, err)
+		v.DANAConnectOTP, v.Credentials, faults = otp, append(v.Credentials, Credential{cfg.Profile().Name, gate}), append(faults, err)
 	}
 	if cfg := c.AnnA; cfg.Configured() {
 		caller := clients.NewCaller(anna.Vendor, cfg.Limits(), nil, s.Observe)
@@ -108,7 +130,7 @@ func (c Config) Open(s Shared) (*Accounts, error) {
 			profile := cfg.Profile()
 			profile.Fetch = login.Fetch
 			source := tokens.NewSource(s.Redis, s.Ring, profile, s.Options...)
-			v.Credentials = append(v.Credentials, source)
+			v.Credentials = append(v.Credentials, Credential{profile.Name, source})
 			v.AnnA, err = anna.New(cfg, source, caller)
 		}
 		faults = append(faults, err)
