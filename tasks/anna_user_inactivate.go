@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"errand.internal/internal/ledger"
 	"errand.internal/internal/queue"
 )
 
@@ -20,9 +21,10 @@ type UserInactivate struct {
 func (UserInactivate) Type() string { return "anna:user:inactivate" }
 
 // Defaults implements Task. Inactivating twice does no harm.
-func (UserInactivate) Defaults() queue.Defaults {
+func (p UserInactivate) Defaults() queue.Defaults {
 	return queue.Defaults{
 		Queue: "anna", Budget: 72 * time.Hour, Repeatable: true,
+		Intent: ledger.Intent{Subject: p.UserID, Role: ledger.Closes}, Trail: p.UserID,
 		Backoff: queue.Backoff{Base: 2 * time.Second, Max: 10 * time.Minute},
 	}
 }

@@ -195,7 +195,11 @@ func (c *Client) enqueue(ctx context.Context, p queue.Payload, opts []Option) (q
 	for _, opt := range opts {
 		opt(&job)
 	}
-	return c.producer.Enqueue(ctx, job)
+	ticket, err := c.producer.Enqueue(ctx, job)
+	if errors.Is(err, ErrKeyConflict) {
+		err = fmt.Errorf("%w (%s)", err, ticket.ID)
+	}
+	return ticket, err
 }
 
 // Wait returns the result once the task has ended, or ctx's error if that comes

@@ -113,12 +113,22 @@ func Set(p any, doc map[string]any, path, value string) error {
 	return nil
 }
 
+// texts marks a type of its own JSON form whose members are all text, so that
+// Set does not make a number of a telephone's.
+var texts = reflect.TypeFor[interface{ TextMembers() }]()
+
 // member is the type of a field, nil where the type leaves it open.
 func member(t reflect.Type, name string) reflect.Type {
 	if t == nil {
 		return nil
 	}
 	t = deref(t)
+	if reflect.PointerTo(t).Implements(texts) {
+		return reflect.TypeFor[string]()
+	}
+	if t.Kind() == reflect.Map {
+		return t.Elem()
+	}
 	if t.Kind() != reflect.Struct || reflect.PointerTo(t).Implements(unmarshaler) {
 		return nil
 	}

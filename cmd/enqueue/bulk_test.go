@@ -1,0 +1,359 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"errand.internal/clients/anna/annatest"
+	"errand.internal/clients/clientstest"
+	"errand.internal/internal/payload"
+)
+
+func receipts(t *testing.T, text string) []receiptLine {
+	t.Helper()
+	var lines []receiptLine
+	for line := range strings.Lines(text) {
+		var r receiptLine
+		if err := json.Unmarshal([]byte(line), &r); err != nil {
+			t.Fatalf("%v: %q", err, line)
+		}
+		lines = append(lines, r)
+	}
+	return lines
+}
+
+func bulkSummary(t *testing.T, text string) (s summary) {
+	t.Helper()
+	if err := json.Unmarshal([]byte(text), &s); err != nil {
+		t.Fatalf("%v: %q", err, text)
+	}
+	return s
+}
+
+func users(from, to int) string {
+	var b strings.Builder
+	for i := from; i <= to; i++ {
+		fmt.Fprintf(&b, `{"type":"anna:user:inactivate","payload":{"userId":"bulk-%d"}}`+"\n", i)
+	}
+	return b.String()
+}
+
+// Running a file again enqueues only what is missing.
+func TestBulkTwice(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	receipt := filepath.Join(t.TempDir(), "receipt.jsonl")
+	first := r.want(0, "bulk", writeFile(t, "a.jsonl", users(1, 200)), "--receipt", receipt, "--json")
+	if got, want := bulkSummary(t, first.stdout), (summary{Rows: 200, Enqueued: 200}); got != want || first.stderr != "" {
+		t.Errorf("got %+v, want %+v; stderr %q", got, want, first.stderr)
+	}
+	raw, err := os.ReadFile(receipt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := receipts(t, string(raw))
+	ids := map[string]bool{}
+	for i, line := range lines {
+		if line.Row != i+1 || !strings.HasPrefix(line.Key, "sha256:") || line.ID == "" || line.Duplicate || line.Error != "" {
+			t.Fatalf("receipt line %d: %+v", i+1, line)
+		}
+		ids[line.ID] = true
+	}
+	if len(lines) != 200 || len(ids) != 200 || strings.Contains(string(raw), "bulk-") {
+		t.Errorf("%d receipt lines, %d tasks, want 200; the payload must not show", len(lines), len(ids))
+	}
+	if info, err := os.Stat(receipt); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("the receipt may be read by others: %v %v", info.Mode(), err)
+	}
+
+	// The order of the fields and the white space do not matter.
+	spaced := strings.ReplaceAll(users(101, 250), `{"userId":`, `{ "userId" : `)
+	again := r.with(t.Context(), strings.NewReader(spaced), "bulk", "-")
+	if again.code != 0 {
+		t.Fatalf("%+v", again)
+	}
+	for i, line := range receipts(t, again.stdout) {
+		if line.Duplicate != (i < 100) || line.ID == "" || ids[line.ID] != line.Duplicate {
+			t.Fatalf("receipt line %d: %+v", i+1, line)
+		}
+	}
+	wantText(t, "stderr", again.stderr, "150 rows: 50 enqueued, 100 there already, 0 refused")
+
+	r.work(nil)
+	if err := r.anna.WaitAnswered(clientstest.Within(t), annatest.OpInactivate, 250); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestBulkRefusesRows(t *testing.T) {
+	t.Parallel()
+	const canary = "canary-91"
+	long := strings.Repeat(canary, payload.MaxSize/8)
+	tests := []struct{ name, row, want string }{
+		{"not JSON", `{"type":` + canary, "the row is not JSON"},
+		{"no object", `["` + canary + `"]`, "the row must be an object with type, payload and key"},
+		{"null", `null`, "the row must be an object with type, payload and key"},
+		{"two objects", `{} {}`, "the row is not JSON"},
+		{"no type", `{"payload":{"userId":"` + canary + `"}}`, "type is required (or --type)"},
+		{"unknown type", `{"type":"` + canary + `","payload":{}}`, "type names no task type; 'enqueue types' lists them"},
+		{"misspelt type", `{"type":"anna:user:hahs","payload":{}}`, "type names no task type; did you mean anna:user:hash?"},
+		{"no payload", `{"type":"anna:user:hash"}`, "payload is required"},
+		{"payload null", `{"type":"anna:user:hash","payload":null}`, "the payload must be an object"},
+		{"bad payload", `{"type":"anna:user:hash","payload":{"startService":5,"x":"` + canary + `"}}`, "startService must be text; userId is required; x is unknown"},
+		{"unknown field", `{"type":"anna:user:hash","payload":{"userId":"` + canary + `"},"in":"1h"}`, "in is unknown; a row has type, payload and key"},
+		{"key is a number", `{"type":"anna:user:hash","payload":{"userId":"u"},"key":7}`, "key must be text"},
+		{"key is empty", `{"type":"anna:user:hash","payload":{"userId":"u"},"key":""}`, "key must not be empty"},
+		{"twice", `{"type":"anna:user:hash","type":"anna:user:hash","payload":{}}`, "type is given twice"},
+		{"Latin-1", "{\"type\":\"anna:user:hash\",\"payload\":{\"userId\":\"Jos\xe9\"}}", "the row must be UTF-8"},
+		{"too large", `{"type":"anna:user:hash","payload":{"userId":"` + strings.Repeat("x", payload.MaxSize) + `"}}`, "the payload has 524301 bytes, at most 524288 are allowed"},
+		{"too long", `{"type":"anna:user:hash","payload":{"userId":"` + long + `"}}`, "the row is longer than 589824 bytes"},
+		{"key of another", `{"type":"anna:user:hash","payload":{"userId":"` + canary + `"},"key":"taken"}`, "the key is taken by a task with another payload"},
+	}
+	r := newRig(t)
+	r.want(0, "anna:user:hash", "--payload", userPayload, "--key", "taken")
+	file := "\n\n" + users(1, 1)
+	for _, tt := range tests {
+		file += tt.row + "\n"
+	}
+	file += "   \n" + users(2, 2)
+	d := r.with(t.Context(), strings.NewReader("\xef\xbb\xbf"+strings.TrimSuffix(file, "\n")), "bulk", "-")
+	if d.code != 9 {
+		t.Fatalf("exit code %d, want 9: %s", d.code, d.stderr)
+	}
+	lines := receipts(t, d.stdout)
+	if len(lines) != len(tests)+2 || lines[0].ID == "" || lines[len(lines)-1].ID == "" {
+		t.Fatalf("%d lines: %s", len(lines), d.stdout)
+	}
+	for i, tt := range tests {
+		if line := lines[i+1]; line.Row != i+2 || line.Error != tt.want || line.ID != "" {
+			t.Errorf("%s: %+v, want %q", tt.name, line, tt.want)
+		}
+	}
+	wantText(t, "stderr", d.stderr, "row 2 (line 4): the row is not JSON\n", "the receipt has them all", fmt.Sprintf("%d rows: 2 enqueued, 0 there already, %d refused", len(tests)+2, len(tests)))
+	if strings.Contains(d.stdout+d.stderr, "canary") {
+		t.Errorf("a canary shows: %s %s", d.stdout, d.stderr)
+	}
+}
+
+func TestBulkCSV(t *testing.T) {
+	t.Parallel()
+	const otp = "danaconnect:otp:send"
+	header := "idConversation,values.COD1_PHONE,values.COD1_NAME,type,length,secondsExpiration\n"
+	tests := []struct {
+		name, taskType, file string
+		code                 int
+		want                 []string // what each row says: "" or the error
+	}{
+		{"plain", otp, header + "824541,5215512345678,Ana,1,6,300\n824541,5215512345679,Eva,1,6,300\n", 0, []string{"", ""}},
+		{"empty cell is left out", otp, header + "824541,5215512345678,Ana,1,6,\n", 0, []string{""}},
+		{"quotes and line ends", otp, header + "824541,1,\"Ana \"\"A\"\"\nof two, lines\",1,6,300\r\n824541,2,Eva,1,6,300", 0, []string{"", ""}},
+		{"mark, semicolons, blank lines", otp, "\xef\xbb\xbf\r\n" + strings.ReplaceAll(header, ",", ";") + "\r\n824541;1;Ana,A;1;6;300\r\n\r\n", 0, []string{""}},
+		{"tabs", "anna:user:hash", "userId\tstartService\nu1\tsupport\n", 0, []string{""}},
+		{"one column", "anna:user:inactivate", "userId\nu1\nu2\n", 0, []string{"", ""}},
+		{"nested", "anna:messenger:alerts", "userId,messengerFilters.status\nu1,A\nu2,X\n", 9, []string{"", "messengerFilters.status must be one of A, E"}},
+		{"bad cells", otp, header + "824541,1,Ana,1,six,300\n824541,1,Ana,1\n824541,2,Eva,1,6,300\n", 9, []string{"length must be an integer", "the row has 4 cells, the header 6", ""}},
+		{"bad quote", "anna:user:inactivate", "userId\nu1\na\"b\"\nu2\n", 9, []string{"", "the row is not CSV: its quotes are wrong", ""}},
+		{"open quote", "anna:user:inactivate", "userId\nu1\n\"u2\nu3\n", 9, []string{"", "a quote is opened and never closed"}},
+		{"Latin-1", "anna:user:inactivate", "userId\nJos\xe9\nu1\n", 9, []string{"the row must be UTF-8", ""}},
+		{"long cell", "anna:user:inactivate", "userId\n\"" + strings.Repeat("x\n", maxLine) + "\"\nu2\n", 9, []string{"the row is longer than 589824 bytes", ""}},
+		{"long line", "anna:user:inactivate", "userId\n\"" + strings.Repeat("x", 2*maxLine) + "\ny\"\nu2\n", 9, []string{"the row is longer than 589824 bytes", ""}},
+		{"endless quote", "anna:user:inactivate", "userId\n\"" + strings.Repeat("x\n", maxLine), 9, []string{"the row is longer than 589824 bytes; is a quote never closed?"}},
+		{"header only", "anna:user:inactivate", "userId\n", 0, []string{}},
+		{"nothing", "anna:user:inactivate", "", 0, []string{}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t)
+			d := r.with(t.Context(), strings.NewReader(tt.file), "bulk", "-", "--type", tt.taskType)
+			if d.code != tt.code {
+				t.Fatalf("exit code %d, want %d: %s", d.code, tt.code, d.stderr)
+			}
+			lines := receipts(t, d.stdout)
+			var got []string
+			for _, line := range lines {
+				got = append(got, line.Error)
+				if (line.Error == "") != (line.ID != "") {
+					t.Errorf("%+v", line)
+				}
+			}
+			if fmt.Sprint(got) != fmt.Sprint(tt.want) {
+				t.Errorf("got %q, want %q", got, tt.want)
+			}
+		})
+	}
+}
+
+// What a CSV cell says reaches the vendor as it stands there.
+func TestBulkCSVReachesTheVendor(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.work(nil)
+	file := writeFile(t, "otp.csv", "idConversation,values.COD1_PHONE,values.COD1_NAME,type,length\n824541,0052155,\"Ana, \"\"A\"\"\",1,6\n")
+	r.want(0, "bulk", file, "--type", "danaconnect:otp:send")
+	if err := r.otp.WaitAnswered(clientstest.Within(t), "send", 1); err != nil {
+		t.Fatal(err)
+	}
+	wantText(t, "the request", string(r.otp.Requests("send")[0].Body), `"0052155"`, `"Ana, \"A\""`, `"idConversation":824541`)
+}
+
+func TestBulkMaxErrors(t *testing.T) {
+	t.Parallel()
+	bad := strings.Repeat("{}\n", 500)
+	mixed := strings.Repeat(users(1, 9)+"{}\n", 50) // 10%
+	tests := []struct {
+		name, limit, file string
+		code              int
+		stopped           bool
+	}{
+		{"none allowed", "0", bad, 9, true},
+		{"some allowed", "20", bad, 9, true},
+		{"enough allowed", "500", bad, 9, false},
+		{"share exceeded", "5%", mixed, 9, true},
+		{"share not exceeded", "10%", mixed, 9, false},
+		{"all good", "0", users(1, 40), 0, false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t)
+			receipt := filepath.Join(t.TempDir(), "r")
+			d := r.want(tt.code, "bulk", writeFile(t, "f.jsonl", tt.file), "--max-errors", tt.limit, "--receipt", receipt, "--json")
+			got := bulkSummary(t, d.stdout)
+			if (got.Stopped == "errors") != tt.stopped || (got.Rows < strings.Count(tt.file, "\n")) != tt.stopped {
+				t.Errorf("%+v, want stopped: %t", got, tt.stopped)
+			}
+			raw, err := os.ReadFile(receipt)
+			if lines := receipts(t, string(raw)); err != nil || len(lines) != got.Rows {
+				t.Errorf("%d receipt lines for %d rows (%v)", len(lines), got.Rows, err)
+			}
+		})
+	}
+}
+
+// stream is a bulk run whose input the test writes and whose receipt it reads
+// line by line.
+type stream struct {
+	in    *io.PipeWriter
+	out   *bufio.Scanner
+	ended chan done
+}
+
+func (r *rig) stream(ctx context.Context, args ...string) *stream {
+	stdin, in := io.Pipe()
+	out, stdout := io.Pipe()
+	s := &stream{in: in, out: bufio.NewScanner(out), ended: make(chan done, 1)}
+	go func() {
+		var stderr bytes.Buffer
+		code := run(ctx, append([]string{"bulk", "-"}, args...), r.environ, stdin, stdout, &stderr)
+		_ = stdout.Close()
+		s.ended <- done{code: code, stderr: stderr.String()}
+	}()
+	return s
+}
+
+// send writes rows and reads as many receipt lines.
+func (s *stream) send(t *testing.T, rows string) {
+	t.Helper()
+	if _, err := io.WriteString(s.in, rows); err != nil {
+		t.Fatal(err)
+	}
+	for range strings.Count(rows, "\n") {
+		if !s.out.Scan() {
+			t.Fatal("the receipt ends early")
+		}
+	}
+}
+
+// Rows are enqueued as they come: a file of any size takes the same memory.
+func TestBulkStreamsAndIsInterrupted(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	s := r.stream(ctx)
+	s.send(t, users(1, 1))
+	s.send(t, users(2, 101))
+	cancel() // while it waits for the next row
+	d := <-s.ended
+	if d.code != 130 {
+		t.Errorf("exit code %d, want 130", d.code)
+	}
+	wantText(t, "stderr", d.stderr, "101 rows: 101 enqueued", "interrupted; what was enqueued is in the receipt")
+	if n, err := r.redis.Client().LLen(t.Context(), "asynq:{anna}:pending").Result(); n != 101 || err != nil {
+		t.Errorf("%d tasks in the queue (%v), want 101", n, err)
+	}
+}
+
+func TestBulkStopsWithoutRedis(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	s := r.stream(t.Context())
+	s.send(t, users(1, 10))
+	r.redis.Kill()
+	begun := time.Now()
+	s.send(t, users(11, 11))
+	d := <-s.ended
+	if took := time.Since(begun); d.code != 4 || took > 3*time.Second {
+		t.Errorf("exit code %d after %s, want 4 within 3 s", d.code, took)
+	}
+	wantText(t, "stderr", d.stderr, "11 rows: 10 enqueued, 0 there already, 0 refused, 1 failed", "REDIS_URL")
+}
+
+func TestBulkRate(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	begun := time.Now()
+	r.want(0, "bulk", writeFile(t, "f.jsonl", users(1, 6)), "--rate", "20/s")
+	if took := time.Since(begun); took < 250*time.Millisecond {
+		t.Errorf("6 rows at 20/s took %s, want 250 ms at least", took)
+	}
+}
+
+func TestBulkReceiptMustBeWritable(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	file := writeFile(t, "f.jsonl", users(1, 3))
+	wantText(t, "stderr", r.want(2, "bulk", file, "--receipt", file).stderr, "--receipt is the file to read")
+	wantText(t, "stderr", r.want(2, "bulk", file, "--receipt", "/nonexistent/r").stderr, "--receipt: open /nonexistent/r")
+	r.nothingStored()
+	var stderr bytes.Buffer
+	if code := run(t.Context(), []string{"bulk", file}, r.environ, nil, broken{}, &stderr); code != 1 {
+		t.Errorf("exit code %d, want 1", code)
+	}
+	wantText(t, "stderr", stderr.String(), "write the receipt: disk full")
+}
+
+func TestProgress(t *testing.T) {
+	t.Parallel()
+	var screen bytes.Buffer
+	clock := time.Unix(1000, 0)
+	read := &countingReader{from: strings.NewReader(strings.Repeat("x", 50))}
+	if _, err := io.ReadAll(read); err != nil {
+		t.Fatal(err)
+	}
+	p := &progress{to: &screen, read: read, size: 100, now: func() time.Time { return clock }, begun: clock}
+	clock = clock.Add(2 * time.Second)
+	p.draw(400, 3)
+	p.draw(401, 3) // too soon
+	p.clear()
+	p.end()
+	want := wipe + "[###############...............]  50%  400 rows, 200/s, 3 refused" + wipe
+	if screen.String() != want {
+		t.Errorf("got %q, want %q", screen.String(), want)
+	}
+	// Nothing is drawn where there is no terminal.
+	s := &session{stdout: &output{w: io.Discard}, stderr: &screen, now: time.Now}
+	newProgress(s, true, read, strings.NewReader("")).draw(1, 0)
+	if screen.String() != want {
+		t.Errorf("drawn: %q", screen.String())
+	}
+}

@@ -1,0 +1,175 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"errand.internal/internal/payload"
+	"errand.internal/internal/queue"
+	"errand.internal/internal/secret"
+	"errand.internal/tasks"
+)
+
+// dryRequest is one request that would go to the vendor, with everything that
+// is not for human eyes masked.
+type dryRequest struct {
+	Method  string            `json:"method"`
+	URL     string            `json:"url"`
+	Headers map[string]string `json:"headers"`
+	Body    json.RawMessage   `json:"body,omitempty"`
+}
+
+type dryReport struct {
+	Type     string       `json:"type"`
+	Queue    string       `json:"queue"`
+	Budget   string       `json:"budget"`
+	Requests []dryRequest `json:"requests"`
+}
+
+// dryRun runs the task's own definition, with a transport that sends nothing.
+func (c *enqueueCommand) dryRun(ctx context.Context, s *session, info tasks.Info, raw []byte) (int, error) {
+	cfg, err := s.vendors()
+	if err != nil {
+		return 0, err
+	}
+	caught := &capture{}
+	clients, err := cfg.DryRun(caught)
+	if err != nil {
+		return 0, settingsError(err)
+	}
+	defs := tasks.Definitions(clients)
+	at := slices.IndexFunc(defs, func(d queue.Definition) bool { return d.Type == info.Type })
+	if at < 0 || defs[at].Run == nil {
+		return 0, fmt.Errorf("%s cannot be shown in a dry run", info.Type)
+	}
+	p, err := defs[at].Decode(raw)
+	if err != nil {
+		return 0, err
+	}
+	caught.payload = p
+	_, err = defs[at].Run(ctx, p)
+	requests := caught.all()
+	if len(requests) == 0 {
+		if err == nil {
+			err = errors.New("the task makes no request")
+		}
+		return 0, &fault{exitRefused, fmt.Errorf("no request would be made: %w", err)}
+	}
+	budget := p.Defaults().Budget
+	if c.UsableFor != nil {
+		budget = time.Duration(*c.UsableFor)
+	}
+	s.printDryRun(dryReport{info.Type, p.Defaults().Queue, human(budget), requests}, c.JSON)
+	s.complain("dry run: nothing was enqueued or sent")
+	return exitOK, nil
+}
+
+func (s *session) printDryRun(r dryReport, asJSON bool) {
+	if asJSON {
+		s.printJSON(r)
+		return
+	}
+	s.list([][2]string{{"type", r.Type}, {"queue", r.Queue}, {"budget", r.Budget}})
+	for _, req := range r.Requests {
+		_, _ = fmt.Fprintf(s.stdout, "\n%s %s\n", req.Method, printable(req.URL))
+		for _, header := range slices.Sorted(maps.Keys(req.Headers)) {
+			_, _ = fmt.Fprintf(s.stdout, "%s: %s\n", header, printable(req.Headers[header]))
+		}
+		if req.Body != nil {
+			_, _ = fmt.Fprintf(s.stdout, "\n%s\n", printable(indented(req.Body)))
+		}
+	}
+}
+
+// capture is a transport that keeps what it is given and sends nothing. A
+// handler that would make several requests is seen with the first of them: the
+// others depend on an answer.
+type capture struct {
+	payload queue.Payload
+
+	mu       sync.Mutex
+	requests []dryRequest
+}
+
+var errDryRun = errors.New("dry run")
+
+// RoundTrip implements http.RoundTripper.
+func (c *capture) RoundTrip(r *http.Request) (*http.Response, error) {
+	var body []byte
+	if r.Body != nil {
+		var err error
+		if body, err = io.ReadAll(r.Body); err != nil {
+			return nil, fmt.Errorf("read the request: %w", err)
+		}
+		_ = r.Body.Close()
+	}
+	seen := dryRequest{Method: r.Method, URL: c.maskURL(r.URL), Headers: map[string]string{}}
+	for header := range r.Header {
+		seen.Headers[header] = maskHeader(header, r.Header.Get(header))
+	}
+	if len(body) > 0 {
+		seen.Body = json.RawMessage(payload.Mask(c.payload, body))
+		if !json.Valid(seen.Body) {
+			seen.Body = json.RawMessage(`"` + payload.Masked + `"`)
+		}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.requests = append(c.requests, seen)
+	return nil, errDryRun
+}
+
+func (c *capture) all() []dryRequest {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.requests
+}
+
+// openHeaders hold nothing secret; every other header may.
+var openHeaders = []string{"Accept", "Content-Type", "User-Agent"}
+
+func maskHeader(header, value string) string {
+	if slices.Contains(openHeaders, header) {
+		return value
+	}
+	return secret.Redacted
+}
+
+// maskURL shows scheme, host and path; of the query only what the payload's
+// type marks clear.
+func (c *capture) maskURL(u *url.URL) string {
+	shown := *u
+	shown.User, shown.RawQuery, shown.Fragment = nil, "", ""
+	text := shown.String()
+	if u.RawQuery == "" {
+		return text
+	}
+	query := u.Query()
+	parts := []string{}
+	for _, key := range slices.Sorted(maps.Keys(query)) {
+		parts = append(parts, url.QueryEscape(key)+"="+c.maskQuery(key, query.Get(key)))
+	}
+	return text + "?" + strings.Join(parts, "&")
+}
+
+func (c *capture) maskQuery(key, value string) string {
+	raw, err := json.Marshal(map[string]string{key: value})
+	if err != nil {
+		return payload.Masked
+	}
+	var masked map[string]string
+	if json.Unmarshal([]byte(payload.Mask(c.payload, raw)), &masked) != nil || masked[key] == payload.Masked {
+		return payload.Masked
+	}
+	return url.QueryEscape(masked[key])
+}

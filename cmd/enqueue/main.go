@@ -1,0 +1,137 @@
+// Command enqueue checks tasks and puts them into the queue, and tells what has
+// become of them.
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime"
+	"syscall"
+	"time"
+	"unicode/utf8"
+
+	"github.com/alecthomas/kong"
+	"github.com/rs/zerolog"
+
+	"errand.internal/internal/redisconn"
+	"errand.internal/internal/settings"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop)             // a second signal ends the process at once
+	redisconn.LogTo(zerolog.New(io.Discard)) // every error is reported where it is handled
+	code := run(ctx, os.Args[1:], settings.Environ(os.Environ()), os.Stdin, os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
+}
+
+// command is one of the subcommands: it returns its exit code, or an error that
+// has one (see codeOf).
+type command interface {
+	run(ctx context.Context, s *session) (int, error)
+}
+
+type commands struct {
+	Enqueue enqueueCommand `cmd:"" default:"withargs" help:"Check one task and put it into the queue (the default command)."`
+	Bulk    bulkCommand    `cmd:"" help:"Enqueue one task for each line of a JSONL or CSV file."`
+	Types   typesCommand   `cmd:"" help:"List the task types, or describe one of them."`
+	Status  statusCommand  `cmd:"" help:"Tell where a task stands, with every attempt."`
+	Cancel  cancelCommand  `cmd:"" help:"End a task that was never attempted."`
+}
+
+// session is what every command works with.
+type session struct {
+	environ map[string]string
+	stdin   io.Reader
+	stdout  *output
+	stderr  io.Writer
+	now     func() time.Time
+}
+
+// output remembers that writing has failed, so that a full disk or a closed
+// pipe does not end as success.
+type output struct {
+	w   io.Writer
+	err error
+}
+
+// Write implements io.Writer.
+func (o *output) Write(p []byte) (int, error) {
+	n, err := o.w.Write(p)
+	if err != nil && o.err == nil {
+		o.err = err
+	}
+	return n, err
+}
+
+// run is the command: arguments in, exit code out.
+func run(ctx context.Context, args []string, environ map[string]string, stdin io.Reader, stdout, stderr io.Writer) int {
+	s := &session{environ: environ, stdin: stdin, stdout: &output{w: stdout}, stderr: stderr, now: time.Now}
+	code, err := s.execute(ctx, args)
+	if err != nil {
+		code = codeOf(ctx, err)
+		s.explain(code, err)
+	}
+	if s.stdout.err != nil && code == exitOK {
+		s.complain(fmt.Sprintf("the output could not be written: %v", s.stdout.err))
+		return exitFault
+	}
+	return code
+}
+
+func (s *session) execute(ctx context.Context, args []string) (code int, err error) {
+	defer caught(&err)
+	cmd, code, err := s.parse(args)
+	if cmd == nil || err != nil {
+		return code, err
+	}
+	return cmd.run(ctx, s)
+}
+
+// parse reads the command line. Without a command and an error, --help has been
+// answered.
+func (s *session) parse(args []string) (command, int, error) {
+	for i, arg := range args {
+		if !utf8.ValidString(arg) { // kong would mend it, and a name would reach the vendor mutilated
+			return nil, exitOK, refusedf("argument %d must be UTF-8", i+1)
+		}
+	}
+	var cli commands
+	exited := -1
+	parser, err := kong.New(&cli, kong.Name(name), kong.Description(about), kong.Help(help),
+		kong.Writers(s.stdout, s.stderr), kong.Exit(func(code int) { exited = code }))
+	if err != nil {
+		return nil, exitFault, err
+	}
+	parsed, err := parser.Parse(args)
+	switch {
+	case exited >= 0:
+		return nil, exited, nil
+	case err != nil:
+		return nil, exitUsage, usagef("%w; see %s --help", err, name)
+	}
+	return parsed.Selected().Target.Addr().Interface().(command), exitOK, nil
+}
+
+// panicError is a panic of our own code, on whatever goroutine.
+type panicError struct{ value any }
+
+// Error says what broke. The value may hold anything, so only what the Go
+// runtime says is shown.
+func (e *panicError) Error() string {
+	if fromRuntime, ok := e.value.(runtime.Error); ok {
+		return "internal error, please report it: " + fromRuntime.Error()
+	}
+	return fmt.Sprintf("internal error, please report it: panic of type %T", e.value)
+}
+
+// caught, deferred, turns a panic into an error.
+func caught(err *error) {
+	if value := recover(); value != nil {
+		*err = &panicError{value}
+	}
+}

@@ -1,0 +1,200 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"text/tabwriter"
+	"time"
+	"unicode"
+
+	"errand.internal/internal/ledger"
+	"errand.internal/tasks"
+)
+
+// report is what is printed about one task. Once it has ended, Outcome, Code,
+// Message, Attempts and Data are all there; before, only a Code and a Message
+// that say why it waits. Of a task whose record is no longer kept, only the
+// Outcome is known. An empty State means that Redis could not be asked.
+type report struct {
+	ID        string           `json:"id"`
+	Type      string           `json:"type"`
+	Queue     string           `json:"queue"`
+	State     string           `json:"state"`
+	Duplicate bool             `json:"duplicate"`
+	Outcome   tasks.Outcome    `json:"outcome,omitempty"`
+	Code      *string          `json:"code,omitempty"` // the vendor's
+	Message   *string          `json:"message,omitempty"`
+	Attempts  *int             `json:"attempts,omitempty"`
+	Data      *json.RawMessage `json:"data,omitempty"`
+	History   *[]entry         `json:"history,omitempty"` // of `enqueue status` only
+
+	sealed bool // there is data, but it cannot be opened
+}
+
+// entry is one attempt.
+type entry struct {
+	At       string `json:"at"` // RFC 3339 with milliseconds
+	Class    string `json:"class"`
+	Code     string `json:"code"`
+	Status   int    `json:"status"` // HTTP status, 0 if no answer came
+	Duration int64  `json:"durationMs"`
+	Message  string `json:"message"`
+}
+
+const stateEnded = string(ledger.Ended)
+
+// forgotten is the state of a duplicate that nobody knows any more: its key is
+// still taken, its record has gone, and no worker ever ended it.
+const forgotten = "forgotten"
+
+// take fills in what a record says.
+func (r *report) take(s *tasks.Status) {
+	r.Type, r.Queue, r.State, r.Outcome = s.Type, s.Queue, string(s.State), s.Outcome
+	if s.State == ledger.Ended || s.Code != "" {
+		r.Code = new(s.Code)
+	}
+	if s.State == ledger.Ended || s.Message != "" {
+		r.Message = new(s.Message)
+	}
+	if s.State != ledger.Ended {
+		return
+	}
+	r.Attempts = new(s.Attempts)
+	r.sealed = s.Data == nil && len(s.Record.Data) > 0
+	data := s.Data
+	if data == nil {
+		data = json.RawMessage("null")
+	}
+	r.Data = &data
+}
+
+func (r *report) takeHistory(s *tasks.Status) {
+	history := make([]entry, len(s.History))
+	for i, a := range s.History {
+		history[i] = entry{
+			At: a.At.UTC().Format("2006-01-02T15:04:05.000Z07:00"), Class: a.Class, Code: a.Code,
+			Status: a.Status, Duration: a.Took.Milliseconds(), Message: a.Message,
+		}
+	}
+	r.History = &history
+}
+
+// print writes the report to stdout.
+func (s *session) print(r *report, asJSON bool) {
+	if asJSON {
+		s.printJSON(r)
+		return
+	}
+	s.list([][2]string{
+		{"id", r.ID}, {"type", r.Type}, {"queue", r.Queue}, {"state", r.State},
+		{"duplicate", yes(r.Duplicate)}, {"outcome", string(r.Outcome)},
+		{"code", value(r.Code)}, {"message", value(r.Message)}, {"attempts", count(r.Attempts)}, {"data", r.dataText()},
+	})
+	if r.History == nil || len(*r.History) == 0 {
+		return
+	}
+	_, _ = fmt.Fprintln(s.stdout)
+	rows := [][]string{{"at", "class", "code", "status", "took", "message"}}
+	for _, a := range *r.History {
+		rows = append(rows, []string{a.At, a.Class, a.Code, number(a.Status), human(time.Duration(a.Duration) * time.Millisecond), a.Message})
+	}
+	s.table(rows)
+}
+
+func (r *report) dataText() string {
+	switch {
+	case r.sealed:
+		return "(sealed)"
+	case r.Data == nil || string(*r.Data) == "null":
+		return ""
+	}
+	return indented(*r.Data)
+}
+
+// printJSON writes one object on a line of its own.
+func (s *session) printJSON(v any) {
+	enc := json.NewEncoder(s.stdout)
+	enc.SetEscapeHTML(false) // a login's URL has & in it
+	_ = enc.Encode(v)        // stdout remembers a failure
+}
+
+// list writes aligned lines of name and value, leaving out what is empty.
+func (s *session) list(pairs [][2]string) {
+	width := 0
+	for _, p := range pairs {
+		if p[1] != "" {
+			width = max(width, len(p[0]))
+		}
+	}
+	for _, p := range pairs {
+		if p[1] == "" {
+			continue
+		}
+		text := strings.ReplaceAll(p[1], "\n", "\n"+strings.Repeat(" ", width+2))
+		_, _ = fmt.Fprintf(s.stdout, "%-*s  %s\n", width, p[0], printable(text))
+	}
+}
+
+// table writes aligned columns.
+func (s *session) table(rows [][]string) {
+	w := tabwriter.NewWriter(s.stdout, 0, 0, 2, ' ', 0)
+	for _, row := range rows {
+		cells := make([]string, len(row))
+		for i, cell := range row {
+			if cells[i] = printable(strings.ReplaceAll(cell, "\n", " ")); cell == "" {
+				cells[i] = "-"
+			}
+		}
+		_, _ = fmt.Fprintln(w, strings.Join(cells, "\t"))
+	}
+	_ = w.Flush() // stdout remembers a failure
+}
+
+// printable keeps control characters, which may come from a vendor or a file,
+// away from the terminal.
+func printable(text string) string {
+	return strings.Map(func(r rune) rune {
+		if r != '\n' && unicode.IsControl(r) {
+			return '·'
+		}
+		return r
+	}, text)
+}
+
+func indented(raw []byte) string {
+	var pretty bytes.Buffer
+	if json.Indent(&pretty, raw, "", "  ") != nil {
+		return string(raw)
+	}
+	return pretty.String()
+}
+
+func yes(b bool) string {
+	if b {
+		return "yes"
+	}
+	return ""
+}
+
+func value(text *string) string {
+	if text == nil {
+		return ""
+	}
+	return *text
+}
+
+func count(n *int) string {
+	if n == nil {
+		return ""
+	}
+	return fmt.Sprint(*n)
+}
+
+func number(n int) string {
+	if n == 0 {
+		return ""
+	}
+	return fmt.Sprint(n)
+}

@@ -1,0 +1,222 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"strings"
+	"unicode/utf8"
+
+	"errand.internal/internal/payload"
+	"errand.internal/tasks"
+)
+
+// maxLine is the most one row may weigh: a payload, and room for type, key and
+// escapes.
+const maxLine = payload.MaxSize + 64<<10
+
+// row is one task that a file asks for.
+type row struct {
+	number   int // from 1; header and empty lines do not count
+	line     int // of the file, where it begins
+	taskType string
+	payload  []byte
+	key      string // "" for the digest
+	err      error  // why it is refused
+}
+
+// rowReader reads a file row by row. next returns io.EOF at the end; any other
+// error means that nothing more can be read. What is wrong with one row is in
+// the row.
+type rowReader interface {
+	next() (row, error)
+}
+
+// rowError is a row that cannot be read.
+type rowError struct{ text string }
+
+func (e *rowError) Error() string { return e.text }
+
+func rowErrorf(format string, args ...any) error { return &rowError{fmt.Sprintf(format, args...)} }
+
+func isRowError(err error) bool {
+	_, ok := errors.AsType[*rowError](err)
+	return ok
+}
+
+// newRowReader tells JSONL from CSV by the file's name or, if that says nothing,
+// by its first character: no CSV header begins with a brace.
+func newRowReader(file string, from io.Reader, taskType string) (rowReader, error) {
+	lines := &lineReader{r: bufio.NewReaderSize(from, 64<<10)}
+	first, err := lines.first()
+	if err != nil {
+		return nil, err
+	}
+	isJSON := first == '{'
+	switch strings.ToLower(filepath.Ext(file)) {
+	case ".csv", ".tsv":
+		isJSON = false
+	case ".json", ".jsonl", ".ndjson":
+		isJSON = true
+	}
+	if isJSON {
+		return &jsonRows{lines: lines, taskType: taskType}, nil
+	}
+	return newCSVRows(lines, taskType)
+}
+
+// lineReader reads lines of bounded length.
+type lineReader struct {
+	r      *bufio.Reader
+	line   int // number of the line read last
+	quotes int // in it, also if it was too long
+}
+
+var errLongLine = rowErrorf("the row is longer than %d bytes", maxLine)
+
+// first is the first character that is no white space, without reading it. A
+// byte order mark is dropped.
+func (l *lineReader) first() (byte, error) {
+	if mark, _ := l.r.Peek(3); bytes.Equal(mark, []byte("\xef\xbb\xbf")) {
+		_, _ = l.r.Discard(3)
+	}
+	for n := 1; ; n++ {
+		seen, err := l.r.Peek(n)
+		if len(seen) < n {
+			if errors.Is(err, bufio.ErrBufferFull) {
+				return ' ', nil
+			}
+			return 0, readError(err)
+		}
+		if c := seen[n-1]; c != ' ' && c != '\t' && c != '\r' && c != '\n' {
+			return c, nil
+		}
+	}
+}
+
+// next returns the next line without its end. A line that is too long is
+// skipped and gives errLongLine.
+func (l *lineReader) next() ([]byte, error) {
+	var line []byte
+	long := false
+	l.quotes = 0
+	for {
+		part, err := l.r.ReadSlice('\n')
+		l.quotes += bytes.Count(part, []byte{'"'})
+		if !long {
+			line = append(line, part...)
+		}
+		if len(line) > maxLine+2 {
+			long, line = true, nil
+		}
+		switch {
+		case errors.Is(err, bufio.ErrBufferFull):
+			continue
+		case err != nil && (!errors.Is(err, io.EOF) || len(part) == 0 && len(line) == 0 && !long):
+			return nil, readError(err)
+		}
+		l.line++
+		if long {
+			return nil, errLongLine
+		}
+		return bytes.TrimSuffix(bytes.TrimSuffix(line, []byte("\n")), []byte("\r")), nil
+	}
+}
+
+func readError(err error) error {
+	if errors.Is(err, io.EOF) {
+		return io.EOF
+	}
+	return fmt.Errorf("read the file: %w", err)
+}
+
+// jsonRows reads JSONL.
+type jsonRows struct {
+	lines    *lineReader
+	taskType string
+	rows     int
+}
+
+func (j *jsonRows) next() (row, error) {
+	for {
+		line, err := j.lines.next()
+		if err != nil && !isRowError(err) {
+			return row{}, err
+		}
+		if err == nil && len(bytes.TrimSpace(line)) == 0 {
+			continue
+		}
+		j.rows++
+		r := row{number: j.rows, line: j.lines.line, taskType: j.taskType, err: err}
+		if err == nil {
+			r.err = r.decode(line)
+		}
+		return r, nil
+	}
+}
+
+// decode reads {"type":…,"payload":{…},"key":…}. No error quotes the line.
+func (r *row) decode(line []byte) error {
+	if !utf8.Valid(line) {
+		return rowErrorf("the row must be UTF-8")
+	}
+	if !json.Valid(line) {
+		return rowErrorf("the row is not JSON")
+	}
+	var fields map[string]json.RawMessage
+	if json.Unmarshal(line, &fields) != nil || fields == nil {
+		return rowErrorf("the row must be an object with type, payload and key")
+	}
+	if path := repeated("", json.NewDecoder(bytes.NewReader(line))); path != "" {
+		return rowErrorf("%s is given twice", path)
+	}
+	for field, raw := range fields {
+		var err error
+		switch field {
+		case "type":
+			err = text(field, raw, &r.taskType)
+		case "key":
+			err = text(field, raw, &r.key)
+		case "payload":
+			r.payload = raw
+		default:
+			err = rowErrorf("%s is unknown; a row has type, payload and key", shortened(field))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	switch {
+	case r.taskType == "":
+		return rowErrorf("type is required (or --type)")
+	case r.payload == nil:
+		return rowErrorf("payload is required")
+	}
+	return checkType(r.taskType)
+}
+
+func text(field string, raw json.RawMessage, into *string) error {
+	if raw[0] != '"' || json.Unmarshal(raw, into) != nil {
+		return rowErrorf("%s must be text", field)
+	}
+	if strings.TrimSpace(*into) == "" {
+		return rowErrorf("%s must not be empty", field)
+	}
+	return nil
+}
+
+// checkType does not quote the type: it goes into the receipt, and a row that
+// was shifted may have anything in its place.
+func checkType(taskType string) error {
+	if _, ok := tasks.Find(taskType); ok {
+		return nil
+	}
+	if near := nearest(taskType); len(near) > 0 {
+		return rowErrorf("type names no task type; did you mean %s?", strings.Join(near, " or "))
+	}
+	return rowErrorf("type names no task type; 'enqueue types' lists them")
+}

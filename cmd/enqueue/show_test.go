@@ -1,0 +1,171 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"os/exec"
+	"reflect"
+	"strings"
+	"testing"
+
+	"errand.internal/clients/clientstest"
+	"errand.internal/tasks"
+)
+
+// A dry run needs neither Redis nor credentials, and shows nothing that is not
+// for human eyes.
+func TestDryRun(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.environ = map[string]string{
+		"REDIS_URL": "redis://127.0.0.1:1/0", "ANNA_URL": "https://anna.example/base",
+		"DANACONNECT_PASSWORD": "canary-84", "ANNA_PASSWORD": "canary-85", "ANNA_COMPANY_HASH": "canary-86", "ANNA_USER": "canary-87",
+	}
+	tests := []struct {
+		name, file string
+		args       []string
+		url        string
+	}{
+		{"otp", "dry-otp.json", []string{"danaconnect:otp:send", "--payload", otpPayload, "--usable-for=90s"}, "POST https://api.danaconnect.com/otp/1.0/send"},
+		{"verify", "dry-verify.json", []string{"danaconnect:otp:verify", "--set=idRequest=251", "--set=otp=canary-88"}, "POST https://api.danaconnect.com/otp/1.0/verify"},
+		{"anna", "dry-anna.json", []string{"anna:user:hash", "--payload", userPayload, "--set=startService=support", "--key=k", "--wait=1m"}, "POST https://anna.example/base/REST/AnnACorporate/User/UserHash"},
+		{"alerts", "dry-alerts.json", []string{"anna:messenger:alerts", "--payload", userPayload, "--set=messengerFilters.dataIni=01/02/2026"}, "POST https://anna.example/base/REST/AnnACorporate/Messenger/AlertCounter"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			asJSON := r.want(0, append(tt.args, "--dry-run", "--json")...)
+			clientstest.Golden(t, "testdata/"+tt.file, []byte(strings.TrimSpace(asJSON.stdout)))
+			asText := r.want(0, append(tt.args, "--dry-run")...)
+			wantText(t, "stdout", asText.stdout, tt.url, "Authorization: [redacted]", "***", "budget")
+			wantText(t, "stderr", asText.stderr, "nothing was enqueued or sent")
+			for _, d := range []done{asJSON, asText} {
+				if strings.Contains(d.stdout+d.stderr, "canary") {
+					t.Errorf("shows a canary:\n%s%s", d.stdout, d.stderr)
+				}
+			}
+		})
+	}
+	if calls := r.otp.Calls("") + r.anna.Calls(""); calls != 0 {
+		t.Errorf("%d calls", calls)
+	}
+}
+
+// Every type has a dry run: its example makes a request.
+func TestEveryTypeHasADryRunAndAReadyLine(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	shell, err := exec.LookPath("sh")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, info := range tasks.Types() {
+		text := r.want(0, "types", info.Type).stdout
+		wantText(t, "types", text, info.Summary, "FIELD", "Example payload:")
+		for _, f := range info.Fields() {
+			wantText(t, "types", text, f.Path, f.Kind, f.Doc)
+		}
+		// The line as a shell reads it, run as it is.
+		lines := strings.Split(strings.TrimSpace(text), "\n")
+		script := "enqueue() { for a; do printf '%s\\0' \"$a\"; done; }; " + lines[len(lines)-1]
+		out, err := exec.CommandContext(t.Context(), shell, "-c", script).Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		args := strings.Split(strings.TrimSuffix(string(out), "\x00"), "\x00")
+		r.want(0, append(args, "--dry-run")...)
+		stored := r.want(0, append(args, "--json")...).report(t)
+		if stored.Type != info.Type || stored.Queue != info.Example.Defaults().Queue {
+			t.Errorf("%s: the ready line made %+v", info.Type, stored)
+		}
+
+		var detail typeDetail
+		asJSON := r.want(0, "types", info.Type, "--json").stdout
+		if err := json.Unmarshal([]byte(asJSON), &detail); err != nil || detail.Command != lines[len(lines)-1] || len(detail.Fields) != len(info.Fields()) {
+			t.Errorf("%s: %v %+v", info.Type, err, detail)
+		}
+	}
+}
+
+func TestTypes(t *testing.T) {
+	t.Parallel()
+	r := &rig{t: t}
+	text := r.want(0, "types").stdout
+	for _, info := range tasks.Types() {
+		wantText(t, "types", text, info.Type, info.Summary)
+	}
+	wantText(t, "types", text, "72h", "2m")
+	var list []typeSummary
+	if err := json.Unmarshal([]byte(r.want(0, "types", "--json").stdout), &list); err != nil || len(list) != len(tasks.Types()) || list[0].Budget != "2m" {
+		t.Errorf("%v %+v", err, list)
+	}
+	golden(t, "type.json", r.want(0, "types", "anna:user:hash", "--json").stdout)
+	wantText(t, "once", r.want(0, "types", "danaconnect:otp:send").stdout, "at most once", "2m from its start", "24h after its end", "7 days")
+	wantText(t, "repeatable", r.want(0, "types", "anna:user:inactivate").stdout, "repeatable")
+}
+
+// The page by hand names every flag and every command that there is.
+func TestHelp(t *testing.T) {
+	t.Parallel()
+	r := &rig{t: t}
+	for _, args := range [][]string{{"--help"}, {"-h"}, {"enqueue", "--help"}, {"anna:user:hash", "--help"}} {
+		d := r.want(0, args...)
+		if d.stdout != mainHelp || d.stderr != "" {
+			t.Errorf("%q: %+v", args, d)
+		}
+	}
+	for f := range reflect.TypeFor[enqueueCommand]().Fields() {
+		if _, positional := f.Tag.Lookup("arg"); positional {
+			continue
+		}
+		flag := f.Tag.Get("name")
+		if flag == "" {
+			flag = map[string]string{"UsableFor": "usable-for", "DryRun": "dry-run"}[f.Name]
+		}
+		if flag == "" {
+			flag = strings.ToLower(f.Name)
+		}
+		wantText(t, "the help", mainHelp, "  --"+flag)
+	}
+	for _, code := range []int{exitOK, exitFault, exitUsage, exitRefused, exitRedis, exitDeclined, exitParked, exitUnknown, exitExpired, exitRows, exitTimeout, exitFailed, exitWithdrawn, exitNoTask, exitInterrupted} {
+		wantText(t, "the help", mainHelp, fmt.Sprintf(" %d ", code))
+	}
+	for command, part := range map[string]string{"bulk": "--max-errors=N|N%", "types": "[<type>]", "status": "<id>", "cancel": "<id>"} {
+		wantText(t, "stdout", r.want(0, command, "--help").stdout, part)
+	}
+}
+
+func TestPanicsStayInside(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name  string
+		value any
+		want  string
+	}{
+		{"of ours", "canary-89", "panic of type string"},
+		{"of Go", func() (value any) {
+			defer func() { value = recover() }()
+			var none []int
+			return none[1]
+		}(), "index out of range"},
+	} {
+		if got := (&panicError{tt.value}).Error(); !strings.Contains(got, tt.want) || strings.Contains(got, "canary") {
+			t.Errorf("%s: %s", tt.name, got)
+		}
+	}
+	var stderr strings.Builder
+	for _, args := range [][]string{{"anna:user:hash", "--payload=-"}, {"bulk", "-"}} {
+		if code := run(t.Context(), args, nil, nil, &stderr, &stderr); code != 1 {
+			t.Errorf("%q: exit code %d, want 1", args, code)
+		}
+	}
+	wantText(t, "stderr", stderr.String(), "internal error, please report it: runtime error: invalid memory address")
+}
+
+func TestControlCharactersDoNotReachTheTerminal(t *testing.T) {
+	t.Parallel()
+	r := &rig{t: t}
+	d := r.want(2, "x\x1b[2J\x07y")
+	if strings.ContainsAny(d.stderr, "\x1b\x07") {
+		t.Errorf("stderr %q", d.stderr)
+	}
+}
