@@ -15,10 +15,12 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/rs/zerolog"
 
+	"errand.internal/internal/announce"
 	"errand.internal/internal/ledger"
 	"errand.internal/internal/monitor"
 	"errand.internal/internal/queue"
 	"errand.internal/internal/redisconn"
+	"errand.internal/internal/redisguard"
 	"errand.internal/internal/tokens"
 	"errand.internal/internal/vendors"
 	"errand.internal/tasks"
@@ -52,15 +54,21 @@ func (w Worker) Run(ctx context.Context) error {
 	serversRedis, generalRedis := p.target.Open(redisconn.Servers), p.target.Open(redisconn.General)
 	defer closeQuietly(serversRedis)
 	defer closeQuietly(generalRedis)
+	guard, err := redisguard.Start(ctx, generalRedis, log)
+	if err != nil {
+		return err
+	}
+	defer guard.Close()
 
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		queue.NewCollector(generalRedis, p.Queues.Names()))
 	metrics := queue.NewMetrics(registry)
+	announcer := announce.New(log, registry)
 
 	accounts, err := p.Vendors.Open(vendors.Shared{
 		Redis: generalRedis, Ring: p.ring, Observe: metrics.ObserveCall,
-		Options: []tokens.Option{tokens.WithMetrics(tokens.NewMetrics(registry)), tokens.WithAnnounce(announceTo(log))},
+		Options: []tokens.Option{tokens.WithMetrics(tokens.NewMetrics(registry)), tokens.WithAnnounce(credentialEvents(announcer))},
 	})
 	if err != nil {
 		return &ConfigError{err}
@@ -72,7 +80,7 @@ func (w Worker) Run(ctx context.Context) error {
 	timeouts := p.Vendors.Timeouts()
 	server, err := queue.NewServer(queue.Config{
 		Redis: serversRedis, General: generalRedis, Queues: queues, Definitions: defs, Credentials: accounts.Parkable(), Store: ledger.New(generalRedis), Ring: p.ring,
-		Owner: owner(), Grace: p.ShutdownGrace, Metrics: metrics, Log: log,
+		Owner: owner(), Grace: p.ShutdownGrace, Metrics: metrics, Announce: announcer, Log: log,
 		Timeout: func(vendor string) time.Duration { return timeouts[vendor] + attemptSlack },
 	})
 	if err != nil {
@@ -87,7 +95,7 @@ func (w Worker) Run(ctx context.Context) error {
 		if err := generalRedis.Ping(ctx).Err(); err != nil {
 			return errors.New("no answer from Redis")
 		}
-		return nil
+		return guard.Err()
 	}
 	adminAddr, stopAdmin, err := serveAdmin(ctx, p, monitor.Parts{
 		Redis: generalRedis, Metrics: registry, Ready: ready, Payload: maskPayload, Result: maskResult,
@@ -158,14 +166,14 @@ func newLog(c Config, stderr io.Writer) zerolog.Logger {
 	return zerolog.New(stderr).Level(c.LogLevel.Level).With().Timestamp().Logger()
 }
 
-// announceTo is the one place where changes of credentials are made known.
-func announceTo(log zerolog.Logger) tokens.Announce {
+// credentialEvents makes changes of credentials known.
+func credentialEvents(to announce.Func) tokens.Announce {
 	return func(e tokens.Event) {
-		line := log.Warn()
+		kind := announce.CredentialParked
 		if e.Kind == tokens.Resumed {
-			line = log.Info()
+			kind = announce.CredentialResumed
 		}
-		line.Str("credential", e.Profile).Msg("credential " + e.Kind.String())
+		to(announce.Announcement{Kind: kind, Subject: e.Profile})
 	}
 }
 

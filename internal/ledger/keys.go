@@ -35,6 +35,16 @@ func taskKey(queue, id string) string { return prefix(queue) + "task:" + id }
 
 func parkedKey(queue, credential string) string { return prefix(queue) + "parked:" + credential }
 
+func sequenceKey(queue string) string { return prefix(queue) + "seq" }
+
+func trailKey(queue string) string { return prefix(queue) + "trail" }
+
+func trailOpenKey(queue string) string { return trailKey(queue) + ":open" }
+
+func deadKey(queue string) string { return prefix(queue) + "dead" }
+
+func aliveKey(owner string) string { return "errand:alive:" + owner }
+
 func saltKey(queue string) string { return prefix(queue) + "salt" }
 
 func doneChannel(id string) string { return "errand:done:" + id }

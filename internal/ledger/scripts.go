@@ -10,9 +10,11 @@ local now = t[1] * 1000 + math.floor(t[2] / 1000)
 
 // createScript writes a new record, unless the producer's key is taken.
 //
-// KEYS: task record, salt, key record (the task record again if there is no key)
+// KEYS: task record, salt, key record (the task record again if there is no
+// key), sequence, trail
 // ARGV: id, type, salt, payload digest, has key, not before (ms; 0: from delay),
-// delay ms, usable ms, key life ms, spare ms, notify
+// delay ms, usable ms, key life ms, spare ms, notify, subject of the trail (or
+// empty)
 //
 // Returns {verdict, id, created, due, expires, started, outcome}; verdict is
 // created, duplicate, conflict, or salt (then id holds the right salt).
@@ -42,7 +44,13 @@ if due < now then due = now end
 local expires = due + tonumber(ARGV[8])
 local state = 'pending'
 if due > now then state = 'scheduled' end
-redis.call('HSET', KEYS[1], 'type', ARGV[2], 'state', state, 'created', now, 'due', due, 'expires', expires, 'fence', 0, 'attempts', 0)
+redis.call('HSET', KEYS[1], 'type', ARGV[2], 'state', state, 'created', now, 'due', due, 'expires', expires, 'fence', 0, 'attempts', 0,
+  'seq', redis.call('INCR', KEYS[4]))
+if ARGV[12] ~= '' then
+  redis.call('HSET', KEYS[1], 'trail', KEYS[5])
+  redis.call('XADD', KEYS[5], 'MAXLEN', '~', 1000000, '*', 'id', ARGV[1], 'type', ARGV[2], 'event', 'asked', 'subject', ARGV[12], 'due', due)
+  redis.call('ZADD', KEYS[5] .. ':open', due, ARGV[1])
+end
 if ARGV[11] == '1' then redis.call('HSET', KEYS[1], 'notify', 1) end
 redis.call('PEXPIREAT', KEYS[1], expires + tonumber(ARGV[10]))
 if ARGV[5] == '1' then
@@ -55,18 +63,19 @@ return {'created', ARGV[1], tostring(now), tostring(due), tostring(expires), '0'
 
 // beginScript claims the task for one attempt.
 //
-// KEYS: task record
+// KEYS: task record, intent record (the task record again if there is none)
 // ARGV: owner, claim ms, repeatable, expires ms (the header's), type, owner
-// known to be dead, nonce, id
+// known to be dead, nonce, id, role (opens, closes or empty)
 //
-// Returns {verdict, fence, attempts, now, due, key, outcome, code, message}.
-// With go, abandoned, expired and lost the claim is taken; with ended, busy
-// (fence holds the ms to wait, key the owner) and early (fence holds the ms)
-// it is not. go-redis asks again when a reply was lost; the nonce makes it the
+// Returns {verdict, fence, attempts, now, due, key, outcome, code, message,
+// reconfirm}. With go, abandoned, crashed, expired, superseded and lost the
+// claim is taken; with ended, busy (fence holds the ms to wait, key the owner)
+// and early (fence holds the ms) it is not. go-redis asks again when a reply was lost; the nonce makes it the
 // same claim with the same verdict.
 var beginScript = redis.NewScript(luaNow + `
-local r = redis.call('HMGET', KEYS[1], 'state', 'outcome', 'owner', 'claim_until', 'fence', 'attempts', 'due', 'key', 'code', 'message', 'nonce', 'verdict')
-if r[3] and r[11] == ARGV[7] then return {r[12], r[5], r[6], tostring(now), r[7], r[8] or ''} end
+local r = redis.call('HMGET', KEYS[1], 'state', 'outcome', 'owner', 'claim_until', 'fence', 'attempts', 'due', 'key', 'code', 'message', 'nonce', 'verdict', 'seq', 'crashes')
+if r[3] and r[11] == ARGV[7] then return {r[12], r[5], r[6], tostring(now), r[7], r[8] or '', '', '', '', redis.call('HGET', KEYS[1], 'reconfirm') or ''} end
+local seq = tonumber(r[13] or '0')
 local verdict = 'go'
 if not r[1] then
   verdict = 'lost'
@@ -78,34 +87,54 @@ elseif r[3] then
   local left = tonumber(r[4]) - now
   if left > 0 and r[3] ~= ARGV[6] then return {'busy', tostring(left), r[6], tostring(now), r[7], r[3]} end
   if ARGV[3] ~= '1' then verdict = 'abandoned' end
+  if redis.call('HINCRBY', KEYS[1], 'crashes', 1) >= 3 and verdict == 'go' then verdict = 'crashed' end
 elseif tonumber(r[7]) - now > 1000 then
   return {'early', tostring(tonumber(r[7]) - now), r[6], tostring(now), r[7], ''}
 end
 if verdict == 'go' and now >= tonumber(ARGV[4]) then verdict = 'expired' end
+local reconfirm = ''
+if ARGV[9] ~= '' and verdict == 'go' then
+  local i = redis.call('HMGET', KEYS[2], 'runner', 'until', 'closed', 'unsure')
+  if i[1] and i[1] ~= ARGV[8] and tonumber(i[2]) > now then
+    return {'busy', tostring(math.min(tonumber(i[2]) - now, 1000)), r[6], tostring(now), r[7], ''} -- the other runs; it ends soon
+  end
+  if ARGV[9] == 'opens' and tonumber(i[3] or '0') > seq then
+    verdict = 'superseded'
+  else
+    redis.call('HSET', KEYS[2], 'runner', ARGV[8], 'until', now + tonumber(ARGV[2]))
+    redis.call('HSET', KEYS[1], 'intent', KEYS[2], 'role', ARGV[9])
+    if ARGV[9] == 'closes' then
+      redis.call('HSET', KEYS[2], 'closed', math.max(seq, tonumber(i[3] or '0')))
+      if i[4] and tonumber(i[4]) < seq then reconfirm = '1' end
+    end
+    redis.call('PEXPIRE', KEYS[2], 7776000000) -- 90 days, longer than any budget
+  end
+end
 local set = redis.call('HGET', KEYS[1], 'parked')
 if set then
   redis.call('SREM', set, ARGV[8])
   redis.call('HDEL', KEYS[1], 'parked')
 end
 local fence = redis.call('HINCRBY', KEYS[1], 'fence', 1)
-redis.call('HSET', KEYS[1], 'state', 'running', 'owner', ARGV[1], 'claim_until', now + tonumber(ARGV[2]), 'nonce', ARGV[7], 'verdict', verdict)
-return {verdict, tostring(fence), r[6] or '0', tostring(now), r[7] or tostring(now), r[8] or '', '', '', ''}
+redis.call('HSET', KEYS[1], 'state', 'running', 'owner', ARGV[1], 'claim_until', now + tonumber(ARGV[2]), 'nonce', ARGV[7], 'verdict', verdict, 'reconfirm', reconfirm)
+return {verdict, tostring(fence), r[6] or '0', tostring(now), r[7] or tostring(now), r[8] or '', '', '', '', reconfirm}
 `)
 
 // finishScript writes what became of the claimed attempt.
 //
 // KEYS: task record, key record (the task record again if there is none), set
-// of tasks parked for the same reason (likewise)
+// of tasks parked for the same reason (likewise), dead letters
 // ARGV: id, fence, attempt (JSON or empty), counted, state, outcome, code,
-// message, data, keep ms, free the key, wait ms, done channel
+// message, data, keep ms, free the key, wait ms, done channel, dead letters
+// kept (0: it is none), type, the vendor confirmed a closing
 //
 // Returns 1 if it was written, 0 if the claim was somebody else's by then.
 var finishScript = redis.NewScript(luaNow + `
-local r = redis.call('HMGET', KEYS[1], 'fence', 'outcome', 'finished')
+local r = redis.call('HMGET', KEYS[1], 'fence', 'outcome', 'finished', 'trail', 'intent', 'role', 'seq')
 if r[3] == ARGV[2] then return 1 end -- the reply was lost, go-redis asked again
 if r[2] or (r[1] and r[1] ~= ARGV[2]) then return 0 end
 if not r[1] then -- the record was lost meanwhile: what we know is still worth a day
-  redis.call('HSET', KEYS[1], 'fence', ARGV[2])
+  redis.call('HSET', KEYS[1], 'fence', ARGV[2], 'type', ARGV[15])
   redis.call('PEXPIRE', KEYS[1], 86400000)
 end
 redis.call('HDEL', KEYS[1], 'owner', 'claim_until', 'nonce', 'verdict')
@@ -116,6 +145,17 @@ if ARGV[3] ~= '' then
 end
 if ARGV[4] == '1' then redis.call('HINCRBY', KEYS[1], 'attempts', 1) end
 redis.call('HSET', KEYS[1], 'state', ARGV[5], 'code', ARGV[7], 'message', ARGV[8])
+if r[4] and (ARGV[3] ~= '' or ARGV[6] ~= '') then
+  local event = 'attempt'
+  if ARGV[6] ~= '' then event = 'ended' end
+  redis.call('XADD', r[4], '*', 'id', ARGV[1], 'type', ARGV[15], 'event', event, 'outcome', ARGV[6], 'code', ARGV[7], 'message', ARGV[8])
+  if ARGV[6] == 'done' or ARGV[6] == 'cancelled' then redis.call('ZREM', r[4] .. ':open', ARGV[1]) end
+end
+if r[5] and redis.call('HGET', r[5], 'runner') == ARGV[1] then
+  redis.call('HDEL', r[5], 'runner', 'until')
+  if r[6] == 'opens' and ARGV[6] == 'unknown' then redis.call('HSET', r[5], 'unsure', r[7]) end
+  if r[6] == 'closes' and ARGV[16] == '1' then redis.call('HDEL', r[5], 'unsure') end
+end
 if ARGV[6] == '' then
   redis.call('HSET', KEYS[1], 'next', now + tonumber(ARGV[12]))
   if KEYS[3] ~= KEYS[1] then
@@ -127,6 +167,10 @@ end
 redis.call('HSET', KEYS[1], 'outcome', ARGV[6], 'ended', now)
 redis.call('HDEL', KEYS[1], 'next')
 if ARGV[9] ~= '' then redis.call('HSET', KEYS[1], 'data', ARGV[9]) end
+if ARGV[14] ~= '0' then
+  redis.call('XADD', KEYS[4], 'MAXLEN', '~', ARGV[14], '*', 'id', ARGV[1], 'type', ARGV[15], 'outcome', ARGV[6], 'code', ARGV[7],
+    'message', ARGV[8], 'attempts', redis.call('HGET', KEYS[1], 'log') or '0')
+end
 redis.call('PEXPIRE', KEYS[1], ARGV[10])
 if KEYS[2] ~= KEYS[1] and redis.call('HGET', KEYS[2], 'id') == ARGV[1] then
   if ARGV[11] == '1' then redis.call('DEL', KEYS[2]) else redis.call('HSET', KEYS[2], 'outcome', ARGV[6]) end
@@ -142,7 +186,7 @@ return 1
 //
 // Returns cancelled, gone (no such record), or the state that forbids it.
 var cancelScript = redis.NewScript(luaNow + `
-local r = redis.call('HMGET', KEYS[1], 'state', 'outcome', 'owner', 'log')
+local r = redis.call('HMGET', KEYS[1], 'state', 'outcome', 'owner', 'log', 'trail', 'type')
 if not r[1] then return 'gone' end
 if r[2] then return r[2] end
 if r[3] or r[4] then return r[1] end
@@ -150,6 +194,10 @@ redis.call('HSET', KEYS[1], 'state', 'ended', 'outcome', 'cancelled', 'ended', n
 redis.call('HDEL', KEYS[1], 'next')
 redis.call('PEXPIRE', KEYS[1], ARGV[2])
 if KEYS[2] ~= KEYS[1] and redis.call('HGET', KEYS[2], 'id') == ARGV[1] then redis.call('DEL', KEYS[2]) end
+if r[5] then
+  redis.call('XADD', r[5], '*', 'id', ARGV[1], 'type', r[6], 'event', 'ended', 'outcome', 'cancelled')
+  redis.call('ZREM', r[5] .. ':open', ARGV[1])
+end
 redis.call('PUBLISH', ARGV[3], 'cancelled')
 return 'cancelled'
 `)

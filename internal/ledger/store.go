@@ -37,8 +37,9 @@ const spare = 48 * time.Hour
 
 // Store reads and writes records. It is safe for concurrent use.
 type Store struct {
-	rdb   redis.UniversalClient
-	salts sync.Map // queue -> salt
+	rdb       redis.UniversalClient
+	salts     sync.Map // queue -> salt, perhaps only our proposal
+	confirmed sync.Map // queue -> salt as Redis has it
 }
 
 // New returns a Store on rdb.
@@ -59,6 +60,9 @@ type NewTask struct {
 	// KeyLife is how long the key is remembered.
 	KeyLife time.Duration
 	Notify  bool
+	// Trail, if not nil, is the subject (sealed by the caller) under which the
+	// queue's append-only trail keeps what becomes of the task.
+	Trail []byte
 }
 
 // Created says what Create found or wrote.
@@ -90,9 +94,9 @@ func (s *Store) Create(ctx context.Context, t NewTask) (Created, error) {
 			keyRecord = prefix(t.Queue) + "key:" + digest(salt, "key", t.Type, t.Key)
 			sum = digest(salt, "payload", t.Type, string(t.Payload))
 		}
-		reply, err := strs(createScript.Run(ctx, s.rdb, []string{record, saltKey(t.Queue), keyRecord},
+		reply, err := strs(createScript.Run(ctx, s.rdb, []string{record, saltKey(t.Queue), keyRecord, sequenceKey(t.Queue), trailKey(t.Queue)},
 			id, t.Type, salt, sum, keyed, at, t.Delay.Milliseconds(), t.Usable.Milliseconds(),
-			t.KeyLife.Milliseconds(), spare.Milliseconds(), flag(t.Notify)))
+			t.KeyLife.Milliseconds(), spare.Milliseconds(), flag(t.Notify), t.Trail))
 		if err != nil {
 			return Created{}, fmt.Errorf("write the task's record: %w", err)
 		}
@@ -119,6 +123,23 @@ func (s *Store) salt(queue string) string {
 	return salt.(string)
 }
 
+// sharedSalt is the queue's salt as Redis has it.
+func (s *Store) sharedSalt(ctx context.Context, queue string) (string, error) {
+	if salt, ok := s.confirmed.Load(queue); ok {
+		return salt.(string), nil
+	}
+	if err := s.rdb.SetNX(ctx, saltKey(queue), s.salt(queue), 0).Err(); err != nil {
+		return "", fmt.Errorf("write the salt: %w", err)
+	}
+	salt, err := s.rdb.Get(ctx, saltKey(queue)).Result()
+	if err != nil {
+		return "", fmt.Errorf("read the salt: %w", err)
+	}
+	s.salts.Store(queue, salt)
+	s.confirmed.Store(queue, salt)
+	return salt, nil
+}
+
 // Verdict is Begin's answer.
 type Verdict string
 
@@ -137,6 +158,11 @@ const (
 	Abandoned Verdict = "abandoned"
 	// OutOfTime: the claim is ours, but the time budget is spent.
 	OutOfTime Verdict = "expired"
+	// Crashed: the claim is ours, but the task has killed its worker too often.
+	Crashed Verdict = "crashed"
+	// Overtaken: the claim is ours, but a newer intent for the same subject has
+	// made the task wrong to run.
+	Overtaken Verdict = "superseded"
 	// Lost: the claim is ours, but there was no record: Redis has forgotten what
 	// happened before.
 	Lost Verdict = "lost"
@@ -150,10 +176,29 @@ type Claim struct {
 	Repeatable bool
 	// Expires is when the task's time is up, from its header.
 	Expires time.Time
+	// Intent orders the tasks that open and close the same subject's access.
+	Intent Intent
 	// DeadOwner is an owner known to have died; its claim does not count as
 	// living.
 	DeadOwner string
 }
+
+// Intent says that a task opens or closes something, such as a user's access.
+// Tasks with the same subject in the same queue never run at once; one that
+// opens and was enqueued before one that closes had started is superseded.
+type Intent struct {
+	Subject string // "" for none
+	Role    Role
+}
+
+// Role is what a task does to its subject.
+type Role string
+
+// The roles.
+const (
+	Opens  Role = "opens"
+	Closes Role = "closes"
+)
 
 // Grant is what Begin answers.
 type Grant struct {
@@ -167,8 +212,11 @@ type Grant struct {
 	// Outcome, Code and Message are set with AlreadyEnded.
 	Outcome       Outcome
 	Code, Message string
+	// Reconfirm: an opening that this closing overtook ended unknown, and may
+	// take effect late; the closing has to be confirmed once more.
+	Reconfirm bool
 
-	keyRecord string
+	keyRecord, taskType string
 }
 
 // Begin claims the task for one attempt.
@@ -177,12 +225,21 @@ func (s *Store) Begin(ctx context.Context, c Claim) (Grant, error) {
 	if err != nil {
 		return Grant{}, err
 	}
-	reply, err := strs(beginScript.Run(ctx, s.rdb, []string{taskKey(queue, c.ID)},
-		c.Owner, c.For.Milliseconds(), flag(c.Repeatable), c.Expires.UnixMilli(), c.Type, c.DeadOwner, rand.Text(), c.ID))
+	record := taskKey(queue, c.ID)
+	intent, role := record, ""
+	if c.Intent.Subject != "" {
+		salt, err := s.sharedSalt(ctx, queue)
+		if err != nil {
+			return Grant{}, err
+		}
+		intent, role = prefix(queue)+"intent:"+digest(salt, "intent", c.Intent.Subject), string(c.Intent.Role)
+	}
+	reply, err := strs(beginScript.Run(ctx, s.rdb, []string{record, intent},
+		c.Owner, c.For.Milliseconds(), flag(c.Repeatable), c.Expires.UnixMilli(), c.Type, c.DeadOwner, rand.Text(), c.ID, role))
 	if err != nil {
 		return Grant{}, fmt.Errorf("claim the task: %w", err)
 	}
-	g := Grant{Verdict: Verdict(reply[0]), Attempts: atoi(reply[2]), Now: millis(reply[3]), Due: millis(reply[4])}
+	g := Grant{Verdict: Verdict(reply[0]), Attempts: atoi(reply[2]), Now: millis(reply[3]), Due: millis(reply[4]), taskType: c.Type}
 	switch g.Verdict {
 	case Busy:
 		g.Wait, g.Owner = time.Duration(atoi(reply[1]))*time.Millisecond, reply[5]
@@ -191,7 +248,7 @@ func (s *Store) Begin(ctx context.Context, c Claim) (Grant, error) {
 	case AlreadyEnded:
 		g.Outcome, g.Code, g.Message = Outcome(reply[6]), reply[7], reply[8]
 	default:
-		g.Fence, g.keyRecord = reply[1], reply[5]
+		g.Fence, g.keyRecord, g.Reconfirm = reply[1], reply[5], reply[9] == "1"
 	}
 	return g, nil
 }
@@ -233,7 +290,13 @@ type Result struct {
 	Data []byte
 	// Keep is how long the record is kept after the end.
 	Keep time.Duration
+	// Confirmed: the vendor did what was asked, though the task goes on
+	// (Grant.Reconfirm).
+	Confirmed bool
 }
+
+// deadKept is how many dead letters a queue keeps, about.
+const deadKept = 100_000
 
 // Finish writes what became of the attempt that g granted. It returns ErrStale
 // if another worker took the task over meanwhile.
@@ -257,9 +320,14 @@ func (s *Store) Finish(ctx context.Context, id string, g Grant, r Result) error 
 	if r.State == Parked && r.ParkedFor != "" {
 		parked = parkedKey(queue, r.ParkedFor)
 	}
-	n, err := finishScript.Run(ctx, s.rdb, []string{record, keyRecord, parked},
+	kept := 0
+	if r.Outcome.Archived() {
+		kept = deadKept
+	}
+	n, err := finishScript.Run(ctx, s.rdb, []string{record, keyRecord, parked, deadKey(queue)},
 		id, g.Fence, entry, flag(r.Counted), string(r.State), string(r.Outcome), r.Code, r.Message, r.Data,
-		r.Keep.Milliseconds(), flag(r.Outcome.FreesKey()), r.Wait.Milliseconds(), doneChannel(id)).Int()
+		r.Keep.Milliseconds(), flag(r.Outcome.FreesKey()), r.Wait.Milliseconds(), doneChannel(id),
+		kept, g.taskType, flag(r.Confirmed)).Int()
 	if err != nil {
 		return fmt.Errorf("write the result: %w", err)
 	}

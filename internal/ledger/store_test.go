@@ -268,8 +268,8 @@ func TestNothingPersonalInRedis(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(keys) != 3 {
-		t.Errorf("keys = %v, want record, key record, salt", keys)
+	if len(keys) != 4 {
+		t.Errorf("keys = %v, want record, key record, salt, sequence", keys)
 	}
 	for _, key := range keys {
 		dump, err := rdb.Dump(t.Context(), key).Result()

@@ -1,16 +1,21 @@
 package queue
 
 import (
+	"context"
 	"slices"
+	"time"
 
 	"github.com/hibiken/asynq"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
+
+	"errand.internal/internal/ledger"
 )
 
 // collector reads how full the queues are when somebody asks.
 type collector struct {
 	inspector *asynq.Inspector
+	store     *ledger.Store
 	queues    []string
 	tasks     *prometheus.Desc
 	latency   *prometheus.Desc
@@ -23,10 +28,11 @@ type collector struct {
 func NewCollector(rdb redis.UniversalClient, queues []string) prometheus.Collector {
 	return &collector{
 		inspector: asynq.NewInspectorFromRedisClient(rdb),
+		store:     ledger.New(rdb),
 		queues:    queues,
 		tasks:     prometheus.NewDesc("errand_queue_tasks", "Tasks in a queue, by state.", []string{"queue", "state"}, nil),
 		latency:   prometheus.NewDesc("errand_queue_latency_seconds", "Age of the oldest task that could run and does not.", []string{"queue"}, nil),
-		dead:      prometheus.NewDesc("errand_dead_letters", "Archived tasks in a queue.", []string{"queue"}, nil),
+		dead:      prometheus.NewDesc("errand_dead_letters", "Dead letters of a queue: tasks that ended archived, as many as are kept.", []string{"queue"}, nil),
 		up:        prometheus.NewDesc("errand_redis_up", "Whether Redis answered this scrape.", nil, nil),
 	}
 }
@@ -67,5 +73,9 @@ func (c *collector) report(ch chan<- prometheus.Metric, name string, info *asynq
 		ch <- prometheus.MustNewConstMetric(c.tasks, prometheus.GaugeValue, float64(n), name, state)
 	}
 	ch <- prometheus.MustNewConstMetric(c.latency, prometheus.GaugeValue, info.Latency.Seconds(), name)
-	ch <- prometheus.MustNewConstMetric(c.dead, prometheus.GaugeValue, float64(info.Archived), name)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	if n, err := c.store.DeadLetters(ctx, name); err == nil {
+		ch <- prometheus.MustNewConstMetric(c.dead, prometheus.GaugeValue, float64(n), name)
+	}
 }

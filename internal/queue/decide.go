@@ -32,6 +32,8 @@ type verdict struct {
 	parkedFor string
 	code      string
 	message   string
+	// confirmed: the vendor did it, although the task goes on.
+	confirmed bool
 	// untried: no request went out and none was tried; history and counters of
 	// attempts leave it out.
 	untried bool
@@ -80,6 +82,13 @@ func decide(s situation, err error) verdict {
 
 func (v verdict) end(o ledger.Outcome) verdict {
 	v.state, v.outcome, v.wait = ledger.Ended, o, 0
+	return v
+}
+
+// reconfirm has a closing that the vendor confirmed confirmed once more.
+func (v verdict) reconfirm(after time.Duration) verdict {
+	v.state, v.outcome, v.wait, v.confirmed = ledger.Retrying, "", after, true
+	v.message = "confirmed; it is confirmed once more, because an opening that it overtook may take effect late"
 	return v
 }
 

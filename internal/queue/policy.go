@@ -3,6 +3,8 @@ package queue
 import (
 	"math/rand/v2"
 	"time"
+
+	"errand.internal/internal/ledger"
 )
 
 // Defaults is the policy of a task type, as data. A payload's Defaults method
@@ -20,6 +22,11 @@ type Defaults struct {
 	// Repeatable: a second run does no harm, so an attempt that may have
 	// happened is simply repeated. Otherwise it ends the task as unknown.
 	Repeatable bool
+	// Intent orders tasks that open and close access for the same subject.
+	Intent ledger.Intent
+	// Trail is the subject under which an append-only trail keeps what becomes of
+	// the task, and an alarm tells if it stays unconfirmed; "" for no trail.
+	Trail string
 	// Backoff spreads the retries.
 	Backoff Backoff
 	// Keep is how long record and result are kept after the end (default a day).

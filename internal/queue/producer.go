@@ -75,9 +75,13 @@ func (p *Producer) Enqueue(ctx context.Context, job Job) (Ticket, error) {
 	if job.Usable > 0 {
 		usable = job.Usable
 	}
+	var trail []byte
+	if d.Trail != "" {
+		trail = p.ring.Seal(seal.Payload, trailAAD(job.Type), []byte(d.Trail))
+	}
 	created, err := p.store.Create(ctx, ledger.NewTask{
 		Queue: d.Queue, Type: job.Type, Key: job.Key, Payload: job.Payload,
-		At: job.At, Delay: job.In, Usable: usable, KeyLife: d.KeyLife, Notify: job.Notify,
+		At: job.At, Delay: job.In, Usable: usable, KeyLife: d.KeyLife, Notify: job.Notify, Trail: trail,
 	})
 	ticket := Ticket{ID: created.ID, Duplicate: created.Duplicate, Outcome: created.Outcome, Due: created.Due}
 	if err != nil {
@@ -108,6 +112,14 @@ func (p *Producer) Forget(id string) {
 
 // aad binds a sealed value to its task, so that it cannot be moved to another.
 func aad(taskType, id string) string { return taskType + "#" + id }
+
+func trailAAD(taskType string) string { return taskType + "#trail" }
+
+// OpenSubject opens the subject of a trail's entry.
+func OpenSubject(ring *seal.Ring, e ledger.TrailEntry) (string, error) {
+	plain, err := ring.Open(seal.Payload, trailAAD(e.Type), e.Subject)
+	return string(plain), err
+}
 
 // OpenResult opens the result in a record. It returns nil if there is none.
 func OpenResult(ring *seal.Ring, r *ledger.Record) ([]byte, error) {

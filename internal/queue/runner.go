@@ -12,6 +12,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"errand.internal/clients"
+	"errand.internal/internal/announce"
 	"errand.internal/internal/ledger"
 	"errand.internal/internal/seal"
 )
@@ -21,19 +22,25 @@ func itoa(n int) string { return strconv.Itoa(n) }
 // runner is the handler of one queue: it claims the task in the ledger, runs
 // it once, writes what became of it, and only then tells asynq.
 type runner struct {
-	defs    map[string]Definition
-	store   *ledger.Store
-	ring    *seal.Ring
-	owner   string
-	timeout func(vendor string) time.Duration
-	metrics *Metrics
-	log     zerolog.Logger
+	defs           map[string]Definition
+	store          *ledger.Store
+	ring           *seal.Ring
+	owner          string
+	morgue         *morgue
+	announce       announce.Func
+	reconfirmAfter time.Duration
+	timeout        func(vendor string) time.Duration
+	metrics        *Metrics
+	log            zerolog.Logger
 	// gone ends the tries to write a result: the process is about to exit.
 	gone <-chan struct{}
 }
 
 // claimSlack is how much longer a claim stands than its attempt may take.
 const claimSlack = 5 * time.Second
+
+// busyFor is how soon a task that another holds is looked at again.
+const busyFor = 2 * time.Second
 
 // ProcessTask implements asynq.Handler.
 //
@@ -55,9 +62,14 @@ func (r *runner) ProcessTask(ctx context.Context, t *asynq.Task) error {
 		}
 	}
 	limit := r.timeout(def.Vendor)
-	grant, err := r.store.Begin(ctx, ledger.Claim{
-		ID: id, Type: t.Type(), Owner: r.owner, For: limit + claimSlack, Repeatable: policy.Repeatable, Expires: expires,
-	})
+	claim := ledger.Claim{
+		ID: id, Type: t.Type(), Owner: r.owner, For: limit + claimSlack, Repeatable: policy.Repeatable, Expires: expires, Intent: policy.Intent,
+	}
+	grant, err := r.store.Begin(ctx, claim)
+	if err == nil && grant.Verdict == ledger.Busy && grant.Owner != "" && r.morgue.dead(ctx, grant.Owner) {
+		claim.DeadOwner = grant.Owner
+		grant, err = r.store.Begin(ctx, claim)
+	}
 	if err != nil {
 		r.log.Error().Err(err).Str("task_id", id).Msg("the ledger does not answer; the task goes back")
 		return &againError{after: time.Second, text: "the ledger does not answer"}
@@ -66,14 +78,26 @@ func (r *runner) ProcessTask(ctx context.Context, t *asynq.Task) error {
 	switch grant.Verdict {
 	case ledger.AlreadyEnded:
 		return answerAsynq(verdict{state: ledger.Ended, outcome: grant.Outcome, message: grant.Message})
-	case ledger.Busy, ledger.Early:
-		return &againError{after: min(grant.Wait, parkMax), text: "another copy of the task is being run"}
+	case ledger.Busy:
+		return &againError{after: min(grant.Wait, busyFor), text: "another copy of the task, or its counterpart, is being run"}
+	case ledger.Early:
+		return &againError{after: min(grant.Wait, parkMax), text: "the task is not due yet"}
 	case ledger.OutOfTime:
 		return run.end(outOfTime(grant.Attempts))
 	case ledger.Abandoned:
 		return run.end(verdict{
 			outcome: ledger.Uncertain, class: string(ledger.Uncertain),
 			message: "the worker that was calling the vendor died; the call may have happened",
+		})
+	case ledger.Crashed:
+		return run.end(verdict{
+			outcome: ledger.Failed, class: string(ledger.Failed),
+			message: "its worker died three times while it ran the task",
+		})
+	case ledger.Overtaken:
+		return run.end(verdict{
+			outcome: ledger.Superseded, class: string(ledger.Superseded),
+			message: "a closing of the same access was enqueued later",
 		})
 	case ledger.Lost:
 		if known && !policy.Repeatable {
@@ -167,6 +191,9 @@ func (a *attempt) finish(result any, err error, sent bool) error {
 		left: a.expires.Sub(a.grant.Now) - time.Since(a.begun),
 		sent: sent, random: jitter(),
 	}, err)
+	if v.outcome == ledger.Done && a.grant.Reconfirm {
+		v = v.reconfirm(a.reconfirmAfter)
+	}
 	return a.write(v, result)
 }
 
@@ -179,7 +206,7 @@ func (a *attempt) end(v verdict) error {
 func (a *attempt) write(v verdict, result any) error {
 	took := time.Since(a.begun)
 	r := ledger.Result{
-		Counted: v.counted && a.called, State: v.state, Wait: v.wait, ParkedFor: v.parkedFor, Outcome: v.outcome,
+		Counted: v.counted && a.called, State: v.state, Wait: v.wait, ParkedFor: v.parkedFor, Outcome: v.outcome, Confirmed: v.confirmed,
 		Code: v.code, Message: v.message, Keep: a.policy.Keep,
 	}
 	if a.called && !v.untried {
@@ -239,6 +266,11 @@ func (a *attempt) tell(v verdict, took time.Duration) {
 	if v.outcome != "" {
 		a.metrics.finished.WithLabelValues(a.metricType(), string(v.outcome)).Inc()
 		line = line.Str("outcome", string(v.outcome))
+		if v.outcome.Archived() {
+			a.announce(announce.Announcement{Kind: announce.TaskDead, Subject: a.id, Data: map[string]string{
+				"type": a.metricType(), "outcome": string(v.outcome), "message": v.message,
+			}})
+		}
 	} else {
 		line = line.Dur("again_in", v.wait)
 	}

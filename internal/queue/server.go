@@ -13,6 +13,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/rs/zerolog"
 
+	"errand.internal/internal/announce"
 	"errand.internal/internal/ledger"
 	"errand.internal/internal/seal"
 )
@@ -36,6 +37,12 @@ type Config struct {
 	Owner string
 	// Timeout bounds one attempt of a vendor's task.
 	Timeout func(vendor string) time.Duration
+	// ReconfirmAfter is how long after a closing was confirmed it is confirmed
+	// once more, if an opening that it overtook may still take effect; 30 s if
+	// unset.
+	ReconfirmAfter time.Duration
+	// Announce takes what somebody should hear of; nil for nobody.
+	Announce announce.Func
 	// Grace is how long running attempts may take to end when the worker stops.
 	Grace   time.Duration
 	Metrics *Metrics
@@ -50,6 +57,10 @@ type Server struct {
 	dispatches map[string]*dispatch     // by pending key
 	handler    *runner
 	waker      *waker
+	sweeper    *sweeper
+	store      *ledger.Store
+	owner      string
+	log        zerolog.Logger
 	background sync.WaitGroup
 	stopping   chan struct{}
 	gone       chan struct{}
@@ -62,18 +73,28 @@ func NewServer(cfg Config) (*Server, error) {
 		return nil, errors.New("WORKER_QUEUES names no queue")
 	}
 	s := &Server{
-		redis: cfg.Redis, servers: map[string]*asynq.Server{}, dispatches: map[string]*dispatch{},
+		redis: cfg.Redis, store: cfg.Store, owner: cfg.Owner, log: cfg.Log, servers: map[string]*asynq.Server{}, dispatches: map[string]*dispatch{},
 		stopping: make(chan struct{}), gone: make(chan struct{}),
 	}
 	cfg.Redis.AddHook(ackHook{})
 	cfg.Redis.AddHook(&dispatchHook{rdb: cfg.Redis, queues: s.dispatches})
+	if cfg.Announce == nil {
+		cfg.Announce = func(announce.Announcement) {}
+	}
+	if cfg.ReconfirmAfter <= 0 {
+		cfg.ReconfirmAfter = 30 * time.Second
+	}
+	dead := newMorgue(cfg.Store)
 	s.handler = &runner{
-		defs: map[string]Definition{}, store: cfg.Store, ring: cfg.Ring, owner: cfg.Owner,
+		defs: map[string]Definition{}, store: cfg.Store, ring: cfg.Ring, owner: cfg.Owner, morgue: dead, announce: cfg.Announce, reconfirmAfter: cfg.ReconfirmAfter,
 		timeout: cfg.Timeout, metrics: cfg.Metrics, log: cfg.Log, gone: s.gone,
 	}
 	s.waker = &waker{
 		store: cfg.Store, tasks: asynq.NewInspectorFromRedisClient(cfg.General), queues: slices.Sorted(maps.Keys(cfg.Queues)),
 		credentials: cfg.Credentials, log: cfg.Log, batch: map[string]int{},
+	}
+	s.sweeper = &sweeper{
+		redis: cfg.General, store: cfg.Store, morgue: dead, queues: s.waker.queues, announce: cfg.Announce, log: cfg.Log,
 	}
 	for _, d := range cfg.Definitions {
 		if _, twice := s.handler.defs[d.Type]; twice {
@@ -116,6 +137,13 @@ func intervals(queue string) (poll, forward time.Duration) {
 
 // Start begins to work. On an error nothing is left running.
 func (s *Server) Start() error {
+	// The first sign of life comes before the first task.
+	ctx, cancel := context.WithTimeout(context.Background(), beatEvery)
+	if err := s.store.Beat(ctx, s.owner); err != nil {
+		s.log.Warn().Err(err).Msg("Redis does not answer; the worker waits for it")
+	}
+	cancel()
+	s.background.Go(func() { heart(s.store, s.owner, s.log, s.gone) })
 	for name, server := range s.servers {
 		d := s.dispatches[pendingKey(name)]
 		handler := asynq.HandlerFunc(func(ctx context.Context, t *asynq.Task) error {
@@ -128,6 +156,7 @@ func (s *Server) Start() error {
 		}
 	}
 	s.background.Go(func() { s.waker.run(s.stopping) })
+	s.background.Go(func() { s.sweeper.run(s.stopping) })
 	return nil
 }
 
@@ -141,10 +170,13 @@ func (s *Server) Shutdown() {
 			all.Go(server.Shutdown)
 		}
 		all.Wait()
-		s.background.Wait()
 		for _, d := range s.dispatches {
 			d.stop(s.redis)
 		}
 		close(s.gone)
+		s.background.Wait()
+		ctx, cancel := context.WithTimeout(context.Background(), beatEvery)
+		defer cancel()
+		_ = s.store.Rest(ctx, s.owner) // it runs out by itself, too
 	})
 }

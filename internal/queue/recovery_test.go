@@ -1,0 +1,235 @@
+package queue_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"errand.internal/clients"
+	"errand.internal/internal/announce"
+	"errand.internal/internal/ledger"
+	"errand.internal/internal/queue"
+)
+
+// takeAway does what a worker does that dies with a task in hand: it takes the
+// task out of the pending list, and claims it if claimed is true.
+func (r *rig) takeAway(id string, claimed, repeatable bool) {
+	r.t.Helper()
+	ctx := context.Background()
+	if got := client(r).RPopLPush(ctx, "asynq:{otp}:pending", "asynq:{otp}:active").Val(); got != id {
+		r.t.Fatalf("took %q, want %s", got, id)
+	}
+	client(r).HSet(ctx, "asynq:{otp}:t:"+id, "state", "active")
+	if !claimed {
+		return
+	}
+	if _, err := r.store.Begin(ctx, ledger.Claim{
+		ID: id, Type: "t", Owner: "dead-process", For: time.Hour, Repeatable: repeatable, Expires: time.Now().Add(time.Hour),
+	}); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// asynq never recovers an active task without a lease, and takes one to two
+// minutes for one whose worker died. The sweeper takes seconds.
+func TestTasksOfDeadWorkersAreRecovered(t *testing.T) {
+	t.Parallel()
+	var sends, reads atomic.Int32
+	r := newRig(t,
+		define("t:send", queue.Defaults{}, func(context.Context, string) (any, error) { sends.Add(1); return nil, nil }),
+		define("t:read", queue.Defaults{Repeatable: true}, func(context.Context, string) (any, error) { reads.Add(1); return nil, nil }))
+	send := r.enqueue("t:send").ID
+	r.takeAway(send, true, false)
+	read := r.enqueue("t:read").ID
+	r.takeAway(read, true, true)
+	ghost := r.enqueue("t:send").ID
+	r.takeAway(ghost, false, false)
+	r.work()
+	if record := r.wait(send); record.Outcome != ledger.Uncertain || !strings.Contains(record.Message, "died") {
+		t.Errorf("a claimed send: %+v", record)
+	}
+	if record := r.wait(read); record.Outcome != ledger.Done || record.Attempts != 1 {
+		t.Errorf("a claimed read: %+v", record)
+	}
+	if record := r.wait(ghost); record.Outcome != ledger.Done {
+		t.Errorf("a send that nobody had claimed: %+v", record)
+	}
+	if sends.Load() != 1 || reads.Load() != 1 {
+		t.Errorf("%d sends, %d reads, want one each", sends.Load(), reads.Load())
+	}
+}
+
+func TestATaskThatKillsItsWorkerEndsFailed(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, define("t:killer", queue.Defaults{Repeatable: true}, func(context.Context, string) (any, error) { return nil, nil }))
+	id := r.enqueue("t:killer").ID
+	for n := range 3 {
+		if _, err := r.store.Begin(t.Context(), ledger.Claim{
+			ID: id, Type: "t:killer", Owner: fmt.Sprint("w", n), DeadOwner: fmt.Sprint("w", n-1), For: time.Hour, Repeatable: true, Expires: time.Now().Add(time.Hour),
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.work()
+	if record := r.wait(id); record.Outcome != ledger.Failed || !strings.Contains(record.Message, "three times") {
+		t.Errorf("record = %+v", record)
+	}
+}
+
+func TestARecordThatRedisLost(t *testing.T) {
+	t.Parallel()
+	run := func(context.Context, string) (any, error) { return nil, nil }
+	r := newRig(t, define("t:send", queue.Defaults{}, run), define("t:read", queue.Defaults{Repeatable: true}, run))
+	send, read := r.enqueue("t:send").ID, r.enqueue("t:read").ID
+	for _, id := range []string{send, read} {
+		client(r).Del(t.Context(), "errand:{otp}:task:"+id)
+	}
+	// Written by the worker that meets the task, so it is not there at once.
+	r.work()
+	for id, want := range map[string]ledger.Outcome{send: ledger.Uncertain, read: ledger.Done} {
+		for {
+			record, err := r.store.Get(t.Context(), id)
+			if err != nil || record.State != ledger.Ended {
+				continue
+			}
+			if record.Outcome != want || record.Type == "" {
+				t.Errorf("record = %+v, want %s", record, want)
+			}
+			break
+		}
+	}
+}
+
+// opener and closer are tasks on one user's access.
+func intentDefs(open, shut handler) []queue.Definition {
+	return []queue.Definition{
+		define("t:open", queue.Defaults{Intent: ledger.Intent{Subject: "user-1", Role: ledger.Opens}}, open),
+		define("t:close", queue.Defaults{Repeatable: true, Trail: "user-1", Intent: ledger.Intent{Subject: "user-1", Role: ledger.Closes}}, shut),
+	}
+}
+
+func TestIntentOrder(t *testing.T) {
+	t.Parallel()
+	var active, most, opened atomic.Int32
+	run := func(context.Context, string) (any, error) {
+		if n := active.Add(1); n > most.Load() {
+			most.Store(n)
+		}
+		defer active.Add(-1)
+		time.Sleep(20 * time.Millisecond) // long enough to be met by another
+		return nil, nil
+	}
+	r := newRig(t, intentDefs(func(ctx context.Context, name string) (any, error) { opened.Add(1); return run(ctx, name) }, run)...)
+	early := r.enqueue("t:open", func(j *queue.Job) { j.In = 2 * time.Second }).ID // runs after the closing
+	leaver := r.enqueue("t:close").ID
+	r.work()
+	if record := r.wait(leaver); record.Outcome != ledger.Done {
+		t.Errorf("closing: %+v", record)
+	}
+	if record := r.wait(early); record.Outcome != ledger.Superseded || opened.Load() != 0 {
+		t.Errorf("an opening enqueued before: %+v, %d opened", record, opened.Load())
+	}
+	if record := r.wait(r.enqueue("t:open").ID); record.Outcome != ledger.Done {
+		t.Errorf("a rehire: %+v", record)
+	}
+	var ids []string
+	for range 6 {
+		ids = append(ids, r.enqueue("t:close").ID, r.enqueue("t:open").ID)
+	}
+	for _, id := range ids {
+		r.wait(id)
+	}
+	if most.Load() != 1 {
+		t.Errorf("%d ran at once for one user", most.Load())
+	}
+}
+
+func TestAnOvertakenUnknownOpeningIsClosedTwice(t *testing.T) {
+	t.Parallel()
+	var closed atomic.Int32
+	opening, release := make(chan struct{}), make(chan struct{})
+	r := newRig(t, intentDefs(func(context.Context, string) (any, error) {
+		close(opening)
+		<-release
+		return nil, fault(clients.Unknown, "no answer")
+	}, func(context.Context, string) (any, error) { closed.Add(1); return nil, nil })...)
+	r.work(func(c *queue.Config) { c.ReconfirmAfter = 10 * time.Millisecond })
+	unknown := r.enqueue("t:open").ID
+	<-opening
+	leaver := r.enqueue("t:close").ID
+	close(release)
+	if record := r.wait(unknown); record.Outcome != ledger.Uncertain {
+		t.Errorf("opening: %+v", record)
+	}
+	if record := r.wait(leaver); record.Outcome != ledger.Done || closed.Load() != 2 {
+		t.Errorf("closing: %+v, confirmed %d times, want 2", record, closed.Load())
+	}
+	again := r.enqueue("t:close").ID
+	if r.wait(again); closed.Load() != 3 {
+		t.Errorf("a later closing was confirmed %d times, want 1", closed.Load()-2)
+	}
+}
+
+func TestDeadLettersAndTrail(t *testing.T) {
+	t.Parallel()
+	var mu sync.Mutex
+	var heard []announce.Announcement
+	r := newRig(t, append(intentDefs(nil, func(context.Context, string) (any, error) { return nil, nil }),
+		define("t:bad", queue.Defaults{}, func(context.Context, string) (any, error) { return nil, fault(clients.Invalid, "bad") }))...)
+	stop := r.work(func(c *queue.Config) {
+		c.Announce = func(a announce.Announcement) {
+			mu.Lock()
+			defer mu.Unlock()
+			heard = append(heard, a)
+		}
+	})
+	const n = 25
+	want := map[string]bool{}
+	for range n {
+		id := r.enqueue("t:bad").ID
+		want[id] = true
+		r.wait(id)
+	}
+	leaver := r.enqueue("t:close").ID
+	r.wait(leaver)
+	stop()
+	got := map[string]bool{}
+	if err := r.store.EachDeadLetter(t.Context(), "otp", func(l ledger.DeadLetter) error {
+		if got[l.ID] || l.Outcome != ledger.Invalid || l.Code != "42" || l.Attempts != 1 || l.Type != "t:bad" {
+			t.Errorf("letter %+v", l)
+		}
+		got[l.ID] = true
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if len(got) != n || len(heard) != n {
+		t.Errorf("%d letters, %d announcements, want %d", len(got), len(heard), n)
+	}
+	var events []string
+	if err := r.store.EachTrailEntry(t.Context(), "otp", func(e ledger.TrailEntry) error {
+		if e.ID != leaver {
+			t.Errorf("a trail of %s", e.ID)
+		}
+		if e.Event == "asked" {
+			if subject, err := queue.OpenSubject(nil, e); err != nil || subject != "user-1" {
+				t.Errorf("subject %q, %v", subject, err)
+			}
+		}
+		events = append(events, e.Event+string(e.Outcome))
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if strings.Join(events, " ") != "asked endeddone" {
+		t.Errorf("trail = %v", events)
+	}
+	open, err := r.store.Unconfirmed(t.Context(), "otp", time.Now().Add(time.Hour))
+	if err != nil || len(open) != 0 {
+		t.Errorf("unconfirmed: %v, %v", open, err)
+	}
+}
