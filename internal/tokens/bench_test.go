@@ -1,0 +1,79 @@
+package tokens
+
+import (
+	"testing"
+	"time"
+
+	"errand.internal/internal/redistest"
+)
+
+func BenchmarkFreshGet(b *testing.B) {
+	srv := redistest.New(b)
+	hook := &counting{}
+	srv.Client().AddHook(hook)
+	s := newSource(b, srv.Client(), testProfile(b, &vendor{life: time.Hour}))
+	mustGet(b, s)
+	asked := hook.commands.Load()
+	ctx := b.Context()
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := s.Get(ctx); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(hook.commands.Load()-asked), "round-trips")
+}
+
+func BenchmarkFreshGetParallel(b *testing.B) {
+	srv := redistest.New(b)
+	s := newSource(b, srv.Client(), testProfile(b, &vendor{life: time.Hour}))
+	mustGet(b, s)
+	ctx := b.Context()
+	b.ReportAllocs()
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			_, _ = s.Get(ctx)
+		}
+	})
+}
+
+func BenchmarkProvenEnter(b *testing.B) {
+	srv := redistest.New(b)
+	g := newGate(b, srv.Client(), gateProfile(b))
+	mustEnter(b, g).Report(b.Context(), Accepted)
+	ctx := b.Context()
+	b.ReportAllocs()
+	for b.Loop() {
+		p, err := g.Enter(ctx)
+		if err != nil {
+			b.Fatal(err)
+		}
+		p.Report(ctx, Accepted)
+	}
+}
+
+// The hot paths allocate nothing and ask nobody.
+func TestHotPathsAreFree(t *testing.T) {
+	// Not parallel: AllocsPerRun counts everybody's allocations.
+	srv := redistest.New(t)
+	hook := &counting{}
+	srv.Client().AddHook(hook)
+	s := newSource(t, srv.Client(), testProfile(t, &vendor{life: time.Hour}))
+	mustGet(t, s)
+	g := newGate(t, srv.Client(), gateProfile(t))
+	mustEnter(t, g).Report(t.Context(), Accepted)
+	ctx := t.Context()
+	asked := hook.commands.Load()
+	if n := testing.AllocsPerRun(1000, func() { _, _ = s.Get(ctx) }); n != 0 {
+		t.Errorf("a fresh Get allocates %v times", n)
+	}
+	if n := testing.AllocsPerRun(1000, func() {
+		p, _ := g.Enter(ctx)
+		p.Report(ctx, Accepted)
+	}); n != 0 {
+		t.Errorf("entering a proven gate allocates %v times", n)
+	}
+	if n := hook.commands.Load() - asked; n != 0 {
+		t.Errorf("the hot paths asked Redis %d times", n)
+	}
+}

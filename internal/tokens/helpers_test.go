@@ -1,0 +1,266 @@
+package tokens
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
+	"go.uber.org/goleak"
+
+	"errand.internal/internal/redistest"
+	"errand.internal/internal/seal"
+	"errand.internal/internal/secret"
+)
+
+func TestMain(m *testing.M) {
+	if role := os.Getenv(childRole); role != "" {
+		os.Exit(runChild(role))
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// patience is the Redis budget of tests that are not about a slow Redis: the
+// machine may be busy.
+const patience = 20 * time.Second
+
+// testClock is real time plus what a test adds.
+type testClock struct{ ahead atomic.Int64 }
+
+func (c *testClock) now() time.Time          { return time.Now().Add(time.Duration(c.ahead.Load())) }
+func (c *testClock) advance(d time.Duration) { c.ahead.Add(int64(d)) }
+
+// vendor is a login service that counts.
+type vendor struct {
+	life   time.Duration
+	logins atomic.Int64
+	// answer, if set, replaces the ordinary grant of login n.
+	answer func(ctx context.Context, n int64) (Grant, error)
+}
+
+func (v *vendor) fetch(ctx context.Context) (Grant, error) {
+	n := v.logins.Add(1)
+	if v.answer != nil {
+		return v.answer(ctx, n)
+	}
+	return v.grant(n), nil
+}
+
+func (v *vendor) grant(n int64) Grant {
+	return Grant{Value: secret.New(fmt.Sprintf("token-%d", n)), Life: v.life}
+}
+
+func (v *vendor) expectLogins(t *testing.T, want int64) {
+	t.Helper()
+	if got := v.logins.Load(); got != want {
+		t.Errorf("the vendor saw %d logins, want %d", got, want)
+	}
+}
+
+func testProfile(t testing.TB, v *vendor) Profile {
+	return Profile{
+		Name:     "test",
+		Identity: Identity{Grant: "password", URL: "https://vendor.test/token", ClientID: "id", Extra: []string{t.Name()}, Secrets: []secret.String{secret.New("right")}},
+		Fetch:    v.fetch,
+		Timeout:  10 * time.Second,
+	}
+}
+
+// backend is where the proofs run: one Redis or a cluster.
+type backend struct {
+	name  string
+	start func(*testing.T) redis.UniversalClient
+}
+
+var backends = []backend{
+	{"standalone", func(t *testing.T) redis.UniversalClient { return redistest.New(t).Client() }},
+	{"cluster", func(t *testing.T) redis.UniversalClient { return redistest.NewCluster(t, 3).Client() }},
+}
+
+// proofs run against every backend, side by side: each has its own credential.
+var proofs = []struct {
+	name string
+	run  func(*testing.T, redis.UniversalClient)
+}{
+	{"WrongSecretCostsOneLogin", proveWrongSecretCostsOneLogin},
+	{"LadderClimbsAndIsClearedBySuccess", proveLadderClimbsAndIsClearedBySuccess},
+	{"OutageWithAToken", proveOutageWithAToken},
+	{"OneLoginPerExpiry", proveOneLoginPerExpiry},
+	{"RefreshBehindTheCallersBack", proveRefreshBehindTheCallersBack},
+	{"LateHolderIsFenced", proveLateHolderIsFenced},
+	{"WrongPasswordCostsOneCall", proveWrongPasswordCostsOneCall},
+	{"UnprovenGoesAlone", proveUnprovenGoesAlone},
+	{"OneLoginPerRevocation", proveOneLoginPerRevocation},
+	{"FreshTokenIsNotToBlame", proveFreshTokenIsNotToBlame},
+	{"Suspect", proveSuspect},
+}
+
+func TestProofs(t *testing.T) {
+	t.Parallel()
+	for _, b := range backends {
+		t.Run(b.name, func(t *testing.T) {
+			t.Parallel()
+			rdb := b.start(t)
+			for _, p := range proofs {
+				t.Run(p.name, func(t *testing.T) {
+					t.Parallel()
+					p.run(t, rdb)
+				})
+			}
+		})
+	}
+}
+
+// newSource is one process' source; the test closes it.
+func newSource(t testing.TB, rdb redis.UniversalClient, p Profile, opts ...Option) *Shared {
+	t.Helper()
+	s := NewSource(rdb, testRing(t, "k1"), p, append([]Option{WithRedisBudget(patience)}, opts...)...)
+	t.Cleanup(s.Close)
+	return s
+}
+
+// fleet is n sources of one credential, as n processes have them.
+func fleet(t testing.TB, n int, rdb redis.UniversalClient, p Profile, opts ...Option) []*Shared {
+	t.Helper()
+	var all []*Shared
+	for range n {
+		all = append(all, newSource(t, rdb, p, opts...))
+	}
+	return all
+}
+
+// testRing has the named keys; the same name is the same key.
+func testRing(t testing.TB, ids ...string) *seal.Ring {
+	t.Helper()
+	known := map[string]string{
+		"k1": "k1:QUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUE=",
+		"k2": "k2:QkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkI=",
+	}
+	var entries []string
+	for _, id := range ids {
+		entries = append(entries, known[id])
+	}
+	ring, err := seal.Parse(strings.Join(entries, ","))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ring
+}
+
+func mustGet(t testing.TB, s Source) Token {
+	t.Helper()
+	got, err := s.Get(t.Context())
+	if err != nil {
+		t.Fatalf("Get: %v", err)
+	}
+	return got
+}
+
+// together runs f once per source, all at the same time.
+func together(all []*Shared, f func(i int, s *Shared)) {
+	var wg sync.WaitGroup
+	gate := make(chan struct{})
+	for i, s := range all {
+		wg.Go(func() {
+			<-gate
+			f(i, s)
+		})
+	}
+	close(gate)
+	wg.Wait()
+}
+
+// eventually waits until ok; what it waits for happens in the background.
+func eventually(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	deadline := time.After(30 * time.Second)
+	for !ok() {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			t.Fatalf("waited in vain for: %s", what)
+		}
+	}
+}
+
+func wantCooling(t testing.TB, err error, atMost time.Duration) *CoolingError {
+	t.Helper()
+	c, ok := errors.AsType[*CoolingError](err)
+	if !ok {
+		t.Fatalf("got %v, want a *CoolingError", err)
+	}
+	if c.RetryAfter <= 0 || c.RetryAfter > atMost {
+		t.Errorf("RetryAfter = %v, want up to %v", c.RetryAfter, atMost)
+	}
+	return c
+}
+
+func wantUnavailable(t testing.TB, err error) *UnavailableError {
+	t.Helper()
+	u, ok := errors.AsType[*UnavailableError](err)
+	if !ok {
+		t.Fatalf("got %v, want an *UnavailableError", err)
+	}
+	if u.RetryAfter <= 0 {
+		t.Errorf("RetryAfter = %v, want some", u.RetryAfter)
+	}
+	return u
+}
+
+// counting counts the commands a client sends.
+type counting struct{ commands atomic.Int64 }
+
+func (c *counting) DialHook(next redis.DialHook) redis.DialHook { return next }
+func (c *counting) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		c.commands.Add(1)
+		return next(ctx, cmd)
+	}
+}
+func (c *counting) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
+}
+
+// announcements collects events.
+type announcements struct {
+	mu   sync.Mutex
+	seen []string
+}
+
+func (a *announcements) add(e Event) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.seen = append(a.seen, e.Profile+" "+e.Kind.String())
+}
+
+func (a *announcements) expect(t *testing.T, want ...string) {
+	t.Helper()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if strings.Join(a.seen, ",") != strings.Join(want, ",") {
+		t.Errorf("announced %q, want %q", a.seen, want)
+	}
+}
+
+// quickClient gives up at once where nobody answers.
+func quickClient(t testing.TB, addr string) redis.UniversalClient {
+	t.Helper()
+	c := redis.NewClient(&redis.Options{
+		Addr: addr, MaxRetries: -1, DialerRetries: 1, DisableIdentity: true,
+		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
+	})
+	t.Cleanup(func() { _ = c.Close() })
+	return c
+}
+
+// closedClient is a client for which nobody answers.
+func closedClient(t testing.TB) redis.UniversalClient { return quickClient(t, "127.0.0.1:1") }
