@@ -32,9 +32,12 @@ const (
 	Invalid
 	// Declined: the vendor's final, valid "no".
 	Declined
+	// Failed: the vendor took the request, tried, and says that it failed. A
+	// repeatable task runs again, any other one ends failed.
+	Failed
 )
 
-var kindNames = [...]string{"unknown", "temporary", "rate_limited", "credentials", "invalid", "declined"}
+var kindNames = [...]string{"unknown", "temporary", "rate_limited", "credentials", "invalid", "declined", "failed"}
 
 // String returns the word that also labels metrics and attempts.
 func (k Kind) String() string {
@@ -96,6 +99,10 @@ func (e *Error) Error() string {
 
 // Unwrap gives the cause.
 func (e *Error) Unwrap() error { return e.Err }
+
+// RetryAfterHint is how a login's Retry-After reaches internal/tokens, which
+// does not know this package.
+func (e *Error) RetryAfterHint() time.Duration { return e.RetryAfter }
 
 // AsError finds the *Error in err's chain.
 func AsError(err error) (*Error, bool) {

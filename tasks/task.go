@@ -46,6 +46,25 @@ type entry struct {
 	Info
 	decode func(raw []byte) (queue.Payload, error)
 	run    func(v Vendors) func(ctx context.Context, p queue.Payload) (any, error)
+	find   func(v Vendors) func(ctx context.Context, p queue.Payload) (any, bool, error)
+	on     account
+}
+
+// finder looks whether a task that may have happened did.
+type finder[P Task[R], R any] func(ctx context.Context, p P) (result R, found bool, err error)
+
+// findable adds to a line of the catalogue how the task is looked for.
+func findable[P Task[R], R any](e entry, bind func(Vendors) finder[P, R]) entry {
+	e.find = func(v Vendors) func(context.Context, queue.Payload) (any, bool, error) {
+		if !e.on.has(v) {
+			return nil
+		}
+		find := bind(v)
+		return func(ctx context.Context, p queue.Payload) (any, bool, error) {
+			return find(ctx, p.(P))
+		}
+	}
+	return e
 }
 
 // define is one line of the catalogue. bind makes the handler from the clients
@@ -53,6 +72,7 @@ type entry struct {
 func define[P Task[R], R any](on account, summary string, example P, bind func(Vendors) handler[P, R]) entry {
 	return entry{
 		Info: Info{Type: example.Type(), Summary: summary, Vendor: on.vendor, Example: example},
+		on:   on,
 		decode: func(raw []byte) (queue.Payload, error) {
 			var p P
 			if err := payload.Decode(raw, &p); err != nil {
@@ -101,6 +121,9 @@ func Definitions(v Vendors) []queue.Definition {
 	for i, e := range catalogue {
 		defs[i] = queue.Definition{
 			Type: e.Type, Vendor: e.Vendor, Base: e.Example.Defaults(), Decode: e.decode, Run: e.run(v),
+		}
+		if e.find != nil {
+			defs[i].Find = e.find(v)
 		}
 	}
 	return defs

@@ -20,6 +20,7 @@ import (
 	"errand.internal/internal/monitor"
 	"errand.internal/internal/queue"
 	"errand.internal/internal/redisconn"
+	"errand.internal/internal/seal"
 	"errand.internal/internal/redisguard"
 	"errand.internal/internal/tokens"
 	"errand.internal/internal/vendors"
@@ -68,7 +69,7 @@ func (w Worker) Run(ctx context.Context) error {
 
 	accounts, err := p.Vendors.Open(vendors.Shared{
 		Redis: generalRedis, Ring: p.ring, Observe: metrics.ObserveCall,
-		Options: []tokens.Option{tokens.WithMetrics(tokens.NewMetrics(registry)), tokens.WithAnnounce(credentialEvents(announcer))},
+		Options: []tokens.Option{tokens.WithSalt(seal.NewSalt(generalRedis)), tokens.WithMetrics(tokens.NewMetrics(registry)), tokens.WithAnnounce(credentialEvents(announcer))},
 	})
 	if err != nil {
 		return &ConfigError{err}

@@ -65,20 +65,21 @@ return {'created', ARGV[1], tostring(now), tostring(due), tostring(expires), '0'
 //
 // KEYS: task record, intent record (the task record again if there is none)
 // ARGV: owner, claim ms, repeatable, expires ms (the header's), type, owner
-// known to be dead, nonce, id, role (opens, closes or empty)
+// known to be dead, nonce, id, role (opens, closes or empty), findable
 //
 // Returns {verdict, fence, attempts, now, due, key, outcome, code, message,
-// reconfirm}. With go, abandoned, crashed, expired, superseded and lost the
+// reconfirm, doubt}. With go, abandoned, crashed, expired, superseded and lost the
 // claim is taken; with ended, busy (fence holds the ms to wait, key the owner)
 // and early (fence holds the ms) it is not. go-redis asks again when a reply was lost; the nonce makes it the
 // same claim with the same verdict.
 var beginScript = redis.NewScript(luaNow + `
 local r = redis.call('HMGET', KEYS[1], 'state', 'outcome', 'owner', 'claim_until', 'fence', 'attempts', 'due', 'key', 'code', 'message', 'nonce', 'verdict', 'seq', 'crashes')
-if r[3] and r[11] == ARGV[7] then return {r[12], r[5], r[6], tostring(now), r[7], r[8] or '', '', '', '', redis.call('HGET', KEYS[1], 'reconfirm') or ''} end
+if r[3] and r[11] == ARGV[7] then return {r[12], r[5], r[6], tostring(now), r[7], r[8] or '', '', '', '', redis.call('HGET', KEYS[1], 'reconfirm') or '', redis.call('HGET', KEYS[1], 'doubt') or ''} end
 local seq = tonumber(r[13] or '0')
 local verdict = 'go'
 if not r[1] then
   verdict = 'lost'
+  if ARGV[10] == '1' then redis.call('HSET', KEYS[1], 'doubt', 0) end
   redis.call('HSET', KEYS[1], 'type', ARGV[5], 'created', now, 'due', now, 'expires', ARGV[4], 'attempts', 0)
   redis.call('PEXPIREAT', KEYS[1], math.max(now, tonumber(ARGV[4])) + 86400000)
 elseif r[2] then
@@ -86,7 +87,11 @@ elseif r[2] then
 elseif r[3] then
   local left = tonumber(r[4]) - now
   if left > 0 and r[3] ~= ARGV[6] then return {'busy', tostring(left), r[6], tostring(now), r[7], r[3]} end
-  if ARGV[3] ~= '1' then verdict = 'abandoned' end
+  if ARGV[10] == '1' then
+    redis.call('HSET', KEYS[1], 'doubt', 0)
+  elseif ARGV[3] ~= '1' then
+    verdict = 'abandoned'
+  end
   if redis.call('HINCRBY', KEYS[1], 'crashes', 1) >= 3 and verdict == 'go' then verdict = 'crashed' end
 elseif tonumber(r[7]) - now > 1000 then
   return {'early', tostring(tonumber(r[7]) - now), r[6], tostring(now), r[7], ''}
@@ -117,7 +122,8 @@ if set then
 end
 local fence = redis.call('HINCRBY', KEYS[1], 'fence', 1)
 redis.call('HSET', KEYS[1], 'state', 'running', 'owner', ARGV[1], 'claim_until', now + tonumber(ARGV[2]), 'nonce', ARGV[7], 'verdict', verdict, 'reconfirm', reconfirm)
-return {verdict, tostring(fence), r[6] or '0', tostring(now), r[7] or tostring(now), r[8] or '', '', '', '', reconfirm}
+return {verdict, tostring(fence), r[6] or '0', tostring(now), r[7] or tostring(now), r[8] or '', '', '', '', reconfirm,
+  redis.call('HGET', KEYS[1], 'doubt') or ''}
 `)
 
 // finishScript writes what became of the claimed attempt.
@@ -126,7 +132,7 @@ return {verdict, tostring(fence), r[6] or '0', tostring(now), r[7] or tostring(n
 // of tasks parked for the same reason (likewise), dead letters
 // ARGV: id, fence, attempt (JSON or empty), counted, state, outcome, code,
 // message, data, keep ms, free the key, wait ms, done channel, dead letters
-// kept (0: it is none), type, the vendor confirmed a closing
+// kept (0: it is none), type, the vendor confirmed a closing, doubt (or empty)
 //
 // Returns 1 if it was written, 0 if the claim was somebody else's by then.
 var finishScript = redis.NewScript(luaNow + `
@@ -139,6 +145,7 @@ if not r[1] then -- the record was lost meanwhile: what we know is still worth a
 end
 redis.call('HDEL', KEYS[1], 'owner', 'claim_until', 'nonce', 'verdict')
 redis.call('HSET', KEYS[1], 'finished', ARGV[2])
+if ARGV[17] ~= '' then redis.call('HSET', KEYS[1], 'doubt', ARGV[17]) else redis.call('HDEL', KEYS[1], 'doubt') end
 if ARGV[3] ~= '' then
   local n = redis.call('HINCRBY', KEYS[1], 'log', 1)
   redis.call('HSET', KEYS[1], 'a' .. n, ARGV[3])

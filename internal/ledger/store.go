@@ -176,6 +176,9 @@ type Claim struct {
 	Repeatable bool
 	// Expires is when the task's time is up, from its header.
 	Expires time.Time
+	// Findable: after a try that may have happened, the task can look whether it
+	// did, and need not end unknown.
+	Findable bool
 	// Intent orders the tasks that open and close the same subject's access.
 	Intent Intent
 	// DeadOwner is an owner known to have died; its claim does not count as
@@ -215,6 +218,10 @@ type Grant struct {
 	// Reconfirm: an opening that this closing overtook ended unknown, and may
 	// take effect late; the closing has to be confirmed once more.
 	Reconfirm bool
+	// InDoubt: an earlier try of a findable task may have happened. Lookups
+	// counts how often it was looked for since, and not found.
+	InDoubt bool
+	Lookups int
 
 	keyRecord, taskType string
 }
@@ -235,7 +242,7 @@ func (s *Store) Begin(ctx context.Context, c Claim) (Grant, error) {
 		intent, role = prefix(queue)+"intent:"+digest(salt, "intent", c.Intent.Subject), string(c.Intent.Role)
 	}
 	reply, err := strs(beginScript.Run(ctx, s.rdb, []string{record, intent},
-		c.Owner, c.For.Milliseconds(), flag(c.Repeatable), c.Expires.UnixMilli(), c.Type, c.DeadOwner, rand.Text(), c.ID, role))
+		c.Owner, c.For.Milliseconds(), flag(c.Repeatable), c.Expires.UnixMilli(), c.Type, c.DeadOwner, rand.Text(), c.ID, role, flag(c.Findable)))
 	if err != nil {
 		return Grant{}, fmt.Errorf("claim the task: %w", err)
 	}
@@ -249,6 +256,7 @@ func (s *Store) Begin(ctx context.Context, c Claim) (Grant, error) {
 		g.Outcome, g.Code, g.Message = Outcome(reply[6]), reply[7], reply[8]
 	default:
 		g.Fence, g.keyRecord, g.Reconfirm = reply[1], reply[5], reply[9] == "1"
+		g.InDoubt, g.Lookups = reply[10] != "", atoi(reply[10])
 	}
 	return g, nil
 }
@@ -293,6 +301,9 @@ type Result struct {
 	// Confirmed: the vendor did what was asked, though the task goes on
 	// (Grant.Reconfirm).
 	Confirmed bool
+	// InDoubt and Lookups are kept for the next Grant.
+	InDoubt bool
+	Lookups int
 }
 
 // deadKept is how many dead letters a queue keeps, about.
@@ -320,14 +331,17 @@ func (s *Store) Finish(ctx context.Context, id string, g Grant, r Result) error 
 	if r.State == Parked && r.ParkedFor != "" {
 		parked = parkedKey(queue, r.ParkedFor)
 	}
-	kept := 0
+	kept, doubt := 0, ""
+	if r.InDoubt {
+		doubt = strconv.Itoa(r.Lookups)
+	}
 	if r.Outcome.Archived() {
 		kept = deadKept
 	}
 	n, err := finishScript.Run(ctx, s.rdb, []string{record, keyRecord, parked, deadKey(queue)},
 		id, g.Fence, entry, flag(r.Counted), string(r.State), string(r.Outcome), r.Code, r.Message, r.Data,
 		r.Keep.Milliseconds(), flag(r.Outcome.FreesKey()), r.Wait.Milliseconds(), doneChannel(id),
-		kept, g.taskType, flag(r.Confirmed)).Int()
+		kept, g.taskType, flag(r.Confirmed), doubt).Int()
 	if err != nil {
 		return fmt.Errorf("write the result: %w", err)
 	}
@@ -388,7 +402,7 @@ func strs(cmd *redis.Cmd) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	return append(reply, make([]string, 10)...), nil
+	return append(reply, make([]string, 11)...), nil
 }
 
 func flag(b bool) string {

@@ -34,6 +34,10 @@ type verdict struct {
 	message   string
 	// confirmed: the vendor did it, although the task goes on.
 	confirmed bool
+	// inDoubt: it may have happened and is looked for; lookups counts the times
+	// that it was not found.
+	inDoubt bool
+	lookups int
 	// untried: no request went out and none was tried; history and counters of
 	// attempts leave it out.
 	untried bool
@@ -65,6 +69,11 @@ func decide(s situation, err error) verdict {
 		return v.end(ledger.Declined)
 	case clients.Invalid:
 		return v.end(ledger.Invalid)
+	case clients.Failed:
+		if !s.policy.Repeatable {
+			return v.end(ledger.Failed)
+		}
+		return v.again(e, s)
 	case clients.Credentials:
 		if cooling, ok := errors.AsType[*tokens.CoolingError](err); ok {
 			v.parkedFor = cooling.Profile
@@ -82,6 +91,21 @@ func decide(s situation, err error) verdict {
 
 func (v verdict) end(o ledger.Outcome) verdict {
 	v.state, v.outcome, v.wait = ledger.Ended, o, 0
+	return v
+}
+
+// lookFor has the vendor asked after a pause whether the call has happened. If
+// the budget does not allow it, the task ends unknown.
+func (v verdict) lookFor(lookups int, pause, left time.Duration) verdict {
+	if pause >= left {
+		v.message = "it may have happened; there is no time left to look"
+		return v.end(ledger.Uncertain)
+	}
+	v.state, v.outcome, v.wait, v.counted = ledger.Retrying, "", pause, false
+	v.inDoubt, v.lookups = true, lookups
+	if v.message == "" {
+		v.message = "not found yet; it is looked for once more"
+	}
 	return v
 }
 

@@ -26,6 +26,24 @@ type Definition struct {
 	// It is nil itself where this worker has no credentials for the vendor: the
 	// task is parked for one that has them.
 	Run func(ctx context.Context, p Payload) (any, error)
+	// Find, if not nil, looks whether an earlier Run that may have happened did.
+	// With it a task that is not repeatable need not end unknown: it is looked
+	// for, twice with a pause longer than a call, before it is run again.
+	Find func(ctx context.Context, p Payload) (result any, found bool, err error)
+}
+
+type taskIDKey struct{}
+
+// TaskID is the ID of the task that a handler runs, "" outside of one. It is
+// the same in every attempt.
+func TaskID(ctx context.Context) string {
+	id, _ := ctx.Value(taskIDKey{}).(string)
+	return id
+}
+
+// WithTaskID gives a handler its task's ID.
+func WithTaskID(ctx context.Context, id string) context.Context {
+	return context.WithValue(ctx, taskIDKey{}, id)
 }
 
 // encodeResult turns a result into what the record keeps; nothing for a nil

@@ -233,3 +233,64 @@ func TestDeadLettersAndTrail(t *testing.T) {
 		t.Errorf("unconfirmed: %v, %v", open, err)
 	}
 }
+
+// A create that may have happened is looked for, twice, before it is run again.
+func TestFindableTasks(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		name        string
+		there       bool // whether the first create took effect
+		lookupFault bool // whether the first lookup fails
+		creates     int32
+		lookups     int32
+		data        string
+	}{
+		{name: "it had happened", there: true, creates: 1, lookups: 1, data: `"found"`},
+		{name: "it had not", creates: 2, lookups: 2, data: `"created"`},
+		{name: "it had, and a lookup failed", there: true, lookupFault: true, creates: 1, lookups: 2, data: `"found"`},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			var creates, lookups atomic.Int32
+			d := define("t:create", queue.Defaults{}, func(context.Context, string) (any, error) {
+				if creates.Add(1) == 1 {
+					return nil, fault(clients.Unknown, "no answer")
+				}
+				return "created", nil
+			})
+			d.Find = func(ctx context.Context, _ queue.Payload) (any, bool, error) {
+				if queue.TaskID(ctx) == "" {
+					t.Error("no task ID")
+				}
+				if lookups.Add(1) == 1 && tc.lookupFault {
+					return nil, false, fault(clients.Unknown, "no answer")
+				}
+				return "found", tc.there, nil
+			}
+			r := newRig(t, d)
+			r.work(func(c *queue.Config) {
+				c.LookupPause = time.Millisecond
+				c.Timeout = func(string) time.Duration { return 500 * time.Millisecond }
+			})
+			record := r.wait(r.enqueue("t:create").ID)
+			data, err := queue.OpenResult(nil, record)
+			if err != nil || record.Outcome != ledger.Done || string(data) != tc.data || creates.Load() != tc.creates || lookups.Load() != tc.lookups {
+				t.Errorf("%+v, data %s, %d creates, %d lookups, %v", record, data, creates.Load(), lookups.Load(), err)
+			}
+		})
+	}
+}
+
+func TestAFindableTaskOfADeadWorkerIsLookedFor(t *testing.T) {
+	t.Parallel()
+	var creates atomic.Int32
+	d := define("t:create", queue.Defaults{}, func(context.Context, string) (any, error) { creates.Add(1); return nil, nil })
+	d.Find = func(context.Context, queue.Payload) (any, bool, error) { return "found", true, nil }
+	r := newRig(t, d)
+	id := r.enqueue("t:create").ID
+	r.takeAway(id, true, false)
+	r.work()
+	if record := r.wait(id); record.Outcome != ledger.Done || creates.Load() != 0 {
+		t.Errorf("record = %+v, %d creates", record, creates.Load())
+	}
+}

@@ -28,6 +28,7 @@ type runner struct {
 	owner          string
 	morgue         *morgue
 	announce       announce.Func
+	lookupPause    time.Duration
 	reconfirmAfter time.Duration
 	timeout        func(vendor string) time.Duration
 	metrics        *Metrics
@@ -62,8 +63,13 @@ func (r *runner) ProcessTask(ctx context.Context, t *asynq.Task) error {
 		}
 	}
 	limit := r.timeout(def.Vendor)
+	longest := limit
+	if def.Find != nil {
+		longest *= 2 // a lookup, and then the call
+	}
 	claim := ledger.Claim{
-		ID: id, Type: t.Type(), Owner: r.owner, For: limit + claimSlack, Repeatable: policy.Repeatable, Expires: expires, Intent: policy.Intent,
+		ID: id, Type: t.Type(), Owner: r.owner, For: longest + claimSlack, Repeatable: policy.Repeatable, Expires: expires, Intent: policy.Intent,
+		Findable: def.Find != nil,
 	}
 	grant, err := r.store.Begin(ctx, claim)
 	if err == nil && grant.Verdict == ledger.Busy && grant.Owner != "" && r.morgue.dead(ctx, grant.Owner) {
@@ -100,7 +106,7 @@ func (r *runner) ProcessTask(ctx context.Context, t *asynq.Task) error {
 			message: "a closing of the same access was enqueued later",
 		})
 	case ledger.Lost:
-		if known && !policy.Repeatable {
+		if known && !policy.Repeatable && !grant.InDoubt {
 			return run.end(verdict{
 				outcome: ledger.Uncertain, class: string(ledger.Uncertain),
 				message: "Redis has lost the task's record; an earlier call may have happened",
@@ -116,14 +122,20 @@ func (r *runner) ProcessTask(ctx context.Context, t *asynq.Task) error {
 	case expiresErr != nil:
 		return run.end(refused(expiresErr.Error()))
 	case errors.Is(decodeErr, seal.ErrNoKey): // not the task's fault: a worker with the key can run it
-		return run.finish(nil, notHere("errand", decodeErr.Error()), false)
+		return run.finish(def, nil, notHere("errand", decodeErr.Error()), false)
 	case decodeErr != nil:
 		return run.end(refused("the payload is wrong: " + decodeErr.Error()))
 	case def.Run == nil:
-		return run.finish(nil, notHere(def.Vendor, "this worker has no credentials for the vendor"), false)
+		return run.finish(def, nil, notHere(def.Vendor, "this worker has no credentials for the vendor"), false)
+	}
+	if grant.InDoubt {
+		result, settled, v := run.look(ctx, def, payload, limit)
+		if settled {
+			return run.write(v, result)
+		}
 	}
 	result, err, sent := run.call(ctx, def, payload, limit)
-	return run.finish(result, err, sent)
+	return run.finish(def, result, err, sent)
 }
 
 func (r *runner) decode(def Definition, id string, raw []byte) (Payload, error) {
@@ -171,7 +183,7 @@ func (a *attempt) call(ctx context.Context, def Definition, payload Payload, lim
 		}
 	})
 	log := a.log.With().Str("task_id", a.id).Str("type", a.taskType).Logger()
-	ctx = log.WithContext(ctx)
+	ctx = WithTaskID(log.WithContext(ctx), a.id)
 	a.called = true
 	defer func() {
 		if value := recover(); value != nil {
@@ -185,17 +197,63 @@ func (a *attempt) call(ctx context.Context, def Definition, payload Payload, lim
 }
 
 // finish decides what became of the call, writes it, and tells asynq.
-func (a *attempt) finish(result any, err error, sent bool) error {
-	v := decide(situation{
-		policy: a.policy, attempts: a.grant.Attempts,
-		left: a.expires.Sub(a.grant.Now) - time.Since(a.begun),
-		sent: sent, random: jitter(),
-	}, err)
+func (a *attempt) finish(def Definition, result any, err error, sent bool) error {
+	v := decide(a.situation(sent), err)
+	if v.outcome == ledger.Uncertain && def.Find != nil {
+		v = v.lookFor(0, a.pause(def), a.left())
+	}
 	if v.outcome == ledger.Done && a.grant.Reconfirm {
 		v = v.reconfirm(a.reconfirmAfter)
 	}
 	return a.write(v, result)
 }
+
+func (a *attempt) left() time.Duration { return a.expires.Sub(a.grant.Now) - time.Since(a.begun) }
+
+func (a *attempt) situation(sent bool) situation {
+	return situation{policy: a.policy, attempts: a.grant.Attempts, left: a.left(), sent: sent, random: jitter()}
+}
+
+// pause is how long to wait before the vendor is asked whether a call has
+// happened after all: longer than the call could still take.
+func (a *attempt) pause(def Definition) time.Duration {
+	return a.lookupPause + a.timeout(def.Vendor)
+}
+
+// look asks the vendor whether an earlier try has happened. settled is false if
+// it has surely not, so that the task may run.
+func (a *attempt) look(ctx context.Context, def Definition, payload Payload, limit time.Duration) (result any, settled bool, v verdict) {
+	var found bool
+	lookup := def
+	lookup.Run = func(ctx context.Context, p Payload) (any, error) {
+		r, ok, err := def.Find(ctx, p)
+		found = ok
+		return r, err
+	}
+	result, err, _ := a.call(ctx, lookup, payload, limit)
+	switch {
+	case err != nil:
+		s := a.situation(false)
+		s.policy.Repeatable = true // asking again does no harm
+		v = decide(s, err)
+		switch {
+		case v.outcome == "":
+			v.inDoubt, v.lookups = true, a.grant.Lookups
+		default: // it cannot be found out
+			v.outcome, v.class = ledger.Uncertain, string(ledger.Uncertain)
+			v.message = "it may have happened, and could not be looked up: " + v.message
+		}
+		return nil, true, v
+	case found:
+		return result, true, decide(a.situation(true), nil)
+	case a.grant.Lookups+1 < lookups:
+		return nil, true, verdict{class: "not_found"}.lookFor(a.grant.Lookups+1, a.pause(def), a.left())
+	}
+	return nil, false, v
+}
+
+// lookups is how often the vendor must say that a call has not happened.
+const lookups = 2
 
 // end writes an end that no call has brought about.
 func (a *attempt) end(v verdict) error {
@@ -206,7 +264,7 @@ func (a *attempt) end(v verdict) error {
 func (a *attempt) write(v verdict, result any) error {
 	took := time.Since(a.begun)
 	r := ledger.Result{
-		Counted: v.counted && a.called, State: v.state, Wait: v.wait, ParkedFor: v.parkedFor, Outcome: v.outcome, Confirmed: v.confirmed,
+		Counted: v.counted && a.called, State: v.state, Wait: v.wait, ParkedFor: v.parkedFor, Outcome: v.outcome, Confirmed: v.confirmed, InDoubt: v.inDoubt, Lookups: v.lookups,
 		Code: v.code, Message: v.message, Keep: a.policy.Keep,
 	}
 	if a.called && !v.untried {

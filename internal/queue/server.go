@@ -41,6 +41,9 @@ type Config struct {
 	// once more, if an opening that it overtook may still take effect; 30 s if
 	// unset.
 	ReconfirmAfter time.Duration
+	// LookupPause is added to a call's own time before a task that may have
+	// happened is looked for; 2 s if unset.
+	LookupPause time.Duration
 	// Announce takes what somebody should hear of; nil for nobody.
 	Announce announce.Func
 	// Grace is how long running attempts may take to end when the worker stops.
@@ -84,9 +87,12 @@ func NewServer(cfg Config) (*Server, error) {
 	if cfg.ReconfirmAfter <= 0 {
 		cfg.ReconfirmAfter = 30 * time.Second
 	}
+	if cfg.LookupPause <= 0 {
+		cfg.LookupPause = 2 * time.Second
+	}
 	dead := newMorgue(cfg.Store)
 	s.handler = &runner{
-		defs: map[string]Definition{}, store: cfg.Store, ring: cfg.Ring, owner: cfg.Owner, morgue: dead, announce: cfg.Announce, reconfirmAfter: cfg.ReconfirmAfter,
+		defs: map[string]Definition{}, store: cfg.Store, ring: cfg.Ring, owner: cfg.Owner, morgue: dead, announce: cfg.Announce, reconfirmAfter: cfg.ReconfirmAfter, lookupPause: cfg.LookupPause,
 		timeout: cfg.Timeout, metrics: cfg.Metrics, log: cfg.Log, gone: s.gone,
 	}
 	s.waker = &waker{
