@@ -43,6 +43,8 @@ func trailOpenKey(queue string) string { return trailKey(queue) + ":open" }
 
 func deadKey(queue string) string { return prefix(queue) + "dead" }
 
+func noticeKey(queue string) string { return prefix(queue) + "notices" }
+
 func aliveKey(owner string) string { return "errand:alive:" + owner }
 
 func saltKey(queue string) string { return prefix(queue) + "salt" }

@@ -40,6 +40,24 @@ func (s *Store) EachDeadLetter(ctx context.Context, queue string, do func(DeadLe
 	})
 }
 
+// PendingNotices lists up to n tasks of a queue that have ended, were enqueued
+// with Notify, and whose notice was not sent yet.
+func (s *Store) PendingNotices(ctx context.Context, queue string, n int) ([]string, error) {
+	ids, err := s.rdb.SRandMemberN(ctx, noticeKey(queue), int64(n)).Result()
+	if err != nil && !isNil(err) {
+		return nil, fmt.Errorf("read the notices to send: %w", err)
+	}
+	return ids, nil
+}
+
+// NoticeSent takes a task off that list.
+func (s *Store) NoticeSent(ctx context.Context, queue, id string) error {
+	if err := s.rdb.SRem(ctx, noticeKey(queue), id).Err(); err != nil {
+		return fmt.Errorf("mark the notice as sent: %w", err)
+	}
+	return nil
+}
+
 // TrailEntry is one line of a queue's append-only trail.
 type TrailEntry struct {
 	ID, Type string

@@ -11,21 +11,23 @@ local now = t[1] * 1000 + math.floor(t[2] / 1000)
 // createScript writes a new record, unless the producer's key is taken.
 //
 // KEYS: task record, salt, key record (the task record again if there is no
-// key), sequence, trail
+// key), sequence, trail, who is alone (the task record again if it need not be)
 // ARGV: id, type, salt, payload digest, has key, not before (ms; 0: from delay),
 // delay ms, usable ms, key life ms, spare ms, notify, subject of the trail (or
-// empty)
+// empty), must be alone
 //
 // Returns {verdict, id, created, due, expires, started, outcome}; verdict is
-// created, duplicate, conflict, or salt (then id holds the right salt).
+// created, duplicate, conflict, overlap, or salt (then id holds the right salt).
 var createScript = redis.NewScript(luaNow + `
-if ARGV[5] == '1' then
+if ARGV[5] == '1' or ARGV[13] == '1' then
   local salt = redis.call('GET', KEYS[2])
   if not salt then
     redis.call('SET', KEYS[2], ARGV[3])
   elseif salt ~= ARGV[3] then
     return {'salt', salt}
   end
+end
+if ARGV[5] == '1' then
   local old = redis.call('HMGET', KEYS[3], 'id', 'digest', 'outcome')
   if old[1] and old[1] ~= ARGV[1] then
     if old[2] ~= ARGV[4] then return {'conflict', old[1]} end
@@ -38,6 +40,13 @@ if ARGV[5] == '1' then
 end
 local had = redis.call('HMGET', KEYS[1], 'created', 'due', 'expires')
 if had[1] then return {'created', ARGV[1], had[1], had[2], had[3], '0', ''} end -- the reply was lost, go-redis asked again
+if ARGV[13] == '1' then
+  local other = redis.call('GET', KEYS[6])
+  if other then
+    local r = redis.call('HMGET', (string.gsub(KEYS[1], '[^:]*$', '')) .. other, 'state', 'outcome')
+    if r[1] and not r[2] then return {'overlap', other} end
+  end
+end
 local due = tonumber(ARGV[6])
 if due == 0 then due = now + tonumber(ARGV[7]) end
 if due < now then due = now end
@@ -52,6 +61,10 @@ if ARGV[12] ~= '' then
   redis.call('ZADD', KEYS[5] .. ':open', due, ARGV[1])
 end
 if ARGV[11] == '1' then redis.call('HSET', KEYS[1], 'notify', 1) end
+if ARGV[13] == '1' then
+  redis.call('HSET', KEYS[1], 'alone', KEYS[6])
+  redis.call('SET', KEYS[6], ARGV[1], 'PX', expires + tonumber(ARGV[10]) - now)
+end
 redis.call('PEXPIREAT', KEYS[1], expires + tonumber(ARGV[10]))
 if ARGV[5] == '1' then
   redis.call('HSET', KEYS[1], 'key', KEYS[3])
@@ -129,7 +142,7 @@ return {verdict, tostring(fence), r[6] or '0', tostring(now), r[7] or tostring(n
 // finishScript writes what became of the claimed attempt.
 //
 // KEYS: task record, key record (the task record again if there is none), set
-// of tasks parked for the same reason (likewise), dead letters
+// of tasks parked for the same reason (likewise), dead letters, notices to send
 // ARGV: id, fence, attempt (JSON or empty), counted, state, outcome, code,
 // message, data, keep ms, free the key, wait ms, done channel, dead letters
 // kept (0: it is none), type, the vendor confirmed a closing, doubt (or empty)
@@ -172,6 +185,9 @@ if ARGV[6] == '' then
   return 1
 end
 redis.call('HSET', KEYS[1], 'outcome', ARGV[6], 'ended', now)
+local also = redis.call('HMGET', KEYS[1], 'notify', 'alone')
+if also[1] then redis.call('SADD', KEYS[5], ARGV[1]) end
+if also[2] and redis.call('GET', also[2]) == ARGV[1] then redis.call('DEL', also[2]) end
 redis.call('HDEL', KEYS[1], 'next')
 if ARGV[9] ~= '' then redis.call('HSET', KEYS[1], 'data', ARGV[9]) end
 if ARGV[14] ~= '0' then

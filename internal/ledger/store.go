@@ -19,6 +19,8 @@ var (
 	ErrNotFound = errors.New("no such task (or its record is no longer kept)")
 	// ErrKeyConflict: the key was used with another payload.
 	ErrKeyConflict = errors.New("the key is taken by a task with another payload")
+	// ErrOverlap: a task with the same Alone has not ended yet.
+	ErrOverlap = errors.New("an earlier task of the same subject has not ended yet")
 	// ErrStale: another worker took the task over; its word counts.
 	ErrStale = errors.New("another worker took this task over")
 )
@@ -60,6 +62,9 @@ type NewTask struct {
 	// KeyLife is how long the key is remembered.
 	KeyLife time.Duration
 	Notify  bool
+	// Alone, if not "", lets the task be created only if no task of its type with
+	// the same Alone is still under way.
+	Alone string
 	// Trail, if not nil, is the subject (sealed by the caller) under which the
 	// queue's append-only trail keeps what becomes of the task.
 	Trail []byte
@@ -94,9 +99,14 @@ func (s *Store) Create(ctx context.Context, t NewTask) (Created, error) {
 			keyRecord = prefix(t.Queue) + "key:" + digest(salt, "key", t.Type, t.Key)
 			sum = digest(salt, "payload", t.Type, string(t.Payload))
 		}
-		reply, err := strs(createScript.Run(ctx, s.rdb, []string{record, saltKey(t.Queue), keyRecord, sequenceKey(t.Queue), trailKey(t.Queue)},
+		alone := record
+		if t.Alone != "" {
+			alone = prefix(t.Queue) + "alone:" + digest(salt, "alone", t.Type, t.Alone)
+		}
+		reply, err := strs(createScript.Run(ctx, s.rdb,
+			[]string{record, saltKey(t.Queue), keyRecord, sequenceKey(t.Queue), trailKey(t.Queue), alone},
 			id, t.Type, salt, sum, keyed, at, t.Delay.Milliseconds(), t.Usable.Milliseconds(),
-			t.KeyLife.Milliseconds(), spare.Milliseconds(), flag(t.Notify), t.Trail))
+			t.KeyLife.Milliseconds(), spare.Milliseconds(), flag(t.Notify), t.Trail, flag(t.Alone != "")))
 		if err != nil {
 			return Created{}, fmt.Errorf("write the task's record: %w", err)
 		}
@@ -106,6 +116,8 @@ func (s *Store) Create(ctx context.Context, t NewTask) (Created, error) {
 			continue
 		case "conflict":
 			return Created{ID: reply[1]}, ErrKeyConflict
+		case "overlap":
+			return Created{ID: reply[1]}, ErrOverlap
 		}
 		return Created{
 			ID: reply[1], Duplicate: reply[0] == "duplicate", Started: reply[5] == "1", Outcome: Outcome(reply[6]),
@@ -338,7 +350,7 @@ func (s *Store) Finish(ctx context.Context, id string, g Grant, r Result) error 
 	if r.Outcome.Archived() {
 		kept = deadKept
 	}
-	n, err := finishScript.Run(ctx, s.rdb, []string{record, keyRecord, parked, deadKey(queue)},
+	n, err := finishScript.Run(ctx, s.rdb, []string{record, keyRecord, parked, deadKey(queue), noticeKey(queue)},
 		id, g.Fence, entry, flag(r.Counted), string(r.State), string(r.Outcome), r.Code, r.Message, r.Data,
 		r.Keep.Milliseconds(), flag(r.Outcome.FreesKey()), r.Wait.Milliseconds(), doneChannel(id),
 		kept, g.taskType, flag(r.Confirmed), doubt).Int()

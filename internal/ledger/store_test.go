@@ -408,3 +408,32 @@ func TestLostReplies(t *testing.T) {
 		t.Errorf("record = %+v, %v", r, err)
 	}
 }
+
+func TestAloneAndNotices(t *testing.T) {
+	t.Parallel()
+	s, _ := newStore(t)
+	alone := sample()
+	alone.Alone, alone.Notify = "poll/u1", true
+	first := create(t, s, alone)
+	if _, err := s.Create(t.Context(), alone); !errors.Is(err, ledger.ErrOverlap) {
+		t.Errorf("while the first is under way: %v, want ErrOverlap", err)
+	}
+	other := alone
+	other.Alone = "poll/u2"
+	create(t, s, other)
+	g := begin(t, s, claim(first.ID), ledger.Go)
+	if err := s.Finish(t.Context(), first.ID, g, ended(ledger.Failed)); err != nil {
+		t.Fatal(err)
+	}
+	create(t, s, alone)
+	ids, err := s.PendingNotices(t.Context(), "otp", 10)
+	if err != nil || len(ids) != 1 || ids[0] != first.ID {
+		t.Fatalf("notices = %v, %v", ids, err)
+	}
+	if err := s.NoticeSent(t.Context(), "otp", first.ID); err != nil {
+		t.Fatal(err)
+	}
+	if ids, err = s.PendingNotices(t.Context(), "otp", 10); err != nil || len(ids) != 0 {
+		t.Errorf("afterwards: %v, %v", ids, err)
+	}
+}

@@ -12,6 +12,8 @@ import (
 // Headers travel with the task through asynq, beside its payload.
 const (
 	headerDue     = "errand-due"        // Redis time in ms: may run from then on
+	headerNotify  = "errand-notify"     // "1": Finished is told of the end
+	headerTicked  = "errand-scheduled"  // "1": a schedule enqueued it
 	headerExpires = "errand-expires-at" // Redis time in ms: must not run any more
 )
 
@@ -26,11 +28,18 @@ const (
 	slotTimeout = time.Hour
 )
 
-func headers(due, expires time.Time) map[string]string {
-	return map[string]string{
+func headers(due, expires time.Time, job Job) map[string]string {
+	h := map[string]string{
 		headerDue:     strconv.FormatInt(due.UnixMilli(), 10),
 		headerExpires: strconv.FormatInt(expires.UnixMilli(), 10),
 	}
+	if job.Notify {
+		h[headerNotify] = "1"
+	}
+	if job.Scheduled {
+		h[headerTicked] = "1"
+	}
+	return h
 }
 
 var errNoExpiry = errors.New("the task carries no " + headerExpires + " header: it was not enqueued by Errand")

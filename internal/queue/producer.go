@@ -39,6 +39,11 @@ type Job struct {
 	In     time.Duration
 	Usable time.Duration
 	Notify bool
+	// Alone refuses the job with ledger.ErrOverlap while an earlier one of the
+	// same type and Alone is under way.
+	Alone string
+	// Scheduled: a schedule asks for it, and asks again if it fails.
+	Scheduled bool
 }
 
 // Ticket says which task a Job became.
@@ -81,7 +86,7 @@ func (p *Producer) Enqueue(ctx context.Context, job Job) (Ticket, error) {
 	}
 	created, err := p.store.Create(ctx, ledger.NewTask{
 		Queue: d.Queue, Type: job.Type, Key: job.Key, Payload: job.Payload,
-		At: job.At, Delay: job.In, Usable: usable, KeyLife: d.KeyLife, Notify: job.Notify, Trail: trail,
+		At: job.At, Delay: job.In, Usable: usable, KeyLife: d.KeyLife, Notify: job.Notify, Alone: job.Alone, Trail: trail,
 	})
 	ticket := Ticket{ID: created.ID, Duplicate: created.Duplicate, Outcome: created.Outcome, Due: created.Due}
 	if err != nil {
@@ -93,7 +98,7 @@ func (p *Producer) Enqueue(ctx context.Context, job Job) (Ticket, error) {
 	// A duplicate that no worker has seen is handed over again: its first
 	// producer may have died in between.
 	payload := p.ring.Seal(seal.Payload, aad(job.Type, created.ID), job.Payload)
-	task := asynq.NewTaskWithHeaders(job.Type, payload, headers(created.Due, created.Expires))
+	task := asynq.NewTaskWithHeaders(job.Type, payload, headers(created.Due, created.Expires, job))
 	// The record's own creation time stands for now: it is the same clock as due.
 	_, err = p.asynq.EnqueueContext(ctx, task, asynqOptions(created.ID, d, created.Due, created.Created)...)
 	if err != nil && !errors.Is(err, asynq.ErrTaskIDConflict) {

@@ -28,6 +28,7 @@ type runner struct {
 	owner          string
 	morgue         *morgue
 	announce       announce.Func
+	finished       func(id string)
 	lookupPause    time.Duration
 	reconfirmAfter time.Duration
 	timeout        func(vendor string) time.Duration
@@ -80,7 +81,7 @@ func (r *runner) ProcessTask(ctx context.Context, t *asynq.Task) error {
 		r.log.Error().Err(err).Str("task_id", id).Msg("the ledger does not answer; the task goes back")
 		return &againError{after: time.Second, text: "the ledger does not answer"}
 	}
-	run := &attempt{runner: r, id: id, taskType: t.Type(), policy: policy, grant: grant, expires: expires, begun: time.Now()}
+	run := &attempt{runner: r, id: id, taskType: t.Type(), headers: t.Headers(), policy: policy, grant: grant, expires: expires, begun: time.Now()}
 	switch grant.Verdict {
 	case ledger.AlreadyEnded:
 		return answerAsynq(verdict{state: ledger.Ended, outcome: grant.Outcome, message: grant.Message})
@@ -166,6 +167,7 @@ func outOfTime(attempts int) verdict {
 type attempt struct {
 	*runner
 	id, taskType string
+	headers      map[string]string
 	policy       Defaults
 	grant        ledger.Grant
 	expires      time.Time
@@ -326,8 +328,11 @@ func (a *attempt) tell(v verdict, took time.Duration) {
 		line = line.Str("outcome", string(v.outcome))
 		if v.outcome.Archived() {
 			a.announce(announce.Announcement{Kind: announce.TaskDead, Subject: a.id, Data: map[string]string{
-				"type": a.metricType(), "outcome": string(v.outcome), "message": v.message,
+				"type": a.metricType(), "outcome": string(v.outcome), "message": v.message, "scheduled": strconv.FormatBool(a.headers[headerTicked] == "1"),
 			}})
+		}
+		if a.headers[headerNotify] == "1" && a.finished != nil {
+			a.finished(a.id)
 		}
 	} else {
 		line = line.Dur("again_in", v.wait)

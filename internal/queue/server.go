@@ -46,6 +46,10 @@ type Config struct {
 	LookupPause time.Duration
 	// Announce takes what somebody should hear of; nil for nobody.
 	Announce announce.Func
+	// Finished is told of the end of each task that was enqueued with Notify, once
+	// it is written; nil for nobody. What it misses, because the process ends, is
+	// in ledger.Store.PendingNotices.
+	Finished func(id string)
 	// Grace is how long running attempts may take to end when the worker stops.
 	Grace   time.Duration
 	Metrics *Metrics
@@ -92,7 +96,7 @@ func NewServer(cfg Config) (*Server, error) {
 	}
 	dead := newMorgue(cfg.Store)
 	s.handler = &runner{
-		defs: map[string]Definition{}, store: cfg.Store, ring: cfg.Ring, owner: cfg.Owner, morgue: dead, announce: cfg.Announce, reconfirmAfter: cfg.ReconfirmAfter, lookupPause: cfg.LookupPause,
+		defs: map[string]Definition{}, store: cfg.Store, ring: cfg.Ring, owner: cfg.Owner, morgue: dead, announce: cfg.Announce, finished: cfg.Finished, reconfirmAfter: cfg.ReconfirmAfter, lookupPause: cfg.LookupPause,
 		timeout: cfg.Timeout, metrics: cfg.Metrics, log: cfg.Log, gone: s.gone,
 	}
 	s.waker = &waker{
