@@ -204,12 +204,13 @@ return 1
 
 // cancelScript ends a task that was never attempted.
 //
-// KEYS: task record, key record (the task record again if there is none)
+// KEYS: task record, key record (the task record again if there is none),
+// notices to send
 // ARGV: id, keep ms, done channel
 //
 // Returns cancelled, gone (no such record), or the state that forbids it.
 var cancelScript = redis.NewScript(luaNow + `
-local r = redis.call('HMGET', KEYS[1], 'state', 'outcome', 'owner', 'log', 'trail', 'type')
+local r = redis.call('HMGET', KEYS[1], 'state', 'outcome', 'owner', 'log', 'trail', 'type', 'notify', 'alone')
 if not r[1] then return 'gone' end
 if r[2] then return r[2] end
 if r[3] or r[4] then return r[1] end
@@ -221,6 +222,8 @@ if r[5] then
   redis.call('XADD', r[5], '*', 'id', ARGV[1], 'type', r[6], 'event', 'ended', 'outcome', 'cancelled')
   redis.call('ZREM', r[5] .. ':open', ARGV[1])
 end
+if r[7] then redis.call('SADD', KEYS[3], ARGV[1]) end
+if r[8] and redis.call('GET', r[8]) == ARGV[1] then redis.call('DEL', r[8]) end
 redis.call('PUBLISH', ARGV[3], 'cancelled')
 return 'cancelled'
 `)

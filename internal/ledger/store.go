@@ -397,7 +397,7 @@ func (s *Store) Cancel(ctx context.Context, id string, keep time.Duration) error
 	if keyRecord == "" {
 		keyRecord = record
 	}
-	said, err := cancelScript.Run(ctx, s.rdb, []string{record, keyRecord}, id, keep.Milliseconds(), doneChannel(id)).Text()
+	said, err := cancelScript.Run(ctx, s.rdb, []string{record, keyRecord, noticeKey(queue)}, id, keep.Milliseconds(), doneChannel(id)).Text()
 	switch {
 	case err != nil:
 		return fmt.Errorf("cancel the task: %w", err)
