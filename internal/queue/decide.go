@@ -46,6 +46,7 @@ type verdict struct {
 // Classes beside the kinds of clients.Error and the outcomes.
 const (
 	classPanic  = "panic"
+	classHang   = "hang"
 	classParked = "parked"
 )
 
@@ -59,6 +60,9 @@ func decide(s situation, err error) verdict {
 	v := verdict{class: e.Kind.String(), status: e.Status, code: e.Code, message: e.Error(), counted: true}
 	if _, ok := errors.AsType[*panicError](err); ok {
 		v.class, v.message = classPanic, err.Error()
+	}
+	if _, ok := errors.AsType[*hangError](err); ok {
+		v.class, v.message = classHang, err.Error()
 	}
 	if away, ok := errors.AsType[*tokens.UnavailableError](err); ok {
 		v.parkedFor = away.Profile
@@ -164,6 +168,13 @@ func asVendorError(err error, sent bool) *clients.Error {
 		e.Kind = clients.Unknown
 	}
 	return e
+}
+
+// hangError is a handler that did not return.
+type hangError struct{}
+
+func (*hangError) Error() string {
+	return "the handler did not return in time; what it did, or still does, is not known"
 }
 
 // panicError is a handler's panic. Its text names the type of the value only:

@@ -14,6 +14,7 @@ type Metrics struct {
 	finished *prometheus.CounterVec
 	attempts *prometheus.CounterVec
 	wait     *prometheus.HistogramVec
+	hung     prometheus.Counter
 	requests *prometheus.CounterVec
 	took     *prometheus.HistogramVec
 }
@@ -31,6 +32,9 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 			Name: "errand_task_wait_seconds", Help: "From the moment a task may run to its first vendor call.",
 			Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300, 1800},
 		}, []string{"type"}),
+		hung: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "errand_hung_handlers_total", Help: "Handlers that ignored the end of their time.",
+		}),
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "errand_vendor_requests_total", Help: "Calls of a vendor, by operation and HTTP status (none if no answer came).",
 		}, []string{"vendor", "operation", "status"}),
@@ -39,7 +43,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 			Buckets: []float64{.01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 15, 30},
 		}, []string{"vendor", "operation"}),
 	}
-	reg.MustRegister(m.finished, m.attempts, m.wait, m.requests, m.took)
+	reg.MustRegister(m.finished, m.attempts, m.wait, m.hung, m.requests, m.took)
 	return m
 }
 

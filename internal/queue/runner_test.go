@@ -292,3 +292,40 @@ func TestAttemptsAreLogged(t *testing.T) {
 type writer func(p []byte)
 
 func (w writer) Write(p []byte) (int, error) { w(p); return len(p), nil }
+
+// A handler that ignores its context is left to itself: its slot is freed, its
+// task ruled, and nothing runs twice.
+func TestHandlersThatHang(t *testing.T) {
+	t.Parallel()
+	release := make(chan struct{})
+	defer close(release)
+	var calls atomic.Int32
+	var log strings.Builder
+	var mu sync.Mutex
+	r := newRig(t, define("t:hang", queue.Defaults{}, func(context.Context, string) (any, error) {
+		calls.Add(1)
+		<-release
+		return nil, nil
+	}), define("t:next", queue.Defaults{}, func(context.Context, string) (any, error) { return nil, nil }))
+	r.work(func(c *queue.Config) {
+		c.Queues = map[string]int{"otp": 1}
+		c.Timeout = func(string) time.Duration { return 100 * time.Millisecond }
+		c.Log = zerolog.New(writer(func(p []byte) {
+			mu.Lock()
+			defer mu.Unlock()
+			log.Write(p)
+		}))
+	})
+	hung, next := r.enqueue("t:hang").ID, r.enqueue("t:next").ID
+	if record := r.wait(hung); record.Outcome != ledger.Uncertain || record.History[0].Class != "hang" {
+		t.Errorf("record = %+v", record)
+	}
+	if record := r.wait(next); record.Outcome != ledger.Done {
+		t.Errorf("the slot was not freed: %+v", record)
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	if calls.Load() != 1 || !strings.Contains(log.String(), "TestHandlersThatHang") {
+		t.Errorf("%d calls; the dump of goroutines must show the handler", calls.Load())
+	}
+}
