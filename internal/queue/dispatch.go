@@ -33,7 +33,7 @@ const (
 	// widest is the most tasks fetched at once.
 	widest = 32
 	// waitFor bounds one wait, so that a stop does not take longer.
-	waitFor = 500 * time.Millisecond
+	waitFor = time.Second
 	// freshFor is how old a fetched task may be when it is handed out: its lease
 	// of 30 s runs since then.
 	freshFor = 5 * time.Second
