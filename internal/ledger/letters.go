@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -40,19 +41,44 @@ func (s *Store) EachDeadLetter(ctx context.Context, queue string, do func(DeadLe
 	})
 }
 
-// PendingNotices lists up to n tasks of a queue that have ended, were enqueued
-// with Notify, and whose notice was not sent yet.
-func (s *Store) PendingNotices(ctx context.Context, queue string, n int) ([]string, error) {
-	ids, err := s.rdb.SRandMemberN(ctx, noticeKey(queue), int64(n)).Result()
+// Notice is the end of a task that was enqueued with Notify. It holds all there
+// is to tell, because it may have to wait longer than the record is kept.
+type Notice struct {
+	ID, Type      string
+	Outcome       Outcome
+	Code, Message string
+	Attempts      int
+	Ended         time.Time
+}
+
+// PendingNotices lists up to n notices of a queue that were not sent yet, in no
+// order.
+func (s *Store) PendingNotices(ctx context.Context, queue string, n int) ([]Notice, error) {
+	found, err := s.rdb.HRandFieldWithValues(ctx, noticeKey(queue), n).Result()
 	if err != nil && !isNil(err) {
 		return nil, fmt.Errorf("read the notices to send: %w", err)
 	}
-	return ids, nil
+	notices := make([]Notice, 0, len(found))
+	for _, entry := range found {
+		var v struct {
+			Type, Code, Message string
+			Outcome             Outcome
+			Attempts            int
+			Ended               int64
+		}
+		if err := json.Unmarshal([]byte(entry.Value), &v); err != nil {
+			return nil, fmt.Errorf("read the notice of %s: %w", entry.Key, err)
+		}
+		notices = append(notices, Notice{
+			ID: entry.Key, Type: v.Type, Outcome: v.Outcome, Code: v.Code, Message: v.Message, Attempts: v.Attempts, Ended: time.UnixMilli(v.Ended),
+		})
+	}
+	return notices, nil
 }
 
-// NoticeSent takes a task off that list.
+// NoticeSent takes a notice off that list.
 func (s *Store) NoticeSent(ctx context.Context, queue, id string) error {
-	if err := s.rdb.SRem(ctx, noticeKey(queue), id).Err(); err != nil {
+	if err := s.rdb.HDel(ctx, noticeKey(queue), id).Err(); err != nil {
 		return fmt.Errorf("mark the notice as sent: %w", err)
 	}
 	return nil

@@ -86,13 +86,15 @@ return {'created', ARGV[1], tostring(now), tostring(due), tostring(expires), '0'
 // and early (fence holds the ms) it is not. go-redis asks again when a reply was lost; the nonce makes it the
 // same claim with the same verdict.
 var beginScript = redis.NewScript(luaNow + `
-local r = redis.call('HMGET', KEYS[1], 'state', 'outcome', 'owner', 'claim_until', 'fence', 'attempts', 'due', 'key', 'code', 'message', 'nonce', 'verdict', 'seq', 'crashes')
-if r[3] and r[11] == ARGV[7] then return {r[12], r[5], r[6], tostring(now), r[7], r[8] or '', '', '', '', redis.call('HGET', KEYS[1], 'reconfirm') or '', redis.call('HGET', KEYS[1], 'doubt') or ''} end
-local seq = tonumber(r[13] or '0')
-local verdict = 'go'
+local r = redis.call('HMGET', KEYS[1], 'state', 'outcome', 'owner', 'claim_until', 'fence', 'attempts', 'due', 'key', 'code', 'message', 'nonce', 'verdict',
+  'seq', 'reconfirm', 'doubt', 'parked')
+if r[3] and r[11] == ARGV[7] then
+  return {r[12], r[5], r[6], tostring(now), r[7], r[8] or '', '', '', '', r[14] or '', r[15] or ''}
+end
+local seq, doubt, verdict = tonumber(r[13] or '0'), r[15] or '', 'go'
 if not r[1] then
   verdict = 'lost'
-  if ARGV[10] == '1' then redis.call('HSET', KEYS[1], 'doubt', 0) end
+  if ARGV[10] == '1' then doubt = '0' end
   redis.call('HSET', KEYS[1], 'type', ARGV[5], 'created', now, 'due', now, 'expires', ARGV[4], 'attempts', 0)
   redis.call('PEXPIREAT', KEYS[1], math.max(now, tonumber(ARGV[4])) + 86400000)
 elseif r[2] then
@@ -101,7 +103,7 @@ elseif r[3] then
   local left = tonumber(r[4]) - now
   if left > 0 and r[3] ~= ARGV[6] then return {'busy', tostring(left), r[6], tostring(now), r[7], r[3]} end
   if ARGV[10] == '1' then
-    redis.call('HSET', KEYS[1], 'doubt', 0)
+    doubt = '0'
   elseif ARGV[3] ~= '1' then
     verdict = 'abandoned'
   end
@@ -128,15 +130,14 @@ if ARGV[9] ~= '' and verdict == 'go' then
     redis.call('PEXPIRE', KEYS[2], 7776000000) -- 90 days, longer than any budget
   end
 end
-local set = redis.call('HGET', KEYS[1], 'parked')
-if set then
-  redis.call('SREM', set, ARGV[8])
+if r[16] then
+  redis.call('SREM', r[16], ARGV[8])
   redis.call('HDEL', KEYS[1], 'parked')
 end
-local fence = redis.call('HINCRBY', KEYS[1], 'fence', 1)
-redis.call('HSET', KEYS[1], 'state', 'running', 'owner', ARGV[1], 'claim_until', now + tonumber(ARGV[2]), 'nonce', ARGV[7], 'verdict', verdict, 'reconfirm', reconfirm)
-return {verdict, tostring(fence), r[6] or '0', tostring(now), r[7] or tostring(now), r[8] or '', '', '', '', reconfirm,
-  redis.call('HGET', KEYS[1], 'doubt') or ''}
+local fence = tostring(tonumber(r[5] or '0') + 1)
+redis.call('HSET', KEYS[1], 'state', 'running', 'fence', fence, 'owner', ARGV[1], 'claim_until', now + tonumber(ARGV[2]), 'nonce', ARGV[7],
+  'verdict', verdict, 'reconfirm', reconfirm, 'doubt', doubt)
+return {verdict, fence, r[6] or '0', tostring(now), r[7] or tostring(now), r[8] or '', '', '', '', reconfirm, doubt}
 `)
 
 // finishScript writes what became of the claimed attempt.
@@ -149,22 +150,33 @@ return {verdict, tostring(fence), r[6] or '0', tostring(now), r[7] or tostring(n
 //
 // Returns 1 if it was written, 0 if the claim was somebody else's by then.
 var finishScript = redis.NewScript(luaNow + `
-local r = redis.call('HMGET', KEYS[1], 'fence', 'outcome', 'finished', 'trail', 'intent', 'role', 'seq')
+local r = redis.call('HMGET', KEYS[1], 'fence', 'outcome', 'finished', 'trail', 'intent', 'role', 'seq', 'log', 'attempts', 'notify', 'alone')
 if r[3] == ARGV[2] then return 1 end -- the reply was lost, go-redis asked again
 if r[2] or (r[1] and r[1] ~= ARGV[2]) then return 0 end
+local log = tonumber(r[8] or '0')
+local set = {'state', ARGV[5], 'finished', ARGV[2], 'doubt', ARGV[17], 'code', ARGV[7], 'message', ARGV[8]}
+local function add(name, value) set[#set + 1] = name; set[#set + 1] = value end
 if not r[1] then -- the record was lost meanwhile: what we know is still worth a day
-  redis.call('HSET', KEYS[1], 'fence', ARGV[2], 'type', ARGV[15])
-  redis.call('PEXPIRE', KEYS[1], 86400000)
+  add('fence', ARGV[2])
+  add('type', ARGV[15])
 end
-redis.call('HDEL', KEYS[1], 'owner', 'claim_until', 'nonce', 'verdict')
-redis.call('HSET', KEYS[1], 'finished', ARGV[2])
-if ARGV[17] ~= '' then redis.call('HSET', KEYS[1], 'doubt', ARGV[17]) else redis.call('HDEL', KEYS[1], 'doubt') end
 if ARGV[3] ~= '' then
-  local n = redis.call('HINCRBY', KEYS[1], 'log', 1)
-  redis.call('HSET', KEYS[1], 'a' .. n, ARGV[3])
+  log = log + 1
+  add('log', log)
+  add('a' .. log, ARGV[3])
 end
-if ARGV[4] == '1' then redis.call('HINCRBY', KEYS[1], 'attempts', 1) end
-redis.call('HSET', KEYS[1], 'state', ARGV[5], 'code', ARGV[7], 'message', ARGV[8])
+if ARGV[4] == '1' then add('attempts', tonumber(r[9] or '0') + 1) end
+if ARGV[6] == '' then
+  add('next', now + tonumber(ARGV[12]))
+  if KEYS[3] ~= KEYS[1] then add('parked', KEYS[3]) end
+else
+  add('outcome', ARGV[6])
+  add('ended', now)
+  if ARGV[9] ~= '' then add('data', ARGV[9]) end
+end
+redis.call('HSET', KEYS[1], unpack(set))
+redis.call('HDEL', KEYS[1], 'owner', 'claim_until', 'nonce', 'verdict')
+if not r[1] then redis.call('PEXPIRE', KEYS[1], 86400000) end
 if r[4] and (ARGV[3] ~= '' or ARGV[6] ~= '') then
   local event = 'attempt'
   if ARGV[6] ~= '' then event = 'ended' end
@@ -177,24 +189,18 @@ if r[5] and redis.call('HGET', r[5], 'runner') == ARGV[1] then
   if r[6] == 'closes' and ARGV[16] == '1' then redis.call('HDEL', r[5], 'unsure') end
 end
 if ARGV[6] == '' then
-  redis.call('HSET', KEYS[1], 'next', now + tonumber(ARGV[12]))
-  if KEYS[3] ~= KEYS[1] then
-    redis.call('SADD', KEYS[3], ARGV[1])
-    redis.call('HSET', KEYS[1], 'parked', KEYS[3])
-  end
+  if KEYS[3] ~= KEYS[1] then redis.call('SADD', KEYS[3], ARGV[1]) end
   return 1
 end
-redis.call('HSET', KEYS[1], 'outcome', ARGV[6], 'ended', now)
-local also = redis.call('HMGET', KEYS[1], 'notify', 'alone')
-if also[1] then redis.call('SADD', KEYS[5], ARGV[1]) end
-if also[2] and redis.call('GET', also[2]) == ARGV[1] then redis.call('DEL', also[2]) end
-redis.call('HDEL', KEYS[1], 'next')
-if ARGV[9] ~= '' then redis.call('HSET', KEYS[1], 'data', ARGV[9]) end
 if ARGV[14] ~= '0' then
   redis.call('XADD', KEYS[4], 'MAXLEN', '~', ARGV[14], '*', 'id', ARGV[1], 'type', ARGV[15], 'outcome', ARGV[6], 'code', ARGV[7],
-    'message', ARGV[8], 'attempts', redis.call('HGET', KEYS[1], 'log') or '0')
+    'message', ARGV[8], 'attempts', log)
 end
 redis.call('PEXPIRE', KEYS[1], ARGV[10])
+if r[10] and redis.call('HLEN', KEYS[5]) < 100000 then
+  redis.call('HSET', KEYS[5], ARGV[1], cjson.encode({type = ARGV[15], outcome = ARGV[6], code = ARGV[7], message = ARGV[8], attempts = log, ended = now}))
+end
+if r[11] and redis.call('GET', r[11]) == ARGV[1] then redis.call('DEL', r[11]) end
 if KEYS[2] ~= KEYS[1] and redis.call('HGET', KEYS[2], 'id') == ARGV[1] then
   if ARGV[11] == '1' then redis.call('DEL', KEYS[2]) else redis.call('HSET', KEYS[2], 'outcome', ARGV[6]) end
 end
@@ -222,8 +228,10 @@ if r[5] then
   redis.call('XADD', r[5], '*', 'id', ARGV[1], 'type', r[6], 'event', 'ended', 'outcome', 'cancelled')
   redis.call('ZREM', r[5] .. ':open', ARGV[1])
 end
-if r[7] then redis.call('SADD', KEYS[3], ARGV[1]) end
 if r[8] and redis.call('GET', r[8]) == ARGV[1] then redis.call('DEL', r[8]) end
+if r[7] and redis.call('HLEN', KEYS[3]) < 100000 then
+  redis.call('HSET', KEYS[3], ARGV[1], cjson.encode({type = r[6], outcome = 'cancelled', message = 'cancelled before it was attempted', attempts = 0, ended = now}))
+end
 redis.call('PUBLISH', ARGV[3], 'cancelled')
 return 'cancelled'
 `)

@@ -426,14 +426,26 @@ func TestAloneAndNotices(t *testing.T) {
 		t.Fatal(err)
 	}
 	create(t, s, alone)
-	ids, err := s.PendingNotices(t.Context(), "otp", 10)
-	if err != nil || len(ids) != 1 || ids[0] != first.ID {
-		t.Fatalf("notices = %v, %v", ids, err)
+	notices, err := s.PendingNotices(t.Context(), "otp", 10)
+	if err != nil || len(notices) != 1 {
+		t.Fatalf("notices = %v, %v", notices, err)
+	}
+	if n := notices[0]; n.ID != first.ID || n.Type != alone.Type || n.Outcome != ledger.Failed || n.Attempts != 1 || n.Ended.IsZero() {
+		t.Errorf("notice = %+v", n)
 	}
 	if err := s.NoticeSent(t.Context(), "otp", first.ID); err != nil {
 		t.Fatal(err)
 	}
-	if ids, err = s.PendingNotices(t.Context(), "otp", 10); err != nil || len(ids) != 0 {
-		t.Errorf("afterwards: %v, %v", ids, err)
+	if notices, err = s.PendingNotices(t.Context(), "otp", 10); err != nil || len(notices) != 0 {
+		t.Errorf("afterwards: %v, %v", notices, err)
+	}
+	third := alone
+	third.Alone = "poll/u3"
+	taken := create(t, s, third)
+	if err := s.Cancel(t.Context(), taken.ID, time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	if notices, err = s.PendingNotices(t.Context(), "otp", 10); err != nil || len(notices) != 1 || notices[0].ID != taken.ID || notices[0].Outcome != ledger.Cancelled {
+		t.Errorf("after a cancel: %+v, %v", notices, err)
 	}
 }
