@@ -65,6 +65,11 @@ type Error struct {
 	RetryAfter time.Duration
 	// NotSent: surely no byte of the request reached the vendor.
 	NotSent bool
+	// Final, with Failed: no further try can help, not even of a repeatable task.
+	Final bool
+	// Unlisted: the vendor's pages do not list this status or code, so Kind is the
+	// safe default. Somebody should look; the queue counts it.
+	Unlisted bool
 	// Err is the cause, if its text is safe to show.
 	Err error
 }

@@ -3,6 +3,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -32,7 +33,15 @@ const (
 )
 
 type commands struct {
-	Run     struct{} `cmd:"" default:"1" help:"Run queues, scheduler and admin HTTP until SIGTERM (the default)."`
+	Run    struct{} `cmd:"" default:"1" help:"Run queues, scheduler and admin HTTP until SIGTERM (the default)."`
+	Doctor struct {
+		JSON bool `name:"json" help:"Print one JSON object: ok and checks (name, level, seen, fix)."`
+	} `cmd:"" help:"Check settings, Redis, queues and vendors, and say how to mend what is wrong; exit 1 if anything fails."`
+	Credentials struct {
+		Clear struct {
+			Profile string `arg:"" help:"The credential's name in doctor and log, such as anna."`
+		} `cmd:"" help:"Let a credential that was refused be tried again at once by all workers, after its account was unlocked at the vendor. Needs the workers' settings."`
+	} `cmd:"" help:"Credentials as the fleet shares them."`
 	Health  struct{} `cmd:"" help:"Ask the worker on this machine whether it is ready."`
 	Version struct{} `cmd:"" help:"Print version, commit and Go version."`
 }
@@ -67,12 +76,38 @@ func run(ctx context.Context, args []string, environ map[string]string, stdout, 
 		}
 		_, _ = fmt.Fprintln(stdout, "ready")
 		return exitOK
+	case "doctor":
+		return doctor(ctx, environ, cli.Doctor.JSON, stdout, stderr)
+	case "credentials clear <profile>":
+		text, err := app.ClearCoolDown(ctx, environ, cli.Credentials.Clear.Profile)
+		if err != nil {
+			return fail(stderr, err)
+		}
+		_, _ = fmt.Fprintln(stdout, text)
+		return exitOK
 	default:
 		if err := (app.Worker{Environ: environ, Stderr: stderr}).Run(ctx); err != nil {
 			return fail(stderr, err)
 		}
 		return exitOK
 	}
+}
+
+func doctor(ctx context.Context, environ map[string]string, asJSON bool, stdout, stderr io.Writer) int {
+	found := app.Doctor(ctx, environ)
+	var err error
+	if asJSON {
+		err = json.NewEncoder(stdout).Encode(found)
+	} else {
+		err = found.WriteText(stdout)
+	}
+	if err != nil {
+		return fail(stderr, err)
+	}
+	if !found.OK() {
+		return exitFault
+	}
+	return exitOK
 }
 
 func fail(stderr io.Writer, err error) int {

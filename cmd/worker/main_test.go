@@ -16,6 +16,10 @@ import (
 
 func TestCommandLine(t *testing.T) {
 	t.Parallel()
+	nowhere := map[string]string{"REDIS_URL": "redis://127.0.0.1:1"}
+	withOTP := map[string]string{
+		"REDIS_URL": "redis://127.0.0.1:1", "DANACONNECT_USERNAME": "u", "DANACONNECT_COMPANY": "c", "DANACONNECT_PASSWORD": "p",
+	}
 	for _, tc := range []struct {
 		name    string
 		args    []string
@@ -30,6 +34,12 @@ func TestCommandLine(t *testing.T) {
 		{name: "no such flag", args: []string{"--fast"}, code: 2, stderr: "unknown flag --fast"},
 		{name: "settings", args: []string{"run"}, environ: map[string]string{"REDIS_URL": "nonsense"}, code: 2, stderr: "REDIS_URL"},
 		{name: "settings, by default", environ: map[string]string{"WORKER_QUEUES": "opt=3"}, code: 2, stderr: `names the queue "opt"; there are otp,`},
+		{name: "doctor", args: []string{"doctor"}, environ: nowhere, code: 1, stdout: "FAIL  redis            connection refused (redis://127.0.0.1:1/0)\n                       fix: start Redis"},
+		{name: "doctor in JSON", args: []string{"doctor", "--json"}, environ: nowhere, code: 1, stdout: `{"ok":false,"checks":[{"name":"settings","level":"fail","seen":"no vendor has credentials`},
+		{name: "credentials without a verb", args: []string{"credentials"}, code: 2, stderr: "expected \"clear"},
+		{name: "clear without a name", args: []string{"credentials", "clear"}, code: 2, stderr: "<profile>"},
+		{name: "clear what is not there", args: []string{"credentials", "clear", "anna"}, environ: nowhere, code: 2, stderr: `no usable credential is named "anna"; none is configured here`},
+		{name: "clear without Redis", args: []string{"credentials", "clear", "danaconnect-otp"}, environ: withOTP, code: 1, stderr: "worker: read how danaconnect-otp stands: "},
 		{name: "health without a worker", args: []string{"health"}, environ: map[string]string{"HTTP_ADDR": "127.0.0.1:1"}, code: 1, stderr: "worker: "},
 		{name: "health without admin HTTP", args: []string{"health"}, environ: map[string]string{"HTTP_ADDR": ""}, code: 2, stderr: "HTTP_ADDR: is empty"},
 	} {
@@ -41,6 +51,40 @@ func TestCommandLine(t *testing.T) {
 				t.Errorf("exit %d\nstdout %s\nstderr %s", code, stdout.String(), stderr.String())
 			}
 		})
+	}
+}
+
+// settled is a site that the doctor has nothing against.
+func settled(redis *redistest.Server) map[string]string {
+	return map[string]string{
+		"REDIS_URL": redis.URL(), "DANACONNECT_OTP_URL": "http://" + redis.Addr() + "/", // it listens, and that is what is looked at
+		"DANACONNECT_USERNAME": "u", "DANACONNECT_COMPANY": "c", "DANACONNECT_PASSWORD": "p",
+	}
+}
+
+func TestDoctorAndClear(t *testing.T) {
+	t.Parallel()
+	environ := settled(redistest.New(t))
+	var stdout, stderr bytes.Buffer
+	if code := run(t.Context(), []string{"doctor", "--json"}, environ, &stdout, &stderr); code != 0 || !strings.HasPrefix(stdout.String(), `{"ok":true,`) || stderr.Len() > 0 {
+		t.Errorf("doctor: exit %d\n%s%s", code, stdout.String(), stderr.String())
+	}
+	stdout.Reset()
+	if code := run(t.Context(), []string{"credentials", "clear", "danaconnect-otp"}, environ, &stdout, &stderr); code != 0 || !strings.HasPrefix(stdout.String(), "danaconnect-otp: nothing to clear") || stderr.Len() > 0 {
+		t.Errorf("clear: exit %d\n%s%s", code, stdout.String(), stderr.String())
+	}
+}
+
+func TestRefusesARedisThatEvicts(t *testing.T) {
+	t.Parallel()
+	environ := settled(redistest.New(t, redistest.Config("maxmemory-policy", "allkeys-lru")))
+	environ["LOG_LEVEL"] = "error"
+	var stdout, stderr bytes.Buffer
+	code := run(t.Context(), nil, environ, &stdout, &stderr)
+	want := "worker: Redis would drop tasks when its memory is full: maxmemory-policy is allkeys-lru and must be noeviction; " +
+		"redis-cli CONFIG SET maxmemory-policy noeviction, and the same in redis.conf or the service's parameters\n"
+	if code != 1 || stderr.String() != want {
+		t.Errorf("exit %d\n%s", code, stderr.String())
 	}
 }
 

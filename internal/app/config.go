@@ -99,6 +99,16 @@ type plan struct {
 // load reads and checks all settings, and reports everything that is wrong at
 // once.
 func load(environ map[string]string) (*plan, error) {
+	p, err := read(environ)
+	if err != nil {
+		return nil, &ConfigError{err}
+	}
+	return p, nil
+}
+
+// read is load for the doctor: beside what is wrong it gives what could be read
+// all the same. The target is nil if REDIS_URL is wrong.
+func read(environ map[string]string) (*plan, error) {
 	p := &plan{}
 	var faults []error
 	if err := settings.Load(&p.Config, environ); err != nil {
@@ -116,10 +126,7 @@ func load(environ map[string]string) (*plan, error) {
 		p.ring = p.ring.Strict()
 	}
 	faults = append(faults, p.Vendors.Validate(), p.Monitoring.Validate(), p.check())
-	if err := settings.Collect(faults...); err != nil {
-		return nil, &ConfigError{err}
-	}
-	return p, nil
+	return p, settings.Collect(faults...)
 }
 
 func (p *plan) check() error {

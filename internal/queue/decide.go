@@ -74,7 +74,7 @@ func decide(s situation, err error) verdict {
 	case clients.Invalid:
 		return v.end(ledger.Invalid)
 	case clients.Failed:
-		if !s.policy.Repeatable {
+		if !s.policy.Repeatable || e.Final {
 			return v.end(ledger.Failed)
 		}
 		return v.again(e, s)

@@ -1,0 +1,101 @@
+package redisguard
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+const (
+	pings = 10
+	reads = 3 // of the clock; the quickest counts
+
+	maxSkew = 2 * time.Second
+	// A task costs several round trips, so that these bound what one worker can
+	// do.
+	farLatency  = 5 * time.Millisecond
+	slowLatency = 50 * time.Millisecond
+)
+
+// measure reads the distance to a server, in milliseconds and in clock time.
+func measure(ctx context.Context, c *redis.Client, now func() time.Time) []Finding {
+	return []Finding{clock(ctx, c, now), latency(ctx, c)}
+}
+
+func clock(ctx context.Context, c *redis.Client, now func() time.Time) Finding {
+	var skew, best time.Duration
+	for i := range reads {
+		before := now()
+		theirs, err := c.Time(ctx).Result()
+		if err != nil {
+			return Finding{Warn, Clock, "unknown: TIME was not answered", "allow the command TIME to the user of REDIS_URL"}
+		}
+		after := now()
+		// They read their clock somewhere between the two.
+		if trip := after.Sub(before); i == 0 || trip < best {
+			best = trip
+			skew = theirs.Sub(before.Add(trip / 2))
+		}
+	}
+	return judgeClock(skew, best)
+}
+
+func judgeClock(skew, trip time.Duration) Finding {
+	apart := skew.Abs()
+	switch shown := rounded(apart); {
+	case apart < time.Millisecond:
+		return Finding{OK, Clock, "less than 1ms apart", ""}
+	case apart-trip/2 <= maxSkew:
+		return Finding{OK, Clock, shown + " apart", ""}
+	case skew > 0:
+		return Finding{Warn, Clock, "Redis' clock is " + shown + " ahead of this machine's", fixClock}
+	default:
+		return Finding{Warn, Clock, "Redis' clock is " + shown + " behind this machine's", fixClock}
+	}
+}
+
+const fixClock = "keep both clocks right with NTP (timedatectl set-ntp true): delays and crash recovery go by them"
+
+func latency(ctx context.Context, c *redis.Client) Finding {
+	trips := make([]time.Duration, 0, pings)
+	for range pings {
+		began := time.Now()
+		if err := c.Ping(ctx).Err(); err != nil {
+			return Finding{Warn, Latency, "unknown: not every PING was answered", "check the network between this machine and Redis"}
+		}
+		trips = append(trips, time.Since(began))
+	}
+	slices.Sort(trips)
+	return judgeLatency(trips[pings/2])
+}
+
+func judgeLatency(median time.Duration) Finding {
+	seen := rounded(median) + " a round trip"
+	switch {
+	case median > slowLatency:
+		return Finding{Warn, Latency, seen + ", and every task takes several", "run workers and Redis in the same region"}
+	case median > farLatency:
+		return Finding{OK, Latency, fmt.Sprintf("%s; below %v tasks are dispatched faster", seen, farLatency), ""}
+	}
+	return Finding{OK, Latency, seen, ""}
+}
+
+// rounded shows two or three digits.
+func rounded(d time.Duration) string {
+	switch {
+	case d >= 10*time.Second:
+		d = d.Round(time.Second)
+	case d >= time.Second:
+		d = d.Round(100 * time.Millisecond)
+	case d >= 10*time.Millisecond:
+		d = d.Round(time.Millisecond)
+	case d >= time.Millisecond:
+		d = d.Round(100 * time.Microsecond)
+	default:
+		d = d.Round(10 * time.Microsecond)
+	}
+	return d.String()
+}

@@ -1,0 +1,92 @@
+package redisguard
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// mostNamed is how many masters one finding names.
+const mostNamed = 3
+
+var severity = map[Level]int{OK: 0, Warn: 1, Fail: 2}
+
+// merge makes one finding for each name out of what the masters of a cluster
+// said: the worst, with those that said it.
+func merge(nodes []node) Report {
+	slices.SortFunc(nodes, func(a, b node) int { return cmp.Compare(a.addr, b.addr) })
+	var r Report
+	r.Findings = append(r.Findings, mergeReachable(nodes))
+	for _, name := range []string{Version, Role, Eviction, Persistence, Clock, Latency} {
+		if f, found := mergeNamed(nodes, name); found {
+			r.Findings = append(r.Findings, f)
+		}
+	}
+	return r
+}
+
+func mergeReachable(nodes []node) Finding {
+	var silent []node
+	for _, n := range nodes {
+		if n.err != nil {
+			silent = append(silent, n)
+		}
+	}
+	if len(silent) == 0 {
+		return Finding{OK, Reachable, fmt.Sprintf("%d masters answer", len(nodes)), ""}
+	}
+	f := unreachable(silent[0].err)
+	f.Seen = fmt.Sprintf("%d of %d masters cannot be asked: %s on %s", len(silent), len(nodes), f.Seen, addrs(silent))
+	return f
+}
+
+func mergeNamed(nodes []node, name string) (worst Finding, found bool) {
+	said := map[string][]node{} // by what was seen, of the worst level
+	var order []string
+	total := 0
+	for _, n := range nodes {
+		i := slices.IndexFunc(n.findings, func(f Finding) bool { return f.Name == name })
+		if i < 0 {
+			continue
+		}
+		f := n.findings[i]
+		total++
+		switch {
+		case !found || severity[f.Level] > severity[worst.Level]:
+			worst, found = f, true
+			said, order = map[string][]node{}, nil
+		case severity[f.Level] < severity[worst.Level]:
+			continue
+		}
+		if said[f.Seen] == nil {
+			order = append(order, f.Seen)
+		}
+		said[f.Seen] = append(said[f.Seen], n)
+	}
+	if len(order) == 1 && len(said[order[0]]) == total {
+		return worst, found // all of one mind
+	}
+	var parts []string
+	for i, seen := range order {
+		if i == mostNamed {
+			parts = append(parts, fmt.Sprintf("and %d others", len(order)-i))
+			break
+		}
+		parts = append(parts, seen+" on "+addrs(said[seen]))
+	}
+	worst.Seen = strings.Join(parts, "; ")
+	return worst, found
+}
+
+func addrs(nodes []node) string {
+	var names []string
+	for i, n := range nodes {
+		if i == mostNamed {
+			names = append(names, fmt.Sprintf("%d others", len(nodes)-i))
+			break
+		}
+		names = append(names, n.addr)
+	}
+	return strings.Join(names, ", ")
+}
