@@ -42,6 +42,15 @@ type commands struct {
 			Profile string `arg:"" help:"The credential's name in doctor and log, such as anna."`
 		} `cmd:"" help:"Let a credential that was refused be tried again at once by all workers, after its account was unlocked at the vendor. Needs the workers' settings."`
 	} `cmd:"" help:"Credentials as the fleet shares them."`
+	DeadLetters struct {
+		Queue string `help:"Only those of one queue."`
+	} `cmd:"" help:"Export the tasks that ended archived, as JSON lines."`
+	Offboarding struct {
+		Unconfirmed bool `help:"Only those that the vendor has not confirmed."`
+	} `cmd:"" help:"Export what became of each inactivation, as JSON lines."`
+	Events struct {
+		Resume struct{} `cmd:"" help:"Send events again to a receiver that has answered 410 Gone. Needs the workers' settings."`
+	} `cmd:"" help:"Events to the operator's own system."`
 	Health  struct{} `cmd:"" help:"Ask the worker on this machine whether it is ready."`
 	Version struct{} `cmd:"" help:"Print version, commit and Go version."`
 }
@@ -85,12 +94,30 @@ func run(ctx context.Context, args []string, environ map[string]string, stdout, 
 		}
 		_, _ = fmt.Fprintln(stdout, text)
 		return exitOK
+	case "dead-letters":
+		return exported(stderr, app.ExportDeadLetters(ctx, environ, cli.DeadLetters.Queue, stdout))
+	case "offboarding":
+		return exported(stderr, app.ExportOffboarding(ctx, environ, cli.Offboarding.Unconfirmed, stdout))
+	case "events resume":
+		text, err := app.ResumeEvents(ctx, environ)
+		if err != nil {
+			return fail(stderr, err)
+		}
+		_, _ = fmt.Fprintln(stdout, text)
+		return exitOK
 	default:
 		if err := (app.Worker{Environ: environ, Stderr: stderr}).Run(ctx); err != nil {
 			return fail(stderr, err)
 		}
 		return exitOK
 	}
+}
+
+func exported(stderr io.Writer, err error) int {
+	if err != nil {
+		return fail(stderr, err)
+	}
+	return exitOK
 }
 
 func doctor(ctx context.Context, environ map[string]string, asJSON bool, stdout, stderr io.Writer) int {

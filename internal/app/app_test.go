@@ -24,12 +24,13 @@ import (
 
 // site is a worker between a real Redis and the vendors' sandboxes.
 type site struct {
-	admin  string
-	client *tasks.Client
-	otp    *danaconnecttest.Sandbox
-	anna   *annatest.Sandbox
-	log    *syncBuffer
-	stop   func() error
+	admin    string
+	redisURL string
+	client   *tasks.Client
+	otp      *danaconnecttest.Sandbox
+	anna     *annatest.Sandbox
+	log      *syncBuffer
+	stop     func() error
 }
 
 func startSite(t testing.TB, change map[string]string) *site {
@@ -49,6 +50,7 @@ func startSite(t testing.TB, change map[string]string) *site {
 		"ANNA_URL": web.URL + "/anna", "ANNA_COMPANY_HASH": "sandbox-company", "ANNA_USER": "sandbox-user", "ANNA_PASSWORD": "sandbox-password",
 	}
 	maps.Copy(environ, change)
+	s.redisURL = environ["REDIS_URL"]
 	ctx, cancel := context.WithCancel(context.Background())
 	ready, ended := make(chan string, 1), make(chan error, 1)
 	go func() {

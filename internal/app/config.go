@@ -13,6 +13,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"errand.internal/internal/events"
 	"errand.internal/internal/monitor"
 	"errand.internal/internal/redisconn"
 	"errand.internal/internal/seal"
@@ -32,8 +33,9 @@ type Config struct {
 	EncryptionRequired bool           `env:"ENCRYPTION_REQUIRED" envDefault:"false" doc:"True refuses to start without ENCRYPTION_KEYS."`
 	LogLevel           LogLevel       `env:"LOG_LEVEL" envDefault:"info" doc:"Debug, info, warn or error."`
 	LogFormat          string         `env:"LOG_FORMAT" envDefault:"json" doc:"Json or console; logs go to stderr."`
-	AllowInsecureHTTP  bool           `env:"ALLOW_INSECURE_HTTP" envDefault:"false" doc:"Permits plain http:// vendor URLs on hosts other than loopback."`
+	AllowInsecureHTTP  bool           `env:"ALLOW_INSECURE_HTTP" envDefault:"false" doc:"Permits plain http:// vendor and event URLs on hosts other than loopback."`
 
+	Events  events.Config `envPrefix:"EVENTS_"`
 	Vendors vendors.Config
 }
 
@@ -118,6 +120,7 @@ func read(environ map[string]string) (*plan, error) {
 		p.HTTPAddr = "" // the one variable whose empty value means something: none
 	}
 	p.Vendors = p.Vendors.AllowInsecureHTTP(p.AllowInsecureHTTP)
+	p.Events.AllowInsecureHTTP = p.AllowInsecureHTTP
 	target, err := redisconn.Parse(p.RedisURL.Reveal())
 	p.target, faults = target, append(faults, err)
 	ring, err := seal.Parse(p.EncryptionKeys.Reveal())
@@ -125,7 +128,7 @@ func read(environ map[string]string) (*plan, error) {
 	if p.EncryptionRequired {
 		p.ring = p.ring.Strict()
 	}
-	faults = append(faults, p.Vendors.Validate(), p.Monitoring.Validate(), p.check())
+	faults = append(faults, p.Vendors.Validate(), p.Events.Validate(), p.Monitoring.Validate(), p.check())
 	return p, settings.Collect(faults...)
 }
 
@@ -143,10 +146,20 @@ func (p *plan) check() error {
 			fault("SHUTDOWN_GRACE: is %s and must be at least %s, %s more than %s_TIMEOUT", p.ShutdownGrace, timeout+graceSlack, graceSlack, strings.ToUpper(vendor))
 		}
 	}
-	if len(p.Vendors.Configured()) == 0 {
+	if call := p.timeouts()[events.Vendor]; p.Events.Configured() && p.ShutdownGrace < call+graceSlack {
+		fault("SHUTDOWN_GRACE: is %s and must be at least %s, %s more than the delivery of an event may take", p.ShutdownGrace, call+graceSlack, graceSlack)
+	}
+	if len(p.Vendors.Configured()) == 0 && !p.Events.Configured() {
 		fault("no vendor has credentials: set DANACONNECT_USERNAME, _COMPANY and _PASSWORD, or ANNA_URL, _COMPANY_HASH, _USER and _PASSWORD")
 	}
 	return errors.Join(faults...)
+}
+
+// timeouts are the bounds of one call, by vendor.
+func (p *plan) timeouts() map[string]time.Duration {
+	all := maps.Clone(p.Vendors.Timeouts())
+	all[events.Vendor] = p.Events.Limits().WithDefaults().Call
+	return all
 }
 
 // ConfigError is everything that is wrong with the settings, one line each.
@@ -163,7 +176,7 @@ func Example() string {
 	sections := []settings.Section{{Title: "Worker"}}
 	for _, v := range settings.Describe(Config{}) {
 		title := "Worker"
-		for _, vendor := range []struct{ prefix, title string }{{"DANACONNECT_", "DANAConnect"}, {"ANNA_", "AnnA"}} {
+		for _, vendor := range []struct{ prefix, title string }{{"EVENTS_", "Events"}, {"DANACONNECT_", "DANAConnect"}, {"ANNA_", "AnnA"}} {
 			if strings.HasPrefix(v.Name, vendor.prefix) {
 				title = vendor.title
 			}

@@ -65,23 +65,31 @@ func (w Worker) Run(ctx context.Context) error {
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		queue.NewCollector(generalRedis, p.Queues.Names()))
 	metrics := queue.NewMetrics(registry)
-	announcer := announce.New(log, registry)
+	salt, store := seal.NewSalt(generalRedis), ledger.New(generalRedis)
+	out, err := openOutlet(p, generalRedis, salt, store, log)
+	if err != nil {
+		return &ConfigError{err}
+	}
+	announcer := out.announce(announce.New(log, registry))
 
 	accounts, err := p.Vendors.Open(vendors.Shared{
 		Redis: generalRedis, Ring: p.ring, Observe: metrics.ObserveCall,
-		Options: []tokens.Option{tokens.WithSalt(seal.NewSalt(generalRedis)), tokens.WithMetrics(tokens.NewMetrics(registry)), tokens.WithAnnounce(credentialEvents(announcer))},
+		Options: []tokens.Option{tokens.WithSalt(salt), tokens.WithMetrics(tokens.NewMetrics(registry)), tokens.WithAnnounce(credentialEvents(announcer))},
 	})
 	if err != nil {
 		return &ConfigError{err}
 	}
 	defer accounts.Close()
 
+	if err := out.serve(&accounts.Vendors, metrics.ObserveCall, announcer); err != nil {
+		return &ConfigError{err}
+	}
 	defs := tasks.Definitions(accounts.Vendors)
 	queues := runnable(p.Queues, defs)
-	timeouts := p.Vendors.Timeouts()
+	timeouts := p.timeouts()
 	server, err := queue.NewServer(queue.Config{
-		Redis: serversRedis, General: generalRedis, Queues: queues, Definitions: defs, Credentials: accounts.Parkable(), Store: ledger.New(generalRedis), Ring: p.ring,
-		Owner: owner(), Grace: p.ShutdownGrace, Metrics: metrics, Announce: announcer, Log: log,
+		Redis: serversRedis, General: generalRedis, Queues: queues, Definitions: defs, Credentials: accounts.Parkable(), Store: store, Ring: p.ring,
+		Owner: owner(), Grace: p.ShutdownGrace, Metrics: metrics, Announce: announcer, Finished: out.finished(), Log: log,
 		Timeout: func(vendor string) time.Duration { return timeouts[vendor] + attemptSlack },
 	})
 	if err != nil {
@@ -106,6 +114,8 @@ func (w Worker) Run(ctx context.Context) error {
 	}
 	defer stopAdmin()
 
+	stopEvents := out.start(accounts.Credentials)
+	defer stopEvents() // after the last task has ended
 	if err := server.Start(); err != nil {
 		return err
 	}
