@@ -192,6 +192,9 @@ func (r *runner) insist(id string, g ledger.Grant, result ledger.Result) error {
 
 // tell logs and counts the attempt: one line each.
 func (a *attempt) tell(v verdict, took time.Duration) {
+	if v.state == ledger.Parked {
+		a.metrics.parked.WithLabelValues(a.metricType(), v.parkedFor).Inc()
+	}
 	if !v.untried {
 		a.metrics.attempts.WithLabelValues(a.metricType(), v.class).Inc()
 	}

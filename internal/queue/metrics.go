@@ -14,6 +14,7 @@ type Metrics struct {
 	finished *prometheus.CounterVec
 	attempts *prometheus.CounterVec
 	wait     *prometheus.HistogramVec
+	parked   *prometheus.CounterVec
 	hung     prometheus.Counter
 	requests *prometheus.CounterVec
 	took     *prometheus.HistogramVec
@@ -32,6 +33,9 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 			Name: "errand_task_wait_seconds", Help: "From the moment a task may run to its first vendor call.",
 			Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300, 1800},
 		}, []string{"type"}),
+		parked: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "errand_tasks_parked_total", Help: "Tasks put aside without an attempt, by type and the credential they wait for.",
+		}, []string{"type", "credential"}),
 		hung: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "errand_hung_handlers_total", Help: "Handlers that ignored the end of their time.",
 		}),
@@ -43,7 +47,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 			Buckets: []float64{.01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 15, 30},
 		}, []string{"vendor", "operation"}),
 	}
-	reg.MustRegister(m.finished, m.attempts, m.wait, m.hung, m.requests, m.took)
+	reg.MustRegister(m.finished, m.attempts, m.wait, m.parked, m.hung, m.requests, m.took)
 	return m
 }
 
