@@ -43,8 +43,9 @@ if had[1] then return {'created', ARGV[1], had[1], had[2], had[3], '0', ''} end 
 if ARGV[13] == '1' then
   local other = redis.call('GET', KEYS[6])
   if other then
-    local r = redis.call('HMGET', (string.gsub(KEYS[1], '[^:]*$', '')) .. other, 'state', 'outcome')
-    if r[1] and not r[2] then return {'overlap', other} end
+    local r = redis.call('HMGET', (string.gsub(KEYS[1], '[^:]*$', '')) .. other, 'state', 'outcome', 'expires', 'claim_until')
+    -- One whose time is up calls nobody any more: it may never have reached the queue.
+    if r[1] and not r[2] and (tonumber(r[3] or '0') > now or tonumber(r[4] or '0') > now) then return {'overlap', other} end
   end
 end
 local due = tonumber(ARGV[6])
@@ -68,7 +69,7 @@ end
 redis.call('PEXPIREAT', KEYS[1], expires + tonumber(ARGV[10]))
 if ARGV[5] == '1' then
   redis.call('HSET', KEYS[1], 'key', KEYS[3])
-  redis.call('HSET', KEYS[3], 'id', ARGV[1], 'digest', ARGV[4])
+  redis.call('HSET', KEYS[3], 'id', ARGV[1], 'digest', ARGV[4], 'until', due + tonumber(ARGV[9]))
   redis.call('PEXPIREAT', KEYS[3], math.max(due + tonumber(ARGV[9]), expires + tonumber(ARGV[10])))
 end
 return {'created', ARGV[1], tostring(now), tostring(due), tostring(expires), '0', ''}
@@ -202,7 +203,13 @@ if r[10] and redis.call('HLEN', KEYS[5]) < 100000 then
 end
 if r[11] and redis.call('GET', r[11]) == ARGV[1] then redis.call('DEL', r[11]) end
 if KEYS[2] ~= KEYS[1] and redis.call('HGET', KEYS[2], 'id') == ARGV[1] then
-  if ARGV[11] == '1' then redis.call('DEL', KEYS[2]) else redis.call('HSET', KEYS[2], 'outcome', ARGV[6]) end
+  if ARGV[11] == '1' then
+    redis.call('DEL', KEYS[2])
+  else
+    redis.call('HSET', KEYS[2], 'outcome', ARGV[6])
+    local kept = redis.call('HGET', KEYS[2], 'until') -- while the task was under way it may have been kept longer
+    if kept then redis.call('PEXPIREAT', KEYS[2], kept) end
+  end
 end
 redis.call('PUBLISH', ARGV[13], ARGV[6])
 return 1

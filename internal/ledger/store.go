@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/json"
@@ -193,6 +194,9 @@ type Claim struct {
 	Findable bool
 	// Intent orders the tasks that open and close the same subject's access.
 	Intent Intent
+	// Nonce makes it the same claim if Begin has to be asked again, because Redis
+	// did not answer: it may have carried out the first. A fresh one if unset.
+	Nonce string
 	// DeadOwner is an owner known to have died; its claim does not count as
 	// living.
 	DeadOwner string
@@ -254,7 +258,7 @@ func (s *Store) Begin(ctx context.Context, c Claim) (Grant, error) {
 		intent, role = prefix(queue)+"intent:"+digest(salt, "intent", c.Intent.Subject), string(c.Intent.Role)
 	}
 	reply, err := strs(beginScript.Run(ctx, s.rdb, []string{record, intent},
-		c.Owner, c.For.Milliseconds(), flag(c.Repeatable), c.Expires.UnixMilli(), c.Type, c.DeadOwner, rand.Text(), c.ID, role, flag(c.Findable)))
+		c.Owner, c.For.Milliseconds(), flag(c.Repeatable), c.Expires.UnixMilli(), c.Type, c.DeadOwner, cmp.Or(c.Nonce, rand.Text()), c.ID, role, flag(c.Findable)))
 	if err != nil {
 		return Grant{}, fmt.Errorf("claim the task: %w", err)
 	}

@@ -409,6 +409,45 @@ func TestLostReplies(t *testing.T) {
 	}
 }
 
+// TestAloneEndsWithItsTime: a task that never reached the queue does not keep
+// the next one away for longer than it could have run.
+func TestAloneEndsWithItsTime(t *testing.T) {
+	t.Parallel()
+	s, _ := newStore(t)
+	alone := sample()
+	alone.Alone, alone.Usable = "poll/u1", time.Millisecond
+	create(t, s, alone)
+	for deadline := time.Now().Add(10 * time.Second); ; {
+		_, err := s.Create(t.Context(), alone)
+		if err == nil {
+			return
+		}
+		if !errors.Is(err, ledger.ErrOverlap) || time.Now().After(deadline) {
+			t.Fatalf("the next one: %v", err)
+		}
+	}
+}
+
+// TestKeyLifeCounts: the key of a task that has ended is forgotten after its
+// life, though it may have been kept longer while the task was under way.
+func TestKeyLifeCounts(t *testing.T) {
+	t.Parallel()
+	s, rdb := newStore(t)
+	keyed := sample()
+	keyed.Key, keyed.KeyLife = "k", time.Minute
+	c := create(t, s, keyed)
+	if err := s.Finish(t.Context(), c.ID, begin(t, s, claim(c.ID), ledger.Go), ended(ledger.Done)); err != nil {
+		t.Fatal(err)
+	}
+	keys, err := rdb.Keys(t.Context(), "errand:{otp}:key:*").Result()
+	if err != nil || len(keys) != 1 {
+		t.Fatalf("keys = %v, %v", keys, err)
+	}
+	if left, err := rdb.PTTL(t.Context(), keys[0]).Result(); err != nil || left <= 0 || left > time.Minute {
+		t.Errorf("the key lives for %s, want a minute at most (%v)", left, err)
+	}
+}
+
 func TestAloneAndNotices(t *testing.T) {
 	t.Parallel()
 	s, _ := newStore(t)

@@ -82,6 +82,9 @@ func decide(s situation, err error) verdict {
 		if cooling, ok := errors.AsType[*tokens.CoolingError](err); ok {
 			v.parkedFor = cooling.Profile
 		}
+		if refused, ok := errors.AsType[*tokens.RefusedError](err); ok {
+			v.parkedFor = refused.Profile
+		}
 		return v.park(e, s)
 	case clients.Unknown:
 		if !s.policy.Repeatable {

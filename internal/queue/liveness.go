@@ -41,11 +41,18 @@ func heart(store *ledger.Store, owner string, log zerolog.Logger, stop <-chan st
 type morgue struct {
 	store *ledger.Store
 	mu    sync.Mutex
-	since map[string]time.Time // without a sign of life
+	doubt map[string]doubt
 }
 
+// doubt is when a process was first and last seen without a sign of life.
+type doubt struct{ first, last time.Time }
+
+// stale is how long a doubt outlives its last look: one of minutes ago says
+// nothing about now.
+const stale = 3 * sweepEvery
+
 func newMorgue(store *ledger.Store) *morgue {
-	return &morgue{store: store, since: map[string]time.Time{}}
+	return &morgue{store: store, doubt: map[string]doubt{}}
 }
 
 // dead reports whether a process may be taken for dead: it has given no sign of
@@ -56,24 +63,26 @@ func (m *morgue) dead(ctx context.Context, owner string) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if err != nil || alive {
-		delete(m.since, owner)
+		delete(m.doubt, owner)
 		return false
 	}
-	first, doubted := m.since[owner]
-	if !doubted {
-		m.since[owner] = time.Now()
-		return false
+	now := time.Now()
+	d, doubted := m.doubt[owner]
+	if !doubted || now.Sub(d.last) > stale {
+		d.first = now
 	}
-	return time.Since(first) >= doubtFor
+	d.last = now
+	m.doubt[owner] = d
+	return now.Sub(d.first) >= doubtFor
 }
 
 // forget drops doubts about processes that nobody asks about any more.
-func (m *morgue) forget(olderThan time.Duration) {
+func (m *morgue) forget() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for owner, first := range m.since {
-		if time.Since(first) > olderThan {
-			delete(m.since, owner)
+	for owner, d := range m.doubt {
+		if time.Since(d.last) > stale {
+			delete(m.doubt, owner)
 		}
 	}
 }

@@ -2,6 +2,7 @@ package queue
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"strconv"
@@ -14,6 +15,7 @@ import (
 	"errand.internal/clients"
 	"errand.internal/internal/announce"
 	"errand.internal/internal/ledger"
+	"errand.internal/internal/redisconn"
 	"errand.internal/internal/seal"
 )
 
@@ -78,14 +80,17 @@ func (r *runner) ProcessTask(ctx context.Context, t *asynq.Task) error {
 		ID: id, Type: t.Type(), Owner: r.owner, For: longest + claimSlack, Repeatable: policy.Repeatable, Expires: expires, Intent: policy.Intent,
 		Findable: def.Find != nil,
 	}
-	grant, err := r.store.Begin(ctx, claim)
+	grant, err := r.begin(ctx, claim)
 	if err == nil && grant.Verdict == ledger.Busy && grant.Owner != "" && r.morgue.dead(ctx, grant.Owner) {
 		claim.DeadOwner = grant.Owner
-		grant, err = r.store.Begin(ctx, claim)
+		grant, err = r.begin(ctx, claim)
 	}
 	if err != nil {
 		r.log.Error().Err(err).Str("task_id", id).Msg("the ledger does not answer; the task goes back")
 		return &againError{after: time.Second, text: "the ledger does not answer"}
+	}
+	if grant.Verdict == ledger.Go && !grant.Now.Before(expires) && expiresErr == nil {
+		grant.Verdict = ledger.OutOfTime // the claim stood long before its reply came
 	}
 	run := &attempt{runner: r, id: id, taskType: t.Type(), headers: t.Headers(), policy: policy, grant: grant, expires: expires, begun: time.Now()}
 	switch grant.Verdict {
@@ -143,6 +148,24 @@ func (r *runner) ProcessTask(ctx context.Context, t *asynq.Task) error {
 	}
 	result, err, sent := run.call(ctx, def, payload, limit)
 	return run.finish(def, result, err, sent)
+}
+
+// begin claims the task, and asks until Redis answers: it may have carried out
+// a claim whose reply was lost, and nobody else may have the task while that
+// claim stands. The nonce makes all these questions one.
+func (r *runner) begin(ctx context.Context, c ledger.Claim) (ledger.Grant, error) {
+	c.Nonce = rand.Text()
+	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 2*time.Second) {
+		grant, err := r.store.Begin(ctx, c)
+		if err == nil || !redisconn.Unreachable(err) {
+			return grant, err
+		}
+		select {
+		case <-time.After(wait):
+		case <-r.gone:
+			return grant, err
+		}
+	}
 }
 
 func (r *runner) decode(def Definition, id string, raw []byte) (Payload, error) {

@@ -73,7 +73,7 @@ func (s *sweeper) run(stop <-chan struct{}) {
 			}
 		}
 		if tidying {
-			s.morgue.forget(time.Hour)
+			s.morgue.forget()
 		}
 		cancel()
 	}
