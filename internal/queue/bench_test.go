@@ -11,6 +11,7 @@ import (
 
 	"github.com/hibiken/asynq"
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/redis/go-redis/v9"
 	"github.com/rs/zerolog"
 
 	"errand.internal/internal/ledger"
@@ -106,8 +107,11 @@ func drainErrand(b *testing.B, concurrency, n int) time.Duration {
 	var left atomic.Int64
 	left.Store(int64(n / 8 * 8))
 	empty := make(chan struct{})
+	servers, general := redis.NewClient(&redis.Options{Addr: server.Addr()}), redis.NewClient(&redis.Options{Addr: server.Addr()})
+	defer func() { _ = servers.Close() }()
+	defer func() { _ = general.Close() }()
 	s, err := queue.NewServer(queue.Config{
-		Redis: server.Client(), General: server.Client(), Queues: map[string]int{"otp": concurrency}, Store: ledger.New(server.Client()),
+		Redis: servers, General: general, Queues: map[string]int{"otp": concurrency}, Store: ledger.New(general),
 		Definitions: []queue.Definition{define("bench", queue.Defaults{Queue: "otp", Keep: time.Hour}, func(context.Context, string) (any, error) {
 			if left.Add(-1) == 0 {
 				close(empty)

@@ -85,6 +85,10 @@ func NewServer(cfg Config) (*Server, error) {
 	}
 	cfg.Redis.AddHook(ackHook{})
 	cfg.Redis.AddHook(&dispatchHook{rdb: cfg.Redis, queues: s.dispatches})
+	cfg.Redis.AddHook(&combineHook{rdb: cfg.Redis, leases: true})
+	if cfg.General != cfg.Redis {
+		cfg.General.AddHook(&combineHook{rdb: cfg.General})
+	}
 	if cfg.Announce == nil {
 		cfg.Announce = func(announce.Announcement) {}
 	}

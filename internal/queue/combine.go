@@ -1,0 +1,120 @@
+package queue
+
+import (
+	"context"
+	"net"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// combineHook sends scripts that are asked for at the same time in one
+// pipeline. A script alone goes at once; those that come while one is under way
+// go together when it has returned. Under load this saves most system calls on
+// both sides, and nobody waits longer than for one round trip.
+//
+// It takes only calls that wait without an end (a context that is never done)
+// and, where leases says so, those whose context ends with a lease: whoever
+// would give up earlier must not depend on others.
+type combineHook struct {
+	rdb    redis.UniversalClient
+	leases bool
+
+	mu      sync.Mutex
+	waiting []*combined
+	flying  bool
+}
+
+type combined struct {
+	ctx  context.Context
+	cmd  redis.Cmder
+	done chan struct{}
+}
+
+// combineMost is the most scripts in one pipeline.
+const combineMost = 64
+
+// DialHook implements redis.Hook.
+func (h *combineHook) DialHook(next redis.DialHook) redis.DialHook {
+	return func(ctx context.Context, network, addr string) (net.Conn, error) { return next(ctx, network, addr) }
+}
+
+// ProcessPipelineHook implements redis.Hook.
+func (h *combineHook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
+}
+
+// ProcessHook implements redis.Hook.
+func (h *combineHook) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		if !strings.HasPrefix(cmd.Name(), "eval") || (ctx.Done() != nil && !h.leases) {
+			return next(ctx, cmd)
+		}
+		h.mu.Lock()
+		if !h.flying {
+			h.flying = true
+			h.mu.Unlock()
+			err := next(ctx, cmd)
+			h.land()
+			return err
+		}
+		c := &combined{ctx: ctx, cmd: cmd, done: make(chan struct{})}
+		h.waiting = append(h.waiting, c)
+		h.mu.Unlock()
+		<-c.done
+		return cmd.Err()
+	}
+}
+
+// land sends what has come meanwhile, if anything has.
+func (h *combineHook) land() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if len(h.waiting) == 0 {
+		h.flying = false
+		return
+	}
+	go h.fly()
+}
+
+func (h *combineHook) fly() {
+	for {
+		h.mu.Lock()
+		n := min(len(h.waiting), combineMost)
+		batch := h.waiting[:n:n]
+		h.waiting = h.waiting[n:]
+		if n == 0 {
+			h.flying, h.waiting = false, nil
+			h.mu.Unlock()
+			return
+		}
+		h.mu.Unlock()
+		h.send(batch)
+	}
+}
+
+func (h *combineHook) send(batch []*combined) {
+	ctx, end := context.Background(), time.Time{}
+	pipe := h.rdb.Pipeline()
+	for _, c := range batch {
+		if err := c.ctx.Err(); err != nil {
+			c.cmd.SetErr(err) // its lease ended while it waited
+			continue
+		}
+		if at, ok := c.ctx.Deadline(); ok && (end.IsZero() || at.Before(end)) {
+			end = at
+		}
+		_ = pipe.Process(ctx, c.cmd) // an error of one command is its own
+	}
+	if !end.IsZero() {
+		bounded, cancel := context.WithDeadline(ctx, end)
+		defer cancel()
+		ctx = bounded
+	}
+	_, _ = pipe.Exec(ctx)
+	for _, c := range batch {
+		close(c.done)
+	}
+}
