@@ -54,10 +54,11 @@ type Observation struct {
 // redirect, ignores proxy variables, bounds time and body, keeps connections
 // alive, and tells "never left" from "may have happened".
 type Caller struct {
-	vendor  string
-	http    *http.Client
-	limits  Limits
-	observe func(Observation)
+	vendor     string
+	http       *http.Client
+	limits     Limits
+	observe    func(Observation)
+	statusOnly bool
 }
 
 // NewCaller makes the Caller of one vendor account. transport is nil in
@@ -114,6 +115,21 @@ func (c *Caller) Timeout() time.Duration { return c.limits.Call }
 // Vendor names the vendor in errors and metrics.
 func (c *Caller) Vendor() string { return c.vendor }
 
+// StatusOnly returns a Caller for servers of which only the status and the
+// header count: the body of an answer is dropped, and not waited for.
+func (c *Caller) StatusOnly() *Caller {
+	only := *c
+	only.statusOnly = true
+	return &only
+}
+
+// A dropped body is read as far as this, so that its connection can be used
+// again; whoever sends more, or is slower, gets a new one.
+const (
+	dropBytes = 4 << 10
+	dropFor   = 250 * time.Millisecond
+)
+
 // Do sends req once. A non-nil error is always an *Error about the transport:
 // Temporary and NotSent if nothing left, Credentials for a certificate that
 // cannot be trusted, Unknown if the request may have arrived. An answer of any
@@ -160,6 +176,12 @@ func (c *Caller) Do(ctx context.Context, op string, req *http.Request) (*Answer,
 	defer func() { _ = resp.Body.Close() }()
 
 	answer := &Answer{Status: resp.StatusCode, Header: resp.Header}
+	if c.statusOnly {
+		c.observe(Observation{Vendor: c.vendor, Op: op, Status: resp.StatusCode, Took: time.Since(start)})
+		defer time.AfterFunc(dropFor, cancel).Stop()
+		_, _ = io.CopyN(io.Discard, resp.Body, dropBytes)
+		return answer, nil
+	}
 	var body bytes.Buffer
 	n, err := io.Copy(&body, io.LimitReader(resp.Body, MaxBody+1))
 	answer.Body, answer.Incomplete = body.Bytes(), err != nil || n > MaxBody

@@ -180,3 +180,40 @@ func TestCallerUsesTheGivenTransport(t *testing.T) {
 type roundTripper func(*http.Request) (*http.Response, error)
 
 func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+// A Caller that wants the status only neither reads a body nor waits for it,
+// and uses its connections again where that costs nothing.
+func TestStatusOnly(t *testing.T) {
+	t.Parallel()
+	var connections atomic.Int32
+	web := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.WriteHeader(http.StatusAccepted)
+		_, _ = w.Write([]byte("canary"))
+		if r.URL.Path == "/endless" {
+			w.(http.Flusher).Flush()
+			<-r.Context().Done()
+		}
+	}))
+	web.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateNew {
+			connections.Add(1)
+		}
+	}
+	web.Start()
+	t.Cleanup(web.Close)
+	caller := clients.NewCaller("sink", clients.Limits{Call: time.Minute}, nil, nil).StatusOnly()
+	for _, path := range []string{"/", "/", "/endless"} {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, web.URL+path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		start := time.Now()
+		a, err := caller.Do(t.Context(), "post", req)
+		if err != nil || a.Status != http.StatusAccepted || len(a.Body) != 0 || time.Since(start) > 30*time.Second {
+			t.Errorf("%s: %+v, %v, after %s", path, a, err, time.Since(start))
+		}
+	}
+	if n := connections.Load(); n != 1 {
+		t.Errorf("%d connections, want 1", n)
+	}
+}

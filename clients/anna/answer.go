@@ -1,12 +1,9 @@
 package anna
 
 import (
-	"context"
-	"errors"
 	"net/http"
 
 	"errand.internal/clients"
-	"errand.internal/internal/tokens"
 )
 
 // sight is what an answer shows: the row of the table in VENDORS §2.
@@ -71,32 +68,4 @@ func (e endpoint) verdictError(op string, status int, v verdict) *clients.Error 
 	return &clients.Error{
 		Vendor: e.caller.Vendor(), Op: op, Kind: v.kind, Status: status, Message: v.message, RetryAfter: v.retryAfter,
 	}
-}
-
-// tokenError says why no token was had. notSent is false after the vendor has
-// already answered once.
-func (e endpoint) tokenError(op string, err error, notSent bool) *clients.Error {
-	out := &clients.Error{Vendor: e.caller.Vendor(), Op: op, NotSent: notSent}
-	if cooling, ok := errors.AsType[*tokens.CoolingError](err); ok {
-		out.Kind, out.Message, out.RetryAfter, out.Err = clients.Credentials, "no token", cooling.RetryAfter, cooling
-		return out
-	}
-	if refusal, ok := errors.AsType[*tokens.RefusedError](err); ok {
-		out.Kind, out.Message, out.Err = clients.Credentials, "no token", refusal
-		return out
-	}
-	out.Kind = clients.Temporary
-	if unavailable, ok := errors.AsType[*tokens.UnavailableError](err); ok {
-		out.Message, out.RetryAfter, out.Err = "no token", unavailable.RetryAfter, unavailable
-		return out
-	}
-	// Of an error of another make only the well-known cause is kept: nobody
-	// promised that its text is safe to show.
-	out.Message = "no token: its source failed"
-	for _, cause := range []error{context.Canceled, context.DeadlineExceeded} {
-		if errors.Is(err, cause) {
-			out.Message, out.Err = "the wait for a token ended", cause
-		}
-	}
-	return out
 }

@@ -52,6 +52,16 @@ func (c *Client) UserHash(ctx context.Context, userID, startService string) (Acc
 	return ask(ctx, c, userHash, hashRequest{Hash: c.company, UserID: userID, StartService: startService}, c.accessData)
 }
 
+// UserHashForced makes the user, or gives an existing one this name, and mints a
+// login. It opens access: one that runs late may bring back a user who has left
+// meanwhile, so Unknown must not be retried blindly.
+func (c *Client) UserHashForced(ctx context.Context, userID, userName, startService string) (AccessData, error) {
+	if userID == "" || userName == "" {
+		return AccessData{}, c.invalid(userHashForced.op, "no user ID or no user name")
+	}
+	return ask(ctx, c, userHashForced, forcedHashRequest{Hash: c.company, UserID: userID, UserName: userName, StartService: startService}, c.accessData)
+}
+
 // Inactivate closes userID's access. nil means that the vendor confirmed it;
 // Temporary with a long RetryAfter that it answered and did not: there is no
 // telling a refusal from "already inactive", so it is never Declined.
@@ -67,20 +77,54 @@ func (c *Client) Inactivate(ctx context.Context, userID string) error {
 // returns no count that the vendor did not state: never a zero for a failure.
 // Dates such as today-7d are those of ANNA_TIME_ZONE at the time of the call.
 func (c *Client) AlertCounter(ctx context.Context, q AlertQuery) (int, error) {
-	if q.UserID == "" && (q.UserDocType == "" || q.UserDocValue == "") {
-		return 0, c.invalid(messengerAlerts.op, "neither a user ID nor a document type and value")
+	body, err := c.alertRequest(messengerAlerts, q)
+	if err != nil {
+		return 0, err
+	}
+	return ask(ctx, c, messengerAlerts, body, alertCounter)
+}
+
+// Requests lists the user's requests as the vendor has them: a JSON list. Its
+// filters are those of AlertCounter.
+func (c *Client) Requests(ctx context.Context, q AlertQuery) (json.RawMessage, error) {
+	body, err := c.alertRequest(messengerRequests, q)
+	if err != nil {
+		return nil, err
+	}
+	return ask(ctx, c, messengerRequests, body, func(r reply) (json.RawMessage, bool) { return begins(r.UserRequests, '[') })
+}
+
+// Structure returns the company's departments and channels as the vendor has
+// them: a JSON object.
+func (c *Client) Structure(ctx context.Context) (json.RawMessage, error) {
+	return ask(ctx, c, messengerStructure, structureRequest{Hash: c.company}, func(r reply) (json.RawMessage, bool) { return begins(r.Structure, '{') })
+}
+
+// Link returns the address under which the user's requests can be read.
+func (c *Client) Link(ctx context.Context, q UserQuery) (Link, error) {
+	if !q.names() {
+		return Link{}, c.invalid(messengerLink.op, nobody)
+	}
+	return ask(ctx, c, messengerLink, linkRequest{Hash: c.company, UserID: q.UserID, UserDocType: q.UserDocType, UserDocValue: q.UserDocValue}, link)
+}
+
+const nobody = "neither a user ID nor a document type and value"
+
+func (c *Client) alertRequest(r rule, q AlertQuery) (alertRequest, error) {
+	if !(UserQuery{q.UserID, q.UserDocType, q.UserDocValue}).names() {
+		return alertRequest{}, c.invalid(r.op, nobody)
 	}
 	filters, valid := c.resolve(q.Filters)
 	if !valid {
-		return 0, c.invalid(messengerAlerts.op, "a filter's date is neither DD/MM/YYYY nor today or today-7d")
+		return alertRequest{}, c.invalid(r.op, "a filter's date is neither DD/MM/YYYY nor today or today-7d")
 	}
-	return ask(ctx, c, messengerAlerts, alertRequest{
+	return alertRequest{
 		Hash:         c.company,
 		UserID:       q.UserID,
 		UserDocType:  q.UserDocType,
 		UserDocValue: q.UserDocValue,
 		Filters:      filters,
-	}, alertCounter)
+	}, nil
 }
 
 // resolve turns relative dates into the vendor's form, both as of one moment.
@@ -127,6 +171,23 @@ func (c *Client) accessData(r reply) (AccessData, bool) {
 func alertCounter(r reply) (int, bool) {
 	n, err := strconv.ParseUint(string(r.AlertCounter), 10, strconv.IntSize-1)
 	return int(n), err == nil
+}
+
+// begins returns a JSON value that begins with sign: an object or a list.
+func begins(raw json.RawMessage, sign byte) (json.RawMessage, bool) {
+	if len(raw) == 0 || raw[0] != sign {
+		return nil, false
+	}
+	return raw, true
+}
+
+// link reads a link: a text that is not empty.
+func link(r reply) (Link, bool) {
+	var text string
+	if json.Unmarshal(r.Link, &text) != nil || text == "" {
+		return Link{}, false
+	}
+	return Link{MessengerLink: text}, true
 }
 
 // alreadyInactive reports whether the vendor's text is one of those that the

@@ -13,6 +13,7 @@ import (
 	"errand.internal/clients/anna"
 	"errand.internal/clients/anna/annatest"
 	"errand.internal/clients/clientstest"
+	"errand.internal/clients/sandbox"
 )
 
 func TestRequests(t *testing.T) {
@@ -27,6 +28,30 @@ func TestRequests(t *testing.T) {
 		}},
 		{"user-hash-bare", annatest.OpHash, "REST/AnnACorporate/User/UserHash", func(t *testing.T, c *anna.Client) error {
 			_, err := c.UserHash(t.Context(), "u&<1>", "")
+			return err
+		}},
+		{"user-hash-forced", annatest.OpForceHash, "REST/AnnACorporate/User/UserHashForced", func(t *testing.T, c *anna.Client) error {
+			_, err := c.UserHashForced(t.Context(), "u&<1>", "Zoë & <Tom>", "START & SERVICE")
+			return err
+		}},
+		{"structure", annatest.OpStructure, "REST/AnnACorporate/Messenger/Structure", func(t *testing.T, c *anna.Client) error {
+			_, err := c.Structure(t.Context())
+			return err
+		}},
+		{"requests", annatest.OpRequests, "REST/AnnACorporate/Messenger/Requests", func(t *testing.T, c *anna.Client) error {
+			_, err := c.Requests(t.Context(), anna.AlertQuery{UserID: "u&<1>", Filters: anna.Filters{DataIni: "01/01/2024", DataFim: "31/12/2024", Status: "E", Pendentes: "N"}})
+			return err
+		}},
+		{"requests-document", annatest.OpRequests, "REST/AnnACorporate/Messenger/Requests", func(t *testing.T, c *anna.Client) error {
+			_, err := c.Requests(t.Context(), anna.AlertQuery{UserDocType: "CPF", UserDocValue: "00123"})
+			return err
+		}},
+		{"link", annatest.OpLink, "REST/AnnACorporate/Messenger/Link", func(t *testing.T, c *anna.Client) error {
+			_, err := c.Link(t.Context(), anna.UserQuery{UserID: "u&<1>"})
+			return err
+		}},
+		{"link-document", annatest.OpLink, "REST/AnnACorporate/Messenger/Link", func(t *testing.T, c *anna.Client) error {
+			_, err := c.Link(t.Context(), anna.UserQuery{UserDocType: "CPF", UserDocValue: "00123"})
 			return err
 		}},
 		{"user-inactivate", annatest.OpInactivate, "REST/AnnACorporate/User/Inactivate", func(t *testing.T, c *anna.Client) error {
@@ -137,6 +162,52 @@ func TestAlertCounterResult(t *testing.T) {
 	}
 }
 
+func TestWhatIsListedComesAsTheVendorHasIt(t *testing.T) {
+	t.Parallel()
+	sb := newSandbox(annatest.Options{})
+	base := clientstest.Serve(t, sb, mount)
+	c := newClient(t, config(base), &source{}, clients.Limits{})
+	for _, tt := range []struct {
+		op, field, value string
+		call             func() (any, error)
+	}{
+		{annatest.OpStructure, "structure", `{"Departments":[{"n":12345678901234567890}]}`, func() (any, error) { return c.Structure(t.Context()) }},
+		{annatest.OpRequests, "userRequests", `[{"protocol":12345678901234567890},null]`, func() (any, error) { return c.Requests(t.Context(), query) }},
+		{annatest.OpLink, "messengerLink", `"https://l/?h=1&x=<é>"`, func() (any, error) {
+			got, err := c.Link(t.Context(), anna.UserQuery{UserID: userID})
+			var plain bytes.Buffer
+			enc := json.NewEncoder(&plain)
+			enc.SetEscapeHTML(false)
+			_ = enc.Encode(got.MessengerLink)
+			return json.RawMessage(bytes.TrimSpace(plain.Bytes())), err
+		}},
+	} {
+		sb.Inject(sandbox.Fault{Op: tt.op, Body: new(`{"success":true,"message":"","` + tt.field + `":` + tt.value + `}`)})
+		got, err := tt.call()
+		if err != nil || string(got.(json.RawMessage)) != tt.value {
+			t.Errorf("%s: %s, %v", tt.op, got, err)
+		}
+	}
+}
+
+// A forced hash opens access: it is worth the proof that the client calls once,
+// and that the user is as asked for.
+func TestForcedHashMakesTheUser(t *testing.T) {
+	t.Parallel()
+	sb := newSandbox(annatest.Options{})
+	c := newClient(t, config(clientstest.Serve(t, sb, mount)), &source{}, clients.Limits{})
+	sb.PutUser(userID, false)
+	for _, id := range []string{userID, "new"} {
+		access, err := c.UserHashForced(t.Context(), id, "Ana", "support")
+		if err != nil || access.Hash == "" || access.ExpiresAt.IsZero() {
+			t.Fatalf("forced hash: %v", err)
+		}
+		if !sb.Active(id) || sb.EffectsOf(annatest.OpForceHash, id) != 1 {
+			t.Errorf("active %v, %d effects", sb.Active(id), sb.EffectsOf(annatest.OpForceHash, id))
+		}
+	}
+}
+
 func TestRelativeDatesAreThoseOfTheZone(t *testing.T) {
 	t.Parallel()
 	for zone, want := range map[string]string{
@@ -155,8 +226,13 @@ func TestRelativeDatesAreThoseOfTheZone(t *testing.T) {
 			if _, err := c.AlertCounter(t.Context(), q); err != nil {
 				t.Fatal(err)
 			}
-			if sent := sb.Requests(annatest.OpAlerts)[0].Body; !strings.Contains(string(sent), want) {
-				t.Errorf("sent %s, want %s in it", sent, want)
+			if _, err := c.Requests(t.Context(), q); err != nil {
+				t.Fatal(err)
+			}
+			for _, op := range []string{annatest.OpAlerts, annatest.OpRequests} {
+				if sent := sb.Requests(op)[0].Body; !strings.Contains(string(sent), want) {
+					t.Errorf("sent %s, want %s in it", sent, want)
+				}
 			}
 		})
 	}
@@ -171,8 +247,15 @@ func TestArgumentsAreCheckedBeforeAnythingLeaves(t *testing.T) {
 	_, halfErr := c.AlertCounter(t.Context(), anna.AlertQuery{UserDocType: "CPF"})
 	_, iniErr := c.AlertCounter(t.Context(), anna.AlertQuery{UserID: userID, Filters: anna.Filters{DataIni: "2024-01-01"}})
 	_, fimErr := c.AlertCounter(t.Context(), anna.AlertQuery{UserID: userID, Filters: anna.Filters{DataFim: "12/31/2024"}})
+	_, forcedErr := c.UserHashForced(t.Context(), "", userName, "support")
+	_, namelessErr := c.UserHashForced(t.Context(), userID, "", "support")
+	_, requestsErr := c.Requests(t.Context(), anna.AlertQuery{UserDocValue: docValue})
+	_, requestsDateErr := c.Requests(t.Context(), anna.AlertQuery{UserID: userID, Filters: anna.Filters{DataIni: "yesterday"}})
+	_, linkErr := c.Link(t.Context(), anna.UserQuery{})
+	_, halfLinkErr := c.Link(t.Context(), anna.UserQuery{UserDocType: "CPF"})
 	for name, err := range map[string]error{
-		"first date": iniErr, "last date": fimErr,
+		"first date": iniErr, "last date": fimErr, "nobody's forced hash": forcedErr, "forced hash without a name": namelessErr,
+		"requests of half a document": requestsErr, "requests' date": requestsDateErr, "nobody's link": linkErr, "link of half a document": halfLinkErr,
 		"hash": hashErr, "inactivate": c.Inactivate(t.Context(), ""), "nobody's alerts": noneErr, "half a document": halfErr,
 	} {
 		if e := wantKind(t, err, clients.Invalid); !e.NotSent {

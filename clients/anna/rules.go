@@ -49,10 +49,24 @@ var (
 		incomplete: verdict{kind: clients.Unknown, message: "success without readable accessData"},
 		unreadable: verdict{kind: clients.Unknown, message: "the answer cannot be read"},
 	}
+	userHashForced = rule{
+		op:         "user force hash",
+		path:       "REST/AnnACorporate/User/UserHashForced",
+		refused:    verdict{kind: clients.Declined, message: "the vendor refused to make the user or a hash"},
+		incomplete: verdict{kind: clients.Unknown, message: "success without readable accessData; the user may have been made or changed"},
+		unreadable: verdict{kind: clients.Unknown, message: "the answer cannot be read; the user may have been made or changed"},
+	}
 	userInactivate = rule{
 		op:         "user inactivate",
 		path:       "REST/AnnACorporate/User/Inactivate",
 		refused:    verdict{kind: clients.Temporary, message: "the vendor did not confirm the inactivation", retryAfter: unconfirmedRetry},
+		unreadable: verdict{kind: clients.Unknown, message: "the answer cannot be read"},
+	}
+	messengerStructure = rule{
+		op:         "messenger structure",
+		path:       "REST/AnnACorporate/Messenger/Structure",
+		refused:    verdict{kind: clients.Declined, message: "the vendor refused the structure"},
+		incomplete: verdict{kind: clients.Unknown, message: "success without a readable structure"},
 		unreadable: verdict{kind: clients.Unknown, message: "the answer cannot be read"},
 	}
 	messengerAlerts = rule{
@@ -62,7 +76,63 @@ var (
 		incomplete: verdict{kind: clients.Unknown, message: "success without a readable alertCounter"},
 		unreadable: verdict{kind: clients.Unknown, message: "the answer cannot be read"},
 	}
+	messengerRequests = rule{
+		op:         "messenger requests",
+		path:       "REST/AnnACorporate/Messenger/Requests",
+		refused:    verdict{kind: clients.Declined, message: "the vendor refused to list the requests"},
+		incomplete: verdict{kind: clients.Unknown, message: "success without readable userRequests"},
+		unreadable: verdict{kind: clients.Unknown, message: "the answer cannot be read"},
+	}
+	messengerLink = rule{
+		op:         "messenger link",
+		path:       "REST/AnnACorporate/Messenger/Link",
+		refused:    verdict{kind: clients.Declined, message: "the vendor refused a link"},
+		incomplete: verdict{kind: clients.Unknown, message: "success without a readable messengerLink"},
+		unreadable: verdict{kind: clients.Unknown, message: "the answer cannot be read"},
+	}
 )
+
+var operations = []rule{userHash, userHashForced, userInactivate, messengerStructure, messengerAlerts, messengerRequests, messengerLink}
+
+// Observation is what an answer shows, where the status does not decide.
+type Observation string
+
+// The observations.
+const (
+	Refused      Observation = "2xx with success:false"
+	Incomplete   Observation = "2xx with success:true, but the promised field is missing or of another type"
+	Unreadable   Observation = "2xx, but success is missing or no boolean, or no JSON object"
+	Contradicted Observation = "5xx with success:true"
+)
+
+// Rule is one cell of the table: what an observation means for an operation.
+type Rule struct {
+	Op, Path    string
+	Observation Observation
+	Kind        clients.Kind
+	Message     string
+	// RetryAfter is the least wait before the next try, 0 if the task's policy
+	// decides.
+	RetryAfter time.Duration
+}
+
+// Rules returns the whole table, for tests and documentation. What is not in it
+// is decided by clients.StatusRules.
+func Rules() []Rule {
+	var rows []Rule
+	for _, op := range operations {
+		for _, cell := range []struct {
+			seen    Observation
+			verdict verdict
+		}{{Refused, op.refused}, {Incomplete, op.incomplete}, {Unreadable, op.unreadable}, {Contradicted, contradicted}} {
+			if cell.verdict.message == "" {
+				continue // nothing is promised that could be missing
+			}
+			rows = append(rows, Rule{op.op, op.path, cell.seen, cell.verdict.kind, cell.verdict.message, cell.verdict.retryAfter})
+		}
+	}
+	return rows
+}
 
 // getToken is the login. Its answers are Login's own: a refusal there is a
 // *tokens.RefusedError.

@@ -24,9 +24,10 @@ const (
 	oldToken = "canary-token-75"
 	newToken = "canary-token-76"
 	docValue = "canary-document-77"
+	userName = "canary-name-79"
 )
 
-var canaries = []string{company, login, password, userID, oldToken, newToken, docValue}
+var canaries = []string{company, login, password, userID, oldToken, newToken, docValue, userName}
 
 func config(baseURL string) anna.Config {
 	return anna.Config{URL: baseURL, CompanyHash: secret.New(company), User: login, Password: secret.New(password)}
@@ -101,9 +102,25 @@ var operations = []operation{
 		_, err := c.UserHash(ctx, userID, "support")
 		return err
 	}},
+	{annatest.OpForceHash, func(ctx context.Context, c *anna.Client) error {
+		_, err := c.UserHashForced(ctx, userID, userName, "support")
+		return err
+	}},
 	{annatest.OpInactivate, func(ctx context.Context, c *anna.Client) error { return c.Inactivate(ctx, userID) }},
+	{annatest.OpStructure, func(ctx context.Context, c *anna.Client) error {
+		_, err := c.Structure(ctx)
+		return err
+	}},
 	{annatest.OpAlerts, func(ctx context.Context, c *anna.Client) error {
 		_, err := c.AlertCounter(ctx, query)
+		return err
+	}},
+	{annatest.OpRequests, func(ctx context.Context, c *anna.Client) error {
+		_, err := c.Requests(ctx, query)
+		return err
+	}},
+	{annatest.OpLink, func(ctx context.Context, c *anna.Client) error {
+		_, err := c.Link(ctx, anna.UserQuery{UserID: userID, UserDocType: "CPF", UserDocValue: docValue})
 		return err
 	}},
 }

@@ -39,7 +39,38 @@ func (a AccessData) LogValue() slog.Value { return slog.StringValue(a.String()) 
 // zerolog would log the JSON form, which is the result in clear.
 func (a AccessData) MarshalZerologObject(e *zerolog.Event) { e.Str("access", a.String()) }
 
-// AlertQuery says whose open requests are counted: UserID, or both of
+// Link opens a user's requests in the messenger. Whoever has it reads them, so
+// it is redacted like AccessData.
+type Link struct {
+	MessengerLink string `json:"messengerLink"`
+}
+
+// String implements fmt.Stringer.
+func (Link) String() string { return secret.Redacted }
+
+// Format implements fmt.Formatter, so that no verb reaches the field.
+func (l Link) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(l.String())) }
+
+// LogValue implements slog.LogValuer.
+func (l Link) LogValue() slog.Value { return slog.StringValue(l.String()) }
+
+// MarshalZerologObject implements zerolog.LogObjectMarshaler; without it
+// zerolog would log the JSON form, which is the result in clear.
+func (l Link) MarshalZerologObject(e *zerolog.Event) { e.Str("link", l.String()) }
+
+// UserQuery says whose link is asked for: UserID, or both of UserDocType and
+// UserDocValue.
+type UserQuery struct {
+	UserID       string
+	UserDocType  string
+	UserDocValue string
+}
+
+func (q UserQuery) names() bool {
+	return q.UserID != "" || (q.UserDocType != "" && q.UserDocValue != "")
+}
+
+// AlertQuery says whose requests are counted or listed: UserID, or both of
 // UserDocType and UserDocValue.
 type AlertQuery struct {
 	UserID       string
@@ -75,6 +106,21 @@ type (
 		UserID       string `json:"userId"`
 		StartService string `json:"startService"`
 	}
+	forcedHashRequest struct {
+		Hash         string `json:"hash"`
+		UserID       string `json:"userId"`
+		UserName     string `json:"userName"`
+		StartService string `json:"startService"`
+	}
+	structureRequest struct {
+		Hash string `json:"hash"`
+	}
+	linkRequest struct {
+		Hash         string `json:"hash"`
+		UserID       string `json:"userId"`
+		UserDocType  string `json:"userDocType"`
+		UserDocValue string `json:"userDocValue"`
+	}
 	inactivateRequest struct {
 		Hash   string `json:"hash"`
 		UserID string `json:"userId"`
@@ -98,6 +144,9 @@ type reply struct {
 	Message json.RawMessage `json:"message"`
 
 	Data         json.RawMessage `json:"data"`         // GetToken
-	AccessData   json.RawMessage `json:"accessData"`   // UserHash
+	AccessData   json.RawMessage `json:"accessData"`   // UserHash, UserHashForced
 	AlertCounter json.RawMessage `json:"alertCounter"` // AlertCounter
+	Structure    json.RawMessage `json:"structure"`
+	UserRequests json.RawMessage `json:"userRequests"`  // Requests
+	Link         json.RawMessage `json:"messengerLink"` // Link
 }

@@ -32,6 +32,14 @@ func TestAccessDataIsNeverPrinted(t *testing.T) {
 	log.Info().Interface("access", access).Any("pointer", &access).Object("object", access).Msgf("got %v", access)
 	slog.New(slog.NewJSONHandler(&seen, nil)).Info("got", "access", access, "pointer", &access)
 	slog.New(slog.NewTextHandler(&seen, nil)).Info("got", "access", access, "pointer", &access)
+	link := anna.Link{MessengerLink: "https://l/" + canary}
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
+		for _, v := range []any{link, &link, []anna.Link{link}, struct{ L anna.Link }{link}} {
+			fmt.Fprintf(&seen, verb+"\n", v)
+		}
+	}
+	log.Info().Interface("link", link).Any("pointer", &link).Object("object", link).Msgf("got %v", link)
+	slog.New(slog.NewJSONHandler(&seen, nil)).Info("got", "link", link, "pointer", &link)
 	if strings.Contains(seen.String(), canary) || strings.Contains(seen.String(), fmt.Sprintf("%x", canary)) {
 		t.Errorf("the hash shows:\n%s", &seen)
 	}

@@ -1,8 +1,13 @@
-// Package danaconnect calls the APIs of DANAConnect: so far the one-time
-// passwords (OTP) of API 1.0.
+// Package danaconnect calls the APIs of DANAConnect. There are two accounts,
+// each of which works without the other:
 //
-// The vendor's page: "API REST – One time password OTP API",
+//	OTPConfig  user and password   OTPClient: one-time passwords of API 1.0
+//	                               ContactsClient: bulk load of contacts
+//	APIConfig  OAuth2 client       APIClient: API 2.0, conversations among it
+//
+// The vendor's pages: "API REST – One time password OTP API",
 // https://help.danaconnect.com/en-us/article/api-rest-one-time-password-otp-api-vnkelx
+// and https://dev.danaconnect.com/developer-portal
 package danaconnect
 
 import (
@@ -15,13 +20,17 @@ import (
 	"errand.internal/internal/tokens"
 )
 
+// profileOTP names the Basic login among the credentials.
+const profileOTP = "danaconnect-otp"
+
 // Vendor is the vendor's name in errors, metrics and variables.
 const Vendor = "danaconnect"
 
 // DefaultOTPURL is the base URL that the vendor's page names.
 const DefaultOTPURL = "https://api.danaconnect.com/otp/1.0/"
 
-// OTPConfig are the settings of the OTP API, with the prefix DANACONNECT_.
+// OTPConfig are the settings of the OTP API and of the contact load, which share
+// a login, with the prefix DANACONNECT_.
 type OTPConfig struct {
 	// Username is the platform user, without "@company". Needed.
 	Username string `env:"USERNAME" doc:"Platform user, without @company. The three together are the Basic login of API 1.0."`
@@ -31,6 +40,8 @@ type OTPConfig struct {
 	Password secret.String `env:"PASSWORD" doc:"Password of the platform login."`
 	// OTPURL is the base of send and verify. Unset: the vendor's.
 	OTPURL string `env:"OTP_URL" envDefault:"https://api.danaconnect.com/otp/1.0/" doc:"Base of the OTP API."`
+	// ContactsURL is the base of the contact load. Unset: the vendor's.
+	ContactsURL string `env:"CONTACTS_URL" envDefault:"https://ws.danaconnect.com/api/contacts/" doc:"Base of the contact bulk load."`
 	// Timeout bounds one call, body included. Unset: 15 s.
 	Timeout time.Duration `env:"TIMEOUT" envDefault:"15s" doc:"Bound on one call, body included."`
 	// AllowInsecureHTTP is the worker's ALLOW_INSECURE_HTTP: plain http on hosts
@@ -47,7 +58,7 @@ func (c OTPConfig) Configured() bool {
 // Profile is the account's credential as the fleet shares it.
 func (c OTPConfig) Profile() tokens.Profile {
 	return tokens.Profile{
-		Name: "danaconnect-otp", Timeout: c.Limits().WithDefaults().Call,
+		Name: profileOTP, Timeout: c.Limits().WithDefaults().Call,
 		Identity: tokens.Identity{Grant: "basic", URL: c.OTPURL, Username: c.login(), Secrets: []secret.String{c.Password}},
 	}
 }
@@ -57,8 +68,9 @@ func (c OTPConfig) Limits() clients.Limits { return clients.Limits{Call: c.Timeo
 
 // Validate names every variable at fault, joined into one error.
 func (c OTPConfig) Validate() error {
-	_, err := c.baseURL()
-	return errors.Join(append(c.credentialFaults(), err, c.timeoutFault())...)
+	_, otpErr := c.baseURL()
+	_, contactsErr := c.contactsURL()
+	return errors.Join(append(c.credentialFaults(), otpErr, contactsErr, timeoutFault(c.Timeout))...)
 }
 
 func (c OTPConfig) credentialFaults() []error {
@@ -90,18 +102,11 @@ func (c OTPConfig) credentialFaults() []error {
 func isControl(r rune) bool { return r < ' ' || r == 0x7f }
 
 func (c OTPConfig) baseURL() (clients.BaseURL, error) {
-	raw := c.OTPURL
-	if raw == "" {
-		raw = DefaultOTPURL
-	}
-	return clients.ParseBaseURL("DANACONNECT_OTP_URL", raw, c.AllowInsecureHTTP)
+	return parseURL("DANACONNECT_OTP_URL", c.OTPURL, DefaultOTPURL, c.AllowInsecureHTTP)
 }
 
-func (c OTPConfig) timeoutFault() error {
-	if c.Timeout < 0 {
-		return errors.New("DANACONNECT_TIMEOUT: must not be negative")
-	}
-	return nil
+func (c OTPConfig) contactsURL() (clients.BaseURL, error) {
+	return parseURL("DANACONNECT_CONTACTS_URL", c.ContactsURL, DefaultContactsURL, c.AllowInsecureHTTP)
 }
 
 // login is the user part of HTTP Basic.

@@ -32,10 +32,14 @@ func (c *OTPClient) post(ctx context.Context, op, path string, payload any) (rea
 	}
 	got := read(op, answer)
 	verdict = got.login
-	if got.err != nil {
-		return got, got.err
+	if got.err == nil {
+		return got, nil
 	}
-	return got, nil
+	if verdict == tokens.Refused {
+		// So that whoever parks the task knows what it waits for.
+		got.err.Err = &tokens.RefusedError{Profile: profileOTP, Reason: "the login was refused"}
+	}
+	return got, got.err
 }
 
 // request builds what goes out. Errors quote nothing of it.

@@ -80,6 +80,7 @@ type Recode func(c *Call, code string, real *Answer) Answer
 
 type route struct {
 	op       string
+	method   string // "" for any
 	segments []string
 	run      Operation
 }
@@ -111,9 +112,14 @@ func New(recode Recode) *Engine {
 
 // Handle adds an operation at a path below the mount point. A segment {name}
 // matches any one segment. Add all of them before the first call. The operation
-// checks the method itself, as the vendor does.
+// checks the method itself, as the vendor does; where one path has several
+// operations, it begins with the method: "POST {org}/invoices".
 func (e *Engine) Handle(path, op string, run Operation) {
-	e.routes = append(e.routes, route{op: op, segments: strings.Split(path, "/"), run: run})
+	method, rest, found := strings.Cut(path, " ")
+	if !found {
+		method, rest = "", path
+	}
+	e.routes = append(e.routes, route{op: op, method: method, segments: strings.Split(rest, "/"), run: run})
 }
 
 // HandleControl adds a vendor's own entry to the control API, for instance
@@ -143,7 +149,7 @@ func (e *Engine) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	path := strings.TrimPrefix(r.URL.Path, "/")
-	matched, params := e.match(path)
+	matched, params := e.match(r.Method, path)
 	call := &Call{
 		Request: Request{
 			Op: matched.op, Method: r.Method, Path: path, URI: r.RequestURI,
@@ -180,9 +186,12 @@ func (e *Engine) run(r *http.Request, call *Call, op Operation) Answer {
 	return answer
 }
 
-func (e *Engine) match(path string) (route, map[string]string) {
+func (e *Engine) match(method, path string) (route, map[string]string) {
 	segments := strings.Split(path, "/")
 	for _, candidate := range e.routes {
+		if candidate.method != "" && candidate.method != method {
+			continue
+		}
 		if params, ok := matchSegments(candidate.segments, segments); ok {
 			return candidate, params
 		}

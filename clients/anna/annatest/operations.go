@@ -132,14 +132,40 @@ func (s *Sandbox) userHash(c *sandbox.Call) sandbox.Answer {
 		return failure(http.StatusOK, "User "+name+" is inactive.")
 	}
 	c.Effect(in["userId"])
+	return s.access(in["startService"])
+}
+
+// access mints a login.
+func (s *Sandbox) access(startService string) sandbox.Answer {
 	hash := rand.Text()
-	query := "?hash=" + hash + "&startService=" + url.QueryEscape(in["startService"])
+	query := "?hash=" + hash + "&startService=" + url.QueryEscape(startService)
 	return success("User Hash generated successfully", map[string]any{"accessData": map[string]string{
 		"Hash":        hash,
 		"ChatURL":     "https://chat.example/" + query,
 		"EmbeddedURL": "https://chat.example/embedded" + query,
 		"Expires":     s.options.Now().Add(10 * time.Minute).In(s.options.Zone).Format(stampLayout),
 	}})
+}
+
+// userHashForced makes or changes the user, who is active afterwards.
+func (s *Sandbox) userHashForced(c *sandbox.Call) sandbox.Answer {
+	in, err := texts(c.Body, "hash", "userId", "userName", "startService")
+	if err != nil {
+		return failure(http.StatusBadRequest, err.Error())
+	}
+	if in["userId"] == "" || in["userName"] == "" {
+		return failure(http.StatusOK, "User "+in["hash"]+"@"+in["userId"]+" has no name.")
+	}
+	s.mu.Lock()
+	u, known := s.users[in["userId"]]
+	if !known {
+		u = &user{}
+		s.users[in["userId"]] = u
+	}
+	u.active, u.name = true, in["userName"]
+	s.mu.Unlock()
+	c.Effect(in["userId"])
+	return s.access(in["startService"])
 }
 
 func (s *Sandbox) inactivate(c *sandbox.Call) sandbox.Answer {
@@ -166,6 +192,26 @@ func (s *Sandbox) inactivate(c *sandbox.Call) sandbox.Answer {
 }
 
 func (s *Sandbox) alertCounter(c *sandbox.Call) sandbox.Answer {
+	return s.filtered(c, func(n int) sandbox.Answer { return success("", map[string]any{"alertCounter": n}) })
+}
+
+// requests lists one made-up request for each alert.
+func (s *Sandbox) requests(c *sandbox.Call) sandbox.Answer {
+	return s.filtered(c, func(n int) sandbox.Answer {
+		list := []map[string]any{}
+		for i := range n {
+			list = append(list, map[string]any{
+				"department": "Sales", "channel": "Web", "description": fmt.Sprintf("Request %d", i+1), "openingDate": "31/12/2024",
+				"protocol": fmt.Sprintf("2024-%04d", i+1), "status": "A", "pending": "S", "link": fmt.Sprintf("https://chat.example/requests/%d", i+1),
+			})
+		}
+		return success("", map[string]any{"userRequests": list})
+	})
+}
+
+// filtered reads a request of AlertCounter or Requests and answers with the
+// user's counter.
+func (s *Sandbox) filtered(c *sandbox.Call, answer func(n int) sandbox.Answer) sandbox.Answer {
 	var filters struct {
 		MessengerFilters json.RawMessage `json:"messengerFilters"`
 	}
@@ -182,15 +228,44 @@ func (s *Sandbox) alertCounter(c *sandbox.Call) sandbox.Answer {
 	if err := checkFilters(filters.MessengerFilters); err != nil {
 		return failure(http.StatusBadRequest, err.Error())
 	}
+	n, known := s.counter(in)
+	if !known {
+		return failure(http.StatusOK, "User "+in["hash"]+"@"+in["userId"]+" not found.")
+	}
+	return answer(n)
+}
+
+// counter finds the alerts of a user, named by ID or by document.
+func (s *Sandbox) counter(in map[string]string) (int, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if u, ok := s.users[in["userId"]]; ok {
-		return success("", map[string]any{"alertCounter": u.alerts})
+		return u.alerts, true
 	}
-	if n, ok := s.alerts[docKey(in["userDocType"], in["userDocValue"])]; ok && in["userId"] == "" {
-		return success("", map[string]any{"alertCounter": n})
+	n, ok := s.alerts[docKey(in["userDocType"], in["userDocValue"])]
+	return n, ok && in["userId"] == ""
+}
+
+func (s *Sandbox) structure(c *sandbox.Call) sandbox.Answer {
+	if _, err := texts(c.Body, "hash"); err != nil {
+		return failure(http.StatusBadRequest, err.Error())
 	}
-	return failure(http.StatusOK, "User "+in["hash"]+"@"+in["userId"]+" not found.")
+	return success("", map[string]any{"structure": map[string]any{
+		"CompaniesHash": s.options.CompanyHash, "CompaniesName": "Sandbox Ltda.",
+		"Departments": []map[string]any{{"Alias": "sales", "Name": "Sales", "Channels": []map[string]string{{"Alias": "web", "Name": "Web"}}}},
+	}})
+}
+
+func (s *Sandbox) link(c *sandbox.Call) sandbox.Answer {
+	in, err := texts(c.Body, "hash", "userId", "userDocType", "userDocValue")
+	if err != nil {
+		return failure(http.StatusBadRequest, err.Error())
+	}
+	if _, known := s.counter(in); !known {
+		return failure(http.StatusOK, "User "+in["hash"]+"@"+in["userId"]+" not found.")
+	}
+	c.Effect(in["userId"])
+	return success("", map[string]any{"messengerLink": "https://chat.example/messenger?hash=" + rand.Text()})
 }
 
 func checkFilters(raw json.RawMessage) error {

@@ -25,13 +25,18 @@ import (
 const (
 	OpToken      = "token"
 	OpHash       = "user hash"
+	OpForceHash  = "user force hash"
 	OpInactivate = "user inactivate"
+	OpStructure  = "messenger structure"
 	OpAlerts     = "messenger alerts"
+	OpRequests   = "messenger requests"
+	OpLink       = "messenger link"
 )
 
 // Sandbox is an http.Handler; sandbox.Mount puts it below a base path. An
 // effect of OpToken is a login that succeeded (its subject is the login's
-// user), one of OpHash a minted login, one of OpInactivate an inactivation.
+// user), one of OpHash or OpLink a minted login or link, one of OpForceHash a
+// user made or changed, one of OpInactivate an inactivation.
 type Sandbox struct {
 	*sandbox.Engine
 	options Options
@@ -45,14 +50,17 @@ type Sandbox struct {
 type user struct {
 	active bool
 	alerts int
+	name   string // as the last forced hash gave it
 }
 
 // User is one user as GET _sandbox/users shows it.
 type User struct {
 	UserID        string `json:"userId"`
+	UserName      string `json:"userName,omitempty"`
 	Active        bool   `json:"active"`
 	AlertCounter  int    `json:"alertCounter"`
 	Hashes        int    `json:"hashes"`
+	ForcedHashes  int    `json:"forcedHashes"`
 	Inactivations int    `json:"inactivations"`
 }
 
@@ -68,7 +76,11 @@ func New(o Options) *Sandbox {
 	s.Handle("REST/Credentials/GetToken", OpToken, s.getToken)
 	s.Handle("REST/AnnACorporate/User/UserHash", OpHash, s.authorized(s.userHash))
 	s.Handle("REST/AnnACorporate/User/Inactivate", OpInactivate, s.authorized(s.inactivate))
+	s.Handle("REST/AnnACorporate/User/UserHashForced", OpForceHash, s.authorized(s.userHashForced))
+	s.Handle("REST/AnnACorporate/Messenger/Structure", OpStructure, s.authorized(s.structure))
 	s.Handle("REST/AnnACorporate/Messenger/AlertCounter", OpAlerts, s.authorized(s.alertCounter))
+	s.Handle("REST/AnnACorporate/Messenger/Requests", OpRequests, s.authorized(s.requests))
+	s.Handle("REST/AnnACorporate/Messenger/Link", OpLink, s.authorized(s.link))
 	s.routeControl()
 	return s
 }
@@ -100,8 +112,8 @@ func (s *Sandbox) Users() []User {
 	out := []User{}
 	for id, u := range s.users {
 		out = append(out, User{
-			UserID: id, Active: u.active, AlertCounter: u.alerts,
-			Hashes: s.EffectsOf(OpHash, id), Inactivations: s.EffectsOf(OpInactivate, id),
+			UserID: id, UserName: u.name, Active: u.active, AlertCounter: u.alerts,
+			Hashes: s.EffectsOf(OpHash, id), ForcedHashes: s.EffectsOf(OpForceHash, id), Inactivations: s.EffectsOf(OpInactivate, id),
 		})
 	}
 	slices.SortFunc(out, func(a, b User) int { return strings.Compare(a.UserID, b.UserID) })

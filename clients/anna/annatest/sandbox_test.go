@@ -22,6 +22,13 @@ const (
 	closePath  = "REST/AnnACorporate/User/Inactivate"
 	alertsPath = "REST/AnnACorporate/Messenger/AlertCounter"
 
+	forcePath     = "REST/AnnACorporate/User/UserHashForced"
+	structurePath = "REST/AnnACorporate/Messenger/Structure"
+	requestsPath  = "REST/AnnACorporate/Messenger/Requests"
+	linkPath      = "REST/AnnACorporate/Messenger/Link"
+	forceBody     = `{"hash":"sandbox-company","userId":"u1","userName":"Ana","startService":""}`
+	linkBody      = `{"hash":"sandbox-company","userId":"u1","userDocType":"","userDocValue":""}`
+
 	loginBody  = `{"hash":"sandbox-company","user":"sandbox-user","pass":"sandbox-password"}`
 	hashBody   = `{"hash":"sandbox-company","userId":"u1","startService":""}`
 	closeBody  = `{"hash":"sandbox-company","userId":"u1"}`
@@ -98,6 +105,18 @@ func TestStrictness(t *testing.T) {
 		{"hash", request{path: hashPath, authorization: bearer, body: hashBody}, 200, true},
 		{"inactivate", request{path: closePath, authorization: bearer, body: closeBody}, 200, true},
 		{"alerts", request{path: alertsPath, authorization: bearer, body: alertsBody}, 200, true},
+		{"forced hash", request{path: forcePath, authorization: bearer, body: forceBody}, 200, true},
+		{"structure", request{path: structurePath, authorization: bearer, body: `{"hash":"sandbox-company"}`}, 200, true},
+		{"requests", request{path: requestsPath, authorization: bearer, body: alertsBody}, 200, true},
+		{"link", request{path: linkPath, authorization: bearer, body: linkBody}, 200, true},
+		{"forced hash without a name", request{path: forcePath, authorization: bearer, body: hashBody}, 400, false},
+		{"forced hash with an empty name", request{path: forcePath, authorization: bearer, body: strings.Replace(forceBody, "Ana", "", 1)}, 200, false},
+		{"structure with a field more", request{path: structurePath, authorization: bearer, body: closeBody}, 400, false},
+		{"requests without filters", request{path: requestsPath, authorization: bearer, body: linkBody}, 400, false},
+		{"requests, other status", request{path: requestsPath, authorization: bearer, body: strings.Replace(alertsBody, `"A"`, `"C"`, 1)}, 400, false},
+		{"link with filters", request{path: linkPath, authorization: bearer, body: alertsBody}, 400, false},
+		{"link without a document", request{path: linkPath, authorization: bearer, body: closeBody}, 400, false},
+		{"unknown user's link", request{path: linkPath, authorization: bearer, body: strings.Replace(linkBody, "u1", "u9", 1)}, 200, false},
 		{"charset", request{path: tokenPath, contentType: "application/json; charset=utf-8", body: loginBody}, 200, true},
 
 		{"GET", request{method: http.MethodGet, path: tokenPath}, 405, false},
@@ -275,8 +294,8 @@ func TestControlAPI(t *testing.T) {
 			t.Errorf("%s %s: HTTP %d %s, want %d", tt.method, tt.path, status, text, tt.status)
 		}
 	}
-	want := `[{"userId":"a/b","active":true,"alertCounter":3,"hashes":0,"inactivations":0},` +
-		`{"userId":"u1","active":false,"alertCounter":0,"hashes":0,"inactivations":0}]`
+	want := `[{"userId":"a/b","active":true,"alertCounter":3,"hashes":0,"forcedHashes":0,"inactivations":0},` +
+		`{"userId":"u1","active":false,"alertCounter":0,"hashes":0,"forcedHashes":0,"inactivations":0}]`
 	if status, text := control(http.MethodGet, "users", ""); status != http.StatusOK || text != want {
 		t.Errorf("users: HTTP %d %s, want %s", status, text, want)
 	}

@@ -1,6 +1,18 @@
-// Package danaconnecttest is a sandbox of DANAConnect's OTP API, written from
-// the vendor's page and as strict as it: what the page does not allow is
-// refused.
+// Package danaconnecttest is a sandbox of DANAConnect, written from the vendor's
+// pages and as strict as they are: what they do not allow is refused. It has
+//
+//	otp/1.0/                             one-time passwords, HTTP Basic
+//	oauth2/token                         tokens of API 2.0
+//	api/2.0/rest/conversation/…          starts of conversations, Bearer
+//	api/2.0/records                      a small API for free calls, Bearer
+//	api/contacts/rest/webdb/table/{code} bulk load of contacts, HTTP Basic
+//
+// Its control API, below _sandbox/, adds to that of clients/sandbox:
+//
+//	GET  _sandbox/otps/{id}   one code as the vendor keeps it
+//	GET  _sandbox/starts      the conversations that were started
+//	GET  _sandbox/loads       the contact loads that were accepted
+//	POST _sandbox/revoke      forget all tokens
 package danaconnecttest
 
 import (
@@ -19,6 +31,10 @@ import (
 const (
 	OpSend   = "send"
 	OpVerify = "verify"
+	OpToken  = "token"
+	OpStart  = "start" // by conversation and by project
+	OpCall   = "call"  // of the small API
+	OpLoad   = "load"
 )
 
 // The login and the conversation of the vendor's page, good unless Options say
@@ -30,8 +46,17 @@ const (
 	Conversation = 824541
 )
 
+// The client, the project and the table of API 2.0 and of the contact load,
+// good unless Options say otherwise.
+const (
+	ClientID     = "sandbox-client"
+	ClientSecret = "sandbox-secret"
+	Project      = 4711
+	TableCode    = "CUSTOMERS"
+)
+
 // Mount is the base path under which tests and the demo serve the sandbox; the
-// OTP API lies below it, at otp/1.0/.
+// APIs lie below it, the OTP API at otp/1.0/.
 const Mount = "/danaconnect/"
 
 // Options change a sandbox. The zero value is the page's example.
@@ -40,10 +65,21 @@ type Options struct {
 	Logins map[string]string
 	// Conversations are the ids of active conversations.
 	Conversations []int64
-	// StatusOK answers every failure with HTTP 200 and its code. The page says
-	// nothing about statuses; otherwise failures are 400 and 401, as the public
-	// OpenAPI hints.
+	// Projects are the ids of projects whose conversation is active.
+	Projects []int64
+	// Tables are the codes of the Contact Manager's tables.
+	Tables []string
+	// Clients maps the client ids of API 2.0 to their secrets.
+	Clients map[string]string
+	// TokenLife is how long a token is good, by default an hour. Below zero
+	// expires_in is left out, and the token is good for an hour.
+	TokenLife time.Duration
+	// StatusOK answers every failure with HTTP 200 and its code, except a missing
+	// or wrong token. The page says nothing about statuses; otherwise failures
+	// are 400 and 401, as the public OpenAPI hints.
 	StatusOK bool
+	// LooseTypes writes expires_in and idResult as text.
+	LooseTypes bool
 	// Now is the clock, for expiry.
 	Now func() time.Time
 }
@@ -57,6 +93,7 @@ type Sandbox struct {
 	mu   sync.Mutex
 	otps map[string]*OTP
 	next int64
+	api  api
 }
 
 // OTP is one code as the vendor keeps it.
@@ -82,7 +119,8 @@ func New(opts Options) *Sandbox {
 	if opts.Now == nil {
 		opts.Now = time.Now
 	}
-	s := &Sandbox{opts: opts, otps: map[string]*OTP{}, next: 251}
+	opts = opts.withAPIDefaults()
+	s := &Sandbox{opts: opts, otps: map[string]*OTP{}, next: 251, api: newAPI()}
 	s.Engine = sandbox.New(s.recode)
 	s.Handle("otp/1.0/send", OpSend, s.guarded(s.send))
 	s.Handle("otp/1.0/verify", OpVerify, s.guarded(s.verify))
@@ -94,6 +132,7 @@ func New(opts Options) *Sandbox {
 		}
 		sandbox.Reply(w, http.StatusOK, otp)
 	})
+	s.routeAPI()
 	return s
 }
 
@@ -164,6 +203,9 @@ func (s *Sandbox) status(code string) int {
 
 // recode puts another code into the real answer, or makes an answer of it.
 func (s *Sandbox) recode(c *sandbox.Call, code string, real *sandbox.Answer) sandbox.Answer {
+	if c.Op != OpSend && c.Op != OpVerify {
+		return s.recodeAPI(c.Op, code)
+	}
 	if real != nil {
 		var r reply
 		if err := json.Unmarshal(real.Body, &r); err == nil {

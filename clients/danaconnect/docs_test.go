@@ -1,0 +1,52 @@
+package danaconnect_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"errand.internal/clients/clientstest"
+	"errand.internal/clients/danaconnect"
+)
+
+// The tables of the vendor's guide are those of the code.
+func TestGoldenDocs(t *testing.T) {
+	const page = "../../docs/vendors/danaconnect.md"
+	var codes, answers strings.Builder
+	codes.WriteString("| | code | kind | meaning |\n|---|---|---|---|\n")
+	for _, r := range danaconnect.Rules() {
+		kind, meaning := r.Kind.String(), r.Message
+		if r.Success {
+			kind, meaning = "done", "accepted for sending"
+			if r.Op == danaconnect.OpVerify {
+				meaning = "the code is correct"
+			}
+		}
+		if r.Verdict != danaconnect.None {
+			meaning += fmt.Sprintf(" (`%s`)", r.Verdict)
+		}
+		fmt.Fprintf(&codes, "| %s | %s | %s | %s |\n", r.Op, r.Code, kind, meaning)
+	}
+	clientstest.GoldenPart(t, page, "otp codes", codes.String())
+
+	answers.WriteString("| the body says | status | kind | meaning |\n|---|---|---|---|\n")
+	for _, r := range danaconnect.AnswerRules() {
+		kind, meaning, span := r.Kind.String(), r.Message, fmt.Sprintf("%d–%d", r.From, r.To)
+		switch {
+		case r.Success:
+			kind, meaning = "done", ""
+		case r.ByStatus:
+			kind, meaning = "by status", ""
+		}
+		switch {
+		case r.From == r.To:
+			span = fmt.Sprint(r.From)
+		case r.To == 999:
+			span = "any other"
+		}
+		fmt.Fprintf(&answers, "| %s | %s | %s | %s |\n", r.Signal, span, kind, meaning)
+	}
+	clientstest.GoldenPart(t, page, "answers", answers.String())
+	clientstest.GoldenPart(t, page, "statuses", clientstest.StatusTable())
+	clientstest.GoldenPart(t, page, "login errors", "`"+strings.Join(danaconnect.LoginRefusals(), "`, `")+"`\n")
+}

@@ -1,0 +1,4 @@
+package danaconnect
+
+// CSV is what a contact load makes of rows.
+func CSV(rows [][]string) []byte { return Load{Rows: rows}.csv() }
