@@ -1,0 +1,295 @@
+package dckap_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"errand.internal/clients"
+	"errand.internal/clients/clientstest"
+	"errand.internal/clients/dckap"
+	"errand.internal/clients/dckap/dckaptest"
+	"errand.internal/clients/sandbox"
+	"errand.internal/internal/tokens"
+)
+
+func TestSharedChecks(t *testing.T) {
+	t.Parallel()
+	for _, auth := range []dckap.Auth{dckap.Bearer, dckap.Header, dckap.Query, dckap.JWTQuery, dckap.Basic} {
+		t.Run(string(auth), func(t *testing.T) {
+			t.Parallel()
+			// A pipe with a rule, so that no echo passes for a success.
+			file := pipesFile(t, ruled)
+			subject := clientstest.Subject{
+				Op: dckaptest.OpCall, Mount: dckaptest.Mount, Canaries: canaries,
+				New: func(*testing.T) clientstest.Sandbox { return dckaptest.New(options()) },
+				Kinds: map[int]clients.Kind{
+					400: clients.Credentials,
+					500: clients.Temporary, 501: clients.Temporary, 502: clients.Temporary, 505: clients.Temporary,
+					520: clients.Temporary, 599: clients.Temporary,
+				},
+				Call: func(t *testing.T, baseURL string, limits clients.Limits) func(context.Context) error {
+					f := &fixture{credential: &openGate{}, pipe: &openGate{}}
+					f.connect(t, config(baseURL, auth, file), limits)
+					return func(ctx context.Context) error { _, err := f.client.Call(ctx, order()); return err }
+				},
+			}
+			// The bodies have a test of their own: a pipe may answer any JSON.
+			t.Run("leaks", func(t *testing.T) { t.Parallel(); clientstest.Leaks(t, subject) })
+			if auth == dckap.Bearer {
+				t.Run("statuses", func(t *testing.T) { t.Parallel(); clientstest.Statuses(t, subject) })
+				t.Run("transport", func(t *testing.T) { t.Parallel(); clientstest.Transport(t, subject) })
+			}
+		})
+	}
+}
+
+// Each way puts the credential in one place and in no other.
+func TestCredentialStandsInOnePlace(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		auth                         dckap.Auth
+		authorization, header, query string
+	}{
+		{dckap.Bearer, "Bearer " + token, "", "page=2"},
+		{dckap.Header, "", token, "page=2"},
+		{dckap.Query, "", "", "access_token=" + token + "&page=2"},
+		{dckap.JWTQuery, "", "", "page=2&token=" + jwt},
+		{dckap.Basic, "Basic Y2FuYXJ5LXVzZXItNzM6Y2FuYXJ5LXBhc3N3b3JkLTc0", "", "page=2"},
+	} {
+		t.Run(string(tt.auth), func(t *testing.T) {
+			t.Parallel()
+			f := start(t, tt.auth, "")
+			call := order()
+			call.Query = url.Values{"page": {"2"}}
+			if _, err := f.client.Call(t.Context(), call); err != nil {
+				t.Fatal(err)
+			}
+			r := f.Requests(dckaptest.OpCall)[0]
+			if got := r.Header.Get("Authorization"); got != tt.authorization {
+				t.Errorf("Authorization %q, want %q", got, tt.authorization)
+			}
+			if got := r.Header.Get("access_token"); got != tt.header {
+				t.Errorf("access_token %q, want %q", got, tt.header)
+			}
+			if got := "/dckap/v1/dynamic/listener/" + dckaptest.Listener + "?" + tt.query; r.URI != got {
+				t.Errorf("URI %s, want %s", r.URI, got)
+			}
+			whole, err := json.Marshal(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, canary := range []string{token, jwt, username, password} {
+				want := strings.Count(tt.authorization+tt.header+tt.query, canary)
+				if got := strings.Count(strings.ReplaceAll(string(whole), "Query", ""), canary) - strings.Count(r.Query.Encode(), canary); got != want {
+					t.Errorf("%s stands %d times in the request, want %d", canary, got, want)
+				}
+			}
+			if len(call.Query) != 1 {
+				t.Error("the caller's query was changed")
+			}
+			f.credential.expect(t, "credential", tokens.Accepted)
+			f.pipe.expect(t, "pipe", tokens.Accepted)
+		})
+	}
+}
+
+func TestRequests(t *testing.T) {
+	t.Parallel()
+	f := start(t, dckap.Bearer, "")
+	for _, tt := range []struct{ name, method, sent, body string }{
+		{"post by default", "", http.MethodPost, `{"a":1.10,"text":"Tom & <Zoë>","n":12345678901234567890}`},
+		{"put", http.MethodPut, http.MethodPut, `[1]`},
+		{"patch", http.MethodPatch, http.MethodPatch, `"x"`},
+		{"delete", http.MethodDelete, http.MethodDelete, ``},
+		{"get", http.MethodGet, http.MethodGet, ``},
+	} {
+		call := dckap.Call{Listener: dckaptest.Listener, Method: tt.method}
+		if tt.body != "" {
+			call.Body = json.RawMessage(tt.body)
+		}
+		if _, err := f.client.Call(t.Context(), call); err != nil {
+			t.Errorf("%s: %v", tt.name, err)
+		}
+		all := f.Requests(dckaptest.OpCall)
+		r := all[len(all)-1]
+		wantType := ""
+		if tt.body != "" {
+			wantType = "application/json"
+		}
+		if r.Method != tt.sent || string(r.Body) != tt.body || r.Header.Get("Content-Type") != wantType || r.Header.Get("Accept") != "application/json" || r.Header.Get("Idempotency-Key") != "" {
+			t.Errorf("%s: %s %s %v", tt.name, r.Method, r.Body, r.Header)
+		}
+	}
+}
+
+func TestListener(t *testing.T) {
+	t.Parallel()
+	f := start(t, dckap.Bearer, "")
+	base := "http://" + "127.0.0.1:1" + dckaptest.Mount + dckaptest.Listeners
+	cfg := config("http://127.0.0.1:1"+dckaptest.Mount, dckap.Bearer, "")
+	f.connect(t, cfg, clients.Limits{})
+	for _, tt := range []struct{ name, listener, want string }{
+		{"id", "64f1", "64f1"},
+		{"odd id", "aB-9_.~", "aB-9_.~"},
+		{"copied URL", base + "64f1", "64f1"},
+		{"copied URL with a slash", base + "64f1/", "64f1"},
+		{"another host", "https://evil.example/v1/dynamic/listener/64f1", ""},
+		{"the placeholder of the page", "http://0.0.0.0:2020/v1/dynamic/listener/64f1", ""},
+		{"another scheme", strings.Replace(base, "http:", "https:", 1) + "64f1", ""},
+		{"beside", "http://127.0.0.1:1/dckap/v1/other/64f1", ""},
+		{"the base alone", base, ""},
+		{"two parts", base + "64f1/x", ""},
+		{"with a token", base + "64f1?access_token=canary-token-71", ""},
+		{"with a user", strings.Replace(base, "http://", "http://canary-user-73@", 1) + "64f1", ""},
+		{"up", "..", ""},
+		{"up in a URL", base + "../64f1", ""},
+		{"escaped up in a URL", base + "%2e%2e%2f64f1", ""},
+		{"slash", "a/b", ""},
+		{"escaped slash", "a%2fb", ""},
+		{"backslash", `a\b`, ""},
+		{"query", "a?b", ""},
+		{"empty", "", ""},
+		{"space", "a b", ""},
+		{"long", strings.Repeat("a", 201), ""},
+	} {
+		f.pipes = nil
+		_, err := f.client.Call(t.Context(), dckap.Call{Listener: tt.listener})
+		if tt.want == "" {
+			if e := fault(t, err, clients.Invalid); !e.NotSent || f.pipes != nil {
+				t.Errorf("%s: NotSent %v, gates %v", tt.name, e.NotSent, f.pipes)
+			}
+			continue
+		}
+		fault(t, err, clients.Temporary) // nobody listens there
+		if len(f.pipes) != 1 || f.pipes[0] != tt.want {
+			t.Errorf("%s: gates %v, want that of %s", tt.name, f.pipes, tt.want)
+		}
+	}
+}
+
+func TestUnsendable(t *testing.T) {
+	t.Parallel()
+	for name, call := range map[string]dckap.Call{
+		"method":           {Listener: "x", Method: "TRACE"},
+		"HEAD":             {Listener: "x", Method: http.MethodHead},
+		"body no JSON":     {Listener: "x", Body: json.RawMessage(`{`)},
+		"body with GET":    {Listener: "x", Method: http.MethodGet, Body: json.RawMessage(`{}`)},
+		"a second token":   {Listener: "x", Query: url.Values{"access_token": {"canary-token-71"}}},
+		"a JWT":            {Listener: "x", Query: url.Values{"token": {"x"}}},
+		"JWT by its name":  {Listener: "x", Query: url.Values{"JWT_Token": {"x"}}},
+		"a token in caps":  {Listener: "x", Query: url.Values{"ACCESS_TOKEN": {"x"}}},
+		"a spaced out one": {Listener: "x", Query: url.Values{" token": {"x"}}},
+	} {
+		f := start(t, dckap.Bearer, "")
+		_, err := f.client.Call(t.Context(), call)
+		if e := fault(t, err, clients.Invalid); !e.NotSent || f.Calls(dckaptest.OpCall) != 0 {
+			t.Errorf("%s: NotSent %v", name, e.NotSent)
+		}
+		f.pipe.expect(t, "pipe")
+	}
+}
+
+func TestGatesKeepCallsIn(t *testing.T) {
+	t.Parallel()
+	cooling := &tokens.CoolingError{Profile: "dckap-pipe-x", RetryAfter: 30 * time.Second}
+	down := &tokens.UnavailableError{Profile: "dckap", RetryAfter: 2 * time.Second, Err: errors.New("canary-cause")}
+	for _, tt := range []struct {
+		name  string
+		err   error
+		kind  clients.Kind
+		wait  time.Duration
+		cause error
+	}{
+		{"cooling", cooling, clients.Credentials, 30 * time.Second, cooling},
+		{"unavailable", down, clients.Temporary, 2 * time.Second, down},
+		{"cancelled", context.Canceled, clients.Temporary, 0, context.Canceled},
+		{"out of time", context.DeadlineExceeded, clients.Temporary, 0, context.DeadlineExceeded},
+		{"other", errors.New("canary-cause"), clients.Temporary, 0, nil},
+	} {
+		for _, which := range []string{"pipe", "credential"} {
+			t.Run(which+" "+tt.name, func(t *testing.T) {
+				t.Parallel()
+				f := start(t, dckap.Bearer, "")
+				if which == "pipe" {
+					f.pipe.err = tt.err
+				} else {
+					f.credential.err = tt.err
+				}
+				_, err := f.client.Call(t.Context(), order())
+				e := fault(t, err, tt.kind)
+				if !e.NotSent || e.RetryAfter != tt.wait || f.Calls(dckaptest.OpCall) != 0 || !strings.Contains(e.Message, which) {
+					t.Errorf("NotSent %v, RetryAfter %v, %d calls, %s", e.NotSent, e.RetryAfter, f.Calls(dckaptest.OpCall), e.Message)
+				}
+				if tt.cause != nil && !errors.Is(err, tt.cause) {
+					t.Errorf("the cause %T is not in the chain", tt.cause)
+				}
+				if strings.Contains(err.Error(), "canary") {
+					t.Errorf("error %q shows a text that is not ours", err)
+				}
+				f.credential.expect(t, "credential")
+				if which == "credential" {
+					f.pipe.expect(t, "pipe", tokens.NoVerdict) // given back
+				}
+			})
+		}
+	}
+}
+
+func TestNoAnswerIsNoVerdict(t *testing.T) {
+	t.Parallel()
+	f := start(t, dckap.Bearer, "")
+	f.Inject(sandbox.Fault{Op: dckaptest.OpCall, Drop: true})
+	_, err := f.client.Call(t.Context(), order())
+	fault(t, err, clients.Unknown)
+	f.credential.expect(t, "credential", tokens.NoVerdict)
+	f.pipe.expect(t, "pipe", tokens.NoVerdict)
+}
+
+// The sandbox must tell good from bad, or the tests above say nothing.
+func TestSandboxIsStrict(t *testing.T) {
+	t.Parallel()
+	f := start(t, dckap.Bearer, "")
+	base := clientstest.Serve(t, f.Sandbox, dckaptest.Mount) + dckaptest.Listeners + dckaptest.Listener
+	for _, tt := range []struct {
+		name, query, authorization, header string
+		status                             int
+	}{
+		{"nothing", "", "", "", 401},
+		{"bearer", "", "Bearer " + token, "", 200},
+		{"bearer with a JWT", "", "Bearer " + jwt, "", 200},
+		{"wrong bearer", "", "Bearer x", "", 401},
+		{"no scheme", "", token, "", 401},
+		{"header", "", "", token, 200},
+		{"header with a scheme", "", "", "Bearer " + token, 401},
+		{"query", "?access_token=" + token, "", "", 200},
+		{"JWT as access token", "?access_token=" + jwt, "", "", 401},
+		{"JWT query", "?token=" + jwt, "", "", 200},
+		{"two places", "?token=" + jwt, "Bearer " + token, "", 401},
+		{"twice in a query", "?access_token=" + token + "&access_token=" + token, "", "", 401},
+	} {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, base+tt.query, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if tt.authorization != "" {
+			req.Header.Set("Authorization", tt.authorization)
+		}
+		if tt.header != "" {
+			req.Header.Set("access_token", tt.header)
+		}
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = resp.Body.Close()
+		if resp.StatusCode != tt.status {
+			t.Errorf("%s: %d, want %d", tt.name, resp.StatusCode, tt.status)
+		}
+	}
+}

@@ -1,0 +1,45 @@
+package dckap_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"errand.internal/clients/clientstest"
+	"errand.internal/clients/dckap"
+	"errand.internal/internal/tokens"
+)
+
+// The tables of the vendor's guide are those of the code.
+func TestGoldenDocs(t *testing.T) {
+	const page = "../../docs/vendors/dckap.md"
+	var answers strings.Builder
+	answers.WriteString("| status | answer | kind | meaning | rests |\n|---|---|---|---|---|\n")
+	words := map[dckap.Sight]string{
+		dckap.Any: "any", dckap.Verified: "JSON that meets the pipe's rule", dckap.Unverified: "JSON, and the pipe has no rule",
+		dckap.Reported: "JSON with a failure sign", dckap.Unmet: "JSON that does not meet the pipe's rule",
+		dckap.Unreadable: "empty, `null`, a web page, cut off, no JSON",
+	}
+	for _, r := range dckap.Rules() {
+		kind, rests, span := r.Kind.String(), "", fmt.Sprintf("%d–%d", r.From, r.To)
+		switch {
+		case r.Done && r.Sight == dckap.Verified:
+			kind = "done, verified"
+		case r.Done:
+			kind = "done"
+		}
+		if r.Credential == tokens.Refused {
+			rests = "the credential"
+		}
+		if r.Pipe == tokens.Refused {
+			rests = "the pipe"
+		}
+		if r.From == r.To {
+			span = fmt.Sprint(r.From)
+		}
+		fmt.Fprintf(&answers, "| %s | %s | %s | %s | %s |\n", span, words[r.Sight], kind, r.Message, rests)
+	}
+	clientstest.GoldenPart(t, page, "answers", answers.String())
+	clientstest.GoldenPart(t, page, "failure signs", "- "+strings.Join(dckap.FailureSigns, "\n- ")+"\n")
+	clientstest.GoldenPart(t, page, "statuses", clientstest.StatusTable())
+}

@@ -1,0 +1,267 @@
+package dckap_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"slices"
+	"testing"
+	"time"
+
+	"errand.internal/clients"
+	"errand.internal/clients/dckap"
+	"errand.internal/clients/dckap/dckaptest"
+	"errand.internal/clients/sandbox"
+	"errand.internal/internal/tokens"
+)
+
+// The table, written out a second time: the test would be empty if it read the
+// one under test.
+func TestEveryRuleHasItsMeaning(t *testing.T) {
+	t.Parallel()
+	const good, bad = `{"data":{"id":"r1"}}`, `{"data":{"id":"r1"},"status":"failed"}`
+	for _, tt := range []struct {
+		name             string
+		pipes            string
+		status           int
+		body             string
+		done, verified   bool
+		kind             clients.Kind
+		credential, pipe tokens.Verdict
+		wait             bool
+	}{
+		{"verified", ruled, 200, good, true, true, 0, tokens.Accepted, tokens.Accepted, false},
+		{"verified with 201", ruled, 201, good, true, true, 0, tokens.Accepted, tokens.Accepted, false},
+		{"unverified", "", 200, good, true, false, 0, tokens.Accepted, tokens.Accepted, false},
+		{"reported", "", 200, bad, false, false, clients.Failed, tokens.Accepted, tokens.Accepted, true},
+		{"reported, though the rule is met", ruled, 200, bad, false, false, clients.Failed, tokens.Accepted, tokens.Accepted, true},
+		{"unmet", ruled, 200, `{"data":{}}`, false, false, clients.Failed, tokens.Accepted, tokens.Accepted, true},
+		{"unreadable", "", 200, `<html>`, false, false, clients.Unknown, tokens.NoVerdict, tokens.NoVerdict, true},
+		{"unreadable with a rule", ruled, 299, ``, false, false, clients.Unknown, tokens.NoVerdict, tokens.NoVerdict, true},
+		{"disabled", ruled, 400, good, false, false, clients.Credentials, tokens.NoVerdict, tokens.Refused, false},
+		{"login refused", "", 401, good, false, false, clients.Credentials, tokens.Refused, tokens.NoVerdict, false},
+		{"allow-list", "", 403, ``, false, false, clients.Credentials, tokens.NoVerdict, tokens.NoVerdict, false},
+		{"no pipe", "", 404, ``, false, false, clients.Invalid, tokens.NoVerdict, tokens.NoVerdict, false},
+		{"time out", "", 408, ``, false, false, clients.Unknown, tokens.NoVerdict, tokens.NoVerdict, true},
+		{"too many", "", 429, ``, false, false, clients.RateLimited, tokens.NoVerdict, tokens.NoVerdict, true},
+		{"500", "", 500, good, false, false, clients.Temporary, tokens.NoVerdict, tokens.NoVerdict, true},
+		{"503", "", 503, ``, false, false, clients.Temporary, tokens.NoVerdict, tokens.NoVerdict, true},
+		{"504", "", 504, ``, false, false, clients.Unknown, tokens.NoVerdict, tokens.NoVerdict, true},
+		{"599", "", 599, ``, false, false, clients.Temporary, tokens.NoVerdict, tokens.NoVerdict, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			f := start(t, dckap.Bearer, tt.pipes)
+			f.Inject(sandbox.Fault{Op: dckaptest.OpCall, Status: tt.status, Body: new(tt.body), RetryAfter: "11"})
+			answer, err := f.client.Call(t.Context(), order())
+			f.credential.expect(t, "credential", tt.credential)
+			f.pipe.expect(t, "pipe", tt.pipe)
+			if answer.Status != tt.status || answer.Verified != tt.verified {
+				t.Errorf("answer %d, verified %v", answer.Status, answer.Verified)
+			}
+			if json.Valid([]byte(tt.body)) && string(answer.Body) != tt.body {
+				t.Errorf("body %s", answer.Body)
+			}
+			if tt.done {
+				if err != nil {
+					t.Error(err)
+				}
+				return
+			}
+			e := fault(t, err, tt.kind)
+			if e.Status != tt.status || e.Message == "" || e.NotSent || e.Unlisted || (e.RetryAfter == 11*time.Second) != tt.wait {
+				t.Errorf("%+v", *e)
+			}
+		})
+	}
+	if n := len(dckap.Rules()); n != 13 {
+		t.Errorf("%d rules; add the new one above", n)
+	}
+}
+
+func TestUnlistedStatus(t *testing.T) {
+	t.Parallel()
+	for status, kind := range map[int]clients.Kind{302: clients.Invalid, 405: clients.Invalid, 409: clients.Invalid, 425: clients.RateLimited, 600: clients.Unknown} {
+		f := start(t, dckap.Bearer, "")
+		f.Inject(sandbox.Fault{Op: dckaptest.OpCall, Status: status})
+		_, err := f.client.Call(t.Context(), order())
+		if e := fault(t, err, kind); !e.Unlisted {
+			t.Errorf("%d: not marked as unlisted", status)
+		}
+	}
+}
+
+// What a 2xx may carry, where no rule is set.
+func TestBodies(t *testing.T) {
+	t.Parallel()
+	raw := func(body string) sandbox.Fault { return sandbox.Fault{Body: new(body), AfterEffect: true} }
+	const done = clients.Kind(255)
+	for _, tt := range []struct {
+		name  string
+		fault sandbox.Fault
+		kind  clients.Kind
+	}{
+		{"object", raw(`{}`), done},
+		{"list", raw(`[]`), done},
+		{"text", raw(`"OK"`), done},
+		{"number", raw(`1`), done},
+		{"byte order mark", raw("\xef\xbb\xbf{}"), done},
+		{"called text", sandbox.Fault{ContentType: "text/plain"}, done},
+		{"byte by byte", sandbox.Fault{Slow: time.Microsecond}, done},
+		{"empty", sandbox.Fault{Status: http.StatusOK, AfterEffect: true}, clients.Unknown},
+		{"no content", sandbox.Fault{Status: http.StatusNoContent, AfterEffect: true}, clients.Unknown},
+		{"spaces", raw(" \r\n "), clients.Unknown},
+		{"web page", sandbox.Fault{HTML: true}, clients.Unknown},
+		{"web page called JSON", sandbox.Fault{HTML: true, ContentType: "application/json"}, clients.Unknown},
+		{"null", raw(`null`), clients.Unknown},
+		{"cut off", sandbox.Fault{Truncate: true}, clients.Unknown},
+		{"cut JSON of right length", raw(`{"status":"success"`), clients.Unknown},
+		{"trailing garbage", raw(`{}x`), clients.Unknown},
+		{"plain text", raw(`OK`), clients.Unknown},
+		{"ten megabytes", sandbox.Fault{Oversized: true}, clients.Unknown},
+
+		{"error", raw(`{"error":"canary-body-75"}`), clients.Failed},
+		{"error object", raw(`{"error":{"code":1}}`), clients.Failed},
+		{"error true", raw(`{"error":true}`), clients.Failed},
+		{"error number", raw(`{"error":7}`), clients.Failed},
+		{"errors", raw(`{"errors":["x"]}`), clients.Failed},
+		{"errors in capitals", raw(`{"Errors":["x"]}`), clients.Failed},
+		{"success false", raw(`{"success":false}`), clients.Failed},
+		{"success false as text", raw(`{"success":"False"}`), clients.Failed},
+		{"status error", raw(`{"status":"error"}`), clients.Failed},
+		{"status failed", raw(`{"status":"FAILED"}`), clients.Failed},
+		{"error null", raw(`{"error":null}`), done},
+		{"error false", raw(`{"error":false}`), done},
+		{"error empty", raw(`{"error":""}`), done},
+		{"error 0", raw(`{"error":0.0}`), done},
+		{"errors empty", raw(`{"errors":[]}`), done},
+		{"errors empty object", raw(`{"errors":{}}`), done},
+		{"success true", raw(`{"success":true}`), done},
+		{"status ok", raw(`{"status":"ok"}`), done},
+		{"status number", raw(`{"status":500}`), done},
+		{"error deeper", raw(`{"data":{"error":"x"}}`), done},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			f := start(t, dckap.Bearer, "")
+			tt.fault.Op = dckaptest.OpCall
+			f.Inject(tt.fault)
+			answer, err := f.client.Call(t.Context(), order())
+			if answer.Verified {
+				t.Error("verified without a rule")
+			}
+			if tt.kind == done {
+				if err != nil || answer.Body == nil {
+					t.Errorf("%v, body %s", err, answer.Body)
+				}
+				return
+			}
+			if e := fault(t, err, tt.kind); e.NotSent {
+				t.Error("an answer came, so the request was sent")
+			}
+			if tt.kind == clients.Failed && answer.Body == nil {
+				t.Error("the pipe's own words are lost")
+			}
+		})
+	}
+}
+
+func TestSuccessRule(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		rule, body string
+		met        bool
+	}{
+		{`{path: state, equals: done}`, `{"state":"done"}`, true},
+		{`{path: state, equals: done}`, `{"state":"Done"}`, false},
+		{`{path: state, equals: done}`, `{"State":"done"}`, false},
+		{`{path: state, equals: done}`, `{}`, false},
+		{`{path: state, equals: done}`, `["state"]`, false},
+		{`{path: state, equals: done}`, `{"state":["done"]}`, false},
+		{`{path: code, equals: 0}`, `{"code":0}`, true},
+		{`{path: code, equals: 0}`, `{"code":0.0}`, true},
+		{`{path: code, equals: 1}`, `{"code":10e-1}`, true},
+		{`{path: code, equals: 1}`, `{"code":1e999999999}`, false},
+		{`{path: code, equals: 0}`, `{"code":"0"}`, false},
+		{`{path: code, equals: "0"}`, `{"code":"0"}`, true},
+		{`{path: code, equals: "0"}`, `{"code":0}`, false},
+		{`{path: code, equals: 12345678901234567890}`, `{"code":12345678901234567890}`, true},
+		{`{path: code, equals: 12345678901234567890}`, `{"code":12345678901234567891}`, false},
+		{`{path: ok, equals: true}`, `{"ok":true}`, true},
+		{`{path: ok, equals: true}`, `{"ok":"true"}`, false},
+		{`{path: "data.items[1].id", equals: b}`, `{"data":{"items":[{"id":"a"},{"id":"b"}]}}`, true},
+		{`{path: "$.data.items.1.id", equals: b}`, `{"data":{"items":[{"id":"a"},{"id":"b"}]}}`, true},
+		{`{path: "[0]", equals: b}`, `["b"]`, true},
+		{`{path: "[5]", equals: b}`, `["b"]`, false},
+		{`{path: "a['b.c'].d", equals: 1}`, `{"a":{"b.c":{"d":1}}}`, true},
+		{`{required: data.id}`, `{"data":{"id":0}}`, true},
+		{`{required: data.id}`, `{"data":{"id":{}}}`, true},
+		{`{required: data.id}`, `{"data":{"id":null}}`, false},
+		{`{required: data.id}`, `{"data":[]}`, false},
+		{`{required: data.id}`, `"data.id"`, false},
+	} {
+		t.Run(tt.rule+" "+tt.body, func(t *testing.T) {
+			t.Parallel()
+			f := start(t, dckap.Bearer, "pipes: [{listener: "+dckaptest.Listener+", success: "+tt.rule+"}]")
+			f.Inject(sandbox.Fault{Op: dckaptest.OpCall, Body: new(tt.body)})
+			answer, err := f.client.Call(t.Context(), order())
+			if tt.met {
+				if err != nil || !answer.Verified {
+					t.Errorf("verified %v, %v", answer.Verified, err)
+				}
+				return
+			}
+			fault(t, err, clients.Failed)
+		})
+	}
+}
+
+// A pipe that the file calls idempotent is tried again whatever happened; the
+// payload's own word counts more.
+func TestIdempotentPipe(t *testing.T) {
+	t.Parallel()
+	const idempotent = "pipes: [{listener: " + dckaptest.Listener + ", idempotent: true}]"
+	faults := map[clients.Kind]sandbox.Fault{
+		clients.Unknown:     {Drop: true},
+		clients.Failed:      {Body: new(`{"success":false}`)},
+		clients.Invalid:     {Status: 404},
+		clients.Credentials: {Status: 401},
+		clients.RateLimited: {Status: 429},
+	}
+	for kind, injected := range faults {
+		for _, own := range []*bool{nil, new(true), new(false)} {
+			for _, pipes := range []string{"", idempotent} {
+				f := start(t, dckap.Bearer, pipes)
+				injected.Op = dckaptest.OpCall
+				f.Inject(injected)
+				call := order()
+				call.Idempotent = own
+				_, err := f.client.Call(t.Context(), call)
+				want := kind
+				if pipes != "" && own == nil && slices.Contains([]clients.Kind{clients.Unknown, clients.Failed}, kind) {
+					want = clients.Temporary
+				}
+				if e, ok := clients.AsError(err); !ok || e.Kind != want {
+					t.Errorf("%v, payload %v, file %q: %v", kind, own, pipes, err)
+				}
+			}
+		}
+	}
+}
+
+func FuzzAnswer(f *testing.F) {
+	for _, body := range []string{`{"status":"success","data":{"id":"r1"}}`, `{"errors":[{}]}`, `[[[[`, `{"data":{"id":1e400}}`, "\xef\xbb\xbfnull", `"`, `{"status":"failed"}`} {
+		f.Add(200, body, false)
+	}
+	f.Fuzz(func(t *testing.T, status int, body string, incomplete bool) {
+		answer, sight, done := dckap.Judge(&clients.Answer{Status: status, Body: []byte(body), Incomplete: incomplete})
+		switch {
+		case done && (status < 200 || status > 299 || incomplete || !json.Valid(answer.Body)):
+			t.Errorf("%s passes for a success: %q", fmt.Sprint(status), body)
+		case answer.Verified && sight != dckap.Verified:
+			t.Errorf("verified although %s", sight)
+		case answer.Body != nil && !json.Valid(answer.Body):
+			t.Errorf("the body is no JSON: %q", answer.Body)
+		}
+	})
+}

@@ -1,0 +1,86 @@
+package dckap
+
+import (
+	"context"
+	"errors"
+	"net/http"
+
+	"errand.internal/clients"
+	"errand.internal/internal/tokens"
+)
+
+// send makes one call behind both gates and reads its answer. The pipe's gate
+// comes first, so that the tasks of a disabled pipe do not keep the credential
+// busy.
+func (c *Client) send(ctx context.Context, id string, pipe Pipe, req *http.Request) (Answer, error) {
+	var aboutPipe, aboutCredential tokens.Verdict
+	leave, err := enter(ctx, c.gates(id), "the pipe", &aboutPipe)
+	if err != nil {
+		return Answer{}, err
+	}
+	defer leave()
+	leaveCredential, err := enter(ctx, c.gate, "the credential", &aboutCredential)
+	if err != nil {
+		return Answer{}, err
+	}
+	defer leaveCredential()
+
+	got, err := c.caller.Do(ctx, OpCall, req)
+	if err != nil {
+		return Answer{}, err
+	}
+	body, sight, why := look(got, pipe.Success)
+	answer := Answer{Status: got.Status, Body: body}
+	rule, listed := findRule(got.Status, sight)
+	if !listed {
+		e := clients.StatusError(Vendor, OpCall, got)
+		e.Unlisted = true
+		return answer, e
+	}
+	aboutPipe, aboutCredential = rule.Pipe, rule.Credential
+	if rule.Done {
+		answer.Verified = sight == Verified
+		return answer, nil
+	}
+	e := &clients.Error{Vendor: Vendor, Op: OpCall, Kind: rule.Kind, Status: got.Status, Message: rule.Message}
+	if sight == Unreadable && got.Status <= 299 {
+		e.Message += ": " + why
+	}
+	if rule.Kind != clients.Credentials && rule.Kind != clients.Invalid {
+		e.RetryAfter = clients.RetryAfter(got.Header, clients.MaxRetryAfter)
+	}
+	return answer, e
+}
+
+// enter passes a gate. leave reports the verdict, exactly once, also when
+// something panics in between or the task's own time is up.
+func enter(ctx context.Context, gate tokens.Gate, what string, verdict *tokens.Verdict) (leave func(), err error) {
+	pass, err := gate.Enter(ctx)
+	if err != nil {
+		return nil, gateError(what, err)
+	}
+	return func() { pass.Report(context.WithoutCancel(ctx), *verdict) }, nil
+}
+
+// gateError is a call that a gate did not let out.
+func gateError(what string, err error) *clients.Error {
+	e := &clients.Error{Vendor: Vendor, Op: OpCall, Kind: clients.Temporary, NotSent: true}
+	if cooling, ok := errors.AsType[*tokens.CoolingError](err); ok {
+		e.Kind, e.Message = clients.Credentials, what+" was refused lately and rests"
+		e.RetryAfter, e.Err = cooling.RetryAfter, cooling
+		return e
+	}
+	if down, ok := errors.AsType[*tokens.UnavailableError](err); ok {
+		e.Message, e.RetryAfter, e.Err = what+" cannot be used now", down.RetryAfter, down
+		return e
+	}
+	switch {
+	case errors.Is(err, context.Canceled):
+		e.Message, e.Err = "cancelled while waiting to use "+what, context.Canceled
+	case errors.Is(err, context.DeadlineExceeded):
+		e.Message, e.Err = "out of time while waiting to use "+what, context.DeadlineExceeded
+	default:
+		e.Message = what + " cannot be used now" // the cause's text is not ours
+	}
+	return e
+}

@@ -1,0 +1,146 @@
+package dckap_test
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+
+	"errand.internal/clients"
+	"errand.internal/clients/clientstest"
+	"errand.internal/clients/dckap"
+	"errand.internal/clients/dckap/dckaptest"
+	"errand.internal/internal/secret"
+	"errand.internal/internal/tokens"
+)
+
+// Values that no error may show.
+const (
+	token    = "canary-token-71"
+	jwt      = "canary.jwt.72"
+	username = "canary-user-73"
+	password = "canary-password-74"
+)
+
+var canaries = []string{token, jwt, username, password, "canary-body-75"}
+
+// openGate lets everybody in and keeps the verdicts.
+type openGate struct {
+	err error // refuses, if set
+
+	mu       sync.Mutex
+	verdicts []tokens.Verdict
+	entered  int
+}
+
+func (g *openGate) Enter(ctx context.Context) (tokens.Pass, error) {
+	if g.err != nil {
+		return nil, g.err
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.entered++
+	return g, nil
+}
+
+func (g *openGate) Report(_ context.Context, v tokens.Verdict) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.verdicts = append(g.verdicts, v)
+}
+
+// expect checks that exactly these verdicts were reported, one per entry.
+func (g *openGate) expect(t *testing.T, what string, want ...tokens.Verdict) {
+	t.Helper()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if len(g.verdicts) != len(want) || g.entered != len(want) {
+		t.Fatalf("%s: %d entries, verdicts %v, want %v", what, g.entered, g.verdicts, want)
+	}
+	for i := range want {
+		if g.verdicts[i] != want[i] {
+			t.Errorf("%s: verdict %d is %v, want %v", what, i, g.verdicts[i], want[i])
+		}
+	}
+}
+
+// fixture is a client beside its sandbox.
+type fixture struct {
+	*dckaptest.Sandbox
+	client           *dckap.Client
+	credential, pipe *openGate
+	pipes            []string // the listeners whose gates were asked for
+}
+
+func options() dckaptest.Options {
+	return dckaptest.Options{Token: token, JWT: jwt, Username: username, Password: password}
+}
+
+// config is an account of one way to carry the credential.
+func config(base string, auth dckap.Auth, pipesFile string) dckap.Config {
+	cfg := dckap.Config{URL: base + dckaptest.Listeners, Auth: auth, PipesFile: pipesFile}
+	switch auth {
+	case dckap.Basic:
+		cfg.Username, cfg.Password = username, secret.New(password)
+	case dckap.JWTQuery:
+		cfg.Token = secret.New(jwt)
+	default:
+		cfg.Token = secret.New(token)
+	}
+	return cfg
+}
+
+func start(t *testing.T, auth dckap.Auth, pipes string) *fixture {
+	t.Helper()
+	f := &fixture{Sandbox: dckaptest.New(options()), credential: &openGate{}, pipe: &openGate{}}
+	f.connect(t, config(clientstest.Serve(t, f.Sandbox, dckaptest.Mount), auth, pipesFile(t, pipes)), clients.Limits{})
+	return f
+}
+
+func (f *fixture) connect(t *testing.T, cfg dckap.Config, limits clients.Limits) {
+	t.Helper()
+	var err error
+	f.client, err = dckap.New(cfg, f.credential, func(listener string) tokens.Gate {
+		f.pipes = append(f.pipes, listener)
+		return f.pipe
+	}, clients.NewCaller(dckap.Vendor, limits, nil, nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// pipesFile writes a pipes file, none if text is "".
+func pipesFile(t *testing.T, text string) string {
+	t.Helper()
+	if text == "" {
+		return ""
+	}
+	file := filepath.Join(t.TempDir(), "pipes.yaml")
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+// ruled is the pipes file of a pipe with a success rule.
+const ruled = "pipes:\n  - listener: " + dckaptest.Listener + "\n    success: {required: data.id}\n"
+
+// order is a call of the sandbox's pipe.
+func order() dckap.Call {
+	return dckap.Call{Listener: dckaptest.Listener, Body: json.RawMessage(`{"order":"canary-body-75"}`)}
+}
+
+func fault(t *testing.T, err error, want clients.Kind) *clients.Error {
+	t.Helper()
+	e, ok := clients.AsError(err)
+	if !ok || e.Kind != want {
+		t.Fatalf("error %v (%T), want a *clients.Error of kind %v", err, err, want)
+	}
+	clientstest.NoLeak(t, err, canaries...)
+	return e
+}

@@ -1,0 +1,226 @@
+package dinero_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"errand.internal/clients"
+	"errand.internal/clients/clientstest"
+	"errand.internal/clients/dinero"
+	"errand.internal/clients/dinero/dinerotest"
+	"errand.internal/clients/sandbox"
+	"errand.internal/internal/tokens"
+)
+
+func TestSharedChecks(t *testing.T) {
+	t.Parallel()
+	for _, o := range operations {
+		t.Run(o.name, func(t *testing.T) {
+			t.Parallel()
+			subject := clientstest.Subject{
+				Op: o.op, Mount: dinerotest.Mount, Canaries: canaries, Unreadable: clients.Unknown,
+				New:   func(*testing.T) clientstest.Sandbox { return newSandbox(options()) },
+				Kinds: map[int]clients.Kind{http.StatusServiceUnavailable: clients.Unknown},
+				Call: func(t *testing.T, baseURL string, limits clients.Limits) func(context.Context) error {
+					f := &fixture{source: &source{}, gate: &openGate{}}
+					f.connect(t, baseURL, limits)
+					return func(ctx context.Context) error { return o.run(ctx, f.client) }
+				},
+			}
+			t.Run("statuses", func(t *testing.T) { t.Parallel(); clientstest.Statuses(t, subject) })
+			t.Run("transport", func(t *testing.T) { t.Parallel(); clientstest.Transport(t, subject) })
+			if o.name == dinero.OpCall {
+				return // the vendor may answer any JSON; see TestBodiesOfACall
+			}
+			t.Run("bodies", func(t *testing.T) { t.Parallel(); clientstest.Bodies(t, subject) })
+			t.Run("leaks", func(t *testing.T) { t.Parallel(); clientstest.Leaks(t, subject) })
+		})
+	}
+}
+
+func TestRequestsAreAsThePageShows(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 5, 4, 3, 2, 1, 0, time.FixedZone("CEST", 7200))
+	for _, tt := range []struct {
+		name, method, uri string
+		call              func(context.Context, *dinero.Client) error
+	}{
+		{"invoice-create", "POST", "/dinero/v1/123456/invoices", operations[0].run},
+		{"contact-create", "POST", "/dinero/v1/123456/contacts", operations[1].run},
+		{"invoice-find", "GET", "/dinero/v1/123456/invoices?changesSince=2026-04-04T01%3A02%3A01&deletedOnly=false&fields=Guid%2CExternalReference&page=0&pageSize=100", operations[2].run},
+		{"contact-find", "GET", "/dinero/v1/123456/contacts?changesSince=2026-04-04T01%3A02%3A01Z&deletedOnly=false&fields=ContactGuid%2CExternalReference&page=0&pageSize=100", operations[3].run},
+		{"call", "PUT", "/dinero/v1.2/123456/invoices/g%20x?a=1&a=2&b=%26", func(ctx context.Context, c *dinero.Client) error {
+			_, err := c.Call(ctx, dinero.Request{
+				Organization: org, Method: "PUT", Version: "v1.2", Path: "/invoices/g%20x",
+				Query: url.Values{"a": {"1", "2"}, "b": {"&"}}, Body: json.RawMessage(`{"n":12345678901234567890.10}`),
+			})
+			return err
+		}},
+		{"call-delete", "DELETE", "/dinero/v1/123456/contacts/g", func(ctx context.Context, c *dinero.Client) error {
+			_, err := c.Call(ctx, dinero.Request{Organization: org, Method: "DELETE", Path: "contacts/g"})
+			return err
+		}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			f := start(t, options())
+			f.client.SetNow(func() time.Time { return now })
+			_ = tt.call(t.Context(), f.client) // the answer does not matter here
+			r := f.Requests("")[0]
+			if r.Method != tt.method || r.URI != tt.uri {
+				t.Errorf("%s %s\nwant %s %s", r.Method, r.URI, tt.method, tt.uri)
+			}
+			contentType := ""
+			if len(r.Body) > 0 {
+				contentType = "application/json"
+				clientstest.Golden(t, "testdata/"+tt.name+"-request.json", r.Body)
+			} else if tt.method == "POST" || tt.method == "PUT" {
+				t.Error("no body")
+			}
+			for name, want := range map[string]string{
+				"Authorization": "Bearer " + oldToken, "Accept": "application/json", "Content-Type": contentType,
+				"Idempotency-Key": "", // with one, net/http would repeat a POST by itself
+			} {
+				if got := r.Header.Get(name); got != want {
+					t.Errorf("header %s is %q, want %q", name, got, want)
+				}
+			}
+		})
+	}
+}
+
+func TestPathStaysBelowTheOrganization(t *testing.T) {
+	t.Parallel()
+	f := start(t, options())
+	for _, r := range []dinero.Request{
+		{Path: ""}, {Path: "/"}, {Path: ".."}, {Path: "../654321/contacts"}, {Path: "a/../../654321/contacts"}, {Path: "%2e%2e/654321/contacts"},
+		{Path: "..%2f654321"}, {Path: "//evil.example/x"}, {Path: "https://evil.example/"}, {Path: `..\654321`}, {Path: "contacts?x=1"}, {Path: "contacts#x"},
+		{Path: "contacts", Version: "v1/654321"}, {Path: "contacts", Version: ".."}, {Path: "contacts", Version: "1"}, {Path: "contacts", Version: "v"}, {Path: "contacts", Version: "v1."},
+		{Path: "contacts", Method: "TRACE"}, {Path: "contacts", Method: "get"}, {Path: "contacts", Body: json.RawMessage(`{`)},
+		{Path: "contacts", Organization: "654321/../123456"}, {Path: "contacts", Organization: ".."},
+	} {
+		if r.Organization == "" {
+			r.Organization = org
+		}
+		if r.Method == "" {
+			r.Method = "POST"
+		}
+		_, err := f.client.Call(t.Context(), r)
+		if e := fault(t, err, clients.Invalid); !e.NotSent {
+			t.Errorf("%+v: NotSent is false", r)
+		}
+	}
+	if len(f.Requests("")) != 0 {
+		t.Errorf("%d requests", len(f.Requests("")))
+	}
+	f.gate.expect(t)
+}
+
+func TestOrganizationWithoutAKey(t *testing.T) {
+	t.Parallel()
+	f := start(t, options())
+	_, err := f.client.CreateInvoice(t.Context(), dinero.Create{Organization: "999", Reference: "r", Body: map[string]any{"a": 1}})
+	if e := fault(t, err, clients.Credentials); !e.NotSent {
+		t.Error("it waits for another worker, so no attempt must be spent")
+	}
+}
+
+func TestTokenIsReplayedOnce(t *testing.T) {
+	t.Parallel()
+	f := start(t, options())
+	f.Inject(sandbox.Fault{Op: dinerotest.OpInvoiceCreate, Status: 401, Times: 1})
+	made, err := f.client.CreateInvoice(t.Context(), invoice())
+	if err != nil || made.GUID == "" || f.source.rejected != 1 || f.Effects(dinerotest.OpInvoiceCreate) != 1 {
+		t.Errorf("%+v, %v, %d rejected", made, err, f.source.rejected)
+	}
+	if got := f.Requests("")[1].Header.Get("Authorization"); got != "Bearer "+newToken {
+		t.Error("the replay has the old token")
+	}
+	f.gate.expect(t, tokens.Accepted)
+
+	f = start(t, options())
+	f.Inject(sandbox.Fault{Op: dinerotest.OpInvoiceCreate, Status: 401})
+	_, err = f.client.CreateInvoice(t.Context(), invoice())
+	if fault(t, err, clients.Credentials); f.Calls(dinerotest.OpInvoiceCreate) != 2 || f.source.rejected != 2 {
+		t.Errorf("%d calls, %d rejected", f.Calls(dinerotest.OpInvoiceCreate), f.source.rejected)
+	}
+	f.gate.expect(t, tokens.NoVerdict)
+}
+
+// A missing subscription and a used-up quota stop one organization.
+func TestOnlyOneOrganizationIsStopped(t *testing.T) {
+	t.Parallel()
+	f := start(t, options())
+	f.SetSubscription(org, false)
+	_, err := f.client.CreateInvoice(t.Context(), invoice())
+	if e := fault(t, err, clients.Credentials); e.Code != "90" {
+		t.Errorf("code %q", e.Code)
+	}
+	f.gate.expect(t, tokens.Refused)
+	other := invoice()
+	other.Organization = otherOrg
+	if _, err := f.client.CreateInvoice(t.Context(), other); err != nil {
+		t.Error(err)
+	}
+
+	o := options()
+	o.Quota = 2
+	f = start(t, o)
+	for i := range 3 {
+		_, err = f.client.CreateInvoice(t.Context(), invoice())
+		if i < 2 && err != nil {
+			t.Fatal(err)
+		}
+	}
+	if e := fault(t, err, clients.RateLimited); e.RetryAfter != time.Minute || f.Effects(dinerotest.OpInvoiceCreate) != 2 {
+		t.Errorf("%+v", *e)
+	}
+	if _, err := f.client.CreateInvoice(t.Context(), other); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestGateKeepsCallsIn(t *testing.T) {
+	t.Parallel()
+	cooling := &tokens.CoolingError{Profile: "dinero-org-123456", RetryAfter: 30 * time.Second}
+	down := &tokens.UnavailableError{Profile: "dinero-org-123456", RetryAfter: 2 * time.Second, Err: errors.New("canary-cause")}
+	for _, tt := range []struct {
+		name  string
+		err   error
+		kind  clients.Kind
+		wait  time.Duration
+		cause error
+	}{
+		{"cooling", cooling, clients.Credentials, 30 * time.Second, cooling},
+		{"unavailable", down, clients.Temporary, 2 * time.Second, down},
+		{"cancelled", context.Canceled, clients.Temporary, 0, context.Canceled},
+		{"out of time", context.DeadlineExceeded, clients.Temporary, 0, context.DeadlineExceeded},
+		{"other", errors.New("canary-cause"), clients.Temporary, 0, nil},
+	} {
+		for _, o := range operations {
+			f := start(t, options())
+			f.gate.err = tt.err
+			err := o.run(t.Context(), f.client)
+			e := fault(t, err, tt.kind)
+			if !e.NotSent || e.RetryAfter != tt.wait || e.Op != o.name || len(f.Requests("")) != 0 || strings.Contains(err.Error(), "canary") || (tt.cause != nil && !errors.Is(err, tt.cause)) {
+				t.Errorf("%s %s: %+v", o.name, tt.name, *e)
+			}
+			if f.source.gets != 0 {
+				t.Error("a token was fetched for nothing")
+			}
+		}
+	}
+	f := start(t, options())
+	f.source.err = &tokens.CoolingError{Profile: "dinero-123456", RetryAfter: time.Second}
+	_, err := f.client.CreateInvoice(t.Context(), invoice())
+	if e := fault(t, err, clients.Credentials); !e.NotSent {
+		t.Error("without a token nothing leaves")
+	}
+	f.gate.expect(t, tokens.NoVerdict)
+}

@@ -1,0 +1,37 @@
+package dinero_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"errand.internal/clients/clientstest"
+	"errand.internal/clients/dinero"
+	"errand.internal/internal/tokens"
+)
+
+// The tables of the vendor's guide are those of the code.
+func TestGoldenDocs(t *testing.T) {
+	const page = "../../docs/vendors/dinero.md"
+	var answers strings.Builder
+	answers.WriteString("| status | code | method | kind | meaning |\n|---|---|---|---|---|\n")
+	for _, r := range dinero.Rules() {
+		kind, meaning, span := r.Kind.String(), r.Message, fmt.Sprintf("%d–%d", r.From, r.To)
+		if r.Done {
+			kind = "done"
+		}
+		if r.From == r.To {
+			span = fmt.Sprint(r.From)
+		}
+		if r.Wait > 0 {
+			meaning += fmt.Sprintf("; after `Retry-After`, else %d s", r.Wait/time.Second)
+		}
+		if r.Organization == tokens.Refused {
+			meaning += "; the organization rests"
+		}
+		fmt.Fprintf(&answers, "| %s | %s | %s | %s | %s |\n", span, r.Code, r.Method, kind, meaning)
+	}
+	clientstest.GoldenPart(t, page, "answers", answers.String())
+	clientstest.GoldenPart(t, page, "statuses", clientstest.StatusTable())
+}

@@ -1,0 +1,207 @@
+package dinero_test
+
+import (
+	"context"
+	"encoding/json"
+	"sync"
+	"testing"
+
+	"errand.internal/clients"
+	"errand.internal/clients/clientstest"
+	"errand.internal/clients/dinero"
+	"errand.internal/clients/dinero/dinerotest"
+	"errand.internal/internal/secret"
+	"errand.internal/internal/tokens"
+)
+
+// Values that no error may show.
+const (
+	clientSecret = "canary-secret-71"
+	apiKey       = "canary-key-72"
+	otherKey     = "canary-key-73"
+	oldToken     = "canary-token-74"
+	newToken     = "canary-token-75"
+	org          = "123456"
+	otherOrg     = "654321"
+)
+
+var canaries = []string{clientSecret, apiKey, otherKey, oldToken, newToken, "canary-customer-76"}
+
+func config(base string) dinero.Config {
+	return dinero.Config{
+		ClientID: "rasmus", ClientSecret: secret.New(clientSecret),
+		APIKeys:  secret.New(org + "=" + apiKey + "," + otherOrg + "=" + otherKey),
+		TokenURL: base + dinerotest.TokenPath, APIURL: base,
+	}
+}
+
+func options() dinerotest.Options {
+	return dinerotest.Options{ClientID: "rasmus", ClientSecret: clientSecret, APIKeys: map[string]string{org: apiKey, otherOrg: otherKey}}
+}
+
+// newSandbox knows both tokens of the fixture's organization.
+func newSandbox(o dinerotest.Options) *dinerotest.Sandbox {
+	sb := dinerotest.New(o)
+	sb.PutToken(oldToken, org)
+	sb.PutToken(newToken, org)
+	sb.PutToken("other-"+oldToken, otherOrg)
+	return sb
+}
+
+// source is a tokens.Source whose every answer the test decides.
+type source struct {
+	prefix string
+	replay bool // what Reject says
+	err    error
+
+	mu             sync.Mutex
+	gets, rejected int
+}
+
+func (s *source) Get(ctx context.Context) (tokens.Token, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.gets++
+	if s.err != nil {
+		return tokens.Token{}, s.err
+	}
+	if s.rejected > 0 {
+		return tokens.Token{Value: secret.New(s.prefix + newToken), Gen: 2}, nil
+	}
+	return tokens.Token{Value: secret.New(s.prefix + oldToken), Gen: 1}, nil
+}
+
+func (s *source) Reject(context.Context, tokens.Token) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.rejected++
+	return s.replay
+}
+
+func (s *source) Suspect(context.Context, tokens.Token) bool { return false }
+
+// openGate lets everybody in and keeps the verdicts.
+type openGate struct {
+	err error // refuses, if set
+
+	mu       sync.Mutex
+	verdicts []tokens.Verdict
+	entered  int
+}
+
+func (g *openGate) Enter(ctx context.Context) (tokens.Pass, error) {
+	if g.err != nil {
+		return nil, g.err
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.entered++
+	return g, nil
+}
+
+func (g *openGate) Report(_ context.Context, v tokens.Verdict) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.verdicts = append(g.verdicts, v)
+}
+
+// expect checks that exactly these verdicts were reported, one per entry.
+func (g *openGate) expect(t *testing.T, want ...tokens.Verdict) {
+	t.Helper()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if len(g.verdicts) != len(want) || g.entered != len(want) {
+		t.Fatalf("%d entries, verdicts %v, want %v", g.entered, g.verdicts, want)
+	}
+	for i := range want {
+		if g.verdicts[i] != want[i] {
+			t.Errorf("verdict %d is %v, want %v", i, g.verdicts[i], want[i])
+		}
+	}
+}
+
+// fixture is a client beside its sandbox.
+type fixture struct {
+	*dinerotest.Sandbox
+	client *dinero.Client
+	source *source
+	gate   *openGate // of org
+}
+
+func start(t *testing.T, o dinerotest.Options) *fixture {
+	t.Helper()
+	f := &fixture{Sandbox: newSandbox(o), source: &source{replay: true}, gate: &openGate{}}
+	f.connect(t, clientstest.Serve(t, f.Sandbox, dinerotest.Mount), clients.Limits{})
+	return f
+}
+
+func (f *fixture) connect(t *testing.T, base string, limits clients.Limits) {
+	t.Helper()
+	var err error
+	accounts := map[string]dinero.Account{
+		org:      {Source: f.source, Gate: f.gate},
+		otherOrg: {Source: &source{prefix: "other-"}, Gate: &openGate{}},
+	}
+	f.client, err = dinero.New(config(base), func(organization string) (dinero.Account, bool) {
+		account, known := accounts[organization]
+		return account, known
+	}, clients.NewCaller(dinero.Vendor, limits, nil, nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// invoice is a create of the sandbox.
+func invoice() dinero.Create {
+	return dinero.Create{Organization: org, Reference: "dinero-task-1", Body: map[string]any{
+		"ContactGuid": "c1", "Date": "2026-05-04", "Comment": "Tom & <Zoë> canary-customer-76",
+		"ProductLines": []any{map[string]any{"Quantity": json.Number("1.50"), "BaseAmountValue": json.Number("100")}},
+	}}
+}
+
+// contact is a create of the sandbox.
+func contact() dinero.Create {
+	return dinero.Create{Organization: org, Reference: "dinero-task-2", Body: map[string]any{"Name": "canary-customer-76", "IsPerson": true}}
+}
+
+// operation is one call, without its result.
+type operation struct {
+	name, op string // of the client, of the sandbox
+	run      func(context.Context, *dinero.Client) error
+}
+
+var operations = []operation{
+	{dinero.OpInvoiceCreate, dinerotest.OpInvoiceCreate, func(ctx context.Context, c *dinero.Client) error {
+		_, err := c.CreateInvoice(ctx, invoice())
+		return err
+	}},
+	{dinero.OpContactCreate, dinerotest.OpContactCreate, func(ctx context.Context, c *dinero.Client) error {
+		_, err := c.CreateContact(ctx, contact())
+		return err
+	}},
+	{dinero.OpInvoiceFind, dinerotest.OpInvoiceFind, func(ctx context.Context, c *dinero.Client) error {
+		_, _, err := c.FindInvoice(ctx, org, "r")
+		return err
+	}},
+	{dinero.OpContactFind, dinerotest.OpContactFind, func(ctx context.Context, c *dinero.Client) error {
+		_, _, err := c.FindContact(ctx, org, "r")
+		return err
+	}},
+	{dinero.OpCall, dinerotest.OpContactFind, func(ctx context.Context, c *dinero.Client) error {
+		_, err := c.Call(ctx, dinero.Request{Organization: org, Method: "GET", Path: "contacts"})
+		return err
+	}},
+}
+
+func fault(t *testing.T, err error, want clients.Kind) *clients.Error {
+	t.Helper()
+	e, ok := clients.AsError(err)
+	if !ok || e.Kind != want {
+		t.Fatalf("error %v (%T), want a *clients.Error of kind %v", err, err, want)
+	}
+	clientstest.NoLeak(t, err, canaries...)
+	return e
+}
