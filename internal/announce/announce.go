@@ -20,6 +20,9 @@ const (
 	TaskDead Kind = "task.dead"
 	// TaskUnconfirmed: a task that must be confirmed has not been for too long.
 	TaskUnconfirmed Kind = "task.unconfirmed"
+	// SinkGone: the receiver of events has said that it is gone. It is the one
+	// kind that never becomes an event.
+	SinkGone Kind = "events.gone"
 )
 
 // Announcement is one thing to make known. It holds nothing personal and

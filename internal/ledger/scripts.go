@@ -14,7 +14,7 @@ local now = t[1] * 1000 + math.floor(t[2] / 1000)
 // key), sequence, trail, who is alone (the task record again if it need not be)
 // ARGV: id, type, salt, payload digest, has key, not before (ms; 0: from delay),
 // delay ms, usable ms, key life ms, spare ms, notify, subject of the trail (or
-// empty), must be alone
+// empty), must be alone, what the keys of tasks in the queue begin with
 //
 // Returns {verdict, id, created, due, expires, started, outcome}; verdict is
 // created, duplicate, conflict, overlap, or salt (then id holds the right salt).
@@ -44,8 +44,9 @@ if ARGV[13] == '1' then
   local other = redis.call('GET', KEYS[6])
   if other then
     local r = redis.call('HMGET', (string.gsub(KEYS[1], '[^:]*$', '')) .. other, 'state', 'outcome', 'expires', 'claim_until')
-    -- One whose time is up calls nobody any more: it may never have reached the queue.
-    if r[1] and not r[2] and (tonumber(r[3] or '0') > now or tonumber(r[4] or '0') > now) then return {'overlap', other} end
+    -- One whose time is up and that is not in the queue has never got there, and nobody will end it.
+    if r[1] and not r[2] and (tonumber(r[3] or '0') > now or tonumber(r[4] or '0') > now
+      or ARGV[14] == '' or redis.call('EXISTS', ARGV[14] .. other) == 1) then return {'overlap', other} end
   end
 end
 local due = tonumber(ARGV[6])

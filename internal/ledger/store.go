@@ -66,6 +66,9 @@ type NewTask struct {
 	// Alone, if not "", lets the task be created only if no task of its type with
 	// the same Alone is still under way.
 	Alone string
+	// Held is what the keys begin with under which the queue holds its tasks. With
+	// it, an earlier task that has never got there ends to count with its time.
+	Held string
 	// Trail, if not nil, is the subject (sealed by the caller) under which the
 	// queue's append-only trail keeps what becomes of the task.
 	Trail []byte
@@ -107,7 +110,7 @@ func (s *Store) Create(ctx context.Context, t NewTask) (Created, error) {
 		reply, err := strs(createScript.Run(ctx, s.rdb,
 			[]string{record, saltKey(t.Queue), keyRecord, sequenceKey(t.Queue), trailKey(t.Queue), alone},
 			id, t.Type, salt, sum, keyed, at, t.Delay.Milliseconds(), t.Usable.Milliseconds(),
-			t.KeyLife.Milliseconds(), spare.Milliseconds(), flag(t.Notify), t.Trail, flag(t.Alone != "")))
+			t.KeyLife.Milliseconds(), spare.Milliseconds(), flag(t.Notify), t.Trail, flag(t.Alone != ""), t.Held))
 		if err != nil {
 			return Created{}, fmt.Errorf("write the task's record: %w", err)
 		}

@@ -410,22 +410,29 @@ func TestLostReplies(t *testing.T) {
 }
 
 // TestAloneEndsWithItsTime: a task that never reached the queue does not keep
-// the next one away for longer than it could have run.
+// the next one away for longer than it could have run; one that is there does.
 func TestAloneEndsWithItsTime(t *testing.T) {
 	t.Parallel()
-	s, _ := newStore(t)
+	s, rdb := newStore(t)
 	alone := sample()
-	alone.Alone, alone.Usable = "poll/u1", time.Millisecond
-	create(t, s, alone)
-	for deadline := time.Now().Add(10 * time.Second); ; {
-		_, err := s.Create(t.Context(), alone)
-		if err == nil {
-			return
-		}
-		if !errors.Is(err, ledger.ErrOverlap) || time.Now().After(deadline) {
-			t.Fatalf("the next one: %v", err)
+	alone.Alone, alone.Usable, alone.Held = "poll/u1", time.Millisecond, "asynq:{otp}:t:"
+	first := create(t, s, alone)
+	if err := rdb.HSet(t.Context(), "asynq:{otp}:t:"+first.ID, "state", "pending").Err(); err != nil {
+		t.Fatal(err)
+	}
+	for now := first.Created; !now.After(first.Expires); {
+		var err error
+		if now, err = rdb.Time(t.Context()).Result(); err != nil {
+			t.Fatal(err)
 		}
 	}
+	if _, err := s.Create(t.Context(), alone); !errors.Is(err, ledger.ErrOverlap) {
+		t.Errorf("while the queue holds it: %v, want ErrOverlap", err)
+	}
+	if err := rdb.Del(t.Context(), "asynq:{otp}:t:"+first.ID).Err(); err != nil {
+		t.Fatal(err)
+	}
+	create(t, s, alone)
 }
 
 // TestKeyLifeCounts: the key of a task that has ended is forgotten after its
