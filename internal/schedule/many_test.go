@@ -1,0 +1,133 @@
+package schedule
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"errand.internal/internal/queue"
+)
+
+// manyUsers is a schedule file with n subjects in a file of their own.
+func manyUsers(t *testing.T, n int) *File {
+	t.Helper()
+	var list strings.Builder
+	for i := range n {
+		fmt.Fprintf(&list, "user-%07d\n", i)
+	}
+	return mustLoad(t, write(t, map[string]string{
+		"s.yaml":    entry("name: p", "every: 1h", "type: anna:messenger:alerts", `forEach: {userId: "@users.txt"}`, "spread: 20s"),
+		"users.txt": list.String(),
+	}))
+}
+
+// tally is a queue that only counts: how many tasks are due in each second.
+type tally struct {
+	mu    sync.Mutex
+	start time.Time
+	due   map[int]int
+	most  uint64
+	total int
+}
+
+func (c *tally) Enqueue(_ context.Context, job queue.Job) (queue.Ticket, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.total == 0 {
+		c.start = job.At
+	}
+	c.start = earlier(c.start, job.At)
+	c.due[int(job.At.UnixMilli()/100)]++ // tenths of a second
+	if c.total++; c.total%10_000 == 0 {
+		c.most = max(c.most, heap())
+	}
+	return queue.Ticket{}, nil
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}
+
+// TestManySubjects: 100,000 subjects are held in little more memory than their
+// file has, one tick of them needs no more, and the load is even.
+func TestManySubjects(t *testing.T) {
+	const n = 100_000
+	before := heap()
+	began := time.Now()
+	file := manyUsers(t, n)
+	if got := file.Schedules[0].Subjects(); got != n {
+		t.Fatalf("subjects = %d", got)
+	}
+	held := int64(heap()) - int64(before)
+	t.Logf("%d subjects read and checked in %s; they hold %d KiB", n, time.Since(began).Round(time.Millisecond), held>>10)
+	if held > 4<<20 {
+		t.Errorf("%d subjects hold %d KiB, want at most 4 MiB: 12 bytes of text and 4 of index for each", n, held>>10)
+	}
+	if got := string(file.Schedules[0].payload(n - 1)); got != `{"userId":"user-0099999"}` {
+		t.Errorf("the last payload is %s", got)
+	}
+
+	s := newSite(t)
+	s.set("p", "last", s.now().Truncate(time.Hour).Unix()-3600, "spec", "every 1h")
+	w := s.scheduler("a", file)
+	count := &tally{due: map[int]int{}}
+	w.to = count
+	base := heap()
+	began = time.Now()
+	w.steps(t)
+	t.Logf("a tick was asked for in %s; the heap grew by %d KiB at the most", time.Since(began).Round(time.Millisecond), (int64(count.most)-int64(base))>>10)
+	if grown := int64(count.most) - int64(base); grown > 8<<20 {
+		t.Errorf("a tick took %d KiB more, want at most 8 MiB", grown>>10)
+	}
+	if count.total != n || w.tasks("p", taskEnqueued) != n {
+		t.Errorf("%d tasks were asked for, %d counted", count.total, w.tasks("p", taskEnqueued))
+	}
+	// 20 s have 200 tenths, of 500 tasks each; start and end fall within a tenth.
+	first := int(count.start.UnixMilli() / 100)
+	if len(count.due) < 200 || len(count.due) > 201 {
+		t.Errorf("the tasks are due in %d tenths of a second, want 200", len(count.due))
+	}
+	for tenth := first + 1; tenth < first+200; tenth++ {
+		if got := count.due[tenth]; got < 495 || got > 505 {
+			t.Errorf("%d tasks are due in tenth %d, want 500", got, tenth-first)
+		}
+	}
+}
+
+// TestManyIntoRedis enqueues a large tick for real.
+func TestManyIntoRedis(t *testing.T) {
+	n := size(3_000, 100_000)
+	s := newSite(t)
+	file := manyUsers(t, n)
+	s.set("p", "last", s.now().Truncate(time.Hour).Unix()-3600, "spec", "every 1h")
+	w := s.scheduler("a", file)
+	w.to = w.page.to // without the book, which keeps everything
+	before := heap()
+	began := time.Now()
+	w.steps(t)
+	took := time.Since(began)
+	t.Logf("%d tasks enqueued in %s: %.0f/s", n, took.Round(time.Millisecond), float64(n)/took.Seconds())
+	if grown := int64(heap()) - int64(before); grown > 8<<20 {
+		t.Errorf("afterwards the heap holds %d KiB more", grown>>10)
+	}
+	if got := w.tasks("p", taskEnqueued); got != n {
+		t.Errorf("%d tasks were enqueued, want %d", got, n)
+	}
+	waiting, err := s.redis.Client().ZCard(t.Context(), "asynq:{polls}:scheduled").Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	pending, err := s.redis.Client().LLen(t.Context(), "asynq:{polls}:pending").Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if int(waiting+pending) != n {
+		t.Errorf("the queue holds %d and %d tasks, want %d", waiting, pending, n)
+	}
+}

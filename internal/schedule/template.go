@@ -1,0 +1,109 @@
+package schedule
+
+import (
+	"bytes"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+
+	"errand.internal/internal/payload"
+	"errand.internal/internal/queue"
+	"errand.internal/tasks"
+)
+
+// template makes a schedule's payloads. It holds the JSON before and after the
+// subject, not one payload for each.
+type template struct {
+	taskType      string
+	path          string // of the subject; "" without forEach
+	text          bool   // the field takes a text, whatever it looks like
+	before, after []byte
+}
+
+// newTemplate makes a template from the payload of the file, in which path is
+// left open.
+func newTemplate(info tasks.Info, doc map[string]any, path string) (template, error) {
+	t := template{taskType: info.Type, path: path}
+	if path == "" {
+		raw, err := json.Marshal(doc)
+		t.before = raw
+		return t, err
+	}
+	if err := vacant(doc, path); err != nil {
+		return t, err
+	}
+	probe := map[string]any{}
+	if err := payload.Set(info.Example, probe, path, "0"); err != nil {
+		return t, errors.New("the path has an empty part")
+	}
+	_, t.text = leaf(probe, path).(string)
+
+	mark := rand.Text()
+	if err := payload.Set(info.Example, doc, path, mark); err != nil {
+		return t, errors.New("the path has an empty part")
+	}
+	raw, err := json.Marshal(doc)
+	if err != nil {
+		return t, err
+	}
+	t.before, t.after, _ = bytes.Cut(raw, []byte(`"`+mark+`"`))
+	return t, nil
+}
+
+// vacant checks that the payload leaves the path to forEach.
+func vacant(doc map[string]any, path string) error {
+	segments := strings.Split(path, ".")
+	for i, segment := range segments {
+		value, given := doc[segment]
+		if !given {
+			return nil
+		}
+		inner, object := value.(map[string]any)
+		if i == len(segments)-1 {
+			return fmt.Errorf("payload gives %s too", path)
+		}
+		if !object {
+			return fmt.Errorf("payload.%s is not an object", strings.Join(segments[:i+1], "."))
+		}
+		doc = inner
+	}
+	return nil
+}
+
+func leaf(doc map[string]any, path string) any {
+	segments := strings.Split(path, ".")
+	for _, segment := range segments[:len(segments)-1] {
+		doc, _ = doc[segment].(map[string]any)
+	}
+	return doc[segments[len(segments)-1]]
+}
+
+// raw is the payload for a subject, as it would stand in a command line.
+func (t template) raw(subject string) []byte {
+	if t.path == "" {
+		return t.before
+	}
+	value := []byte(subject)
+	if t.text || !json.Valid(value) {
+		value, _ = json.Marshal(subject) // a text always has a JSON form
+	}
+	out := make([]byte, 0, len(t.before)+len(value)+len(t.after))
+	return append(append(append(out, t.before...), value...), t.after...)
+}
+
+// decode reads and checks the payload for a subject.
+func (t template) decode(subject string) (queue.Payload, error) {
+	return tasks.DecodePayload(t.taskType, t.raw(subject))
+}
+
+// payload is the payload of the i-th task of a tick.
+func (s *Schedule) payload(i int) []byte { return s.template.raw(s.subject(i)) }
+
+func (s *Schedule) subject(i int) string {
+	if s.subjects == nil {
+		return ""
+	}
+	return s.subjects.at(i)
+}
