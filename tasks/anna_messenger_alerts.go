@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"errand.internal/clients/anna"
+	"errand.internal/internal/events"
 	"errand.internal/internal/payload"
 	"errand.internal/internal/queue"
 )
@@ -88,12 +89,25 @@ type alertCounter interface {
 	AlertCounter(ctx context.Context, q anna.AlertQuery) (int, error)
 }
 
-func countAlerts(c alertCounter) handler[MessengerAlerts, AlertCount] {
+// countAlerts reads the counter, and has a change of it noticed. The payload is
+// the subject: the same user with other filters is another one, and so is a
+// date given as such and one given as today.
+func countAlerts(c alertCounter, changes *events.Detector) handler[MessengerAlerts, AlertCount] {
 	return func(ctx context.Context, p MessengerAlerts) (AlertCount, error) {
+		var reading *events.Reading
+		if changes != nil {
+			var err error
+			if reading, err = changes.Begin(ctx, p); err != nil {
+				return AlertCount{}, err
+			}
+		}
 		n, err := c.AlertCounter(ctx, anna.AlertQuery{
 			UserID: p.UserID, UserDocType: p.UserDocType, UserDocValue: p.UserDocValue,
 			Filters: anna.Filters(p.Filters),
 		})
+		if err == nil && reading != nil {
+			err = reading.Saw(ctx, n)
+		}
 		return AlertCount{AlertCounter: n}, err
 	}
 }

@@ -173,10 +173,15 @@ func (c *Client) EnqueueJSON(ctx context.Context, taskType string, raw []byte, o
 	return &Ticket[json.RawMessage]{ID: ticket.ID, Duplicate: ticket.Duplicate, Outcome: ticket.Outcome, client: c}, nil
 }
 
-// DecodePayload reads and checks a payload of a type known by name.
+// DecodePayload reads and checks a payload of a type known by name, one that
+// can be enqueued.
 func DecodePayload(taskType string, raw []byte) (queue.Payload, error) {
 	for _, e := range catalogue {
-		if e.Type == taskType {
+		switch {
+		case e.Type != taskType:
+		case e.Internal:
+			return nil, &PayloadError{Problems: []payload.Problem{{Rule: taskType + " is internal: Errand enqueues it itself, nobody else can"}}}
+		default:
 			return e.decode(raw)
 		}
 	}
@@ -191,7 +196,7 @@ func (c *Client) enqueue(ctx context.Context, p queue.Payload, opts []Option) (q
 	if len(raw) > payload.MaxSize {
 		return queue.Ticket{}, &PayloadError{Problems: []payload.Problem{{Rule: fmt.Sprintf("the payload has %d bytes, at most %d are allowed", len(raw), payload.MaxSize)}}}
 	}
-	job := queue.Job{Type: p.Type(), Payload: raw, Defaults: p.Defaults()}
+	job := queue.Job{Type: p.Type(), Payload: raw, Defaults: p.Defaults(), Key: keyOf(p)}
 	for _, opt := range opts {
 		opt(&job)
 	}

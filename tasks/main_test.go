@@ -65,6 +65,10 @@ func (w *world) connect(timeout time.Duration) (tasks.Vendors, error) {
 	if err != nil {
 		return tasks.Vendors{}, err
 	}
+	contacts, api, err := w.connectDANAConnect(limits)
+	if err != nil {
+		return tasks.Vendors{}, err
+	}
 	account := w.anna.Account()
 	cfg := anna.Config{URL: w.web.URL + "/anna", CompanyHash: secret.New(account.CompanyHash), User: account.User, Password: secret.New(account.Password)}
 	caller := clients.NewCaller(anna.Vendor, limits, nil, nil)
@@ -77,14 +81,14 @@ func (w *world) connect(timeout time.Duration) (tasks.Vendors, error) {
 	source := tokens.NewSource(redis.NewClient(&redis.Options{Addr: w.redis.Addr()}), nil, profile)
 	w.stop = append(w.stop, source.Close)
 	users, err := anna.New(cfg, source, caller)
-	return tasks.Vendors{DANAConnectOTP: otp, AnnA: users}, err
+	return tasks.Vendors{DANAConnectOTP: otp, DANAConnectContacts: contacts, DANAConnectAPI: api, AnnA: users}, err
 }
 
 // work starts a worker that runs all queues.
 func (w *world) work(vendors tasks.Vendors) error {
 	server, err := queue.NewServer(queue.Config{
 		Redis: redis.NewClient(&redis.Options{Addr: w.redis.Addr()}), General: redis.NewClient(&redis.Options{Addr: w.redis.Addr()}), Store: ledger.New(redis.NewClient(&redis.Options{Addr: w.redis.Addr()})),
-		Queues: map[string]int{"otp": 10, "anna": 5, "polls": 5}, Definitions: tasks.Definitions(vendors),
+		Queues: map[string]int{"otp": 10, "danaconnect": 5, "anna": 5, "polls": 5}, Definitions: tasks.Definitions(vendors),
 		Owner: fmt.Sprint("test-", time.Now().UnixNano()), Timeout: func(string) time.Duration { return 5 * time.Second }, Grace: 10 * time.Second,
 		Metrics: queue.NewMetrics(prometheus.NewRegistry()), Log: zerolog.New(io.Discard),
 	})

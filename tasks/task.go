@@ -2,9 +2,13 @@ package tasks
 
 import (
 	"context"
+	"reflect"
 
 	"errand.internal/clients/anna"
 	"errand.internal/clients/danaconnect"
+	"errand.internal/clients/dckap"
+	"errand.internal/clients/dinero"
+	"errand.internal/internal/events"
 	"errand.internal/internal/payload"
 	"errand.internal/internal/queue"
 )
@@ -22,7 +26,18 @@ type None struct{}
 // has no credentials on this worker; its tasks wait for a worker that has them.
 type Vendors struct {
 	DANAConnectOTP *danaconnect.OTPClient
-	AnnA           *anna.Client
+	// DANAConnectContacts has the login of DANAConnectOTP, DANAConnectAPI a client
+	// of API 2.0.
+	DANAConnectContacts *danaconnect.ContactsClient
+	DANAConnectAPI      *danaconnect.APIClient
+	AnnA                *anna.Client
+	DCKAP               *dckap.Client
+	Dinero              *dinero.Client
+	// Events delivers events; nil without a receiver.
+	Events EventSender
+	// Changes notices changed values, so that there are events to deliver; nil
+	// without a receiver.
+	Changes *events.Detector
 }
 
 // handler runs a task once.
@@ -37,6 +52,8 @@ type Info struct {
 	Vendor string
 	// Example is a payload that is valid.
 	Example queue.Payload
+	// Internal: Errand enqueues it itself, and nobody else can.
+	Internal bool
 }
 
 // Fields describes the payload.
@@ -90,22 +107,33 @@ func define[P Task[R], R any](on account, summary string, example P, bind func(V
 				if _, none := any(result).(None); none {
 					return nil, err
 				}
+				if err != nil && reflect.ValueOf(result).IsZero() {
+					return nil, err // a zero beside a refusal would look like a count
+				}
 				return result, err
 			}
 		},
 	}
 }
 
-// Types lists all task types.
+// internal marks a line of the catalogue as Errand's own.
+func internal(e entry) entry {
+	e.Internal = true
+	return e
+}
+
+// Types lists the task types that can be enqueued.
 func Types() []Info {
-	infos := make([]Info, len(catalogue))
-	for i, e := range catalogue {
-		infos[i] = e.Info
+	var infos []Info
+	for _, e := range catalogue {
+		if !e.Internal {
+			infos = append(infos, e.Info)
+		}
 	}
 	return infos
 }
 
-// Find returns the task type of that name.
+// Find returns the task type of that name, an internal one too.
 func Find(taskType string) (Info, bool) {
 	for _, e := range catalogue {
 		if e.Type == taskType {

@@ -18,12 +18,14 @@ import (
 type demo struct {
 	redis    *miniredis.Miniredis
 	vendors  *sandboxes
+	events   *receiver
 	web      *http.Server
 	client   *tasks.Client
 	redisURL string
 	sandbox  string // base URL of the sandboxes
 	admin    string // host:port of the worker's admin HTTP
 
+	forget     func() // takes the schedule file away
 	stopWorker context.CancelFunc
 	ended      chan struct{} // closed when the worker has ended
 	workerErr  error         // why, once it has
@@ -46,6 +48,10 @@ func start(ctx context.Context, anyPort, verbose bool, stderr io.Writer) (*demo,
 		return port
 	}
 	d := &demo{redis: miniredis.NewMiniRedis(), vendors: newSandboxes(), ended: make(chan struct{})}
+	var err error
+	if d.events, err = newReceiver(); err != nil {
+		return nil, fmt.Errorf("make the receiver of events: %w", err)
+	}
 	d.redis.ClockTTL(true) // keys expire by the clock, as in a real Redis
 	// miniredis opens its own sockets, so the ports are only looked up here.
 	redisAddr, err := freeAddr(ctx, wanted(redisPort))
@@ -62,7 +68,10 @@ func start(ctx context.Context, anyPort, verbose bool, stderr io.Writer) (*demo,
 		return nil, fmt.Errorf("start the sandboxes: %w", err)
 	}
 	d.sandbox = "http://" + l.Addr().String()
-	d.web = &http.Server{Handler: d.vendors.handler(), ReadHeaderTimeout: 5 * time.Second}
+	mux := http.NewServeMux()
+	mux.Handle("/", d.vendors.handler())
+	mux.Handle(eventsMount, d.events)
+	d.web = &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
 	go func() { _ = d.web.Serve(l) }()
 
 	if err := d.startWorker(ctx, wanted(adminPort), verbose, stderr); err != nil {
@@ -95,6 +104,10 @@ func (d *demo) startWorker(ctx context.Context, port string, verbose bool, stder
 		"REDIS_URL": d.redisURL, "HTTP_ADDR": admin, "LOG_FORMAT": "console", "LOG_LEVEL": level,
 	}
 	maps.Copy(environ, d.vendors.environ(d.sandbox))
+	maps.Copy(environ, d.events.environ(d.sandbox))
+	if environ["SCHEDULE_FILE"], d.forget, err = scheduleFile(); err != nil {
+		return err
+	}
 
 	workerCtx, stop := context.WithCancel(context.WithoutCancel(ctx))
 	d.stopWorker = stop
@@ -117,6 +130,9 @@ func (d *demo) stop() {
 	if d.stopWorker != nil {
 		d.stopWorker()
 		<-d.ended
+	}
+	if d.forget != nil {
+		d.forget()
 	}
 	if d.client != nil {
 		_ = d.client.Close()

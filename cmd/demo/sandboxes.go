@@ -5,6 +5,8 @@ import (
 
 	"errand.internal/clients/anna/annatest"
 	"errand.internal/clients/danaconnect/danaconnecttest"
+	"errand.internal/clients/dckap/dckaptest"
+	"errand.internal/clients/dinero/dinerotest"
 	"errand.internal/clients/sandbox"
 )
 
@@ -18,6 +20,8 @@ const (
 type sandboxes struct {
 	danaconnect *danaconnecttest.Sandbox
 	anna        *annatest.Sandbox
+	dckap       *dckaptest.Sandbox
+	dinero      *dinerotest.Sandbox
 }
 
 const annaMount = "/anna/"
@@ -26,18 +30,24 @@ func newSandboxes() *sandboxes {
 	s := &sandboxes{
 		danaconnect: danaconnecttest.New(danaconnecttest.Options{}),
 		anna:        annatest.New(annatest.Options{}),
+		dckap:       dckaptest.New(dckaptest.Options{}),
+		dinero:      dinerotest.New(dinerotest.Options{}),
 	}
 	s.anna.PutUser(staying, true)
 	s.anna.PutUser(leaving, true)
 	return s
 }
 
-func (s *sandboxes) mounts() []string { return []string{danaconnecttest.Mount, annaMount} }
+func (s *sandboxes) mounts() []string {
+	return []string{danaconnecttest.Mount, annaMount, dckaptest.Mount, dinerotest.Mount}
+}
 
 func (s *sandboxes) handler() http.Handler {
 	mux := http.NewServeMux()
 	sandbox.Mount(mux, danaconnecttest.Mount, s.danaconnect)
 	sandbox.Mount(mux, annaMount, s.anna)
+	sandbox.Mount(mux, dckaptest.Mount, s.dckap)
+	sandbox.Mount(mux, dinerotest.Mount, s.dinero)
 	return mux
 }
 
@@ -45,13 +55,25 @@ func (s *sandboxes) handler() http.Handler {
 func (s *sandboxes) environ(base string) map[string]string {
 	account := s.anna.Account()
 	return map[string]string{
-		"DANACONNECT_OTP_URL":  base + danaconnecttest.Mount + "otp/1.0/",
-		"DANACONNECT_USERNAME": danaconnecttest.Username,
-		"DANACONNECT_COMPANY":  danaconnecttest.Company,
-		"DANACONNECT_PASSWORD": danaconnecttest.Password,
-		"ANNA_URL":             base + annaMount,
-		"ANNA_COMPANY_HASH":    account.CompanyHash,
-		"ANNA_USER":            account.User,
-		"ANNA_PASSWORD":        account.Password,
+		"DANACONNECT_OTP_URL":       base + danaconnecttest.Mount + "otp/1.0/",
+		"DANACONNECT_CONTACTS_URL":  base + danaconnecttest.Mount + "api/contacts/",
+		"DANACONNECT_CLIENT_ID":     danaconnecttest.ClientID,
+		"DANACONNECT_CLIENT_SECRET": danaconnecttest.ClientSecret,
+		"DANACONNECT_TOKEN_URL":     base + danaconnecttest.Mount + "oauth2/token",
+		"DANACONNECT_API_URL":       base + danaconnecttest.Mount + "api/2.0/",
+		"DANACONNECT_USERNAME":      danaconnecttest.Username,
+		"DANACONNECT_COMPANY":       danaconnecttest.Company,
+		"DANACONNECT_PASSWORD":      danaconnecttest.Password,
+		"ANNA_URL":                  base + annaMount,
+		"ANNA_COMPANY_HASH":         account.CompanyHash,
+		"ANNA_USER":                 account.User,
+		"ANNA_PASSWORD":             account.Password,
+		"DCKAP_URL":                 base + dckaptest.Mount + dckaptest.Listeners,
+		"DCKAP_TOKEN":               dckaptest.Token,
+		"DINERO_CLIENT_ID":          dinerotest.ClientID,
+		"DINERO_CLIENT_SECRET":      dinerotest.ClientSecret,
+		"DINERO_API_KEYS":           dinerotest.Organization + "=" + dinerotest.APIKey + "," + dinerotest.Organization2 + "=" + dinerotest.APIKey2,
+		"DINERO_TOKEN_URL":          base + dinerotest.Mount + dinerotest.TokenPath,
+		"DINERO_API_URL":            base + dinerotest.Mount,
 	}
 }

@@ -102,6 +102,17 @@ func (d *demo) story() []step {
 		}},
 		{"an alert counter is read", alerts(2)},
 		{"and again after it has changed", alerts(3)},
+		{"so an event arrives, signed", func(ctx context.Context) (string, error) {
+			sequence, err := d.events.counter(ctx, staying, 3)
+			return fmt.Sprintf("messenger.alerts.changed, sequence %d", sequence), err
+		}},
+		{"a schedule notices the next change by itself", func(ctx context.Context) (string, error) {
+			if err := d.vendors.anna.SetAlerts(staying, 4); err != nil {
+				return "", err
+			}
+			sequence, err := d.events.counter(ctx, staying, 4)
+			return fmt.Sprintf("messenger.alerts.changed, sequence %d", sequence), err
+		}},
 	}
 }
 
@@ -128,8 +139,11 @@ func (d *demo) invite(out io.Writer) {
 
   web UI    http://%s/monitoring/
   metrics   http://%s/metrics
+  events    docs/events.md; those that come are printed here, as after
+            go run ./cmd/enqueue anna:user:hash --set userId=%s --notify
   faults    curl -s -X POST %s/danaconnect/_sandbox/faults -d '{"op":"send","drop":true,"afterEffect":true,"times":1}'
 
 Ctrl-C ends it.
-`, d.redisURL, danaconnecttest.Conversation, d.sandbox, staying, d.admin, d.admin, d.sandbox)
+`, d.redisURL, danaconnecttest.Conversation, d.sandbox, staying, d.admin, d.admin, staying, d.sandbox)
+	d.events.print(out)
 }

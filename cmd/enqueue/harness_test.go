@@ -88,7 +88,7 @@ func (r *rig) work(ring *seal.Ring) {
 	}
 	servers, general := target.Open(redisconn.Servers), target.Open(redisconn.General)
 	s, err := queue.NewServer(queue.Config{
-		Redis: servers, Store: ledger.New(general), Ring: ring,
+		Redis: servers, General: general, Store: ledger.New(general), Ring: ring,
 		Queues: map[string]int{"otp": 10, "anna": 10, "polls": 5}, Definitions: tasks.Definitions(r.vendors),
 		Owner: "w-" + r.t.Name(), Timeout: func(string) time.Duration { return 10 * time.Second }, Grace: 15 * time.Second,
 		Metrics: queue.NewMetrics(prometheus.NewRegistry()), Log: zerolog.Nop(),

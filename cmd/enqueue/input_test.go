@@ -55,6 +55,8 @@ func TestBadInput(t *testing.T) {
 		{"set without value", []string{send, "--set=length"}, "", 2, []string{"--set must be path=value"}},
 		{"set without path", []string{send, "--set==1"}, "", 2, []string{"--set must be path=value"}},
 		{"no such file", []string{send, "--payload=@/nonexistent/p.json"}, "", 2, []string{"--payload: open /nonexistent/p.json: no such file or directory"}},
+		{"an internal type", []string{"event:deliver", "--payload", `{"id":"x"}`}, "", 3, []string{"event:deliver is internal: Errand enqueues it itself, nobody else can"}},
+		{"internal types", []string{"types", "event:deliver"}, "", 2, []string{"event:deliver is internal: Errand enqueues it itself, nobody else can"}},
 		{"no such types", []string{"types", "anna:user:hsah"}, "", 2, []string{`there is no task type "anna:user:hsah"; did you mean anna:user:hash?`}},
 
 		{"everything missing", []string{send}, "", 3, []string{"idConversation is required", "length is required", "type is required", "values is required"}},

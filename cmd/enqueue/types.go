@@ -52,6 +52,9 @@ func (c *typesCommand) run(_ context.Context, s *session) (int, error) {
 	if !ok {
 		return 0, unknownType(c.Type)
 	}
+	if info.Internal {
+		return 0, usagef("%s is internal: Errand enqueues it itself, nobody else can", c.Type)
+	}
 	detail, err := describe(info)
 	if err != nil {
 		return 0, err

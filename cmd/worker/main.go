@@ -42,6 +42,16 @@ type commands struct {
 			Profile string `arg:"" help:"The credential's name in doctor and log, such as anna."`
 		} `cmd:"" help:"Let a credential that was refused be tried again at once by all workers, after its account was unlocked at the vendor. Needs the workers' settings."`
 	} `cmd:"" help:"Credentials as the fleet shares them."`
+	Schedule struct {
+		List struct{} `cmd:"" default:"1" help:"List the schedules of SCHEDULE_FILE with their next and last ticks (the default)."`
+		Next struct {
+			N    int    `arg:"" help:"How many."`
+			Name string `arg:"" help:"The schedule's name."`
+		} `cmd:"" help:"Print the next N ticks of a schedule, in its time zone."`
+		Run struct {
+			Name string `arg:"" help:"The schedule's name."`
+		} `cmd:"" help:"Enqueue one tick of a schedule now, beside its own ticks."`
+	} `cmd:"" help:"What runs on a schedule."`
 	DeadLetters struct {
 		Queue string `help:"Only those of one queue."`
 	} `cmd:"" help:"Export the tasks that ended archived, as JSON lines."`
@@ -89,6 +99,17 @@ func run(ctx context.Context, args []string, environ map[string]string, stdout, 
 		return doctor(ctx, environ, cli.Doctor.JSON, stdout, stderr)
 	case "credentials clear <profile>":
 		text, err := app.ClearCoolDown(ctx, environ, cli.Credentials.Clear.Profile)
+		if err != nil {
+			return fail(stderr, err)
+		}
+		_, _ = fmt.Fprintln(stdout, text)
+		return exitOK
+	case "schedule list":
+		return exported(stderr, app.ListSchedules(ctx, environ, stdout))
+	case "schedule next <n> <name>":
+		return exported(stderr, app.NextTicks(environ, cli.Schedule.Next.N, cli.Schedule.Next.Name, stdout))
+	case "schedule run <name>":
+		text, err := app.RunSchedule(ctx, environ, cli.Schedule.Run.Name)
 		if err != nil {
 			return fail(stderr, err)
 		}

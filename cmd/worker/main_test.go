@@ -40,6 +40,11 @@ func TestCommandLine(t *testing.T) {
 		{name: "clear without a name", args: []string{"credentials", "clear"}, code: 2, stderr: "<profile>"},
 		{name: "clear what is not there", args: []string{"credentials", "clear", "anna"}, environ: nowhere, code: 2, stderr: `no usable credential is named "anna"; none is configured here`},
 		{name: "clear without Redis", args: []string{"credentials", "clear", "danaconnect-otp"}, environ: withOTP, code: 1, stderr: "worker: read how danaconnect-otp stands: "},
+		{name: "resume events without a receiver", args: []string{"events", "resume"}, environ: nowhere, code: 2, stderr: "EVENTS_URL: is not set"},
+		{name: "schedule without a file", args: []string{"schedule"}, environ: nowhere, code: 2, stderr: "SCHEDULE_FILE: is not set"},
+		{name: "schedule next without a name", args: []string{"schedule", "next", "3"}, code: 2, stderr: "<name>"},
+		{name: "schedule next without a number", args: []string{"schedule", "next", "nightly", "3"}, code: 2, stderr: "<n>"},
+		{name: "schedule run without a file", args: []string{"schedule", "run", "nightly"}, environ: nowhere, code: 2, stderr: "SCHEDULE_FILE: is not set"},
 		{name: "health without a worker", args: []string{"health"}, environ: map[string]string{"HTTP_ADDR": "127.0.0.1:1"}, code: 1, stderr: "worker: "},
 		{name: "health without admin HTTP", args: []string{"health"}, environ: map[string]string{"HTTP_ADDR": ""}, code: 2, stderr: "HTTP_ADDR: is empty"},
 	} {

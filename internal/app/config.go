@@ -16,6 +16,7 @@ import (
 	"errand.internal/internal/events"
 	"errand.internal/internal/monitor"
 	"errand.internal/internal/redisconn"
+	"errand.internal/internal/schedule"
 	"errand.internal/internal/seal"
 	"errand.internal/internal/secret"
 	"errand.internal/internal/settings"
@@ -33,6 +34,7 @@ type Config struct {
 	EncryptionRequired bool           `env:"ENCRYPTION_REQUIRED" envDefault:"false" doc:"True refuses to start without ENCRYPTION_KEYS."`
 	LogLevel           LogLevel       `env:"LOG_LEVEL" envDefault:"info" doc:"Debug, info, warn or error."`
 	LogFormat          string         `env:"LOG_FORMAT" envDefault:"json" doc:"Json or console; logs go to stderr."`
+	ScheduleFile       string         `env:"SCHEDULE_FILE" doc:"YAML file of what runs on a schedule (docs/schedules.md), read again when it changes. Unset: nothing does."`
 	AllowInsecureHTTP  bool           `env:"ALLOW_INSECURE_HTTP" envDefault:"false" doc:"Permits plain http:// vendor and event URLs on hosts other than loopback."`
 
 	Events  events.Config `envPrefix:"EVENTS_"`
@@ -96,6 +98,8 @@ type plan struct {
 	Config
 	target *redisconn.Target
 	ring   *seal.Ring
+	// schedules is nil without SCHEDULE_FILE.
+	schedules *schedule.File
 }
 
 // load reads and checks all settings, and reports everything that is wrong at
@@ -128,7 +132,8 @@ func read(environ map[string]string) (*plan, error) {
 	if p.EncryptionRequired {
 		p.ring = p.ring.Strict()
 	}
-	faults = append(faults, p.Vendors.Validate(), p.Events.Validate(), p.Monitoring.Validate(), p.check())
+	p.schedules, err = loadSchedules(p.ScheduleFile)
+	faults = append(faults, err, p.Vendors.Validate(), p.Events.Validate(), p.Monitoring.Validate(), p.check())
 	return p, settings.Collect(faults...)
 }
 
@@ -150,7 +155,7 @@ func (p *plan) check() error {
 		fault("SHUTDOWN_GRACE: is %s and must be at least %s, %s more than the delivery of an event may take", p.ShutdownGrace, call+graceSlack, graceSlack)
 	}
 	if len(p.Vendors.Configured()) == 0 && !p.Events.Configured() {
-		fault("no vendor has credentials: set DANACONNECT_USERNAME, _COMPANY and _PASSWORD, or ANNA_URL, _COMPANY_HASH, _USER and _PASSWORD")
+		fault("no vendor has credentials: set DANACONNECT_USERNAME, _COMPANY and _PASSWORD, or DANACONNECT_CLIENT_ID and _CLIENT_SECRET, or ANNA_URL, _COMPANY_HASH, _USER and _PASSWORD, or DCKAP_TOKEN, or DINERO_CLIENT_ID, _CLIENT_SECRET and _API_KEYS")
 	}
 	return errors.Join(faults...)
 }
@@ -176,7 +181,7 @@ func Example() string {
 	sections := []settings.Section{{Title: "Worker"}}
 	for _, v := range settings.Describe(Config{}) {
 		title := "Worker"
-		for _, vendor := range []struct{ prefix, title string }{{"EVENTS_", "Events"}, {"DANACONNECT_", "DANAConnect"}, {"ANNA_", "AnnA"}} {
+		for _, vendor := range []struct{ prefix, title string }{{"EVENTS_", "Events"}, {"DANACONNECT_", "DANAConnect"}, {"ANNA_", "AnnA"}, {"DCKAP_", "DCKAP Integrator"}, {"DINERO_", "Dinero"}} {
 			if strings.HasPrefix(v.Name, vendor.prefix) {
 				title = vendor.title
 			}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/hibiken/asynq"
 
+	"errand.internal/internal/events"
 	"errand.internal/internal/redisguard"
 	"errand.internal/internal/vendors"
 	"errand.internal/tasks"
@@ -54,6 +55,9 @@ func (d *doctor) runs(sites []site) map[string]int {
 			maps.Copy(mine, runnable(d.plan.Queues, tasks.Definitions(accounts.Vendors)))
 		}
 		accounts.Close()
+	}
+	if n := d.plan.Queues[events.Queue]; n > 0 && d.plan.Events.Configured() && d.plan.Events.Validate() == nil {
+		mine[events.Queue] = n
 	}
 	return mine
 }

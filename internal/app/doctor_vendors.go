@@ -7,6 +7,8 @@ import (
 	"errand.internal/clients"
 	"errand.internal/clients/anna"
 	"errand.internal/clients/danaconnect"
+	"errand.internal/clients/dckap"
+	"errand.internal/clients/dinero"
 	"errand.internal/internal/redisguard"
 	"errand.internal/internal/vendors"
 )
@@ -32,7 +34,7 @@ type address struct{ variable, url string }
 // vendors.Config needs a line here.
 func (d *doctor) sites() []site {
 	c := d.plan.Vendors
-	otp, an := c.DANAConnect, c.AnnA
+	otp, api, an := c.DANAConnect, c.DANAConnectAPI, c.AnnA
 	return []site{
 		{
 			vendor: danaconnect.Vendor, configured: otp.Configured(), fault: otp.Validate(), limits: otp.Limits(),
@@ -41,10 +43,28 @@ func (d *doctor) sites() []site {
 			alone:     vendors.Config{DANAConnect: otp},
 		},
 		{
+			vendor: danaconnect.Vendor + " API 2.0", configured: api.Configured(), fault: api.Validate(), limits: api.Limits(),
+			addresses: []address{{"DANACONNECT_TOKEN_URL", api.TokenURL}, {"DANACONNECT_API_URL", api.APIURL}},
+			login:     "DANACONNECT_CLIENT_ID or DANACONNECT_CLIENT_SECRET",
+			alone:     vendors.Config{DANAConnectAPI: api},
+		},
+		{
 			vendor: anna.Vendor, configured: an.Configured(), fault: an.Validate(), limits: an.Limits(),
 			addresses: []address{{"ANNA_URL", an.URL}},
 			login:     "ANNA_COMPANY_HASH, ANNA_USER or ANNA_PASSWORD",
 			alone:     vendors.Config{AnnA: an},
+		},
+		{
+			vendor: dckap.Vendor, configured: c.DCKAP.Configured(), fault: c.DCKAP.Validate(), limits: c.DCKAP.Limits(),
+			addresses: []address{{"DCKAP_URL", c.DCKAP.URL}},
+			login:     "DCKAP_TOKEN, or DCKAP_USERNAME or DCKAP_PASSWORD,",
+			alone:     vendors.Config{DCKAP: c.DCKAP},
+		},
+		{
+			vendor: dinero.Vendor, configured: c.Dinero.Configured(), fault: c.Dinero.Validate(), limits: c.Dinero.Limits(),
+			addresses: []address{{"DINERO_TOKEN_URL", c.Dinero.TokenURL}, {"DINERO_API_URL", c.Dinero.APIURL}},
+			login:     "DINERO_CLIENT_ID, DINERO_CLIENT_SECRET or DINERO_API_KEYS",
+			alone:     vendors.Config{Dinero: c.Dinero},
 		},
 	}
 }

@@ -119,6 +119,8 @@ func (w Worker) Run(ctx context.Context) error {
 	if err := server.Start(); err != nil {
 		return err
 	}
+	stopSchedules := startSchedules(ctx, p, registry, log)
+	defer stopSchedules()
 	log.Info().Str("version", Version).Str("redis", p.target.Redacted()).Interface("queues", queues).
 		Strs("vendors", p.Vendors.Configured()).Str("http", adminAddr).Msg("worker is ready")
 	if w.Ready != nil {
@@ -128,6 +130,7 @@ func (w Worker) Run(ctx context.Context) error {
 	<-ctx.Done()
 	log.Info().Dur("grace", p.ShutdownGrace).Msg("worker stops: no more tasks are taken, running ones may end")
 	draining.Store(true)
+	stopSchedules()
 	server.Shutdown()
 	log.Info().Msg("worker has stopped")
 	return nil

@@ -84,6 +84,9 @@ func (a *attempt) reportHang() {
 // finish decides what became of the call, writes it, and tells asynq.
 func (a *attempt) finish(def Definition, result any, err error, sent bool) error {
 	v := decide(a.situation(sent), err)
+	if e, ok := clients.AsError(err); ok && e.Unlisted {
+		a.metrics.unlisted.WithLabelValues(e.Vendor, e.Op).Inc()
+	}
 	if v.outcome == ledger.Uncertain && def.Find != nil {
 		v = v.lookFor(0, a.pause(def), a.left())
 	}
@@ -155,7 +158,7 @@ func (a *attempt) write(v verdict, result any) error {
 	if a.called && !v.untried {
 		r.Attempt = &ledger.Attempt{At: a.grant.Now, Took: took, Class: v.class, Status: v.status, Code: v.code, Message: v.message}
 	}
-	if v.outcome == ledger.Done || v.outcome == ledger.Declined {
+	if v.outcome != "" && result != nil {
 		data, err := encodeResult(result)
 		if err != nil {
 			// The vendor did it; that stays true without the data.

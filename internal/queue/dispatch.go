@@ -116,6 +116,9 @@ func (h *dispatchHook) asksFor(cmd *redis.Cmd) *dispatch {
 
 func pendingKey(queue string) string { return "asynq:{" + queue + "}:pending" }
 
+// heldKeys is what asynq's keys of single tasks begin with.
+func heldKeys(queue string) string { return "asynq:{" + queue + "}:t:" }
+
 // answer gives the next task, or redis.Nil if the queue stays empty.
 func (d *dispatch) answer(ctx context.Context, rdb redis.UniversalClient, cmd *redis.Cmd, next redis.ProcessHook) error {
 	d.mu.Lock()

@@ -16,6 +16,7 @@ type Metrics struct {
 	wait     *prometheus.HistogramVec
 	parked   *prometheus.CounterVec
 	hung     prometheus.Counter
+	unlisted *prometheus.CounterVec
 	requests *prometheus.CounterVec
 	took     *prometheus.HistogramVec
 }
@@ -36,6 +37,9 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		parked: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "errand_tasks_parked_total", Help: "Tasks put aside without an attempt, by type and the credential they wait for.",
 		}, []string{"type", "credential"}),
+		unlisted: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "errand_unlisted_answers_total", Help: "Answers that the vendor's pages do not list, taken by their safe default: somebody should look.",
+		}, []string{"vendor", "operation"}),
 		hung: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "errand_hung_handlers_total", Help: "Handlers that ignored the end of their time.",
 		}),
@@ -47,7 +51,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 			Buckets: []float64{.01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 15, 30},
 		}, []string{"vendor", "operation"}),
 	}
-	reg.MustRegister(m.finished, m.attempts, m.wait, m.parked, m.hung, m.requests, m.took)
+	reg.MustRegister(m.finished, m.attempts, m.wait, m.parked, m.hung, m.unlisted, m.requests, m.took)
 	return m
 }
 

@@ -86,7 +86,7 @@ func (p *Producer) Enqueue(ctx context.Context, job Job) (Ticket, error) {
 	}
 	created, err := p.store.Create(ctx, ledger.NewTask{
 		Queue: d.Queue, Type: job.Type, Key: job.Key, Payload: job.Payload,
-		At: job.At, Delay: job.In, Usable: usable, KeyLife: d.KeyLife, Notify: job.Notify, Alone: job.Alone, Trail: trail,
+		At: job.At, Delay: job.In, Usable: usable, KeyLife: d.KeyLife, Notify: job.Notify, Alone: job.Alone, Held: heldKeys(d.Queue), Trail: trail,
 	})
 	ticket := Ticket{ID: created.ID, Duplicate: created.Duplicate, Outcome: created.Outcome, Due: created.Due}
 	if err != nil {

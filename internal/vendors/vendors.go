@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -14,6 +15,8 @@ import (
 	"errand.internal/clients"
 	"errand.internal/clients/anna"
 	"errand.internal/clients/danaconnect"
+	"errand.internal/clients/dckap"
+	"errand.internal/clients/dinero"
 	"errand.internal/internal/queue"
 	"errand.internal/internal/seal"
 	"errand.internal/internal/secret"
@@ -24,12 +27,18 @@ import (
 // Config is the account of each vendor.
 type Config struct {
 	DANAConnect danaconnect.OTPConfig `envPrefix:"DANACONNECT_"`
-	AnnA        anna.Config           `envPrefix:"ANNA_"`
+	// DANAConnectAPI is the vendor's second account, of API 2.0.
+	DANAConnectAPI danaconnect.APIConfig `envPrefix:"DANACONNECT_"`
+	AnnA           anna.Config           `envPrefix:"ANNA_"`
+	DCKAP          dckap.Config          `envPrefix:"DCKAP_"`
+	Dinero         dinero.Config         `envPrefix:"DINERO_"`
 }
 
 // AllowInsecureHTTP permits plain http on hosts other than loopback.
 func (c Config) AllowInsecureHTTP(allow bool) Config {
 	c.DANAConnect.AllowInsecureHTTP, c.AnnA.AllowInsecureHTTP = allow, allow
+	c.DANAConnectAPI.AllowInsecureHTTP = allow
+	c.DCKAP.AllowInsecureHTTP, c.Dinero.AllowInsecureHTTP = allow, allow
 	return c
 }
 
@@ -40,8 +49,17 @@ func (c Config) Validate() error {
 	if c.DANAConnect.Configured() {
 		faults = append(faults, c.DANAConnect.Validate())
 	}
+	if c.DANAConnectAPI.Configured() {
+		faults = append(faults, c.DANAConnectAPI.Validate())
+	}
 	if c.AnnA.Configured() {
 		faults = append(faults, c.AnnA.Validate())
+	}
+	if c.DCKAP.Configured() {
+		faults = append(faults, c.DCKAP.Validate())
+	}
+	if c.Dinero.Configured() {
+		faults = append(faults, c.Dinero.Validate())
 	}
 	return errors.Join(faults...)
 }
@@ -51,17 +69,25 @@ func (c Config) Timeouts() map[string]time.Duration {
 	return map[string]time.Duration{
 		danaconnect.Vendor: c.DANAConnect.Limits().WithDefaults().Call,
 		anna.Vendor:        c.AnnA.Limits().WithDefaults().Call,
+		dckap.Vendor:       c.DCKAP.Limits().WithDefaults().Call,
+		dinero.Vendor:      c.Dinero.Limits().WithDefaults().Call,
 	}
 }
 
 // Configured lists the vendors that have an account.
 func (c Config) Configured() []string {
 	var names []string
-	if c.DANAConnect.Configured() {
+	if c.DANAConnect.Configured() || c.DANAConnectAPI.Configured() {
 		names = append(names, danaconnect.Vendor)
 	}
 	if c.AnnA.Configured() {
 		names = append(names, anna.Vendor)
+	}
+	if c.DCKAP.Configured() {
+		names = append(names, dckap.Vendor)
+	}
+	if c.Dinero.Configured() {
+		names = append(names, dinero.Vendor)
 	}
 	return names
 }
@@ -92,13 +118,18 @@ type Standing interface {
 type Accounts struct {
 	tasks.Vendors
 	Credentials []Credential
+	// Rests are what tasks are parked for beside credentials: pipes that may be
+	// disabled, organizations that may lack a subscription.
+	Rests []Credential
+	gates []*gates
 }
 
-// Parkable is the credentials as the queue needs them: to know when tasks that
-// were parked for one may run again.
+// Parkable is the credentials and rests as the queue needs them: to know when
+// tasks that were parked for one may run again. A pipe that no settings name is
+// not among them; its tasks come back by themselves.
 func (a *Accounts) Parkable() []queue.Credential {
 	var list []queue.Credential
-	for _, c := range a.Credentials {
+	for _, c := range slices.Concat(a.Credentials, a.Rests) {
 		list = append(list, queue.Credential{Name: c.Name, Usable: func(ctx context.Context) bool {
 			state, err := c.State(ctx)
 			return err == nil && state.CoolingFor == 0
@@ -112,6 +143,9 @@ func (a *Accounts) Close() {
 	for _, c := range a.Credentials {
 		c.Close()
 	}
+	for _, g := range a.gates {
+		g.close()
+	}
 }
 
 // Open makes the clients of the configured accounts.
@@ -122,6 +156,21 @@ func (c Config) Open(s Shared) (*Accounts, error) {
 		gate := tokens.NewGate(s.Redis, cfg.Profile(), s.Options...)
 		otp, err := danaconnect.NewOTP(cfg, gate, clients.NewCaller(danaconnect.Vendor, cfg.Limits(), nil, s.Observe))
 		v.DANAConnectOTP, v.Credentials, faults = otp, append(v.Credentials, Credential{cfg.Profile().Name, gate}), append(faults, err)
+		// The same login, and so the same gate; another host, and so another caller.
+		contacts, err := danaconnect.NewContacts(cfg, gate, clients.NewCaller(danaconnect.Vendor, cfg.Limits(), nil, s.Observe))
+		v.DANAConnectContacts, faults = contacts, append(faults, err)
+	}
+	if cfg := c.DANAConnectAPI; cfg.Configured() {
+		caller := clients.NewCaller(danaconnect.Vendor, cfg.Limits(), nil, s.Observe)
+		login, err := danaconnect.NewAPILogin(cfg, caller)
+		if err == nil {
+			profile := cfg.Profile()
+			profile.Fetch = login.Fetch
+			source := tokens.NewSource(s.Redis, s.Ring, profile, s.Options...)
+			v.Credentials = append(v.Credentials, Credential{profile.Name, source})
+			v.DANAConnectAPI, err = danaconnect.NewAPI(cfg, source, caller)
+		}
+		faults = append(faults, err)
 	}
 	if cfg := c.AnnA; cfg.Configured() {
 		caller := clients.NewCaller(anna.Vendor, cfg.Limits(), nil, s.Observe)
@@ -135,7 +184,60 @@ func (c Config) Open(s Shared) (*Accounts, error) {
 		}
 		faults = append(faults, err)
 	}
+	if c.DCKAP.Configured() {
+		faults = append(faults, v.openDCKAP(c.DCKAP, s))
+	}
+	if c.Dinero.Configured() {
+		faults = append(faults, v.openDinero(c.Dinero, s))
+	}
 	return v, errors.Join(faults...)
+}
+
+func (a *Accounts) openDCKAP(cfg dckap.Config, s Shared) error {
+	listeners, err := cfg.Listeners()
+	if err != nil {
+		return err
+	}
+	gate := tokens.NewGate(s.Redis, cfg.Profile(), s.Options...)
+	a.Credentials = append(a.Credentials, Credential{cfg.Profile().Name, gate})
+	pipes := a.addGates(s, cfg.PipeProfile, listeners)
+	a.DCKAP, err = dckap.New(cfg, gate, pipes.of, clients.NewCaller(dckap.Vendor, cfg.Limits(), nil, s.Observe))
+	return err
+}
+
+func (a *Accounts) openDinero(cfg dinero.Config, s Shared) error {
+	caller := clients.NewCaller(dinero.Vendor, cfg.Limits(), nil, s.Observe)
+	organizations := a.addGates(s, cfg.OrganizationProfile, cfg.Organizations())
+	accounts := map[string]dinero.Account{}
+	for _, organization := range cfg.Organizations() {
+		login, err := dinero.NewLogin(cfg, organization, caller)
+		if err != nil {
+			return err
+		}
+		profile := cfg.Profile(organization)
+		profile.Fetch = login.Fetch
+		source := tokens.NewSource(s.Redis, s.Ring, profile, s.Options...)
+		a.Credentials = append(a.Credentials, Credential{profile.Name, source})
+		accounts[organization] = dinero.Account{Source: source, Gate: organizations.of(organization)}
+	}
+	client, err := dinero.New(cfg, func(organization string) (dinero.Account, bool) {
+		account, known := accounts[organization]
+		return account, known
+	}, caller)
+	a.Dinero = client
+	return err
+}
+
+// addGates makes a set of gates; those of the known names are rests.
+func (a *Accounts) addGates(s Shared, profile func(string) tokens.Profile, known []string) *gates {
+	set := newGates(s, profile)
+	a.gates = append(a.gates, set)
+	for _, name := range known {
+		if c, ok := set.credential(name); ok {
+			a.Rests = append(a.Rests, c)
+		}
+	}
+	return set
 }
 
 // DryRun makes clients whose requests go to transport alone. What is not
@@ -143,15 +245,24 @@ func (c Config) Open(s Shared) (*Accounts, error) {
 func (c Config) DryRun(transport http.RoundTripper) (tasks.Vendors, error) {
 	c = c.AllowInsecureHTTP(true)
 	c.DANAConnect.Username, c.DANAConnect.Company, c.DANAConnect.Password = "user", "company", placeholder
+	c.DANAConnectAPI.ClientID, c.DANAConnectAPI.ClientSecret = "client", placeholder
 	c.AnnA.CompanyHash, c.AnnA.User, c.AnnA.Password = placeholder, "user", placeholder
 	if c.AnnA.URL == "" {
 		c.AnnA.URL = "https://anna-url.invalid/"
 	}
+	c.DCKAP.Token, c.DCKAP.Username, c.DCKAP.Password, c.DCKAP.TokenExpiresOn, c.DCKAP.PipesFile = placeholder, "user", placeholder, "", ""
+	c.Dinero.ClientID, c.Dinero.ClientSecret, c.Dinero.APIKeys = "client", placeholder, secret.New("1="+placeholder.Reveal())
 	var v tasks.Vendors
-	var errOTP, errAnnA error
+	var errOTP, errContacts, errAPI, errAnnA, errDCKAP, errDinero error
 	v.DANAConnectOTP, errOTP = danaconnect.NewOTP(c.DANAConnect, tokens.OpenGate(), clients.NewCaller(danaconnect.Vendor, clients.Limits{}, transport, nil))
+	v.DANAConnectContacts, errContacts = danaconnect.NewContacts(c.DANAConnect, tokens.OpenGate(), clients.NewCaller(danaconnect.Vendor, clients.Limits{}, transport, nil))
+	v.DANAConnectAPI, errAPI = danaconnect.NewAPI(c.DANAConnectAPI, tokens.Fixed(placeholder.Reveal()), clients.NewCaller(danaconnect.Vendor, clients.Limits{}, transport, nil))
 	v.AnnA, errAnnA = anna.New(c.AnnA, tokens.Fixed(placeholder.Reveal()), clients.NewCaller(anna.Vendor, clients.Limits{}, transport, nil))
-	return v, errors.Join(errOTP, errAnnA)
+	v.DCKAP, errDCKAP = dckap.New(c.DCKAP, tokens.OpenGate(), func(string) tokens.Gate { return tokens.OpenGate() }, clients.NewCaller(dckap.Vendor, clients.Limits{}, transport, nil))
+	v.Dinero, errDinero = dinero.New(c.Dinero, func(string) (dinero.Account, bool) {
+		return dinero.Account{Source: tokens.Fixed(placeholder.Reveal()), Gate: tokens.OpenGate()}, true
+	}, clients.NewCaller(dinero.Vendor, clients.Limits{}, transport, nil))
+	return v, errors.Join(errOTP, errContacts, errAPI, errAnnA, errDCKAP, errDinero)
 }
 
 var placeholder = secret.New(secret.Redacted)

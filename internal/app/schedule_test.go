@@ -1,0 +1,140 @@
+package app_test
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"errand.internal/clients/anna/annatest"
+	"errand.internal/internal/app"
+)
+
+const polls = `schedules:
+  - name: alerts
+    every: 1s
+    type: anna:messenger:alerts
+    forEach: {userId: [u-1]}
+  - name: nightly
+    cron: "30 2 * * *"
+    timeZone: Europe/Copenhagen
+    type: anna:messenger:alerts
+    payload: {userId: u-1}
+`
+
+func scheduleFile(t *testing.T, content string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "schedules.yaml")
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestWorkerRunsSchedules(t *testing.T) {
+	t.Parallel()
+	path := scheduleFile(t, polls)
+	s := startSite(t, map[string]string{"SCHEDULE_FILE": path})
+	environ := map[string]string{"REDIS_URL": s.redisURL, "SCHEDULE_FILE": path}
+	if err := s.anna.WaitCalls(t.Context(), annatest.OpAlerts, 3); err != nil {
+		t.Fatal(err)
+	}
+	_, metrics := s.get(t, "/metrics")
+	for _, want := range []string{
+		`errand_schedule_ticks_total{name="alerts",result="enqueued"} [3-9]`,
+		`errand_schedule_ticks_total{name="nightly",result="missed"} 0`,
+		`errand_schedule_tasks_total{name="alerts",result="enqueued"} [3-9]`,
+		`errand_schedule_file_ok 1`,
+	} {
+		if !regexp.MustCompile(want).MatchString(metrics) {
+			t.Errorf("/metrics has no %s", want)
+		}
+	}
+
+	var out bytes.Buffer
+	if err := app.ListSchedules(t.Context(), environ, &out); err != nil {
+		t.Fatal(err)
+	}
+	const utc, local = `\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ`, `\d{4}-\d\d-\d\dT0[23]:[03]0:00\+0[12]:00`
+	want := regexp.MustCompile(`^NAME +TYPE +WHEN +SUBJECTS +NEXT +LAST
+alerts +anna:messenger:alerts +every 1s +1 +` + utc + ` +` + utc + `
+nightly +anna:messenger:alerts +30 2 \* \* \* Europe/Copenhagen +1 +` + local + ` +none
+$`)
+	if !want.MatchString(out.String()) {
+		t.Errorf("the list is\n%s", out.String())
+	}
+
+	text, err := app.RunSchedule(t.Context(), environ, "nightly")
+	if err != nil || text != "nightly: 1 of 1 tasks enqueued" {
+		t.Errorf("run: %s, %v", text, err)
+	}
+	out.Reset()
+	if err := app.NextTicks(environ, 2, "alerts", &out); err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Fields(out.String())
+	first, err1 := time.Parse(time.RFC3339, lines[0])
+	second, err2 := time.Parse(time.RFC3339, lines[1])
+	if len(lines) != 2 || err1 != nil || err2 != nil || second.Sub(first) != time.Second {
+		t.Errorf("next: %s", out.String())
+	}
+	if err := s.stop(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestScheduleFaults(t *testing.T) {
+	t.Parallel()
+	broken := scheduleFile(t, "schedules:\n  - name: a\n    evry: 1s\n    type: anna:messenger:alerts\n    payload: {userId: u-1}\n")
+	whole := scheduleFile(t, polls)
+	run := func(environ map[string]string) error {
+		return app.Worker{Environ: environ, Stderr: io.Discard}.Run(t.Context())
+	}
+	for _, test := range []struct {
+		name    string
+		environ map[string]string
+		do      func(environ map[string]string) error
+		want    string
+	}{
+		{"a worker does not start with a broken file", map[string]string{"SCHEDULE_FILE": broken}, run,
+			"SCHEDULE_FILE: " + broken + ":3:5: a: evry is unknown; there are name, every, cron, timeZone, type, payload, forEach, spread"},
+		{"nor without the file", map[string]string{"SCHEDULE_FILE": broken + ".not"}, run,
+			"SCHEDULE_FILE: " + broken + ".not: cannot be read: no such file or directory"},
+		{"the commands need the setting", nil, func(environ map[string]string) error {
+			return app.ListSchedules(t.Context(), environ, io.Discard)
+		}, "SCHEDULE_FILE: is not set, so nothing runs on a schedule"},
+		{"a name that is not there", map[string]string{"SCHEDULE_FILE": whole}, func(environ map[string]string) error {
+			return app.NextTicks(environ, 1, "nigthly", io.Discard)
+		}, `there is no schedule "nigthly"; there are: alerts, nightly`},
+		{"a number out of range", map[string]string{"SCHEDULE_FILE": whole}, func(environ map[string]string) error {
+			return app.NextTicks(environ, 0, "nightly", io.Discard)
+		}, "the number of ticks must be from 1 to 10000"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			err := test.do(test.environ)
+			if _, ok := errors.AsType[*app.ConfigError](err); !ok || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("%v, want %s", err, test.want)
+			}
+		})
+	}
+}
+
+// TestListWithoutRedis: what the file says is told all the same.
+func TestListWithoutRedis(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	environ := map[string]string{"REDIS_URL": "redis://127.0.0.1:1", "SCHEDULE_FILE": scheduleFile(t, polls)}
+	err := app.ListSchedules(t.Context(), environ, &out)
+	if err == nil || !strings.Contains(out.String(), "nightly  anna:messenger:alerts") || strings.Count(out.String(), "unknown") != 2 {
+		t.Errorf("err = %v, list\n%s", err, out.String())
+	}
+	if _, err := app.RunSchedule(t.Context(), environ, "nightly"); err == nil {
+		t.Error("a tick was run without Redis")
+	}
+}

@@ -1,0 +1,57 @@
+package tasks
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+
+	"errand.internal/clients/anna"
+	"errand.internal/internal/payload"
+	"errand.internal/internal/queue"
+)
+
+// MessengerRequests lists a user's requests in AnnA's messenger. The vendor's
+// list holds a link to each request, so it is kept for ten minutes only.
+//
+// https://docs.anna.center/anna-services/corporate-user/generate-hash
+type MessengerRequests struct {
+	MessengerUser
+	Filters MessengerFilters `json:"messengerFilters,omitzero" doc:"narrows the list"`
+}
+
+// UserRequests are a user's requests as the vendor has them.
+type UserRequests struct {
+	UserRequests json.RawMessage `json:"userRequests"`
+}
+
+// Type implements Task.
+func (MessengerRequests) Type() string { return "anna:messenger:requests" }
+
+// Defaults implements Task.
+func (MessengerRequests) Defaults() queue.Defaults {
+	return queue.Defaults{
+		Queue: "anna", Budget: 5 * time.Minute, Repeatable: true, Keep: 10 * time.Minute,
+		Backoff: queue.Backoff{Base: time.Second, Max: 30 * time.Second},
+	}
+}
+
+// Check implements payload.Checker.
+func (p MessengerRequests) Check() []payload.Problem {
+	return append(p.userProblems(), p.Filters.problems("messengerFilters.")...)
+}
+
+func (MessengerRequests) result() (r UserRequests) { return r }
+
+type requestLister interface {
+	Requests(ctx context.Context, q anna.AlertQuery) (json.RawMessage, error)
+}
+
+func listRequests(c requestLister) handler[MessengerRequests, UserRequests] {
+	return func(ctx context.Context, p MessengerRequests) (UserRequests, error) {
+		list, err := c.Requests(ctx, anna.AlertQuery{
+			UserID: p.UserID, UserDocType: p.UserDocType, UserDocValue: p.UserDocValue,
+			Filters: anna.Filters(p.Filters),
+		})
+		return UserRequests{UserRequests: list}, err
+	}
+}

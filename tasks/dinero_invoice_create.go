@@ -1,0 +1,45 @@
+package tasks
+
+import (
+	"context"
+
+	"errand.internal/clients/dinero"
+	"errand.internal/internal/queue"
+)
+
+// InvoiceCreate makes a draft of an invoice in Dinero, and never a second one for the same
+// task: when the answer is lost it is looked for by its ExternalReference, twice
+// with a pause, before it is made again.
+//
+// https://api.dinero.dk/v1/docs/api/POST-v1-organizationId-invoices
+type InvoiceCreate struct{ DineroRecord }
+
+// Type implements Task.
+func (InvoiceCreate) Type() string { return "dinero:invoice:create" }
+
+// Defaults implements Task.
+func (p InvoiceCreate) Defaults() queue.Defaults { return p.defaults() }
+
+func (InvoiceCreate) result() (r DineroCreated) { return r }
+
+type invoiceCreator interface {
+	CreateInvoice(ctx context.Context, r dinero.Create) (dinero.Created, error)
+}
+
+func createInvoice(c invoiceCreator) handler[InvoiceCreate, DineroCreated] {
+	return func(ctx context.Context, p InvoiceCreate) (DineroCreated, error) {
+		made, err := c.CreateInvoice(ctx, p.create(ctx))
+		return DineroCreated(made), err
+	}
+}
+
+type invoiceFinder interface {
+	FindInvoice(ctx context.Context, organization, reference string) (dinero.Created, bool, error)
+}
+
+func findInvoice(c invoiceFinder) finder[InvoiceCreate, DineroCreated] {
+	return func(ctx context.Context, p InvoiceCreate) (DineroCreated, bool, error) {
+		made, found, err := c.FindInvoice(ctx, string(p.OrganizationID), p.reference(ctx))
+		return DineroCreated(made), found, err
+	}
+}
