@@ -1,6 +1,8 @@
 package clients_test
 
 import (
+	"net/url"
+	pathpkg "path"
 	"strings"
 	"testing"
 
@@ -114,4 +116,36 @@ func TestInside(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Whatever path is let through, a server must see it below the base, also one
+// that unescapes it twice.
+func FuzzBelow(f *testing.F) {
+	for _, path := range []string{"a/b", "%2e%2e/x", "..;/x", "a%252e", "/x//y", "%25%32%65", `a\b`, "a:b@c"} {
+		f.Add(path)
+	}
+	base, err := clients.ParseBaseURL("X", "https://api.example.com/v1/org/", false)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, path string) {
+		joined, err := base.Below(path)
+		if err != nil {
+			return
+		}
+		u, err := url.Parse(joined)
+		if err != nil || u.Host != "api.example.com" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+			t.Fatalf("Below(%q) = %q", path, joined)
+		}
+		for seen := u.EscapedPath(); ; {
+			if strings.ContainsAny(seen, "\\\x00\r\n") || !strings.HasPrefix(pathpkg.Clean(seen)+"/", "/v1/org/") {
+				t.Fatalf("Below(%q) = %q, seen as %q", path, joined, seen)
+			}
+			plain, err := url.PathUnescape(seen)
+			if err != nil || plain == seen {
+				return
+			}
+			seen = plain
+		}
+	})
 }

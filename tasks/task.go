@@ -54,6 +54,8 @@ type Info struct {
 	Example queue.Payload
 	// Internal: Errand enqueues it itself, and nobody else can.
 	Internal bool
+	// Findable: if it may have happened, it is looked for before it is run again.
+	Findable bool
 }
 
 // Fields describes the payload.
@@ -72,6 +74,7 @@ type finder[P Task[R], R any] func(ctx context.Context, p P) (result R, found bo
 
 // findable adds to a line of the catalogue how the task is looked for.
 func findable[P Task[R], R any](e entry, bind func(Vendors) finder[P, R]) entry {
+	e.Findable = true
 	e.find = func(v Vendors) func(context.Context, queue.Payload) (any, bool, error) {
 		if !e.on.has(v) {
 			return nil

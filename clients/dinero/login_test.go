@@ -157,13 +157,13 @@ func TestLoginAnswers(t *testing.T) {
 			sb := dinerotest.New(options())
 			sb.Inject(sandbox.Fault{Op: dinerotest.OpToken, Status: tt.status, Body: new(tt.body), RetryAfter: "7"})
 			grant, err := newLogin(t, config(clientstest.Serve(t, sb, dinerotest.Mount)), org, clients.Limits{}).Fetch(t.Context())
-			switch _, isRefusal := errors.AsType[*tokens.RefusedError](err); {
-			case tt.want == granted:
+			switch tt.want {
+			case granted:
 				if err != nil || grant.Value.Reveal() != "t" || grant.Life != tt.life {
 					t.Errorf("%v, %v", grant.Life, err)
 				}
-			case tt.want == refused:
-				if !isRefusal {
+			case refused:
+				if _, isRefusal := errors.AsType[*tokens.RefusedError](err); !isRefusal {
 					t.Errorf("%v, want a refusal", err)
 				}
 				clientstest.NoLeak(t, err, canaries...)

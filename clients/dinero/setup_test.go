@@ -58,7 +58,7 @@ type source struct {
 	gets, rejected int
 }
 
-func (s *source) Get(ctx context.Context) (tokens.Token, error) {
+func (s *source) Get(context.Context) (tokens.Token, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.gets++

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"net/http"
 
 	"errand.internal/clients/anna/annatest"
@@ -35,6 +36,7 @@ func newSandboxes() *sandboxes {
 	}
 	s.anna.PutUser(staying, true)
 	s.anna.PutUser(leaving, true)
+	s.dckap.Put("64f1c0de0002", dckaptest.Pipe{Answer: json.RawMessage(`{"data":{"orderId":"1001"}}`)})
 	return s
 }
 

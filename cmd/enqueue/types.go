@@ -43,7 +43,7 @@ type fieldDetail struct {
 	Doc      string `json:"doc,omitempty"`
 }
 
-func (c *typesCommand) run(_ context.Context, s *session) (int, error) {
+func (c *typesCommand) run(_ context.Context, s *session) (int, error) { //nolint:unparam // every command has this shape
 	if c.Type == "" {
 		s.listTypes(c.JSON)
 		return exitOK, nil

@@ -66,7 +66,7 @@ func (s *session) fromKey(r *report, ofKey tasks.Outcome) (int, error) {
 	if ofKey == "" {
 		r.State = forgotten
 		if !r.Duplicate {
-			return 0, &fault{exitNoTask, errors.New("Redis has lost the task's record; whether it will run is not known")}
+			return 0, &fault{exitNoTask, errors.New("the task's record is lost from Redis; whether it will run is not known")}
 		}
 		return 0, &fault{exitNoTask, errors.New("the record of the key's first task is no longer kept; no worker has ever ended it")}
 	}

@@ -30,7 +30,7 @@ func TestDoctorFindsAllWell(t *testing.T) {
 		{"ok", "redis", "answers (redis://127.0.0.1:"},
 		{"ok", "redis eviction", "noeviction"},
 		{"ok", "redis persistence", "append-only file, appendfsync everysec"},
-		{"ok", "queues", "runs anna=10, otp=20, polls=10; left to other workers: "},
+		{"ok", "queues", "runs anna=10, danaconnect=5, otp=20, polls=10; left to other workers: "},
 		{"ok", "workers", "none is live"},
 		{"ok", "danaconnect connection", "connected in"},
 		{"warn", "danaconnect credential danaconnect-otp", "unproven"},
@@ -62,7 +62,7 @@ func TestDoctorSeesTheFleet(t *testing.T) {
 	}
 	r := examine(t, c.environ)
 	r.wants(t, "ok", "danaconnect credential danaconnect-otp", "proven: a call with it was accepted")
-	r.wants(t, "ok", "workers", "1 live; queues run: anna by 1, otp by 1, polls by 1")
+	r.wants(t, "ok", "workers", "1 live; queues run: anna by 1, danaconnect by 1, otp by 1, polls by 1")
 	if strings.Contains(r.text, "queue otp") {
 		t.Errorf("a queue that is run is reported:\n%s", r.text)
 	}

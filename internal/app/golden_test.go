@@ -48,8 +48,11 @@ func TestGoldenTaskTable(t *testing.T) {
 	for _, info := range tasks.Types() {
 		d := info.Example.Defaults()
 		again := "ends `unknown`"
-		if d.Repeatable {
+		switch {
+		case d.Repeatable:
 			again = "runs again"
+		case info.Findable:
+			again = "is looked for, and run again only if it is not there"
 		}
 		fmt.Fprintf(&b, "| `%s` | %s | %s | %s | %s |\n", info.Type, d.Queue, info.Summary, budget(d.Budget), again)
 	}

@@ -109,8 +109,8 @@ func TestScheduleFaults(t *testing.T) {
 			return app.ListSchedules(t.Context(), environ, io.Discard)
 		}, "SCHEDULE_FILE: is not set, so nothing runs on a schedule"},
 		{"a name that is not there", map[string]string{"SCHEDULE_FILE": whole}, func(environ map[string]string) error {
-			return app.NextTicks(environ, 1, "nigthly", io.Discard)
-		}, `there is no schedule "nigthly"; there are: alerts, nightly`},
+			return app.NextTicks(environ, 1, "night", io.Discard)
+		}, `there is no schedule "night"; there are: alerts, nightly`},
 		{"a number out of range", map[string]string{"SCHEDULE_FILE": whole}, func(environ map[string]string) error {
 			return app.NextTicks(environ, 0, "nightly", io.Discard)
 		}, "the number of ticks must be from 1 to 10000"},

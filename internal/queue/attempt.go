@@ -124,10 +124,9 @@ func (a *attempt) look(ctx context.Context, def Definition, payload Payload, lim
 		s := a.situation(false)
 		s.policy.Repeatable = true // asking again does no harm
 		v = decide(s, err)
-		switch {
-		case v.outcome == "":
+		if v.outcome == "" {
 			v.inDoubt, v.lookups = true, a.grant.Lookups
-		default: // it cannot be found out
+		} else { // it cannot be found out
 			v.outcome, v.class = ledger.Uncertain, string(ledger.Uncertain)
 			v.message = "it may have happened, and could not be looked up: " + v.message
 		}

@@ -20,7 +20,7 @@ import (
 func (r *rig) takeAway(id string, claimed, repeatable bool) {
 	r.t.Helper()
 	ctx := context.Background()
-	if got := client(r).RPopLPush(ctx, "asynq:{otp}:pending", "asynq:{otp}:active").Val(); got != id {
+	if got := client(r).LMove(ctx, "asynq:{otp}:pending", "asynq:{otp}:active", "RIGHT", "LEFT").Val(); got != id {
 		r.t.Fatalf("took %q, want %s", got, id)
 	}
 	client(r).HSet(ctx, "asynq:{otp}:t:"+id, "state", "active")

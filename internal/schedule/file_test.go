@@ -254,3 +254,18 @@ func TestDigest(t *testing.T) {
 		}
 	}
 }
+
+// TestManual loads the example of docs/schedules.md.
+func TestManual(t *testing.T) {
+	t.Parallel()
+	manual, err := os.ReadFile("../../docs/schedules.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, example, _ := strings.Cut(string(manual), "```yaml\n")
+	example, _, _ = strings.Cut(example, "```")
+	f := mustLoad(t, write(t, map[string]string{"s.yaml": example, "users.txt": "u1\n"}))
+	if len(f.Schedules) != 2 {
+		t.Errorf("the example has %d schedules", len(f.Schedules))
+	}
+}

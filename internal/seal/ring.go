@@ -28,12 +28,12 @@ const (
 const overhead = 12 + 16
 
 var (
-	// ErrNoKey: the value is sealed with a key that this process does not have.
+	// ErrNoKey says that the value is sealed with a key that this process does not have.
 	ErrNoKey = errors.New("sealed with a key this process does not have: set ENCRYPTION_KEYS to the keys the workers use")
-	// ErrTampered: the value was changed, cut, moved from another place, or is
+	// ErrTampered says that the value was changed, cut, moved from another place, or is
 	// nothing that this package wrote.
 	ErrTampered = errors.New("the sealed value does not open: it was changed, cut short or moved from another place")
-	// ErrNotSealed: the value is plain, and this ring is strict.
+	// ErrNotSealed says that the value is plain, and this ring is strict.
 	ErrNotSealed = errors.New("the value is not sealed, and ENCRYPTION_REQUIRED allows only sealed ones")
 )
 
@@ -101,7 +101,8 @@ func (r *Ring) Seal(label, aad string, plain []byte) []byte {
 	buf := make([]byte, size+len(aad))
 	extra := buf[size:]
 	copy(extra, aad)
-	out := append(buf[:0:size], markSealed, byte(len(k.id)))
+	out := buf[:0:size]
+	out = append(out, markSealed, byte(len(k.id)))
 	out = append(out, k.id...)
 	return k.aead(label).Seal(out, nil, plain, extra)
 }

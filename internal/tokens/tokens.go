@@ -73,7 +73,7 @@ type Pass interface {
 	Report(ctx context.Context, v Verdict)
 }
 
-// CoolingError: the credential was refused lately and must rest.
+// CoolingError says that the credential was refused lately and must rest.
 type CoolingError struct {
 	Profile    string
 	RetryAfter time.Duration
@@ -90,7 +90,7 @@ func (e *CoolingError) Error() string {
 	return "credential " + e.Profile + " was refused" + why + "; next try in " + e.RetryAfter.Round(time.Second).String()
 }
 
-// UnavailableError: the login service does not answer and no usable token is
+// UnavailableError says that the login service does not answer and no usable token is
 // left.
 type UnavailableError struct {
 	Profile    string
@@ -106,7 +106,7 @@ func (e *UnavailableError) Error() string {
 // Unwrap gives the cause.
 func (e *UnavailableError) Unwrap() error { return e.Err }
 
-// RefusedError: the login service refused the credential itself.
+// RefusedError says that the login service refused the credential itself.
 type RefusedError struct {
 	Profile string
 	Reason  string // in our own words

@@ -77,8 +77,9 @@ func (s *Sandbox) create(r records) operation {
 func (s *Sandbox) touch(o *organization, r records, record *Record) {
 	s.next++
 	record.TimeStamp, record.UpdatedAt = fmt.Sprintf("%016X", s.next), s.opts.Now()
-	list := slices.DeleteFunc(*r.of(o), func(other *Record) bool { return other == record })
-	*r.of(o) = append(list, record)
+	list := r.of(o)
+	*list = slices.DeleteFunc(*list, func(other *Record) bool { return other == record })
+	*list = append(*list, record)
 }
 
 // list is one page. Nothing but the vendor's parameters is allowed.
