@@ -57,7 +57,7 @@ func (c *enqueueCommand) dryRun(ctx context.Context, s *session, info tasks.Info
 		return 0, err
 	}
 	caught.payload = p
-	_, err = defs[at].Run(ctx, p)
+	_, err = defs[at].Run(queue.WithTaskID(ctx, p.Defaults().Queue+"-taskid"), p)
 	requests := caught.all()
 	if len(requests) == 0 {
 		if err == nil {

@@ -116,6 +116,11 @@ func (w Worker) Run(ctx context.Context) error {
 
 	stopEvents := out.start(accounts.Credentials)
 	defer stopEvents() // after the last task has ended
+	expiry, stopExpiry := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopExpiry()
+	dckapProfile := p.Vendors.DCKAP.Profile()
+	go warnOfExpiry(expiry, dckapProfile.Name, dckapProfile.ExpiresOn, time.Now, announcer)
+
 	if err := server.Start(); err != nil {
 		return err
 	}

@@ -1,0 +1,38 @@
+package app
+
+import (
+	"context"
+	"strconv"
+	"time"
+
+	"errand.internal/clients/dckap"
+	"errand.internal/internal/announce"
+)
+
+// expiryEvery is how often the days are counted.
+const expiryEvery = time.Hour
+
+// warnOfExpiry announces that a static token nears its last day, once for each
+// of dckap.WarnBefore, until ctx ends. It returns at once if the token never
+// ends.
+func warnOfExpiry(ctx context.Context, credential string, last time.Time, now func() time.Time, to announce.Func) {
+	if last.IsZero() {
+		return
+	}
+	ticker := time.NewTicker(expiryEvery)
+	defer ticker.Stop()
+	for said := 0; ; {
+		c := dckap.CountDown(last, now())
+		if c.Due != 0 && c.Due != said {
+			said = c.Due
+			to(announce.Announcement{Kind: announce.CredentialExpiring, Subject: credential, Data: map[string]string{
+				"lastDay": last.Format(time.DateOnly), "daysLeft": strconv.Itoa(max(c.Left, 0)), "over": strconv.FormatBool(c.Over),
+			}})
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+	}
+}
