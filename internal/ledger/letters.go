@@ -54,23 +54,32 @@ type Notice struct {
 // PendingNotices lists up to n notices of a queue that were not sent yet, in no
 // order.
 func (s *Store) PendingNotices(ctx context.Context, queue string, n int) ([]Notice, error) {
-	found, err := s.rdb.HRandFieldWithValues(ctx, noticeKey(queue), n).Result()
-	if err != nil && !isNil(err) {
-		return nil, fmt.Errorf("read the notices to send: %w", err)
+	// HSCAN may give some more than it is asked for, and none although there are
+	// some: then the next page has them.
+	var found []string
+	for cursor := uint64(0); ; {
+		page, next, err := s.rdb.HScan(ctx, noticeKey(queue), cursor, "", int64(n)).Result()
+		if err != nil {
+			return nil, fmt.Errorf("read the notices to send: %w", err)
+		}
+		found, cursor = append(found, page...), next
+		if cursor == 0 || len(found) >= 2*n {
+			break
+		}
 	}
-	notices := make([]Notice, 0, len(found))
-	for _, entry := range found {
+	notices := make([]Notice, 0, n)
+	for i := 0; i+1 < len(found) && len(notices) < n; i += 2 {
 		var v struct {
 			Type, Code, Message string
 			Outcome             Outcome
 			Attempts            int
 			Ended               int64
 		}
-		if err := json.Unmarshal([]byte(entry.Value), &v); err != nil {
-			return nil, fmt.Errorf("read the notice of %s: %w", entry.Key, err)
+		if err := json.Unmarshal([]byte(found[i+1]), &v); err != nil {
+			return nil, fmt.Errorf("read the notice of %s: %w", found[i], err)
 		}
 		notices = append(notices, Notice{
-			ID: entry.Key, Type: v.Type, Outcome: v.Outcome, Code: v.Code, Message: v.Message, Attempts: v.Attempts, Ended: time.UnixMilli(v.Ended),
+			ID: found[i], Type: v.Type, Outcome: v.Outcome, Code: v.Code, Message: v.Message, Attempts: v.Attempts, Ended: time.UnixMilli(v.Ended),
 		})
 	}
 	return notices, nil
