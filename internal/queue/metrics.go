@@ -8,8 +8,7 @@ import (
 	"errand.internal/clients"
 )
 
-// Metrics are the queue's own figures (CONTRACT.md §8 of the project's
-// contract; docs/metrics.md lists them).
+// Metrics are the queue's own figures, and those of the vendors' calls.
 type Metrics struct {
 	finished *prometheus.CounterVec
 	attempts *prometheus.CounterVec
