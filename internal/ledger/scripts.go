@@ -93,6 +93,7 @@ local r = redis.call('HMGET', KEYS[1], 'state', 'outcome', 'owner', 'claim_until
 if r[3] and r[11] == ARGV[7] then
   return {r[12], r[5], r[6], tostring(now), r[7], r[8] or '', '', '', '', r[14] or '', r[15] or ''}
 end
+r[6], r[7] = r[6] or '0', r[7] or tostring(now)
 local seq, doubt, verdict = tonumber(r[13] or '0'), r[15] or '', 'go'
 if not r[1] then
   verdict = 'lost'
@@ -136,7 +137,8 @@ if r[16] then
   redis.call('SREM', r[16], ARGV[8])
   redis.call('HDEL', KEYS[1], 'parked')
 end
-local fence = tostring(tonumber(r[5] or '0') + 1)
+-- The nonce goes with the number: a record that was lost begins to count anew.
+local fence = tostring(tonumber(string.match(r[5] or '0', '^%d+')) + 1) .. '.' .. ARGV[7]
 redis.call('HSET', KEYS[1], 'state', 'running', 'fence', fence, 'owner', ARGV[1], 'claim_until', now + tonumber(ARGV[2]), 'nonce', ARGV[7],
   'verdict', verdict, 'reconfirm', reconfirm, 'doubt', doubt)
 return {verdict, fence, r[6] or '0', tostring(now), r[7] or tostring(now), r[8] or '', '', '', '', reconfirm, doubt}
@@ -161,6 +163,8 @@ local function add(name, value) set[#set + 1] = name; set[#set + 1] = value end
 if not r[1] then -- the record was lost meanwhile: what we know is still worth a day
   add('fence', ARGV[2])
   add('type', ARGV[15])
+  add('created', now)
+  add('due', now)
 end
 if ARGV[3] ~= '' then
   log = log + 1

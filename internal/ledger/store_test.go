@@ -495,3 +495,27 @@ func TestAloneAndNotices(t *testing.T) {
 		t.Errorf("after a cancel: %+v, %v", notices, err)
 	}
 }
+
+// Redis lost the record while the vendor was called; the task goes on with the
+// one that Finish wrote.
+func TestARecordLostDuringTheCall(t *testing.T) {
+	t.Parallel()
+	s, rdb := newStore(t)
+	c := claim(create(t, s, sample()).ID)
+	c.Repeatable = true
+	g := begin(t, s, c, ledger.Go)
+	rdb.Del(t.Context(), "errand:{otp}:task:"+c.ID)
+	if err := s.Finish(t.Context(), c.ID, g, ledger.Result{State: ledger.Retrying, Counted: true, Attempt: &ledger.Attempt{Class: "temporary"}}); err != nil {
+		t.Fatal(err)
+	}
+	g = begin(t, s, c, ledger.Go)
+	if g.Attempts != 1 {
+		t.Errorf("attempts = %d, want 1", g.Attempts)
+	}
+	if err := s.Finish(t.Context(), c.ID, g, ended(ledger.Done)); err != nil {
+		t.Fatal(err)
+	}
+	if r, err := s.Get(t.Context(), c.ID); err != nil || r.Outcome != ledger.Done || len(r.History) != 2 || r.Type != c.Type {
+		t.Errorf("record = %+v, %v", r, err)
+	}
+}

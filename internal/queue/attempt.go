@@ -166,7 +166,17 @@ func (a *attempt) write(v verdict, result any) error {
 			r.Data = a.ring.Seal(seal.Result, aad(a.taskType, a.id), data)
 		}
 	}
-	if err := a.insist(a.id, a.grant, r); err != nil {
+	err := a.insist(a.id, a.grant, r)
+	if errors.Is(err, ledger.ErrStale) {
+		// Another worker has the task now, and asynq knows it by its ID alone: an
+		// acknowledgement of ours would take away the other's. A task that is held
+		// back comes round, finds what the other wrote, and is lost in no order of
+		// the two.
+		a.log.Warn().Str("task_id", a.id).Str("type", a.taskType).Str("class", v.class).
+			Msg("another worker took the task over while it was being run; its word counts")
+		return &againError{after: busyFor, text: "another worker took the task over"}
+	}
+	if err != nil {
 		a.log.Error().Err(err).Str("task_id", a.id).Str("type", a.taskType).Str("class", v.class).Msg("the result was not written")
 	} else {
 		a.tell(v, took)
