@@ -10,7 +10,7 @@ VERSION ?= dev
 LDFLAGS := -s -w -X errand.internal/internal/app.Version=$(VERSION) -X errand.internal/internal/app.Commit=$(shell git rev-parse --short HEAD 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up run build test bench lint golden golden-check tidy-check verify redis hooks
+.PHONY: help demo up run build test test/faults bench lint golden golden-check tidy-check verify redis hooks
 
 help: ## list the targets
 	@grep -hE '^[a-z/-]+:.*##' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -33,6 +33,9 @@ redis: # the tests need a real redis-server
 
 test: redis ## run all tests (installs redis-server if it is missing)
 	$(GO) test $(RACE) $(TAGS) -timeout 10m ./...
+
+test/faults: redis ## run the long fault suite: kills, restarts, Redis trouble (about an hour)
+	FLEET_LONG=1 $(GO) test -tags faults -count=1 -v -timeout 85m ./internal/faults ./internal/fleet
 
 bench: redis ## run the benchmarks, as ratios against plain asynq where there is one
 	$(GO) test -run '^$$' -bench . -benchmem ./...
