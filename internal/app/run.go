@@ -52,7 +52,8 @@ func (w Worker) Run(ctx context.Context) error {
 		log.Warn().Msg("ENCRYPTION_KEYS is not set: payloads, results and tokens stand in Redis as they are")
 	}
 
-	serversRedis, generalRedis := p.target.Open(redisconn.Servers), p.target.Open(redisconn.General)
+	serversRedis, cutServers := p.target.OpenToCut(redisconn.Servers)
+	generalRedis, cutGeneral := p.target.OpenToCut(redisconn.General)
 	defer closeQuietly(serversRedis)
 	defer closeQuietly(generalRedis)
 	guard, err := redisguard.Start(ctx, generalRedis, log)
@@ -88,7 +89,7 @@ func (w Worker) Run(ctx context.Context) error {
 	queues := runnable(p.Queues, defs)
 	timeouts := p.timeouts()
 	server, err := queue.NewServer(queue.Config{
-		Redis: serversRedis, General: generalRedis, Queues: queues, Definitions: defs, Credentials: accounts.Parkable(), Store: store, Ring: p.ring,
+		Redis: serversRedis, General: generalRedis, Cut: func() { cutServers(); cutGeneral() }, Queues: queues, Definitions: defs, Credentials: accounts.Parkable(), Store: store, Ring: p.ring,
 		Owner: owner(), Grace: p.ShutdownGrace, Metrics: metrics, Announce: announcer, Finished: out.finished(), Log: log,
 		Timeout: func(vendor string) time.Duration { return timeouts[vendor] + attemptSlack },
 	})

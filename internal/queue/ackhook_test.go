@@ -12,6 +12,7 @@ import (
 	"github.com/hibiken/asynq"
 	"github.com/redis/go-redis/v9"
 
+	"errand.internal/clients"
 	"errand.internal/internal/queue"
 )
 
@@ -55,6 +56,49 @@ func TestAcknowledgementSurvivesABrokenConnection(t *testing.T) {
 	}
 	if n := breaker.broken.Load(); n < 2 {
 		t.Errorf("%d acknowledgements seen; the first should have failed and been repeated", n)
+	}
+}
+
+// asynq's scripts take a task off the active list, find no lease, and stop:
+// without the hook it would be in no list from then on.
+func TestATaskWithoutALeaseIsAcknowledged(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		name string
+		err  error
+		want asynq.TaskState
+	}{
+		{name: "done", want: asynq.TaskStateCompleted},
+		{name: "again", err: fault(clients.Temporary, "HTTP 503"), want: asynq.TaskStateRetry},
+		{name: "dead", err: fault(clients.Invalid, "HTTP 400"), want: asynq.TaskStateArchived},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			called, forgotten := make(chan struct{}), make(chan struct{})
+			r := newRig(t, define("t:leaseless", queue.Defaults{Backoff: queue.Backoff{Base: time.Hour, Max: time.Hour}, Budget: 24 * time.Hour, Repeatable: true}, func(context.Context, string) (any, error) {
+				close(called)
+				<-forgotten
+				return nil, tc.err
+			}))
+			r.work()
+			id := r.enqueue("t:leaseless").ID
+			<-called
+			if n := client(r).Del(t.Context(), "asynq:{otp}:lease").Val(); n != 1 {
+				t.Error("there was no lease to forget")
+			}
+			close(forgotten)
+			if state := r.asynqState(id); state != tc.want {
+				t.Errorf("asynq says %s, want %s", state, tc.want)
+			}
+			for _, list := range []string{"active", "pending"} {
+				if n := client(r).LLen(t.Context(), "asynq:{otp}:"+list).Val(); n != 0 {
+					t.Errorf("%d tasks are left %s", n, list)
+				}
+			}
+			if n := client(r).ZCard(t.Context(), "asynq:{otp}:lease").Val(); n != 0 {
+				t.Errorf("%d leases are left", n)
+			}
+		})
 	}
 }
 

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"errand.internal/clients"
 	"errand.internal/internal/announce"
 	"errand.internal/internal/ledger"
@@ -60,6 +62,49 @@ func TestTasksOfDeadWorkersAreRecovered(t *testing.T) {
 	}
 	if sends.Load() != 1 || reads.Load() != 1 {
 		t.Errorf("%d sends, %d reads, want one each", sends.Load(), reads.Load())
+	}
+}
+
+// sweeps tells of each look at the active list.
+type sweeps chan struct{}
+
+func (sweeps) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (sweeps) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
+}
+
+func (s sweeps) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		err := next(ctx, cmd)
+		if cmd.Name() == "lrange" {
+			select {
+			case s <- struct{}{}:
+			default:
+			}
+		}
+		return err
+	}
+}
+
+// A worker dies after a script of asynq stopped halfway: the task is in no list.
+func TestATaskInNoListIsRecovered(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, define("t:stray", queue.Defaults{}, func(context.Context, string) (any, error) { return nil, nil }))
+	id := r.enqueue("t:stray").ID
+	r.takeAway(id, false, false)
+	looks := make(sweeps)
+	r.work(func(c *queue.Config) {
+		rdb := r.redis.Client()
+		rdb.AddHook(looks)
+		c.General = rdb
+	})
+	<-looks
+	if n := client(r).LRem(t.Context(), "asynq:{otp}:active", 0, id).Val(); n != 1 {
+		t.Fatal("the task was not active")
+	}
+	if record := r.wait(id); record.Outcome != ledger.Done {
+		t.Errorf("record = %+v", record)
 	}
 }
 

@@ -25,6 +25,8 @@ type Config struct {
 	Redis redis.UniversalClient
 	// General is for everything else.
 	General redis.UniversalClient
+	// Cut, if not nil, ends the talk of both clients with Redis at once.
+	Cut func()
 	// Queues are the queues to run, with the concurrency of each.
 	Queues map[string]int
 	// Definitions are all the task types there are.
@@ -67,6 +69,8 @@ type Server struct {
 	sweeper    *sweeper
 	store      *ledger.Store
 	owner      string
+	grace      time.Duration
+	cut        func()
 	log        zerolog.Logger
 	background sync.WaitGroup
 	stopping   chan struct{}
@@ -80,10 +84,10 @@ func NewServer(cfg Config) (*Server, error) {
 		return nil, errors.New("WORKER_QUEUES names no queue")
 	}
 	s := &Server{
-		redis: cfg.Redis, store: cfg.Store, owner: cfg.Owner, log: cfg.Log, servers: map[string]*asynq.Server{}, dispatches: map[string]*dispatch{},
+		redis: cfg.Redis, store: cfg.Store, owner: cfg.Owner, grace: cfg.Grace, cut: cfg.Cut, log: cfg.Log, servers: map[string]*asynq.Server{}, dispatches: map[string]*dispatch{},
 		stopping: make(chan struct{}), gone: make(chan struct{}),
 	}
-	cfg.Redis.AddHook(ackHook{})
+	cfg.Redis.AddHook(ackHook{cfg.Redis})
 	cfg.Redis.AddHook(&dispatchHook{rdb: cfg.Redis, queues: s.dispatches})
 	cfg.Redis.AddHook(&combineHook{rdb: cfg.Redis, leases: true})
 	if cfg.General != cfg.Redis {
@@ -174,11 +178,24 @@ func (s *Server) Start() error {
 	return nil
 }
 
+// cutAfter is how long after Grace Redis may still take to answer.
+const cutAfter = 2 * time.Second
+
 // Shutdown takes no more tasks, lets the running attempts end within Grace, and
-// puts back what did not. It may be called more than once.
+// puts back what did not. A Redis that does not answer is cut off then: each part
+// of asynq would wait for it in turn, for a minute and more. It may be called more
+// than once.
 func (s *Server) Shutdown() {
 	s.stop.Do(func() {
 		close(s.stopping)
+		leave := sync.OnceFunc(func() { close(s.gone) })
+		timer := time.AfterFunc(s.grace+cutAfter, func() {
+			leave()
+			if s.cut != nil {
+				s.log.Warn().Msg("Redis does not answer; the worker stops without it, and what it could not write is ruled on by the others")
+				s.cut()
+			}
+		})
 		var all sync.WaitGroup
 		for _, server := range s.servers {
 			all.Go(server.Shutdown)
@@ -187,7 +204,8 @@ func (s *Server) Shutdown() {
 		for _, d := range s.dispatches {
 			d.stop(s.redis)
 		}
-		close(s.gone)
+		timer.Stop()
+		leave()
 		s.background.Wait()
 		ctx, cancel := context.WithTimeout(context.Background(), beatEvery)
 		defer cancel()

@@ -42,12 +42,13 @@ type sweeper struct {
 	announce announce.Func
 	log      zerolog.Logger
 
+	active    map[string][]string  // by queue: what the last sweep found active
 	unclaimed map[string]time.Time // task -> first seen so
 	alarmed   map[string]time.Duration
 }
 
 func (s *sweeper) run(stop <-chan struct{}) {
-	s.unclaimed, s.alarmed = map[string]time.Time{}, map[string]time.Duration{}
+	s.active, s.unclaimed, s.alarmed = map[string][]string{}, map[string]time.Time{}, map[string]time.Duration{}
 	sweep, tidy := time.NewTicker(sweepEvery), time.NewTicker(tidyEvery)
 	defer sweep.Stop()
 	defer tidy.Stop()
@@ -111,7 +112,28 @@ func (s *sweeper) sweep(ctx context.Context, queue string) error {
 			delete(s.unclaimed, id)
 		}
 	}
-	return nil
+	var gone []any
+	for _, id := range s.active[queue] {
+		if !seen[id] {
+			gone = append(gone, id)
+		}
+	}
+	s.active[queue] = ids
+	return s.relist(ctx, base, gone)
+}
+
+// relist puts back those tasks that are no longer active and are nowhere else
+// either: a script of asynq stopped halfway (see ackHook), and the worker died
+// before it could mend that.
+func (s *sweeper) relist(ctx context.Context, base string, gone []any) error {
+	if len(gone) == 0 {
+		return nil
+	}
+	strays, err := strayScript.Run(ctx, s.redis, []string{base + "active", base + "pending"}, append([]any{base + "t:"}, gone...)...).StringSlice()
+	for _, id := range strays {
+		s.log.Warn().Str("task_id", id).Str("why", "it was in no list").Msg("task put back into the queue")
+	}
+	return err
 }
 
 func (s *sweeper) putBack(ctx context.Context, base, id, why string) {
@@ -122,6 +144,26 @@ func (s *sweeper) putBack(ctx context.Context, base, id, why string) {
 	}
 	s.log.Warn().Str("task_id", id).Str("why", why).Msg("task put back into the queue")
 }
+
+// strayScript puts back the tasks that say they are active and are not on the
+// active list.
+//
+// KEYS: active, pending
+// ARGV: prefix of the task keys, ids
+//
+// Returns the ids of those it put back.
+var strayScript = redis.NewScript(`
+local strays = {}
+for i = 2, #ARGV do
+  local id = ARGV[i]
+  if redis.call('HGET', ARGV[1] .. id, 'state') == 'active' and not redis.call('LPOS', KEYS[1], id) then
+    redis.call('RPUSH', KEYS[2], id)
+    redis.call('HSET', ARGV[1] .. id, 'state', 'pending')
+    strays[#strays + 1] = id
+  end
+end
+return strays
+`)
 
 // tidy keeps asynq's archive short and announces what is unconfirmed.
 func (s *sweeper) tidy(ctx context.Context, queue string) error {

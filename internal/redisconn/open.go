@@ -1,7 +1,6 @@
 package redisconn
 
 import (
-	"context"
 	"crypto/tls"
 	"net"
 	"time"
@@ -63,9 +62,19 @@ const poolSize = 32
 // connects. The caller closes it. The client is a *redis.Client, or a
 // *redis.ClusterClient for a cluster.
 func (t *Target) Open(role Role) redis.UniversalClient {
+	client, _ := t.OpenToCut(role)
+	return client
+}
+
+// OpenToCut is Open with a way to end all talk at once: cut closes the client's
+// connections and lets it make no more, so that what waits for an answer, and
+// every later command, fails. The client itself is not closed by that: some
+// libraries do not stand a closed one (asynq's subscriber panics).
+func (t *Target) OpenToCut(role Role) (client redis.UniversalClient, cut func()) {
 	tune := role.tuning()
 	opts := t.options(tune)
-	var client redis.UniversalClient
+	all := &wires{open: map[*wire]struct{}{}}
+	opts.Dialer = all.dialer(opts.Dialer)
 	switch t.mode {
 	case Cluster:
 		// The cluster's client repeats at its own level, on another node if
@@ -80,7 +89,7 @@ func (t *Target) Open(role Role) redis.UniversalClient {
 	if tune.limit > 0 {
 		client.AddHook(limitHook{tune.limit})
 	}
-	return client
+	return client, all.cut
 }
 
 func (t *Target) options(tune tuning) *redis.UniversalOptions {
@@ -113,19 +122,16 @@ func (t *Target) options(tune tuning) *redis.UniversalOptions {
 		DisableIdentity:          true,
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
 	}
+	dialer := &net.Dialer{Timeout: tune.dial}
+	opts.Dialer = dialer.DialContext
 	if t.tls {
 		// Without a ServerName each node of a cluster is checked by its own.
 		opts.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: t.roots}
-		opts.Dialer = tlsDialer(tune.dial, opts.TLSConfig)
+		// go-redis's own is not bound by the context: it goes on dialling when
+		// nobody waits any more.
+		opts.Dialer = (&tls.Dialer{NetDialer: dialer, Config: opts.TLSConfig}).DialContext
 	}
 	return opts
-}
-
-// tlsDialer is go-redis's own, but bound by the context: that one goes on
-// dialling when nobody waits any more.
-func tlsDialer(timeout time.Duration, cfg *tls.Config) func(context.Context, string, string) (net.Conn, error) {
-	d := &tls.Dialer{NetDialer: &net.Dialer{Timeout: timeout}, Config: cfg}
-	return d.DialContext
 }
 
 // shared gives away a client that somebody else closes.
