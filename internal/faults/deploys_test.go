@@ -1,5 +1,3 @@
-//go:build faults
-
 package faults
 
 import (
@@ -69,8 +67,9 @@ func TestAFrozenWorkerWakes(t *testing.T) {
 	had := c.OTP.Calls(danaconnecttest.OpSend)
 	calls := c.hold(false)
 	defer calls.release()
+	var sends []string
 	for range n {
-		c.send()
+		sends = append(sends, c.send())
 		c.leave()
 	}
 	wait := func(n int) {
@@ -91,6 +90,7 @@ func TestAFrozenWorkerWakes(t *testing.T) {
 	c.AnnA.Inject(sandbox.Fault{Op: annatest.OpInactivate, Status: 503, Times: n})
 	c.hire(1)
 	wait(2 * n)
+	c.Wait(soon, sends) // the second worker has ruled on what it cannot repeat
 	frozen.Resume()
 	calls.release()
 	// The first one's calls have succeeded, and it has said so to whom it could.
