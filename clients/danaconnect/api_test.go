@@ -195,7 +195,7 @@ func TestGoldenAnswerRules(t *testing.T) {
 		}
 		fmt.Fprintf(&got, "%s | %d-%d | %s\n", r.Signal, r.From, r.To, what)
 	}
-	fmt.Fprintln(&got, "login refused:", strings.Join(danaconnect.LoginRefusals(), ", "))
+	fmt.Fprintln(&got, "login refused:", strings.Join(clients.OAuth2Refusals(), ", "))
 	clientstest.GoldenText(t, "testdata/answer-rules.txt", got.String())
 }
 

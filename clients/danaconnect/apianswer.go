@@ -44,14 +44,14 @@ func readResult(a *clients.Answer) seen {
 		ID json.RawMessage `json:"idResult"`
 	}
 	var id clients.Text
-	if present(reply.Result) && json.Unmarshal(reply.Result, &result) == nil && len(result.ID) > 0 && id.UnmarshalJSON(result.ID) != nil {
+	if clients.Stated(reply.Result) && json.Unmarshal(reply.Result, &result) == nil && len(result.ID) > 0 && id.UnmarshalJSON(result.ID) != nil {
 		id = ""
 	}
 	literal := strings.TrimSpace(string(id))
 	code := clients.Text(literal).Code()
 	digits := strings.TrimPrefix(literal, "-")
 	switch {
-	case present(reply.Error):
+	case clients.Stated(reply.Error):
 		return seen{signal: SaysFailed, code: code}
 	case digits == "" || strings.Trim(digits, "0123456789") != "":
 		return seen{signal: SaysNothing, why: "it has neither a wsResult.idResult nor a wsError"}
@@ -92,12 +92,10 @@ func readLoad(a *clients.Answer) seen {
 		return seen{signal: SaysNothing, why: err.Error()}
 	}
 	switch {
-	case present(reply.Error), string(reply.Status) == "false":
+	case clients.Stated(reply.Error), string(reply.Status) == "false":
 		return seen{signal: SaysFailed}
 	case string(reply.Status) == "true":
 		return seen{signal: SaysDone}
 	}
 	return seen{signal: SaysNothing, why: "status is missing or no boolean"}
 }
-
-func present(raw json.RawMessage) bool { return len(raw) > 0 && string(raw) != "null" }

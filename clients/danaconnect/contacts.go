@@ -72,7 +72,7 @@ func (c *ContactsClient) LoadContacts(ctx context.Context, l Load) (Answer, erro
 	}
 	pass, err := c.gate.Enter(ctx)
 	if err != nil {
-		return Answer{}, gateError(OpLoad, err)
+		return Answer{}, clients.GateError(Vendor, OpLoad, "the login", err)
 	}
 	verdict := tokens.NoVerdict
 	// Reported exactly once, also when something panics in between or the task's

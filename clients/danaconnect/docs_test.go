@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"errand.internal/clients"
 	"errand.internal/clients/clientstest"
 	"errand.internal/clients/danaconnect"
 )
@@ -48,5 +49,5 @@ func TestGoldenDocs(t *testing.T) {
 	}
 	clientstest.GoldenPart(t, page, "answers", answers.String())
 	clientstest.GoldenPart(t, page, "statuses", clientstest.StatusTable())
-	clientstest.GoldenPart(t, page, "login errors", "`"+strings.Join(danaconnect.LoginRefusals(), "`, `")+"`\n")
+	clientstest.GoldenPart(t, page, "login errors", "`"+strings.Join(clients.OAuth2Refusals(), "`, `")+"`\n")
 }

@@ -19,7 +19,7 @@ func (c *OTPClient) post(ctx context.Context, op, path string, payload any) (rea
 	}
 	pass, err := c.gate.Enter(ctx)
 	if err != nil {
-		return reading{}, gateError(op, err)
+		return reading{}, clients.GateError(Vendor, op, "the login", err)
 	}
 	verdict := tokens.NoVerdict
 	// Reported exactly once, also when something panics in between or the task's
@@ -59,27 +59,4 @@ func (c *OTPClient) request(path string, payload any) (*http.Request, error) {
 	req.Header.Set("Accept", "application/json")
 	req.SetBasicAuth(c.login, c.password.Reveal())
 	return req, nil
-}
-
-// gateError is a call that the gate did not let out.
-func gateError(op string, err error) *clients.Error {
-	e := &clients.Error{Vendor: Vendor, Op: op, Kind: clients.Temporary, NotSent: true}
-	if cooling, ok := errors.AsType[*tokens.CoolingError](err); ok {
-		e.Kind, e.Message = clients.Credentials, "the login was refused lately and rests"
-		e.RetryAfter, e.Err = cooling.RetryAfter, cooling
-		return e
-	}
-	if down, ok := errors.AsType[*tokens.UnavailableError](err); ok {
-		e.Message, e.RetryAfter, e.Err = "the login cannot be used now", down.RetryAfter, down
-		return e
-	}
-	switch {
-	case errors.Is(err, context.Canceled):
-		e.Message, e.Err = "cancelled while waiting to use the login", context.Canceled
-	case errors.Is(err, context.DeadlineExceeded):
-		e.Message, e.Err = "out of time while waiting to use the login", context.DeadlineExceeded
-	default:
-		e.Message = "the login cannot be used now" // the cause's text is not ours
-	}
-	return e
 }

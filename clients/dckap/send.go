@@ -2,7 +2,6 @@ package dckap
 
 import (
 	"context"
-	"errors"
 	"net/http"
 
 	"errand.internal/clients"
@@ -57,30 +56,7 @@ func (c *Client) send(ctx context.Context, id string, pipe Pipe, req *http.Reque
 func enter(ctx context.Context, gate tokens.Gate, what string, verdict *tokens.Verdict) (leave func(), err error) {
 	pass, err := gate.Enter(ctx)
 	if err != nil {
-		return nil, gateError(what, err)
+		return nil, clients.GateError(Vendor, OpCall, what, err)
 	}
 	return func() { pass.Report(context.WithoutCancel(ctx), *verdict) }, nil
-}
-
-// gateError is a call that a gate did not let out.
-func gateError(what string, err error) *clients.Error {
-	e := &clients.Error{Vendor: Vendor, Op: OpCall, Kind: clients.Temporary, NotSent: true}
-	if cooling, ok := errors.AsType[*tokens.CoolingError](err); ok {
-		e.Kind, e.Message = clients.Credentials, what+" was refused lately and rests"
-		e.RetryAfter, e.Err = cooling.RetryAfter, cooling
-		return e
-	}
-	if down, ok := errors.AsType[*tokens.UnavailableError](err); ok {
-		e.Message, e.RetryAfter, e.Err = what+" cannot be used now", down.RetryAfter, down
-		return e
-	}
-	switch {
-	case errors.Is(err, context.Canceled):
-		e.Message, e.Err = "cancelled while waiting to use "+what, context.Canceled
-	case errors.Is(err, context.DeadlineExceeded):
-		e.Message, e.Err = "out of time while waiting to use "+what, context.DeadlineExceeded
-	default:
-		e.Message = what + " cannot be used now" // the cause's text is not ours
-	}
-	return e
 }

@@ -3,7 +3,6 @@ package dinero
 import (
 	"bytes"
 	"context"
-	"errors"
 	"io"
 	"net/http"
 	"slices"
@@ -32,7 +31,7 @@ func (c *Client) exchange(ctx context.Context, out outgoing) (*clients.Answer, e
 	}
 	pass, err := account.Gate.Enter(ctx)
 	if err != nil {
-		return nil, gateError(out.op, err)
+		return nil, clients.GateError(Vendor, out.op, "the organization", err)
 	}
 	verdict := tokens.NoVerdict
 	// Reported exactly once, also when something panics in between or the task's
@@ -109,27 +108,4 @@ func codeOf(a *clients.Answer) string {
 		return ""
 	}
 	return reply.Code.Code()
-}
-
-// gateError is a call that the organization's gate did not let out.
-func gateError(op string, err error) *clients.Error {
-	e := &clients.Error{Vendor: Vendor, Op: op, Kind: clients.Temporary, NotSent: true}
-	if cooling, ok := errors.AsType[*tokens.CoolingError](err); ok {
-		e.Kind, e.Message = clients.Credentials, "the organization was refused lately and rests"
-		e.RetryAfter, e.Err = cooling.RetryAfter, cooling
-		return e
-	}
-	if down, ok := errors.AsType[*tokens.UnavailableError](err); ok {
-		e.Message, e.RetryAfter, e.Err = "the organization cannot be used now", down.RetryAfter, down
-		return e
-	}
-	switch {
-	case errors.Is(err, context.Canceled):
-		e.Message, e.Err = "cancelled while waiting for the organization", context.Canceled
-	case errors.Is(err, context.DeadlineExceeded):
-		e.Message, e.Err = "out of time while waiting for the organization", context.DeadlineExceeded
-	default:
-		e.Message = "the organization cannot be used now" // the cause's text is not ours
-	}
-	return e
 }

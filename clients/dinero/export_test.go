@@ -24,7 +24,9 @@ func ReadList(a *clients.Answer) (ids []string, total int, err error) {
 
 // ReadGrant reads a token answer.
 func ReadGrant(a *clients.Answer) (tokens.Grant, error) {
-	return (&Login{profile: "dinero-1"}).grant(a)
+	return clients.OAuth2{
+		Caller: clients.NewCaller(Vendor, clients.Limits{}, nil, nil), Op: OpToken, Profile: "dinero-1", Longest: 24 * time.Hour,
+	}.Grant(a)
 }
 
 // Judge reads an answer to a call.

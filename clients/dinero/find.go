@@ -138,7 +138,7 @@ func readList(a *clients.Answer) ([]record, pagination, error) {
 		return nil, pagination{}, errors.New("it has no Collection")
 	}
 	var p pagination
-	if !present(reply.Pagination) || json.Unmarshal(reply.Pagination, &p) != nil || p.PageSize < 0 || p.Result < 0 {
+	if !clients.Stated(reply.Pagination) || json.Unmarshal(reply.Pagination, &p) != nil || p.PageSize < 0 || p.Result < 0 {
 		return nil, pagination{}, errors.New("it has no Pagination that can be read")
 	}
 	return *reply.Collection, p, nil
