@@ -27,7 +27,7 @@ func TestDeadLetters(t *testing.T) {
 	proven := s.SendOTP()
 	s.Wait(soon, []string{proven})
 	s.OTP.Inject(sandbox.Fault{Op: danaconnecttest.OpSend, Code: "10"}) // no such conversation
-	n := fleet.Size(5500, 12_000)
+	n := fleet.Size(8500, 12_000)
 	peak := watchArchive(t, s)
 	start := time.Now()
 	ids := s.Many(n, s.SendOTP)

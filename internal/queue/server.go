@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hibiken/asynq"
@@ -113,6 +114,10 @@ func NewServer(cfg Config) (*Server, error) {
 	}
 	s.sweeper = &sweeper{
 		redis: cfg.General, store: cfg.Store, morgue: dead, queues: s.waker.queues, announce: cfg.Announce, log: cfg.Log,
+		deaths: map[string]*atomic.Int64{}, full: make(chan string, len(cfg.Queues)),
+	}
+	for name := range cfg.Queues {
+		s.sweeper.deaths[name] = &atomic.Int64{}
 	}
 	for _, d := range cfg.Definitions {
 		if _, twice := s.handler.defs[d.Type]; twice {
@@ -166,7 +171,11 @@ func (s *Server) Start() error {
 		d := s.dispatches[pendingKey(name)]
 		handler := asynq.HandlerFunc(func(ctx context.Context, t *asynq.Task) error {
 			defer d.returned()
-			return s.handler.ProcessTask(ctx, t)
+			err := s.handler.ProcessTask(ctx, t)
+			if _, dead := errors.AsType[*deadError](err); dead {
+				s.sweeper.died(name)
+			}
+			return err
 		})
 		if err := server.Start(handler); err != nil {
 			s.Shutdown()

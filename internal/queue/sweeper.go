@@ -3,6 +3,7 @@ package queue
 import (
 	"context"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -24,6 +25,8 @@ const (
 	// limit of 10,000 comes too late.
 	archiveMost = 5000
 	archiveLeft = 4000
+	// archiveLot is how many tasks one process may archive between two looks.
+	archiveLot = 250
 )
 
 // unconfirmedAges are the ages at which an unconfirmed task is announced.
@@ -41,6 +44,8 @@ type sweeper struct {
 	queues   []string
 	announce announce.Func
 	log      zerolog.Logger
+	deaths   map[string]*atomic.Int64 // by queue: tasks archived since the last look
+	full     chan string              // queues whose archive wants a look
 
 	active    map[string][]string  // by queue: what the last sweep found active
 	unclaimed map[string]time.Time // task -> first seen so
@@ -60,6 +65,13 @@ func (s *sweeper) run(stop <-chan struct{}) {
 		case <-sweep.C:
 		case <-tidy.C:
 			tidying = true
+		case queue := <-s.full:
+			ctx, cancel := context.WithTimeout(context.Background(), sweepEvery)
+			if err := s.trim(ctx, queue); err != nil {
+				s.log.Warn().Err(err).Str("queue", queue).Msg("asynq's archive was not trimmed; the next try follows")
+			}
+			cancel()
+			continue
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), sweepEvery)
 		for _, queue := range s.queues {
@@ -165,8 +177,18 @@ end
 return strays
 `)
 
-// tidy keeps asynq's archive short and announces what is unconfirmed.
-func (s *sweeper) tidy(ctx context.Context, queue string) error {
+// died counts a task that asynq is about to archive.
+func (s *sweeper) died(queue string) {
+	if s.deaths[queue].Add(1)%archiveLot == 0 {
+		select {
+		case s.full <- queue:
+		default: // the look that waits there is soon enough
+		}
+	}
+}
+
+// trim keeps asynq's archive short.
+func (s *sweeper) trim(ctx context.Context, queue string) error {
 	base := strings.TrimSuffix(pendingKey(queue), "pending")
 	for left := archiveMost + 1; left > archiveMost; {
 		var err error
@@ -174,6 +196,14 @@ func (s *sweeper) tidy(ctx context.Context, queue string) error {
 		if err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// tidy keeps asynq's archive short and announces what is unconfirmed.
+func (s *sweeper) tidy(ctx context.Context, queue string) error {
+	if err := s.trim(ctx, queue); err != nil {
+		return err
 	}
 	now, err := s.redis.Time(ctx).Result()
 	if err != nil {
