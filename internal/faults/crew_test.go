@@ -146,6 +146,14 @@ func (c *crew) all() []string {
 	return ids
 }
 
+// forget leaves what was enqueued so far out of later checks.
+func (c *crew) forget() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.jobs = nil
+	clear(c.byID)
+}
+
 // job finds a task by its ID.
 func (c *crew) job(id string) *job {
 	c.mu.Lock()
