@@ -52,8 +52,9 @@ func (w Worker) Run(ctx context.Context) error {
 		log.Warn().Msg("ENCRYPTION_KEYS is not set: payloads, results and tokens stand in Redis as they are")
 	}
 
-	serversRedis, cutServers := p.target.OpenToCut(redisconn.Servers)
-	generalRedis, cutGeneral := p.target.OpenToCut(redisconn.General)
+	instances := &redisconn.Instances{}
+	serversRedis, cutServers := p.target.OpenWatched(redisconn.Servers, instances)
+	generalRedis, cutGeneral := p.target.OpenWatched(redisconn.General, instances)
 	defer closeQuietly(serversRedis)
 	defer closeQuietly(generalRedis)
 	guard, err := redisguard.Start(ctx, generalRedis, log)
@@ -89,7 +90,7 @@ func (w Worker) Run(ctx context.Context) error {
 	queues := runnable(p.Queues, defs)
 	timeouts := p.timeouts()
 	server, err := queue.NewServer(queue.Config{
-		Redis: serversRedis, General: generalRedis, Cut: func() { cutServers(); cutGeneral() }, Queues: queues, Definitions: defs, Credentials: accounts.Parkable(), Store: store, Ring: p.ring,
+		Redis: serversRedis, General: generalRedis, Cut: func() { cutServers(); cutGeneral() }, Instances: instances, Queues: queues, Definitions: defs, Credentials: accounts.Parkable(), Store: store, Ring: p.ring,
 		Owner: owner(), Grace: p.ShutdownGrace, Metrics: metrics, Announce: announcer, Finished: out.finished(), Log: log,
 		Timeout: func(vendor string) time.Duration { return timeouts[vendor] + attemptSlack },
 	})

@@ -81,6 +81,61 @@ func TestRedisRestarts(t *testing.T) {
 	c.StopAll()
 }
 
+// Redis comes back as it was a moment ago, as from an append-only file that is
+// written every second, or as a replica that takes over: passcodes that are on
+// their way, or were sent, are pending once more. The workers tell it what they
+// know, and none is sent again.
+func TestRedisForgetsTheLastMoment(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		name string
+		held bool // the vendor has sent the codes and has not answered yet
+	}{
+		{name: "sent"},
+		{name: "on the way", held: true},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			c := newCrew(t, fleet.Options{})
+			c.hire(3)
+			c.warmUp()
+			ctx, cancel := context.WithTimeout(t.Context(), soon)
+			defer cancel()
+			const n = 20 // the slots of three workers
+			had := c.OTP.Effects(danaconnecttest.OpSend)
+			release := func() {}
+			if tc.held {
+				release = c.OTP.HoldAnswer(danaconnecttest.OpSend).Release
+			}
+			defer release()
+			const paused = "asynq:{otp}:paused" // asynq's own switch
+			c.Conn().Set(ctx, paused, 1, 0)
+			ids := c.Many(n, c.send)
+			if err := c.Conn().Save(ctx).Err(); err != nil {
+				t.Fatal(err)
+			}
+			c.Conn().Del(ctx, paused)
+			if err := c.OTP.WaitEffects(ctx, danaconnecttest.OpSend, had+n); err != nil {
+				t.Fatal(err)
+			}
+			if !tc.held {
+				c.Wait(soon, ids)
+			}
+			c.Redis.Kill()
+			c.Redis.Start()
+			if state := c.Conn().HGet(ctx, recordKey(ids[0]), "state").Val(); state != "pending" && state != "running" {
+				t.Fatalf("Redis has forgotten nothing: %s", state)
+			}
+			c.Conn().Del(ctx, paused)
+			// The queue goes on before the vendor has answered.
+			c.await(soon, "the tasks are taken again", func() bool { return c.Conn().LLen(ctx, "asynq:{otp}:pending").Val() == 0 })
+			release()
+			c.finish(soon, tasks.Done)
+			c.StopAll()
+		})
+	}
+}
+
 // Redis is away for longer than a claim stands. Calls that were under way have
 // been answered meanwhile; what they did is not forgotten.
 func TestRedisIsAwayForLong(t *testing.T) {

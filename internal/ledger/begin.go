@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"strconv"
 	"time"
 )
 
@@ -130,4 +131,24 @@ func (s *Store) Begin(ctx context.Context, c Claim) (Grant, error) {
 		g.InDoubt, g.Lookups = reply[10] != "", atoi(reply[10])
 	}
 	return g, nil
+}
+
+// Recall writes a claim once more that Redis has forgotten, because it restarted
+// from a file that is a moment old, or a replica took over that had not yet heard
+// of it. left is what is left of its time. It reports whether the claim stands.
+func (s *Store) Recall(ctx context.Context, c Claim, g Grant, left time.Duration) (bool, error) {
+	queue, err := QueueOf(c.ID)
+	if err != nil {
+		return false, err
+	}
+	doubt := ""
+	if g.InDoubt {
+		doubt = strconv.Itoa(g.Lookups)
+	}
+	n, err := recallScript.Run(ctx, s.rdb, []string{taskKey(queue, c.ID)},
+		g.Fence, c.Owner, left.Milliseconds(), c.Nonce, string(g.Verdict), doubt, c.Type, c.Expires.UnixMilli()).Int()
+	if err != nil {
+		return false, fmt.Errorf("write the claim again: %w", err)
+	}
+	return n == 1, nil
 }

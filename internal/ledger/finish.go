@@ -57,7 +57,8 @@ type Result struct {
 const deadKept = 100_000
 
 // Finish writes what became of the attempt that g granted. It returns ErrStale
-// if another worker took the task over meanwhile.
+// if another worker took the task over meanwhile. It may be called again with the
+// same arguments: if Redis has forgotten the first time, it is written anew.
 func (s *Store) Finish(ctx context.Context, id string, g Grant, r Result) error {
 	queue, err := QueueOf(id)
 	if err != nil {

@@ -8,6 +8,12 @@ local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
 `
 
+// A fence is a number and a nonce; the number rises with each claim.
+const luaOlder = `
+local function number(fence) return tonumber(string.match(fence, '^%d+')) end
+local function older(a, b) return number(a) < number(b) end
+`
+
 // createScript writes a new record, unless the producer's key is taken.
 //
 // KEYS: task record, salt, key record (the task record again if there is no
@@ -30,7 +36,7 @@ end
 if ARGV[5] == '1' then
   local old = redis.call('HMGET', KEYS[3], 'id', 'digest', 'outcome')
   if old[1] and old[1] ~= ARGV[1] then
-    if old[2] ~= ARGV[4] then return {'conflict', old[1]} end
+    if old[2] and old[2] ~= ARGV[4] then return {'conflict', old[1]} end -- no digest: written by a worker, see finishScript
     local task = string.gsub(KEYS[1], '[^:]*$', '') .. old[1]
     local r = redis.call('HMGET', task, 'created', 'due', 'expires', 'fence', 'outcome')
     local started = '0'
@@ -152,16 +158,19 @@ return {verdict, fence, r[6] or '0', tostring(now), r[7] or tostring(now), r[8] 
 // message, data, keep ms, free the key, wait ms, done channel, dead letters
 // kept (0: it is none), type, the vendor confirmed a closing, doubt (or empty)
 //
+// A record that knows a smaller fence is older than the claim: Redis has
+// forgotten that. What came of the claim is written all the same, unless somebody
+// runs the task again and this is not its end.
+//
 // Returns 1 if it was written, 0 if the claim was somebody else's by then.
-var finishScript = redis.NewScript(luaNow + `
-local r = redis.call('HMGET', KEYS[1], 'fence', 'outcome', 'finished', 'trail', 'intent', 'role', 'seq', 'log', 'attempts', 'notify', 'alone')
+var finishScript = redis.NewScript(luaNow + luaOlder + `
+local r = redis.call('HMGET', KEYS[1], 'fence', 'outcome', 'finished', 'trail', 'intent', 'role', 'seq', 'log', 'attempts', 'notify', 'alone', 'owner')
 if r[3] == ARGV[2] then return 1 end -- the reply was lost, go-redis asked again
-if r[2] or (r[1] and r[1] ~= ARGV[2]) then return 0 end
+if r[2] or (r[1] and r[1] ~= ARGV[2] and not (older(r[1], ARGV[2]) and (not r[12] or ARGV[6] ~= ''))) then return 0 end
 local log = tonumber(r[8] or '0')
-local set = {'state', ARGV[5], 'finished', ARGV[2], 'doubt', ARGV[17], 'code', ARGV[7], 'message', ARGV[8]}
+local set = {'state', ARGV[5], 'fence', ARGV[2], 'finished', ARGV[2], 'doubt', ARGV[17], 'code', ARGV[7], 'message', ARGV[8]}
 local function add(name, value) set[#set + 1] = name; set[#set + 1] = value end
 if not r[1] then -- the record was lost meanwhile: what we know is still worth a day
-  add('fence', ARGV[2])
   add('type', ARGV[15])
   add('created', now)
   add('due', now)
@@ -207,6 +216,10 @@ if r[10] and redis.call('HLEN', KEYS[5]) < 100000 then
   redis.call('HSET', KEYS[5], ARGV[1], cjson.encode({type = ARGV[15], outcome = ARGV[6], code = ARGV[7], message = ARGV[8], attempts = log, ended = now}))
 end
 if r[11] and redis.call('GET', r[11]) == ARGV[1] then redis.call('DEL', r[11]) end
+if not r[1] and KEYS[2] ~= KEYS[1] and ARGV[11] ~= '1' and redis.call('EXISTS', KEYS[2]) == 0 then
+  redis.call('HSET', KEYS[2], 'id', ARGV[1]) -- the key was lost, too
+  redis.call('PEXPIRE', KEYS[2], 604800000)
+end
 if KEYS[2] ~= KEYS[1] and redis.call('HGET', KEYS[2], 'id') == ARGV[1] then
   if ARGV[11] == '1' then
     redis.call('DEL', KEYS[2])
@@ -217,6 +230,26 @@ if KEYS[2] ~= KEYS[1] and redis.call('HGET', KEYS[2], 'id') == ARGV[1] then
   end
 end
 redis.call('PUBLISH', ARGV[13], ARGV[6])
+return 1
+`)
+
+// recallScript writes a claim that Redis has forgotten: the record is older than
+// the claim, and nobody has the task.
+//
+// KEYS: task record
+// ARGV: fence, owner, claim ms, nonce, verdict, doubt, type, expires ms
+//
+// Returns 1 if the claim stands now.
+var recallScript = redis.NewScript(luaNow + luaOlder + `
+local r = redis.call('HMGET', KEYS[1], 'fence', 'outcome', 'owner')
+if r[1] == ARGV[1] then return 1 end
+if r[2] or r[3] or (r[1] and not older(r[1], ARGV[1])) then return 0 end
+if not r[1] then
+  redis.call('HSET', KEYS[1], 'type', ARGV[7], 'created', now, 'due', now, 'expires', ARGV[8], 'attempts', 0)
+  redis.call('PEXPIREAT', KEYS[1], math.max(now, tonumber(ARGV[8])) + 86400000)
+end
+redis.call('HSET', KEYS[1], 'state', 'running', 'fence', ARGV[1], 'owner', ARGV[2], 'claim_until', now + tonumber(ARGV[3]), 'nonce', ARGV[4],
+  'verdict', ARGV[5], 'doubt', ARGV[6])
 return 1
 `)
 

@@ -192,6 +192,7 @@ func (r *runner) insist(id string, g ledger.Grant, result ledger.Result) error {
 	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 2*time.Second) {
 		err := r.store.Finish(context.Background(), id, g, result)
 		if err == nil || errors.Is(err, ledger.ErrStale) {
+			r.recall.ended(id, g, result, err == nil)
 			return err
 		}
 		select {

@@ -36,6 +36,7 @@ type runner struct {
 	timeout        func(vendor string) time.Duration
 	metrics        *Metrics
 	log            zerolog.Logger
+	recall         *recall
 	// gone ends the tries to write a result: the process is about to exit.
 	gone <-chan struct{}
 	// dumped is when goroutines were logged last, in Unix seconds.
@@ -80,10 +81,13 @@ func (r *runner) ProcessTask(ctx context.Context, t *asynq.Task) error {
 		ID: id, Type: t.Type(), Owner: r.owner, For: longest + claimSlack, Repeatable: policy.Repeatable, Expires: expires, Intent: policy.Intent,
 		Findable: def.Find != nil,
 	}
-	grant, err := r.begin(ctx, claim)
+	if !policy.Repeatable {
+		r.recall.wait()
+	}
+	grant, err := r.begin(ctx, &claim)
 	if err == nil && grant.Verdict == ledger.Busy && grant.Owner != "" && r.morgue.dead(ctx, grant.Owner) {
 		claim.DeadOwner = grant.Owner
-		grant, err = r.begin(ctx, claim)
+		grant, err = r.begin(ctx, &claim)
 	}
 	if err != nil {
 		r.log.Error().Err(err).Str("task_id", id).Msg("the ledger does not answer; the task goes back")
@@ -93,6 +97,9 @@ func (r *runner) ProcessTask(ctx context.Context, t *asynq.Task) error {
 		grant.Verdict = ledger.OutOfTime // the claim stood long before its reply came
 	}
 	run := &attempt{runner: r, id: id, taskType: t.Type(), headers: t.Headers(), policy: policy, grant: grant, expires: expires, begun: time.Now()}
+	if !policy.Repeatable && grant.Fence != "" {
+		r.recall.begun(claim, grant)
+	}
 	switch grant.Verdict {
 	case ledger.AlreadyEnded:
 		return answerAsynq(verdict{state: ledger.Ended, outcome: grant.Outcome, message: grant.Message})
@@ -153,10 +160,10 @@ func (r *runner) ProcessTask(ctx context.Context, t *asynq.Task) error {
 // begin claims the task, and asks until Redis answers: it may have carried out
 // a claim whose reply was lost, and nobody else may have the task while that
 // claim stands. The nonce makes all these questions one.
-func (r *runner) begin(ctx context.Context, c ledger.Claim) (ledger.Grant, error) {
+func (r *runner) begin(ctx context.Context, c *ledger.Claim) (ledger.Grant, error) {
 	c.Nonce = rand.Text()
 	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 2*time.Second) {
-		grant, err := r.store.Begin(ctx, c)
+		grant, err := r.store.Begin(ctx, *c)
 		if err == nil || !redisconn.Unreachable(err) {
 			return grant, err
 		}

@@ -16,6 +16,7 @@ import (
 
 	"errand.internal/internal/announce"
 	"errand.internal/internal/ledger"
+	"errand.internal/internal/redisconn"
 	"errand.internal/internal/seal"
 )
 
@@ -28,6 +29,9 @@ type Config struct {
 	General redis.UniversalClient
 	// Cut, if not nil, ends the talk of both clients with Redis at once.
 	Cut func()
+	// Instances, if not nil, tells when either client comes to talk to a Redis that
+	// may have forgotten the last moment.
+	Instances *redisconn.Instances
 	// Queues are the queues to run, with the concurrency of each.
 	Queues map[string]int
 	// Definitions are all the task types there are.
@@ -106,7 +110,10 @@ func NewServer(cfg Config) (*Server, error) {
 	dead := newMorgue(cfg.Store)
 	s.handler = &runner{
 		defs: map[string]Definition{}, store: cfg.Store, ring: cfg.Ring, owner: cfg.Owner, morgue: dead, announce: cfg.Announce, finished: cfg.Finished, reconfirmAfter: cfg.ReconfirmAfter, lookupPause: cfg.LookupPause,
-		timeout: cfg.Timeout, metrics: cfg.Metrics, log: cfg.Log, gone: s.gone,
+		timeout: cfg.Timeout, metrics: cfg.Metrics, log: cfg.Log, gone: s.gone, recall: newRecall(cfg.Store, cfg.Log, s.gone),
+	}
+	if cfg.Instances != nil {
+		cfg.Instances.OnNew(s.handler.recall.all)
 	}
 	s.waker = &waker{
 		store: cfg.Store, tasks: asynq.NewInspectorFromRedisClient(cfg.General), queues: slices.Sorted(maps.Keys(cfg.Queues)),

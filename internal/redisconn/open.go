@@ -62,17 +62,23 @@ const poolSize = 32
 // connects. The caller closes it. The client is a *redis.Client, or a
 // *redis.ClusterClient for a cluster.
 func (t *Target) Open(role Role) redis.UniversalClient {
-	client, _ := t.OpenToCut(role)
+	client, _ := t.OpenWatched(role, nil)
 	return client
 }
 
-// OpenToCut is Open with a way to end all talk at once: cut closes the client's
-// connections and lets it make no more, so that what waits for an answer, and
-// every later command, fails. The client itself is not closed by that: some
-// libraries do not stand a closed one (asynq's subscriber panics).
-func (t *Target) OpenToCut(role Role) (client redis.UniversalClient, cut func()) {
+// OpenWatched is Open for a worker. seen, if not nil, is told of each instance of
+// Redis that the client comes to talk to.
+//
+// cut ends all talk at once: it closes the client's connections and lets it make
+// no more, so that what waits for an answer, and every later command, fails. The
+// client itself is not closed by that: some libraries do not stand a closed one
+// (asynq's subscriber panics).
+func (t *Target) OpenWatched(role Role, seen *Instances) (client redis.UniversalClient, cut func()) {
 	tune := role.tuning()
 	opts := t.options(tune)
+	if seen != nil {
+		opts.OnConnect = seen.onConnect(t.mode)
+	}
 	all := &wires{open: map[*wire]struct{}{}}
 	opts.Dialer = all.dialer(opts.Dialer)
 	switch t.mode {

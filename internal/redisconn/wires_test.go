@@ -28,7 +28,7 @@ func TestCut(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			client, cut := target.OpenToCut(redisconn.Servers)
+			client, cut := target.OpenWatched(redisconn.Servers, nil)
 			defer func() { _ = client.Close() }()
 			other := target.Open(redisconn.General)
 			defer func() { _ = other.Close() }()
