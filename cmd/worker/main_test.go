@@ -61,8 +61,9 @@ func TestCommandLine(t *testing.T) {
 
 // settled is a site that the doctor has nothing against.
 func settled(redis *redistest.Server) map[string]string {
+	base := "http://" + redis.Addr() + "/" // it listens, and that is what is looked at
 	return map[string]string{
-		"REDIS_URL": redis.URL(), "DANACONNECT_OTP_URL": "http://" + redis.Addr() + "/", // it listens, and that is what is looked at
+		"REDIS_URL": redis.URL(), "DANACONNECT_OTP_URL": base, "DANACONNECT_CONTACTS_URL": base,
 		"DANACONNECT_USERNAME": "u", "DANACONNECT_COMPANY": "c", "DANACONNECT_PASSWORD": "p",
 	}
 }

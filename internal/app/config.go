@@ -155,7 +155,11 @@ func (p *plan) check() error {
 		fault("SHUTDOWN_GRACE: is %s and must be at least %s, %s more than the delivery of an event may take", p.ShutdownGrace, call+graceSlack, graceSlack)
 	}
 	if len(p.Vendors.Configured()) == 0 && !p.Events.Configured() {
-		fault("no vendor has credentials: set DANACONNECT_USERNAME, _COMPANY and _PASSWORD, or DANACONNECT_CLIENT_ID and _CLIENT_SECRET, or ANNA_URL, _COMPANY_HASH, _USER and _PASSWORD, or DCKAP_TOKEN, or DINERO_CLIENT_ID, _CLIENT_SECRET and _API_KEYS")
+		var ways []string
+		for _, s := range p.Vendors.Sites() {
+			ways = append(ways, s.Name+" ("+strings.Join(s.Login, ", ")+")")
+		}
+		fault("no vendor has credentials: set those of one; there are %s", strings.Join(ways, ", "))
 	}
 	return errors.Join(faults...)
 }
@@ -180,12 +184,7 @@ func (e *ConfigError) Unwrap() error { return e.err }
 func Example() string {
 	sections := []settings.Section{{Title: "Worker"}}
 	for _, v := range settings.Describe(Config{}) {
-		title := "Worker"
-		for _, vendor := range []struct{ prefix, title string }{{"EVENTS_", "Events"}, {"DANACONNECT_", "DANAConnect"}, {"ANNA_", "AnnA"}, {"DCKAP_", "DCKAP Integrator"}, {"DINERO_", "Dinero"}} {
-			if strings.HasPrefix(v.Name, vendor.prefix) {
-				title = vendor.title
-			}
-		}
+		title := titleOf(v.Name)
 		if last := &sections[len(sections)-1]; last.Title == title {
 			last.Variables = append(last.Variables, v)
 		} else {
@@ -193,4 +192,17 @@ func Example() string {
 		}
 	}
 	return settings.Example(sections)
+}
+
+// titleOf is the section of .env.example that a variable stands in.
+func titleOf(variable string) string {
+	if strings.HasPrefix(variable, "EVENTS_") {
+		return "Events"
+	}
+	for _, s := range (vendors.Config{}).Sites() {
+		if strings.HasPrefix(variable, s.Prefix()) {
+			return s.Title
+		}
+	}
+	return "Worker"
 }

@@ -56,7 +56,7 @@ func (d *doctor) examine(ctx context.Context) Diagnosis {
 		defer closeQuietly(d.redis)
 	}
 
-	sites := d.sites()
+	sites := d.plan.Vendors.Sites()
 	sections := make([][]Check, 2+len(sites))
 	var all sync.WaitGroup
 	all.Go(func() { sections[0] = d.redisChecks(ctx) })

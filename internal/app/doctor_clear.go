@@ -29,11 +29,11 @@ func ClearCoolDown(ctx context.Context, environ map[string]string, profile strin
 	// The faults of other vendors are no hindrance.
 	var names []string
 	var faults []error
-	for _, s := range d.sites() {
-		if !s.configured {
+	for _, s := range d.plan.Vendors.Sites() {
+		if !s.Configured() {
 			continue
 		}
-		accounts, err := s.alone.Open(vendors.Shared{Redis: d.redis, Ring: d.plan.ring})
+		accounts, err := s.Alone.Open(vendors.Shared{Redis: d.redis, Ring: d.plan.ring})
 		if err != nil {
 			faults = append(faults, err)
 			accounts.Close()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -23,10 +24,10 @@ type ward struct {
 	mayLogin bool
 }
 
-func (d *doctor) open(s site) (*ward, error) {
+func (d *doctor) open(s vendors.Site) (*ward, error) {
 	w := &ward{metrics: prometheus.NewRegistry(), now: d.now, mayLogin: !d.faulty("ENCRYPTION_")}
 	var err error
-	w.Accounts, err = s.alone.Open(vendors.Shared{
+	w.Accounts, err = s.Alone.Open(vendors.Shared{
 		Redis: d.redis, Ring: d.plan.ring,
 		Options: []tokens.Option{tokens.WithMetrics(tokens.NewMetrics(w.metrics))},
 	})
@@ -39,7 +40,7 @@ func (d *doctor) open(s site) (*ward, error) {
 
 // examine tells how a credential stands. One that logs in is tried, unless the
 // fleet knows better: it rests after a refusal, or nothing can be reached.
-func (w *ward) examine(ctx context.Context, c vendors.Credential, s site, reached bool) Check {
+func (w *ward) examine(ctx context.Context, c vendors.Credential, s vendors.Site, reached bool) Check {
 	state, err := c.State(ctx)
 	if err != nil {
 		return Check{Level: redisguard.Warn, Seen: "not checked: Redis did not tell in time how it stands", Fix: "run the doctor again"}
@@ -93,7 +94,7 @@ func (w *ward) counted(name string) bool {
 }
 
 // resting is the check of a credential that nobody may try at the moment.
-func resting(state tokens.State, s site, logsIn bool) (c Check, found bool) {
+func resting(state tokens.State, s vendors.Site, logsIn bool) (c Check, found bool) {
 	switch {
 	case state.CoolingFor <= 0:
 		return Check{}, false
@@ -108,8 +109,17 @@ func resting(state tokens.State, s site, logsIn bool) (c Check, found bool) {
 
 const fixOutage = "look at the vendor's status page; the workers try again by themselves"
 
-func fixRefused(profile string, s site) string {
-	return fmt.Sprintf("correct %s and restart the workers; or, once the account is unlocked at the vendor: worker credentials clear %s", s.login, profile)
+// loginOf names the variables of the credential.
+func loginOf(s vendors.Site) string {
+	last := len(s.Login) - 1
+	if last < 1 {
+		return strings.Join(s.Login, "")
+	}
+	return strings.Join(s.Login[:last], ", ") + " or " + s.Login[last]
+}
+
+func fixRefused(profile string, s vendors.Site) string {
+	return fmt.Sprintf("correct %s and restart the workers; or, once the account is unlocked at the vendor: worker credentials clear %s", loginOf(s), profile)
 }
 
 // expiryWarning is how long before its last day a static credential is warned
@@ -117,14 +127,14 @@ func fixRefused(profile string, s site) string {
 const expiryWarning = 30 * 24 * time.Hour
 
 // judgeStatic is for credentials that no harmless call can prove.
-func judgeStatic(state tokens.State, s site, now time.Time) Check {
+func judgeStatic(state tokens.State, s vendors.Site, now time.Time) Check {
 	if on := state.ExpiresOn; !on.IsZero() {
 		day := on.Format(time.DateOnly)
 		switch left := on.AddDate(0, 0, 1).Sub(now); { // it works on its last day
 		case left <= 0:
-			return Check{Level: redisguard.Fail, Seen: "expired on " + day, Fix: "get a new one from the vendor, set " + s.login + " and restart the workers"}
+			return Check{Level: redisguard.Fail, Seen: "expired on " + day, Fix: "get a new one from the vendor, set " + loginOf(s) + " and restart the workers"}
 		case left <= expiryWarning:
-			return Check{Level: redisguard.Warn, Seen: "expires on " + day, Fix: "get a new one from the vendor in time, set " + s.login + " and restart the workers"}
+			return Check{Level: redisguard.Warn, Seen: "expires on " + day, Fix: "get a new one from the vendor in time, set " + loginOf(s) + " and restart the workers"}
 		}
 	}
 	switch {
@@ -147,7 +157,7 @@ func unasked(state tokens.State, why, fix string) Check {
 	return Check{Level: redisguard.Warn, Seen: "not checked: " + why, Fix: fix}
 }
 
-func judgeLogin(err error, s site) Check {
+func judgeLogin(err error, s vendors.Site) Check {
 	if e, ok := errors.AsType[*tokens.CoolingError](err); ok {
 		return Check{Level: redisguard.Fail, Seen: e.Error(), Fix: fixRefused(e.Profile, s)}
 	}

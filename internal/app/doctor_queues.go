@@ -19,7 +19,7 @@ import (
 
 // queueChecks: what this worker would run, which workers are live, and the
 // queues in which tasks wait for nobody.
-func (d *doctor) queueChecks(ctx context.Context, sites []site) []Check {
+func (d *doctor) queueChecks(ctx context.Context, sites []vendors.Site) []Check {
 	mine := d.runs(sites)
 	checks := []Check{d.queueCheck(mine)}
 	if !d.redisAnswers() {
@@ -44,13 +44,13 @@ func (d *doctor) queueChecks(ctx context.Context, sites []site) []Check {
 
 // runs is the queues that a worker with these settings runs. A vendor whose
 // settings are wrong runs none.
-func (d *doctor) runs(sites []site) map[string]int {
+func (d *doctor) runs(sites []vendors.Site) map[string]int {
 	mine := map[string]int{}
 	for _, s := range sites {
-		if !s.configured || s.fault != nil {
+		if !s.Configured() || s.Validate() != nil {
 			continue
 		}
-		accounts, err := s.alone.Open(vendors.Shared{Redis: d.redis, Ring: d.plan.ring})
+		accounts, err := s.Alone.Open(vendors.Shared{Redis: d.redis, Ring: d.plan.ring})
 		if err == nil {
 			maps.Copy(mine, runnable(d.plan.Queues, tasks.Definitions(accounts.Vendors)))
 		}

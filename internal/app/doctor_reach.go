@@ -14,6 +14,7 @@ import (
 
 	"errand.internal/clients"
 	"errand.internal/internal/redisguard"
+	"errand.internal/internal/vendors"
 )
 
 const (
@@ -25,25 +26,25 @@ const (
 
 // reach resolves the host of a base URL and connects to it, within the limits
 // that a call has. It sends no request.
-func (d *doctor) reach(ctx context.Context, name string, a address, limits clients.Limits) (checks []Check, ok bool) {
+func (d *doctor) reach(ctx context.Context, name string, a vendors.Address, limits clients.Limits) (checks []Check, ok bool) {
 	dns := Check{Level: redisguard.OK, Name: name + " dns"}
 	conn := Check{Level: redisguard.Warn, Name: name + " connection"}
-	base, err := clients.ParseBaseURL(a.variable, a.url, true)
+	base, err := clients.ParseBaseURL(a.Variable, a.URL, true)
 	var u *url.URL
 	if err == nil {
-		u, err = url.Parse(strings.TrimSpace(a.url))
+		u, err = url.Parse(strings.TrimSpace(a.URL))
 	}
 	if err != nil {
-		dns.Level, dns.Seen, dns.Fix = redisguard.Warn, "not checked: "+a.variable+" is wrong", "correct the settings above"
+		dns.Level, dns.Seen, dns.Fix = redisguard.Warn, "not checked: "+a.Variable+" is wrong", "correct the settings above"
 		conn.Seen, conn.Fix = dns.Seen, dns.Fix
 		return []Check{dns, conn}, false
 	}
 	if dns.Seen, err = d.resolve(ctx, u.Hostname()); err != nil {
-		dns.Level, dns.Fix = redisguard.Fail, "correct the host in "+a.variable+", or this machine's name server"
+		dns.Level, dns.Fix = redisguard.Fail, "correct the host in "+a.Variable+", or this machine's name server"
 		conn.Seen, conn.Fix = "not checked: the host does not resolve", "see dns above"
 		return []Check{dns, conn}, false
 	}
-	conn = d.connect(ctx, u, base.Host(), a.variable, limits.WithDefaults())
+	conn = d.connect(ctx, u, base.Host(), a.Variable, limits.WithDefaults())
 	conn.Name = name + " connection"
 	return []Check{dns, conn}, conn.Level != redisguard.Fail
 }

@@ -32,7 +32,8 @@ func TestDoctorFindsAllWell(t *testing.T) {
 		{"ok", "redis persistence", "append-only file, appendfsync everysec"},
 		{"ok", "queues", "runs anna=10, danaconnect=5, otp=20, polls=10; left to other workers: "},
 		{"ok", "workers", "none is live"},
-		{"ok", "danaconnect connection", "connected in"},
+		{"ok", "danaconnect DANACONNECT_OTP_URL connection", "connected in"},
+		{"ok", "danaconnect DANACONNECT_CONTACTS_URL connection", "connected in"},
 		{"warn", "danaconnect credential danaconnect-otp", "unproven"},
 		{"ok", "anna dns", "127.0.0.1 is an address"},
 		{"ok", "anna connection", "connected in"},
@@ -198,7 +199,7 @@ func TestDoctorWithBrokenSettings(t *testing.T) {
 		{"warn", "encryption keys", "not checked"},
 		{"FAIL", "redis eviction", "maxmemory-policy is allkeys-lru"},
 		{"ok", "queues", "runs anna=10, polls=10; left to other workers:"},
-		{"ok", "danaconnect connection", "connected in"},
+		{"ok", "danaconnect DANACONNECT_OTP_URL connection", "connected in"},
 		{"warn", "danaconnect credential", "not checked: its settings are wrong"},
 		{"warn", "anna credential", "not checked: ENCRYPTION_KEYS is wrong"},
 	} {

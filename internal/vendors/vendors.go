@@ -1,6 +1,6 @@
 // Package vendors makes the vendors' clients from the settings: the one place
-// that knows every account. A new vendor is a field of Config and a few lines
-// in Open.
+// that knows every account. A new vendor is a field of Config, an entry of Sites,
+// and its part of Open and of DryRun.
 package vendors
 
 import (
@@ -8,7 +8,6 @@ import (
 	"errors"
 	"net/http"
 	"slices"
-	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -32,64 +31,6 @@ type Config struct {
 	AnnA           anna.Config           `envPrefix:"ANNA_"`
 	DCKAP          dckap.Config          `envPrefix:"DCKAP_"`
 	Dinero         dinero.Config         `envPrefix:"DINERO_"`
-}
-
-// AllowInsecureHTTP permits plain http on hosts other than loopback.
-func (c Config) AllowInsecureHTTP(allow bool) Config {
-	c.DANAConnect.AllowInsecureHTTP, c.AnnA.AllowInsecureHTTP = allow, allow
-	c.DANAConnectAPI.AllowInsecureHTTP = allow
-	c.DCKAP.AllowInsecureHTTP, c.Dinero.AllowInsecureHTTP = allow, allow
-	return c
-}
-
-// Validate names every variable at fault of the accounts that are configured.
-// An account of which nothing is set is no fault.
-func (c Config) Validate() error {
-	var faults []error
-	if c.DANAConnect.Configured() {
-		faults = append(faults, c.DANAConnect.Validate())
-	}
-	if c.DANAConnectAPI.Configured() {
-		faults = append(faults, c.DANAConnectAPI.Validate())
-	}
-	if c.AnnA.Configured() {
-		faults = append(faults, c.AnnA.Validate())
-	}
-	if c.DCKAP.Configured() {
-		faults = append(faults, c.DCKAP.Validate())
-	}
-	if c.Dinero.Configured() {
-		faults = append(faults, c.Dinero.Validate())
-	}
-	return errors.Join(faults...)
-}
-
-// Timeouts are the bounds of one call, by vendor.
-func (c Config) Timeouts() map[string]time.Duration {
-	return map[string]time.Duration{
-		danaconnect.Vendor: c.DANAConnect.Limits().WithDefaults().Call,
-		anna.Vendor:        c.AnnA.Limits().WithDefaults().Call,
-		dckap.Vendor:       c.DCKAP.Limits().WithDefaults().Call,
-		dinero.Vendor:      c.Dinero.Limits().WithDefaults().Call,
-	}
-}
-
-// Configured lists the vendors that have an account.
-func (c Config) Configured() []string {
-	var names []string
-	if c.DANAConnect.Configured() || c.DANAConnectAPI.Configured() {
-		names = append(names, danaconnect.Vendor)
-	}
-	if c.AnnA.Configured() {
-		names = append(names, anna.Vendor)
-	}
-	if c.DCKAP.Configured() {
-		names = append(names, dckap.Vendor)
-	}
-	if c.Dinero.Configured() {
-		names = append(names, dinero.Vendor)
-	}
-	return names
 }
 
 // Shared is what all accounts of a worker have in common.
