@@ -21,6 +21,7 @@ import (
 	"errand.internal/internal/secret"
 	"errand.internal/internal/settings"
 	"errand.internal/internal/vendors"
+	"errand.internal/tasks"
 )
 
 // Config is every setting of a worker.
@@ -44,8 +45,16 @@ type Config struct {
 // Queues are queue names with the concurrency of each, "otp=20,anna=10".
 type Queues map[string]int
 
-// knownQueues are the queues that task types may name.
-var knownQueues = []string{"otp", "danaconnect", "anna", "polls", "dckap", "dinero", "events"}
+// knownQueues are the queues that the task types name, in the catalogue's order.
+var knownQueues = func() []string {
+	var names []string
+	for _, d := range tasks.Definitions(tasks.Vendors{}) {
+		if name := d.Base.Queue; !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	return names
+}()
 
 // UnmarshalText implements encoding.TextUnmarshaler.
 func (q *Queues) UnmarshalText(text []byte) error {
