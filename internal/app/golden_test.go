@@ -4,10 +4,13 @@ import (
 	"fmt"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"errand.internal/clients/clientstest"
+	"errand.internal/internal/payload"
 	"errand.internal/tasks"
 )
 
@@ -49,6 +52,8 @@ func TestGoldenTaskTable(t *testing.T) {
 		d := info.Example.Defaults()
 		again := "ends `unknown`"
 		switch {
+		case saysIdempotent(info):
+			again = "runs again if `idempotent` (reads are), else ends `unknown`"
 		case d.Repeatable:
 			again = "runs again"
 		case info.Findable:
@@ -58,6 +63,49 @@ func TestGoldenTaskTable(t *testing.T) {
 	}
 	b.WriteString("<!-- /tasks -->")
 	golden(t, "../../README.md", b.String(), regexp.MustCompile(`(?s)<!-- tasks: .*?<!-- /tasks -->`))
+}
+
+// The promise for each type is what the queue makes of its Defaults.
+func TestGoldenGuarantees(t *testing.T) {
+	type promise struct{ attempted, again, died string }
+	types := map[promise][]string{}
+	var order []promise
+	for _, def := range tasks.Definitions(tasks.Vendors{}) {
+		info, _ := tasks.Find(def.Type)
+		p := promise{"at most once¹", "ends `unknown`", "ends `unknown`"}
+		switch {
+		case saysIdempotent(info):
+			p = promise{p.attempted + "; until done if `idempotent`", p.again + "; runs again if `idempotent`", "the same"}
+		case info.Findable:
+			p = promise{"one effect", "looked up twice, then run again", "the same"}
+		case def.Base.Repeatable:
+			p = promise{"until done, for " + budget(def.Base.Budget), "runs again", "runs again"}
+		}
+		if types[p] == nil {
+			order = append(order, p)
+		}
+		types[p] = append(types[p], "`"+def.Type+"`")
+	}
+	table := "| type | attempted | if it may have happened | if its worker dies during the call |\n|---|---|---|---|\n"
+	for _, p := range order {
+		table += fmt.Sprintf("| %s | %s | %s | %s |\n", strings.Join(types[p], ", "), p.attempted, p.again, p.died)
+	}
+	clientstest.GoldenPart(t, "../../docs/guarantees.md", "types", table)
+}
+
+// saysIdempotent: of a free call only the payload tells whether it may run again.
+func saysIdempotent(info tasks.Info) bool {
+	return slices.ContainsFunc(info.Fields(), func(f payload.Field) bool { return f.Path == "idempotent" })
+}
+
+// Each vendor's guide tells of each of its types.
+func TestEveryTypeHasItsPlaceInTheGuide(t *testing.T) {
+	for _, info := range tasks.Types() {
+		page := "docs/vendors/" + info.Vendor + ".md"
+		if text := clientstest.ReadFile(t, "../../"+page); !strings.Contains(string(text), "`"+info.Type+"`") || !strings.Contains(string(text), "enqueue "+info.Type) {
+			t.Errorf("%s does not name %s, or has no enqueue line of it", page, info.Type)
+		}
+	}
 }
 
 func budget(d time.Duration) string {
