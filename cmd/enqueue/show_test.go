@@ -103,7 +103,9 @@ func TestTypes(t *testing.T) {
 	}
 	golden(t, "type.json", r.want(0, "types", "anna:user:hash", "--json").stdout)
 	wantText(t, "once", r.want(0, "types", "danaconnect:otp:send").stdout, "at most once", "2m from its start", "24h after its end", "7 days")
-	wantText(t, "repeatable", r.want(0, "types", "anna:user:inactivate").stdout, "repeatable")
+	wantText(t, "repeatable", r.want(0, "types", "anna:user:inactivate").stdout, "repeatable: ")
+	wantText(t, "free", r.want(0, "types", "danaconnect:api:call").stdout, "repeatable if idempotent is true")
+	wantText(t, "findable", r.want(0, "types", "dinero:invoice:create").stdout, "to one effect", "90 days")
 }
 
 // The page by hand names every flag and every command that there is.

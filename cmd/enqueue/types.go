@@ -33,6 +33,7 @@ type typeDetail struct {
 	Fields     []fieldDetail   `json:"fields"`
 	Example    json.RawMessage `json:"example"`
 	Command    string          `json:"command"` // runs as it is
+	again      tasks.Again
 }
 
 type fieldDetail struct {
@@ -103,7 +104,7 @@ func describe(info tasks.Info) (*typeDetail, error) {
 	t := &typeDetail{
 		typeSummary: summarize(info), Vendor: info.Vendor, Repeatable: d.Repeatable,
 		KeptFor: human(keep), KeyFor: human(keyLife), Fields: []fieldDetail{}, Example: example,
-		Command: name + " " + info.Type + " --payload " + quoted(string(example)),
+		Command: name + " " + info.Type + " --payload " + quoted(string(example)), again: info.Again(),
 	}
 	for _, f := range info.Fields() {
 		t.Fields = append(t.Fields, fieldDetail(f))
@@ -112,10 +113,12 @@ func describe(info tasks.Info) (*typeDetail, error) {
 }
 
 func (s *session) printType(t *typeDetail) {
-	runs := "at most once: an attempt that may have happened ends the task as unknown"
-	if t.Repeatable {
-		runs = "repeatable: an attempt that may have happened is repeated"
-	}
+	runs := map[tasks.Again]string{
+		tasks.Never:        "at most once: an attempt that may have happened ends the task as unknown",
+		tasks.Always:       "repeatable: an attempt that may have happened is repeated",
+		tasks.IfIdempotent: "repeatable if idempotent is true, as it is of a read; else an attempt that may have happened ends the task as unknown",
+		tasks.IfNotFound:   "to one effect: what an attempt may have made is looked for, and made again only if it is not there",
+	}[t.again]
 	_, _ = fmt.Fprintf(s.stdout, "%s: %s\n\n", t.Type, t.Summary)
 	s.list([][2]string{
 		{"queue", t.Queue},

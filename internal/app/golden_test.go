@@ -4,13 +4,11 @@ import (
 	"fmt"
 	"os"
 	"regexp"
-	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"errand.internal/clients/clientstest"
-	"errand.internal/internal/payload"
 	"errand.internal/tasks"
 )
 
@@ -50,15 +48,11 @@ func TestGoldenTaskTable(t *testing.T) {
 	b.WriteString("| type | queue | does | worth running for | if it may have happened |\n|---|---|---|---|---|\n")
 	for _, info := range tasks.Types() {
 		d := info.Example.Defaults()
-		again := "ends `unknown`"
-		switch {
-		case saysIdempotent(info):
-			again = "runs again if `idempotent` (reads are), else ends `unknown`"
-		case d.Repeatable:
-			again = "runs again"
-		case info.Findable:
-			again = "is looked for, and run again only if it is not there"
-		}
+		again := map[tasks.Again]string{
+			tasks.Never: "ends `unknown`", tasks.Always: "runs again",
+			tasks.IfIdempotent: "runs again if `idempotent` (reads are), else ends `unknown`",
+			tasks.IfNotFound:   "is looked for, and run again only if it is not there",
+		}[info.Again()]
 		fmt.Fprintf(&b, "| `%s` | %s | %s | %s | %s |\n", info.Type, d.Queue, info.Summary, budget(d.Budget), again)
 	}
 	b.WriteString("<!-- /tasks -->")
@@ -72,15 +66,12 @@ func TestGoldenGuarantees(t *testing.T) {
 	var order []promise
 	for _, def := range tasks.Definitions(tasks.Vendors{}) {
 		info, _ := tasks.Find(def.Type)
-		p := promise{"at most once¹", "ends `unknown`", "ends `unknown`"}
-		switch {
-		case saysIdempotent(info):
-			p = promise{p.attempted + "; until done if `idempotent`", p.again + "; runs again if `idempotent`", "the same"}
-		case info.Findable:
-			p = promise{"one effect", "looked up twice, then run again", "the same"}
-		case def.Base.Repeatable:
-			p = promise{"until done, for " + budget(def.Base.Budget), "runs again", "runs again"}
-		}
+		p := map[tasks.Again]promise{
+			tasks.Never:        {"at most once¹", "ends `unknown`", "ends `unknown`"},
+			tasks.Always:       {"until done, for " + budget(def.Base.Budget), "runs again", "runs again"},
+			tasks.IfIdempotent: {"at most once¹; until done if `idempotent`", "ends `unknown`; runs again if `idempotent`", "the same"},
+			tasks.IfNotFound:   {"one effect", "looked up twice, then run again", "the same"},
+		}[info.Again()]
 		if types[p] == nil {
 			order = append(order, p)
 		}
@@ -91,11 +82,6 @@ func TestGoldenGuarantees(t *testing.T) {
 		table += fmt.Sprintf("| %s | %s | %s | %s |\n", strings.Join(types[p], ", "), p.attempted, p.again, p.died)
 	}
 	clientstest.GoldenPart(t, "../../docs/guarantees.md", "types", table)
-}
-
-// saysIdempotent: of a free call only the payload tells whether it may run again.
-func saysIdempotent(info tasks.Info) bool {
-	return slices.ContainsFunc(info.Fields(), func(f payload.Field) bool { return f.Path == "idempotent" })
 }
 
 // Each vendor's guide tells of each of its types.
