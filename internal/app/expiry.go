@@ -5,15 +5,15 @@ import (
 	"strconv"
 	"time"
 
-	"errand.internal/clients/dckap"
 	"errand.internal/internal/announce"
+	"errand.internal/internal/tokens"
 )
 
 // expiryEvery is how often the days are counted.
 const expiryEvery = time.Hour
 
 // warnOfExpiry announces that a static token nears its last day, once for each
-// of dckap.WarnBefore, until ctx ends. It returns at once if the token never
+// of tokens.WarnBefore, until ctx ends. It returns at once if the token never
 // ends.
 func warnOfExpiry(ctx context.Context, credential string, last time.Time, now func() time.Time, to announce.Func) {
 	if last.IsZero() {
@@ -22,7 +22,7 @@ func warnOfExpiry(ctx context.Context, credential string, last time.Time, now fu
 	ticker := time.NewTicker(expiryEvery)
 	defer ticker.Stop()
 	for said := 0; ; {
-		c := dckap.CountDown(last, now())
+		c := tokens.CountDown(last, now())
 		if c.Due != 0 && c.Due != said {
 			said = c.Due
 			to(announce.Announcement{Kind: announce.CredentialExpiring, Subject: credential, Data: map[string]string{

@@ -120,8 +120,9 @@ func (w Worker) Run(ctx context.Context) error {
 	defer stopEvents() // after the last task has ended
 	expiry, stopExpiry := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopExpiry()
-	dckapProfile := p.Vendors.DCKAP.Profile()
-	go warnOfExpiry(expiry, dckapProfile.Name, dckapProfile.ExpiresOn, time.Now, announcer)
+	for _, c := range accounts.Expiring {
+		go warnOfExpiry(expiry, c.Name, c.ExpiresOn, time.Now, announcer)
+	}
 
 	if err := server.Start(); err != nil {
 		return err

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -50,7 +51,7 @@ func TestGatesAreMadeOnceAndBounded(t *testing.T) {
 func TestParkable(t *testing.T) {
 	t.Parallel()
 	accounts, err := Config{
-		DCKAP: dckap.Config{Token: secret.New("t"), PipesFile: "../../clients/dckap/testdata/pipes.yaml"},
+		DCKAP: dckap.Config{Token: secret.New("t"), TokenExpiresOn: "2030-03-31", PipesFile: "../../clients/dckap/testdata/pipes.yaml"},
 		Dinero: dinero.Config{
 			ClientID: "c", ClientSecret: secret.New("s"), APIKeys: secret.New("1=a,2=b"),
 		},
@@ -69,6 +70,9 @@ func TestParkable(t *testing.T) {
 	}
 	if !slices.Equal(names, want) {
 		t.Errorf("%q, want %q", names, want)
+	}
+	if len(accounts.Expiring) != 1 || accounts.Expiring[0].ExpiresOn.Format(time.DateOnly) != "2030-03-31" {
+		t.Errorf("expiring credentials: %+v", accounts.Expiring)
 	}
 	if accounts.DCKAP == nil || accounts.Dinero == nil {
 		t.Error("a client is missing")

@@ -59,6 +59,9 @@ type Standing interface {
 type Accounts struct {
 	tasks.Vendors
 	Credentials []Credential
+	// Expiring are the credentials that end on a day which no API tells, if it was
+	// written into the settings.
+	Expiring []tokens.Profile
 	// Rests are what tasks are parked for beside credentials: pipes that may be
 	// disabled, organizations that may lack a subscription.
 	Rests []Credential
@@ -140,7 +143,7 @@ func (a *Accounts) openDCKAP(cfg dckap.Config, s Shared) error {
 		return err
 	}
 	gate := tokens.NewGate(s.Redis, cfg.Profile(), s.Options...)
-	a.Credentials = append(a.Credentials, Credential{cfg.Profile().Name, gate})
+	a.Credentials, a.Expiring = append(a.Credentials, Credential{cfg.Profile().Name, gate}), append(a.Expiring, cfg.Profile())
 	pipes := a.addGates(s, cfg.PipeProfile, listeners)
 	a.DCKAP, err = dckap.New(cfg, gate, pipes.of, clients.NewCaller(dckap.Vendor, cfg.Limits(), nil, s.Observe))
 	return err

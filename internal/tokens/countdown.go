@@ -1,9 +1,9 @@
-package dckap
+package tokens
 
 import "time"
 
-// WarnBefore are the days before a token's last day on which people are warned:
-// nobody can renew the token but a person at the vendor's web page.
+// WarnBefore are the days before the last day of a static token on which people
+// are warned: nobody but a person can renew it, at the vendor's web page.
 var WarnBefore = []int{30, 14, 7, 1}
 
 // Countdown is how far the end of a token is.
@@ -19,8 +19,8 @@ type Countdown struct {
 }
 
 // CountDown tells which warning is due at now for a token whose last day is
-// expiresOn, as in tokens.Profile.ExpiresOn; a zero expiresOn never ends. Days
-// are those of UTC, as the vendor names no zone.
+// expiresOn, as in Profile.ExpiresOn; a zero expiresOn never ends. Days
+// are those of UTC: whoever writes the day down names no zone.
 func CountDown(expiresOn, now time.Time) Countdown {
 	if expiresOn.IsZero() {
 		return Countdown{}
