@@ -3,7 +3,6 @@ package tasks_test
 import (
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -12,11 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/redis/go-redis/v9"
-	"github.com/rs/zerolog"
-
-	"errand.internal/clients"
 	"errand.internal/clients/clientstest"
 	"errand.internal/clients/dckap"
 	"errand.internal/clients/dckap/dckaptest"
@@ -24,10 +18,7 @@ import (
 	"errand.internal/clients/dinero/dinerotest"
 	"errand.internal/clients/sandbox"
 	"errand.internal/internal/ledger"
-	"errand.internal/internal/queue"
-	"errand.internal/internal/redistest"
 	"errand.internal/internal/secret"
-	"errand.internal/internal/tokens"
 	"errand.internal/internal/vendors"
 	"errand.internal/tasks"
 )
@@ -60,38 +51,14 @@ func startShop(t *testing.T, o dinerotest.Options) *shop {
 	if err := os.WriteFile(pipes, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	server := redistest.New(t)
-	rdb := func() redis.UniversalClient {
-		c := redis.NewClient(&redis.Options{Addr: server.Addr()})
-		t.Cleanup(func() { _ = c.Close() })
-		return c
-	}
-	accounts, err := vendors.Config{
+	s.client = workFor(t, vendors.Config{
 		DCKAP: dckap.Config{URL: web.URL + dckaptest.Mount + dckaptest.Listeners, Token: secret.New(dckaptest.Token), PipesFile: pipes, Timeout: 2 * time.Second},
 		Dinero: dinero.Config{
 			ClientID: dinerotest.ClientID, ClientSecret: secret.New(dinerotest.ClientSecret),
 			APIKeys:  secret.New(dinerotest.Organization + "=" + dinerotest.APIKey + "," + dinerotest.Organization2 + "=" + dinerotest.APIKey2),
 			TokenURL: web.URL + dinerotest.Mount + dinerotest.TokenPath, APIURL: web.URL + dinerotest.Mount, Timeout: 2 * time.Second,
 		},
-	}.Open(vendors.Shared{Redis: rdb(), Observe: func(clients.Observation) {}, Options: []tokens.Option{tokens.WithCoolDowns(2 * time.Second)}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(accounts.Close)
-	worker, err := queue.NewServer(queue.Config{
-		Redis: rdb(), General: rdb(), Store: ledger.New(rdb()), Credentials: accounts.Parkable(),
-		Queues: map[string]int{"dckap": 5, "dinero": 10}, Definitions: tasks.Definitions(accounts.Vendors),
-		Owner: fmt.Sprint("test-", time.Now().UnixNano()), Timeout: func(string) time.Duration { return 2 * time.Second }, Grace: 10 * time.Second,
-		LookupPause: time.Millisecond, Metrics: queue.NewMetrics(prometheus.NewRegistry()), Log: zerolog.New(io.Discard),
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := worker.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(worker.Shutdown)
-	s.client = open(t, server.URL())
 	return s
 }
 
@@ -119,18 +86,7 @@ func TestGoldenRequestsOfDCKAPAndDinero(t *testing.T) {
 		{"dinero:contact:create", dinerotest.OpContactCreate, s.dinero.Engine},
 		{"dinero:invoice:create", dinerotest.OpInvoiceCreate, s.dinero.Engine},
 	} {
-		file := strings.ReplaceAll(tt.taskType, ":", "_")
-		raw := clientstest.ReadFile(t, filepath.Join("testdata", file+".json"))
-		if _, err := s.run(t, tt.taskType, string(raw)); err != nil {
-			t.Errorf("%s: %v", tt.taskType, err)
-		}
-		requests := tt.recorder.Requests(tt.op)
-		if len(requests) != 1 {
-			t.Fatalf("%s: %d requests, want 1", tt.taskType, len(requests))
-		}
-		r := requests[0]
-		text := r.Method + " " + r.URI + "\nContent-Type: " + r.Header.Get("Content-Type") + "\n\n" + string(r.Body)
-		clientstest.GoldenText(t, filepath.Join("testdata", "requests", file+".txt"), text)
+		goldenRequest(t, s.client, tt.taskType, tt.recorder, tt.op)
 	}
 }
 

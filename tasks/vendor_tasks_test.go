@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -14,7 +13,6 @@ import (
 
 	"errand.internal/clients"
 	"errand.internal/clients/anna/annatest"
-	"errand.internal/clients/clientstest"
 	"errand.internal/clients/danaconnect"
 	"errand.internal/clients/danaconnect/danaconnecttest"
 	"errand.internal/clients/sandbox"
@@ -79,28 +77,16 @@ func TestGoldenRequestsOfDANAConnectAndAnnA(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, tt := range tests {
-		raw := clientstest.ReadFile(t, filepath.Join("testdata", strings.ReplaceAll(tt.taskType, ":", "_")+".json"))
 		before := time.Now().In(zone)
-		ticket, err := c.EnqueueJSON(t.Context(), tt.taskType, raw)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := wait(t, ticket); err != nil {
-			t.Errorf("%s: %v", tt.taskType, err)
-		}
-		requests := tt.recorder.Requests(tt.op)
-		if len(requests) != 1 {
-			t.Fatalf("%s: %d requests, want 1", tt.taskType, len(requests))
-		}
-		r := requests[0]
-		text := r.Method + " " + r.URI + "\nContent-Type: " + r.Header.Get("Content-Type") + "\n\n" + string(r.Body)
-		// Relative dates are those of the day.
-		for name, days := range map[string]int{"TODAY": 0, "TODAY-7D": -7, "TODAY-30D": -30} {
-			for _, at := range []time.Time{before, time.Now().In(zone)} {
-				text = strings.ReplaceAll(text, at.AddDate(0, 0, days).Format("02/01/2006"), name)
+		goldenRequest(t, c, tt.taskType, tt.recorder, tt.op, func(text string) string {
+			// Relative dates are those of the day.
+			for name, days := range map[string]int{"TODAY": 0, "TODAY-7D": -7, "TODAY-30D": -30} {
+				for _, at := range []time.Time{before, time.Now().In(zone)} {
+					text = strings.ReplaceAll(text, at.AddDate(0, 0, days).Format("02/01/2006"), name)
+				}
 			}
-		}
-		clientstest.GoldenText(t, filepath.Join("testdata", "requests", strings.ReplaceAll(tt.taskType, ":", "_")+".txt"), text)
+			return text
+		})
 	}
 }
 
