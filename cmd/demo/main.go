@@ -86,7 +86,11 @@ func serveVendors(ctx context.Context, addr string, stdout io.Writer) error {
 	}
 	s := newSandboxes()
 	server := &http.Server{Handler: s.handler(), ReadHeaderTimeout: 5 * time.Second}
-	_, _ = fmt.Fprintf(stdout, "vendor sandboxes on http://%s%v\n", l.Addr(), s.mounts())
+	var paths []string
+	for _, m := range s.mounts() {
+		paths = append(paths, m.path)
+	}
+	_, _ = fmt.Fprintf(stdout, "vendor sandboxes on http://%s%v\n", l.Addr(), paths)
 	done := make(chan error, 1)
 	go func() { done <- server.Serve(l) }()
 	select {

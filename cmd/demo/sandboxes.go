@@ -40,16 +40,26 @@ func newSandboxes() *sandboxes {
 	return s
 }
 
-func (s *sandboxes) mounts() []string {
-	return []string{danaconnecttest.Mount, annaMount, dckaptest.Mount, dinerotest.Mount}
+// mount is where a vendor lies.
+type mount struct {
+	path   string
+	vendor http.Handler
+}
+
+func (s *sandboxes) mounts() []mount {
+	return []mount{
+		{danaconnecttest.Mount, s.danaconnect},
+		{annaMount, s.anna},
+		{dckaptest.Mount, s.dckap},
+		{dinerotest.Mount, s.dinero},
+	}
 }
 
 func (s *sandboxes) handler() http.Handler {
 	mux := http.NewServeMux()
-	sandbox.Mount(mux, danaconnecttest.Mount, s.danaconnect)
-	sandbox.Mount(mux, annaMount, s.anna)
-	sandbox.Mount(mux, dckaptest.Mount, s.dckap)
-	sandbox.Mount(mux, dinerotest.Mount, s.dinero)
+	for _, m := range s.mounts() {
+		sandbox.Mount(mux, m.path, m.vendor)
+	}
 	return mux
 }
 
