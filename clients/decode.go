@@ -83,12 +83,3 @@ func DecodeObject(a *Answer, into any) error {
 
 // Stated reports whether a raw JSON field is there and not null.
 func Stated(raw json.RawMessage) bool { return len(raw) > 0 && string(raw) != "null" }
-
-// jsonText is the text of a JSON string, "" for everything else.
-func jsonText(raw json.RawMessage) string {
-	var s string
-	if json.Unmarshal(raw, &s) != nil {
-		return ""
-	}
-	return s
-}

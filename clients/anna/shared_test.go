@@ -2,16 +2,12 @@ package anna_test
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"strings"
 	"testing"
 
 	"errand.internal/clients"
 	"errand.internal/clients/anna"
 	"errand.internal/clients/anna/annatest"
 	"errand.internal/clients/clientstest"
-	"errand.internal/internal/tokens"
 )
 
 func TestSharedChecks(t *testing.T) {
@@ -50,24 +46,11 @@ func TestSharedChecksOfTheLogin(t *testing.T) {
 			}
 			return func(ctx context.Context) error {
 				_, err := l.Fetch(ctx)
-				return asCredentials(err)
+				return clientstest.AsCredentials(annatest.OpToken, err)
 			}
 		},
 	}
 	t.Run("statuses", func(t *testing.T) { t.Parallel(); clientstest.Statuses(t, subject) })
 	t.Run("transport", func(t *testing.T) { t.Parallel(); clientstest.Transport(t, subject) })
 	t.Run("leaks", func(t *testing.T) { t.Parallel(); clientstest.Leaks(t, subject) })
-}
-
-// asCredentials shows a refused login as the kind that the shared checks know.
-func asCredentials(err error) error {
-	refused, ok := errors.AsType[*tokens.RefusedError](err)
-	if !ok {
-		return err
-	}
-	e := &clients.Error{Vendor: refused.Profile, Op: annatest.OpToken, Kind: clients.Credentials, Err: refused}
-	if _, status, ok := strings.Cut(refused.Reason, "HTTP "); ok {
-		_, _ = fmt.Sscan(status, &e.Status)
-	}
-	return e
 }

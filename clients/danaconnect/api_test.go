@@ -2,7 +2,6 @@ package danaconnect_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -15,7 +14,6 @@ import (
 	"errand.internal/clients/danaconnect"
 	"errand.internal/clients/danaconnect/danaconnecttest"
 	"errand.internal/clients/sandbox"
-	"errand.internal/internal/tokens"
 )
 
 func TestSharedRulesOfTheAPI(t *testing.T) {
@@ -54,15 +52,7 @@ func TestSharedRulesOfTheLogin(t *testing.T) {
 			l := newAPILogin(t, apiConfig(baseURL), limits)
 			return func(ctx context.Context) error {
 				_, err := l.Fetch(ctx)
-				refused, ok := errors.AsType[*tokens.RefusedError](err)
-				if !ok {
-					return err
-				}
-				e := &clients.Error{Vendor: refused.Profile, Op: danaconnect.OpToken, Kind: clients.Credentials, Err: refused}
-				if _, status, ok := strings.Cut(refused.Reason, "HTTP "); ok {
-					_, _ = fmt.Sscan(status, &e.Status)
-				}
-				return e
+				return clientstest.AsCredentials(danaconnect.OpToken, err)
 			}
 		},
 	})
@@ -195,7 +185,7 @@ func TestGoldenAnswerRules(t *testing.T) {
 		}
 		fmt.Fprintf(&got, "%s | %d-%d | %s\n", r.Signal, r.From, r.To, what)
 	}
-	fmt.Fprintln(&got, "login refused:", strings.Join(clients.OAuth2Refusals(), ", "))
+	fmt.Fprintln(&got, "login refused:", strings.Join(clients.TokenRefusals(), ", "))
 	clientstest.GoldenText(t, "testdata/answer-rules.txt", got.String())
 }
 

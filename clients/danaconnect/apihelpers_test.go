@@ -90,7 +90,7 @@ func newContacts(t *testing.T, baseURL string, gate tokens.Gate, limits clients.
 	return c
 }
 
-func newAPILogin(t *testing.T, cfg danaconnect.APIConfig, limits clients.Limits) *clients.OAuth2 {
+func newAPILogin(t *testing.T, cfg danaconnect.APIConfig, limits clients.Limits) *danaconnect.APILogin {
 	t.Helper()
 	l, err := danaconnect.NewAPILogin(cfg, clients.NewCaller(danaconnect.Vendor, limits, nil, nil))
 	if err != nil {

@@ -1,24 +1,38 @@
 package danaconnect
 
 import (
+	"context"
 	"errors"
 	"net/url"
 	"strings"
 	"time"
 
 	"errand.internal/clients"
+	"errand.internal/internal/tokens"
 )
 
 // OpToken names the login in errors and metrics.
-const OpToken = "token"
+const OpToken = clients.OpToken
 
-// unstatedLife is the life of a token that does not say: good for the call at
-// hand and hardly more.
-const unstatedLife = 30 * time.Second
+const (
+	// unstatedLife is the life of a token whose expires_in is missing, unreadable
+	// or not above zero: good for the call at hand and hardly more.
+	unstatedLife = 30 * time.Second
+	// longestLife is the most that is believed of a token.
+	longestLife = 30 * 24 * time.Hour
+)
 
-// NewAPILogin makes the login to API 2.0, by OAuth2 client credentials. The
-// error names every variable of cfg that is wrong.
-func NewAPILogin(cfg APIConfig, caller *clients.Caller) (*clients.OAuth2, error) {
+// APILogin gets tokens of API 2.0 by OAuth2 client credentials. Its Fetch is a
+// tokens.Fetcher.
+type APILogin struct {
+	request clients.TokenRequest
+	caller  *clients.Caller
+}
+
+var _ tokens.Fetcher = (*APILogin)(nil).Fetch
+
+// NewAPILogin makes an APILogin. Its error names every variable of cfg that is wrong.
+func NewAPILogin(cfg APIConfig, caller *clients.Caller) (*APILogin, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
@@ -29,12 +43,16 @@ func NewAPILogin(cfg APIConfig, caller *clients.Caller) (*clients.OAuth2, error)
 	if caller == nil {
 		return nil, errors.New("danaconnect: a caller is needed")
 	}
-	return &clients.OAuth2{
-		Caller: caller, Op: OpToken, Profile: cfg.Profile().Name, URL: strings.TrimSuffix(at.Join(""), "/"),
-		ClientID: cfg.ClientID, ClientSecret: cfg.ClientSecret,
-		Form:     func() url.Values { return url.Values{"grant_type": {"client_credentials"}} },
-		Unstated: unstatedLife, Longest: 30 * 24 * time.Hour,
-	}, nil
+	return &APILogin{caller: caller, request: clients.TokenRequest{
+		URL: strings.TrimSuffix(at.Join(""), "/"), ClientID: cfg.ClientID, ClientSecret: cfg.ClientSecret,
+		Form: url.Values{"grant_type": {"client_credentials"}}, Profile: cfg.Profile().Name,
+		DefaultLife: unstatedLife, MaxLife: longestLife,
+	}}, nil
+}
+
+// Fetch logs in once; see clients.TokenRequest.
+func (l *APILogin) Fetch(ctx context.Context) (tokens.Grant, error) {
+	return l.request.Fetch(ctx, l.caller)
 }
 
 // unsendable is an error about a request that can never be sent.

@@ -49,5 +49,5 @@ func TestGoldenDocs(t *testing.T) {
 	}
 	clientstest.GoldenPart(t, page, "answers", answers.String())
 	clientstest.GoldenPart(t, page, "statuses", clientstest.StatusTable())
-	clientstest.GoldenPart(t, page, "login errors", "`"+strings.Join(clients.OAuth2Refusals(), "`, `")+"`\n")
+	clientstest.GoldenPart(t, page, "login errors", "`"+strings.Join(clients.TokenRefusals(), "`, `")+"`\n")
 }

@@ -20,7 +20,7 @@ import (
 	"errand.internal/internal/tokens"
 )
 
-func newLogin(t *testing.T, cfg dinero.Config, organization string, limits clients.Limits) *clients.OAuth2 {
+func newLogin(t *testing.T, cfg dinero.Config, organization string, limits clients.Limits) *dinero.Login {
 	t.Helper()
 	l, err := dinero.NewLogin(cfg, organization, clients.NewCaller(dinero.Vendor, limits, nil, nil))
 	if err != nil {
