@@ -65,7 +65,7 @@ func TestEveryAccountIsASite(t *testing.T) {
 		if fields[name] != 1 {
 			t.Errorf("%s is %d sites, want 1", name, fields[name])
 		}
-		if !all.Field(i).FieldByName("AllowInsecureHTTP").Bool() {
+		if insecure := all.Field(i).FieldByName("AllowInsecureHTTP"); !insecure.IsValid() || !insecure.Bool() {
 			t.Errorf("%s knows nothing of ALLOW_INSECURE_HTTP", name)
 		}
 	}
