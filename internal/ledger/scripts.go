@@ -261,10 +261,11 @@ return 1
 //
 // Returns cancelled, gone (no such record), or the state that forbids it.
 var cancelScript = redis.NewScript(luaNow + `
-local r = redis.call('HMGET', KEYS[1], 'state', 'outcome', 'owner', 'log', 'trail', 'type', 'notify', 'alone')
+local r = redis.call('HMGET', KEYS[1], 'state', 'outcome', 'owner', 'log', 'trail', 'type', 'notify', 'alone', 'crashes', 'doubt')
 if not r[1] then return 'gone' end
 if r[2] then return r[2] end
-if r[3] or r[4] then return r[1] end
+-- One whose worker died has been tried, though nobody could note how.
+if r[3] or r[4] or r[9] or (r[10] and r[10] ~= '') then return r[1] end
 redis.call('HSET', KEYS[1], 'state', 'ended', 'outcome', 'cancelled', 'ended', now, 'code', '', 'message', 'cancelled before it was attempted')
 redis.call('HDEL', KEYS[1], 'next')
 redis.call('PEXPIRE', KEYS[1], ARGV[2])

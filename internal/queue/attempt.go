@@ -126,9 +126,8 @@ func (a *attempt) look(ctx context.Context, def Definition, payload Payload, lim
 		v = decide(s, err)
 		if v.outcome == "" {
 			v.inDoubt, v.lookups = true, a.grant.Lookups
-		} else { // it cannot be found out
-			v.outcome, v.class = ledger.Uncertain, string(ledger.Uncertain)
-			v.message = "it may have happened, and could not be looked up: " + v.message
+		} else {
+			v = v.unresolved()
 		}
 		return nil, true, v
 	case found:
@@ -142,14 +141,21 @@ func (a *attempt) look(ctx context.Context, def Definition, payload Payload, lim
 // lookups is how often the vendor must say that a call has not happened.
 const lookups = 2
 
-// end writes an end that no call has brought about.
+// end writes an end that no call has brought about. A create in doubt keeps its
+// key: the next task with it would create a second time.
 func (a *attempt) end(v verdict) error {
 	v.state = ledger.Ended
+	if a.grant.InDoubt && v.outcome.FreesKey() {
+		v = v.unresolved()
+	}
 	return a.write(v, nil)
 }
 
 func (a *attempt) write(v verdict, result any) error {
 	took := time.Since(a.begun)
+	if a.grant.InDoubt && !a.called { // nobody has asked, so the doubt stays
+		v.inDoubt, v.lookups = true, a.grant.Lookups
+	}
 	r := ledger.Result{
 		Counted: v.counted && a.called, State: v.state, Wait: v.wait, ParkedFor: v.parkedFor, Outcome: v.outcome, Confirmed: v.confirmed, InDoubt: v.inDoubt, Lookups: v.lookups,
 		Code: v.code, Message: v.message, Keep: a.policy.Keep,

@@ -116,6 +116,12 @@ func (v verdict) lookFor(lookups int, pause, left time.Duration) verdict {
 	return v
 }
 
+// unresolved ends as unknown what may have happened and cannot be found out.
+func (v verdict) unresolved() verdict {
+	v.class, v.message = string(ledger.Uncertain), "it may have happened, and could not be looked up: "+v.message
+	return v.end(ledger.Uncertain)
+}
+
 // reconfirm has a closing that the vendor confirmed confirmed once more.
 func (v verdict) reconfirm(after time.Duration) verdict {
 	v.state, v.outcome, v.wait, v.confirmed = ledger.Retrying, "", after, true

@@ -108,7 +108,7 @@ func (r *runner) ProcessTask(ctx context.Context, t *asynq.Task) error {
 	case ledger.Early:
 		return &againError{after: min(grant.Wait, parkMax), text: "the task is not due yet"}
 	case ledger.OutOfTime:
-		return run.end(outOfTime(grant.Attempts))
+		return run.end(outOfTime(grant))
 	case ledger.Abandoned:
 		return run.end(verdict{
 			outcome: ledger.Uncertain, class: string(ledger.Uncertain),
@@ -132,7 +132,7 @@ func (r *runner) ProcessTask(ctx context.Context, t *asynq.Task) error {
 			})
 		}
 		if !grant.Now.Before(expires) && expiresErr == nil {
-			return run.end(outOfTime(0))
+			return run.end(outOfTime(grant))
 		}
 	}
 	switch {
@@ -192,9 +192,12 @@ func refused(message string) verdict {
 	return verdict{outcome: ledger.Invalid, class: string(ledger.Invalid), message: message}
 }
 
-func outOfTime(attempts int) verdict {
-	if attempts == 0 {
+func outOfTime(g ledger.Grant) verdict {
+	switch {
+	case g.InDoubt:
+		return verdict{outcome: ledger.Expired, message: "its time was up first"}
+	case g.Attempts == 0:
 		return verdict{outcome: ledger.Expired, class: string(ledger.Expired), message: "its time was up before it could run"}
 	}
-	return verdict{outcome: ledger.Failed, class: string(ledger.Failed), message: fmt.Sprintf("the time budget is spent after %d attempts", attempts)}
+	return verdict{outcome: ledger.Failed, class: string(ledger.Failed), message: fmt.Sprintf("the time budget is spent after %d attempts", g.Attempts)}
 }
