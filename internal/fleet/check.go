@@ -8,6 +8,8 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"errand.internal/clients/danaconnect/danaconnecttest"
+	"errand.internal/clients/dckap/dckaptest"
+	"errand.internal/clients/dinero/dinerotest"
 	"errand.internal/internal/ledger"
 	"errand.internal/tasks"
 )
@@ -26,14 +28,15 @@ type Report struct {
 // Check asserts that each of the tasks ended with exactly one outcome, and that
 // the vendors saw what the outcomes say:
 //
-//	outcome          not repeatable (passcodes)       repeatable
-//	done             exactly one effect               one or more
-//	unknown          none or one                      must not happen
-//	declined         none; a wrong code: one          any
-//	failed           none                             any
-//	any other        none                             none
+//	outcome          not repeatable (passcodes, creates)   repeatable
+//	done             exactly one effect                    one or more
+//	unknown          none or one                           must not happen
+//	declined         none; a wrong code: one               any
+//	failed           none                                  any
+//	any other        none                                  none
 //
-// A passcode that is done must name a code that its own recipient got. Several
+// A passcode that is done must name a code that its own recipient got, and a
+// create the record with its own reference. Several
 // tasks on one subject (a recipient, a user) are judged together. The tasks must
 // have been enqueued by the site.
 func (s *Site) Check(ids []string) Report {
@@ -90,13 +93,16 @@ func (s *Site) check(ids []string) (Report, []string) {
 			if fault := judge(payload, status.Record); fault != "" {
 				complain("%s (%s): %s; %s", id, payload.Type(), fault, describe(status.Record))
 			}
-			if on, has := subjectOf(payload); has {
+			if on, has := subjectOf(id, payload); has {
 				allowed[on] = allowed[on].plus(allowance(payload, status.Record))
 			}
 			if send, ok := payload.(tasks.OTPSend); ok && status.Outcome == tasks.Done {
 				if got := s.recipient(status); got != send.Values[0].Value {
 					complain("%s is done, but its idRequest names the code of another recipient, or none", id)
 				}
+			}
+			if r, op, ok := recordOf(payload); ok && status.Outcome == tasks.Done && !s.made(id, r, op, status) {
+				complain("%s is done, but its Guid names the record of another task, or none", id)
 			}
 		}
 		seen[id] = true
@@ -113,6 +119,10 @@ func (s *Site) effects(on subject) int {
 	switch on.op {
 	case danaconnecttest.OpSend, danaconnecttest.OpVerify:
 		return s.OTP.EffectsOf(on.op, on.name)
+	case dinerotest.OpInvoiceCreate, dinerotest.OpContactCreate:
+		return s.Dinero.EffectsOf(on.op, on.name)
+	case dckaptest.OpCall:
+		return s.DCKAP.EffectsOf(on.op, on.name)
 	}
 	return s.AnnA.EffectsOf(on.op, on.name)
 }

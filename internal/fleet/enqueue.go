@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"errand.internal/clients/danaconnect/danaconnecttest"
+	"errand.internal/clients/dckap/dckaptest"
 	"errand.internal/internal/queue"
 	"errand.internal/tasks"
 )
@@ -22,7 +23,7 @@ const (
 	lookEvery = 100 * time.Millisecond
 )
 
-// Enqueue enqueues one task and returns its ID. Each task gets a key, so where
+// Enqueue enqueues one task and returns its ID. Each task has a key, so where
 // Redis does not confirm it, it is offered again until it is: what Enqueue has
 // returned is in the queue once. The site remembers the payload for Check.
 func (s *Site) Enqueue(p queue.Payload, opts ...tasks.Option) string {
@@ -32,7 +33,9 @@ func (s *Site) Enqueue(p queue.Payload, opts ...tasks.Option) string {
 		s.tb.Errorf("encode %s: %v", p.Type(), err)
 		return ""
 	}
-	opts = append([]tasks.Option{tasks.Key(s.name("key"))}, opts...)
+	if !hasKey(p) {
+		opts = append([]tasks.Option{tasks.Key(s.name("key"))}, opts...)
+	}
 	ctx, cancel := context.WithTimeout(s.tb.Context(), confirmWithin)
 	defer cancel()
 	for {
@@ -97,6 +100,16 @@ func (s *Site) Inactivate(opts ...tasks.Option) string {
 // ReadAlerts enqueues a count of alerts of a user of its own.
 func (s *Site) ReadAlerts(opts ...tasks.Option) string {
 	return s.Enqueue(tasks.MessengerAlerts{MessengerUser: tasks.MessengerUser{UserID: s.User()}}, opts...)
+}
+
+// CallPipe enqueues a call of a pipe of its own.
+func (s *Site) CallPipe(opts ...tasks.Option) string {
+	s.mu.Lock()
+	s.next++
+	listener := fmt.Sprintf("64f1c0de%04x", s.next)
+	s.mu.Unlock()
+	s.DCKAP.Put(listener, dckaptest.Pipe{})
+	return s.Enqueue(tasks.DynamicCall{Listener: listener, Body: map[string]any{"name": s.name("person")}}, opts...)
 }
 
 // Many enqueues n tasks, several at once, and returns their IDs.

@@ -7,6 +7,7 @@ import (
 
 	"errand.internal/clients/anna/annatest"
 	"errand.internal/clients/danaconnect/danaconnecttest"
+	"errand.internal/clients/dckap/dckaptest"
 	"errand.internal/internal/ledger"
 	"errand.internal/internal/queue"
 	"errand.internal/tasks"
@@ -48,8 +49,9 @@ func judge(p queue.Payload, r *ledger.Record) string {
 	case r.Outcome == tasks.Unknown && p.Defaults().Repeatable:
 		return "it is repeatable and must not end unknown"
 	}
-	// What may have happened once is not tried again, unless that does no harm.
-	if !p.Defaults().Repeatable {
+	// What may have happened once is not tried again, unless that does no harm or
+	// it is looked for first.
+	if info, _ := tasks.Find(p.Type()); !p.Defaults().Repeatable && !info.Findable {
 		for i, a := range r.History {
 			if last := i == len(r.History)-1; !last && slices.Contains([]string{"done", "unknown", "declined"}, a.Class) {
 				return fmt.Sprintf("attempt %d was %s, and another followed", i+1, a.Class)
@@ -90,7 +92,10 @@ func allowance(p queue.Payload, r *ledger.Record) span {
 type subject struct{ op, name string }
 
 // subjectOf tells the effect of a task; has is false where it has none.
-func subjectOf(p queue.Payload) (on subject, has bool) {
+func subjectOf(id string, p queue.Payload) (on subject, has bool) {
+	if r, op, ok := recordOf(p); ok {
+		return subject{op, referenceOf(id, r)}, true
+	}
 	switch p := p.(type) {
 	case tasks.OTPSend:
 		return subject{danaconnecttest.OpSend, p.Values[0].Value}, true
@@ -100,6 +105,8 @@ func subjectOf(p queue.Payload) (on subject, has bool) {
 		return subject{annatest.OpInactivate, p.UserID}, true
 	case tasks.UserHash:
 		return subject{annatest.OpHash, p.UserID}, true
+	case tasks.DynamicCall:
+		return subject{dckaptest.OpCall, p.Listener}, true
 	}
 	return subject{}, false
 }

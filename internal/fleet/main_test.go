@@ -18,6 +18,9 @@ func TestMain(m *testing.M) {
 // soon bounds waits that take an instant on an idle machine.
 const soon = 90 * time.Second
 
+// everyQueue is WORKER_QUEUES with all that the site has vendors for.
+const everyQueue = "otp=8,anna=8,polls=8,dckap=8,dinero=8"
+
 // stores are the kinds of Redis on which the fleet's promises are shown.
 var stores = []struct {
 	name  string

@@ -8,6 +8,8 @@ import (
 
 	"errand.internal/clients/anna/annatest"
 	"errand.internal/clients/danaconnect/danaconnecttest"
+	"errand.internal/clients/dckap/dckaptest"
+	"errand.internal/clients/dinero/dinerotest"
 	"errand.internal/clients/sandbox"
 	"errand.internal/internal/ledger"
 	"errand.internal/tasks"
@@ -21,7 +23,7 @@ func TestNothingInRedisGivesAnythingAway(t *testing.T) {
 	for _, store := range stores {
 		t.Run(store.name, func(t *testing.T) {
 			t.Parallel()
-			s := New(t, Options{Nodes: store.nodes})
+			s := New(t, Options{Nodes: store.nodes, Env: map[string]string{"WORKER_QUEUES": everyQueue}})
 			wrong := s.Start(1, "DANACONNECT_PASSWORD="+s.Canary+"-wrong", "ANNA_PASSWORD="+s.Canary+"-wrong")
 			ids := append(s.Many(5, s.SendOTP), s.Many(5, s.Inactivate)...)
 			s.Until(soon, "parked", ids, func(st *tasks.Status) bool { return st.State == ledger.Parked })
@@ -41,14 +43,17 @@ func TestNothingInRedisGivesAnythingAway(t *testing.T) {
 				}
 				ids = append(ids, s.Enqueue(tasks.OTPVerify{IDRequest: tasks.ID(idRequest(status)), OTP: code}))
 			}
-			ids = append(ids, s.Enqueue(tasks.UserHash{UserID: s.User()}), s.Enqueue(tasks.UserHash{UserID: s.name("nobody")}), s.ReadAlerts())
+			ids = append(ids, s.Enqueue(tasks.UserHash{UserID: s.User()}), s.Enqueue(tasks.UserHash{UserID: s.name("nobody")}), s.ReadAlerts(),
+				s.CreateInvoice(), s.CreateContact(), s.CallPipe())
 			s.Wait(soon, ids)
 			s.OTP.Inject( // what the vendor writes must not get in either
 				sandbox.Fault{Op: danaconnecttest.OpSend, Times: 1, Status: 400, Body: new(`{"responseCode":"` + s.Canary + `","responseDescription":"` + s.Canary + `"}`)},
 				sandbox.Fault{Op: danaconnecttest.OpSend, Times: 1, Drop: true},
 			)
 			s.AnnA.Inject(sandbox.Fault{Op: annatest.OpHash, Times: 1, Body: new(`{"success":false,"message":"` + s.Canary + `"}`)})
-			ends := []string{s.SendOTP(), s.SendOTP(), s.Enqueue(tasks.UserHash{UserID: s.User()})}
+			s.Dinero.Inject(sandbox.Fault{Op: dinerotest.OpInvoiceCreate, Times: 1, Status: 400, Body: new(`{"code":42,"message":"` + s.Canary + `"}`)})
+			s.DCKAP.Inject(sandbox.Fault{Op: dckaptest.OpCall, Times: 1, Body: new(`{"status":"error","message":"` + s.Canary + `"}`)})
+			ends := []string{s.SendOTP(), s.SendOTP(), s.Enqueue(tasks.UserHash{UserID: s.User()}), s.CreateInvoice(), s.CallPipe()}
 			s.Wait(soon, ends)
 			s.RevokeTokens()
 			gate := s.AnnA.Hold(annatest.OpInactivate)

@@ -7,8 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"net/http"
-	"net/http/httptest"
 	"slices"
 	"strings"
 	"sync"
@@ -19,7 +17,8 @@ import (
 
 	"errand.internal/clients/anna/annatest"
 	"errand.internal/clients/danaconnect/danaconnecttest"
-	"errand.internal/clients/sandbox"
+	"errand.internal/clients/dckap/dckaptest"
+	"errand.internal/clients/dinero/dinerotest"
 	"errand.internal/internal/queue"
 	"errand.internal/internal/redistest"
 	"errand.internal/internal/settings"
@@ -37,7 +36,14 @@ type Options struct {
 	AnnA annatest.Options
 	// OTP are the sandbox's options. The login is the Site's own.
 	OTP danaconnecttest.Options
-	// Env are settings of every worker, over the Site's own.
+	// DCKAP are the sandbox's options. The credentials are the Site's own.
+	DCKAP dckaptest.Options
+	// Dinero are the sandbox's options. Client and keys are the Site's own.
+	Dinero dinerotest.Options
+	// Organizations is how many organizations have a key at Dinero, by default one.
+	Organizations int
+	// Env are settings of every worker, over the Site's own. WORKER_QUEUES names
+	// otp, anna and polls; a test of other vendors names theirs.
 	Env map[string]string
 	// Unsealed leaves ENCRYPTION_KEYS out.
 	Unsealed bool
@@ -52,15 +58,18 @@ type Site struct {
 	Cluster *redistest.Cluster
 	OTP     *danaconnecttest.Sandbox
 	AnnA    *annatest.Sandbox
+	DCKAP   *dckaptest.Sandbox
+	Dinero  *dinerotest.Sandbox
 	// Client is the producer.
 	Client *tasks.Client
 	// Canary is part of every secret and every personal value of the site.
 	Canary string
 
-	tb       testing.TB
-	settings map[string]string
-	traffic  *traffic
-	sealed   bool
+	tb            testing.TB
+	settings      map[string]string
+	organizations []string
+	traffic       *traffic
+	sealed        bool
 
 	mu        sync.Mutex
 	processes []*Process
@@ -71,28 +80,11 @@ type Site struct {
 // New builds a site without workers. The test ends all of it.
 func New(tb testing.TB, o Options) *Site {
 	tb.Helper()
-	canary := "cnry" + strings.ToLower(rand.Text())
-	secret := func(what string) string { return canary + "-" + what }
-
-	o.AnnA.CompanyHash, o.AnnA.User, o.AnnA.Password = secret("company"), secret("anna-user"), secret("anna-password")
-	o.OTP.Logins = map[string]string{secret("otp-user") + "@" + secret("otp-company"): secret("otp-password")}
 	s := &Site{
-		tb: tb, Canary: canary, sealed: !o.Unsealed, traffic: &traffic{}, sent: map[string]queue.Payload{},
-		AnnA: annatest.New(o.AnnA), OTP: danaconnecttest.New(o.OTP),
+		tb: tb, Canary: "cnry" + strings.ToLower(rand.Text()), sealed: !o.Unsealed, traffic: &traffic{}, sent: map[string]queue.Payload{},
 	}
-	mux := http.NewServeMux()
-	sandbox.Mount(mux, danaconnecttest.Mount, s.OTP)
-	sandbox.Mount(mux, "/anna/", s.AnnA)
-	web := httptest.NewServer(s.traffic.watch(mux))
-	tb.Cleanup(web.Close)
-
-	s.settings = map[string]string{
-		"REDIS_URL": s.startRedis(o), "HTTP_ADDR": "127.0.0.1:0", "WORKER_QUEUES": "otp=8,anna=8,polls=8",
-		"DANACONNECT_OTP_URL": web.URL + danaconnecttest.Mount + "otp/1.0/", "DANACONNECT_USERNAME": secret("otp-user"),
-		"DANACONNECT_COMPANY": secret("otp-company"), "DANACONNECT_PASSWORD": secret("otp-password"),
-		"ANNA_URL": web.URL + "/anna/", "ANNA_COMPANY_HASH": secret("company"), "ANNA_USER": secret("anna-user"),
-		"ANNA_PASSWORD": secret("anna-password"),
-	}
+	s.settings = s.openVendors(o)
+	maps.Copy(s.settings, map[string]string{"REDIS_URL": s.startRedis(o), "HTTP_ADDR": "127.0.0.1:0", "WORKER_QUEUES": "otp=8,anna=8,polls=8"})
 	if s.sealed {
 		key := make([]byte, 32)
 		_, _ = rand.Read(key) // never fails

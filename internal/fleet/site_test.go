@@ -14,16 +14,18 @@ import (
 // A site works from end to end, and its parts do what they say.
 func TestSite(t *testing.T) {
 	t.Parallel()
-	s := New(t, Options{})
+	s := New(t, Options{Env: map[string]string{"WORKER_QUEUES": everyQueue}})
 	p := s.Start(1)[0]
-	ids := append(s.Many(5, s.SendOTP), s.Many(5, s.Inactivate)...)
-	ids = append(ids, s.Many(5, s.ReadAlerts)...)
+	var ids []string
+	for _, enqueue := range []func(...tasks.Option) string{s.SendOTP, s.Inactivate, s.ReadAlerts, s.CallPipe, s.CreateInvoice, s.CreateContact} {
+		ids = append(ids, s.Many(5, enqueue)...)
+	}
 	s.Wait(soon, ids)
 	if report := s.CheckDone(ids); report.Calls != len(ids) || len(report.Unknown) != 0 {
 		t.Errorf("report = %+v", report)
 	}
-	if n := len(s.Logins()); n != 1 || len(s.Tokens()) != 1 || s.LoginCalls() != 1 {
-		t.Errorf("%d logins, %d tokens, want one of each", n, len(s.Tokens()))
+	if n := len(s.Logins()); n != 1 || len(s.Tokens()) != 2 || s.LoginCalls() != 1 {
+		t.Errorf("%d logins with AnnA, %d tokens, want one with AnnA and one with Dinero", n, len(s.Tokens()))
 	}
 	resp, err := http.Get("http://" + p.Admin() + "/healthz")
 	if err != nil {
@@ -103,4 +105,28 @@ func TestCheckComplains(t *testing.T) {
 	}
 	s.OTP.Reset() // forgets the effects
 	wants("0 effects at the vendor, the outcomes allow 1", sent)
+}
+
+// A second create behind the worker's back, and one that is not there.
+func TestCheckComplainsOfCreates(t *testing.T) {
+	t.Parallel()
+	s := New(t, Options{Env: map[string]string{"WORKER_QUEUES": "dinero=2"}})
+	s.Start(1)
+	invoice, contact := s.CreateInvoice(), s.CreateContact()
+	s.Wait(soon, []string{invoice, contact})
+	s.CheckDone([]string{invoice, contact})
+	double := s.sent[invoice].(tasks.InvoiceCreate)
+	again := s.Enqueue(tasks.DineroCall{OrganizationID: double.OrganizationID, Method: "POST", Path: "invoices", Body: double.Body})
+	s.Wait(soon, []string{again})
+	wants := func(text, id string) {
+		t.Helper()
+		if _, complaints := s.check([]string{id}); !strings.Contains(strings.Join(complaints, "\n"), text) {
+			t.Errorf("complaints = %q, want %q", complaints, text)
+		}
+	}
+	wants("2 effects at the vendor, the outcomes allow 1", invoice)
+	s.sent[invoice] = s.NewInvoice()
+	wants("its Guid names the record of another task, or none", invoice)
+	s.Dinero.Reset() // forgets the effects
+	wants("0 effects at the vendor, the outcomes allow 1", contact)
 }

@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"net/http"
 	"strings"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"errand.internal/clients/anna/annatest"
+	"errand.internal/clients/dinero/dinerotest"
 )
 
 // traffic notes what the sandboxes' own counts do not hold: when each request
@@ -19,8 +21,11 @@ type traffic struct {
 	tokens   []string
 }
 
-// loginPath ends the address of AnnA's login.
-const loginPath = "/REST/Credentials/GetToken"
+// loginPath ends the address of AnnA's login, dineroLogin that of Dinero's.
+const (
+	loginPath   = "/REST/Credentials/GetToken"
+	dineroLogin = dinerotest.Mount + dinerotest.TokenPath
+)
 
 func (t *traffic) watch(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -30,16 +35,20 @@ func (t *traffic) watch(next http.Handler) http.Handler {
 		}
 		t.arrivals[r.URL.Path] = append(t.arrivals[r.URL.Path], time.Now())
 		t.mu.Unlock()
-		if !strings.HasSuffix(r.URL.Path, loginPath) {
+		if !strings.HasSuffix(r.URL.Path, loginPath) && r.URL.Path != dineroLogin {
 			next.ServeHTTP(w, r)
 			return
 		}
 		copied := &copyWriter{ResponseWriter: w}
 		next.ServeHTTP(copied, r)
-		var answer struct{ Data struct{ Token string } }
-		if json.Unmarshal(copied.body.Bytes(), &answer) == nil && answer.Data.Token != "" {
+		var answer struct {
+			Data   struct{ Token string }
+			Dinero string `json:"access_token"`
+		}
+		_ = json.Unmarshal(copied.body.Bytes(), &answer) // a failed login has no token
+		if token := cmp.Or(answer.Data.Token, answer.Dinero); token != "" {
 			t.mu.Lock()
-			t.tokens = append(t.tokens, answer.Data.Token)
+			t.tokens = append(t.tokens, token)
 			t.mu.Unlock()
 		}
 	})
@@ -77,7 +86,7 @@ func (s *Site) Arrivals(path string) []time.Time {
 	return all
 }
 
-// Tokens are all that AnnA gave out.
+// Tokens are all that AnnA and Dinero gave out.
 func (s *Site) Tokens() []string {
 	s.traffic.mu.Lock()
 	defer s.traffic.mu.Unlock()
