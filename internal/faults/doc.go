@@ -10,6 +10,7 @@
 //	replies     a proxy that drops single replies of each script
 //	keys        many producers with one key, now and two days later
 //	letters     more dead letters than asynq can keep
+//	invoices    creates whose answers are lost and whose workers are killed
 //	handlers    that panic, hang, or do not listen
 //
 // # Sizes and seeds
