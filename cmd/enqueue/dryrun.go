@@ -145,31 +145,55 @@ func maskHeader(header, value string) string {
 	return secret.Redacted
 }
 
-// maskURL shows scheme, host and path; of the query only what the payload's
-// type marks clear.
+// maskURL shows scheme and host; of path and query only what the payload's type
+// marks clear.
 func (c *capture) maskURL(u *url.URL) string {
-	shown := *u
-	shown.User, shown.RawQuery, shown.Fragment = nil, "", ""
-	text := shown.String()
+	text := u.Scheme + "://" + u.Host + c.maskPath(u.EscapedPath())
 	if u.RawQuery == "" {
 		return text
 	}
 	query := u.Query()
 	parts := []string{}
 	for _, key := range slices.Sorted(maps.Keys(query)) {
-		parts = append(parts, url.QueryEscape(key)+"="+c.maskQuery(key, query.Get(key)))
+		shown := c.mask(key, query.Get(key))
+		if shown != payload.Masked {
+			shown = url.QueryEscape(shown)
+		}
+		parts = append(parts, url.QueryEscape(key)+"="+shown)
 	}
 	return text + "?" + strings.Join(parts, "&")
 }
 
-func (c *capture) maskQuery(key, value string) string {
-	raw, err := json.Marshal(map[string]string{key: value})
+// maskPath hides the path that a free call gives, which ends the URL's: ids and
+// names of people may be parts of it.
+func (c *capture) maskPath(path string) string {
+	var given struct {
+		Path string `json:"path"`
+	}
+	raw, err := json.Marshal(c.payload)
+	if err != nil || json.Unmarshal(raw, &given) != nil {
+		return "/" + payload.Masked
+	}
+	free := strings.TrimPrefix(given.Path, "/")
+	if free == "" || c.mask("path", free) == free {
+		return path
+	}
+	base, found := strings.CutSuffix(path, "/"+free)
+	if !found { // it was written anew on the way
+		base = ""
+	}
+	return base + "/" + payload.Masked
+}
+
+// mask is the value of a field as it may be shown.
+func (c *capture) mask(field, value string) string {
+	raw, err := json.Marshal(map[string]string{field: value})
 	if err != nil {
 		return payload.Masked
 	}
 	var masked map[string]string
-	if json.Unmarshal([]byte(payload.Mask(c.payload, raw)), &masked) != nil || masked[key] == payload.Masked {
+	if json.Unmarshal([]byte(payload.Mask(c.payload, raw)), &masked) != nil {
 		return payload.Masked
 	}
-	return url.QueryEscape(masked[key])
+	return masked[field]
 }

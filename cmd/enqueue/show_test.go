@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os/exec"
 	"reflect"
@@ -9,6 +10,7 @@ import (
 	"testing"
 
 	"errand.internal/clients/clientstest"
+	"errand.internal/internal/payload"
 	"errand.internal/tasks"
 )
 
@@ -30,6 +32,8 @@ func TestDryRun(t *testing.T) {
 		{"verify", "dry-verify.json", []string{"danaconnect:otp:verify", "--set=idRequest=251", "--set=otp=canary-88"}, "POST https://api.danaconnect.com/otp/1.0/verify"},
 		{"anna", "dry-anna.json", []string{"anna:user:hash", "--payload", userPayload, "--set=startService=support", "--key=k", "--wait=1m"}, "POST https://anna.example/base/REST/AnnACorporate/User/UserHash"},
 		{"alerts", "dry-alerts.json", []string{"anna:messenger:alerts", "--payload", userPayload, "--set=messengerFilters.dataIni=01/02/2026"}, "POST https://anna.example/base/REST/AnnACorporate/Messenger/AlertCounter"},
+		{"free call", "dry-call.json", []string{"danaconnect:api:call", "--set=method=GET", "--set=path=/rest/contacts/canary-89@example.com", "--set=query.name=canary-89"}, "GET https://appserv.danaconnect.com/api/2.0/***?name=***"},
+		{"free call of an organization", "dry-call-organization.json", []string{"dinero:api:call", "--set=organizationId=123456", "--set=method=DELETE", "--set=path=contacts/canary%2D89", "--set=version=v2"}, "DELETE https://api.dinero.dk/v2/123456/***"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -75,7 +79,12 @@ func TestEveryTypeHasADryRunAndAReadyLine(t *testing.T) {
 			t.Fatal(err)
 		}
 		args := strings.Split(strings.TrimSuffix(string(out), "\x00"), "\x00")
-		r.want(0, append(args, "--dry-run")...)
+		shown := r.want(0, append(args, "--dry-run")...).stdout
+		for _, value := range hiddenValues(t, info) {
+			if strings.Contains(shown, value) {
+				t.Errorf("%s: a dry run shows %q, which is not marked clear:\n%s", info.Type, value, shown)
+			}
+		}
 		stored := r.want(0, append(args, "--json")...).report(t)
 		if stored.Type != info.Type || stored.Queue != info.Example.Defaults().Queue {
 			t.Errorf("%s: the ready line made %+v", info.Type, stored)
@@ -87,6 +96,39 @@ func TestEveryTypeHasADryRunAndAReadyLine(t *testing.T) {
 			t.Errorf("%s: %v %+v", info.Type, err, detail)
 		}
 	}
+}
+
+// hiddenValues are the texts of a type's example that are not marked clear.
+func hiddenValues(t *testing.T, info tasks.Info) []string {
+	t.Helper()
+	raw, err := json.Marshal(info.Example)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var given, masked any
+	if err := errors.Join(json.Unmarshal(raw, &given), json.Unmarshal([]byte(payload.Mask(info.Example, raw)), &masked)); err != nil {
+		t.Fatal(err)
+	}
+	var hidden []string
+	var walk func(given, masked any)
+	walk = func(given, masked any) {
+		switch given := given.(type) {
+		case map[string]any:
+			for name := range given {
+				walk(given[name], masked.(map[string]any)[name])
+			}
+		case []any:
+			for i := range given {
+				walk(given[i], masked.([]any)[i])
+			}
+		case string:
+			if masked == payload.Masked && len(given) > 3 { // a shorter one stands elsewhere by chance
+				hidden = append(hidden, given)
+			}
+		}
+	}
+	walk(given, masked)
+	return hidden
 }
 
 func TestTypes(t *testing.T) {
