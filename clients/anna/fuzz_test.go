@@ -3,8 +3,6 @@ package anna_test
 import (
 	"bytes"
 	"encoding/json"
-	"io"
-	"net/http"
 	"strings"
 	"testing"
 
@@ -13,16 +11,6 @@ import (
 	"errand.internal/clients/clientstest"
 	"errand.internal/internal/tokens"
 )
-
-// canned answers every request with one status and body.
-type canned struct {
-	status int
-	body   []byte
-}
-
-func (c canned) RoundTrip(r *http.Request) (*http.Response, error) {
-	return &http.Response{StatusCode: c.status, Header: http.Header{}, Body: io.NopCloser(bytes.NewReader(c.body)), Request: r}, nil
-}
 
 // FuzzAnswers gives every operation, and the login, any answer. None may panic,
 // fail with anything but the promised error, leak a secret, or succeed on an
@@ -39,7 +27,7 @@ func FuzzAnswers(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, status int, body []byte) {
 		status = 200 + (status%800+800)%800 // any final status
-		caller := clients.NewCaller(anna.Vendor, clients.Limits{}, canned{status, body}, nil)
+		caller := clients.NewCaller(anna.Vendor, clients.Limits{}, clientstest.Canned{Status: status, Body: string(body)}, nil)
 		cfg := config("https://anna.example/")
 		c, err := anna.New(cfg, &source{replay: true}, caller)
 		if err != nil {

@@ -141,15 +141,7 @@ func (o operation) against(t *testing.T, src *source, faults ...sandbox.Fault) (
 // wantKind checks an error's kind, and that it leaks nothing.
 func wantKind(t *testing.T, err error, kind clients.Kind) *clients.Error {
 	t.Helper()
-	e, ok := clients.AsError(err)
-	if !ok {
-		t.Fatalf("error %v (%T), want a *clients.Error of kind %v", err, err, kind)
-	}
-	if e.Kind != kind {
-		t.Fatalf("kind %v, want %v: %v", e.Kind, kind, err)
-	}
-	clientstest.NoLeak(t, err, canaries...)
-	return e
+	return clientstest.Fault(t, err, kind, canaries...)
 }
 
 // body makes an answer with status 200.

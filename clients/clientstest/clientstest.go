@@ -4,13 +4,18 @@ package clientstest
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
 
 	"errand.internal/clients"
 	"errand.internal/clients/sandbox"
+	"errand.internal/internal/tokens"
 )
 
 // Sandbox is a vendor's sandbox; one that embeds *sandbox.Engine is one.
@@ -101,4 +106,53 @@ func expectKind(t *testing.T, err error, want clients.Kind) *clients.Error {
 		t.Errorf("the error does not name vendor and operation: %v", err)
 	}
 	return e
+}
+
+// Fault checks an error's kind, and that it shows none of the canaries.
+func Fault(t *testing.T, err error, want clients.Kind, canaries ...string) *clients.Error {
+	t.Helper()
+	e := expectKind(t, err, want)
+	NoLeak(t, err, canaries...)
+	return e
+}
+
+// AsCredentials shows a refused login as the kind that the checks know; other
+// errors stay as they are.
+func AsCredentials(op string, err error) error {
+	refused, ok := errors.AsType[*tokens.RefusedError](err)
+	if !ok {
+		return err
+	}
+	e := &clients.Error{Vendor: refused.Profile, Op: op, Kind: clients.Credentials, Err: refused}
+	if _, status, ok := strings.Cut(refused.Reason, "HTTP "); ok {
+		_, _ = fmt.Sscan(status, &e.Status)
+	}
+	return e
+}
+
+// Settings checks what a vendor says of its settings, "" for nothing.
+func Settings(t *testing.T, err error, want string, canaries ...string) {
+	t.Helper()
+	got := ""
+	if err != nil {
+		got = err.Error()
+		NoLeak(t, err, canaries...)
+	}
+	if got != want {
+		t.Errorf("got  %q\nwant %q", got, want)
+	}
+}
+
+// Send sends a request to a sandbox as it is, past every client.
+func Send(t *testing.T, req *http.Request) (status int, body []byte) {
+	t.Helper()
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	if body, err = io.ReadAll(resp.Body); err != nil {
+		t.Fatal(err)
+	}
+	return resp.StatusCode, body
 }

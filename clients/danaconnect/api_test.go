@@ -23,7 +23,7 @@ func TestSharedRulesOfTheAPI(t *testing.T) {
 			Op: o.sandboxOp, Mount: danaconnecttest.Mount, Canaries: apiCanaries, Unreadable: clients.Unknown,
 			New: func(*testing.T) clientstest.Sandbox { return apiSandbox(danaconnecttest.Options{}) },
 			Call: func(t *testing.T, baseURL string, limits clients.Limits) func(context.Context) error {
-				call := o.against(t, baseURL, &twoTokens{}, &openGate{}, limits)
+				call := o.against(t, baseURL, &twoTokens{}, &clientstest.Gate{}, limits)
 				return func(ctx context.Context) error { _, err := call(ctx); return err }
 			},
 		}
@@ -228,7 +228,7 @@ func TestReplayOfTheAPI(t *testing.T) {
 					sb.Inject(f)
 				}
 				src := &twoTokens{replay: tt.replay}
-				_, err := o.against(t, clientstest.Serve(t, sb, danaconnecttest.Mount), src, &openGate{}, clients.Limits{})(t.Context())
+				_, err := o.against(t, clientstest.Serve(t, sb, danaconnecttest.Mount), src, &clientstest.Gate{}, clients.Limits{})(t.Context())
 				if tt.kind == clients.Declined {
 					if err != nil {
 						t.Error(err)
@@ -321,7 +321,7 @@ func TestArgumentsOfTheAPI(t *testing.T) {
 	t.Parallel()
 	src := &twoTokens{}
 	c := newAPI(t, apiConfig("https://danaconnect.example/"), src, clients.Limits{})
-	contacts := newContacts(t, "https://danaconnect.example/", &openGate{}, clients.Limits{})
+	contacts := newContacts(t, "https://danaconnect.example/", &clientstest.Gate{}, clients.Limits{})
 	data := map[string]any{"A": "1"}
 	load := func(change func(*danaconnect.Load)) func() error {
 		return func() error {

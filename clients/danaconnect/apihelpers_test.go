@@ -1,10 +1,8 @@
 package danaconnect_test
 
 import (
-	"bytes"
 	"context"
 	"fmt"
-	"io"
 	"net/http"
 	"sync"
 	"testing"
@@ -134,21 +132,11 @@ func (o apiOp) against(t *testing.T, base string, src tokens.Source, gate tokens
 	return func(ctx context.Context) (danaconnect.Answer, error) { return o.run(ctx, api, contacts) }
 }
 
-// canned answers every request with one status and body.
-type canned struct {
-	status int
-	body   []byte
-}
-
-func (c canned) RoundTrip(r *http.Request) (*http.Response, error) {
-	return &http.Response{StatusCode: c.status, Header: http.Header{}, Body: io.NopCloser(bytes.NewReader(c.body)), Request: r}, nil
-}
-
 // answered makes one call that is answered with status and body.
-func (o apiOp) answered(t *testing.T, status int, body string) (danaconnect.Answer, *openGate, error) {
+func (o apiOp) answered(t *testing.T, status int, body string) (danaconnect.Answer, *clientstest.Gate, error) {
 	t.Helper()
-	gate := &openGate{}
-	caller := clients.NewCaller(danaconnect.Vendor, clients.Limits{}, canned{status, []byte(body)}, nil)
+	gate := &clientstest.Gate{}
+	caller := clients.NewCaller(danaconnect.Vendor, clients.Limits{}, clientstest.Canned{Status: status, Body: body}, nil)
 	api, err := danaconnect.NewAPI(apiConfig("https://danaconnect.example/"), &twoTokens{}, caller)
 	if err != nil {
 		t.Fatal(err)

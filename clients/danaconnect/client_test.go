@@ -27,7 +27,7 @@ func TestSharedRules(t *testing.T) {
 		clientstest.Check(t, clientstest.Subject{
 			Op: danaconnecttest.OpSend, Mount: danaconnecttest.Mount, Canaries: canaries, New: newSandbox,
 			Call: func(t *testing.T, baseURL string, limits clients.Limits) func(context.Context) error {
-				c := newClient(t, config(baseURL), &openGate{}, limits)
+				c := newClient(t, config(baseURL), &clientstest.Gate{}, limits)
 				return func(ctx context.Context) error { _, err := c.SendOTP(ctx, code()); return err }
 			},
 		})
@@ -44,7 +44,7 @@ func TestSharedRules(t *testing.T) {
 				return sb
 			},
 			Call: func(t *testing.T, baseURL string, limits clients.Limits) func(context.Context) error {
-				c := newClient(t, config(baseURL), &openGate{}, limits)
+				c := newClient(t, config(baseURL), &clientstest.Gate{}, limits)
 				return func(ctx context.Context) error {
 					_, err := c.VerifyOTP(ctx, danaconnect.Verification{IDRequest: "251", OTP: secret.New("Rf24sG")})
 					return err
@@ -73,7 +73,7 @@ func TestSendAndVerify(t *testing.T) {
 	if err != nil || right.Verdict != danaconnect.Correct {
 		t.Errorf("verdict %q of the right code, %v", right.Verdict, err)
 	}
-	f.gate.expect(t, tokens.Accepted, tokens.Accepted, tokens.Accepted)
+	f.gate.Expect(t, tokens.Accepted, tokens.Accepted, tokens.Accepted)
 }
 
 func TestRequestsAreAsThePageShows(t *testing.T) {
@@ -160,45 +160,23 @@ func TestAnswersOfThePage(t *testing.T) {
 		if e := fault(t, err, clients.Credentials); e.Code != "06" || e.Status != http.StatusOK {
 			t.Errorf("%+v", *e)
 		}
-		f.gate.expect(t, tokens.Refused)
+		f.gate.Expect(t, tokens.Refused)
 	})
 }
 
 func TestGateKeepsCallsIn(t *testing.T) {
 	t.Parallel()
-	cooling := &tokens.CoolingError{Profile: "danaconnect", RetryAfter: 30 * time.Second}
-	down := &tokens.UnavailableError{Profile: "danaconnect", RetryAfter: 2 * time.Second, Err: errors.New("canary-cause")}
-	tests := []struct {
-		name  string
-		err   error
-		kind  clients.Kind
-		wait  time.Duration
-		cause error
-	}{
-		{"cooling", cooling, clients.Credentials, 30 * time.Second, cooling},
-		{"unavailable", down, clients.Temporary, 2 * time.Second, down},
-		{"cancelled", context.Canceled, clients.Temporary, 0, context.Canceled},
-		{"out of time", context.DeadlineExceeded, clients.Temporary, 0, context.DeadlineExceeded},
-		{"other", errors.New("canary-cause"), clients.Temporary, 0, nil},
-	}
 	for _, op := range []string{danaconnect.OpSend, danaconnect.OpVerify} {
-		for _, tt := range tests {
-			t.Run(op+" "+tt.name, func(t *testing.T) {
+		for _, refusal := range clientstest.Refusals() {
+			t.Run(op+" "+refusal.Name, func(t *testing.T) {
 				t.Parallel()
 				f := start(t, danaconnecttest.Options{})
-				f.gate.err = tt.err
+				f.gate.Err = refusal.Err
 				_, err := f.call(t.Context(), op)
-				e := fault(t, err, tt.kind)
-				if !e.NotSent || e.RetryAfter != tt.wait || f.Calls(sandboxOp(op)) != 0 {
-					t.Errorf("NotSent %v, RetryAfter %v, %d calls", e.NotSent, e.RetryAfter, f.Calls(sandboxOp(op)))
+				if e := refusal.Check(t, err); e.Op != op || f.Calls(sandboxOp(op)) != 0 {
+					t.Errorf("%+v, %d calls", *e, f.Calls(sandboxOp(op)))
 				}
-				if tt.cause != nil && !errors.Is(err, tt.cause) {
-					t.Errorf("the cause %T is not in the chain", tt.cause)
-				}
-				if strings.Contains(err.Error(), "canary") {
-					t.Errorf("error %q shows a text that is not ours", err)
-				}
-				f.gate.expect(t)
+				f.gate.Expect(t)
 			})
 		}
 	}
@@ -210,12 +188,12 @@ func TestNoAnswerIsNoVerdict(t *testing.T) {
 	f.Inject(sandbox.Fault{Op: danaconnecttest.OpSend, Drop: true})
 	_, err := f.call(t.Context(), danaconnect.OpSend)
 	fault(t, err, clients.Unknown)
-	f.gate.expect(t, tokens.NoVerdict)
+	f.gate.Expect(t, tokens.NoVerdict)
 }
 
 func TestPanicInTheTransportStillReports(t *testing.T) {
 	t.Parallel()
-	gate := &openGate{}
+	gate := &clientstest.Gate{}
 	caller := clients.NewCaller(danaconnect.Vendor, clients.Limits{}, transport(func(*http.Request) (*http.Response, error) { panic("boom") }), nil)
 	c, err := danaconnect.NewOTP(config("https://danaconnect.example/"), gate, caller)
 	if err != nil {
@@ -229,7 +207,7 @@ func TestPanicInTheTransportStillReports(t *testing.T) {
 		}()
 		_, _ = c.SendOTP(t.Context(), code())
 	}()
-	gate.expect(t, tokens.NoVerdict)
+	gate.Expect(t, tokens.NoVerdict)
 }
 
 func TestUnusableIDRequestIsRefusedBeforeTheCall(t *testing.T) {
@@ -244,7 +222,7 @@ func TestUnusableIDRequestIsRefusedBeforeTheCall(t *testing.T) {
 	if n := f.Calls(danaconnecttest.OpVerify); n != 0 {
 		t.Errorf("%d calls", n)
 	}
-	f.gate.expect(t)
+	f.gate.Expect(t)
 }
 
 // A dry run puts its own transport into the Caller and sees the very request of
@@ -265,7 +243,7 @@ func TestDryRunBuildsTheRequestOfProduction(t *testing.T) {
 		body, _ = io.ReadAll(r.Body)
 		return nil, captured
 	}), nil)
-	c, err := danaconnect.NewOTP(config("https://danaconnect.example/danaconnect/"), &openGate{}, caller)
+	c, err := danaconnect.NewOTP(config("https://danaconnect.example/danaconnect/"), &clientstest.Gate{}, caller)
 	if err != nil {
 		t.Fatal(err)
 	}

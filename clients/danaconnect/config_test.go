@@ -8,6 +8,7 @@ import (
 	"github.com/caarlos0/env/v11"
 
 	"errand.internal/clients"
+	"errand.internal/clients/clientstest"
 	"errand.internal/clients/danaconnect"
 	"errand.internal/internal/secret"
 )
@@ -64,7 +65,7 @@ func TestNewOTPRefusesABadConfig(t *testing.T) {
 			t.Parallel()
 			cfg := config("https://danaconnect.example/")
 			tt.change(&cfg)
-			_, err := danaconnect.NewOTP(cfg, &openGate{}, clients.NewCaller(danaconnect.Vendor, cfg.Limits(), nil, nil))
+			_, err := danaconnect.NewOTP(cfg, &clientstest.Gate{}, clients.NewCaller(danaconnect.Vendor, cfg.Limits(), nil, nil))
 			if err == nil {
 				t.Fatal("accepted")
 			}
@@ -94,7 +95,7 @@ func TestNewOTPAccepts(t *testing.T) {
 	} {
 		cfg := config("https://danaconnect.example/")
 		change(&cfg)
-		if _, err := danaconnect.NewOTP(cfg, &openGate{}, clients.NewCaller(danaconnect.Vendor, cfg.Limits(), nil, nil)); err != nil {
+		if _, err := danaconnect.NewOTP(cfg, &clientstest.Gate{}, clients.NewCaller(danaconnect.Vendor, cfg.Limits(), nil, nil)); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"errand.internal/clients"
 	"errand.internal/clients/clientstest"
@@ -24,14 +23,14 @@ func TestContactsAreLoaded(t *testing.T) {
 	}
 	sb := danaconnecttest.New(danaconnecttest.Options{})
 	base := clientstest.Serve(t, sb, danaconnecttest.Mount)
-	gate := &openGate{}
+	gate := &clientstest.Gate{}
 	answer, err := newContacts(t, base, gate, clients.Limits{}).LoadContacts(t.Context(), danaconnect.Load{
 		TableCode: danaconnecttest.TableCode, FieldsCode: []string{"EMAIL", "NAME"}, Rows: rows, KeyField: "EMAIL", Strict: new(true),
 	})
 	if err != nil || !strings.Contains(string(answer.Body), danaconnecttest.TableCode) {
 		t.Fatalf("%+v, %v", answer, err)
 	}
-	gate.expect(t, tokens.Accepted)
+	gate.Expect(t, tokens.Accepted)
 	got := sb.Loads()
 	if len(got) != 1 || !slices.EqualFunc(got[0].Rows, rows, slices.Equal) || got[0].OperationType != "INSALL" || got[0].KeyField != "EMAIL" || got[0].Strict != "true" {
 		t.Errorf("the vendor has %+v", got)
@@ -50,7 +49,7 @@ func TestGoldenContactsForm(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			sb := danaconnecttest.New(danaconnecttest.Options{})
-			c := newContacts(t, clientstest.Serve(t, sb, danaconnecttest.Mount), &openGate{}, clients.Limits{})
+			c := newContacts(t, clientstest.Serve(t, sb, danaconnecttest.Mount), &clientstest.Gate{}, clients.Limits{})
 			for range 2 { // the same load is the same bytes
 				if _, err := c.LoadContacts(t.Context(), load); err != nil {
 					t.Fatal(err)
@@ -72,7 +71,7 @@ func TestGoldenContactsForm(t *testing.T) {
 func TestBoundaryIsOfTheContent(t *testing.T) {
 	t.Parallel()
 	sb := danaconnecttest.New(danaconnecttest.Options{})
-	c := newContacts(t, clientstest.Serve(t, sb, danaconnecttest.Mount), &openGate{}, clients.Limits{})
+	c := newContacts(t, clientstest.Serve(t, sb, danaconnecttest.Mount), &clientstest.Gate{}, clients.Limits{})
 	loads := []danaconnect.Load{someLoad(), someLoad(), someLoad()}
 	loads[1].KeyField = "EMAIL"
 	loads[2].Rows = [][]string{{mail, "Ana "}}
@@ -108,35 +107,35 @@ func TestWhatALoadProvesAboutTheLogin(t *testing.T) {
 		{503, ``, tokens.NoVerdict},
 	} {
 		_, gate, _ := loadOp.answered(t, tt.status, tt.body)
-		gate.expect(t, tt.want)
+		gate.Expect(t, tt.want)
 	}
 	sb := danaconnecttest.New(danaconnecttest.Options{Logins: map[string]string{"other@company": "x"}})
-	gate := &openGate{}
+	gate := &clientstest.Gate{}
 	_, err := newContacts(t, clientstest.Serve(t, sb, danaconnecttest.Mount), gate, clients.Limits{}).LoadContacts(t.Context(), someLoad())
 	fault(t, err, clients.Credentials)
 	if refused, ok := errors.AsType[*tokens.RefusedError](err); !ok || refused.Profile != config("").Profile().Name {
 		t.Errorf("the error does not say what is refused: %#v", err)
 	}
-	gate.expect(t, tokens.Refused)
+	gate.Expect(t, tokens.Refused)
 }
 
 func TestGateKeepsLoadsIn(t *testing.T) {
 	t.Parallel()
-	cooling := &tokens.CoolingError{Profile: "danaconnect", RetryAfter: 30 * time.Second}
-	sb := danaconnecttest.New(danaconnecttest.Options{})
-	gate := &openGate{err: cooling}
-	_, err := newContacts(t, clientstest.Serve(t, sb, danaconnecttest.Mount), gate, clients.Limits{}).LoadContacts(t.Context(), someLoad())
-	if e := fault(t, err, clients.Credentials); !e.NotSent || e.RetryAfter != 30*time.Second || !errors.Is(err, cooling) || sb.Calls(danaconnecttest.OpLoad) != 0 {
-		t.Errorf("%#v", e)
+	for _, refusal := range clientstest.Refusals() {
+		sb, gate := danaconnecttest.New(danaconnecttest.Options{}), &clientstest.Gate{Err: refusal.Err}
+		_, err := newContacts(t, clientstest.Serve(t, sb, danaconnecttest.Mount), gate, clients.Limits{}).LoadContacts(t.Context(), someLoad())
+		if e := refusal.Check(t, err); e.Op != danaconnect.OpLoad || sb.Calls(danaconnecttest.OpLoad) != 0 {
+			t.Errorf("%s: %+v, %d calls", refusal.Name, *e, sb.Calls(danaconnecttest.OpLoad))
+		}
+		gate.Expect(t)
 	}
-	gate.expect(t)
 }
 
 func TestRefusedLoads(t *testing.T) {
 	t.Parallel()
 	for _, statusOK := range []bool{false, true} {
 		sb := danaconnecttest.New(danaconnecttest.Options{StatusOK: statusOK, Tables: []string{"OTHER"}})
-		_, err := newContacts(t, clientstest.Serve(t, sb, danaconnecttest.Mount), &openGate{}, clients.Limits{}).LoadContacts(t.Context(), someLoad())
+		_, err := newContacts(t, clientstest.Serve(t, sb, danaconnecttest.Mount), &clientstest.Gate{}, clients.Limits{}).LoadContacts(t.Context(), someLoad())
 		fault(t, err, map[bool]clients.Kind{false: clients.Invalid, true: clients.Failed}[statusOK])
 		if len(sb.Loads()) != 0 || sb.Effects(danaconnecttest.OpLoad) != 0 {
 			t.Error("it was loaded all the same")
@@ -144,7 +143,7 @@ func TestRefusedLoads(t *testing.T) {
 	}
 	sb := danaconnecttest.New(danaconnecttest.Options{})
 	sb.Inject(sandbox.Fault{Op: danaconnecttest.OpLoad, Code: "false"})
-	_, err := newContacts(t, clientstest.Serve(t, sb, danaconnecttest.Mount), &openGate{}, clients.Limits{}).LoadContacts(t.Context(), someLoad())
+	_, err := newContacts(t, clientstest.Serve(t, sb, danaconnecttest.Mount), &clientstest.Gate{}, clients.Limits{}).LoadContacts(t.Context(), someLoad())
 	if e := fault(t, err, clients.Failed); e.Status != http.StatusOK {
 		t.Errorf("%#v", e)
 	}

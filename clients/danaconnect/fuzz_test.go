@@ -47,8 +47,8 @@ func FuzzAnswers(f *testing.F) {
 			}
 		}
 
-		caller := clients.NewCaller(danaconnect.Vendor, clients.Limits{}, canned{status, body}, nil)
-		otp, err := danaconnect.NewOTP(config("https://danaconnect.example/"), &openGate{}, caller)
+		caller := clients.NewCaller(danaconnect.Vendor, clients.Limits{}, clientstest.Canned{Status: status, Body: string(body)}, nil)
+		otp, err := danaconnect.NewOTP(config("https://danaconnect.example/"), &clientstest.Gate{}, caller)
 		if err != nil {
 			t.Fatal(err)
 		}

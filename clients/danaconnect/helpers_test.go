@@ -2,7 +2,6 @@ package danaconnect_test
 
 import (
 	"context"
-	"sync"
 	"testing"
 
 	"errand.internal/clients"
@@ -12,49 +11,6 @@ import (
 	"errand.internal/internal/secret"
 	"errand.internal/internal/tokens"
 )
-
-// openGate lets everybody in and keeps the verdicts.
-type openGate struct {
-	err error // refuses, if set
-
-	mu       sync.Mutex
-	verdicts []tokens.Verdict
-	entered  int
-}
-
-func (g *openGate) Enter(ctx context.Context) (tokens.Pass, error) {
-	if g.err != nil {
-		return nil, g.err
-	}
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.entered++
-	return g, nil
-}
-
-func (g *openGate) Report(_ context.Context, v tokens.Verdict) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.verdicts = append(g.verdicts, v)
-}
-
-// expect checks that exactly these verdicts were reported, one per entry.
-func (g *openGate) expect(t *testing.T, want ...tokens.Verdict) {
-	t.Helper()
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if len(g.verdicts) != len(want) || g.entered != len(want) {
-		t.Fatalf("%d entries, verdicts %v, want %v", g.entered, g.verdicts, want)
-	}
-	for i := range want {
-		if g.verdicts[i] != want[i] {
-			t.Errorf("verdict %d is %v, want %v", i, g.verdicts[i], want[i])
-		}
-	}
-}
 
 func config(baseURL string) danaconnect.OTPConfig {
 	return danaconnect.OTPConfig{
@@ -78,12 +34,12 @@ func newClient(t *testing.T, cfg danaconnect.OTPConfig, gate tokens.Gate, limits
 type fixture struct {
 	*danaconnecttest.Sandbox
 	client *danaconnect.OTPClient
-	gate   *openGate
+	gate   *clientstest.Gate
 }
 
 func start(t *testing.T, opts danaconnecttest.Options) fixture {
 	t.Helper()
-	f := fixture{Sandbox: danaconnecttest.New(opts), gate: &openGate{}}
+	f := fixture{Sandbox: danaconnecttest.New(opts), gate: &clientstest.Gate{}}
 	f.client = newClient(t, config(clientstest.Serve(t, f.Sandbox, danaconnecttest.Mount)), f.gate, clients.Limits{})
 	return f
 }
@@ -119,9 +75,5 @@ func sandboxOp(op string) string {
 
 func fault(t *testing.T, err error, want clients.Kind) *clients.Error {
 	t.Helper()
-	e, ok := clients.AsError(err)
-	if !ok || e.Kind != want {
-		t.Fatalf("error %v (%T), want a *clients.Error of kind %v", err, err, want)
-	}
-	return e
+	return clientstest.Fault(t, err, want, apiCanaries...)
 }

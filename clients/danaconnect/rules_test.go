@@ -87,7 +87,7 @@ func TestEveryCodeHasItsMeaning(t *testing.T) {
 					if verdict != row.verdict {
 						t.Errorf("verdict %q, want %q", verdict, row.verdict)
 					}
-					f.gate.expect(t, row.login)
+					f.gate.Expect(t, row.login)
 					if row.done {
 						if err != nil {
 							t.Errorf("error %v", err)
@@ -128,7 +128,7 @@ func TestCodeBeforeStatus(t *testing.T) {
 					if verdict != wantVerdict {
 						t.Errorf("verdict %q, want %q", verdict, wantVerdict)
 					}
-					f.gate.expect(t, login)
+					f.gate.Expect(t, login)
 					if row.done && status < 300 {
 						if err != nil {
 							t.Errorf("error %v", err)
@@ -174,7 +174,7 @@ func TestUndocumentedCodeBesideAStatus(t *testing.T) {
 				if e := fault(t, err, tt.kind); e.Code != "12" {
 					t.Errorf("code %q, want it kept", e.Code)
 				}
-				f.gate.expect(t, tt.login)
+				f.gate.Expect(t, tt.login)
 			})
 		}
 	}
@@ -210,7 +210,7 @@ func TestStatusWithoutACode(t *testing.T) {
 				if e := fault(t, err, tt.kind); e.Code != "" {
 					t.Errorf("code %q of an answer without one", e.Code)
 				}
-				f.gate.expect(t, tt.login)
+				f.gate.Expect(t, tt.login)
 			})
 		}
 	}
@@ -227,7 +227,7 @@ func TestAnswersThatContradictThemselves(t *testing.T) {
 			if e := fault(t, err, clients.Unknown); !strings.Contains(e.Message, "idRequest") || e.Code != "01" || e.Status != http.StatusOK {
 				t.Errorf("%v", e)
 			}
-			f.gate.expect(t, tokens.Accepted)
+			f.gate.Expect(t, tokens.Accepted)
 		})
 	}
 	for _, code := range []string{"01", "04"} {

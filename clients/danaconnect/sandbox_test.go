@@ -86,7 +86,7 @@ func TestWrongLogin(t *testing.T) {
 					if e := fault(t, err, clients.Credentials); e.Code != "06" {
 						t.Errorf("code %q", e.Code)
 					}
-					f.gate.expect(t, tokens.Refused)
+					f.gate.Expect(t, tokens.Refused)
 					clientstest.NoLeak(t, err, "canary-wrong", "canary-user", "canary-company")
 				})
 			}
@@ -99,7 +99,7 @@ func TestLoginKeepsOddSigns(t *testing.T) {
 	sb := danaconnecttest.New(danaconnecttest.Options{Logins: map[string]string{"ana@example.com@acme": "%p:w@ñ "}})
 	cfg := config(clientstest.Serve(t, sb, danaconnecttest.Mount))
 	cfg.Username, cfg.Company, cfg.Password = "ana@example.com", "acme", secret.New("%p:w@ñ ")
-	if _, err := newClient(t, cfg, &openGate{}, clients.Limits{}).SendOTP(t.Context(), code()); err != nil {
+	if _, err := newClient(t, cfg, &clientstest.Gate{}, clients.Limits{}).SendOTP(t.Context(), code()); err != nil {
 		t.Error(err)
 	}
 }

@@ -54,8 +54,8 @@ func TestEveryRuleHasItsMeaning(t *testing.T) {
 			f := start(t, dckap.Bearer, tt.pipes)
 			f.Inject(sandbox.Fault{Op: dckaptest.OpCall, Status: tt.status, Body: new(tt.body), RetryAfter: "11"})
 			answer, err := f.client.Call(t.Context(), order())
-			f.credential.expect(t, "credential", tt.credential)
-			f.pipe.expect(t, "pipe", tt.pipe)
+			f.credential.Expect(t, tt.credential)
+			f.pipe.Expect(t, tt.pipe)
 			if answer.Status != tt.status || answer.Verified != tt.verified {
 				t.Errorf("answer %d, verified %v", answer.Status, answer.Verified)
 			}

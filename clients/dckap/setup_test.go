@@ -1,11 +1,9 @@
 package dckap_test
 
 import (
-	"context"
 	"encoding/json"
 	"os"
 	"path/filepath"
-	"sync"
 	"testing"
 
 	"errand.internal/clients"
@@ -26,54 +24,11 @@ const (
 
 var canaries = []string{token, jwt, username, password, "canary-body-75"}
 
-// openGate lets everybody in and keeps the verdicts.
-type openGate struct {
-	err error // refuses, if set
-
-	mu       sync.Mutex
-	verdicts []tokens.Verdict
-	entered  int
-}
-
-func (g *openGate) Enter(ctx context.Context) (tokens.Pass, error) {
-	if g.err != nil {
-		return nil, g.err
-	}
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.entered++
-	return g, nil
-}
-
-func (g *openGate) Report(_ context.Context, v tokens.Verdict) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.verdicts = append(g.verdicts, v)
-}
-
-// expect checks that exactly these verdicts were reported, one per entry.
-func (g *openGate) expect(t *testing.T, what string, want ...tokens.Verdict) {
-	t.Helper()
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if len(g.verdicts) != len(want) || g.entered != len(want) {
-		t.Fatalf("%s: %d entries, verdicts %v, want %v", what, g.entered, g.verdicts, want)
-	}
-	for i := range want {
-		if g.verdicts[i] != want[i] {
-			t.Errorf("%s: verdict %d is %v, want %v", what, i, g.verdicts[i], want[i])
-		}
-	}
-}
-
 // fixture is a client beside its sandbox.
 type fixture struct {
 	*dckaptest.Sandbox
 	client           *dckap.Client
-	credential, pipe *openGate
+	credential, pipe *clientstest.Gate
 	pipes            []string // the listeners whose gates were asked for
 }
 
@@ -97,7 +52,7 @@ func config(base string, auth dckap.Auth, pipesFile string) dckap.Config {
 
 func start(t *testing.T, auth dckap.Auth, pipes string) *fixture {
 	t.Helper()
-	f := &fixture{Sandbox: dckaptest.New(options()), credential: &openGate{}, pipe: &openGate{}}
+	f := &fixture{Sandbox: dckaptest.New(options()), credential: &clientstest.Gate{Name: "credential"}, pipe: &clientstest.Gate{Name: "pipe"}}
 	f.connect(t, config(clientstest.Serve(t, f.Sandbox, dckaptest.Mount), auth, pipesFile(t, pipes)), clients.Limits{})
 	return f
 }
@@ -137,10 +92,5 @@ func order() dckap.Call {
 
 func fault(t *testing.T, err error, want clients.Kind) *clients.Error {
 	t.Helper()
-	e, ok := clients.AsError(err)
-	if !ok || e.Kind != want {
-		t.Fatalf("error %v (%T), want a *clients.Error of kind %v", err, err, want)
-	}
-	clientstest.NoLeak(t, err, canaries...)
-	return e
+	return clientstest.Fault(t, err, want, canaries...)
 }

@@ -3,10 +3,8 @@ package dinero_test
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"net/http"
 	"net/url"
-	"strings"
 	"testing"
 	"time"
 
@@ -28,7 +26,7 @@ func TestSharedChecks(t *testing.T) {
 				New:   func(*testing.T) clientstest.Sandbox { return newSandbox(options()) },
 				Kinds: map[int]clients.Kind{http.StatusServiceUnavailable: clients.Unknown},
 				Call: func(t *testing.T, baseURL string, limits clients.Limits) func(context.Context) error {
-					f := &fixture{source: &source{}, gate: &openGate{}}
+					f := &fixture{source: &source{}, gate: &clientstest.Gate{}}
 					f.connect(t, baseURL, limits)
 					return func(ctx context.Context) error { return o.run(ctx, f.client) }
 				},
@@ -119,7 +117,7 @@ func TestPathStaysBelowTheOrganization(t *testing.T) {
 	if len(f.Requests("")) != 0 {
 		t.Errorf("%d requests", len(f.Requests("")))
 	}
-	f.gate.expect(t)
+	f.gate.Expect(t)
 }
 
 func TestOrganizationWithoutAKey(t *testing.T) {
@@ -142,7 +140,7 @@ func TestTokenIsReplayedOnce(t *testing.T) {
 	if got := f.Requests("")[1].Header.Get("Authorization"); got != "Bearer "+newToken {
 		t.Error("the replay has the old token")
 	}
-	f.gate.expect(t, tokens.Accepted)
+	f.gate.Expect(t, tokens.Accepted)
 
 	f = start(t, options())
 	f.Inject(sandbox.Fault{Op: dinerotest.OpInvoiceCreate, Status: 401})
@@ -150,7 +148,7 @@ func TestTokenIsReplayedOnce(t *testing.T) {
 	if fault(t, err, clients.Credentials); f.Calls(dinerotest.OpInvoiceCreate) != 2 || f.source.rejected != 2 {
 		t.Errorf("%d calls, %d rejected", f.Calls(dinerotest.OpInvoiceCreate), f.source.rejected)
 	}
-	f.gate.expect(t, tokens.NoVerdict)
+	f.gate.Expect(t, tokens.NoVerdict)
 }
 
 // A missing subscription and a used-up quota stop one organization.
@@ -162,7 +160,7 @@ func TestOnlyOneOrganizationIsStopped(t *testing.T) {
 	if e := fault(t, err, clients.Credentials); e.Code != "90" {
 		t.Errorf("code %q", e.Code)
 	}
-	f.gate.expect(t, tokens.Refused)
+	f.gate.Expect(t, tokens.Refused)
 	other := invoice()
 	other.Organization = otherOrg
 	if _, err := f.client.CreateInvoice(t.Context(), other); err != nil {
@@ -188,28 +186,12 @@ func TestOnlyOneOrganizationIsStopped(t *testing.T) {
 
 func TestGateKeepsCallsIn(t *testing.T) {
 	t.Parallel()
-	cooling := &tokens.CoolingError{Profile: "dinero-org-123456", RetryAfter: 30 * time.Second}
-	down := &tokens.UnavailableError{Profile: "dinero-org-123456", RetryAfter: 2 * time.Second, Err: errors.New("canary-cause")}
-	for _, tt := range []struct {
-		name  string
-		err   error
-		kind  clients.Kind
-		wait  time.Duration
-		cause error
-	}{
-		{"cooling", cooling, clients.Credentials, 30 * time.Second, cooling},
-		{"unavailable", down, clients.Temporary, 2 * time.Second, down},
-		{"cancelled", context.Canceled, clients.Temporary, 0, context.Canceled},
-		{"out of time", context.DeadlineExceeded, clients.Temporary, 0, context.DeadlineExceeded},
-		{"other", errors.New("canary-cause"), clients.Temporary, 0, nil},
-	} {
+	for _, refusal := range clientstest.Refusals() {
 		for _, o := range operations {
 			f := start(t, options())
-			f.gate.err = tt.err
-			err := o.run(t.Context(), f.client)
-			e := fault(t, err, tt.kind)
-			if !e.NotSent || e.RetryAfter != tt.wait || e.Op != o.name || len(f.Requests("")) != 0 || strings.Contains(err.Error(), "canary") || (tt.cause != nil && !errors.Is(err, tt.cause)) {
-				t.Errorf("%s %s: %+v", o.name, tt.name, *e)
+			f.gate.Err = refusal.Err
+			if e := refusal.Check(t, o.run(t.Context(), f.client)); e.Op != o.name || len(f.Requests("")) != 0 {
+				t.Errorf("%s %s: %+v", o.name, refusal.Name, *e)
 			}
 			if f.source.gets != 0 {
 				t.Error("a token was fetched for nothing")
@@ -222,5 +204,5 @@ func TestGateKeepsCallsIn(t *testing.T) {
 	if e := fault(t, err, clients.Credentials); !e.NotSent {
 		t.Error("without a token nothing leaves")
 	}
-	f.gate.expect(t, tokens.NoVerdict)
+	f.gate.Expect(t, tokens.NoVerdict)
 }

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"errand.internal/clients/clientstest"
 	"errand.internal/clients/dinero"
 	"errand.internal/internal/secret"
 )
@@ -39,18 +40,7 @@ func TestConfigFaults(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			got := ""
-			if err := tt.cfg.Validate(); err != nil {
-				got = err.Error()
-			}
-			if got != tt.want {
-				t.Errorf("got  %q\nwant %q", got, tt.want)
-			}
-			for _, canary := range canaries {
-				if strings.Contains(got, canary) {
-					t.Errorf("the error shows %s", canary)
-				}
-			}
+			clientstest.Settings(t, tt.cfg.Validate(), tt.want, canaries...)
 			if tt.cfg.Configured() == (tt.name == "nothing") {
 				t.Errorf("Configured is %v", tt.cfg.Configured())
 			}

@@ -78,7 +78,7 @@ func TestEveryRuleHasItsMeaning(t *testing.T) {
 			f.source.replay = false
 			f.Inject(sandbox.Fault{Op: dinerotest.OpInvoice, Status: tt.status, Body: new(tt.body)})
 			answer, err := f.client.Call(t.Context(), dinero.Request{Organization: org, Method: tt.method, Path: "invoices/x", Body: json.RawMessage(`{}`)})
-			f.gate.expect(t, tt.gate)
+			f.gate.Expect(t, tt.gate)
 			if answer.Status != tt.status || (json.Valid([]byte(tt.body)) && string(answer.Body) != tt.body) {
 				t.Errorf("answer %d %s", answer.Status, answer.Body)
 			}

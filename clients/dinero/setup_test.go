@@ -80,60 +80,17 @@ func (s *source) Reject(context.Context, tokens.Token) bool {
 
 func (s *source) Suspect(context.Context, tokens.Token) bool { return false }
 
-// openGate lets everybody in and keeps the verdicts.
-type openGate struct {
-	err error // refuses, if set
-
-	mu       sync.Mutex
-	verdicts []tokens.Verdict
-	entered  int
-}
-
-func (g *openGate) Enter(ctx context.Context) (tokens.Pass, error) {
-	if g.err != nil {
-		return nil, g.err
-	}
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.entered++
-	return g, nil
-}
-
-func (g *openGate) Report(_ context.Context, v tokens.Verdict) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.verdicts = append(g.verdicts, v)
-}
-
-// expect checks that exactly these verdicts were reported, one per entry.
-func (g *openGate) expect(t *testing.T, want ...tokens.Verdict) {
-	t.Helper()
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if len(g.verdicts) != len(want) || g.entered != len(want) {
-		t.Fatalf("%d entries, verdicts %v, want %v", g.entered, g.verdicts, want)
-	}
-	for i := range want {
-		if g.verdicts[i] != want[i] {
-			t.Errorf("verdict %d is %v, want %v", i, g.verdicts[i], want[i])
-		}
-	}
-}
-
 // fixture is a client beside its sandbox.
 type fixture struct {
 	*dinerotest.Sandbox
 	client *dinero.Client
 	source *source
-	gate   *openGate // of org
+	gate   *clientstest.Gate // of org
 }
 
 func start(t *testing.T, o dinerotest.Options) *fixture {
 	t.Helper()
-	f := &fixture{Sandbox: newSandbox(o), source: &source{replay: true}, gate: &openGate{}}
+	f := &fixture{Sandbox: newSandbox(o), source: &source{replay: true}, gate: &clientstest.Gate{}}
 	f.connect(t, clientstest.Serve(t, f.Sandbox, dinerotest.Mount), clients.Limits{})
 	return f
 }
@@ -143,7 +100,7 @@ func (f *fixture) connect(t *testing.T, base string, limits clients.Limits) {
 	var err error
 	accounts := map[string]dinero.Account{
 		org:      {Source: f.source, Gate: f.gate},
-		otherOrg: {Source: &source{prefix: "other-"}, Gate: &openGate{}},
+		otherOrg: {Source: &source{prefix: "other-"}, Gate: &clientstest.Gate{}},
 	}
 	f.client, err = dinero.New(config(base), func(organization string) (dinero.Account, bool) {
 		account, known := accounts[organization]
@@ -198,10 +155,5 @@ var operations = []operation{
 
 func fault(t *testing.T, err error, want clients.Kind) *clients.Error {
 	t.Helper()
-	e, ok := clients.AsError(err)
-	if !ok || e.Kind != want {
-		t.Fatalf("error %v (%T), want a *clients.Error of kind %v", err, err, want)
-	}
-	clientstest.NoLeak(t, err, canaries...)
-	return e
+	return clientstest.Fault(t, err, want, canaries...)
 }

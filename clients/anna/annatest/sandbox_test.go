@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"slices"
 	"strings"
@@ -68,16 +67,8 @@ func send(t *testing.T, base string, r request) answer {
 	if r.authorization != "" {
 		req.Header.Set("Authorization", r.authorization)
 	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = resp.Body.Close() }()
-	raw, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	out := answer{status: resp.StatusCode}
+	status, raw := clientstest.Send(t, req)
+	out := answer{status: status}
 	if len(raw) > 0 {
 		_ = json.Unmarshal(raw, &out)
 	}

@@ -2,12 +2,12 @@ package danaconnecttest_test
 
 import (
 	"encoding/json"
-	"io"
 	"net/http"
 	"strings"
 	"testing"
 	"time"
 
+	"errand.internal/clients/clientstest"
 	"errand.internal/clients/danaconnect/danaconnecttest"
 	"errand.internal/clients/sandbox"
 )
@@ -27,16 +27,8 @@ func (c call) do(t *testing.T, base string) (int, string) {
 	} else if c.auth != "" {
 		req.Header.Set("Authorization", c.auth)
 	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = resp.Body.Close() }()
-	raw, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return resp.StatusCode, string(raw)
+	status, raw := clientstest.Send(t, req)
+	return status, string(raw)
 }
 
 func TestTokenStrictness(t *testing.T) {

@@ -3,7 +3,6 @@ package danaconnecttest_test
 import (
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"net/http/httptest"
 	"regexp"
@@ -11,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"errand.internal/clients/clientstest"
 	"errand.internal/clients/danaconnect/danaconnecttest"
 	"errand.internal/clients/sandbox"
 )
@@ -48,22 +48,14 @@ func do(t *testing.T, base string, r request) (int, map[string]any) {
 	if r.login != "none" {
 		req.SetBasicAuth(r.login, r.password)
 	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = resp.Body.Close() }()
-	raw, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
+	status, raw := clientstest.Send(t, req)
 	var answer map[string]any
 	if len(raw) > 0 {
 		if err := json.Unmarshal(raw, &answer); err != nil {
 			t.Fatalf("%q: %v", raw, err)
 		}
 	}
-	return resp.StatusCode, answer
+	return status, answer
 }
 
 const good = `{"idConversation":824541,"values":[{"key":"COD1_EMAIL","value":"test@danaconnect.com"}],"type":1,"length":6,"secondsExpiration":300}`
