@@ -21,7 +21,10 @@ type NewTask struct {
 	Usable time.Duration
 	// KeyLife is how long the key is remembered.
 	KeyLife time.Duration
-	Notify  bool
+	// By is the last moment, by Redis' clock, at which the task may be created; zero
+	// for none. Whoever asks later has slept over it.
+	By     time.Time
+	Notify bool
 	// Alone, if not "", lets the task be created only if no task of its type with
 	// the same Alone is still under way.
 	Alone string
@@ -47,12 +50,16 @@ type Created struct {
 }
 
 // Create writes the record of a new task, or finds the one that has its key.
-// It returns ErrKeyConflict if that one has another payload.
+// It returns ErrKeyConflict if that one has another payload, ErrOverlap if
+// another task stands where it must be alone, and ErrLate if it comes too late.
 func (s *Store) Create(ctx context.Context, t NewTask) (Created, error) {
 	id := NewID(t.Queue)
-	var at int64
+	var at, by int64
 	if !t.At.IsZero() {
 		at = t.At.UnixMilli()
+	}
+	if !t.By.IsZero() {
+		by = t.By.UnixMilli()
 	}
 	for range 3 {
 		record, keyed, keyRecord, sum := taskKey(t.Queue, id), "0", taskKey(t.Queue, id), ""
@@ -69,7 +76,7 @@ func (s *Store) Create(ctx context.Context, t NewTask) (Created, error) {
 		reply, err := strs(createScript.Run(ctx, s.rdb,
 			[]string{record, saltKey(t.Queue), keyRecord, sequenceKey(t.Queue), trailKey(t.Queue), alone},
 			id, t.Type, salt, sum, keyed, at, t.Delay.Milliseconds(), t.Usable.Milliseconds(),
-			t.KeyLife.Milliseconds(), spare.Milliseconds(), flag(t.Notify), t.Trail, flag(t.Alone != ""), t.Held))
+			t.KeyLife.Milliseconds(), spare.Milliseconds(), flag(t.Notify), t.Trail, flag(t.Alone != ""), t.Held, by))
 		if err != nil {
 			return Created{}, fmt.Errorf("write the task's record: %w", err)
 		}
@@ -81,6 +88,8 @@ func (s *Store) Create(ctx context.Context, t NewTask) (Created, error) {
 			return Created{ID: reply[1]}, ErrKeyConflict
 		case "overlap":
 			return Created{ID: reply[1]}, ErrOverlap
+		case "late":
+			return Created{}, ErrLate
 		}
 		return Created{
 			ID: reply[1], Duplicate: reply[0] == "duplicate", Started: reply[5] == "1", Outcome: Outcome(reply[6]),

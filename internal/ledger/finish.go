@@ -45,6 +45,9 @@ type Result struct {
 	Data []byte
 	// Keep is how long the record is kept after the end.
 	Keep time.Duration
+	// HoldKey keeps the producer's key for its whole life, however the task ends:
+	// who asks again asks for the same, not for a new try.
+	HoldKey bool
 	// Confirmed: the vendor did what was asked, though the task goes on
 	// (Grant.Reconfirm).
 	Confirmed bool
@@ -88,7 +91,7 @@ func (s *Store) Finish(ctx context.Context, id string, g Grant, r Result) error 
 	}
 	n, err := finishScript.Run(ctx, s.rdb, []string{record, keyRecord, parked, deadKey(queue), noticeKey(queue)},
 		id, g.Fence, entry, flag(r.Counted), string(r.State), string(r.Outcome), r.Code, r.Message, r.Data,
-		r.Keep.Milliseconds(), flag(r.Outcome.FreesKey()), r.Wait.Milliseconds(), doneChannel(id),
+		r.Keep.Milliseconds(), flag(r.Outcome.FreesKey() && !r.HoldKey), r.Wait.Milliseconds(), doneChannel(id),
 		kept, g.taskType, flag(r.Confirmed), doubt).Int()
 	if err != nil {
 		return fmt.Errorf("write the result: %w", err)

@@ -20,10 +20,12 @@ local function older(a, b) return number(a) < number(b) end
 // key), sequence, trail, who is alone (the task record again if it need not be)
 // ARGV: id, type, salt, payload digest, has key, not before (ms; 0: from delay),
 // delay ms, usable ms, key life ms, spare ms, notify, subject of the trail (or
-// empty), must be alone, what the keys of tasks in the queue begin with
+// empty), must be alone, what the keys of tasks in the queue begin with, not
+// later than (ms; 0: at any time)
 //
 // Returns {verdict, id, created, due, expires, started, outcome}; verdict is
-// created, duplicate, conflict, overlap, or salt (then id holds the right salt).
+// created, duplicate, conflict, overlap, late, or salt (then id holds the right
+// salt).
 var createScript = redis.NewScript(luaNow + `
 if ARGV[5] == '1' or ARGV[13] == '1' then
   local salt = redis.call('GET', KEYS[2])
@@ -46,6 +48,7 @@ if ARGV[5] == '1' then
 end
 local had = redis.call('HMGET', KEYS[1], 'created', 'due', 'expires')
 if had[1] then return {'created', ARGV[1], had[1], had[2], had[3], '0', ''} end -- the reply was lost, go-redis asked again
+if ARGV[15] ~= '0' and now > tonumber(ARGV[15]) then return {'late', ''} end
 if ARGV[13] == '1' then
   local other = redis.call('GET', KEYS[6])
   if other then

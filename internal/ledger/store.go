@@ -19,6 +19,8 @@ var (
 	ErrKeyConflict = errors.New("the key is taken by a task with another payload")
 	// ErrOverlap: a task with the same Alone has not ended yet.
 	ErrOverlap = errors.New("an earlier task of the same subject has not ended yet")
+	// ErrLate: the task was to be created by an earlier time.
+	ErrLate = errors.New("it is too late to create the task")
 	// ErrStale: another worker took the task over; its word counts.
 	ErrStale = errors.New("another worker took this task over")
 )

@@ -158,7 +158,7 @@ func (a *attempt) write(v verdict, result any) error {
 	}
 	r := ledger.Result{
 		Counted: v.counted && a.called, State: v.state, Wait: v.wait, ParkedFor: v.parkedFor, Outcome: v.outcome, Confirmed: v.confirmed, InDoubt: v.inDoubt, Lookups: v.lookups,
-		Code: v.code, Message: v.message, Keep: a.policy.Keep,
+		Code: v.code, Message: v.message, Keep: a.policy.Keep, HoldKey: a.scheduled(),
 	}
 	if a.called && !v.untried {
 		r.Attempt = &ledger.Attempt{At: a.grant.Now, Took: took, Class: v.class, Status: v.status, Code: v.code, Message: v.message}
@@ -233,7 +233,7 @@ func (a *attempt) tell(v verdict, took time.Duration) {
 		line = line.Str("outcome", string(v.outcome))
 		if v.outcome.Archived() {
 			a.announce(announce.Announcement{Kind: announce.TaskDead, Subject: a.id, Data: map[string]string{
-				"type": a.metricType(), "outcome": string(v.outcome), "message": v.message, "scheduled": strconv.FormatBool(a.headers[headerTicked] == "1"),
+				"type": a.metricType(), "outcome": string(v.outcome), "message": v.message, "scheduled": strconv.FormatBool(a.scheduled()),
 			}})
 		}
 		if a.headers[headerNotify] == "1" && a.finished != nil {
@@ -250,6 +250,9 @@ func (a *attempt) tell(v verdict, took time.Duration) {
 	}
 	line.Msg(v.message)
 }
+
+// scheduled reports whether a schedule asked for the task.
+func (a *attempt) scheduled() bool { return a.headers[headerTicked] == "1" }
 
 // metricType keeps a made-up type name out of the labels.
 func (a *attempt) metricType() string {

@@ -42,8 +42,12 @@ type Job struct {
 	// Alone refuses the job with ledger.ErrOverlap while an earlier one of the
 	// same type and Alone is under way.
 	Alone string
-	// Scheduled: a schedule asks for it, and asks again if it fails.
+	// Scheduled: a schedule asks for it, and asks again with another key if it
+	// fails. Its own key is not freed by its end.
 	Scheduled bool
+	// By is the last moment, by Redis' clock, at which it may be created; zero for
+	// none. Later it is refused with ledger.ErrLate.
+	By time.Time
 }
 
 // Ticket says which task a Job became.
@@ -86,7 +90,7 @@ func (p *Producer) Enqueue(ctx context.Context, job Job) (Ticket, error) {
 	}
 	created, err := p.store.Create(ctx, ledger.NewTask{
 		Queue: d.Queue, Type: job.Type, Key: job.Key, Payload: job.Payload,
-		At: job.At, Delay: job.In, Usable: usable, KeyLife: d.KeyLife, Notify: job.Notify, Alone: job.Alone, Held: heldKeys(d.Queue), Trail: trail,
+		At: job.At, Delay: job.In, Usable: usable, KeyLife: d.KeyLife, By: job.By, Notify: job.Notify, Alone: job.Alone, Held: heldKeys(d.Queue), Trail: trail,
 	})
 	ticket := Ticket{ID: created.ID, Duplicate: created.Duplicate, Outcome: created.Outcome, Due: created.Due}
 	if err != nil {

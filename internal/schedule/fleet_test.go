@@ -18,7 +18,7 @@ func TestThreeSchedulers(t *testing.T) {
 	const subjects = 50
 	seconds := size(15, 60)
 	s := newSite(t)
-	s.work()
+	s.work(nil)
 	file := mustLoad(t, write(t, map[string]string{"s.yaml": entry("name: p", "every: 1s", "type: anna:messenger:alerts", users(subjects))}))
 	workers := map[string]*worker{}
 	for _, name := range []string{"a", "b", "c"} {

@@ -105,8 +105,8 @@ func (w *worker) tasks(name, result string) int {
 	return int(testutil.ToFloat64(w.metrics.tasks.WithLabelValues(name, result)))
 }
 
-// work runs the polls: each is done at once.
-func (s *site) work() {
+// work runs the polls: each ends at once, done unless failing says otherwise.
+func (s *site) work(failing error) {
 	s.t.Helper()
 	const taskType = "anna:messenger:alerts"
 	server, err := queue.NewServer(queue.Config{
@@ -114,7 +114,7 @@ func (s *site) work() {
 		Definitions: []queue.Definition{{
 			Type: taskType, Vendor: "anna", Base: tasks.MessengerAlerts{}.Defaults(),
 			Decode: func(raw []byte) (queue.Payload, error) { return tasks.DecodePayload(taskType, raw) },
-			Run:    func(context.Context, queue.Payload) (any, error) { return nil, nil },
+			Run:    func(context.Context, queue.Payload) (any, error) { return nil, failing },
 		}},
 		Timeout: func(string) time.Duration { return 5 * time.Second }, Grace: 10 * time.Second,
 		Metrics: queue.NewMetrics(prometheus.NewRegistry()), Log: zerolog.Nop(),

@@ -28,6 +28,7 @@ func RunNow(ctx context.Context, s *Schedule, rdb redis.UniversalClient, to Enqu
 	}
 	b := newBatch(s, to, make(chan struct{}, inFlight), now, now)
 	b.stem = "schedule/" + s.Name + "/now-" + strconv.FormatInt(now.Unix(), 10) + "/"
+	b.by = time.Time{} // nobody goes on with it
 	var ran Ran
 	for from := 0; from < s.Subjects(); from += chunk {
 		counts, overlapped, err := b.run(ctx, from, min(from+chunk, s.Subjects()))

@@ -27,7 +27,7 @@ func TestReload(t *testing.T) {
 		stopped = "the schedule was taken out and has stopped"
 	)
 	s := newSite(t)
-	s.work()
+	s.work(nil)
 	const one = "  - {name: one, every: 1s, type: \"anna:messenger:alerts\", forEach: {userId: \"@users.txt\"}}\n"
 	const two = "  - {name: two, every: 1s, type: \"anna:messenger:alerts\", payload: {userId: t}}\n"
 	path := write(t, map[string]string{"s.yaml": "schedules:\n" + one + two, "users.txt": "u1\n"})

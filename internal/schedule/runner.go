@@ -3,7 +3,10 @@ package schedule
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"time"
+
+	"errand.internal/internal/ledger"
 )
 
 const (
@@ -165,6 +168,9 @@ func (r *runner) tick(ctx context.Context, slot time.Time, g grant) error {
 			metrics.tasks.WithLabelValues(name, came).Add(float64(n))
 		}
 		refused += counts[taskRefused]
+		if errors.Is(err, ledger.ErrLate) {
+			return nil // a newer tick is due by now, and this one is not ours any more
+		}
 		if err != nil {
 			if ctx.Err() != nil {
 				r.marks.release(ctx, r.owner)

@@ -222,8 +222,8 @@ func TestOverlap(t *testing.T) {
 	}
 	end("u1", ledger.Failed)
 	end("u2", ledger.Uncertain)
-	// Another tick, which is really the one before, because no hour passes here.
-	slot := time.Unix(newest-3600, 0)
+	// The next tick, before its time, because no hour passes here.
+	slot := time.Unix(newest+3600, 0)
 	g := grant{verdict: resumed, begun: slot, after: time.Hour}
 	if err := newRunner(w.Scheduler, w.file.Schedules[0]).tick(t.Context(), slot, g); err != nil {
 		t.Fatal(err)
@@ -232,7 +232,7 @@ func TestOverlap(t *testing.T) {
 		t.Errorf("%d tasks were skipped, want the one whose subject's is under way", n)
 	}
 	for subject, want := range map[string]int{"u0": 0, "u1": 1, "u2": 1} {
-		if got := len(s.book.ids[ask{newest - 3600, subject}]); got != want {
+		if got := len(s.book.ids[ask{newest + 3600, subject}]); got != want {
 			t.Errorf("%s was enqueued %d times at the next tick, want %d", subject, got, want)
 		}
 	}

@@ -26,9 +26,15 @@ const (
 	inFlight = 32
 	// chunk is after how many tasks the lease is renewed and progress noted.
 	chunk = 256
-	// keyLife is how long a task's key is remembered at least: far longer than
-	// its slot can be under way. Every poll has one, so it must not be longer.
+	// Until the next tick is due, this one may be gone on with by any worker. Its
+	// tasks' keys are remembered for keyLife longer (every poll has one, so it must
+	// not be much), and none of its tasks is created later than slack after that
+	// time: a worker that froze in the middle of a tick goes on when it wakes up,
+	// however late that is.
 	keyLife = 10 * time.Minute
+	slack   = keyLife / 2
+	// lastLife stands for the time until the next tick if there is none.
+	lastLife = 24 * time.Hour
 )
 
 // batch enqueues the tasks of one tick.
@@ -42,16 +48,26 @@ type batch struct {
 	// running (0: as its type says).
 	start  time.Time
 	usable time.Duration
+	// keyLife is how long the tasks' keys are remembered, by when it is too late to
+	// create them (zero: never).
+	keyLife time.Duration
+	by      time.Time
 }
 
 // result counts what became of a batch's tasks.
 type result map[string]int
 
 func newBatch(s *Schedule, to Enqueuer, slots chan struct{}, slot, start time.Time) *batch {
-	return &batch{
+	b := &batch{
 		schedule: s, to: to, slots: slots, start: start, usable: s.timing.period(slot),
 		stem: "schedule/" + s.Name + "/" + strconv.FormatInt(slot.Unix(), 10) + "/",
 	}
+	life := b.usable
+	if life == 0 {
+		life = lastLife
+	}
+	b.keyLife, b.by = life+keyLife, slot.Add(life+slack)
+	return b
 }
 
 // due is when the i-th task may run: the same place in every tick.
@@ -130,12 +146,12 @@ func (b *batch) one(ctx context.Context, i int) (came string, err error) {
 		return taskRefused, nil
 	}
 	policy := p.Defaults()
-	policy.KeyLife = keyLife
+	policy.KeyLife = b.keyLife
 	ticket, err := b.to.Enqueue(ctx, queue.Job{
 		Type: b.schedule.Type, Payload: raw, Defaults: policy,
 		Key:   b.stem + subject,
 		Alone: "schedule/" + b.schedule.Name + "/" + subject,
-		At:    b.due(i), Usable: worth(b.usable, policy), Scheduled: true,
+		At:    b.due(i), Usable: worth(b.usable, policy), Scheduled: true, By: b.by,
 	})
 	switch {
 	case errors.Is(err, ledger.ErrOverlap):
