@@ -46,11 +46,8 @@ func startSchedules(ctx context.Context, p *plan, reg prometheus.Registerer, log
 	if p.schedules == nil {
 		return func() {}
 	}
-	// Connections of its own: a tick of many subjects takes all there are.
-	rdb := p.target.Open(redisconn.General)
-	scheduler := schedule.New(schedule.Config{
-		File: p.schedules, Redis: rdb, To: queue.NewProducer(rdb, ledger.New(rdb), p.ring), Metrics: reg, Log: log,
-	})
+	rdb, producer := openProducer(p.target, p.ring)
+	scheduler := schedule.New(schedule.Config{File: p.schedules, Redis: rdb, To: producer, Metrics: reg, Log: log})
 	ctx, cancel := context.WithCancel(ctx)
 	var running sync.WaitGroup
 	running.Go(func() { scheduler.Run(ctx) })
@@ -59,6 +56,14 @@ func startSchedules(ctx context.Context, p *plan, reg prometheus.Registerer, log
 		running.Wait()
 		closeQuietly(rdb)
 	})
+}
+
+// openProducer opens connections that only a schedule uses, since a tick of many
+// subjects keeps them busy, and that pipeline what it enqueues.
+func openProducer(target *redisconn.Target, ring *seal.Ring) (redis.UniversalClient, *queue.Producer) {
+	rdb := target.Open(redisconn.General)
+	queue.Combine(rdb)
+	return rdb, queue.NewProducer(rdb, ledger.New(rdb), ring)
 }
 
 // scheduleConfig is what the commands about schedules need.
@@ -203,9 +208,9 @@ func RunSchedule(ctx context.Context, environ map[string]string, name string) (s
 	if err != nil {
 		return "", err
 	}
-	rdb := s.target.Open(redisconn.General)
+	rdb, producer := openProducer(s.target, s.ring)
 	defer closeQuietly(rdb)
-	ran, err := schedule.RunNow(ctx, one, rdb, queue.NewProducer(rdb, ledger.New(rdb), s.ring))
+	ran, err := schedule.RunNow(ctx, one, rdb, producer)
 	text := fmt.Sprintf("%s: %d of %d tasks enqueued", name, ran.Enqueued, one.Subjects())
 	if ran.Duplicate > 0 {
 		text += fmt.Sprintf(", %d by the same request a moment ago", ran.Duplicate)

@@ -27,6 +27,12 @@ type combineHook struct {
 	flying  bool
 }
 
+// Combine has the scripts that are asked for at the same time on a client sent
+// in one pipeline, whatever their contexts: those of somebody who enqueues many
+// tasks at once and gives all of them up together. Nobody else should use the
+// client.
+func Combine(rdb redis.UniversalClient) { rdb.AddHook(&combineHook{rdb: rdb, leases: true}) }
+
 type combined struct {
 	ctx  context.Context
 	cmd  redis.Cmder
@@ -97,6 +103,9 @@ func (h *combineHook) fly() {
 
 func (h *combineHook) send(batch []*combined) {
 	ctx, end := context.Background(), time.Time{}
+	if oneContext(batch) {
+		ctx = batch[0].ctx // who gives up gives up all of it
+	}
 	pipe := h.rdb.Pipeline()
 	for _, c := range batch {
 		if err := c.ctx.Err(); err != nil {
@@ -117,4 +126,13 @@ func (h *combineHook) send(batch []*combined) {
 	for _, c := range batch {
 		close(c.done)
 	}
+}
+
+func oneContext(batch []*combined) bool {
+	for _, c := range batch {
+		if c.ctx != batch[0].ctx {
+			return false
+		}
+	}
+	return true
 }

@@ -79,6 +79,7 @@ func (s *site) scheduler(name string, file *File) *worker {
 	w := &worker{line: &line{}, reg: prometheus.NewRegistry(), log: newLines()}
 	rdb := s.client()
 	rdb.AddHook(w.line)
+	queue.Combine(rdb)
 	w.page = s.book.page(name, queue.NewProducer(rdb, ledger.New(rdb), nil))
 	w.Scheduler = New(Config{File: file, Redis: rdb, To: w.page, Metrics: w.reg, Log: zerolog.New(w.log)})
 	return w

@@ -21,9 +21,10 @@ type Enqueuer interface {
 }
 
 const (
-	// inFlight is how many tasks a worker enqueues at once, over all schedules.
-	// Each is two round trips, so a million a minute at most.
-	inFlight = 32
+	// inFlight is how many tasks a worker enqueues at once, over all schedules. Each
+	// is two scripts; those of all of them go together (queue.Combine), so that a
+	// task costs a small part of a round trip.
+	inFlight = 64
 	// chunk is after how many tasks the lease is renewed and progress noted.
 	chunk = 256
 	// Until the next tick is due, this one may be gone on with by any worker. Its
