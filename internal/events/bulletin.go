@@ -83,7 +83,7 @@ func (b *Bulletin) Announce(a announce.Announcement) {
 	if !worthAnEvent(a) {
 		return
 	}
-	e, err := newEvent(idOf(a), string(a.Kind), b.now(), dataOf(a))
+	e, err := newEvent(newID(), string(a.Kind), b.now(), dataOf(a))
 	if err != nil {
 		b.log.Error().Err(err).Str("announce", string(a.Kind)).Msg("no event can be made of an announcement")
 		return
@@ -104,19 +104,11 @@ func (b *Bulletin) Announce(a announce.Announcement) {
 	}
 }
 
-// worthAnEvent leaves out what must not become an event: what happens to events
-// themselves, and polls that a schedule repeats anyway.
+// worthAnEvent leaves out what must not become an event, the end of the sink
+// itself, and what becomes one in another way: dead tasks stand in the list of
+// notices.
 func worthAnEvent(a announce.Announcement) bool {
-	return a.Kind != announce.SinkGone && a.Data["type"] != DeliverType && a.Data["scheduled"] != "true"
-}
-
-// idOf names a task's death after the task, which dies once; everything else is
-// told apart in Redis.
-func idOf(a announce.Announcement) string {
-	if a.Kind == announce.TaskDead {
-		return "evt_dead_" + a.Subject
-	}
-	return newID()
+	return a.Kind != announce.SinkGone && a.Kind != announce.TaskDead
 }
 
 func dataOf(a announce.Announcement) map[string]string {
@@ -124,7 +116,6 @@ func dataOf(a announce.Announcement) map[string]string {
 	if data == nil {
 		data = map[string]string{}
 	}
-	delete(data, "scheduled")
 	switch a.Kind {
 	case announce.CredentialParked, announce.CredentialResumed, announce.CredentialExpiring:
 		data["credential"] = a.Subject
@@ -202,9 +193,6 @@ func (b *Bulletin) within(d time.Duration, do func(context.Context) error) error
 // to be there is what everybody publishes, so that one who dies on the way is
 // replaced by the next.
 func (b *Bulletin) say(ctx context.Context, it item) error {
-	if it.Kind == announce.TaskDead {
-		return b.publish(ctx, it.event)
-	}
 	raw, err := json.Marshal(it.event)
 	if err != nil {
 		return fmt.Errorf("encode the event: %w", err)

@@ -3,7 +3,7 @@
 //
 //	poll ────────────▶ Detector ─┐ a value has changed
 //	announcements ───▶ Bulletin ─┼─▶ Publish ─▶ event:deliver task ─▶ Sender ─▶ sink
-//	task with Notify ▶ Notices ──┘ it has ended
+//	ends of tasks ───▶ Notices ──┘ with Notify, or dead
 //
 // # At least once, and told apart
 //
@@ -14,8 +14,9 @@
 // twice is one task, and one that is delivered twice can be told by the
 // receiver.
 //
-// The one exception is task.dead: it is kept in the memory of the process that
-// ended the task until Redis has it. The dead letter itself is in the ledger.
+// The ends of tasks are written to their list by the very script that writes the
+// end. Announcements wait in memory for Redis: each is made again by whoever
+// meets the same credential, or the same unconfirmed task.
 //
 // # The sink
 //

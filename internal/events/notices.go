@@ -7,6 +7,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"errand.internal/internal/announce"
 	"errand.internal/internal/ledger"
 )
 
@@ -15,15 +16,16 @@ const (
 	drainMost  = 100
 )
 
-// NoticeList is where the ends of tasks stand that were enqueued with Notify;
+// NoticeList is where the ends of tasks stand that somebody is to hear of;
 // *ledger.Store is one.
 type NoticeList interface {
 	PendingNotices(ctx context.Context, queue string, n int) ([]ledger.Notice, error)
 	NoticeSent(ctx context.Context, queue, id string) error
 }
 
-// Notices publishes the ends of tasks that were enqueued with Notify. Every
-// worker goes through the whole list, whoever ran the tasks.
+// Notices publishes the ends of tasks: of those that were enqueued with Notify,
+// and of those that are dead letters. Every worker goes through the whole list,
+// whoever ran the tasks.
 type Notices struct {
 	list    NoticeList
 	queues  []string
@@ -122,17 +124,40 @@ type finishedData struct {
 	Attempts int            `json:"attempts"`
 }
 
+// deadData is the data of TaskDead.
+type deadData struct {
+	ID      string         `json:"id"`
+	Message string         `json:"message"`
+	Outcome ledger.Outcome `json:"outcome"`
+	Type    string         `json:"type"`
+}
+
+// send publishes what one notice tells, and only then takes it off the list. A
+// task ends once, so the events are named after it.
 func (n *Notices) send(ctx context.Context, queue string, notice ledger.Notice) error {
-	if notice.Type != DeliverType { // nobody can ask for that; all the same, never
-		e, err := newEvent("evt_finished_"+notice.ID, TaskFinished, notice.Ended, finishedData{
-			ID: notice.ID, Type: notice.Type, Outcome: notice.Outcome, Code: notice.Code, Message: notice.Message, Attempts: notice.Attempts,
-		})
-		if err != nil {
-			return err
+	if notice.Type != DeliverType { // what becomes of an event is no event
+		if notice.Finished {
+			if err := n.tell(ctx, "evt_finished_"+notice.ID, TaskFinished, notice.Ended, finishedData{
+				ID: notice.ID, Type: notice.Type, Outcome: notice.Outcome, Code: notice.Code, Message: notice.Message, Attempts: notice.Attempts,
+			}); err != nil {
+				return err
+			}
 		}
-		if err := n.publish(ctx, e); err != nil {
-			return err
+		if notice.Dead {
+			if err := n.tell(ctx, "evt_dead_"+notice.ID, string(announce.TaskDead), notice.Ended, deadData{
+				ID: notice.ID, Message: notice.Message, Outcome: notice.Outcome, Type: notice.Type,
+			}); err != nil {
+				return err
+			}
 		}
 	}
 	return n.list.NoticeSent(ctx, queue, notice.ID)
+}
+
+func (n *Notices) tell(ctx context.Context, id, eventType string, at time.Time, data any) error {
+	e, err := newEvent(id, eventType, at, data)
+	if err != nil {
+		return err
+	}
+	return n.publish(ctx, e)
 }

@@ -14,7 +14,12 @@ import (
 // endTask makes a task with Notify that has ended.
 func endTask(t *testing.T, s *ledger.Store, taskType string, outcome ledger.Outcome) string {
 	t.Helper()
-	created, err := s.Create(t.Context(), ledger.NewTask{Queue: "otp", Type: taskType, Usable: time.Minute, KeyLife: time.Hour, Notify: true})
+	return endOf(t, s, taskType, outcome, true, false)
+}
+
+func endOf(t *testing.T, s *ledger.Store, taskType string, outcome ledger.Outcome, notify, tellDead bool) string {
+	t.Helper()
+	created, err := s.Create(t.Context(), ledger.NewTask{Queue: "otp", Type: taskType, Usable: time.Minute, KeyLife: time.Hour, Notify: notify})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -24,7 +29,7 @@ func endTask(t *testing.T, s *ledger.Store, taskType string, outcome ledger.Outc
 	}
 	err = s.Finish(t.Context(), created.ID, grant, ledger.Result{
 		State: ledger.Ended, Outcome: outcome, Code: "E7", Message: "in our words", Data: []byte("canary"), Keep: time.Millisecond,
-		Attempt: &ledger.Attempt{At: time.Now(), Class: string(outcome)},
+		Attempt: &ledger.Attempt{At: time.Now(), Class: string(outcome)}, TellDead: tellDead,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -92,7 +97,7 @@ func TestTheEndOfADeliveryIsNoEvent(t *testing.T) {
 	t.Parallel()
 	server, kept := redistest.New(t), &shelf{}
 	store := ledger.New(server.Client())
-	endTask(t, store, "event:deliver", ledger.Failed)
+	endOf(t, store, "event:deliver", ledger.Failed, true, true)
 	n := events.NewNotices(store, []string{"otp"}, kept.publish, silent)
 	n.Start()
 	endTask(t, store, "danaconnect:otp:send", ledger.Done)
@@ -101,5 +106,39 @@ func TestTheEndOfADeliveryIsNoEvent(t *testing.T) {
 	n.Close()
 	if all := kept.all(); len(all) != 1 || all[0].Type != "task.finished" {
 		t.Errorf("events %+v", all)
+	}
+}
+
+// Dead letters are told, beside what was asked for, whoever ended the task and
+// whatever has become of it.
+func TestDeadTasksBecomeEvents(t *testing.T) {
+	t.Parallel()
+	server, kept := redistest.New(t), &shelf{}
+	store := ledger.New(server.Client())
+	dead := endOf(t, store, "danaconnect:otp:send", ledger.Failed, false, true)
+	both := endOf(t, store, "danaconnect:otp:send", ledger.Uncertain, true, true)
+	endOf(t, store, "danaconnect:otp:send", ledger.Invalid, false, false) // nobody is to hear of it
+	n := events.NewNotices(store, []string{"otp"}, kept.publish, silent)
+	n.Start()
+	kept.when(t, 3)
+	n.Close()
+	got := map[string]string{}
+	for _, e := range kept.all() {
+		got[e.ID] = e.Type + " " + string(e.Data)
+	}
+	letter := func(id, outcome string) string {
+		return `task.dead {"id":"` + id + `","message":"in our words","outcome":"` + outcome + `","type":"danaconnect:otp:send"}`
+	}
+	for id, want := range map[string]string{
+		"evt_dead_" + dead:     letter(dead, "failed"),
+		"evt_dead_" + both:     letter(both, "unknown"),
+		"evt_finished_" + both: `task.finished {"id":"` + both + `","type":"danaconnect:otp:send","outcome":"unknown","code":"E7","message":"in our words","attempts":1}`,
+	} {
+		if got[id] != want {
+			t.Errorf("%s is %s\nwant %s", id, got[id], want)
+		}
+	}
+	if len(got) != 3 {
+		t.Errorf("events %v", got)
 	}
 }

@@ -48,6 +48,10 @@ type Result struct {
 	// HoldKey keeps the producer's key for its whole life, however the task ends:
 	// who asks again asks for the same, not for a new try.
 	HoldKey bool
+	// TellDead has the end stand in the list of notices although nobody asked for
+	// it (NewTask.Notify): as a dead letter. Set it only where somebody reads the
+	// list.
+	TellDead bool
 	// Confirmed: the vendor did what was asked, though the task goes on
 	// (Grant.Reconfirm).
 	Confirmed bool
@@ -92,7 +96,7 @@ func (s *Store) Finish(ctx context.Context, id string, g Grant, r Result) error 
 	n, err := finishScript.Run(ctx, s.rdb, []string{record, keyRecord, parked, deadKey(queue), noticeKey(queue)},
 		id, g.Fence, entry, flag(r.Counted), string(r.State), string(r.Outcome), r.Code, r.Message, r.Data,
 		r.Keep.Milliseconds(), flag(r.Outcome.FreesKey() && !r.HoldKey), r.Wait.Milliseconds(), doneChannel(id),
-		kept, g.taskType, flag(r.Confirmed), doubt).Int()
+		kept, g.taskType, flag(r.Confirmed), doubt, flag(r.TellDead)).Int()
 	if err != nil {
 		return fmt.Errorf("write the result: %w", err)
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -41,14 +42,18 @@ func (s *Store) EachDeadLetter(ctx context.Context, queue string, do func(DeadLe
 	})
 }
 
-// Notice is the end of a task that was enqueued with Notify. It holds all there
-// is to tell, because it may have to wait longer than the record is kept.
+// Notice is the end of a task that somebody is to hear of. It is written with
+// the end itself, and holds all there is to tell, because it may have to wait
+// longer than the record is kept.
 type Notice struct {
 	ID, Type      string
 	Outcome       Outcome
 	Code, Message string
 	Attempts      int
 	Ended         time.Time
+	// Finished: the task was enqueued with Notify. Dead: it is told as a dead
+	// letter (Result.TellDead).
+	Finished, Dead bool
 }
 
 // PendingNotices lists up to n notices of a queue that were not sent yet, in no
@@ -74,12 +79,15 @@ func (s *Store) PendingNotices(ctx context.Context, queue string, n int) ([]Noti
 			Outcome             Outcome
 			Attempts            int
 			Ended               int64
+			Tell                string
 		}
 		if err := json.Unmarshal([]byte(found[i+1]), &v); err != nil {
 			return nil, fmt.Errorf("read the notice of %s: %w", found[i], err)
 		}
 		notices = append(notices, Notice{
 			ID: found[i], Type: v.Type, Outcome: v.Outcome, Code: v.Code, Message: v.Message, Attempts: v.Attempts, Ended: time.UnixMilli(v.Ended),
+			// One that does not say what it tells was asked for.
+			Finished: v.Tell == "" || strings.Contains(v.Tell, "finished"), Dead: strings.Contains(v.Tell, "dead"),
 		})
 	}
 	return notices, nil

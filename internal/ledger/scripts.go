@@ -159,7 +159,8 @@ return {verdict, fence, r[6] or '0', tostring(now), r[7] or tostring(now), r[8] 
 // of tasks parked for the same reason (likewise), dead letters, notices to send
 // ARGV: id, fence, attempt (JSON or empty), counted, state, outcome, code,
 // message, data, keep ms, free the key, wait ms, done channel, dead letters
-// kept (0: it is none), type, the vendor confirmed a closing, doubt (or empty)
+// kept (0: it is none), type, the vendor confirmed a closing, doubt (or empty),
+// tell of it as a dead letter
 //
 // A record that knows a smaller fence is older than the claim: Redis has
 // forgotten that. What came of the claim is written all the same, unless somebody
@@ -215,8 +216,11 @@ if ARGV[14] ~= '0' then
     'message', ARGV[8], 'attempts', log)
 end
 redis.call('PEXPIRE', KEYS[1], ARGV[10])
-if r[10] and redis.call('HLEN', KEYS[5]) < 100000 then
-  redis.call('HSET', KEYS[5], ARGV[1], cjson.encode({type = ARGV[15], outcome = ARGV[6], code = ARGV[7], message = ARGV[8], attempts = log, ended = now}))
+local tell = ''
+if r[10] then tell = 'finished' end
+if ARGV[18] == '1' then tell = tell .. ' dead' end
+if tell ~= '' and redis.call('HLEN', KEYS[5]) < 100000 then
+  redis.call('HSET', KEYS[5], ARGV[1], cjson.encode({type = ARGV[15], outcome = ARGV[6], code = ARGV[7], message = ARGV[8], attempts = log, ended = now, tell = tell}))
 end
 if r[11] and redis.call('GET', r[11]) == ARGV[1] then redis.call('DEL', r[11]) end
 if not r[1] and KEYS[2] ~= KEYS[1] and ARGV[11] ~= '1' and redis.call('EXISTS', KEYS[2]) == 0 then

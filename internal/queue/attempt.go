@@ -158,7 +158,7 @@ func (a *attempt) write(v verdict, result any) error {
 	}
 	r := ledger.Result{
 		Counted: v.counted && a.called, State: v.state, Wait: v.wait, ParkedFor: v.parkedFor, Outcome: v.outcome, Confirmed: v.confirmed, InDoubt: v.inDoubt, Lookups: v.lookups,
-		Code: v.code, Message: v.message, Keep: a.policy.Keep, HoldKey: a.scheduled(),
+		Code: v.code, Message: v.message, Keep: a.policy.Keep, HoldKey: a.scheduled(), TellDead: a.tellsDead(v),
 	}
 	if a.called && !v.untried {
 		r.Attempt = &ledger.Attempt{At: a.grant.Now, Took: took, Class: v.class, Status: v.status, Code: v.code, Message: v.message}
@@ -236,7 +236,7 @@ func (a *attempt) tell(v verdict, took time.Duration) {
 				"type": a.metricType(), "outcome": string(v.outcome), "message": v.message, "scheduled": strconv.FormatBool(a.scheduled()),
 			}})
 		}
-		if a.headers[headerNotify] == "1" && a.finished != nil {
+		if a.finished != nil && (a.headers[headerNotify] == "1" || a.tellsDead(v)) {
 			a.finished(a.id)
 		}
 	} else {
@@ -249,6 +249,11 @@ func (a *attempt) tell(v verdict, took time.Duration) {
 		line = line.Int("status", v.status)
 	}
 	line.Msg(v.message)
+}
+
+// tellsDead reports whether somebody hears of the end as that of a dead letter.
+func (a *attempt) tellsDead(v verdict) bool {
+	return a.finished != nil && v.outcome.Archived() && !a.scheduled()
 }
 
 // scheduled reports whether a schedule asked for the task.

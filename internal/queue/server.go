@@ -53,9 +53,10 @@ type Config struct {
 	LookupPause time.Duration
 	// Announce takes what somebody should hear of; nil for nobody.
 	Announce announce.Func
-	// Finished is told of the end of each task that was enqueued with Notify, once
-	// it is written; nil for nobody. What it misses, because the process ends, is
-	// in ledger.Store.PendingNotices.
+	// Finished is told of the end of each task that was enqueued with Notify, or
+	// that is a dead letter no schedule makes up for, once it is written; nil for
+	// nobody. What it misses, because the process ends, is in
+	// ledger.Store.PendingNotices; without it dead letters do not go there.
 	Finished func(id string)
 	// Grace is how long running attempts may take to end when the worker stops.
 	Grace   time.Duration
