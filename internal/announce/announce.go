@@ -31,8 +31,11 @@ type Announcement struct {
 	Kind Kind
 	// Subject is the credential's profile, or the task's ID.
 	Subject string
-	// Data says more: "type", "outcome", "message", "age".
+	// Data says more: "type", "outcome", "message", "age", "lastDay".
 	Data map[string]string
+	// Once names what many workers announce, or one again after its start; "" if
+	// kind, subject and data do.
+	Once string
 }
 
 // Func takes an announcement. It must be quick and safe for concurrent use.

@@ -13,7 +13,8 @@ import (
 const expiryEvery = time.Hour
 
 // warnOfExpiry announces that a static token nears its last day, once for each
-// of tokens.WarnBefore, until ctx ends. It returns at once if the token never
+// of tokens.WarnBefore, until ctx ends. That a worker starts anew between two of
+// them is no reason to announce it again. It returns at once if the token never
 // ends.
 func warnOfExpiry(ctx context.Context, credential string, last time.Time, now func() time.Time, to announce.Func) {
 	if last.IsZero() {
@@ -25,9 +26,11 @@ func warnOfExpiry(ctx context.Context, credential string, last time.Time, now fu
 		c := tokens.CountDown(last, now())
 		if c.Due != 0 && c.Due != said {
 			said = c.Due
-			to(announce.Announcement{Kind: announce.CredentialExpiring, Subject: credential, Data: map[string]string{
-				"lastDay": last.Format(time.DateOnly), "daysLeft": strconv.Itoa(max(c.Left, 0)), "over": strconv.FormatBool(c.Over),
-			}})
+			day := last.Format(time.DateOnly)
+			to(announce.Announcement{
+				Kind: announce.CredentialExpiring, Subject: credential, Once: day + " " + strconv.Itoa(c.Due),
+				Data: map[string]string{"lastDay": day, "daysLeft": strconv.Itoa(max(c.Left, 0)), "over": strconv.FormatBool(c.Over)},
+			})
 		}
 		select {
 		case <-ctx.Done():

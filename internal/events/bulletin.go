@@ -111,10 +111,13 @@ func worthAnEvent(a announce.Announcement) bool {
 	return a.Kind != announce.SinkGone && a.Kind != announce.TaskDead
 }
 
-func dataOf(a announce.Announcement) map[string]string {
-	data := maps.Clone(a.Data)
-	if data == nil {
-		data = map[string]string{}
+func dataOf(a announce.Announcement) map[string]any {
+	data := map[string]any{}
+	for name, value := range a.Data {
+		data[name] = value
+		if a.Kind == announce.CredentialExpiring && (name == "daysLeft" || name == "over") {
+			data[name] = json.RawMessage(value) // a number, true or false
+		}
 	}
 	switch a.Kind {
 	case announce.CredentialParked, announce.CredentialResumed, announce.CredentialExpiring:
@@ -247,11 +250,18 @@ func (b *Bulletin) look() {
 func stateKey(credential string) string { return key("credential", credential) }
 
 func saidKey(a announce.Announcement) string {
+	if a.Once != "" {
+		return saidDigest(a.Kind, a.Subject, a.Once)
+	}
 	parts := []string{a.Subject}
 	for _, name := range slices.Sorted(maps.Keys(a.Data)) {
 		parts = append(parts, name, a.Data[name])
 	}
-	sum := sha256.Sum256(seal.Join(string(a.Kind), parts...))
+	return saidDigest(a.Kind, parts...)
+}
+
+func saidDigest(kind announce.Kind, parts ...string) string {
+	sum := sha256.Sum256(seal.Join(string(kind), parts...))
 	return key("said", hex.EncodeToString(sum[:16]))
 }
 

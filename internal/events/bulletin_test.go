@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -58,8 +60,8 @@ func TestOneEventForTheWholeFleet(t *testing.T) {
 		{announce.CredentialParked, "dckap", nil, "dckap", ""},
 		{announce.CredentialResumed, "anna", nil, "anna", ""},
 		{announce.CredentialParked, "anna", nil, "anna", ""},
-		{announce.CredentialExpiring, "dckap", map[string]string{"days": "30"}, "dckap", ""},
-		{announce.CredentialExpiring, "dckap", map[string]string{"days": "14"}, "dckap", ""},
+		{announce.CredentialExpiring, "dckap", map[string]string{"lastDay": "2026-02-14"}, "dckap", ""},
+		{announce.CredentialExpiring, "dckap", map[string]string{"lastDay": "2026-02-28"}, "dckap", ""},
 		{announce.TaskUnconfirmed, "anna-x", map[string]string{"age": "1h0m0s"}, "", "anna-x"},
 	}
 	for i, step := range steps {
@@ -193,5 +195,37 @@ func TestACredentialThatWorksAgainIsNoticedByNewWorkers(t *testing.T) {
 	b.Close()
 	if all[1].Type != "credential.resumed" || data(t, all[1])["credential"] != "anna" {
 		t.Errorf("event %+v", all[1])
+	}
+}
+
+// Each warning is one event, although every worker gives it, with the days that
+// it has counted itself.
+func TestACredentialThatExpires(t *testing.T) {
+	t.Parallel()
+	server, kept := redistest.New(t), &shelf{}
+	for _, warning := range []struct{ once, left, over string }{
+		{"2026-02-14 14", "14", "false"}, {"2026-02-14 14", "13", "false"}, {"2026-02-14 7", "7", "false"}, {"2026-02-14 7", "5", "false"},
+		{"2026-02-14 1", "0", "true"},
+	} {
+		workers := fleet(t, server, kept.publish, 2)
+		for _, b := range workers {
+			b.Announce(announce.Announcement{
+				Kind: announce.CredentialExpiring, Subject: "dckap", Once: warning.once,
+				Data: map[string]string{"lastDay": "2026-02-14", "daysLeft": warning.left, "over": warning.over},
+			})
+		}
+		closeAll(workers)
+	}
+	var got []string
+	for _, e := range kept.all() {
+		got = append(got, string(e.Data))
+	}
+	want := []string{
+		`{"credential":"dckap","daysLeft":14,"lastDay":"2026-02-14","over":false}`,
+		`{"credential":"dckap","daysLeft":7,"lastDay":"2026-02-14","over":false}`,
+		`{"credential":"dckap","daysLeft":0,"lastDay":"2026-02-14","over":true}`,
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("events\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
 }
