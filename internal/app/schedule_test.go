@@ -41,14 +41,15 @@ func TestWorkerRunsSchedules(t *testing.T) {
 	path := scheduleFile(t, polls)
 	s := startSite(t, map[string]string{"SCHEDULE_FILE": path})
 	environ := map[string]string{"REDIS_URL": s.redisURL, "SCHEDULE_FILE": path}
+	// The third is called, perhaps before it is counted as enqueued.
 	if err := s.anna.WaitCalls(t.Context(), annatest.OpAlerts, 3); err != nil {
 		t.Fatal(err)
 	}
 	_, metrics := s.get(t, "/metrics")
 	for _, want := range []string{
-		`errand_schedule_ticks_total{name="alerts",result="enqueued"} [3-9]`,
+		`errand_schedule_ticks_total{name="alerts",result="enqueued"} [2-9]`,
 		`errand_schedule_ticks_total{name="nightly",result="missed"} 0`,
-		`errand_schedule_tasks_total{name="alerts",result="enqueued"} [3-9]`,
+		`errand_schedule_tasks_total{name="alerts",result="enqueued"} [2-9]`,
 		`errand_schedule_file_ok 1`,
 	} {
 		if !regexp.MustCompile(want).MatchString(metrics) {
