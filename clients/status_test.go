@@ -1,41 +1,72 @@
 package clients_test
 
 import (
+	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"errand.internal/clients"
+	"errand.internal/clients/clientstest"
 )
 
-func TestStatusError(t *testing.T) {
-	t.Parallel()
-	tests := []struct {
-		kind     clients.Kind
-		wait     bool // the header counts
-		statuses []int
-	}{
-		{clients.Unknown, false, []int{0, 100, 200, 201, 204, 299}},
-		{clients.Invalid, false, []int{300, 301, 302, 303, 304, 307, 308, 399}},
-		{clients.Invalid, false, []int{400, 402, 404, 405, 406, 409, 410, 413, 415, 418, 422, 431, 451, 499}},
-		{clients.Credentials, false, []int{401, 403}},
-		{clients.RateLimited, true, []int{425, 429}},
-		{clients.Temporary, true, []int{503}},
-		{clients.Unknown, true, []int{408, 500, 501, 502, 504, 505, 520, 599}},
-		{clients.Unknown, false, []int{600, 999}},
-	}
-	for _, tt := range tests {
-		for _, status := range tt.statuses {
-			e := clients.StatusError("acme", "order", &clients.Answer{Status: status, Header: http.Header{"Retry-After": {"5"}}})
-			if e.Kind != tt.kind || e.Status != status || e.NotSent || e.Message == "" {
-				t.Errorf("status %d: %+v, want kind %v", status, *e, tt.kind)
+// statuses is what each status means, written out a second time: the tests would
+// be empty if they read the table under test.
+var statuses = []struct {
+	kind    clients.Kind
+	wait    bool // the header counts
+	message string
+	all     []int
+}{
+	{clients.Unknown, false, "success is claimed but the answer does not say so", []int{200, 201, 204, 299}},
+	{clients.Invalid, false, "the server redirects; redirects are not followed", []int{300, 301, 302, 303, 304, 307, 308, 399}},
+	{clients.Invalid, false, "the request is refused as malformed", []int{400}},
+	{clients.Credentials, false, "the login is refused", []int{401}},
+	{clients.Invalid, false, "the request is refused", []int{402, 406, 407, 409, 410, 412, 414, 416, 418, 421, 423, 424, 426, 428, 430, 431, 451, 499}},
+	{clients.Credentials, false, "access is refused: the account lacks the right, or this address is not allowed", []int{403}},
+	{clients.Invalid, false, "there is no such address or object", []int{404}},
+	{clients.Invalid, false, "the method is not allowed", []int{405}},
+	{clients.Unknown, true, "the server gave up waiting; the request may have been carried out", []int{408}},
+	{clients.Invalid, false, "the request is too large", []int{413}},
+	{clients.Invalid, false, "the content type is refused", []int{415}},
+	{clients.Invalid, false, "the content is refused", []int{422}},
+	{clients.RateLimited, true, "refused as too early", []int{425}},
+	{clients.RateLimited, true, "too many requests", []int{429}},
+	{clients.Temporary, true, "the service is unavailable", []int{503}},
+	{clients.Unknown, true, "the server failed; the request may have been carried out", []int{500, 501, 502, 504, 505, 520, 599}},
+	{clients.Unknown, false, "the status is outside of HTTP; the request may have been carried out", []int{0, 100, 199, 600, 999}},
+}
+
+// statusDiffers tells which status means something else; "" if none does.
+func statusDiffers() string {
+	for _, tt := range statuses {
+		for _, status := range tt.all {
+			want := clients.Error{Vendor: "acme", Op: "order", Kind: tt.kind, Status: status, Message: tt.message}
+			if tt.wait {
+				want.RetryAfter = 5 * time.Second
 			}
-			if want := map[bool]time.Duration{true: 5 * time.Second}[tt.wait]; e.RetryAfter != want {
-				t.Errorf("status %d: RetryAfter %v, want %v", status, e.RetryAfter, want)
+			if e := clients.StatusError("acme", "order", &clients.Answer{Status: status, Header: http.Header{"Retry-After": {"5"}}}); *e != want {
+				return fmt.Sprintf("status %d: %+v, want %+v", status, *e, want)
 			}
 		}
 	}
+	return ""
+}
+
+func TestStatusError(t *testing.T) {
+	t.Parallel()
+	if why := statusDiffers(); why != "" {
+		t.Error(why)
+	}
+}
+
+func TestEveryStatusRowCounts(t *testing.T) {
+	clientstest.EveryRowCounts(t, clients.StatusTable(), statusDiffers, func(r clients.StatusRule, field string) bool {
+		// An earlier row has the status that such a row gains or loses.
+		return field == "From" && (slices.Contains([]int{299, 399, 400, 403, 404, 499}, r.From) || r.From == 401 && r.To == 499)
+	})
 }
 
 func TestStatusRulesLeaveNoGap(t *testing.T) {

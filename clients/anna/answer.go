@@ -53,7 +53,7 @@ func (c *Client) judge(r rule, a *clients.Answer, settled func(reply) bool) (rep
 		return reply{}, c.verdictError(r.op, a.Status, r.refused)
 	case sawNothing:
 		v := r.unreadable
-		v.message += ": " + why
+		v.Message += ": " + why
 		return reply{}, c.verdictError(r.op, a.Status, v)
 	case sawContradiction:
 		return reply{}, c.verdictError(r.op, a.Status, contradicted)
@@ -66,6 +66,6 @@ func (c *Client) judge(r rule, a *clients.Answer, settled func(reply) bool) (rep
 // and the user.
 func (e endpoint) verdictError(op string, status int, v verdict) *clients.Error {
 	return &clients.Error{
-		Vendor: e.caller.Vendor(), Op: op, Kind: v.kind, Status: status, Message: v.message, RetryAfter: v.retryAfter,
+		Vendor: e.caller.Vendor(), Op: op, Kind: v.Kind, Status: status, Message: v.Message, RetryAfter: v.RetryAfter,
 	}
 }

@@ -15,9 +15,9 @@ const unconfirmedRetry = 15 * time.Minute
 
 // verdict is what one observation means for one operation.
 type verdict struct {
-	kind       clients.Kind
-	message    string
-	retryAfter time.Duration
+	Kind       clients.Kind
+	Message    string
+	RetryAfter time.Duration
 }
 
 // rule is one operation: its column of the table in VENDORS §2. What the table
@@ -38,57 +38,57 @@ type rule struct {
 
 // contradicted is the verdict of every operation on a 5xx whose body says
 // success:true: the status denies what the body claims.
-var contradicted = verdict{kind: clients.Unknown, message: "the status says failure, the body says success"}
+var contradicted = verdict{Kind: clients.Unknown, Message: "the status says failure, the body says success"}
 
 // The operations.
 var (
 	userHash = rule{
 		op:         "user hash",
 		path:       "REST/AnnACorporate/User/UserHash",
-		refused:    verdict{kind: clients.Declined, message: "the vendor refused a hash for this user"},
-		incomplete: verdict{kind: clients.Unknown, message: "success without readable accessData"},
-		unreadable: verdict{kind: clients.Unknown, message: "the answer cannot be read"},
+		refused:    verdict{Kind: clients.Declined, Message: "the vendor refused a hash for this user"},
+		incomplete: verdict{Kind: clients.Unknown, Message: "success without readable accessData"},
+		unreadable: verdict{Kind: clients.Unknown, Message: "the answer cannot be read"},
 	}
 	userHashForced = rule{
 		op:         "user force hash",
 		path:       "REST/AnnACorporate/User/UserHashForced",
-		refused:    verdict{kind: clients.Declined, message: "the vendor refused to make the user or a hash"},
-		incomplete: verdict{kind: clients.Unknown, message: "success without readable accessData; the user may have been made or changed"},
-		unreadable: verdict{kind: clients.Unknown, message: "the answer cannot be read; the user may have been made or changed"},
+		refused:    verdict{Kind: clients.Declined, Message: "the vendor refused to make the user or a hash"},
+		incomplete: verdict{Kind: clients.Unknown, Message: "success without readable accessData; the user may have been made or changed"},
+		unreadable: verdict{Kind: clients.Unknown, Message: "the answer cannot be read; the user may have been made or changed"},
 	}
 	userInactivate = rule{
 		op:         "user inactivate",
 		path:       "REST/AnnACorporate/User/Inactivate",
-		refused:    verdict{kind: clients.Temporary, message: "the vendor did not confirm the inactivation", retryAfter: unconfirmedRetry},
-		unreadable: verdict{kind: clients.Unknown, message: "the answer cannot be read"},
+		refused:    verdict{Kind: clients.Temporary, Message: "the vendor did not confirm the inactivation", RetryAfter: unconfirmedRetry},
+		unreadable: verdict{Kind: clients.Unknown, Message: "the answer cannot be read"},
 	}
 	messengerStructure = rule{
 		op:         "messenger structure",
 		path:       "REST/AnnACorporate/Messenger/Structure",
-		refused:    verdict{kind: clients.Declined, message: "the vendor refused the structure"},
-		incomplete: verdict{kind: clients.Unknown, message: "success without a readable structure"},
-		unreadable: verdict{kind: clients.Unknown, message: "the answer cannot be read"},
+		refused:    verdict{Kind: clients.Declined, Message: "the vendor refused the structure"},
+		incomplete: verdict{Kind: clients.Unknown, Message: "success without a readable structure"},
+		unreadable: verdict{Kind: clients.Unknown, Message: "the answer cannot be read"},
 	}
 	messengerAlerts = rule{
 		op:         "messenger alerts",
 		path:       "REST/AnnACorporate/Messenger/AlertCounter",
-		refused:    verdict{kind: clients.Declined, message: "the vendor refused to count the alerts"},
-		incomplete: verdict{kind: clients.Unknown, message: "success without a readable alertCounter"},
-		unreadable: verdict{kind: clients.Unknown, message: "the answer cannot be read"},
+		refused:    verdict{Kind: clients.Declined, Message: "the vendor refused to count the alerts"},
+		incomplete: verdict{Kind: clients.Unknown, Message: "success without a readable alertCounter"},
+		unreadable: verdict{Kind: clients.Unknown, Message: "the answer cannot be read"},
 	}
 	messengerRequests = rule{
 		op:         "messenger requests",
 		path:       "REST/AnnACorporate/Messenger/Requests",
-		refused:    verdict{kind: clients.Declined, message: "the vendor refused to list the requests"},
-		incomplete: verdict{kind: clients.Unknown, message: "success without readable userRequests"},
-		unreadable: verdict{kind: clients.Unknown, message: "the answer cannot be read"},
+		refused:    verdict{Kind: clients.Declined, Message: "the vendor refused to list the requests"},
+		incomplete: verdict{Kind: clients.Unknown, Message: "success without readable userRequests"},
+		unreadable: verdict{Kind: clients.Unknown, Message: "the answer cannot be read"},
 	}
 	messengerLink = rule{
 		op:         "messenger link",
 		path:       "REST/AnnACorporate/Messenger/Link",
-		refused:    verdict{kind: clients.Declined, message: "the vendor refused a link"},
-		incomplete: verdict{kind: clients.Unknown, message: "success without a readable messengerLink"},
-		unreadable: verdict{kind: clients.Unknown, message: "the answer cannot be read"},
+		refused:    verdict{Kind: clients.Declined, Message: "the vendor refused a link"},
+		incomplete: verdict{Kind: clients.Unknown, Message: "success without a readable messengerLink"},
+		unreadable: verdict{Kind: clients.Unknown, Message: "the answer cannot be read"},
 	}
 )
 
@@ -125,10 +125,10 @@ func Rules() []Rule {
 			seen    Observation
 			verdict verdict
 		}{{Refused, op.refused}, {Incomplete, op.incomplete}, {Unreadable, op.unreadable}, {Contradicted, contradicted}} {
-			if cell.verdict.message == "" {
+			if cell.verdict.Message == "" {
 				continue // nothing is promised that could be missing
 			}
-			rows = append(rows, Rule{op.op, op.path, cell.seen, cell.verdict.kind, cell.verdict.message, cell.verdict.retryAfter})
+			rows = append(rows, Rule{op.op, op.path, cell.seen, cell.verdict.Kind, cell.verdict.Message, cell.verdict.RetryAfter})
 		}
 	}
 	return rows

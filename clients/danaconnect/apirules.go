@@ -92,7 +92,9 @@ func judge(op string, a *clients.Answer, s seen) error {
 		return r.Signal == s.signal && r.From <= a.Status && a.Status <= r.To
 	})
 	if i < 0 { // a status outside of HTTP
-		return clients.StatusError(Vendor, op, a)
+		e := clients.StatusError(Vendor, op, a)
+		e.Code, e.Unlisted = s.code, true
+		return e
 	}
 	rule := answerRules[i]
 	switch {

@@ -23,3 +23,6 @@ func ParsePipes(raw []byte) (map[string]Pipe, error) {
 	}
 	return parsePipes(raw, checked.base)
 }
+
+// Table is the rules in use.
+func Table() *[]Rule { return &rules }

@@ -12,90 +12,12 @@ import (
 	"errand.internal/clients/dckap"
 	"errand.internal/clients/dckap/dckaptest"
 	"errand.internal/clients/sandbox"
-	"errand.internal/internal/tokens"
 )
-
-// The table, written out a second time: the test would be empty if it read the
-// one under test.
-func TestEveryRuleHasItsMeaning(t *testing.T) {
-	t.Parallel()
-	const good, bad = `{"data":{"id":"r1"}}`, `{"data":{"id":"r1"},"status":"failed"}`
-	for _, tt := range []struct {
-		name             string
-		pipes            string
-		status           int
-		body             string
-		done, verified   bool
-		kind             clients.Kind
-		credential, pipe tokens.Verdict
-		wait             bool
-	}{
-		{"verified", ruled, 200, good, true, true, 0, tokens.Accepted, tokens.Accepted, false},
-		{"verified with 201", ruled, 201, good, true, true, 0, tokens.Accepted, tokens.Accepted, false},
-		{"unverified", "", 200, good, true, false, 0, tokens.Accepted, tokens.Accepted, false},
-		{"reported", "", 200, bad, false, false, clients.Failed, tokens.Accepted, tokens.Accepted, true},
-		{"reported, though the rule is met", ruled, 200, bad, false, false, clients.Failed, tokens.Accepted, tokens.Accepted, true},
-		{"unmet", ruled, 200, `{"data":{}}`, false, false, clients.Failed, tokens.Accepted, tokens.Accepted, true},
-		{"unreadable", "", 200, `<html>`, false, false, clients.Unknown, tokens.NoVerdict, tokens.NoVerdict, true},
-		{"unreadable with a rule", ruled, 299, ``, false, false, clients.Unknown, tokens.NoVerdict, tokens.NoVerdict, true},
-		{"disabled", ruled, 400, good, false, false, clients.Credentials, tokens.NoVerdict, tokens.Refused, false},
-		{"login refused", "", 401, good, false, false, clients.Credentials, tokens.Refused, tokens.NoVerdict, false},
-		{"allow-list", "", 403, ``, false, false, clients.Credentials, tokens.NoVerdict, tokens.NoVerdict, false},
-		{"no pipe", "", 404, ``, false, false, clients.Invalid, tokens.NoVerdict, tokens.NoVerdict, false},
-		{"time out", "", 408, ``, false, false, clients.Unknown, tokens.NoVerdict, tokens.NoVerdict, true},
-		{"too many", "", 429, ``, false, false, clients.RateLimited, tokens.NoVerdict, tokens.NoVerdict, true},
-		{"500", "", 500, good, false, false, clients.Temporary, tokens.NoVerdict, tokens.NoVerdict, true},
-		{"503", "", 503, ``, false, false, clients.Temporary, tokens.NoVerdict, tokens.NoVerdict, true},
-		{"504", "", 504, ``, false, false, clients.Unknown, tokens.NoVerdict, tokens.NoVerdict, true},
-		{"599", "", 599, ``, false, false, clients.Temporary, tokens.NoVerdict, tokens.NoVerdict, true},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			t.Parallel()
-			f := start(t, dckap.Bearer, tt.pipes)
-			f.Inject(sandbox.Fault{Op: dckaptest.OpCall, Status: tt.status, Body: new(tt.body), RetryAfter: "11"})
-			answer, err := f.client.Call(t.Context(), order())
-			f.credential.Expect(t, tt.credential)
-			f.pipe.Expect(t, tt.pipe)
-			if answer.Status != tt.status || answer.Verified != tt.verified {
-				t.Errorf("answer %d, verified %v", answer.Status, answer.Verified)
-			}
-			if json.Valid([]byte(tt.body)) && string(answer.Body) != tt.body {
-				t.Errorf("body %s", answer.Body)
-			}
-			if tt.done {
-				if err != nil {
-					t.Error(err)
-				}
-				return
-			}
-			e := fault(t, err, tt.kind)
-			if e.Status != tt.status || e.Message == "" || e.NotSent || e.Unlisted || (e.RetryAfter == 11*time.Second) != tt.wait {
-				t.Errorf("%+v", *e)
-			}
-		})
-	}
-	if n := len(dckap.Rules()); n != 13 {
-		t.Errorf("%d rules; add the new one above", n)
-	}
-}
-
-func TestUnlistedStatus(t *testing.T) {
-	t.Parallel()
-	for status, kind := range map[int]clients.Kind{302: clients.Invalid, 405: clients.Invalid, 409: clients.Invalid, 425: clients.RateLimited, 600: clients.Unknown} {
-		f := start(t, dckap.Bearer, "")
-		f.Inject(sandbox.Fault{Op: dckaptest.OpCall, Status: status})
-		_, err := f.client.Call(t.Context(), order())
-		if e := fault(t, err, kind); !e.Unlisted {
-			t.Errorf("%d: not marked as unlisted", status)
-		}
-	}
-}
 
 // What a 2xx may carry, where no rule is set.
 func TestBodies(t *testing.T) {
 	t.Parallel()
 	raw := func(body string) sandbox.Fault { return sandbox.Fault{Body: new(body), AfterEffect: true} }
-	const done = clients.Kind(255)
 	for _, tt := range []struct {
 		name  string
 		fault sandbox.Fault

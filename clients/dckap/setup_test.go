@@ -59,11 +59,16 @@ func start(t *testing.T, auth dckap.Auth, pipes string) *fixture {
 
 func (f *fixture) connect(t *testing.T, cfg dckap.Config, limits clients.Limits) {
 	t.Helper()
+	f.dial(t, cfg, clients.NewCaller(dckap.Vendor, limits, nil, nil))
+}
+
+func (f *fixture) dial(t *testing.T, cfg dckap.Config, caller *clients.Caller) {
+	t.Helper()
 	var err error
 	f.client, err = dckap.New(cfg, f.credential, func(listener string) tokens.Gate {
 		f.pipes = append(f.pipes, listener)
 		return f.pipe
-	}, clients.NewCaller(dckap.Vendor, limits, nil, nil))
+	}, caller)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -30,3 +30,6 @@ func Judge(method string, a *clients.Answer) (Answer, error) {
 	}
 	return answer, err
 }
+
+// Table is the rules in use.
+func Table() *[]Rule { return &rules }

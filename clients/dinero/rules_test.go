@@ -2,7 +2,6 @@ package dinero_test
 
 import (
 	"encoding/json"
-	"fmt"
 	"net/http"
 	"testing"
 	"time"
@@ -11,93 +10,7 @@ import (
 	"errand.internal/clients/dinero"
 	"errand.internal/clients/dinero/dinerotest"
 	"errand.internal/clients/sandbox"
-	"errand.internal/internal/tokens"
 )
-
-// The table, written out a second time: the test would be empty if it read the
-// one under test.
-func TestEveryRuleHasItsMeaning(t *testing.T) {
-	t.Parallel()
-	const done = clients.Kind(255)
-	coded := func(code string) string {
-		return `{"code":` + code + `,"message":"canary-customer-76","validationErrors":{}}`
-	}
-	for _, tt := range []struct {
-		method, body string
-		status       int
-		kind         clients.Kind
-		code         string
-		gate         tokens.Verdict
-		wait         time.Duration
-		unlisted     bool
-	}{
-		{"GET", `{}`, 200, done, "", tokens.Accepted, 0, false},
-		{"POST", `{}`, 201, done, "", tokens.Accepted, 0, false},
-		{"PUT", ``, 204, done, "", tokens.Accepted, 0, false},
-		{"DELETE", coded("40"), 404, done, "", tokens.NoVerdict, 0, false},
-		{"DELETE", ``, 404, done, "", tokens.NoVerdict, 0, false},
-		{"DELETE", coded("40"), 400, done, "", tokens.NoVerdict, 0, false},
-
-		{"POST", coded("42"), 400, clients.Invalid, "42", tokens.NoVerdict, 0, false},
-		{"POST", coded(`"42"`), 400, clients.Invalid, "42", tokens.NoVerdict, 0, false},
-		{"POST", coded("43"), 400, clients.Invalid, "43", tokens.NoVerdict, 0, false},
-		{"POST", coded("58"), 400, clients.Declined, "58", tokens.NoVerdict, 0, false},
-		{"POST", coded("41"), 400, clients.Credentials, "41", tokens.NoVerdict, 0, false},
-		{"POST", coded("40"), 400, clients.Invalid, "40", tokens.NoVerdict, 0, false},
-		{"DELETE", coded("42"), 400, clients.Invalid, "42", tokens.NoVerdict, 0, false},
-		{"POST", ``, 400, clients.Invalid, "", tokens.NoVerdict, 0, false},
-		{"POST", coded("77"), 400, clients.Invalid, "77", tokens.NoVerdict, 0, true},
-		{"POST", coded(`"canary-customer-76"`), 400, clients.Invalid, "", tokens.NoVerdict, 0, false},
-		{"POST", coded("90"), 401, clients.Credentials, "90", tokens.NoVerdict, 0, false},
-		{"POST", coded("90"), 403, clients.Credentials, "90", tokens.Refused, 0, false},
-		{"POST", coded("48"), 403, clients.Credentials, "48", tokens.Refused, 0, false},
-		{"POST", coded("41"), 403, clients.Credentials, "41", tokens.NoVerdict, 0, false},
-		{"POST", coded("77"), 403, clients.Credentials, "77", tokens.NoVerdict, 0, true},
-		{"POST", ``, 403, clients.Credentials, "", tokens.NoVerdict, 0, false},
-		{"GET", coded("40"), 404, clients.Invalid, "40", tokens.NoVerdict, 0, false},
-		{"POST", ``, 404, clients.Invalid, "", tokens.NoVerdict, 0, false},
-		{"POST", ``, 413, clients.Invalid, "", tokens.NoVerdict, 0, false},
-		{"POST", `API calls quota exceeded! maximum admitted 100 per Minute.`, 429, clients.RateLimited, "", tokens.NoVerdict, time.Minute, false},
-		{"GET", ``, 480, clients.Temporary, "480", tokens.NoVerdict, 0, false},
-		{"POST", coded("7"), 480, clients.Temporary, "7", tokens.NoVerdict, 0, false},
-		{"POST", ``, 500, clients.Unknown, "", tokens.NoVerdict, 0, false},
-		{"GET", ``, 502, clients.Unknown, "", tokens.NoVerdict, 0, false},
-		{"POST", ``, 503, clients.Unknown, "", tokens.NoVerdict, 0, false},
-		{"POST", coded("42"), 504, clients.Unknown, "42", tokens.NoVerdict, 0, false},
-		{"POST", ``, 599, clients.Unknown, "", tokens.NoVerdict, 0, false},
-
-		{"POST", ``, 302, clients.Invalid, "", tokens.NoVerdict, 0, true},
-		{"POST", ``, 408, clients.Unknown, "", tokens.NoVerdict, 0, true},
-		{"POST", coded("1"), 409, clients.Invalid, "1", tokens.NoVerdict, 0, true},
-		{"POST", ``, 425, clients.RateLimited, "", tokens.NoVerdict, 0, true},
-		{"POST", ``, 700, clients.Unknown, "", tokens.NoVerdict, 0, true},
-	} {
-		t.Run(fmt.Sprint(tt.method, " ", tt.status, " ", tt.body), func(t *testing.T) {
-			t.Parallel()
-			f := start(t, options())
-			f.source.replay = false
-			f.Inject(sandbox.Fault{Op: dinerotest.OpInvoice, Status: tt.status, Body: new(tt.body)})
-			answer, err := f.client.Call(t.Context(), dinero.Request{Organization: org, Method: tt.method, Path: "invoices/x", Body: json.RawMessage(`{}`)})
-			f.gate.Expect(t, tt.gate)
-			if answer.Status != tt.status || (json.Valid([]byte(tt.body)) && string(answer.Body) != tt.body) {
-				t.Errorf("answer %d %s", answer.Status, answer.Body)
-			}
-			if tt.kind == done {
-				if err != nil {
-					t.Error(err)
-				}
-				return
-			}
-			e := fault(t, err, tt.kind)
-			if e.Status != tt.status || e.Code != tt.code || e.Message == "" || e.NotSent || e.RetryAfter != tt.wait || e.Unlisted != tt.unlisted {
-				t.Errorf("%+v", *e)
-			}
-		})
-	}
-	if n := len(dinero.Rules()); n != 18 {
-		t.Errorf("%d rules; add the new one above", n)
-	}
-}
 
 func TestRetryAfterOfTheVendorCounts(t *testing.T) {
 	t.Parallel()

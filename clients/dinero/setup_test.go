@@ -97,6 +97,11 @@ func start(t *testing.T, o dinerotest.Options) *fixture {
 
 func (f *fixture) connect(t *testing.T, base string, limits clients.Limits) {
 	t.Helper()
+	f.dial(t, base, clients.NewCaller(dinero.Vendor, limits, nil, nil))
+}
+
+func (f *fixture) dial(t *testing.T, base string, caller *clients.Caller) {
+	t.Helper()
 	var err error
 	accounts := map[string]dinero.Account{
 		org:      {Source: f.source, Gate: f.gate},
@@ -105,7 +110,7 @@ func (f *fixture) connect(t *testing.T, base string, limits clients.Limits) {
 	f.client, err = dinero.New(config(base), func(organization string) (dinero.Account, bool) {
 		account, known := accounts[organization]
 		return account, known
-	}, clients.NewCaller(dinero.Vendor, limits, nil, nil))
+	}, caller)
 	if err != nil {
 		t.Fatal(err)
 	}
