@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"errand.internal/clients/danaconnect/danaconnecttest"
 	"errand.internal/internal/settings"
 	"errand.internal/internal/vendors"
@@ -19,10 +21,17 @@ func TestTheDemoHasAnAccountOfEveryVendor(t *testing.T) {
 	if err := settings.Load(&cfg, newSandboxes().environ("http://127.0.0.1:1")); err != nil {
 		t.Fatal(err)
 	}
+	nobody := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1"}) // is not asked
+	t.Cleanup(func() { _ = nobody.Close() })
 	for _, s := range cfg.Sites() {
 		if err := s.Validate(); !s.Configured() || err != nil {
 			t.Errorf("%s: configured %v, %v", s.Name, s.Configured(), err)
 		}
+		accounts, err := s.Alone.Open(vendors.Shared{Redis: nobody})
+		if err != nil || len(accounts.Credentials) == 0 {
+			t.Errorf("%s: opened with %d credentials, %v", s.Name, len(accounts.Credentials), err)
+		}
+		accounts.Close()
 	}
 }
 
@@ -48,7 +57,11 @@ func TestEveryTypeRunsInTheDemo(t *testing.T) {
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), patience)
 		if _, err := ticket.Wait(ctx); err != nil {
-			t.Errorf("%s: %v", info.Type, err)
+			state := "?"
+			if status, err := d.client.Status(t.Context(), ticket.ID); err == nil {
+				state = string(status.State)
+			}
+			t.Errorf("%s: %v; it is %s (pending: no worker runs its queue, for want of an account)", info.Type, err, state)
 		}
 		cancel()
 	}
