@@ -82,7 +82,7 @@ func TestBadInput(t *testing.T) {
 		{"bulk of nothing", []string{"bulk"}, "", 2, []string{`expected "<file>"; see enqueue --help`}},
 		{"bulk of no file", []string{"bulk", "/nonexistent/rows.jsonl"}, "", 2, []string{"open /nonexistent/rows.jsonl: no such file or directory"}},
 		{"bulk of a directory", []string{"bulk", "testdata"}, "", 2, []string{"testdata is a directory"}},
-		{"bulk with a bad rate", []string{"bulk", "-", "--rate=fast"}, "", 2, []string{"--rate: must be a rate as N/duration, such as 95/1m or 5/s; see enqueue --help"}},
+		{"bulk with a bad rate", []string{"bulk", "-", "--rate=fast"}, "", 2, []string{"--rate: must be a rate as N/duration, such as 95/1m or 5/s, or none; see enqueue --help"}},
 		{"bulk with a bad limit", []string{"bulk", "-", "--max-errors=101%"}, "", 2, []string{"--max-errors: must be a number of rows, such as 20, or a share, such as 5%; see enqueue --help"}},
 		{"bulk of an unknown type", []string{"bulk", "-", "--type=anna:user:hush"}, "", 2, []string{`there is no task type "anna:user:hush"; did you mean anna:user:hash?`}},
 		{"bulk of CSV without type", []string{"bulk", "-"}, "userId\nu1\n", 2, []string{"0 rows: 0 enqueued, 0 there already, 0 refused", "CSV needs --type; JSONL has one object on each line"}},

@@ -34,11 +34,19 @@ func (r Rate) String() string {
 // MarshalText implements encoding.TextMarshaler.
 func (r Rate) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
 
-var errRate = errors.New("must be a rate as N/duration, such as 95/1m or 5/s")
+// none is the word for no limit. An empty variable counts as unset, and so as its
+// default.
+const none = "none"
+
+var errRate = errors.New("must be a rate as N/duration, such as 95/1m or 5/s, or none")
 
 // UnmarshalText implements encoding.TextUnmarshaler: N/duration, as in 95/1m. A
-// unit alone means one of it, as in 5/s.
+// unit alone means one of it, as in 5/s; none is the zero Rate.
 func (r *Rate) UnmarshalText(text []byte) error {
+	if string(text) == none {
+		*r = Rate{}
+		return nil
+	}
 	n, per, found := strings.Cut(string(text), "/")
 	if !found {
 		return errRate

@@ -46,14 +46,34 @@ func TestRate(t *testing.T) {
 
 func TestRateRefuses(t *testing.T) {
 	t.Parallel()
-	for _, text := range []string{"", "5", "/1m", "5/", "x/1m", "5/x", "5/1", "0/1m", "-1/1m", "5/0s", "5/-1m", "1.5/1m", "5/1m/2", " 5/1m"} {
+	for _, text := range []string{"", "5", "/1m", "5/", "x/1m", "5/x", "5/1", "0/1m", "-1/1m", "5/0s", "5/-1m", "1.5/1m", "5/1m/2", " 5/1m", "None"} {
 		var r Rate
 		err := r.UnmarshalText([]byte(text))
 		if err == nil || !strings.Contains(err.Error(), "N/duration") || !r.IsZero() {
 			t.Errorf("%q read as %+v, %v", text, r, err)
 		}
 	}
+	r := Rate{N: 1, Per: time.Second}
+	if err := r.UnmarshalText([]byte("none")); err != nil || !r.IsZero() {
+		t.Errorf("none is read as %+v, %v", r, err)
+	}
 	if text, err := (Rate{}).MarshalText(); err != nil || len(text) != 0 {
 		t.Errorf("no limit is written as %q, %v", text, err)
+	}
+}
+
+func TestCount(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]Count{"1": 1, "40": 40, "none": 0} {
+		c := Count(7)
+		if err := c.UnmarshalText([]byte(text)); err != nil || c != want {
+			t.Errorf("%q read as %d, %v", text, c, err)
+		}
+	}
+	for _, text := range []string{"", "0", "-1", "1.5", "x", " 1", "1000001"} {
+		c := Count(7)
+		if err := c.UnmarshalText([]byte(text)); err == nil || c != 7 {
+			t.Errorf("%q read as %d, %v", text, c, err)
+		}
 	}
 }

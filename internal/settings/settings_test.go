@@ -155,7 +155,7 @@ func TestLoadReportsEverythingAtOnce(t *testing.T) {
 		`KEYS: entry 1 must be name=value`,
 		`FIRST_PASSWORD: is set, and so is FIRST_PASSWORD_FILE; set one of them`,
 		`FIRST_TIMEOUT: must be a duration such as 500ms, 15s, 2m or 1h, not "15"`,
-		`FIRST_RATE: must be a rate as N/duration, such as 95/1m or 5/s`,
+		`FIRST_RATE: must be a rate as N/duration, such as 95/1m or 5/s, or none`,
 		`FIRST_RETRIES: must be a whole number in range, not "many"`,
 		`DEEP_SECOND_PASSWORD_FILE: cannot read the file: no such file or directory`,
 		`DEEP_SECOND_TIMEOUT: must be a duration such as 500ms, 15s, 2m or 1h, not "` + strings.Repeat("x", 32) + `…"`,
