@@ -59,6 +59,7 @@ type Caller struct {
 	limits     Limits
 	observe    func(Observation)
 	statusOnly bool
+	limiter    Limiter // nil: as many calls as there are
 }
 
 // NewCaller makes the Caller of one vendor account. transport is nil in
@@ -132,10 +133,18 @@ const (
 
 // Do sends req once. A non-nil error is always an *Error about the transport:
 // Temporary and NotSent if nothing left, Credentials for a certificate that
-// cannot be trusted, Unknown if the request may have arrived. An answer of any
+// cannot be trusted, Unknown if the request may have arrived, RateLimited and
+// NotSent if the account's limits have it wait. An answer of any
 // status is not an error here; its meaning is the vendor client's to tell, body
 // first, then StatusError.
 func (c *Caller) Do(ctx context.Context, op string, req *http.Request) (*Answer, error) {
+	if c.limiter != nil {
+		return c.doLimited(ctx, op, req)
+	}
+	return c.send(ctx, op, req)
+}
+
+func (c *Caller) send(ctx context.Context, op string, req *http.Request) (*Answer, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.limits.Call)
 	defer cancel()
 

@@ -1,0 +1,227 @@
+package clients_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"errand.internal/clients"
+	"errand.internal/clients/clientstest"
+	"errand.internal/clients/sandbox"
+	"errand.internal/internal/limits"
+	"errand.internal/internal/redistest"
+	"errand.internal/internal/seal"
+	"errand.internal/internal/secret"
+	"errand.internal/internal/settings"
+)
+
+// turnstile is a limiter whose every answer the test decides. It keeps what it
+// was asked and told.
+type turnstile struct {
+	err       error
+	asks      []limits.Ask
+	exhausted []time.Duration
+	left      int
+}
+
+func (l *turnstile) Enter(_ context.Context, a limits.Ask) (limits.Pass, error) {
+	l.asks = append(l.asks, a)
+	if l.err != nil {
+		return nil, l.err
+	}
+	return l, nil
+}
+
+func (l *turnstile) Exhausted(ctx context.Context, after time.Duration) {
+	if ctx.Err() == nil {
+		l.exhausted = append(l.exhausted, after)
+	}
+}
+
+func (l *turnstile) Leave(ctx context.Context) {
+	if ctx.Err() == nil {
+		l.left++
+	}
+}
+
+func TestLimitedByNobody(t *testing.T) {
+	t.Parallel()
+	caller := clients.NewCaller("shop", clients.Limits{}, nil, nil)
+	if caller.Limited(nil) != caller {
+		t.Error("without limits it must be the same Caller")
+	}
+}
+
+// Whom the limiter does not let go sends nothing.
+func TestLimitedCallThatMustWait(t *testing.T) {
+	t.Parallel()
+	waits := &limits.WaitError{Limit: "shop:rate", Reason: "it waits", RetryAfter: 40 * time.Second}
+	for _, tt := range []struct {
+		name string
+		err  error
+		want clients.Error
+	}{
+		{"in line", waits, clients.Error{Kind: clients.RateLimited, RetryAfter: 40 * time.Second, Message: "not called", Err: waits}},
+		{"cancelled", context.Canceled, clients.Error{Kind: clients.Temporary, Message: "the wait for its turn ended", Err: context.Canceled}},
+		{"out of time", context.DeadlineExceeded, clients.Error{Kind: clients.Temporary, Message: "the wait for its turn ended", Err: context.DeadlineExceeded}},
+		{"something else", errors.New("canary"), clients.Error{Kind: clients.Temporary, Message: "its limits cannot be asked"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			shop, l := newShop(), &turnstile{err: tt.err}
+			ctx, attempt := clients.WithAttempt(t.Context(), nil)
+			_, err := do(ctx, t, clients.NewCaller("shop", clients.Limits{}, nil, nil).Limited(l), shop)
+			tt.want.Vendor, tt.want.Op, tt.want.NotSent = "shop", opOrder, true
+			if e, ok := clients.AsError(err); !ok || *e != tt.want || shop.Calls(opOrder) != 0 || attempt.Sent() || l.left != 0 {
+				t.Errorf("%+v after %d calls, want %+v", err, shop.Calls(opOrder), tt.want)
+			}
+		})
+	}
+}
+
+// The limiter hears when the call has ended, and of a 429 how long to rest; also
+// if the task's own time is up by then.
+func TestLimiterIsTold(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name      string
+		fault     sandbox.Fault
+		exhausted []time.Duration
+	}{
+		{"done", sandbox.Fault{Status: 200}, nil},
+		{"429 with Retry-After", sandbox.Fault{Status: 429, RetryAfter: "7"}, []time.Duration{7 * time.Second}},
+		{"429 without", sandbox.Fault{Status: 429, Body: new("API calls quota exceeded!")}, []time.Duration{0}},
+		{"unavailable", sandbox.Fault{Status: 503, RetryAfter: "7"}, nil},
+		{"dropped", sandbox.Fault{Drop: true}, nil},
+		{"cancelled", sandbox.Fault{Delay: time.Hour}, nil},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			shop, l := newShop(), &turnstile{}
+			tt.fault.Op = opOrder
+			shop.Inject(tt.fault)
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			if tt.fault.Delay > 0 {
+				ctx, _ = clients.WithAttempt(ctx, cancel) // as soon as the request may leave
+			}
+			_, _ = do(ctx, t, clients.NewCaller("shop", clients.Limits{}, nil, nil).StatusOnly().Limited(l), shop)
+			if l.left != 1 || len(l.asks) != 1 || len(l.exhausted) != len(tt.exhausted) || len(tt.exhausted) == 1 && l.exhausted[0] != tt.exhausted[0] {
+				t.Errorf("told of %v, left %d times", l.exhausted, l.left)
+			}
+		})
+	}
+}
+
+// What the limiter is told of the caller: whose place it is, and how long it may
+// wait where it stands.
+func TestWhatALimiterIsAsked(t *testing.T) {
+	t.Parallel()
+	const call = 10 * time.Second
+	for _, tt := range []struct {
+		name     string
+		within   time.Duration // the attempt's time, 0: no end
+		attempt  func(*clients.Attempt)
+		calls    int
+		patience time.Duration
+		underway bool
+	}{
+		{"outside of a task", 0, nil, 1, 2 * time.Second, false},
+		{"plenty of time", time.Minute, nil, 1, 2 * time.Second, false},
+		{"a second to spare", call + time.Second, nil, 1, time.Second, false},
+		{"no time to spare", call, nil, 1, 0, false},
+		{"the second call", time.Minute, nil, 2, 4 * time.Second, true},
+		{"the second call without an end", 0, func(*clients.Attempt) {}, 2, 4 * time.Second, true},
+		{"the second call, late", 6 * time.Second, nil, 2, 3 * time.Second, true},
+		{"after a lookup", time.Minute, func(a *clients.Attempt) { a.Underway = true }, 1, 4 * time.Second, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			l := &turnstile{}
+			caller := clients.NewCaller("shop", clients.Limits{Call: call}, nil, nil).Limited(l)
+			ctx, named := t.Context(), tt.attempt != nil || tt.within > 0
+			if tt.within > 0 {
+				var cancel context.CancelFunc
+				ctx, cancel = context.WithTimeout(ctx, tt.within)
+				defer cancel()
+			}
+			if named {
+				var attempt *clients.Attempt
+				ctx, attempt = clients.WithAttempt(ctx, nil)
+				attempt.Task, attempt.Until = "otp-1", time.Now().Add(time.Hour)
+				if tt.attempt != nil {
+					tt.attempt(attempt)
+				}
+			}
+			for range tt.calls {
+				_, _ = do(ctx, t, caller, newShop())
+			}
+			a := l.asks[tt.calls-1]
+			near := func(got, want time.Duration) bool { return got <= want && got > want-time.Second }
+			if (a.Task == "otp-1") != named || named != near(a.Horizon, time.Hour) || a.Underway != tt.underway || a.Patience != 0 && !near(a.Patience, tt.patience) || (a.Patience == 0) != (tt.patience == 0) {
+				t.Errorf("%+v", a)
+			}
+		})
+	}
+}
+
+// A replay with a fresh token counts like any call, and goes on where the first
+// one was let go.
+func TestReplaysAreLimited(t *testing.T) {
+	t.Parallel()
+	shop, l := newShop(), &turnstile{}
+	shop.Inject(sandbox.Fault{Op: opOrder, Status: 401, Times: 1})
+	source := &bearerSource{replay: true}
+	ctx, _ := clients.WithAttempt(t.Context(), nil)
+	base := clientstest.Serve(t, shop, "/shop/")
+	_, err := clients.Bearer{Source: source}.Do(ctx, clients.NewCaller("shop", clients.Limits{}, nil, nil).Limited(l), opOrder, func(token secret.String) (*http.Request, error) {
+		return http.NewRequestWithContext(ctx, http.MethodPost, base+"v1/order", strings.NewReader(token.Reveal()))
+	})
+	if err != nil || len(l.asks) != 2 || l.asks[0].Underway || !l.asks[1].Underway || l.left != 2 {
+		t.Errorf("%v; asked %+v, left %d times", err, l.asks, l.left)
+	}
+}
+
+// still is a transport that answers at once.
+type still struct{}
+
+func (still) RoundTrip(r *http.Request) (*http.Response, error) {
+	return &http.Response{StatusCode: 200, Body: io.NopCloser(strings.NewReader("{}")), Header: http.Header{}, Request: r}, nil
+}
+
+// What the limits cost: nothing where there are none, a round trip for a rate,
+// two for calls at once.
+func BenchmarkDo(b *testing.B) {
+	rdb := redistest.New(b).Client()
+	for _, bb := range []struct {
+		name    string
+		account limits.Account
+	}{
+		{"unlimited", limits.Account{}},
+		{"rate", limits.Account{Rate: settings.Rate{N: 1_000_000, Per: time.Second}}},
+		{"at-once", limits.Account{AtOnce: 1000}},
+		{"both", limits.Account{Rate: settings.Rate{N: 1_000_000, Per: time.Second}, AtOnce: 1000}},
+	} {
+		b.Run(bb.name, func(b *testing.B) {
+			caller := clients.NewCaller("shop", clients.Limits{}, still{}, nil)
+			if a := bb.account; a.Limited() {
+				a.Name, a.Call = bb.name, time.Second
+				caller = caller.Limited(limits.New(rdb, seal.NewSalt(rdb), a))
+			}
+			req, err := http.NewRequestWithContext(b.Context(), http.MethodGet, "http://127.0.0.1/", nil)
+			if err != nil {
+				b.Fatal(err)
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := caller.Do(b.Context(), opOrder, req); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
