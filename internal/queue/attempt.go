@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -38,6 +39,7 @@ func (a *attempt) call(ctx context.Context, def Definition, payload Payload, lim
 			a.metrics.observeWait(a.taskType, a.grant.Now.Add(time.Since(a.begun)).Sub(a.grant.Due))
 		}
 	})
+	watch.Task, watch.Until, watch.Underway = a.id, a.begun.Add(a.expires.Sub(a.grant.Now)), a.called
 	log := a.log.With().Str("task_id", a.id).Str("type", a.taskType).Logger()
 	ctx = WithTaskID(log.WithContext(ctx), a.id)
 	a.called = true
@@ -212,7 +214,7 @@ func (r *runner) insist(id string, g ledger.Grant, result ledger.Result) error {
 // tell logs and counts the attempt: one line each.
 func (a *attempt) tell(v verdict, took time.Duration) {
 	if v.state == ledger.Parked {
-		a.metrics.parked.WithLabelValues(a.metricType(), v.parkedFor).Inc()
+		a.metrics.parked.WithLabelValues(a.metricType(), cmp.Or(v.parkedFor, v.limit)).Inc()
 	}
 	if !v.untried {
 		a.metrics.attempts.WithLabelValues(a.metricType(), v.class).Inc()

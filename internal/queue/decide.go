@@ -7,6 +7,7 @@ import (
 
 	"errand.internal/clients"
 	"errand.internal/internal/ledger"
+	"errand.internal/internal/limits"
 	"errand.internal/internal/tokens"
 )
 
@@ -30,8 +31,11 @@ type verdict struct {
 	wait    time.Duration  // with Retrying and Parked
 	// parkedFor names the credential that a parked task waits for, if known.
 	parkedFor string
-	code      string
-	message   string
+	// limit names the rate or concurrency that it waits for instead. Nobody wakes
+	// it for that: it has a time of its own.
+	limit   string
+	code    string
+	message string
 	// confirmed: the vendor did it, although the task goes on.
 	confirmed bool
 	// inDoubt: it may have happened and is looked for; lookups counts the times
@@ -86,6 +90,8 @@ func decide(s situation, err error) verdict {
 			v.parkedFor = refused.Profile
 		}
 		return v.park(e, s)
+	case clients.RateLimited:
+		return v.standInLine(e, s)
 	case clients.Unknown:
 		if !s.policy.Repeatable {
 			return v.end(ledger.Uncertain)
@@ -143,6 +149,26 @@ func (v verdict) park(e *clients.Error, s situation) verdict {
 	// Up to a tenth later, so that those parked together do not come back
 	// together; never later than the budget's end, where Begin ends the task.
 	v.wait = min(v.wait+time.Duration(s.random*float64(v.wait)/10), parkMax, max(s.left, 0))
+	return v
+}
+
+// standInLine puts the task aside until it is its turn: by our own limits, or by
+// the vendor's word that it refused the call before it ran. It costs no attempt,
+// and ends with the budget.
+func (v verdict) standInLine(e *clients.Error, s situation) verdict {
+	v.counted, v.state, v.untried, v.limit = false, ledger.Parked, e.NotSent, e.Vendor+":rate"
+	v.wait = e.RetryAfter
+	if v.wait <= 0 {
+		v.wait = min(parkFor, s.policy.Backoff.Max)
+	}
+	spread := v.wait / 10 // those refused together do not come back together
+	if waits, ok := errors.AsType[*limits.WaitError](e); ok {
+		// The time is the task's own. Should it be long, the task looks now and then
+		// whether somebody has changed the limit; its place is kept.
+		v.class, v.limit = classParked, waits.Limit
+		v.wait, spread = min(v.wait, lineMax), min(spread, lineSpread)
+	}
+	v.wait = min(v.wait+time.Duration(s.random*float64(spread)), max(s.left, 0))
 	return v
 }
 

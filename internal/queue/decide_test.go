@@ -7,6 +7,7 @@ import (
 
 	"errand.internal/clients"
 	"errand.internal/internal/ledger"
+	"errand.internal/internal/limits"
 	"errand.internal/internal/tokens"
 )
 
@@ -22,6 +23,11 @@ func TestDecide(t *testing.T) {
 	after := func(d time.Duration) func(*clients.Error) { return func(e *clients.Error) { e.RetryAfter = d } }
 	notSent := func(e *clients.Error) { e.NotSent = true }
 	cooling := func(e *clients.Error) { e.NotSent, e.Err = true, &tokens.CoolingError{Profile: "p"} }
+	inLine := func(d time.Duration) func(*clients.Error) {
+		return func(e *clients.Error) {
+			e.NotSent, e.RetryAfter, e.Err = true, d, &limits.WaitError{Limit: "v-1:rate", RetryAfter: d}
+		}
+	}
 	nobody := func(e *clients.Error) { e.NotSent, e.Err = true, &tokens.UnavailableError{Profile: "p"} }
 
 	base := situation{left: time.Minute, random: 0.5, policy: Defaults{Backoff: Backoff{Base: time.Second, Max: 10 * time.Second}}}
@@ -47,8 +53,15 @@ func TestDecide(t *testing.T) {
 		{name: "temporary, not repeatable", err: fault(clients.Temporary), state: ledger.Retrying, class: "temporary", wait: 500 * time.Millisecond},
 		{name: "third attempt", err: fault(clients.Temporary), change: func(s *situation) { s.attempts = 2 }, state: ledger.Retrying, class: "temporary", wait: 2 * time.Second},
 		{name: "backoff is capped", err: fault(clients.Temporary), change: func(s *situation) { s.attempts = 60 }, state: ledger.Retrying, class: "temporary", wait: 5 * time.Second},
-		{name: "Retry-After", err: fault(clients.RateLimited, after(20*time.Second)), state: ledger.Retrying, class: "rate_limited", wait: 21 * time.Second},
-		{name: "Retry-After beyond the budget", err: fault(clients.RateLimited, after(time.Hour)), state: ledger.Ended, outcome: ledger.Failed, class: "rate_limited"},
+		{name: "429 with Retry-After", err: fault(clients.RateLimited, after(20*time.Second)), state: ledger.Parked, class: "rate_limited", wait: 21 * time.Second, notCounted: true},
+		{name: "429 without", err: fault(clients.RateLimited), state: ledger.Parked, class: "rate_limited", wait: 10500 * time.Millisecond, notCounted: true},
+		{name: "429 to a task without a longest backoff", err: fault(clients.RateLimited), change: func(s *situation) { s.policy.Backoff.Max = time.Hour }, state: ledger.Parked, class: "rate_limited", wait: 31500 * time.Millisecond, notCounted: true},
+		{name: "429 for longer than the budget", err: fault(clients.RateLimited, after(time.Hour)), state: ledger.Parked, class: "rate_limited", wait: time.Minute, notCounted: true},
+		{name: "429 on the last attempt", err: fault(clients.RateLimited, after(20*time.Second)), change: func(s *situation) { s.policy.Attempts, s.attempts = 3, 2 }, state: ledger.Parked, class: "rate_limited", wait: 21 * time.Second, notCounted: true},
+		{name: "its turn in line", err: fault(clients.RateLimited, inLine(40*time.Second)), state: ledger.Parked, class: "parked", wait: 40050 * time.Millisecond, notCounted: true, untried: true},
+		{name: "its turn soon", err: fault(clients.RateLimited, inLine(200*time.Millisecond)), state: ledger.Parked, class: "parked", wait: 210 * time.Millisecond, notCounted: true, untried: true},
+		{name: "its turn is far away", err: fault(clients.RateLimited, inLine(2*time.Hour)), change: func(s *situation) { s.left = 5 * time.Hour }, state: ledger.Parked, class: "parked", wait: 5*time.Minute + 50*time.Millisecond, notCounted: true, untried: true},
+		{name: "its turn comes too late", err: fault(clients.RateLimited, inLine(2*time.Minute)), state: ledger.Parked, class: "parked", wait: time.Minute, notCounted: true, untried: true},
 		{name: "backoff beyond the budget", err: fault(clients.Temporary), change: func(s *situation) { s.left = 100 * time.Millisecond }, state: ledger.Ended, outcome: ledger.Failed, class: "temporary"},
 		{name: "last attempt", err: fault(clients.Temporary), change: func(s *situation) { s.policy.Attempts, s.attempts = 3, 2 }, state: ledger.Ended, outcome: ledger.Failed, class: "temporary"},
 		{name: "last but one attempt", err: fault(clients.Temporary), change: func(s *situation) { s.policy.Attempts, s.attempts = 3, 1 }, state: ledger.Retrying, class: "temporary", wait: time.Second},
@@ -87,6 +100,20 @@ func TestBackoffHasFullJitter(t *testing.T) {
 	for n := range 200 {
 		if d := b.after(n, 0.999999); d < 0 || d > time.Minute {
 			t.Fatalf("after(%d) = %s", n, d)
+		}
+	}
+}
+
+func TestWhatATaskWaitsFor(t *testing.T) {
+	t.Parallel()
+	s := situation{left: time.Hour, policy: Defaults{}.withDefaults()}
+	for want, err := range map[string]error{
+		"v-1:concurrency": &clients.Error{Vendor: "v", Kind: clients.RateLimited, NotSent: true, Err: &limits.WaitError{Limit: "v-1:concurrency"}},
+		"v:rate":          &clients.Error{Vendor: "v", Kind: clients.RateLimited, Status: 429},
+	} {
+		// Nobody wakes such a task, so it is on nobody's list.
+		if v := decide(s, err); v.limit != want || v.parkedFor != "" {
+			t.Errorf("%v: waits for %q, %q; want %q", err, v.limit, v.parkedFor, want)
 		}
 	}
 }

@@ -77,6 +77,11 @@ func newRig(t *testing.T, defs ...queue.Definition) *rig {
 	return r
 }
 
+// define adds a task type before work begins.
+func (r *rig) define(taskType string, policy queue.Defaults, run handler) {
+	r.defs[taskType] = define(taskType, policy, run)
+}
+
 // work starts a worker; the returned function stops it.
 func (r *rig) work(change ...func(*queue.Config)) (stop func()) {
 	r.t.Helper()

@@ -34,7 +34,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 			Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300, 1800},
 		}, []string{"type"}),
 		parked: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "errand_tasks_parked_total", Help: "Tasks put aside without an attempt, by type and the credential they wait for.",
+			Name: "errand_tasks_parked_total", Help: "Tasks put aside without counting an attempt, by type and the credential or limit they wait for.",
 		}, []string{"type", "credential"}),
 		unlisted: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "errand_unlisted_answers_total", Help: "Answers that the vendor's pages do not list, taken by their safe default: somebody should look.",

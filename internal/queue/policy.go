@@ -48,6 +48,11 @@ const (
 	// the most: so long may it take until mended credentials are noticed.
 	parkFor = 30 * time.Second
 	parkMax = 60 * time.Second
+
+	// lineMax is how long a task that stands in line rests at the most, lineSpread
+	// by how much those who come after one another are spread.
+	lineMax    = 5 * time.Minute
+	lineSpread = 100 * time.Millisecond
 )
 
 func (d Defaults) withDefaults() Defaults {
