@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"errand.internal/internal/ledger"
 	"errand.internal/internal/queue"
 	"errand.internal/internal/seal"
@@ -113,18 +115,29 @@ func TestDoubtSurvivesAWorkerThatCannotRunTheTask(t *testing.T) {
 	id := r.enqueue("t:create").ID
 	r.crash(id, 1)
 	r.giveBack(id, 1)
-	stop := r.work()
+	stop := r.work(r.ownClients)
 	r.await(id, ledger.Parked)
 	stop()
 	if err := r.asynq.RunTask("otp", id); err != nil {
 		t.Fatal(err)
 	}
 	client(r).HDel(t.Context(), "errand:{otp}:task:"+id, "next")
-	r.work(func(c *queue.Config) { c.Ring = ring })
+	r.work(r.ownClients, func(c *queue.Config) { c.Ring = ring })
 	record := r.wait(id)
 	if data, err := queue.OpenResult(ring, record); err != nil || string(data) != `"found"` || creates.Load() != 0 {
 		t.Errorf("%+v, data %s, %v, %d creates", record, data, err, creates.Load())
 	}
+}
+
+// ownClients gives a worker clients of its own: it leaves its hooks on them, and
+// another one follows.
+func (r *rig) ownClients(c *queue.Config) {
+	open := func() *redis.Client {
+		own := redis.NewClient(&redis.Options{Addr: r.redis.Addr()})
+		r.t.Cleanup(func() { _ = own.Close() })
+		return own
+	}
+	c.Redis, c.General, c.Store = open(), open(), ledger.New(open())
 }
 
 // await looks until the task stands so.
