@@ -190,7 +190,7 @@ func TestReplaysAreLimited(t *testing.T) {
 type still struct{}
 
 func (still) RoundTrip(r *http.Request) (*http.Response, error) {
-	return &http.Response{StatusCode: 200, Body: io.NopCloser(strings.NewReader("{}")), Header: http.Header{}, Request: r}, nil
+	return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(strings.NewReader("{}")), Header: http.Header{}, Request: r}, nil
 }
 
 // What the limits cost: nothing where there are none, a round trip for a rate,
