@@ -36,7 +36,8 @@ type FullError struct {
 
 // Error implements error.
 func (e *FullError) Error() string {
-	return fmt.Sprintf("the recipient has had %d in the last %s", e.Rate.N, span(e.Rate.Per))
+	again := max(e.Again+time.Second-1, time.Second).Truncate(time.Second)
+	return fmt.Sprintf("the recipient has had %d in the last %s; again possible in %s", e.Rate.N, span(e.Rate.Per), span(again))
 }
 
 // Take takes a place for what a task is about to send to a recipient, in every

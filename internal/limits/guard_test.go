@@ -74,8 +74,10 @@ func proveGuard(t *testing.T, clients []redis.UniversalClient) {
 
 func TestFullErrorSaysHowMany(t *testing.T) {
 	t.Parallel()
-	err := &FullError{Rate: settings.Rate{N: 5, Per: 10 * time.Minute}, Again: 3 * time.Minute}
-	if err.Error() != "the recipient has had 5 in the last 10m" {
-		t.Error(err)
+	for want, again := range map[string]time.Duration{"3m": 3 * time.Minute, "2m1s": 2*time.Minute + time.Millisecond, "1s": 0} {
+		err := &FullError{Rate: settings.Rate{N: 5, Per: 10 * time.Minute}, Again: again}
+		if err.Error() != "the recipient has had 5 in the last 10m; again possible in "+want {
+			t.Error(err)
+		}
 	}
 }

@@ -4,17 +4,25 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/rs/zerolog"
 
+	"errand.internal/internal/redisconn"
 	"errand.internal/internal/redistest"
 	"errand.internal/internal/seal"
 	"errand.internal/internal/settings"
 )
+
+func TestMain(m *testing.M) {
+	redisconn.LogTo(zerolog.Nop()) // that Redis is away is what some tests are about
+	os.Exit(m.Run())
+}
 
 // patience is what a caller of production has.
 const patience = 2 * time.Second
@@ -221,6 +229,7 @@ var proofs = []struct {
 	{"ClosedByTheVendor", proveClosed},
 	{"PlacesOfTasksThatDoNotCome", proveAbsent},
 	{"WhoIsLateKeepsItsTurn", proveLate},
+	{"WhoWaitsWhere", provePatience},
 	{"OtherSettings", proveSettings},
 	{"RepliesThatAreLost", proveLostReplies},
 	{"Recipients", proveGuard},

@@ -87,7 +87,8 @@ type Ask struct {
 	Task string
 	// Underway: the task was let go just before, and this is its next call.
 	Underway bool
-	// Patience is how long the caller may wait here.
+	// Patience is how long the caller may wait here: for a moment when it comes for
+	// the first time, all of it when its time has come.
 	Patience time.Duration
 	// Horizon is how long the task has left. A place beyond it is not given.
 	Horizon time.Duration

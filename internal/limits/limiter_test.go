@@ -92,7 +92,7 @@ func proveBoth(t *testing.T, clients []redis.UniversalClient) {
 		t.Errorf("%d at once, %d calls in %s", f.most, len(f.went), f.took())
 	}
 	// Who waits for the rate holds no permit meanwhile.
-	other := account(t, perMinute(60), 3)
+	other := account(t, perMinute(180), 3)
 	other.Identity = []string{t.Name(), "other"}
 	f = newFleet(t, clients, other)
 	for i, want := range []string{"go", "go", "go", "go", "go", "soon"} {
@@ -229,6 +229,27 @@ func proveAbsent(t *testing.T, clients []redis.UniversalClient) {
 	}
 }
 
+// Who comes for the first time does not take a worker's slot to wait in, at least
+// not for long; whose time has come does, rather than come back once more.
+func provePatience(t *testing.T, clients []redis.UniversalClient) {
+	f := newFleet(t, clients, account(t, perMinute(60), 0)) // one in 1.07 s
+	says := func(want string, a Ask) {
+		t.Helper()
+		if r, err := f.limiters[0].enter(t.Context(), "", a, patience); err != nil || r.text(0) != want {
+			t.Errorf("%v, %v; want %s", r, err, want)
+		}
+	}
+	for range 5 {
+		says("go", Ask{})
+	}
+	says("wait", Ask{Task: "dinero-1", Horizon: time.Hour})
+	_ = f.Sleep(t.Context(), 1100*time.Millisecond)
+	says("go", Ask{Underway: true}) // takes what was meant for it
+	says("go", Ask{Task: "dinero-1"})
+	_ = f.Sleep(t.Context(), 1800*time.Millisecond)
+	says("go", Ask{Task: "dinero-2"}) // after a moment
+}
+
 // Whose time has come is late by a moment, as a queue is not exact. It does not
 // lose its turn to whoever comes in between.
 func proveLate(t *testing.T, clients []redis.UniversalClient) {
@@ -256,8 +277,9 @@ func proveSettings(t *testing.T, clients []redis.UniversalClient) {
 		}
 	}
 	mended := New(clients[0], f.limiters[0].salt, account(t, perMinute(95), 0), WithClock(f.world))
-	if _, err := mended.Enter(t.Context(), Ask{Task: "dinero-9", Patience: patience}); err != nil {
-		t.Error(err)
+	_, err := mended.Enter(t.Context(), Ask{Task: "dinero-9"})
+	if waits, ok := errors.AsType[*WaitError](err); !ok || waits.RetryAfter > time.Second {
+		t.Errorf("the bucket is empty, and the line too: %v", err)
 	}
 }
 

@@ -64,7 +64,11 @@ if task ~= '' then rank = redis.call('ZRANK', KEYS[2], task) end
 if rank then mine = num(redis.call('ZSCORE', KEYS[3], task)) <= now end
 local due = redis.call('ZCOUNT', KEYS[3], '-inf', text(now))
 local ahead = rank or redis.call('ZCARD', KEYS[2])
-if underway then ahead = 0 end
+if underway then
+  ahead = 0
+elseif not rank then
+  patience = math.min(patience, 500000) -- who waits here takes a worker's slot from other accounts
+end
 
 local free = math.max(now, tat - slack, closed) -- when the bucket has one
 local function save()
