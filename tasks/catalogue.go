@@ -25,7 +25,7 @@ var (
 var catalogue = []entry{
 	define(danaconnectOTP, "make a one-time passcode and have it sent",
 		OTPSend{IDConversation: 824541, Values: Values{{"COD1_EMAIL", "ana@example.com"}, {"COD1_NOMBRE", "Ana"}}, OTPType: 1, Length: 6, SecondsExpiration: new(300)},
-		func(v Vendors) handler[OTPSend, OTPSent] { return sendOTP(v.DANAConnectOTP) }),
+		func(v Vendors) handler[OTPSend, OTPSent] { return sendOTP(v.DANAConnectOTP, v.Recipients) }),
 	define(danaconnectOTP, "check the passcode that a person typed",
 		OTPVerify{IDRequest: "251", OTP: "004217"},
 		func(v Vendors) handler[OTPVerify, OTPVerdict] { return verifyOTP(v.DANAConnectOTP) }),

@@ -10,7 +10,8 @@ import (
 
 // OTPSend makes a one-time passcode and has it sent over the conversation's
 // channels. Done means accepted for sending, not delivered. It is attempted at
-// most once unless the request surely never left: each send is a new code.
+// most once unless the request surely never left: each send is a new code. It is
+// declined where OTP_RECIPIENT_LIMIT says that the recipient has had enough.
 //
 // https://help.danaconnect.com/en-us/article/api-rest-one-time-password-otp-api-vnkelx
 type OTPSend struct {
@@ -67,7 +68,7 @@ type otpSender interface {
 	SendOTP(ctx context.Context, m danaconnect.OTP) (danaconnect.Sent, error)
 }
 
-func sendOTP(c otpSender) handler[OTPSend, OTPSent] {
+func sendOTP(c otpSender, r *Recipients) handler[OTPSend, OTPSent] {
 	return func(ctx context.Context, p OTPSend) (OTPSent, error) {
 		m := danaconnect.OTP{
 			IDConversation: p.IDConversation, Type: p.OTPType, Length: p.Length, SecondsExpiration: p.seconds(),
@@ -78,7 +79,9 @@ func sendOTP(c otpSender) handler[OTPSend, OTPSent] {
 		if p.MaximumTries != nil {
 			m.MaximumTries = *p.MaximumTries
 		}
-		sent, err := c.SendOTP(ctx, m)
-		return OTPSent{IDRequest: sent.IDRequest, ConversationRequestID: sent.ConversationRequestID}, err
+		return r.send(ctx, p.Values, func() (OTPSent, error) {
+			sent, err := c.SendOTP(ctx, m)
+			return OTPSent{IDRequest: sent.IDRequest, ConversationRequestID: sent.ConversationRequestID}, err
+		})
 	}
 }

@@ -38,7 +38,7 @@ const (
 	plainPipe      = "64f1c0de0003"
 )
 
-func startShop(t *testing.T, o dinerotest.Options) *shop {
+func startShop(t *testing.T, o dinerotest.Options, change ...func(*vendors.Config)) *shop {
 	t.Helper()
 	s := &shop{dinero: dinerotest.New(o), dckap: dckaptest.New(dckaptest.Options{Pipes: map[string]dckaptest.Pipe{idempotentPipe: {}, plainPipe: {}}})}
 	mux := http.NewServeMux()
@@ -51,14 +51,18 @@ func startShop(t *testing.T, o dinerotest.Options) *shop {
 	if err := os.WriteFile(pipes, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s.client = workFor(t, vendors.Config{
+	cfg := vendors.Config{
 		DCKAP: dckap.Config{URL: web.URL + dckaptest.Mount + dckaptest.Listeners, Token: secret.New(dckaptest.Token), PipesFile: pipes, Timeout: 2 * time.Second},
 		Dinero: dinero.Config{
 			ClientID: dinerotest.ClientID, ClientSecret: secret.New(dinerotest.ClientSecret),
 			APIKeys:  secret.New(dinerotest.Organization + "=" + dinerotest.APIKey + "," + dinerotest.Organization2 + "=" + dinerotest.APIKey2),
 			TokenURL: web.URL + dinerotest.Mount + dinerotest.TokenPath, APIURL: web.URL + dinerotest.Mount, Timeout: 2 * time.Second,
 		},
-	})
+	}
+	for _, c := range change {
+		c(&cfg)
+	}
+	s.client = workFor(t, cfg)
 	return s
 }
 

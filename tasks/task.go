@@ -26,6 +26,8 @@ type None struct{}
 // has no credentials on this worker; its tasks wait for a worker that has them.
 type Vendors struct {
 	DANAConnectOTP *danaconnect.OTPClient
+	// Recipients guards those who get passcodes; nil without OTP_RECIPIENT_LIMIT.
+	Recipients *Recipients
 	// DANAConnectContacts has the login of DANAConnectOTP, DANAConnectAPI a client
 	// of API 2.0.
 	DANAConnectContacts *danaconnect.ContactsClient

@@ -9,6 +9,7 @@ import (
 
 	"errand.internal/clients"
 	"errand.internal/internal/secret"
+	"errand.internal/internal/settings"
 	"errand.internal/internal/tokens"
 )
 
@@ -36,6 +37,10 @@ type Config struct {
 	TimeZone string `env:"TIME_ZONE" envDefault:"America/Sao_Paulo" doc:"Zone of the vendor's times, and of dates such as today-7d."`
 	// Timeout bounds one call, body included. Unset: 15 s.
 	Timeout time.Duration `env:"TIMEOUT" envDefault:"15s" doc:"Bound on one call, body included."`
+	// Rate is how many calls the fleet makes of the account in a span of time, Concurrency
+	// how many at once. Unset: as many as there are.
+	Rate        settings.Rate  `env:"RATE" doc:"Most calls of the account in a span of time, by all workers together, as N/duration (docs/limits.md). Unset: no limit."`
+	Concurrency settings.Count `env:"CONCURRENCY" doc:"Most calls of the account at once, by all workers together. Unset: no limit."`
 	// AlreadyInactive lists texts, separated by |, that mean in an answer to
 	// Inactivate that the user is inactive already, so that a success:false
 	// counts as done. A text matches anywhere in the vendor's message, in upper

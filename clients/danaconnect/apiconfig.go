@@ -7,6 +7,7 @@ import (
 
 	"errand.internal/clients"
 	"errand.internal/internal/secret"
+	"errand.internal/internal/settings"
 	"errand.internal/internal/tokens"
 )
 
@@ -28,6 +29,10 @@ type APIConfig struct {
 	APIURL string `env:"API_URL" envDefault:"https://appserv.danaconnect.com/api/2.0/" doc:"Base of API 2.0."`
 	// Timeout bounds one call, body included. Unset: 15 s.
 	Timeout time.Duration `env:"TIMEOUT" envDefault:"15s" doc:"Bound on one call, body included."`
+	// Rate is how many calls the fleet makes of each of the two accounts in a span of time, Concurrency
+	// how many at once. Unset: as many as there are.
+	Rate        settings.Rate  `env:"RATE" doc:"Most calls of each of the two accounts in a span of time, by all workers together, as N/duration (docs/limits.md). Unset: no limit."`
+	Concurrency settings.Count `env:"CONCURRENCY" doc:"Most calls of each of the two accounts at once, by all workers together. Unset: no limit."`
 	// AllowInsecureHTTP is the worker's ALLOW_INSECURE_HTTP: plain http on hosts
 	// other than loopback.
 	AllowInsecureHTTP bool `env:"-"`

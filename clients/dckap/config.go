@@ -19,6 +19,7 @@ import (
 
 	"errand.internal/clients"
 	"errand.internal/internal/secret"
+	"errand.internal/internal/settings"
 	"errand.internal/internal/tokens"
 )
 
@@ -62,6 +63,10 @@ type Config struct {
 	PipesFile string `env:"PIPES_FILE" doc:"YAML file: for each listener its success rule, and whether it is idempotent. Unset: no answer can be verified."`
 	// Timeout bounds one call, body included. Unset: 15 s.
 	Timeout time.Duration `env:"TIMEOUT" envDefault:"15s" doc:"Bound on one call, body included."`
+	// Rate is how many calls the fleet makes of the account in a span of time, Concurrency
+	// how many at once. Unset: as many as there are.
+	Rate        settings.Rate  `env:"RATE" doc:"Most calls of the account in a span of time, by all workers together, as N/duration (docs/limits.md). Unset: no limit."`
+	Concurrency settings.Count `env:"CONCURRENCY" doc:"Most calls of the account at once, by all workers together. Unset: no limit."`
 	// AllowInsecureHTTP is the worker's ALLOW_INSECURE_HTTP: plain http on hosts
 	// other than loopback.
 	AllowInsecureHTTP bool `env:"-"`

@@ -21,6 +21,8 @@ type Account struct {
 	Source tokens.Source
 	// Gate rests while the organization has no subscription.
 	Gate tokens.Gate
+	// Limit keeps its calls within its quota; nil for as many as there are.
+	Limit clients.Limiter
 }
 
 // Client calls the API for the organizations that have a key. It is safe for

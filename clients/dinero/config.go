@@ -20,6 +20,7 @@ import (
 
 	"errand.internal/clients"
 	"errand.internal/internal/secret"
+	"errand.internal/internal/settings"
 	"errand.internal/internal/tokens"
 )
 
@@ -50,6 +51,11 @@ type Config struct {
 	APIURL string `env:"API_URL" envDefault:"https://api.dinero.dk/" doc:"Base of the API."`
 	// Timeout bounds one call, body included. Unset: 15 s.
 	Timeout time.Duration `env:"TIMEOUT" envDefault:"15s" doc:"Bound on one call, body included."`
+	// Rate is how many calls the fleet makes of each organization in a span of time:
+	// the vendor counts 100 a minute. Concurrency is how many at once; unset: as many
+	// as there are.
+	Rate        settings.Rate  `env:"RATE" envDefault:"95/1m" doc:"Most calls of each organization in a span of time, by all workers together, as N/duration (docs/limits.md); none for no limit. The vendor allows 100 a minute."`
+	Concurrency settings.Count `env:"CONCURRENCY" doc:"Most calls of each organization at once, by all workers together. Unset: no limit."`
 	// AllowInsecureHTTP is the worker's ALLOW_INSECURE_HTTP: plain http on hosts
 	// other than loopback.
 	AllowInsecureHTTP bool `env:"-"`

@@ -20,8 +20,8 @@ type outgoing struct {
 	body             []byte // nil for none
 }
 
-// exchange makes one call behind the organization's gate, with the token of the
-// organization and at most one replay. An answer that is a success by its status
+// exchange makes one call behind the organization's gate and within its limits,
+// with the token of the organization and at most one replay. An answer that is a success by its status
 // comes with a nil error; the answer is there also beside an error, if there was
 // one.
 func (c *Client) exchange(ctx context.Context, out outgoing) (*clients.Answer, error) {
@@ -38,7 +38,7 @@ func (c *Client) exchange(ctx context.Context, out outgoing) (*clients.Answer, e
 	// own time is up.
 	defer func() { pass.Report(context.WithoutCancel(ctx), verdict) }()
 
-	answer, err := clients.Bearer{Source: account.Source}.Do(ctx, c.caller, out.op, func(token secret.String) (*http.Request, error) {
+	answer, err := clients.Bearer{Source: account.Source}.Do(ctx, c.caller.Limited(account.Limit), out.op, func(token secret.String) (*http.Request, error) {
 		return out.request(ctx, token)
 	})
 	if err != nil {

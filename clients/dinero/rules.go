@@ -21,8 +21,8 @@ const (
 const (
 	// brownOut is the vendor's own status.
 	brownOut = 480
-	// quotaRest is what the vendor asks for: "wait a minute".
-	quotaRest = time.Minute
+	// QuotaRest is what the vendor asks for after a 429: "wait a minute".
+	QuotaRest = time.Minute
 	// The codes for a missing subscription, on the newer and on the older page.
 	noPro, noProOld = "90", "48"
 )
@@ -68,7 +68,7 @@ var rules = []Rule{
 	{From: 403, To: 403, Kind: clients.Credentials, Message: "the account has no access to it"},
 	{From: 404, To: 404, Kind: clients.Invalid, Message: "there is no such address or object"},
 	{From: 413, To: 413, Kind: clients.Invalid, Message: "the file is too large"},
-	{From: 429, To: 429, Kind: clients.RateLimited, Message: "the organization's quota is used up", Wait: quotaRest},
+	{From: 429, To: 429, Kind: clients.RateLimited, Message: "the organization's quota is used up", Wait: QuotaRest},
 	{From: brownOut, To: brownOut, Kind: clients.Temporary, Named: true, Message: "brown-out: the vendor is about to remove this endpoint, and lets it fail at random until then"},
 	{From: 500, To: 599, Kind: clients.Unknown, Message: "the server failed; the request may have been carried out"},
 }

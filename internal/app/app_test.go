@@ -182,6 +182,8 @@ func TestSettingsAreReportedAllAtOnce(t *testing.T) {
 		"REDIS_URL": "http://redis", "WORKER_QUEUES": "otp=0", "SHUTDOWN_GRACE": "10s", "LOG_FORMAT": "xml", "LOG_LEVEL": "loud",
 		"ENCRYPTION_KEYS": "nonsense-canary", "ENCRYPTION_REQUIRED": "maybe", "MONITORING_USER": "u",
 		"DANACONNECT_USERNAME": "a:b", "DANACONNECT_TIMEOUT": "soon", "ANNA_URL": "http://anna.example",
+		"DANACONNECT_RATE": "fast", "ANNA_RATE": "5/m/s", "ANNA_CONCURRENCY": "0", "DCKAP_CONCURRENCY": "-1", "DINERO_RATE": "0/1m",
+		"OTP_RECIPIENT_FIELDS": "COD1_EMAIL,,", "OTP_RECIPIENT_LIMIT": "5",
 	}}.Run(t.Context())
 	if _, ok := errors.AsType[*app.ConfigError](err); !ok {
 		t.Fatalf("err = %v", err)
@@ -191,6 +193,7 @@ func TestSettingsAreReportedAllAtOnce(t *testing.T) {
 		"REDIS_URL", "WORKER_QUEUES", "SHUTDOWN_GRACE", "LOG_FORMAT", "LOG_LEVEL", "ENCRYPTION_KEYS", "ENCRYPTION_REQUIRED", "MONITORING_PASSWORD",
 		"DANACONNECT_USERNAME", "DANACONNECT_COMPANY", "DANACONNECT_PASSWORD", "DANACONNECT_TIMEOUT",
 		"ANNA_URL", "ANNA_COMPANY_HASH", "ANNA_USER", "ANNA_PASSWORD",
+		"DANACONNECT_RATE", "ANNA_RATE", "ANNA_CONCURRENCY", "DCKAP_CONCURRENCY", "DINERO_RATE", "OTP_RECIPIENT_FIELDS", "OTP_RECIPIENT_LIMIT",
 	} {
 		found := 0
 		for _, line := range lines {

@@ -40,6 +40,8 @@ type Config struct {
 
 	Events  events.Config `envPrefix:"EVENTS_"`
 	Vendors vendors.Config
+	// Recipients guards those who get passcodes.
+	Recipients tasks.RecipientConfig `envPrefix:"OTP_RECIPIENT_"`
 }
 
 // Queues are queue names with the concurrency of each, "otp=20,anna=10".
@@ -207,6 +209,9 @@ func Example() string {
 func titleOf(variable string) string {
 	if strings.HasPrefix(variable, "EVENTS_") {
 		return "Events"
+	}
+	if strings.HasPrefix(variable, "OTP_RECIPIENT_") {
+		return "Recipients of passcodes"
 	}
 	for _, s := range (vendors.Config{}).Sites() {
 		if strings.HasPrefix(variable, s.Prefix()) {

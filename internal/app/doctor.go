@@ -69,6 +69,7 @@ func (d *doctor) examine(ctx context.Context) Diagnosis {
 	var r Diagnosis
 	r.Checks = append(r.Checks, d.settingsChecks()...)
 	r.Checks = append(r.Checks, d.encryptionCheck())
+	r.Checks = append(r.Checks, d.recipientCheck()...)
 	for _, s := range sections {
 		r.Checks = append(r.Checks, s...)
 	}

@@ -23,7 +23,8 @@ func (d *doctor) vendorChecks(ctx context.Context, s vendors.Site) []Check {
 		checks = append(checks, found...)
 		reached = reached && ok
 	}
-	return append(checks, d.credentialChecks(ctx, s, reached)...)
+	checks = append(checks, d.credentialChecks(ctx, s, reached)...)
+	return append(checks, d.limitChecks(ctx, s)...)
 }
 
 // credentialChecks asks how the vendor's credentials stand. reached: all its

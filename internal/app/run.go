@@ -17,6 +17,7 @@ import (
 
 	"errand.internal/internal/announce"
 	"errand.internal/internal/ledger"
+	"errand.internal/internal/limits"
 	"errand.internal/internal/monitor"
 	"errand.internal/internal/queue"
 	"errand.internal/internal/redisconn"
@@ -75,13 +76,17 @@ func (w Worker) Run(ctx context.Context) error {
 	announcer := out.announce(announce.New(log, registry))
 
 	accounts, err := p.Vendors.Open(vendors.Shared{
-		Redis: generalRedis, Ring: p.ring, Observe: metrics.ObserveCall,
+		Redis: generalRedis, Ring: p.ring, Salt: salt, Observe: metrics.ObserveCall,
+		Limits:  []limits.Option{limits.WithMetrics(limits.NewMetrics(registry))},
 		Options: []tokens.Option{tokens.WithSalt(salt), tokens.WithMetrics(tokens.NewMetrics(registry)), tokens.WithAnnounce(credentialEvents(announcer))},
 	})
 	if err != nil {
 		return &ConfigError{err}
 	}
 	defer accounts.Close()
+	if !p.Recipients.Limit.IsZero() {
+		accounts.Recipients = tasks.NewRecipients(p.Recipients, limits.NewGuard(generalRedis, salt, "otp-recipient", p.Recipients.Limit))
+	}
 
 	if err := out.serve(&accounts.Vendors, metrics.ObserveCall, announcer); err != nil {
 		return &ConfigError{err}

@@ -16,6 +16,7 @@ import (
 	"errand.internal/clients/danaconnect"
 	"errand.internal/clients/dckap"
 	"errand.internal/clients/dinero"
+	"errand.internal/internal/limits"
 	"errand.internal/internal/queue"
 	"errand.internal/internal/seal"
 	"errand.internal/internal/secret"
@@ -35,10 +36,13 @@ type Config struct {
 
 // Shared is what all accounts of a worker have in common.
 type Shared struct {
-	Redis   redis.UniversalClient
-	Ring    *seal.Ring
+	Redis redis.UniversalClient
+	Ring  *seal.Ring
+	// Salt keys what limits write; one of its own if unset.
+	Salt    *seal.Salt
 	Observe func(clients.Observation)
 	Options []tokens.Option
+	Limits  []limits.Option
 }
 
 // Credential is one credential as the fleet shares it.
@@ -65,7 +69,9 @@ type Accounts struct {
 	// Rests are what tasks are parked for beside credentials: pipes that may be
 	// disabled, organizations that may lack a subscription.
 	Rests []Credential
-	gates []*gates
+	// Limits are those of the accounts that have any.
+	Limits []*limits.Limiter
+	gates  []*gates
 }
 
 // Parkable is the credentials and rests as the queue needs them: to know when
@@ -94,14 +100,19 @@ func (a *Accounts) Close() {
 
 // Open makes the clients of the configured accounts.
 func (c Config) Open(s Shared) (*Accounts, error) {
+	if s.Salt == nil {
+		s.Salt = seal.NewSalt(s.Redis)
+	}
 	v := &Accounts{}
 	var faults []error
 	if cfg := c.DANAConnect; cfg.Configured() {
 		gate := tokens.NewGate(s.Redis, cfg.Profile(), s.Options...)
-		otp, err := danaconnect.NewOTP(cfg, gate, clients.NewCaller(danaconnect.Vendor, cfg.Limits(), nil, s.Observe))
+		limit := v.limit(s, cfg.Profile(), limits.Account{Rate: cfg.Rate, AtOnce: cfg.Concurrency})
+		otp, err := danaconnect.NewOTP(cfg, gate, clients.NewCaller(danaconnect.Vendor, cfg.Limits(), nil, s.Observe).Limited(limit))
 		v.DANAConnectOTP, v.Credentials, faults = otp, append(v.Credentials, Credential{cfg.Profile().Name, gate}), append(faults, err)
-		// The same login, and so the same gate; another host, and so another caller.
-		contacts, err := danaconnect.NewContacts(cfg, gate, clients.NewCaller(danaconnect.Vendor, cfg.Limits(), nil, s.Observe))
+		// The same login, and so the same gate and limits; another host, and so another
+		// caller.
+		contacts, err := danaconnect.NewContacts(cfg, gate, clients.NewCaller(danaconnect.Vendor, cfg.Limits(), nil, s.Observe).Limited(limit))
 		v.DANAConnectContacts, faults = contacts, append(faults, err)
 	}
 	if cfg := c.DANAConnectAPI; cfg.Configured() {
@@ -112,7 +123,8 @@ func (c Config) Open(s Shared) (*Accounts, error) {
 			profile.Fetch = login.Fetch
 			source := tokens.NewSource(s.Redis, s.Ring, profile, s.Options...)
 			v.Credentials = append(v.Credentials, Credential{profile.Name, source})
-			v.DANAConnectAPI, err = danaconnect.NewAPI(cfg, source, caller)
+			limit := v.limit(s, profile, limits.Account{Rate: cfg.Rate, AtOnce: cfg.Concurrency})
+			v.DANAConnectAPI, err = danaconnect.NewAPI(cfg, source, caller.Limited(limit))
 		}
 		faults = append(faults, err)
 	}
@@ -124,7 +136,8 @@ func (c Config) Open(s Shared) (*Accounts, error) {
 			profile.Fetch = login.Fetch
 			source := tokens.NewSource(s.Redis, s.Ring, profile, s.Options...)
 			v.Credentials = append(v.Credentials, Credential{profile.Name, source})
-			v.AnnA, err = anna.New(cfg, source, caller)
+			limit := v.limit(s, profile, limits.Account{Rate: cfg.Rate, AtOnce: cfg.Concurrency})
+			v.AnnA, err = anna.New(cfg, source, caller.Limited(limit))
 		}
 		faults = append(faults, err)
 	}
@@ -145,7 +158,8 @@ func (a *Accounts) openDCKAP(cfg dckap.Config, s Shared) error {
 	gate := tokens.NewGate(s.Redis, cfg.Profile(), s.Options...)
 	a.Credentials, a.Expiring = append(a.Credentials, Credential{cfg.Profile().Name, gate}), append(a.Expiring, cfg.Profile())
 	pipes := a.addGates(s, cfg.PipeProfile, listeners)
-	a.DCKAP, err = dckap.New(cfg, gate, pipes.of, clients.NewCaller(dckap.Vendor, cfg.Limits(), nil, s.Observe))
+	limit := a.limit(s, cfg.Profile(), limits.Account{Rate: cfg.Rate, AtOnce: cfg.Concurrency})
+	a.DCKAP, err = dckap.New(cfg, gate, pipes.of, clients.NewCaller(dckap.Vendor, cfg.Limits(), nil, s.Observe).Limited(limit))
 	return err
 }
 
@@ -162,7 +176,10 @@ func (a *Accounts) openDinero(cfg dinero.Config, s Shared) error {
 		profile.Fetch = login.Fetch
 		source := tokens.NewSource(s.Redis, s.Ring, profile, s.Options...)
 		a.Credentials = append(a.Credentials, Credential{profile.Name, source})
-		accounts[organization] = dinero.Account{Source: source, Gate: organizations.of(organization)}
+		accounts[organization] = dinero.Account{
+			Source: source, Gate: organizations.of(organization),
+			Limit: a.limit(s, profile, limits.Account{Rate: cfg.Rate, AtOnce: cfg.Concurrency, Rest: dinero.QuotaRest}),
+		}
 	}
 	client, err := dinero.New(cfg, func(organization string) (dinero.Account, bool) {
 		account, known := accounts[organization]

@@ -50,6 +50,9 @@ const (
 	APIKey2       = "k+/=&"
 )
 
+// Quota is how many calls the vendor's page allows an organization in a minute.
+const Quota = 100
+
 // Options change a sandbox. The zero value of a field takes its default.
 type Options struct {
 	ClientID, ClientSecret string
@@ -57,8 +60,8 @@ type Options struct {
 	APIKeys map[string]string
 	// TokenLife is how long a token is good, by default an hour.
 	TokenLife time.Duration
-	// Quota is how many calls an organization may make in a minute; 0 for as many
-	// as it likes.
+	// Quota is how many calls an organization may make in a minute, wherever it
+	// begins; 0 for as many as it likes.
 	Quota int
 	// EmptyCreated answers a create with 201 and no body, as the status page has
 	// it.

@@ -1,0 +1,154 @@
+package tasks
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"errand.internal/clients"
+	"errand.internal/clients/danaconnect"
+	"errand.internal/internal/limits"
+	"errand.internal/internal/queue"
+	"errand.internal/internal/settings"
+)
+
+// RecipientConfig says who is one recipient of passcodes, and how many may be
+// sent to one. The settings' names have the prefix OTP_RECIPIENT_.
+type RecipientConfig struct {
+	// Fields are the keys of a payload's values that together name the recipient.
+	// Unset: all of them.
+	Fields RecipientFields `env:"FIELDS" doc:"Keys of values in danaconnect:otp:send that together name the recipient: COD1_EMAIL[,...]. Unset: all values together."`
+	// Limit is how many passcodes one recipient may get. Unset: as many as are asked
+	// for.
+	Limit settings.Rate `env:"LIMIT" doc:"Most passcodes for one recipient in a span of time, as N/duration; 5/10m is a good one. The next one is declined. Unset: no limit."`
+}
+
+// RecipientFields are keys of values.
+type RecipientFields []string
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (f *RecipientFields) UnmarshalText(text []byte) error {
+	var fields []string
+	for _, field := range strings.Split(string(text), ",") {
+		field = strings.TrimSpace(field)
+		switch {
+		case field == "":
+			return errors.New("must be field names, separated by commas")
+		case slices.Contains(fields, field):
+			return fmt.Errorf("names the field %s twice", field)
+		}
+		fields = append(fields, field)
+	}
+	*f = fields
+	return nil
+}
+
+// String is the form that UnmarshalText reads.
+func (f RecipientFields) String() string { return strings.Join(f, ",") }
+
+// recipientGuard is a *limits.Guard.
+type recipientGuard interface {
+	Take(ctx context.Context, task string, recipient []string) error
+	Free(ctx context.Context, task string, recipient []string)
+}
+
+// Recipients guards persons against too many passcodes, and the operator against
+// paying for them. A nil one lets everything through.
+type Recipients struct {
+	fields []string
+	guard  recipientGuard
+}
+
+// NewRecipients makes the guard of the recipients that cfg names. guard counts.
+func NewRecipients(cfg RecipientConfig, guard recipientGuard) *Recipients {
+	return &Recipients{fields: slices.Sorted(slices.Values(cfg.Fields)), guard: guard}
+}
+
+// send sends once if the recipient may have one more. What surely sent nothing
+// does not count; what may have sent does.
+func (r *Recipients) send(ctx context.Context, values Values, send func() (OTPSent, error)) (OTPSent, error) {
+	if r == nil {
+		return send()
+	}
+	recipient, err := r.recipient(values)
+	if err != nil {
+		return OTPSent{}, unsent(clients.Invalid, err.Error())
+	}
+	task := queue.TaskID(ctx)
+	switch err := r.guard.Take(ctx, task, recipient); {
+	case err == nil:
+	case isFull(err):
+		return OTPSent{}, unsent(clients.Declined, "refused by the recipient guard: "+err.Error())
+	default: // its text is not ours
+		return OTPSent{}, unsent(clients.Temporary, "the recipient guard cannot be asked: Redis does not answer")
+	}
+	sent, err := send()
+	if e, ok := clients.AsError(err); ok && surelyNothing(e) {
+		r.guard.Free(context.WithoutCancel(ctx), task, recipient)
+	}
+	return sent, err
+}
+
+func isFull(err error) bool {
+	_, full := errors.AsType[*limits.FullError](err)
+	return full
+}
+
+// surelyNothing tells a send that surely sent nothing: it never left, or was
+// refused before it ran.
+func surelyNothing(e *clients.Error) bool {
+	switch e.Kind {
+	case clients.Unknown, clients.Failed:
+		return e.NotSent
+	}
+	return true
+}
+
+func unsent(kind clients.Kind, message string) *clients.Error {
+	return &clients.Error{Vendor: danaconnect.Vendor, Op: danaconnect.OpSend, Kind: kind, Message: message, NotSent: true}
+}
+
+// recipient is who the values name, in a form that does not depend on how they
+// are written.
+func (r *Recipients) recipient(values Values) ([]string, error) {
+	if len(r.fields) == 0 {
+		sorted := slices.SortedFunc(slices.Values(values), func(a, b Value) int { return cmp.Compare(a.Key, b.Key) })
+		var all []string
+		for _, v := range sorted {
+			all = append(all, v.Key, plainForm(v.Value))
+		}
+		return all, nil
+	}
+	var named, missing []string
+	for _, field := range r.fields {
+		i := slices.IndexFunc(values, func(v Value) bool { return v.Key == field })
+		if i < 0 || plainForm(values[i].Value) == "" {
+			missing = append(missing, field)
+			continue
+		}
+		named = append(named, field, plainForm(values[i].Value))
+	}
+	if missing != nil {
+		return nil, errors.New("values lacks " + strings.Join(missing, ", ") + ", which OTP_RECIPIENT_FIELDS says names the recipient")
+	}
+	return named, nil
+}
+
+// plainForm is a value without what does not tell recipients apart: spaces and
+// upper case, and the signs between the digits of a phone number.
+func plainForm(value string) string {
+	value = strings.ToLower(strings.TrimSpace(value))
+	digits := strings.Map(func(r rune) rune {
+		if r >= '0' && r <= '9' {
+			return r
+		}
+		return -1
+	}, value)
+	if len(digits) >= 6 && strings.Trim(value, "0123456789+-()./ ") == "" {
+		return digits
+	}
+	return value
+}
