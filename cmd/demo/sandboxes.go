@@ -32,7 +32,7 @@ func newSandboxes() *sandboxes {
 		danaconnect: danaconnecttest.New(danaconnecttest.Options{}),
 		anna:        annatest.New(annatest.Options{}),
 		dckap:       dckaptest.New(dckaptest.Options{}),
-		dinero:      dinerotest.New(dinerotest.Options{}),
+		dinero:      dinerotest.New(dinerotest.Options{Quota: dinerotest.Quota}),
 	}
 	s.anna.PutUser(staying, true)
 	s.anna.PutUser(leaving, true)
