@@ -33,7 +33,7 @@ func TestWaitEndsWithTheOutcome(t *testing.T) {
 		{"declined", sandbox.Fault{Op: danaconnecttest.OpVerify, Code: "04"}, []string{"danaconnect:otp:verify", "--set", "idRequest=251", "--set", "otp=004217"}, 5, "declined", "04"},
 		{"unknown", sandbox.Fault{Op: danaconnecttest.OpSend, Drop: true, AfterEffect: true}, []string{"danaconnect:otp:send", "--payload", otpPayload}, 7, "unknown", ""},
 		{"invalid", sandbox.Fault{}, []string{"danaconnect:otp:send", "--payload", strings.Replace(otpPayload, "824541", "1", 1)}, 11, "invalid", "10"},
-		{"failed", sandbox.Fault{Op: danaconnecttest.OpSend, Status: 429, RetryAfter: "120"}, []string{"danaconnect:otp:send", "--payload", otpPayload}, 11, "failed", ""},
+		{"failed", sandbox.Fault{Op: danaconnecttest.OpSend, Status: 503, RetryAfter: "120"}, []string{"danaconnect:otp:send", "--payload", otpPayload}, 11, "failed", ""},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -67,6 +67,18 @@ func TestParkedWhenTheWaitEnds(t *testing.T) {
 		t.Errorf("got %+v", got)
 	}
 	wantText(t, "stderr", d.stderr, "parked", "no credentials")
+}
+
+// A 429 was not carried out: the task waits, and its time is all that ends it.
+func TestParkedForARate(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.otp.Inject(sandbox.Fault{Op: danaconnecttest.OpSend, Status: 429, RetryAfter: "120"})
+	r.work(nil)
+	d := r.want(6, "danaconnect:otp:send", "--payload", otpPayload, "--wait", "1500ms", "--json")
+	if got := d.report(t); got.State != "parked" || got.Outcome != "" || !strings.Contains(got.Message, "too many requests") {
+		t.Errorf("got %+v", got)
+	}
 }
 
 func TestExpired(t *testing.T) {
