@@ -171,7 +171,7 @@ func (c *Caller) send(ctx context.Context, op string, req *http.Request) (*Answe
 	})
 
 	start := time.Now()
-	resp, err := c.http.Do(req.WithContext(ctx))
+	resp, err := c.http.Do(inTime(ctx, req))
 	if err != nil {
 		c.observe(Observation{Vendor: c.vendor, Op: op, Took: time.Since(start)})
 		// net/http writes on a goroutine of its own: a call that is cancelled just

@@ -100,6 +100,7 @@ var beginScript = redis.NewScript(luaNow + `
 local r = redis.call('HMGET', KEYS[1], 'state', 'outcome', 'owner', 'claim_until', 'fence', 'attempts', 'due', 'key', 'code', 'message', 'nonce', 'verdict',
   'seq', 'reconfirm', 'doubt', 'parked')
 if r[3] and r[11] == ARGV[7] then
+  redis.call('HSET', KEYS[1], 'claim_until', now + tonumber(ARGV[2]))
   return {r[12], r[5], r[6], tostring(now), r[7], r[8] or '', '', '', '', r[14] or '', r[15] or ''}
 end
 r[6], r[7] = r[6] or '0', r[7] or tostring(now)

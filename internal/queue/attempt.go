@@ -27,12 +27,17 @@ type attempt struct {
 	grant        ledger.Grant
 	expires      time.Time
 	begun        time.Time
+	until        time.Time // the claim surely stands
 	called       bool
 }
 
 // call runs the handler once, within its own time.
 func (a *attempt) call(ctx context.Context, def Definition, payload Payload, limit time.Duration) (result any, err error, sent bool) {
-	ctx, cancel := context.WithTimeout(ctx, limit)
+	end := time.Now().Add(limit)
+	if a.until.Before(end) { // the reply to the claim was long under way
+		end = a.until
+	}
+	ctx, cancel := context.WithDeadline(ctx, end)
 	defer cancel()
 	ctx, watch := clients.WithAttempt(ctx, func() {
 		if a.grant.Attempts == 0 {

@@ -84,10 +84,10 @@ func (r *runner) ProcessTask(ctx context.Context, t *asynq.Task) error {
 	if !policy.Repeatable {
 		r.recall.wait()
 	}
-	grant, err := r.begin(ctx, &claim)
+	grant, asked, err := r.begin(ctx, &claim)
 	if err == nil && grant.Verdict == ledger.Busy && grant.Owner != "" && r.morgue.dead(ctx, grant.Owner) {
 		claim.DeadOwner = grant.Owner
-		grant, err = r.begin(ctx, &claim)
+		grant, asked, err = r.begin(ctx, &claim)
 	}
 	if err != nil {
 		r.log.Error().Err(err).Str("task_id", id).Msg("the ledger does not answer; the task goes back")
@@ -96,7 +96,7 @@ func (r *runner) ProcessTask(ctx context.Context, t *asynq.Task) error {
 	if grant.Verdict == ledger.Go && !grant.Now.Before(expires) && expiresErr == nil {
 		grant.Verdict = ledger.OutOfTime // the claim stood long before its reply came
 	}
-	run := &attempt{runner: r, id: id, taskType: t.Type(), headers: t.Headers(), policy: policy, grant: grant, expires: expires, begun: time.Now()}
+	run := &attempt{runner: r, id: id, taskType: t.Type(), headers: t.Headers(), policy: policy, grant: grant, expires: expires, begun: time.Now(), until: asked.Add(claim.For - claimSlack/2)}
 	if !policy.Repeatable && grant.Fence != "" {
 		r.recall.begun(claim, grant)
 	}
@@ -159,18 +159,20 @@ func (r *runner) ProcessTask(ctx context.Context, t *asynq.Task) error {
 
 // begin claims the task, and asks until Redis answers: it may have carried out
 // a claim whose reply was lost, and nobody else may have the task while that
-// claim stands. The nonce makes all these questions one.
-func (r *runner) begin(ctx context.Context, c *ledger.Claim) (ledger.Grant, error) {
+// claim stands. The nonce makes all these questions one, of which the last one
+// counts: the claim stands since asked, or longer, by this process' clock.
+func (r *runner) begin(ctx context.Context, c *ledger.Claim) (grant ledger.Grant, asked time.Time, err error) {
 	c.Nonce = rand.Text()
 	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 2*time.Second) {
+		asked = time.Now()
 		grant, err := r.store.Begin(ctx, *c)
 		if err == nil || !redisconn.Unreachable(err) {
-			return grant, err
+			return grant, asked, err
 		}
 		select {
 		case <-time.After(wait):
 		case <-r.gone:
-			return grant, err
+			return grant, asked, err
 		}
 	}
 }
