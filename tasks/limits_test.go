@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"errand.internal/clients/dinero/dinerotest"
+	"errand.internal/clients/sandbox"
 	"errand.internal/internal/settings"
 	"errand.internal/internal/vendors"
 	"errand.internal/tasks"
@@ -52,5 +53,39 @@ func TestARateKeepsTheQuota(t *testing.T) {
 	}
 	if made := len(s.dinero.Invoices(dinerotest.Organization)); made != 60 {
 		t.Errorf("%d invoices", made)
+	}
+}
+
+// Answers that are lost while others stand in line: what is in doubt stays so
+// while it waits for its turn to be looked for, and is not made twice.
+func TestLookupsWaitForTheirTurn(t *testing.T) {
+	t.Parallel()
+	s := startShop(t, dinerotest.Options{}, func(c *vendors.Config) {
+		c.Dinero.Rate, c.Dinero.Timeout = settings.Rate{N: 4, Per: time.Second}, 500*time.Millisecond
+	})
+	s.dinero.Inject(sandbox.Fault{Op: dinerotest.OpInvoiceCreate, Drop: true, AfterEffect: true, Times: 4})
+	var tickets []*tasks.Ticket[json.RawMessage]
+	for i := range 12 {
+		ticket, err := s.client.EnqueueJSON(t.Context(), "dinero:invoice:create", []byte(invoiceFor(dinerotest.Organization, fmt.Sprint("order-", i))))
+		if err != nil {
+			t.Fatal(err)
+		}
+		tickets = append(tickets, ticket)
+	}
+	lookedFor := 0
+	for _, ticket := range tickets {
+		if _, err := wait(t, ticket); err != nil {
+			t.Error(err)
+		}
+		status, err := s.client.Status(t.Context(), ticket.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if status.History[0].Class == "unknown" {
+			lookedFor++
+		}
+	}
+	if made := len(s.dinero.Invoices(dinerotest.Organization)); made != 12 || lookedFor != 4 {
+		t.Errorf("%d invoices, %d in doubt", made, lookedFor)
 	}
 }
