@@ -47,7 +47,8 @@ func (eventDeliver) Type() string { return events.DeliverType }
 func (eventDeliver) Defaults() queue.Defaults {
 	return queue.Defaults{
 		Queue: events.Queue, Budget: 24 * time.Hour, Repeatable: true,
-		Backoff: queue.Backoff{Base: time.Second, Max: 5 * time.Minute},
+		// Events wait longer together, for a receiver that takes none (events.NewRest).
+		Backoff: queue.Backoff{Base: time.Second, Max: time.Minute},
 		// The key, which keeps an event from being enqueued twice, outlives the
 		// budget in any case.
 		Keep: 10 * time.Minute, KeyLife: 24 * time.Hour,
@@ -58,12 +59,12 @@ func (eventDeliver) result() (r None) { return r }
 
 // EventSender delivers events to the operator's receiver.
 type EventSender interface {
-	Send(ctx context.Context, e events.Event) error
+	Send(ctx context.Context, e events.Event, again bool) error
 }
 
 func deliverEvent(c EventSender) handler[eventDeliver, None] {
 	return func(ctx context.Context, p eventDeliver) (None, error) {
-		return None{}, c.Send(ctx, events.Event{ID: p.ID, Type: p.EventType, Timestamp: p.Timestamp, Data: json.RawMessage(p.Data)})
+		return None{}, c.Send(ctx, events.Event{ID: p.ID, Type: p.EventType, Timestamp: p.Timestamp, Data: json.RawMessage(p.Data)}, queue.Tries(ctx) > 0)
 	}
 }
 

@@ -138,7 +138,7 @@ func post(t *testing.T, rdb redis.UniversalClient, url string, call time.Duratio
 	if err != nil {
 		t.Fatal(err)
 	}
-	sender, err := events.NewSender(cfg, receiver, clients.NewCaller(events.Vendor, clients.Limits{Call: call}, nil, nil), func(announce.Announcement) {})
+	sender, err := events.NewSender(cfg, receiver, nil, clients.NewCaller(events.Vendor, clients.Limits{Call: call}, nil, nil), func(announce.Announcement) {})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -16,6 +16,7 @@ import (
 	"errand.internal/internal/queue"
 	"errand.internal/internal/redisconn"
 	"errand.internal/internal/seal"
+	"errand.internal/internal/tokens"
 	"errand.internal/internal/vendors"
 	"errand.internal/tasks"
 )
@@ -25,12 +26,13 @@ import (
 type outlet struct {
 	config   events.Config
 	sink     *events.Sink
+	rest     *events.Rest
 	bulletin *events.Bulletin
 	notices  *events.Notices
 	changes  *events.Detector
 }
 
-func openOutlet(p *plan, rdb redis.UniversalClient, salt *seal.Salt, store *ledger.Store, log zerolog.Logger) (*outlet, error) {
+func openOutlet(p *plan, rdb redis.UniversalClient, salt *seal.Salt, store *ledger.Store, figures *tokens.Metrics, log zerolog.Logger) (*outlet, error) {
 	if !p.Events.Configured() {
 		return &outlet{}, nil
 	}
@@ -40,7 +42,7 @@ func openOutlet(p *plan, rdb redis.UniversalClient, salt *seal.Salt, store *ledg
 	}
 	publish := tasks.Publisher(queue.NewProducer(rdb, store, p.ring))
 	return &outlet{
-		config: p.Events, sink: sink,
+		config: p.Events, sink: sink, rest: events.NewRest(p.Events, rdb, log, tokens.WithSalt(salt), tokens.WithMetrics(figures)),
 		bulletin: events.NewBulletin(rdb, publish, log),
 		notices:  events.NewNotices(store, knownQueues, publish, log),
 		changes:  events.NewDetector(rdb, salt, publish),
@@ -63,12 +65,30 @@ func (o *outlet) serve(v *tasks.Vendors, observe func(clients.Observation), tell
 	if o.sink == nil {
 		return nil
 	}
-	sender, err := events.NewSender(o.config, o.sink, clients.NewCaller(events.Vendor, o.config.Limits(), nil, observe), tell)
+	sender, err := events.NewSender(o.config, o.sink, o.rest, clients.NewCaller(events.Vendor, o.config.Limits(), nil, observe), tell)
 	if err != nil {
 		return err
 	}
 	v.Events, v.Changes = sender, o.changes
 	return nil
+}
+
+// parkable is what events are parked for.
+func (o *outlet) parkable() []queue.Credential {
+	if o.rest == nil {
+		return nil
+	}
+	return []queue.Credential{{Name: events.RestProfile, Usable: func(ctx context.Context) bool {
+		state, err := o.rest.State(ctx)
+		return err == nil && state.CoolingFor == 0
+	}}}
+}
+
+// close ends what the outlet does in the background.
+func (o *outlet) close() {
+	if o.rest != nil {
+		o.rest.Close()
+	}
 }
 
 // finished is queue.Config's.

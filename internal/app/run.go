@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -68,17 +69,18 @@ func (w Worker) Run(ctx context.Context) error {
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		queue.NewCollector(generalRedis, p.Queues.Names()))
 	metrics := queue.NewMetrics(registry)
-	salt, store := seal.NewSalt(generalRedis), ledger.New(generalRedis)
-	out, err := openOutlet(p, generalRedis, salt, store, log)
+	salt, store, figures := seal.NewSalt(generalRedis), ledger.New(generalRedis), tokens.NewMetrics(registry)
+	out, err := openOutlet(p, generalRedis, salt, store, figures, log)
 	if err != nil {
 		return &ConfigError{err}
 	}
+	defer out.close()
 	announcer := out.announce(announce.New(log, registry))
 
 	accounts, err := p.Vendors.Open(vendors.Shared{
 		Redis: generalRedis, Ring: p.ring, Salt: salt, Observe: metrics.ObserveCall,
 		Limits:  []limits.Option{limits.WithMetrics(limits.NewMetrics(registry))},
-		Options: []tokens.Option{tokens.WithSalt(salt), tokens.WithMetrics(tokens.NewMetrics(registry)), tokens.WithAnnounce(credentialEvents(announcer))},
+		Options: []tokens.Option{tokens.WithSalt(salt), tokens.WithMetrics(figures), tokens.WithAnnounce(credentialEvents(announcer))},
 	})
 	if err != nil {
 		return &ConfigError{err}
@@ -95,7 +97,8 @@ func (w Worker) Run(ctx context.Context) error {
 	queues := runnable(p.Queues, defs)
 	timeouts := p.timeouts()
 	server, err := queue.NewServer(queue.Config{
-		Redis: serversRedis, General: generalRedis, Cut: func() { cutServers(); cutGeneral() }, Instances: instances, Queues: queues, Definitions: defs, Credentials: accounts.Parkable(), Store: store, Ring: p.ring,
+		Redis: serversRedis, General: generalRedis, Cut: func() { cutServers(); cutGeneral() }, Instances: instances,
+		Queues: queues, Definitions: defs, Credentials: slices.Concat(accounts.Parkable(), out.parkable()), Store: store, Ring: p.ring,
 		Owner: owner(), Grace: p.ShutdownGrace, Metrics: metrics, Announce: announcer, Finished: out.finished(), Log: log,
 		Timeout: func(vendor string) time.Duration { return timeouts[vendor] + attemptSlack },
 	})

@@ -22,7 +22,8 @@
 //
 // Nothing of its answer counts but the status and Retry-After. 2xx is taken as
 // delivered. 410 stops the sink: a mark in Redis keeps every worker from sending
-// to that URL. Everything else is tried again, for a day.
+// to that URL. Everything else is tried again, for a day; a sink that takes
+// nothing is left alone meanwhile but for one event now and then (Rest).
 //
 // What becomes of an event is not the subject of another one.
 package events

@@ -121,11 +121,11 @@ func TestTheGoReceiver(t *testing.T) {
 	t.Cleanup(web.Close)
 	server := redistest.New(t)
 	s := newSender(t, server, web.URL, newSecret('a'), clients.Limits{})
-	if err := s.Send(t.Context(), sample); err == nil {
+	if err := s.Send(t.Context(), sample, false); err == nil {
 		t.Error("an event that was not taken was delivered")
 	}
 	for _, e := range []events.Event{sample, sample, changeOf("evt_b", 11), changeOf("evt_a", 10)} {
-		if err := s.Send(t.Context(), e); err != nil {
+		if err := s.Send(t.Context(), e, false); err != nil {
 			t.Error(err)
 		}
 	}
@@ -133,7 +133,7 @@ func TestTheGoReceiver(t *testing.T) {
 		t.Errorf("taken %v", taken)
 	}
 	forged := newSender(t, server, web.URL, newSecret('b'), clients.Limits{})
-	if fault, ok := clients.AsError(forged.Send(t.Context(), sample)); !ok || fault.Status != http.StatusUnauthorized {
+	if fault, ok := clients.AsError(forged.Send(t.Context(), sample, false)); !ok || fault.Status != http.StatusUnauthorized {
 		t.Errorf("another secret: %v", fault)
 	}
 }
@@ -174,7 +174,7 @@ func TestThePythonReceiver(t *testing.T) {
 		e := sample
 		e.ID += string(letter)
 		for range 2 {
-			if err := s.Send(t.Context(), e); err != nil {
+			if err := s.Send(t.Context(), e, false); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -183,7 +183,7 @@ func TestThePythonReceiver(t *testing.T) {
 		}
 	}
 	forged := newSender(t, server, url, newSecret('c'), clients.Limits{})
-	if fault, ok := clients.AsError(forged.Send(t.Context(), sample)); !ok || fault.Status != http.StatusUnauthorized {
+	if fault, ok := clients.AsError(forged.Send(t.Context(), sample, false)); !ok || fault.Status != http.StatusUnauthorized {
 		t.Errorf("another secret: %v", fault)
 	}
 }

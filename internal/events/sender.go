@@ -13,6 +13,7 @@ import (
 
 	"errand.internal/clients"
 	"errand.internal/internal/announce"
+	"errand.internal/internal/tokens"
 )
 
 const opDeliver = "deliver"
@@ -27,25 +28,29 @@ type Sender struct {
 	host     string
 	signers  []*standardwebhooks.Webhook
 	sink     *Sink
+	rest     *Rest
 	caller   *clients.Caller
 	announce announce.Func
 	now      func() time.Time
 }
 
-// NewSender makes the Sender of a configured sink.
-func NewSender(cfg Config, sink *Sink, caller *clients.Caller, tell announce.Func) (*Sender, error) {
+// NewSender makes the Sender of a configured sink. With a nil rest a sink that
+// takes nothing is not left alone.
+func NewSender(cfg Config, sink *Sink, rest *Rest, caller *clients.Caller, tell announce.Func) (*Sender, error) {
 	url, host, signers, err := cfg.check()
 	if err != nil {
 		return nil, err
 	}
-	return &Sender{url: url, host: host, signers: signers, sink: sink, caller: caller.StatusOnly(), announce: tell, now: time.Now}, nil
+	return &Sender{url: url, host: host, signers: signers, sink: sink, rest: rest, caller: caller.StatusOnly(), announce: tell, now: time.Now}, nil
 }
 
-// Send delivers an event once. Its errors are *clients.Error: worth another try
-// unless Final is set.
+// Send delivers an event once; again says that it was tried before. Its errors
+// are *clients.Error: worth another try unless Final is set. While the sink
+// rests, nothing that was tried before is sent, and the error asks for the task
+// to be parked.
 //
 // https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
-func (s *Sender) Send(ctx context.Context, e Event) error {
+func (s *Sender) Send(ctx context.Context, e Event, again bool) error {
 	since, err := s.sink.Gone(ctx)
 	if err != nil {
 		return &clients.Error{Vendor: Vendor, Op: opDeliver, Kind: clients.Temporary, NotSent: true, Message: "Redis does not say whether the sink is gone"}
@@ -53,12 +58,21 @@ func (s *Sender) Send(ctx context.Context, e Event) error {
 	if !since.IsZero() {
 		return gone(&clients.Error{NotSent: true})
 	}
+	report, fault := s.rest.enter(ctx, again)
+	if fault != nil {
+		return fault
+	}
+	says := tokens.NoVerdict
+	defer func() { report(says) }()
 	req, err := s.request(ctx, e)
 	if err != nil {
 		return &clients.Error{Vendor: Vendor, Op: opDeliver, Kind: clients.Invalid, NotSent: true, Message: "the event cannot be sent: " + err.Error()}
 	}
 	answer, err := s.caller.Do(ctx, opDeliver, req)
 	if err != nil {
+		if ctx.Err() == nil { // else it was we who gave it too little time
+			says = tokens.Refused
+		}
 		if fault, ok := clients.AsError(err); ok && fault.Kind == clients.Credentials {
 			fault.Kind = clients.Temporary // a certificate is renewed; the event has a day
 		}
@@ -66,6 +80,7 @@ func (s *Sender) Send(ctx context.Context, e Event) error {
 	}
 	switch {
 	case answer.Status >= 200 && answer.Status <= 299:
+		says = sayOf(answer.Status)
 		return nil
 	case answer.Status == http.StatusGone:
 		first, err := s.sink.stop(ctx)
@@ -77,6 +92,7 @@ func (s *Sender) Send(ctx context.Context, e Event) error {
 		}
 		return gone(&clients.Error{Status: answer.Status})
 	}
+	says = sayOf(answer.Status)
 	return refusal(answer)
 }
 

@@ -36,7 +36,7 @@ func newSender(t testing.TB, server *redistest.Server, url, secrets string, limi
 	}
 	var mu sync.Mutex
 	said := &[]announce.Announcement{}
-	s, err := events.NewSender(cfg, sink, clients.NewCaller(events.Vendor, limits, nil, nil), func(a announce.Announcement) {
+	s, err := events.NewSender(cfg, sink, nil, clients.NewCaller(events.Vendor, limits, nil, nil), func(a announce.Announcement) {
 		mu.Lock()
 		defer mu.Unlock()
 		*said = append(*said, a)
@@ -55,7 +55,7 @@ func TestWhatIsSent(t *testing.T) {
 	s := newSender(t, redistest.New(t), sink.web.URL+"/hooks/errand/?token=t", newSecret('a'), clients.Limits{})
 	var uri string
 	sink.answers(func(w http.ResponseWriter, r *http.Request) { uri = r.RequestURI; w.WriteHeader(http.StatusAccepted) })
-	if err := s.Send(t.Context(), sample); err != nil {
+	if err := s.Send(t.Context(), sample, false); err != nil {
 		t.Fatal(err)
 	}
 	d := sink.next()
@@ -73,7 +73,7 @@ func TestRotation(t *testing.T) {
 	t.Parallel()
 	sink := newReceiver(t, newSecret('a'))
 	s := newSender(t, redistest.New(t), sink.web.URL, newSecret('b')+" "+newSecret('a'), clients.Limits{})
-	if err := s.Send(t.Context(), sample); err != nil {
+	if err := s.Send(t.Context(), sample, false); err != nil {
 		t.Fatal(err)
 	}
 	d := sink.next()
@@ -131,7 +131,7 @@ func TestAnswersOfTheSink(t *testing.T) {
 			}))
 			defer web.Close()
 			s := newSender(t, server, web.URL+"/secret-path", newSecret('a'), clients.Limits{Call: 2 * time.Second})
-			err := s.Send(t.Context(), sample)
+			err := s.Send(t.Context(), sample, false)
 			if tc.ok {
 				if err != nil {
 					t.Error(err)
@@ -166,7 +166,7 @@ func TestTheBodyOfAnAnswerIsNotWaitedFor(t *testing.T) {
 	defer web.Close()
 	s := newSender(t, redistest.New(t), web.URL, newSecret('a'), clients.Limits{Call: time.Minute})
 	start := time.Now()
-	if err := s.Send(t.Context(), sample); err != nil {
+	if err := s.Send(t.Context(), sample, false); err != nil {
 		t.Fatal(err)
 	}
 	if took := time.Since(start); took > 20*time.Second {
@@ -186,10 +186,10 @@ func TestGone(t *testing.T) {
 			t.Errorf("%#v", err)
 		}
 	}
-	final(one.Send(t.Context(), sample))
+	final(one.Send(t.Context(), sample, false))
 	sink.next()
-	final(one.Send(t.Context(), sample))
-	final(other.Send(t.Context(), sample))
+	final(one.Send(t.Context(), sample, false))
+	final(other.Send(t.Context(), sample, false))
 	if len(sink.got) != 0 {
 		t.Error("it was called again")
 	}
@@ -198,7 +198,7 @@ func TestGone(t *testing.T) {
 	}
 	sink.answers(nil)
 	moved := newSender(t, server, sink.web.URL+"/b", newSecret('a'), clients.Limits{})
-	if err := moved.Send(t.Context(), sample); err != nil {
+	if err := moved.Send(t.Context(), sample, false); err != nil {
 		t.Errorf("another URL: %v", err)
 	}
 	if was, err := other.sink.Resume(t.Context()); err != nil || !was {
@@ -207,7 +207,7 @@ func TestGone(t *testing.T) {
 	if was, err := other.sink.Resume(t.Context()); err != nil || was {
 		t.Errorf("the second Resume() = %t, %v", was, err)
 	}
-	if err := one.Send(t.Context(), sample); err != nil {
+	if err := one.Send(t.Context(), sample, false); err != nil {
 		t.Errorf("after Resume: %v", err)
 	}
 }
@@ -219,7 +219,7 @@ func TestNothingIsSentWithoutRedis(t *testing.T) {
 	server.Stop()
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 	defer cancel()
-	if fault, ok := clients.AsError(s.Send(ctx, sample)); !ok || fault.Kind != clients.Temporary || !fault.NotSent {
+	if fault, ok := clients.AsError(s.Send(ctx, sample, false)); !ok || fault.Kind != clients.Temporary || !fault.NotSent {
 		t.Errorf("%+v", fault)
 	}
 	if len(sink.got) != 0 {

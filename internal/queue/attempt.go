@@ -46,7 +46,7 @@ func (a *attempt) call(ctx context.Context, def Definition, payload Payload, lim
 	})
 	watch.Task, watch.Until, watch.Underway = a.id, a.begun.Add(a.expires.Sub(a.grant.Now)), a.called
 	log := a.log.With().Str("task_id", a.id).Str("type", a.taskType).Logger()
-	ctx = WithTaskID(log.WithContext(ctx), a.id)
+	ctx = context.WithValue(WithTaskID(log.WithContext(ctx), a.id), triesKey{}, a.grant.Attempts)
 	a.called = true
 	type answer struct {
 		result any

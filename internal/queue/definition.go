@@ -46,6 +46,15 @@ func WithTaskID(ctx context.Context, id string) context.Context {
 	return context.WithValue(ctx, taskIDKey{}, id)
 }
 
+type triesKey struct{}
+
+// Tries is how often the task of a handler was attempted before, as far as that
+// counts against its budget of attempts.
+func Tries(ctx context.Context) int {
+	n, _ := ctx.Value(triesKey{}).(int)
+	return n
+}
+
 // encodeResult turns a result into what the record keeps; nothing for a nil
 // result.
 func encodeResult(result any) ([]byte, error) {
