@@ -57,13 +57,14 @@ func (d *doctor) examine(ctx context.Context) Diagnosis {
 	}
 
 	sites := d.plan.Vendors.Sites()
-	sections := make([][]Check, 2+len(sites))
+	sections := make([][]Check, 3+len(sites))
 	var all sync.WaitGroup
 	all.Go(func() { sections[0] = d.redisChecks(ctx) })
 	all.Go(func() { sections[1] = d.queueChecks(ctx, sites) })
 	for i, s := range sites {
 		all.Go(func() { sections[2+i] = d.vendorChecks(ctx, s) })
 	}
+	all.Go(func() { sections[2+len(sites)] = d.eventChecks(ctx) })
 	all.Wait()
 
 	var r Diagnosis
