@@ -16,11 +16,14 @@ import (
 // both sides, and nobody waits longer than for one round trip.
 //
 // It takes only calls that wait without an end (a context that is never done)
-// and, where leases says so, those whose context ends with a lease: whoever
-// would give up earlier must not depend on others.
+// and, where leases or together say so, those whose context ends with a lease or
+// with that of all others: whoever would give up earlier must not depend on
+// others.
 type combineHook struct {
 	rdb    redis.UniversalClient
 	leases bool
+	// together: all callers belong together, and give up together.
+	together bool
 
 	mu      sync.Mutex
 	waiting []*combined
@@ -31,7 +34,7 @@ type combineHook struct {
 // in one pipeline, whatever their contexts: those of somebody who enqueues many
 // tasks at once and gives all of them up together. Nobody else should use the
 // client.
-func Combine(rdb redis.UniversalClient) { rdb.AddHook(&combineHook{rdb: rdb, leases: true}) }
+func Combine(rdb redis.UniversalClient) { rdb.AddHook(&combineHook{rdb: rdb, together: true}) }
 
 type combined struct {
 	ctx  context.Context
@@ -55,7 +58,7 @@ func (h *combineHook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.
 // ProcessHook implements redis.Hook.
 func (h *combineHook) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	return func(ctx context.Context, cmd redis.Cmder) error {
-		if !strings.HasPrefix(cmd.Name(), "eval") || (ctx.Done() != nil && !h.leases) {
+		if !strings.HasPrefix(cmd.Name(), "eval") || (ctx.Done() != nil && !h.leases && !h.together) {
 			return next(ctx, cmd)
 		}
 		h.mu.Lock()
@@ -103,8 +106,8 @@ func (h *combineHook) fly() {
 
 func (h *combineHook) send(batch []*combined) {
 	ctx, end := context.Background(), time.Time{}
-	if oneContext(batch) {
-		ctx = batch[0].ctx // who gives up gives up all of it
+	if h.together && oneContext(batch) {
+		ctx = batch[0].ctx
 	}
 	pipe := h.rdb.Pipeline()
 	for _, c := range batch {
