@@ -11,6 +11,8 @@
 //	keys        many producers with one key, now and two days later
 //	letters     more dead letters than asynq can keep
 //	invoices    creates whose answers are lost and whose workers are killed
+//	schedule    workers that share one, killed and frozen in the middle of a tick
+//	receiver    of events that is down, fails, is slow or redirects
 //	handlers    that panic, hang, or do not listen
 //
 // # Sizes and seeds
