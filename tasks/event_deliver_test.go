@@ -164,7 +164,7 @@ func deliver(t *testing.T, server *redistest.Server, owner string, vendors tasks
 	}
 }
 
-// Issue 6, "Shows" 3: the receiver refuses connections, then answers 500, then
+// The receiver refuses connections, then answers 500, then
 // redirects, then is slow; every event comes once it is back, under the same ID
 // in every try, and each signature is valid for the library.
 func TestAReceiverThatIsDownGetsEveryEventOnceItIsBack(t *testing.T) {

@@ -146,7 +146,7 @@ func TestSequencesRiseOverALossOfMemory(t *testing.T) {
 	}
 }
 
-// Issue 6, "Shows" 2: with FLEET_LONG=1 a million polls, a tenth of that
+// With FLEET_LONG=1 a million polls, a tenth of that
 // otherwise. One poll in a hundred finds a change; each is one event.
 func TestPollsAndEventsAgree(t *testing.T) {
 	t.Parallel()

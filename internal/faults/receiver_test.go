@@ -16,7 +16,7 @@ import (
 // deliveredWithin is how long after the receiver is back every event is there.
 const deliveredWithin = time.Minute
 
-// Issue 6, "Shows" 3: the receiver takes nothing for a while, in one way or
+// The receiver takes nothing for a while, in one way or
 // another, while tasks end all the time. Every event arrives once it is back, the
 // same in each try, with a valid signature; nothing else arrives. Meanwhile each
 // is tried once, and then the receiver is asked now and then only.

@@ -23,7 +23,7 @@ const pollSubjects = 50
 // promised, and what a machine that does much else may take.
 var tickLate = fleet.Size(5*time.Second, 2*time.Second)
 
-// Issue 6, "Shows" 1: three workers run one schedule, every second. One is killed
+// Three workers run one schedule, every second. One is killed
 // and one frozen, each in the middle of a tick that it is enqueueing; the frozen
 // one wakes up later and goes on with a tick that others have long finished.
 // Each poll of each tick is enqueued once and in time, and every one ends.
