@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"errand.internal/internal/redisconn"
 )
 
 // combineHook sends scripts that are asked for at the same time in one
@@ -37,13 +39,19 @@ type combineHook struct {
 func Combine(rdb redis.UniversalClient) { rdb.AddHook(&combineHook{rdb: rdb, together: true}) }
 
 type combined struct {
-	ctx  context.Context
-	cmd  redis.Cmder
-	done chan struct{}
+	ctx   context.Context
+	cmd   redis.Cmder
+	alone redis.ProcessHook
+	done  chan struct{}
 }
 
-// combineMost is the most scripts in one pipeline.
-const combineMost = 64
+const (
+	// combineMost is the most scripts in one pipeline.
+	combineMost = 64
+	// combineFor is how long a pipeline may take: after that, or when its connection
+	// breaks, each script goes alone, so that none suffers for another.
+	combineFor = 3 * time.Second
+)
 
 // DialHook implements redis.Hook.
 func (h *combineHook) DialHook(next redis.DialHook) redis.DialHook {
@@ -69,7 +77,7 @@ func (h *combineHook) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 			h.land()
 			return err
 		}
-		c := &combined{ctx: ctx, cmd: cmd, done: make(chan struct{})}
+		c := &combined{ctx: ctx, cmd: cmd, alone: next, done: make(chan struct{})}
 		h.waiting = append(h.waiting, c)
 		h.mu.Unlock()
 		<-c.done
@@ -120,15 +128,29 @@ func (h *combineHook) send(batch []*combined) {
 		}
 		_ = pipe.Process(ctx, c.cmd) // an error of one command is its own
 	}
-	if !end.IsZero() {
-		bounded, cancel := context.WithDeadline(ctx, end)
-		defer cancel()
-		ctx = bounded
+	if limit := time.Now().Add(combineFor); end.IsZero() || limit.Before(end) {
+		end = limit
 	}
+	ctx, cancel := context.WithDeadline(ctx, end)
+	defer cancel()
 	_, _ = pipe.Exec(ctx)
 	for _, c := range batch {
+		if len(batch) > 1 && c.ctx.Err() == nil && redisconn.Unreachable(c.cmd.Err()) {
+			go c.again()
+			continue
+		}
 		close(c.done)
 	}
+}
+
+// again sends one script of a pipeline that failed. It may have been carried out:
+// go-redis repeats scripts as well, and each of them is made for that.
+func (c *combined) again() {
+	c.cmd.SetErr(nil)
+	if err := c.alone(c.ctx, c.cmd); err != nil {
+		c.cmd.SetErr(err)
+	}
+	close(c.done)
 }
 
 func oneContext(batch []*combined) bool {
