@@ -112,10 +112,11 @@ type recovery struct {
 
 	mu    sync.Mutex
 	times map[point][]time.Duration
+	last  map[string]time.Time // when a task was in the hand of a killed worker
 }
 
 func newRecovery(c *crew) *recovery {
-	r := &recovery{crew: c, asynq: asynq.NewInspectorFromRedisClient(c.Conn()), times: map[point][]time.Duration{}}
+	r := &recovery{crew: c, asynq: asynq.NewInspectorFromRedisClient(c.Conn()), times: map[point][]time.Duration{}, last: map[string]time.Time{}}
 	c.t.Cleanup(r.all.Wait)
 	return r
 }
@@ -123,12 +124,17 @@ func newRecovery(c *crew) *recovery {
 // follow waits in the background until each task has been claimed again or has
 // ended; one whose outcome was written already, until asynq has taken it off.
 func (r *recovery) follow(when time.Time, hands map[string]hand) {
+	r.mu.Lock()
+	for id := range hands {
+		r.last[id] = when // a second crash begins anew
+	}
+	r.mu.Unlock()
 	r.all.Go(func() {
 		ok := until(r.crew.t, 3*time.Minute, func() bool {
 			for id, h := range hands {
 				if r.over(id, h) {
-					took := time.Since(when)
 					r.mu.Lock()
+					took := time.Since(r.last[id])
 					r.times[h.at] = append(r.times[h.at], took)
 					r.mu.Unlock()
 					if took > fleet.Size(time.Hour, recoverPatience) {

@@ -19,8 +19,9 @@ const (
 	// is unconfirmed.
 	tidyEvery = 30 * time.Second
 	// unclaimedFor is how long a task may be in asynq's hands without a claim in
-	// the ledger: between the two lies one round trip, or freshFor at the most.
-	unclaimedFor = 10 * time.Second
+	// the ledger: between the two lies one round trip, or freshFor at the most. One
+	// that is put back too early comes round, and finds the claim.
+	unclaimedFor = 8 * time.Second
 	// asynq's script that trims its archive breaks above 8000 entries; its own
 	// limit of 10,000 comes too late.
 	archiveMost = 5000
