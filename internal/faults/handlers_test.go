@@ -111,7 +111,8 @@ func TestBadHandlers(t *testing.T) {
 				}
 			}
 		}
-		if !strings.Contains(b.log.String(), tc.logged) {
+		// A dump of all goroutines takes its time.
+		if !until(t, soon, func() bool { return strings.Contains(b.log.String(), tc.logged) }) {
 			t.Errorf("%s: the log does not say %q", tc.name, tc.logged)
 		}
 	}
