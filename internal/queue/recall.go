@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"errand.internal/internal/ledger"
+	"errand.internal/internal/redisconn"
 )
 
 const (
@@ -132,6 +133,10 @@ func (r *recall) tell(d deed) {
 			_, err = r.store.Recall(context.Background(), d.claim, d.grant, left)
 		}
 		if err == nil || errors.Is(err, ledger.ErrStale) {
+			return
+		}
+		if !redisconn.Unreachable(err) {
+			r.log.Error().Err(err).Str("task_id", d.claim.ID).Msg("Redis does not take what was done of the task; it may be done again")
 			return
 		}
 		select {
