@@ -35,7 +35,9 @@ func WithAttempt(ctx context.Context, onSend func()) (context.Context, *Attempt)
 }
 
 // Sent reports whether a request may have left.
-func (a *Attempt) Sent() bool { return a.sent.Load() }
+func (a *Attempt) Sent() bool {
+	return a.sent.Load()
+}
 
 func attemptFrom(ctx context.Context) *Attempt {
 	a, _ := ctx.Value(attemptKey{}).(*Attempt)

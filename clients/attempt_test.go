@@ -76,7 +76,12 @@ func TestAttemptCancelledWhileWritingMayHaveLeft(t *testing.T) {
 			t.Fatalf("error %v", err)
 		}
 		if e.Status == 0 && (e.NotSent || e.Kind != clients.Unknown || !attempt.Sent()) {
-			t.Errorf("NotSent %v, kind %v, attempt sent %v: the request may have left", e.NotSent, e.Kind, attempt.Sent())
+			t.Errorf(
+				"NotSent %v, kind %v, attempt sent %v: the request may have left",
+				e.NotSent,
+				e.Kind,
+				attempt.Sent(),
+			)
 		}
 	}
 }

@@ -46,9 +46,13 @@ func parseBaseURL(raw string, allowInsecure bool) (BaseURL, error) {
 	case strings.ContainsAny(raw, "?#"):
 		return BaseURL{}, errors.New("must not contain a query or a fragment")
 	case unspecified(host):
-		return BaseURL{}, errors.New("names the placeholder address 0.0.0.0; put the real host there")
+		return BaseURL{}, errors.New(
+			"names the placeholder address 0.0.0.0; put the real host there",
+		)
 	case u.Scheme == "http" && !allowInsecure && !loopback(host):
-		return BaseURL{}, errors.New("must use https; plain http is for loopback hosts, or with ALLOW_INSECURE_HTTP=true")
+		return BaseURL{}, errors.New(
+			"must use https; plain http is for loopback hosts, or with ALLOW_INSECURE_HTTP=true",
+		)
 	}
 	if port := u.Port(); port != "" {
 		if n, err := strconv.Atoi(port); err != nil || n < 1 || n > 65535 {
@@ -68,7 +72,9 @@ func (b BaseURL) Join(path string) string {
 }
 
 // Host returns host and port, which are safe to show.
-func (b BaseURL) Host() string { return b.host }
+func (b BaseURL) Host() string {
+	return b.host
+}
 
 func unspecified(host string) bool {
 	addr, err := netip.ParseAddr(host)

@@ -73,7 +73,8 @@ func TestBaseURLRefused(t *testing.T) {
 			if err == nil {
 				t.Fatalf("accepted as %q", base.Join("x"))
 			}
-			if !strings.HasPrefix(err.Error(), "ACME_URL: ") || !strings.Contains(err.Error(), tt.why) || strings.Contains(err.Error(), "canary") {
+			if !strings.HasPrefix(err.Error(), "ACME_URL: ") || !strings.Contains(err.Error(), tt.why) ||
+				strings.Contains(err.Error(), "canary") {
 				t.Errorf("error %q, want the variable, %q and no part of the URL", err, tt.why)
 			}
 		})

@@ -34,7 +34,12 @@ type Bearer struct {
 // that was not to be had (Credentials or Temporary). Its NotSent is true only
 // if neither the call nor its replay left. What the answer means, also a second
 // 401, is the vendor client's to tell.
-func (b Bearer) Do(ctx context.Context, caller *Caller, op string, build func(token secret.String) (*http.Request, error)) (*Answer, error) {
+func (b Bearer) Do(
+	ctx context.Context,
+	caller *Caller,
+	op string,
+	build func(token secret.String) (*http.Request, error),
+) (*Answer, error) {
 	answer, token, err := b.once(ctx, caller, op, build)
 	if err != nil || !b.wantsReplay(ctx, answer, token) {
 		return answer, err
@@ -54,7 +59,12 @@ func (b Bearer) Do(ctx context.Context, caller *Caller, op string, build func(to
 	return answer, nil
 }
 
-func (b Bearer) once(ctx context.Context, caller *Caller, op string, build func(secret.String) (*http.Request, error)) (*Answer, tokens.Token, error) {
+func (b Bearer) once(
+	ctx context.Context,
+	caller *Caller,
+	op string,
+	build func(secret.String) (*http.Request, error),
+) (*Answer, tokens.Token, error) {
 	token, err := b.Source.Get(ctx)
 	if err != nil {
 		return nil, token, TokenError(caller.Vendor(), op, err)
@@ -65,7 +75,13 @@ func (b Bearer) once(ctx context.Context, caller *Caller, op string, build func(
 			return nil, token, e
 		}
 		// The text is not promised to be safe to show.
-		return nil, token, &Error{Vendor: caller.Vendor(), Op: op, Kind: Invalid, Message: "the request cannot be built", NotSent: true}
+		return nil, token, &Error{
+			Vendor:  caller.Vendor(),
+			Op:      op,
+			Kind:    Invalid,
+			Message: "the request cannot be built",
+			NotSent: true,
+		}
 	}
 	answer, err := caller.Do(ctx, op, req)
 	return answer, token, err
@@ -95,18 +111,29 @@ func (b Bearer) denied(a *Answer) bool {
 // tokens package's own error. NotSent is true, which a caller takes back if the
 // vendor has already answered once.
 func TokenError(vendor, op string, err error) *Error {
-	out := &Error{Vendor: vendor, Op: op, NotSent: true}
+	out := &Error{
+		Vendor:  vendor,
+		Op:      op,
+		NotSent: true,
+	}
 	if cooling, ok := errors.AsType[*tokens.CoolingError](err); ok {
-		out.Kind, out.Message, out.RetryAfter, out.Err = Credentials, "no token", cooling.RetryAfter, cooling
+		out.Kind = Credentials
+		out.Message = "no token"
+		out.RetryAfter = cooling.RetryAfter
+		out.Err = cooling
 		return out
 	}
 	if refusal, ok := errors.AsType[*tokens.RefusedError](err); ok {
-		out.Kind, out.Message, out.Err = Credentials, "no token", refusal
+		out.Kind = Credentials
+		out.Message = "no token"
+		out.Err = refusal
 		return out
 	}
 	out.Kind = Temporary
 	if unavailable, ok := errors.AsType[*tokens.UnavailableError](err); ok {
-		out.Message, out.RetryAfter, out.Err = "no token", unavailable.RetryAfter, unavailable
+		out.Message = "no token"
+		out.RetryAfter = unavailable.RetryAfter
+		out.Err = unavailable
 		return out
 	}
 	// Of an error of another make only the well-known cause is kept: nobody
@@ -114,7 +141,8 @@ func TokenError(vendor, op string, err error) *Error {
 	out.Message = "no token: its source failed"
 	for _, cause := range []error{context.Canceled, context.DeadlineExceeded} {
 		if errors.Is(err, cause) {
-			out.Message, out.Err = "the wait for a token ended", cause
+			out.Message = "the wait for a token ended"
+			out.Err = cause
 		}
 	}
 	return out

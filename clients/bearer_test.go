@@ -54,14 +54,19 @@ func bearerCall(t *testing.T, b clients.Bearer, faults ...sandbox.Fault) (*sandb
 		shop.Inject(f)
 	}
 	base := clientstest.Serve(t, shop, "/shop/")
-	answer, err := b.Do(t.Context(), clients.NewCaller("shop", clients.Limits{}, nil, nil), opOrder, func(token secret.String) (*http.Request, error) {
-		req, err := http.NewRequest(http.MethodPost, base+"v1/order", strings.NewReader("the order"))
-		if err != nil {
-			return nil, err
-		}
-		req.Header.Set("Authorization", "Bearer "+token.Reveal())
-		return req, nil
-	})
+	answer, err := b.Do(
+		t.Context(),
+		clients.NewCaller("shop", clients.Limits{}, nil, nil),
+		opOrder,
+		func(token secret.String) (*http.Request, error) {
+			req, err := http.NewRequest(http.MethodPost, base+"v1/order", strings.NewReader("the order"))
+			if err != nil {
+				return nil, err
+			}
+			req.Header.Set("Authorization", "Bearer "+token.Reveal())
+			return req, nil
+		},
+	)
 	return shop, answer, err
 }
 
@@ -79,21 +84,104 @@ func TestBearer(t *testing.T) {
 		calls  int
 		told   []string
 	}{
-		{name: "good", replay: true, status: 200, calls: 1},
-		{name: "401, then good", replay: true, faults: []sandbox.Fault{denied}, status: 200, calls: 2, told: []string{"reject old"}},
-		{name: "401 twice", replay: true, faults: []sandbox.Fault{denied, denied}, status: 401, calls: 2, told: []string{"reject old", "reject new"}},
-		{name: "401 of a fresh token", faults: []sandbox.Fault{denied}, status: 401, calls: 1, told: []string{"reject old"}},
-		{name: "403 is not the token's", replay: true, faults: []sandbox.Fault{forbidden}, status: 403, calls: 1},
-		{name: "401, then 403", replay: true, faults: []sandbox.Fault{denied, forbidden}, status: 403, calls: 2, told: []string{"reject old"}},
-		{name: "401, then no answer", replay: true, faults: []sandbox.Fault{denied, dropped}, calls: 2, told: []string{"reject old"}},
-		{name: "no answer", replay: true, faults: []sandbox.Fault{dropped}, calls: 1},
-		{name: "odd, nobody asked", replay: true, faults: []sandbox.Fault{odd}, status: 200, calls: 1},
-		{name: "odd", bearer: clients.Bearer{Suspicious: suspicious}, replay: true, faults: []sandbox.Fault{odd}, status: 200, calls: 2, told: []string{"suspect old"}},
-		{name: "odd twice", bearer: clients.Bearer{Suspicious: suspicious}, replay: true, faults: []sandbox.Fault{odd, odd}, status: 200, calls: 2, told: []string{"suspect old"}},
-		{name: "odd, above suspicion", bearer: clients.Bearer{Suspicious: suspicious}, faults: []sandbox.Fault{odd}, status: 200, calls: 1, told: []string{"suspect old"}},
 		{
-			name: "403 where the vendor means the token", bearer: clients.Bearer{Denied: func(a *clients.Answer) bool { return a.Status == 403 }},
-			replay: true, faults: []sandbox.Fault{forbidden}, status: 200, calls: 2, told: []string{"reject old"},
+			name:   "good",
+			replay: true,
+			status: 200,
+			calls:  1,
+		},
+		{
+			name:   "401, then good",
+			replay: true,
+			faults: []sandbox.Fault{denied},
+			status: 200,
+			calls:  2,
+			told:   []string{"reject old"},
+		},
+		{
+			name:   "401 twice",
+			replay: true,
+			faults: []sandbox.Fault{denied, denied},
+			status: 401,
+			calls:  2,
+			told:   []string{"reject old", "reject new"},
+		},
+		{
+			name:   "401 of a fresh token",
+			faults: []sandbox.Fault{denied},
+			status: 401,
+			calls:  1,
+			told:   []string{"reject old"},
+		},
+		{
+			name:   "403 is not the token's",
+			replay: true,
+			faults: []sandbox.Fault{forbidden},
+			status: 403,
+			calls:  1,
+		},
+		{
+			name:   "401, then 403",
+			replay: true,
+			faults: []sandbox.Fault{denied, forbidden},
+			status: 403,
+			calls:  2,
+			told:   []string{"reject old"},
+		},
+		{
+			name:   "401, then no answer",
+			replay: true,
+			faults: []sandbox.Fault{denied, dropped},
+			calls:  2,
+			told:   []string{"reject old"},
+		},
+		{
+			name:   "no answer",
+			replay: true,
+			faults: []sandbox.Fault{dropped},
+			calls:  1,
+		},
+		{
+			name:   "odd, nobody asked",
+			replay: true,
+			faults: []sandbox.Fault{odd},
+			status: 200,
+			calls:  1,
+		},
+		{
+			name:   "odd",
+			bearer: clients.Bearer{Suspicious: suspicious},
+			replay: true,
+			faults: []sandbox.Fault{odd},
+			status: 200,
+			calls:  2,
+			told:   []string{"suspect old"},
+		},
+		{
+			name:   "odd twice",
+			bearer: clients.Bearer{Suspicious: suspicious},
+			replay: true,
+			faults: []sandbox.Fault{odd, odd},
+			status: 200,
+			calls:  2,
+			told:   []string{"suspect old"},
+		},
+		{
+			name:   "odd, above suspicion",
+			bearer: clients.Bearer{Suspicious: suspicious},
+			faults: []sandbox.Fault{odd},
+			status: 200,
+			calls:  1,
+			told:   []string{"suspect old"},
+		},
+		{
+			name:   "403 where the vendor means the token",
+			bearer: clients.Bearer{Denied: func(a *clients.Answer) bool { return a.Status == 403 }},
+			replay: true,
+			faults: []sandbox.Fault{forbidden},
+			status: 200,
+			calls:  2,
+			told:   []string{"reject old"},
 		},
 	}
 	for _, tt := range tests {
@@ -115,7 +203,8 @@ func TestBearer(t *testing.T) {
 					t.Errorf("the body %q went out", r.Body)
 				}
 			}
-			if want := []string{"Bearer old", "Bearer new"}[:tt.calls]; !slices.Equal(bearers, want) || src.gets != tt.calls {
+			if want := []string{"Bearer old", "Bearer new"}[:tt.calls]; !slices.Equal(bearers, want) ||
+				src.gets != tt.calls {
 				t.Errorf("calls with %q, %d tokens asked for, want %q", bearers, src.gets, want)
 			}
 			if !slices.Equal(src.told, tt.told) {
@@ -156,7 +245,9 @@ func TestBearerWithoutAToken(t *testing.T) {
 				t.Parallel()
 				shop, answer, err := bearerCall(t, clients.Bearer{Source: src}, sandbox.Fault{Status: 401})
 				e, ok := clients.AsError(err)
-				if !ok || answer != nil || e.Kind != tt.kind || e.RetryAfter != tt.wait || e.NotSent != first || e.Vendor != "shop" || e.Op != opOrder {
+				if !ok || answer != nil || e.Kind != tt.kind || e.RetryAfter != tt.wait || e.NotSent != first ||
+					e.Vendor != "shop" ||
+					e.Op != opOrder {
 					t.Fatalf("answer %v, error %#v", answer, err)
 				}
 				if errors.Is(err, tt.err) != tt.keep || strings.Contains(err.Error(), "canary") {
@@ -172,14 +263,27 @@ func TestBearerWithoutAToken(t *testing.T) {
 
 func TestBearerRequestThatCannotBeBuilt(t *testing.T) {
 	t.Parallel()
-	own := &clients.Error{Vendor: "shop", Op: "own", Kind: clients.Invalid, NotSent: true}
+	own := &clients.Error{
+		Vendor:  "shop",
+		Op:      "own",
+		Kind:    clients.Invalid,
+		NotSent: true,
+	}
 	for name, cause := range map[string]error{"an error of another make": errors.New("canary-cause"), "one of ours": own} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			caller := clients.NewCaller("shop", clients.Limits{}, nil, nil)
-			_, err := clients.Bearer{Source: &bearerSource{}}.Do(t.Context(), caller, opOrder, func(secret.String) (*http.Request, error) { return nil, cause })
+			_, err := clients.Bearer{
+				Source: &bearerSource{},
+			}.Do(
+				t.Context(),
+				caller,
+				opOrder,
+				func(secret.String) (*http.Request, error) { return nil, cause },
+			)
 			e, ok := clients.AsError(err)
-			if !ok || e.Kind != clients.Invalid || !e.NotSent || strings.Contains(err.Error(), "canary") || errors.Is(cause, own) != (e == own) {
+			if !ok || e.Kind != clients.Invalid || !e.NotSent || strings.Contains(err.Error(), "canary") ||
+				errors.Is(cause, own) != (e == own) {
 				t.Errorf("error %#v", err)
 			}
 		})

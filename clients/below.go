@@ -19,10 +19,16 @@ func (b BaseURL) Below(path string) (string, error) {
 	// What a server makes of it is checked once more, whole.
 	u, err := url.Parse(joined)
 	base, baseErr := url.Parse(b.url + "/")
-	if err != nil || baseErr != nil || u.Host != base.Host || u.Scheme != base.Scheme || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+	if err != nil || baseErr != nil || u.Host != base.Host || u.Scheme != base.Scheme ||
+		u.User != nil ||
+		u.RawQuery != "" ||
+		u.Fragment != "" {
 		return "", errors.New("does not lie below the base URL")
 	}
-	if !strings.HasPrefix(u.ResolveReference(&url.URL{}).EscapedPath(), base.EscapedPath()) {
+	if !strings.HasPrefix(
+		u.ResolveReference(&url.URL{}).EscapedPath(),
+		base.EscapedPath(),
+	) {
 		return "", errors.New("does not lie below the base URL")
 	}
 	return joined, nil
@@ -75,7 +81,9 @@ func checkPath(path string) error {
 			return errors.New("must not contain //")
 		}
 		if strings.ContainsFunc(segment, notInSegment) {
-			return errors.New(`must be a path as in a URL, without ? and #, everything else as %XX`)
+			return errors.New(
+				`must be a path as in a URL, without ? and #, everything else as %XX`,
+			)
 		}
 		for range unescapes {
 			if err := checkSegment(segment); err != nil {

@@ -64,7 +64,12 @@ type Caller struct {
 
 // NewCaller makes the Caller of one vendor account. transport is nil in
 // production; a dry run puts its own there. observe may be nil.
-func NewCaller(vendor string, limits Limits, transport http.RoundTripper, observe func(Observation)) *Caller {
+func NewCaller(
+	vendor string,
+	limits Limits,
+	transport http.RoundTripper,
+	observe func(Observation),
+) *Caller {
 	limits = limits.WithDefaults()
 	if transport == nil {
 		transport = newTransport(limits)
@@ -75,8 +80,10 @@ func NewCaller(vendor string, limits Limits, transport http.RoundTripper, observ
 	return &Caller{
 		vendor: vendor,
 		http: &http.Client{
-			Transport:     transport,
-			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+			Transport: transport,
+			CheckRedirect: func(*http.Request, []*http.Request) error {
+				return http.ErrUseLastResponse
+			},
 		},
 		limits:  limits,
 		observe: observe,
@@ -111,10 +118,14 @@ type Answer struct {
 }
 
 // Timeout is the bound on one whole call.
-func (c *Caller) Timeout() time.Duration { return c.limits.Call }
+func (c *Caller) Timeout() time.Duration {
+	return c.limits.Call
+}
 
 // Vendor names the vendor in errors and metrics.
-func (c *Caller) Vendor() string { return c.vendor }
+func (c *Caller) Vendor() string {
+	return c.vendor
+}
 
 // StatusOnly returns a Caller for servers of which only the status and the
 // header count: the body of an answer is dropped, and not waited for.
@@ -144,7 +155,11 @@ func (c *Caller) Do(ctx context.Context, op string, req *http.Request) (*Answer,
 	return c.send(ctx, op, req)
 }
 
-func (c *Caller) send(ctx context.Context, op string, req *http.Request) (*Answer, error) {
+func (c *Caller) send(
+	ctx context.Context,
+	op string,
+	req *http.Request,
+) (*Answer, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.limits.Call)
 	defer cancel()
 
@@ -173,7 +188,11 @@ func (c *Caller) send(ctx context.Context, op string, req *http.Request) (*Answe
 	start := time.Now()
 	resp, err := c.http.Do(inTime(ctx, req))
 	if err != nil {
-		c.observe(Observation{Vendor: c.vendor, Op: op, Took: time.Since(start)})
+		c.observe(Observation{
+			Vendor: c.vendor,
+			Op:     op,
+			Took:   time.Since(start),
+		})
 		// net/http writes on a goroutine of its own: a call that is cancelled just
 		// then returns while the header may still go out.
 		mayHaveLeft := sent.Load() || writing.Load()
@@ -182,22 +201,35 @@ func (c *Caller) send(ctx context.Context, op string, req *http.Request) (*Answe
 		}
 		return nil, c.transportError(op, err, mayHaveLeft)
 	}
-	defer func() { _ = resp.Body.Close() }()
+	defer func() {
+		_ = resp.Body.Close()
+	}()
 
 	answer := &Answer{Status: resp.StatusCode, Header: resp.Header}
 	if c.statusOnly {
-		c.observe(Observation{Vendor: c.vendor, Op: op, Status: resp.StatusCode, Took: time.Since(start)})
+		c.observe(Observation{
+			Vendor: c.vendor,
+			Op:     op,
+			Status: resp.StatusCode,
+			Took:   time.Since(start),
+		})
 		defer time.AfterFunc(dropFor, cancel).Stop()
 		_, _ = io.CopyN(io.Discard, resp.Body, dropBytes)
 		return answer, nil
 	}
 	var body bytes.Buffer
 	n, err := io.Copy(&body, io.LimitReader(resp.Body, MaxBody+1))
-	answer.Body, answer.Incomplete = body.Bytes(), err != nil || n > MaxBody
+	answer.Body = body.Bytes()
+	answer.Incomplete = err != nil || n > MaxBody
 	if n > MaxBody {
 		answer.Body = answer.Body[:MaxBody]
 	}
-	c.observe(Observation{Vendor: c.vendor, Op: op, Status: resp.StatusCode, Took: time.Since(start)})
+	c.observe(Observation{
+		Vendor: c.vendor,
+		Op:     op,
+		Status: resp.StatusCode,
+		Took:   time.Since(start),
+	})
 	return answer, nil
 }
 
@@ -205,14 +237,21 @@ func (c *Caller) send(ctx context.Context, op string, req *http.Request) (*Answe
 // "never left" and "left, no status"). Its text is made of our own words: the
 // *url.Error of net/http would show the whole URL.
 func (c *Caller) transportError(op string, err error, sent bool) *Error {
-	e := &Error{Vendor: c.vendor, Op: op, NotSent: !sent}
+	e := &Error{
+		Vendor:  c.vendor,
+		Op:      op,
+		NotSent: !sent,
+	}
 	switch {
 	case sent:
-		e.Kind, e.Message = Unknown, "no answer after the request was sent: "+reason(err)
+		e.Kind = Unknown
+		e.Message = "no answer after the request was sent: " + reason(err)
 	case untrusted(err):
-		e.Kind, e.Message = Credentials, "the server's certificate cannot be trusted; check the URL and the machine's CA certificates"
+		e.Kind = Credentials
+		e.Message = "the server's certificate cannot be trusted; check the URL and the machine's CA certificates"
 	default:
-		e.Kind, e.Message = Temporary, "the request never left: "+reason(err)
+		e.Kind = Temporary
+		e.Message = "the request never left: " + reason(err)
 	}
 	return e
 }

@@ -38,7 +38,12 @@ func order(t *testing.T, base string, limits clients.Limits) func(context.Contex
 	}
 	caller := clients.NewCaller("shop", limits, nil, nil)
 	return func(ctx context.Context) error {
-		req, err := http.NewRequestWithContext(ctx, http.MethodPost, at.Join("v1/order"), strings.NewReader("canary-body"))
+		req, err := http.NewRequestWithContext(
+			ctx,
+			http.MethodPost,
+			at.Join("v1/order"),
+			strings.NewReader("canary-body"),
+		)
 		if err != nil {
 			return err
 		}
@@ -66,7 +71,9 @@ func order(t *testing.T, base string, limits clients.Limits) func(context.Contex
 func TestCallerObeysTheSharedRules(t *testing.T) {
 	t.Parallel()
 	clientstest.Check(t, clientstest.Subject{
-		Op: opOrder, Mount: "/shop/", Call: order,
+		Op:       opOrder,
+		Mount:    "/shop/",
+		Call:     order,
 		New:      func(*testing.T) clientstest.Sandbox { return newShop() },
 		Canaries: []string{"canary-body", "canary-user", "canary-password"},
 	})
@@ -137,7 +144,9 @@ func TestCallerObservesEveryCall(t *testing.T) {
 	if _, err := do(t.Context(), t, caller, shop); err == nil {
 		t.Fatal("the dropped call succeeded")
 	}
-	if len(seen) != 2 || seen[0].Status != 503 || seen[1].Status != 0 || seen[0].Vendor != "shop" || seen[0].Op != opOrder || seen[0].Took <= 0 {
+	if len(seen) != 2 || seen[0].Status != 503 || seen[1].Status != 0 || seen[0].Vendor != "shop" ||
+		seen[0].Op != opOrder ||
+		seen[0].Took <= 0 {
 		t.Errorf("observations %+v", seen)
 	}
 }

@@ -26,13 +26,18 @@ func (t *Text) UnmarshalJSON(raw []byte) error {
 	case c == 'n':
 		*t = ""
 	default:
-		return &json.UnmarshalTypeError{Value: "neither text nor number", Type: reflect.TypeFor[Text]()}
+		return &json.UnmarshalTypeError{
+			Value: "neither text nor number",
+			Type:  reflect.TypeFor[Text](),
+		}
 	}
 	return nil
 }
 
 // String returns the text.
-func (t Text) String() string { return string(t) }
+func (t Text) String() string {
+	return string(t)
+}
 
 // Code returns t if it can pass for a vendor's code, else "": what is long or
 // has signs in it is prose, and prose may name a person.
@@ -42,7 +47,12 @@ func (t Text) Code() string {
 	}
 	for _, c := range []byte(t) {
 		switch {
-		case c >= '0' && c <= '9', c >= 'A' && c <= 'Z', c >= 'a' && c <= 'z', c == '-', c == '_', c == '.':
+		case c >= '0' && c <= '9',
+			c >= 'A' && c <= 'Z',
+			c >= 'a' && c <= 'z',
+			c == '-',
+			c == '_',
+			c == '.':
 		default:
 			return ""
 		}
@@ -57,7 +67,9 @@ func DecodeObject(a *Answer, into any) error {
 	if a.Incomplete {
 		return errors.New("it broke off or is too large")
 	}
-	body := bytes.TrimSpace(bytes.TrimPrefix(a.Body, []byte("\xef\xbb\xbf"))) // some .NET servers send a byte order mark
+	body := bytes.TrimSpace(
+		bytes.TrimPrefix(a.Body, []byte("\xef\xbb\xbf")),
+	) // some .NET servers send a byte order mark
 	switch {
 	case len(body) == 0:
 		return errors.New("it is empty")
@@ -82,4 +94,6 @@ func DecodeObject(a *Answer, into any) error {
 }
 
 // Stated reports whether a raw JSON field is there and not null.
-func Stated(raw json.RawMessage) bool { return len(raw) > 0 && string(raw) != "null" }
+func Stated(raw json.RawMessage) bool {
+	return len(raw) > 0 && string(raw) != "null"
+}

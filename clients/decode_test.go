@@ -41,7 +41,13 @@ func TestText(t *testing.T) {
 func TestTextCodeHidesProse(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[clients.Text]string{
-		"01": "01", "E-17.b_": "E-17.b_", "": "", "a@b.mx": "", "5215512345678": "", "Jo Doe": "", "ñ": "",
+		"01":            "01",
+		"E-17.b_":       "E-17.b_",
+		"":              "",
+		"a@b.mx":        "",
+		"5215512345678": "",
+		"Jo Doe":        "",
+		"ñ":             "",
 	} {
 		if got := text.Code(); got != want {
 			t.Errorf("Code(%q) = %q, want %q", text, got, want)
@@ -76,7 +82,12 @@ func TestDecodeObject(t *testing.T) {
 		{name: "prose", body: "canary", why: "not JSON"},
 		{name: "wrong type", body: `{"success":"canary"}`, why: "the field success has another type"},
 		{name: "wrong type of text", body: `{"code":["canary"]}`, why: "the field code has another type"},
-		{name: "incomplete", body: `{"success":true,"code":1}`, incomplete: true, why: "broke off"},
+		{
+			name:       "incomplete",
+			body:       `{"success":true,"code":1}`,
+			incomplete: true,
+			why:        "broke off",
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -37,7 +37,15 @@ const (
 	Failed
 )
 
-var kindNames = [...]string{"unknown", "temporary", "rate_limited", "credentials", "invalid", "declined", "failed"}
+var kindNames = [...]string{
+	"unknown",
+	"temporary",
+	"rate_limited",
+	"credentials",
+	"invalid",
+	"declined",
+	"failed",
+}
 
 // String returns the word that also labels metrics and attempts.
 func (k Kind) String() string {
@@ -103,11 +111,15 @@ func (e *Error) Error() string {
 }
 
 // Unwrap gives the cause.
-func (e *Error) Unwrap() error { return e.Err }
+func (e *Error) Unwrap() error {
+	return e.Err
+}
 
 // RetryAfterHint is how a login's Retry-After reaches internal/tokens, which
 // does not know this package.
-func (e *Error) RetryAfterHint() time.Duration { return e.RetryAfter }
+func (e *Error) RetryAfterHint() time.Duration {
+	return e.RetryAfter
+}
 
 // AsError finds the *Error in err's chain.
 func AsError(err error) (*Error, bool) {

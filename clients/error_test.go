@@ -16,13 +16,37 @@ func TestErrorText(t *testing.T) {
 		err  clients.Error
 		want string
 	}{
-		{"all", clients.Error{Vendor: "acme", Op: "order", Message: "the request is refused", Status: 400, Code: "15"},
-			"acme order: the request is refused (HTTP 400, code 15)"},
-		{"no code", clients.Error{Vendor: "acme", Op: "order", Message: "gone", Status: 404}, "acme order: gone (HTTP 404)"},
-		{"no status", clients.Error{Vendor: "acme", Op: "order", Message: "no", Code: "15"}, "acme order: no (code 15)"},
+		{
+			"all",
+			clients.Error{
+				Vendor:  "acme",
+				Op:      "order",
+				Message: "the request is refused",
+				Status:  400,
+				Code:    "15",
+			},
+			"acme order: the request is refused (HTTP 400, code 15)",
+		},
+		{"no code", clients.Error{
+			Vendor:  "acme",
+			Op:      "order",
+			Message: "gone",
+			Status:  404,
+		}, "acme order: gone (HTTP 404)"},
+		{"no status", clients.Error{
+			Vendor:  "acme",
+			Op:      "order",
+			Message: "no",
+			Code:    "15",
+		}, "acme order: no (code 15)"},
 		{"no message", clients.Error{Vendor: "acme", Op: "order", Kind: clients.Declined}, "acme order: declined"},
 		{"no operation", clients.Error{Vendor: "acme", Kind: clients.Temporary}, "acme: temporary"},
-		{"cause", clients.Error{Vendor: "acme", Op: "order", Message: "broken", Err: io.EOF}, "acme order: broken: EOF"},
+		{"cause", clients.Error{
+			Vendor:  "acme",
+			Op:      "order",
+			Message: "broken",
+			Err:     io.EOF,
+		}, "acme order: broken: EOF"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -49,8 +73,13 @@ func TestAsErrorFindsTheErrorAndItsCause(t *testing.T) {
 func TestKindWords(t *testing.T) {
 	t.Parallel()
 	for kind, want := range map[clients.Kind]string{
-		clients.Unknown: "unknown", clients.Temporary: "temporary", clients.RateLimited: "rate_limited",
-		clients.Credentials: "credentials", clients.Invalid: "invalid", clients.Declined: "declined", clients.Kind(99): "unknown",
+		clients.Unknown:     "unknown",
+		clients.Temporary:   "temporary",
+		clients.RateLimited: "rate_limited",
+		clients.Credentials: "credentials",
+		clients.Invalid:     "invalid",
+		clients.Declined:    "declined",
+		clients.Kind(99):    "unknown",
 	} {
 		if got := kind.String(); got != want {
 			t.Errorf("Kind(%d) = %q, want %q", kind, got, want)

@@ -34,7 +34,11 @@ func (c *Caller) Limited(l Limiter) *Caller {
 }
 
 // doLimited sends when the limiter lets it, and tells it how the vendor took it.
-func (c *Caller) doLimited(ctx context.Context, op string, req *http.Request) (*Answer, error) {
+func (c *Caller) doLimited(
+	ctx context.Context,
+	op string,
+	req *http.Request,
+) (*Answer, error) {
 	attempt := attemptFrom(ctx)
 	pass, err := c.limiter.Enter(ctx, c.ask(ctx, attempt))
 	if err != nil {
@@ -59,7 +63,8 @@ func (c *Caller) doLimited(ctx context.Context, op string, req *http.Request) (*
 func (c *Caller) ask(ctx context.Context, attempt *Attempt) limits.Ask {
 	a := limits.Ask{Patience: patience}
 	if attempt != nil {
-		a.Task, a.Underway = attempt.Task, attempt.Underway || attempt.letGo.Load()
+		a.Task = attempt.Task
+		a.Underway = attempt.Underway || attempt.letGo.Load()
 		a.Horizon = time.Until(attempt.Until)
 	}
 	deadline, ends := ctx.Deadline()
@@ -77,14 +82,24 @@ func (c *Caller) ask(ctx context.Context, attempt *Attempt) limits.Ask {
 
 // limitError is a call that the limits did not let go.
 func (c *Caller) limitError(op string, err error) *Error {
-	e := &Error{Vendor: c.vendor, Op: op, Kind: Temporary, NotSent: true, Message: "its limits cannot be asked"} // the cause's text is not ours
+	e := &Error{
+		Vendor:  c.vendor,
+		Op:      op,
+		Kind:    Temporary,
+		NotSent: true,
+		Message: "its limits cannot be asked",
+	} // the cause's text is not ours
 	if waits, ok := errors.AsType[*limits.WaitError](err); ok {
-		e.Kind, e.Message, e.RetryAfter, e.Err = RateLimited, "not called", waits.RetryAfter, waits
+		e.Kind = RateLimited
+		e.Message = "not called"
+		e.RetryAfter = waits.RetryAfter
+		e.Err = waits
 		return e
 	}
 	for _, cause := range []error{context.Canceled, context.DeadlineExceeded} {
 		if errors.Is(err, cause) {
-			e.Message, e.Err = "the wait for its turn ended", cause
+			e.Message = "the wait for its turn ended"
+			e.Err = cause
 		}
 	}
 	return e

@@ -65,7 +65,12 @@ func TestLimitedCallThatMustWait(t *testing.T) {
 		err  error
 		want clients.Error
 	}{
-		{"in line", waits, clients.Error{Kind: clients.RateLimited, RetryAfter: 40 * time.Second, Message: "not called", Err: waits}},
+		{"in line", waits, clients.Error{
+			Kind:       clients.RateLimited,
+			RetryAfter: 40 * time.Second,
+			Message:    "not called",
+			Err:        waits,
+		}},
 		{"cancelled", context.Canceled, clients.Error{Kind: clients.Temporary, Message: "the wait for its turn ended", Err: context.Canceled}},
 		{"out of time", context.DeadlineExceeded, clients.Error{Kind: clients.Temporary, Message: "the wait for its turn ended", Err: context.DeadlineExceeded}},
 		{"something else", errors.New("canary"), clients.Error{Kind: clients.Temporary, Message: "its limits cannot be asked"}},
@@ -75,8 +80,11 @@ func TestLimitedCallThatMustWait(t *testing.T) {
 			shop, l := newShop(), &turnstile{err: tt.err}
 			ctx, attempt := clients.WithAttempt(t.Context(), nil)
 			_, err := do(ctx, t, clients.NewCaller("shop", clients.Limits{}, nil, nil).Limited(l), shop)
-			tt.want.Vendor, tt.want.Op, tt.want.NotSent = "shop", opOrder, true
-			if e, ok := clients.AsError(err); !ok || *e != tt.want || shop.Calls(opOrder) != 0 || attempt.Sent() || l.left != 0 {
+			tt.want.Vendor = "shop"
+			tt.want.Op = opOrder
+			tt.want.NotSent = true
+			if e, ok := clients.AsError(err); !ok || *e != tt.want || shop.Calls(opOrder) != 0 || attempt.Sent() ||
+				l.left != 0 {
 				t.Errorf("%+v after %d calls, want %+v", err, shop.Calls(opOrder), tt.want)
 			}
 		})
@@ -110,7 +118,8 @@ func TestLimiterIsTold(t *testing.T) {
 				ctx, _ = clients.WithAttempt(ctx, cancel) // as soon as the request may leave
 			}
 			_, _ = do(ctx, t, clients.NewCaller("shop", clients.Limits{}, nil, nil).StatusOnly().Limited(l), shop)
-			if l.left != 1 || len(l.asks) != 1 || len(l.exhausted) != len(tt.exhausted) || len(tt.exhausted) == 1 && l.exhausted[0] != tt.exhausted[0] {
+			if l.left != 1 || len(l.asks) != 1 || len(l.exhausted) != len(tt.exhausted) ||
+				len(tt.exhausted) == 1 && l.exhausted[0] != tt.exhausted[0] {
 				t.Errorf("told of %v, left %d times", l.exhausted, l.left)
 			}
 		})
@@ -162,7 +171,9 @@ func TestWhatALimiterIsAsked(t *testing.T) {
 			}
 			a := l.asks[tt.calls-1]
 			near := func(got, want time.Duration) bool { return got <= want && got > want-time.Second }
-			if (a.Task == "otp-1") != named || named != near(a.Horizon, time.Hour) || a.Underway != tt.underway || a.Patience != 0 && !near(a.Patience, tt.patience) || (a.Patience == 0) != (tt.patience == 0) {
+			if (a.Task == "otp-1") != named || named != near(a.Horizon, time.Hour) || a.Underway != tt.underway ||
+				a.Patience != 0 && !near(a.Patience, tt.patience) ||
+				(a.Patience == 0) != (tt.patience == 0) {
 				t.Errorf("%+v", a)
 			}
 		})
@@ -178,9 +189,16 @@ func TestReplaysAreLimited(t *testing.T) {
 	source := &bearerSource{replay: true}
 	ctx, _ := clients.WithAttempt(t.Context(), nil)
 	base := clientstest.Serve(t, shop, "/shop/")
-	_, err := clients.Bearer{Source: source}.Do(ctx, clients.NewCaller("shop", clients.Limits{}, nil, nil).Limited(l), opOrder, func(token secret.String) (*http.Request, error) {
-		return http.NewRequestWithContext(ctx, http.MethodPost, base+"v1/order", strings.NewReader(token.Reveal()))
-	})
+	_, err := clients.Bearer{
+		Source: source,
+	}.Do(
+		ctx,
+		clients.NewCaller("shop", clients.Limits{}, nil, nil).Limited(l),
+		opOrder,
+		func(token secret.String) (*http.Request, error) {
+			return http.NewRequestWithContext(ctx, http.MethodPost, base+"v1/order", strings.NewReader(token.Reveal()))
+		},
+	)
 	if err != nil || len(l.asks) != 2 || l.asks[0].Underway || !l.asks[1].Underway || l.left != 2 {
 		t.Errorf("%v; asked %+v, left %d times", err, l.asks, l.left)
 	}
@@ -190,7 +208,12 @@ func TestReplaysAreLimited(t *testing.T) {
 type still struct{}
 
 func (still) RoundTrip(r *http.Request) (*http.Response, error) {
-	return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(strings.NewReader("{}")), Header: http.Header{}, Request: r}, nil
+	return &http.Response{
+		StatusCode: http.StatusOK,
+		Body:       io.NopCloser(strings.NewReader("{}")),
+		Header:     http.Header{},
+		Request:    r,
+	}, nil
 }
 
 // What the limits cost: nothing where there are none, a round trip for a rate,

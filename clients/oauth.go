@@ -46,7 +46,9 @@ var tokenRefusals = []string{
 }
 
 // TokenRefusals returns the list, for tests and documentation.
-func TokenRefusals() []string { return slices.Clone(tokenRefusals) }
+func TokenRefusals() []string {
+	return slices.Clone(tokenRefusals)
+}
 
 // Fetch logs in once, as a tokens.Fetcher does. A *tokens.RefusedError means that
 // the credential or its set-up was refused: one of TokenRefusals, or HTTP 400, 401
@@ -54,9 +56,20 @@ func TokenRefusals() []string { return slices.Clone(tokenRefusals) }
 func (r TokenRequest) Fetch(ctx context.Context, caller *Caller) (tokens.Grant, error) {
 	// A login is no attempt of the task that happens to need it.
 	ctx, _ = WithAttempt(ctx, nil)
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, r.URL, strings.NewReader(r.Form.Encode()))
+	req, err := http.NewRequestWithContext(
+		ctx,
+		http.MethodPost,
+		r.URL,
+		strings.NewReader(r.Form.Encode()),
+	)
 	if err != nil {
-		return tokens.Grant{}, &Error{Vendor: caller.Vendor(), Op: OpToken, Kind: Invalid, Message: "the request cannot be built", NotSent: true}
+		return tokens.Grant{}, &Error{
+			Vendor:  caller.Vendor(),
+			Op:      OpToken,
+			Kind:    Invalid,
+			Message: "the request cannot be built",
+			NotSent: true,
+		}
 	}
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	req.Header.Set("Accept", "application/json")
@@ -87,15 +100,23 @@ func (r TokenRequest) grant(vendor string, a *Answer) (tokens.Grant, error) {
 		reply = tokenReply{}
 	}
 	refused := func(with string) (tokens.Grant, error) {
-		return tokens.Grant{}, &tokens.RefusedError{Profile: r.Profile, Reason: "the token request was answered with " + with}
+		return tokens.Grant{}, &tokens.RefusedError{
+			Profile: r.Profile,
+			Reason:  "the token request was answered with " + with,
+		}
 	}
 	code := plainText(reply.Error)
 	switch {
-	case a.Status == http.StatusRequestTimeout, a.Status == http.StatusTooEarly, a.Status == http.StatusTooManyRequests, a.Status >= http.StatusInternalServerError:
+	case a.Status == http.StatusRequestTimeout,
+		a.Status == http.StatusTooEarly,
+		a.Status == http.StatusTooManyRequests,
+		a.Status >= http.StatusInternalServerError:
 		return tokens.Grant{}, StatusError(vendor, OpToken, a)
 	case slices.Contains(tokenRefusals, code):
 		return refused(code)
-	case a.Status == http.StatusBadRequest, a.Status == http.StatusUnauthorized, a.Status == http.StatusForbidden:
+	case a.Status == http.StatusBadRequest,
+		a.Status == http.StatusUnauthorized,
+		a.Status == http.StatusForbidden:
 		return refused(fmt.Sprintf("HTTP %d", a.Status))
 	case a.Status < 200 || a.Status > 299:
 		return tokens.Grant{}, StatusError(vendor, OpToken, a)

@@ -28,15 +28,24 @@ type login struct {
 func (l *login) RoundTrip(r *http.Request) (*http.Response, error) {
 	raw, err := io.ReadAll(r.Body)
 	l.sent, l.form = r, string(raw)
-	return &http.Response{StatusCode: l.status, Header: http.Header{"Retry-After": {"7"}}, Body: io.NopCloser(strings.NewReader(l.body)), Request: r}, err
+	return &http.Response{
+		StatusCode: l.status,
+		Header:     http.Header{"Retry-After": {"7"}},
+		Body:       io.NopCloser(strings.NewReader(l.body)),
+		Request:    r,
+	}, err
 }
 
 func (l *login) fetch(t *testing.T) (tokens.Grant, error) {
 	t.Helper()
 	return clients.TokenRequest{
-		URL: "https://shop.example/token", ClientID: "canary-id", ClientSecret: secret.New("canary+/= &"),
-		Form: url.Values{"grant_type": {"client_credentials"}, "scope": {"a b"}}, Profile: "shop-1",
-		DefaultLife: 30 * time.Second, MaxLife: time.Hour,
+		URL:          "https://shop.example/token",
+		ClientID:     "canary-id",
+		ClientSecret: secret.New("canary+/= &"),
+		Form:         url.Values{"grant_type": {"client_credentials"}, "scope": {"a b"}},
+		Profile:      "shop-1",
+		DefaultLife:  30 * time.Second,
+		MaxLife:      time.Hour,
 	}.Fetch(t.Context(), clients.NewCaller("shop", clients.Limits{}, l, nil))
 }
 
@@ -48,7 +57,8 @@ func TestTokenRequest(t *testing.T) {
 	}
 	id, key, _ := l.sent.BasicAuth()
 	if l.sent.Method != http.MethodPost || l.sent.URL.String() != "https://shop.example/token" || id != "canary-id" || key != "canary+/= &" ||
-		l.form != "grant_type=client_credentials&scope=a+b" || l.sent.Header.Get("Content-Type") != "application/x-www-form-urlencoded" {
+		l.form != "grant_type=client_credentials&scope=a+b" ||
+		l.sent.Header.Get("Content-Type") != "application/x-www-form-urlencoded" {
 		t.Errorf("%s %s %q %v", l.sent.Method, l.sent.URL, l.form, l.sent.Header)
 	}
 }
@@ -64,23 +74,34 @@ func TestTokenAnswers(t *testing.T) {
 		`{"access_token":"t","expires_in":{}}`:                       30 * time.Second,
 		`{"access_token":"t"}`:                                       30 * time.Second,
 	} {
-		if grant, err := (&login{status: 200, body: body}).fetch(t); err != nil || grant.Value.Reveal() != "t" || grant.Life != life {
+		if grant, err := (&login{status: 200, body: body}).fetch(t); err != nil || grant.Value.Reveal() != "t" ||
+			grant.Life != life {
 			t.Errorf("%s: life %v, %v", body, grant.Life, err)
 		}
 	}
 	for _, body := range []string{``, `null`, `<html>`, `{}`, `{"access_token":7}`, `{"access_token":"a b"}`, `{"access_token":"a\r\nX: y"}`, `{"access_token":"t","token_type":"mac"}`, `{"access_token":"t","error":"odd"}`} {
 		_, err := (&login{status: 200, body: body}).fetch(t)
-		if e, ok := clients.AsError(err); !ok || e.Kind != clients.Unknown || e.Vendor != "shop" || e.Op != clients.OpToken {
+		if e, ok := clients.AsError(err); !ok || e.Kind != clients.Unknown || e.Vendor != "shop" ||
+			e.Op != clients.OpToken {
 			t.Errorf("%s: %v", body, err)
 		}
 	}
-	for status, kind := range map[int]clients.Kind{302: clients.Invalid, 404: clients.Invalid, 408: clients.Unknown, 425: clients.RateLimited, 429: clients.RateLimited, 500: clients.Unknown, 503: clients.Temporary} {
+	for status, kind := range map[int]clients.Kind{
+		302: clients.Invalid,
+		404: clients.Invalid,
+		408: clients.Unknown,
+		425: clients.RateLimited,
+		429: clients.RateLimited,
+		500: clients.Unknown,
+		503: clients.Temporary,
+	} {
 		body := `{"error":"invalid_client","access_token":"t"}`
 		if status < 400 || status == 404 {
 			body = "" // an error of the standard would count
 		}
 		_, err := (&login{status: status, body: body}).fetch(t)
-		if e, ok := clients.AsError(err); !ok || e.Kind != kind || (e.RetryAfterHint() == 7*time.Second) != (body != "") {
+		if e, ok := clients.AsError(err); !ok || e.Kind != kind ||
+			(e.RetryAfterHint() == 7*time.Second) != (body != "") {
 			t.Errorf("%d: %v", status, err)
 		}
 	}
@@ -88,7 +109,11 @@ func TestTokenAnswers(t *testing.T) {
 
 func TestTokenRefusals(t *testing.T) {
 	t.Parallel()
-	want := map[string]*login{"HTTP 400": {status: 400}, "HTTP 401": {status: 401, body: `{"error":"canary-prose"}`}, "HTTP 403": {status: 403}}
+	want := map[string]*login{
+		"HTTP 400": {status: 400},
+		"HTTP 401": {status: 401, body: `{"error":"canary-prose"}`},
+		"HTTP 403": {status: 403},
+	}
 	for _, code := range clients.TokenRefusals() {
 		want[code] = &login{status: 200, body: fmt.Sprintf(`{"error":%q,"access_token":"t"}`, code)}
 	}
@@ -117,7 +142,8 @@ func FuzzTokenAnswer(f *testing.F) {
 		l := &login{status: 200 + (status%800+800)%800, body: body}
 		grant, err := l.fetch(t)
 		if err == nil {
-			if l.status > 299 || grant.Life <= 0 || grant.Life > time.Hour || grant.Value.Empty() || strings.ContainsAny(grant.Value.Reveal(), " \r\n") {
+			if l.status > 299 || grant.Life <= 0 || grant.Life > time.Hour || grant.Value.Empty() ||
+				strings.ContainsAny(grant.Value.Reveal(), " \r\n") {
 				t.Errorf("a grant of no use: %d, life %v", l.status, grant.Life)
 			}
 			return

@@ -18,5 +18,10 @@ func Once(req *http.Request) {
 // spent is an empty body that net/http does not recognize as one.
 type spent struct{}
 
-func (spent) Read([]byte) (int, error) { return 0, io.EOF }
-func (spent) Close() error             { return nil }
+func (spent) Read([]byte) (int, error) {
+	return 0, io.EOF
+}
+
+func (spent) Close() error {
+	return nil
+}

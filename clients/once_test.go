@@ -48,7 +48,8 @@ func TestOnce(t *testing.T) {
 					t.Errorf("%d requests, want %d", len(requests), tt.calls)
 				}
 				for _, r := range requests {
-					if len(r.Body) != 0 || r.Header.Get("Transfer-Encoding") != "" || r.Header.Get("Content-Length") != "" {
+					if len(r.Body) != 0 || r.Header.Get("Transfer-Encoding") != "" ||
+						r.Header.Get("Content-Length") != "" {
 						t.Errorf("%+v", r.Header)
 					}
 				}

@@ -29,10 +29,22 @@ var statusRules = []StatusRule{
 	{300, 399, Invalid, "the server redirects; redirects are not followed", false},
 	{400, 400, Invalid, "the request is refused as malformed", false},
 	{401, 401, Credentials, "the login is refused", false},
-	{403, 403, Credentials, "access is refused: the account lacks the right, or this address is not allowed", false},
+	{
+		403,
+		403,
+		Credentials,
+		"access is refused: the account lacks the right, or this address is not allowed",
+		false,
+	},
 	{404, 404, Invalid, "there is no such address or object", false},
 	{405, 405, Invalid, "the method is not allowed", false},
-	{408, 408, Unknown, "the server gave up waiting; the request may have been carried out", true},
+	{
+		408,
+		408,
+		Unknown,
+		"the server gave up waiting; the request may have been carried out",
+		true,
+	},
 	{413, 413, Invalid, "the request is too large", false},
 	{415, 415, Invalid, "the content type is refused", false},
 	{422, 422, Invalid, "the content is refused", false},
@@ -44,13 +56,18 @@ var statusRules = []StatusRule{
 }
 
 // StatusRules returns the table, for tests and documentation.
-func StatusRules() []StatusRule { return append([]StatusRule(nil), statusRules...) }
+func StatusRules() []StatusRule {
+	return append([]StatusRule(nil), statusRules...)
+}
 
 // StatusError tells what an answer means by its status alone. Call it only
 // where the body says nothing: for a 2xx it reports Unknown.
 func StatusError(vendor, op string, a *Answer) *Error {
 	e := &Error{
-		Vendor: vendor, Op: op, Status: a.Status, Kind: Unknown,
+		Vendor:  vendor,
+		Op:      op,
+		Status:  a.Status,
+		Kind:    Unknown,
 		Message: "the status is outside of HTTP; the request may have been carried out",
 	}
 	for _, rule := range statusRules {
@@ -69,7 +86,13 @@ func StatusError(vendor, op string, a *Answer) *Error {
 // UnreadableError is a success by status whose body cannot be understood: the
 // effect may have happened. why is in our own words, as from DecodeObject.
 func UnreadableError(vendor, op string, a *Answer, why string) *Error {
-	return &Error{Vendor: vendor, Op: op, Status: a.Status, Kind: Unknown, Message: "the answer cannot be read: " + why}
+	return &Error{
+		Vendor:  vendor,
+		Op:      op,
+		Status:  a.Status,
+		Kind:    Unknown,
+		Message: "the answer cannot be read: " + why,
+	}
 }
 
 // RetryAfter reads a Retry-After header, in seconds or as any HTTP date, and
@@ -83,7 +106,10 @@ func RetryAfter(h http.Header, limit time.Duration) time.Duration {
 	}
 	if strings.Trim(raw, "0123456789") == "" {
 		seconds, err := strconv.ParseInt(raw, 10, 64)
-		if err != nil || seconds > int64(limit/time.Second) { // more digits than an int64 holds is long, too
+		if err != nil ||
+			seconds > int64(
+				limit/time.Second,
+			) { // more digits than an int64 holds is long, too
 			return limit
 		}
 		return time.Duration(seconds) * time.Second

@@ -21,11 +21,26 @@ var statuses = []struct {
 	all     []int
 }{
 	{clients.Unknown, false, "success is claimed but the answer does not say so", []int{200, 201, 204, 299}},
-	{clients.Invalid, false, "the server redirects; redirects are not followed", []int{300, 301, 302, 303, 304, 307, 308, 399}},
+	{
+		clients.Invalid,
+		false,
+		"the server redirects; redirects are not followed",
+		[]int{300, 301, 302, 303, 304, 307, 308, 399},
+	},
 	{clients.Invalid, false, "the request is refused as malformed", []int{400}},
 	{clients.Credentials, false, "the login is refused", []int{401}},
-	{clients.Invalid, false, "the request is refused", []int{402, 406, 407, 409, 410, 412, 414, 416, 418, 421, 423, 424, 426, 428, 430, 431, 451, 499}},
-	{clients.Credentials, false, "access is refused: the account lacks the right, or this address is not allowed", []int{403}},
+	{
+		clients.Invalid,
+		false,
+		"the request is refused",
+		[]int{402, 406, 407, 409, 410, 412, 414, 416, 418, 421, 423, 424, 426, 428, 430, 431, 451, 499},
+	},
+	{
+		clients.Credentials,
+		false,
+		"access is refused: the account lacks the right, or this address is not allowed",
+		[]int{403},
+	},
 	{clients.Invalid, false, "there is no such address or object", []int{404}},
 	{clients.Invalid, false, "the method is not allowed", []int{405}},
 	{clients.Unknown, true, "the server gave up waiting; the request may have been carried out", []int{408}},
@@ -35,15 +50,31 @@ var statuses = []struct {
 	{clients.RateLimited, true, "refused as too early", []int{425}},
 	{clients.RateLimited, true, "too many requests", []int{429}},
 	{clients.Temporary, true, "the service is unavailable", []int{503}},
-	{clients.Unknown, true, "the server failed; the request may have been carried out", []int{500, 501, 502, 504, 505, 520, 599}},
-	{clients.Unknown, false, "the status is outside of HTTP; the request may have been carried out", []int{0, 100, 199, 600, 999}},
+	{
+		clients.Unknown,
+		true,
+		"the server failed; the request may have been carried out",
+		[]int{500, 501, 502, 504, 505, 520, 599},
+	},
+	{
+		clients.Unknown,
+		false,
+		"the status is outside of HTTP; the request may have been carried out",
+		[]int{0, 100, 199, 600, 999},
+	},
 }
 
 // statusDiffers tells which status means something else; "" if none does.
 func statusDiffers() string {
 	for _, tt := range statuses {
 		for _, status := range tt.all {
-			want := clients.Error{Vendor: "acme", Op: "order", Kind: tt.kind, Status: status, Message: tt.message}
+			want := clients.Error{
+				Vendor:  "acme",
+				Op:      "order",
+				Kind:    tt.kind,
+				Status:  status,
+				Message: tt.message,
+			}
 			if tt.wait {
 				want.RetryAfter = 5 * time.Second
 			}
@@ -65,7 +96,8 @@ func TestStatusError(t *testing.T) {
 func TestEveryStatusRowCounts(t *testing.T) {
 	clientstest.EveryRowCounts(t, clients.StatusTable(), statusDiffers, func(r clients.StatusRule, field string) bool {
 		// An earlier row has the status that such a row gains or loses.
-		return field == "From" && (slices.Contains([]int{299, 399, 400, 403, 404, 499}, r.From) || r.From == 401 && r.To == 499)
+		return field == "From" &&
+			(slices.Contains([]int{299, 399, 400, 403, 404, 499}, r.From) || r.From == 401 && r.To == 499)
 	})
 }
 

@@ -20,7 +20,9 @@ const (
 // Again tells which of these holds for the type.
 func (i Info) Again() Again {
 	switch {
-	case slices.ContainsFunc(i.Fields(), func(f payload.Field) bool { return f.Path == "idempotent" }):
+	case slices.ContainsFunc(i.Fields(), func(f payload.Field) bool {
+		return f.Path == "idempotent"
+	}):
 		return IfIdempotent
 	case i.Findable:
 		return IfNotFound

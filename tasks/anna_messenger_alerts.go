@@ -43,13 +43,18 @@ type AlertCount struct {
 }
 
 // Type implements Task.
-func (MessengerAlerts) Type() string { return "anna:messenger:alerts" }
+func (MessengerAlerts) Type() string {
+	return "anna:messenger:alerts"
+}
 
 // Defaults implements Task.
 func (MessengerAlerts) Defaults() queue.Defaults {
 	return queue.Defaults{
-		Queue: "polls", Budget: 5 * time.Minute, Repeatable: true, Keep: 10 * time.Minute,
-		Backoff: queue.Backoff{Base: time.Second, Max: 30 * time.Second},
+		Queue:      "polls",
+		Budget:     5 * time.Minute,
+		Repeatable: true,
+		Keep:       10 * time.Minute,
+		Backoff:    queue.Backoff{Base: time.Second, Max: 30 * time.Second},
 	}
 }
 
@@ -62,13 +67,27 @@ func (u MessengerUser) userProblems() []payload.Problem {
 	pair := u.UserDocType != "" || u.UserDocValue != ""
 	switch {
 	case u.UserID == "" && !pair:
-		return []payload.Problem{{Field: "userId", Rule: "is required, or both of userDocType and userDocValue"}}
+		return []payload.Problem{
+			{
+				Field: "userId",
+				Rule:  "is required, or both of userDocType and userDocValue",
+			},
+		}
 	case u.UserID != "" && pair:
-		return []payload.Problem{{Field: "userId", Rule: "must not be given together with userDocType or userDocValue"}}
+		return []payload.Problem{
+			{
+				Field: "userId",
+				Rule:  "must not be given together with userDocType or userDocValue",
+			},
+		}
 	case pair && u.UserDocType == "":
-		return []payload.Problem{{Field: "userDocType", Rule: "is required with userDocValue"}}
+		return []payload.Problem{
+			{Field: "userDocType", Rule: "is required with userDocValue"},
+		}
 	case pair && u.UserDocValue == "":
-		return []payload.Problem{{Field: "userDocValue", Rule: "is required with userDocType"}}
+		return []payload.Problem{
+			{Field: "userDocValue", Rule: "is required with userDocType"},
+		}
 	}
 	return nil
 }
@@ -77,13 +96,21 @@ func (f MessengerFilters) problems(prefix string) []payload.Problem {
 	var found []payload.Problem
 	for _, d := range []struct{ name, value string }{{"dataIni", f.DataIni}, {"dataFim", f.DataFim}} {
 		if d.value != "" && !anna.ValidDate(d.value) {
-			found = append(found, payload.Problem{Field: prefix + d.name, Rule: "must be DD/MM/YYYY, today, or today-7d"})
+			found = append(
+				found,
+				payload.Problem{
+					Field: prefix + d.name,
+					Rule:  "must be DD/MM/YYYY, today, or today-7d",
+				},
+			)
 		}
 	}
 	return found
 }
 
-func (MessengerAlerts) result() (r AlertCount) { return r }
+func (MessengerAlerts) result() (r AlertCount) {
+	return r
+}
 
 type alertCounter interface {
 	AlertCounter(ctx context.Context, q anna.AlertQuery) (int, error)
@@ -92,7 +119,10 @@ type alertCounter interface {
 // countAlerts reads the counter, and has a change of it noticed. The payload is
 // the subject: the same user with other filters is another one, and so is a
 // date given as such and one given as today.
-func countAlerts(c alertCounter, changes *events.Detector) handler[MessengerAlerts, AlertCount] {
+func countAlerts(
+	c alertCounter,
+	changes *events.Detector,
+) handler[MessengerAlerts, AlertCount] {
 	return func(ctx context.Context, p MessengerAlerts) (AlertCount, error) {
 		var reading *events.Reading
 		if changes != nil {
@@ -102,8 +132,10 @@ func countAlerts(c alertCounter, changes *events.Detector) handler[MessengerAler
 			}
 		}
 		n, err := c.AlertCounter(ctx, anna.AlertQuery{
-			UserID: p.UserID, UserDocType: p.UserDocType, UserDocValue: p.UserDocValue,
-			Filters: anna.Filters(p.Filters),
+			UserID:       p.UserID,
+			UserDocType:  p.UserDocType,
+			UserDocValue: p.UserDocValue,
+			Filters:      anna.Filters(p.Filters),
 		})
 		if err == nil && reading != nil {
 			err = reading.Saw(ctx, n)

@@ -22,20 +22,29 @@ type MessengerLink struct {
 type UserLink = anna.Link
 
 // Type implements Task.
-func (MessengerLink) Type() string { return "anna:messenger:link" }
+func (MessengerLink) Type() string {
+	return "anna:messenger:link"
+}
 
 // Defaults implements Task. Asking for another link does no harm.
 func (MessengerLink) Defaults() queue.Defaults {
 	return queue.Defaults{
-		Queue: "anna", Budget: 2 * time.Minute, Repeatable: true, Keep: 5 * time.Minute,
-		Backoff: queue.Backoff{Base: 500 * time.Millisecond, Max: 15 * time.Second},
+		Queue:      "anna",
+		Budget:     2 * time.Minute,
+		Repeatable: true,
+		Keep:       5 * time.Minute,
+		Backoff:    queue.Backoff{Base: 500 * time.Millisecond, Max: 15 * time.Second},
 	}
 }
 
 // Check implements payload.Checker.
-func (p MessengerLink) Check() []payload.Problem { return p.userProblems() }
+func (p MessengerLink) Check() []payload.Problem {
+	return p.userProblems()
+}
 
-func (MessengerLink) result() (r UserLink) { return r }
+func (MessengerLink) result() (r UserLink) {
+	return r
+}
 
 type linkReader interface {
 	Link(ctx context.Context, q anna.UserQuery) (anna.Link, error)
@@ -43,6 +52,10 @@ type linkReader interface {
 
 func readLink(c linkReader) handler[MessengerLink, UserLink] {
 	return func(ctx context.Context, p MessengerLink) (UserLink, error) {
-		return c.Link(ctx, anna.UserQuery{UserID: p.UserID, UserDocType: p.UserDocType, UserDocValue: p.UserDocValue})
+		return c.Link(ctx, anna.UserQuery{
+			UserID:       p.UserID,
+			UserDocType:  p.UserDocType,
+			UserDocValue: p.UserDocValue,
+		})
 	}
 }

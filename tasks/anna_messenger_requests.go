@@ -25,13 +25,18 @@ type UserRequests struct {
 }
 
 // Type implements Task.
-func (MessengerRequests) Type() string { return "anna:messenger:requests" }
+func (MessengerRequests) Type() string {
+	return "anna:messenger:requests"
+}
 
 // Defaults implements Task.
 func (MessengerRequests) Defaults() queue.Defaults {
 	return queue.Defaults{
-		Queue: "anna", Budget: 5 * time.Minute, Repeatable: true, Keep: 10 * time.Minute,
-		Backoff: queue.Backoff{Base: time.Second, Max: 30 * time.Second},
+		Queue:      "anna",
+		Budget:     5 * time.Minute,
+		Repeatable: true,
+		Keep:       10 * time.Minute,
+		Backoff:    queue.Backoff{Base: time.Second, Max: 30 * time.Second},
 	}
 }
 
@@ -40,7 +45,9 @@ func (p MessengerRequests) Check() []payload.Problem {
 	return append(p.userProblems(), p.Filters.problems("messengerFilters.")...)
 }
 
-func (MessengerRequests) result() (r UserRequests) { return r }
+func (MessengerRequests) result() (r UserRequests) {
+	return r
+}
 
 type requestLister interface {
 	Requests(ctx context.Context, q anna.AlertQuery) (json.RawMessage, error)
@@ -49,8 +56,10 @@ type requestLister interface {
 func listRequests(c requestLister) handler[MessengerRequests, UserRequests] {
 	return func(ctx context.Context, p MessengerRequests) (UserRequests, error) {
 		list, err := c.Requests(ctx, anna.AlertQuery{
-			UserID: p.UserID, UserDocType: p.UserDocType, UserDocValue: p.UserDocValue,
-			Filters: anna.Filters(p.Filters),
+			UserID:       p.UserID,
+			UserDocType:  p.UserDocType,
+			UserDocValue: p.UserDocValue,
+			Filters:      anna.Filters(p.Filters),
 		})
 		return UserRequests{UserRequests: list}, err
 	}

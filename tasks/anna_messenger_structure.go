@@ -20,17 +20,23 @@ type CompanyStructure struct {
 }
 
 // Type implements Task.
-func (MessengerStructure) Type() string { return "anna:messenger:structure" }
+func (MessengerStructure) Type() string {
+	return "anna:messenger:structure"
+}
 
 // Defaults implements Task.
 func (MessengerStructure) Defaults() queue.Defaults {
 	return queue.Defaults{
-		Queue: "anna", Budget: 5 * time.Minute, Repeatable: true,
-		Backoff: queue.Backoff{Base: time.Second, Max: 30 * time.Second},
+		Queue:      "anna",
+		Budget:     5 * time.Minute,
+		Repeatable: true,
+		Backoff:    queue.Backoff{Base: time.Second, Max: 30 * time.Second},
 	}
 }
 
-func (MessengerStructure) result() (r CompanyStructure) { return r }
+func (MessengerStructure) result() (r CompanyStructure) {
+	return r
+}
 
 type structureReader interface {
 	Structure(ctx context.Context) (json.RawMessage, error)

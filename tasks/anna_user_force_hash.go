@@ -23,21 +23,30 @@ type UserForceHash struct {
 }
 
 // Type implements Task.
-func (UserForceHash) Type() string { return "anna:user:force_hash" }
+func (UserForceHash) Type() string {
+	return "anna:user:force_hash"
+}
 
 // Defaults implements Task.
 func (p UserForceHash) Defaults() queue.Defaults {
 	return queue.Defaults{
-		Queue: "anna", Budget: 2 * time.Minute, Keep: 5 * time.Minute,
+		Queue:   "anna",
+		Budget:  2 * time.Minute,
+		Keep:    5 * time.Minute,
 		Intent:  ledger.Intent{Subject: p.UserID, Role: ledger.Opens},
 		Backoff: queue.Backoff{Base: 500 * time.Millisecond, Max: 15 * time.Second},
 	}
 }
 
-func (UserForceHash) result() (r UserAccess) { return r }
+func (UserForceHash) result() (r UserAccess) {
+	return r
+}
 
 type userForceHasher interface {
-	UserHashForced(ctx context.Context, userID, userName, startService string) (anna.AccessData, error)
+	UserHashForced(
+		ctx context.Context,
+		userID, userName, startService string,
+	) (anna.AccessData, error)
 }
 
 func forceHashUser(c userForceHasher) handler[UserForceHash, UserAccess] {

@@ -22,17 +22,24 @@ type UserHash struct {
 type UserAccess = anna.AccessData
 
 // Type implements Task.
-func (UserHash) Type() string { return "anna:user:hash" }
+func (UserHash) Type() string {
+	return "anna:user:hash"
+}
 
 // Defaults implements Task. Minting another login does no harm.
 func (UserHash) Defaults() queue.Defaults {
 	return queue.Defaults{
-		Queue: "anna", Budget: 2 * time.Minute, Repeatable: true, Keep: 5 * time.Minute,
-		Backoff: queue.Backoff{Base: 500 * time.Millisecond, Max: 15 * time.Second},
+		Queue:      "anna",
+		Budget:     2 * time.Minute,
+		Repeatable: true,
+		Keep:       5 * time.Minute,
+		Backoff:    queue.Backoff{Base: 500 * time.Millisecond, Max: 15 * time.Second},
 	}
 }
 
-func (UserHash) result() (r UserAccess) { return r }
+func (UserHash) result() (r UserAccess) {
+	return r
+}
 
 type userHasher interface {
 	UserHash(ctx context.Context, userID, startService string) (anna.AccessData, error)

@@ -18,18 +18,25 @@ type UserInactivate struct {
 }
 
 // Type implements Task.
-func (UserInactivate) Type() string { return "anna:user:inactivate" }
+func (UserInactivate) Type() string {
+	return "anna:user:inactivate"
+}
 
 // Defaults implements Task. Inactivating twice does no harm.
 func (p UserInactivate) Defaults() queue.Defaults {
 	return queue.Defaults{
-		Queue: "anna", Budget: 72 * time.Hour, Repeatable: true,
-		Intent: ledger.Intent{Subject: p.UserID, Role: ledger.Closes}, Trail: p.UserID,
-		Backoff: queue.Backoff{Base: 2 * time.Second, Max: 10 * time.Minute},
+		Queue:      "anna",
+		Budget:     72 * time.Hour,
+		Repeatable: true,
+		Intent:     ledger.Intent{Subject: p.UserID, Role: ledger.Closes},
+		Trail:      p.UserID,
+		Backoff:    queue.Backoff{Base: 2 * time.Second, Max: 10 * time.Minute},
 	}
 }
 
-func (UserInactivate) result() (r None) { return r }
+func (UserInactivate) result() (r None) {
+	return r
+}
 
 type userInactivator interface {
 	Inactivate(ctx context.Context, userID string) error

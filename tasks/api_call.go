@@ -35,7 +35,13 @@ func (q Query) problems(field string) []payload.Problem {
 	var found []payload.Problem
 	for name, given := range q {
 		if _, ok := queryTexts(given); !ok || name == "" {
-			found = append(found, payload.Problem{Field: field + "." + name, Rule: "must be text, a number, true or false, or a list of those"})
+			found = append(
+				found,
+				payload.Problem{
+					Field: field + "." + name,
+					Rule:  "must be text, a number, true or false, or a list of those",
+				},
+			)
 		}
 	}
 	return found
@@ -77,7 +83,9 @@ func scalarText(raw json.RawMessage) (string, bool) {
 }
 
 // reads tells the methods that change nothing.
-func reads(method string) bool { return method == http.MethodGet || method == http.MethodHead }
+func reads(method string) bool {
+	return method == http.MethodGet || method == http.MethodHead
+}
 
 // repeatable is the payload's word, or else that of the method.
 func repeatable(idempotent *bool, method string) bool {
@@ -90,7 +98,9 @@ func repeatable(idempotent *bool, method string) bool {
 // bodyProblems refuses a body where HTTP gives it no meaning.
 func bodyProblems(method string, body any) []payload.Problem {
 	if body != nil && reads(method) {
-		return []payload.Problem{{Field: "body", Rule: "must not be given with GET or HEAD"}}
+		return []payload.Problem{
+			{Field: "body", Rule: "must not be given with GET or HEAD"},
+		}
 	}
 	return nil
 }

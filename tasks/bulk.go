@@ -18,17 +18,26 @@ type BulkError struct {
 }
 
 // Error implements error.
-func (e *BulkError) Error() string { return fmt.Sprintf("task %d: %v", e.Index, e.Err) }
+func (e *BulkError) Error() string {
+	return fmt.Sprintf("task %d: %v", e.Index, e.Err)
+}
 
 // Unwrap gives the cause.
-func (e *BulkError) Unwrap() error { return e.Err }
+func (e *BulkError) Unwrap() error {
+	return e.Err
+}
 
 // EnqueueAll enqueues many tasks of one type, several at once. The tickets
 // stand where their tasks do; one that was not enqueued has nil there and a
 // *BulkError in the error. options, which may be nil, gives the options of each
 // task; with a Key per task the whole list may simply be enqueued again after
 // an error, and only what is missing is enqueued.
-func EnqueueAll[R any, T Task[R]](ctx context.Context, c *Client, list []T, options func(i int) []Option) ([]*Ticket[R], error) {
+func EnqueueAll[R any, T Task[R]](
+	ctx context.Context,
+	c *Client,
+	list []T,
+	options func(i int) []Option,
+) ([]*Ticket[R], error) {
 	tickets, faults := make([]*Ticket[R], len(list)), make([]error, len(list))
 	var group errgroup.Group
 	group.SetLimit(bulkAtOnce)

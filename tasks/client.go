@@ -109,7 +109,9 @@ func Open(redisURL string, opts ...OpenOption) (*Client, error) {
 }
 
 // Close closes the connections.
-func (c *Client) Close() error { return c.rdb.Close() }
+func (c *Client) Close() error {
+	return c.rdb.Close()
+}
 
 // An Option changes one enqueueing.
 type Option func(*queue.Job)
@@ -118,20 +120,40 @@ type Option func(*queue.Job)
 // (creates: 90): enqueueing it again finds the first task. The key is free
 // again if the task ends failed, invalid, expired or cancelled, but not after
 // unknown.
-func Key(key string) Option { return func(j *queue.Job) { j.Key = key } }
+func Key(key string) Option {
+	return func(j *queue.Job) {
+		j.Key = key
+	}
+}
 
 // In delays the start.
-func In(d time.Duration) Option { return func(j *queue.Job) { j.In = d } }
+func In(d time.Duration) Option {
+	return func(j *queue.Job) {
+		j.In = d
+	}
+}
 
 // At delays the start until t.
-func At(t time.Time) Option { return func(j *queue.Job) { j.At = t } }
+func At(t time.Time) Option {
+	return func(j *queue.Job) {
+		j.At = t
+	}
+}
 
 // UsableFor bounds how long after its start time the task is worth running;
 // then it ends expired.
-func UsableFor(d time.Duration) Option { return func(j *queue.Job) { j.Usable = d } }
+func UsableFor(d time.Duration) Option {
+	return func(j *queue.Job) {
+		j.Usable = d
+	}
+}
 
 // Notify has a task.finished event sent when the task ends.
-func Notify() Option { return func(j *queue.Job) { j.Notify = true } }
+func Notify() Option {
+	return func(j *queue.Job) {
+		j.Notify = true
+	}
+}
 
 // Ticket names an enqueued task.
 type Ticket[R any] struct {
@@ -148,7 +170,12 @@ type Ticket[R any] struct {
 
 // Enqueue checks the payload and stores the task in Redis; when it returns,
 // the task is safe. A payload that breaks a rule is a *PayloadError.
-func Enqueue[R any](ctx context.Context, c *Client, task Task[R], opts ...Option) (*Ticket[R], error) {
+func Enqueue[R any](
+	ctx context.Context,
+	c *Client,
+	task Task[R],
+	opts ...Option,
+) (*Ticket[R], error) {
 	if problems := payload.Validate(task, nil); len(problems) > 0 {
 		return nil, &PayloadError{Problems: problems}
 	}
@@ -156,12 +183,22 @@ func Enqueue[R any](ctx context.Context, c *Client, task Task[R], opts ...Option
 	if err != nil {
 		return nil, err
 	}
-	return &Ticket[R]{ID: ticket.ID, Duplicate: ticket.Duplicate, Outcome: ticket.Outcome, client: c}, nil
+	return &Ticket[R]{
+		ID:        ticket.ID,
+		Duplicate: ticket.Duplicate,
+		Outcome:   ticket.Outcome,
+		client:    c,
+	}, nil
 }
 
 // EnqueueJSON is Enqueue for a task type known by name only. The payload is
 // decoded strictly: an unknown field is refused.
-func (c *Client) EnqueueJSON(ctx context.Context, taskType string, raw []byte, opts ...Option) (*Ticket[json.RawMessage], error) {
+func (c *Client) EnqueueJSON(
+	ctx context.Context,
+	taskType string,
+	raw []byte,
+	opts ...Option,
+) (*Ticket[json.RawMessage], error) {
 	p, err := DecodePayload(taskType, raw)
 	if err != nil {
 		return nil, err
@@ -170,7 +207,12 @@ func (c *Client) EnqueueJSON(ctx context.Context, taskType string, raw []byte, o
 	if err != nil {
 		return nil, err
 	}
-	return &Ticket[json.RawMessage]{ID: ticket.ID, Duplicate: ticket.Duplicate, Outcome: ticket.Outcome, client: c}, nil
+	return &Ticket[json.RawMessage]{
+		ID:        ticket.ID,
+		Duplicate: ticket.Duplicate,
+		Outcome:   ticket.Outcome,
+		client:    c,
+	}, nil
 }
 
 // DecodePayload reads and checks a payload of a type known by name, one that
@@ -180,7 +222,13 @@ func DecodePayload(taskType string, raw []byte) (queue.Payload, error) {
 		switch {
 		case e.Type != taskType:
 		case e.Internal:
-			return nil, &PayloadError{Problems: []payload.Problem{{Rule: taskType + " is internal: Errand enqueues it itself, nobody else can"}}}
+			return nil, &PayloadError{
+				Problems: []payload.Problem{
+					{
+						Rule: taskType + " is internal: Errand enqueues it itself, nobody else can",
+					},
+				},
+			}
 		default:
 			return e.decode(raw)
 		}
@@ -188,15 +236,34 @@ func DecodePayload(taskType string, raw []byte) (queue.Payload, error) {
 	return nil, ErrUnknownType
 }
 
-func (c *Client) enqueue(ctx context.Context, p queue.Payload, opts []Option) (queue.Ticket, error) {
+func (c *Client) enqueue(
+	ctx context.Context,
+	p queue.Payload,
+	opts []Option,
+) (queue.Ticket, error) {
 	raw, err := json.Marshal(p)
 	if err != nil {
 		return queue.Ticket{}, fmt.Errorf("encode the payload: %w", err)
 	}
 	if len(raw) > payload.MaxSize {
-		return queue.Ticket{}, &PayloadError{Problems: []payload.Problem{{Rule: fmt.Sprintf("the payload has %d bytes, at most %d are allowed", len(raw), payload.MaxSize)}}}
+		return queue.Ticket{}, &PayloadError{
+			Problems: []payload.Problem{
+				{
+					Rule: fmt.Sprintf(
+						"the payload has %d bytes, at most %d are allowed",
+						len(raw),
+						payload.MaxSize,
+					),
+				},
+			},
+		}
 	}
-	job := queue.Job{Type: p.Type(), Payload: raw, Defaults: p.Defaults(), Key: keyOf(p)}
+	job := queue.Job{
+		Type:     p.Type(),
+		Payload:  raw,
+		Defaults: p.Defaults(),
+		Key:      keyOf(p),
+	}
 	for _, opt := range opts {
 		opt(&job)
 	}
@@ -222,7 +289,12 @@ func (t *Ticket[R]) Wait(ctx context.Context) (R, error) {
 		}
 	}
 	if status.Outcome != Done {
-		return result, &OutcomeError{ID: t.ID, Outcome: status.Outcome, Code: status.Code, Message: status.Message}
+		return result, &OutcomeError{
+			ID:      t.ID,
+			Outcome: status.Outcome,
+			Code:    status.Code,
+			Message: status.Message,
+		}
 	}
 	return result, nil
 }
@@ -257,7 +329,13 @@ func (c *Client) Wait(ctx context.Context, id string) (*Status, error) {
 func (c *Client) open(record *ledger.Record) (*Status, error) {
 	data, err := queue.OpenResult(c.ring, record)
 	if err != nil {
-		return &Status{Record: record}, fmt.Errorf("open the result of %s: %w", record.ID, err)
+		return &Status{
+			Record: record,
+		}, fmt.Errorf(
+			"open the result of %s: %w",
+			record.ID,
+			err,
+		)
 	}
 	return &Status{Record: record, Data: data}, nil
 }

@@ -25,13 +25,17 @@ type DANAConnectCall struct {
 }
 
 // Type implements Task.
-func (DANAConnectCall) Type() string { return "danaconnect:api:call" }
+func (DANAConnectCall) Type() string {
+	return "danaconnect:api:call"
+}
 
 // Defaults implements Task.
 func (p DANAConnectCall) Defaults() queue.Defaults {
 	return queue.Defaults{
-		Queue: "danaconnect", Budget: time.Hour, Repeatable: repeatable(p.Idempotent, p.Method),
-		Backoff: queue.Backoff{Base: time.Second, Max: 2 * time.Minute},
+		Queue:      "danaconnect",
+		Budget:     time.Hour,
+		Repeatable: repeatable(p.Idempotent, p.Method),
+		Backoff:    queue.Backoff{Base: time.Second, Max: 2 * time.Minute},
 	}
 }
 
@@ -46,7 +50,9 @@ func (p DANAConnectCall) Check() []payload.Problem {
 	return found
 }
 
-func (DANAConnectCall) result() (r VendorAnswer) { return r }
+func (DANAConnectCall) result() (r VendorAnswer) {
+	return r
+}
 
 type danaconnectCaller interface {
 	Call(ctx context.Context, r danaconnect.Request) (danaconnect.Answer, error)
@@ -59,7 +65,11 @@ func callDANAConnect(c danaconnectCaller) handler[DANAConnectCall, VendorAnswer]
 			return VendorAnswer{}, err // a decoded payload can always be written
 		}
 		answer, err := c.Call(ctx, danaconnect.Request{
-			Method: p.Method, Path: p.Path, Query: p.Query.Values(), Body: body, Once: !repeatable(p.Idempotent, p.Method),
+			Method: p.Method,
+			Path:   p.Path,
+			Query:  p.Query.Values(),
+			Body:   body,
+			Once:   !repeatable(p.Idempotent, p.Method),
 		})
 		return VendorAnswer(answer), err
 	}

@@ -45,15 +45,20 @@ func (c *Cell) UnmarshalJSON(raw []byte) error {
 }
 
 // KindName names the type in descriptions.
-func (Cell) KindName() string { return "text or number" }
+func (Cell) KindName() string {
+	return "text or number"
+}
 
 // Type implements Task.
-func (ContactsLoad) Type() string { return "danaconnect:contacts:load" }
+func (ContactsLoad) Type() string {
+	return "danaconnect:contacts:load"
+}
 
 // Defaults implements Task.
 func (ContactsLoad) Defaults() queue.Defaults {
 	return queue.Defaults{
-		Queue: "danaconnect", Budget: 6 * time.Hour,
+		Queue:   "danaconnect",
+		Budget:  6 * time.Hour,
 		Backoff: queue.Backoff{Base: 2 * time.Second, Max: 5 * time.Minute},
 	}
 }
@@ -69,9 +74,12 @@ const maxRowProblems = 10
 // Check implements payload.Checker.
 func (p ContactsLoad) Check() []payload.Problem {
 	var found []payload.Problem
-	complain := func(field, rule string) { found = append(found, payload.Problem{Field: field, Rule: rule}) }
+	complain := func(field, rule string) {
+		found = append(found, payload.Problem{Field: field, Rule: rule})
+	}
 	const signs = "must be made of letters, digits and _ . -"
-	if p.TableCode != "" && (!code.MatchString(p.TableCode) || p.TableCode == "." || p.TableCode == "..") {
+	if p.TableCode != "" &&
+		(!code.MatchString(p.TableCode) || p.TableCode == "." || p.TableCode == "..") {
 		complain("tableCode", signs)
 	}
 	if p.KeyField != "" && !code.MatchString(p.KeyField) {
@@ -97,15 +105,26 @@ func (p ContactsLoad) Check() []payload.Problem {
 			continue
 		}
 		if wrong++; wrong > maxRowProblems {
-			complain("rows", fmt.Sprintf("has more than %d rows of another length than fieldsCode", maxRowProblems))
+			complain(
+				"rows",
+				fmt.Sprintf(
+					"has more than %d rows of another length than fieldsCode",
+					maxRowProblems,
+				),
+			)
 			break
 		}
-		complain(fmt.Sprintf("rows[%d]", i), fmt.Sprintf("must have %d cells, one for each field code", len(p.FieldsCode)))
+		complain(
+			fmt.Sprintf("rows[%d]", i),
+			fmt.Sprintf("must have %d cells, one for each field code", len(p.FieldsCode)),
+		)
 	}
 	return found
 }
 
-func (ContactsLoad) result() (r VendorAnswer) { return r }
+func (ContactsLoad) result() (r VendorAnswer) {
+	return r
+}
 
 type contactLoader interface {
 	LoadContacts(ctx context.Context, l danaconnect.Load) (danaconnect.Answer, error)
@@ -120,8 +139,12 @@ func loadContacts(c contactLoader) handler[ContactsLoad, VendorAnswer] {
 			}
 		}
 		answer, err := c.LoadContacts(ctx, danaconnect.Load{
-			TableCode: p.TableCode, FieldsCode: p.FieldsCode, Rows: rows,
-			OperationType: p.OperationType, KeyField: p.KeyField, Strict: p.Strict,
+			TableCode:     p.TableCode,
+			FieldsCode:    p.FieldsCode,
+			Rows:          rows,
+			OperationType: p.OperationType,
+			KeyField:      p.KeyField,
+			Strict:        p.Strict,
 		})
 		return VendorAnswer(answer), err
 	}

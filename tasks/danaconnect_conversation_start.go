@@ -36,19 +36,28 @@ func (f Fields) problems(field string) []payload.Problem {
 	for name, value := range f {
 		raw, err := json.Marshal(value)
 		if _, scalar := scalarText(raw); err != nil || !scalar || name == "" {
-			found = append(found, payload.Problem{Field: field + "." + name, Rule: "must be text, a number, true or false, under a field code"})
+			found = append(
+				found,
+				payload.Problem{
+					Field: field + "." + name,
+					Rule:  "must be text, a number, true or false, under a field code",
+				},
+			)
 		}
 	}
 	return found
 }
 
 // Type implements Task.
-func (ConversationStart) Type() string { return "danaconnect:conversation:start" }
+func (ConversationStart) Type() string {
+	return "danaconnect:conversation:start"
+}
 
 // Defaults implements Task.
 func (ConversationStart) Defaults() queue.Defaults {
 	return queue.Defaults{
-		Queue: "danaconnect", Budget: time.Hour,
+		Queue:   "danaconnect",
+		Budget:  time.Hour,
 		Backoff: queue.Backoff{Base: time.Second, Max: 2 * time.Minute},
 	}
 }
@@ -58,27 +67,52 @@ func (p ConversationStart) Check() []payload.Problem {
 	found := p.Data.problems("data")
 	switch {
 	case p.IDConversation == "" && p.IDProject == "":
-		found = append(found, payload.Problem{Field: "idConversation", Rule: "is required, or else idProject"})
+		found = append(
+			found,
+			payload.Problem{
+				Field: "idConversation",
+				Rule:  "is required, or else idProject",
+			},
+		)
 	case p.IDConversation != "" && p.IDProject != "":
-		found = append(found, payload.Problem{Field: "idConversation", Rule: "must not be given together with idProject"})
+		found = append(
+			found,
+			payload.Problem{
+				Field: "idConversation",
+				Rule:  "must not be given together with idProject",
+			},
+		)
 	case strings.HasPrefix(string(p.IDConversation), "0"):
-		found = append(found, payload.Problem{Field: "idConversation", Rule: "must not begin with 0"})
+		found = append(
+			found,
+			payload.Problem{Field: "idConversation", Rule: "must not begin with 0"},
+		)
 	case strings.HasPrefix(string(p.IDProject), "0"):
-		found = append(found, payload.Problem{Field: "idProject", Rule: "must not begin with 0"})
+		found = append(
+			found,
+			payload.Problem{Field: "idProject", Rule: "must not begin with 0"},
+		)
 	}
 	return found
 }
 
-func (ConversationStart) result() (r VendorAnswer) { return r }
+func (ConversationStart) result() (r VendorAnswer) {
+	return r
+}
 
 type conversationStarter interface {
-	StartConversation(ctx context.Context, s danaconnect.Start) (danaconnect.Answer, error)
+	StartConversation(
+		ctx context.Context,
+		s danaconnect.Start,
+	) (danaconnect.Answer, error)
 }
 
 func startConversation(c conversationStarter) handler[ConversationStart, VendorAnswer] {
 	return func(ctx context.Context, p ConversationStart) (VendorAnswer, error) {
 		answer, err := c.StartConversation(ctx, danaconnect.Start{
-			IDConversation: string(p.IDConversation), IDProject: string(p.IDProject), Data: p.Data,
+			IDConversation: string(p.IDConversation),
+			IDProject:      string(p.IDProject),
+			Data:           p.Data,
 		})
 		return VendorAnswer(answer), err
 	}

@@ -43,7 +43,9 @@ const (
 )
 
 // Type implements Task.
-func (OTPSend) Type() string { return "danaconnect:otp:send" }
+func (OTPSend) Type() string {
+	return "danaconnect:otp:send"
+}
 
 // Defaults implements Task. A code is not sent once it would be about to
 // expire, nor after otpPatience.
@@ -62,7 +64,9 @@ func (p OTPSend) seconds() int {
 	return *p.SecondsExpiration
 }
 
-func (OTPSend) result() (r OTPSent) { return r }
+func (OTPSend) result() (r OTPSent) {
+	return r
+}
 
 type otpSender interface {
 	SendOTP(ctx context.Context, m danaconnect.OTP) (danaconnect.Sent, error)
@@ -71,7 +75,10 @@ type otpSender interface {
 func sendOTP(c otpSender, r *Recipients) handler[OTPSend, OTPSent] {
 	return func(ctx context.Context, p OTPSend) (OTPSent, error) {
 		m := danaconnect.OTP{
-			IDConversation: p.IDConversation, Type: p.OTPType, Length: p.Length, SecondsExpiration: p.seconds(),
+			IDConversation:    p.IDConversation,
+			Type:              p.OTPType,
+			Length:            p.Length,
+			SecondsExpiration: p.seconds(),
 		}
 		for _, v := range p.Values {
 			m.Values = append(m.Values, danaconnect.Value{Key: v.Key, Value: v.Value})
@@ -81,7 +88,10 @@ func sendOTP(c otpSender, r *Recipients) handler[OTPSend, OTPSent] {
 		}
 		return r.send(ctx, p.Values, func() (OTPSent, error) {
 			sent, err := c.SendOTP(ctx, m)
-			return OTPSent{IDRequest: sent.IDRequest, ConversationRequestID: sent.ConversationRequestID}, err
+			return OTPSent{
+				IDRequest:             sent.IDRequest,
+				ConversationRequestID: sent.ConversationRequestID,
+			}, err
 		})
 	}
 }

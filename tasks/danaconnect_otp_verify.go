@@ -27,7 +27,9 @@ type OTPVerdict struct {
 }
 
 // Type implements Task.
-func (OTPVerify) Type() string { return "danaconnect:otp:verify" }
+func (OTPVerify) Type() string {
+	return "danaconnect:otp:verify"
+}
 
 // Defaults implements Task.
 func (OTPVerify) Defaults() queue.Defaults {
@@ -38,15 +40,26 @@ func (OTPVerify) Defaults() queue.Defaults {
 	}
 }
 
-func (OTPVerify) result() (r OTPVerdict) { return r }
+func (OTPVerify) result() (r OTPVerdict) {
+	return r
+}
 
 type otpVerifier interface {
-	VerifyOTP(ctx context.Context, v danaconnect.Verification) (danaconnect.Verified, error)
+	VerifyOTP(
+		ctx context.Context,
+		v danaconnect.Verification,
+	) (danaconnect.Verified, error)
 }
 
 func verifyOTP(c otpVerifier) handler[OTPVerify, OTPVerdict] {
 	return func(ctx context.Context, p OTPVerify) (OTPVerdict, error) {
-		v, err := c.VerifyOTP(ctx, danaconnect.Verification{IDRequest: string(p.IDRequest), OTP: secret.New(p.OTP)})
+		v, err := c.VerifyOTP(
+			ctx,
+			danaconnect.Verification{
+				IDRequest: string(p.IDRequest),
+				OTP:       secret.New(p.OTP),
+			},
+		)
 		return OTPVerdict{Verdict: string(v.Verdict)}, err
 	}
 }

@@ -35,13 +35,17 @@ type PipeAnswer struct {
 }
 
 // Type implements Task.
-func (DynamicCall) Type() string { return "dckap:dynamic:call" }
+func (DynamicCall) Type() string {
+	return "dckap:dynamic:call"
+}
 
 // Defaults implements Task.
 func (p DynamicCall) Defaults() queue.Defaults {
 	return queue.Defaults{
-		Queue: "dckap", Budget: 24 * time.Hour, Repeatable: repeatable(p.Idempotent, p.Method),
-		Backoff: queue.Backoff{Base: 2 * time.Second, Max: 5 * time.Minute},
+		Queue:      "dckap",
+		Budget:     24 * time.Hour,
+		Repeatable: repeatable(p.Idempotent, p.Method),
+		Backoff:    queue.Backoff{Base: 2 * time.Second, Max: 5 * time.Minute},
 	}
 }
 
@@ -55,13 +59,21 @@ func (p DynamicCall) Check() []payload.Problem {
 	}
 	for name := range p.Query {
 		if dckap.CredentialName(name) {
-			found = append(found, payload.Problem{Field: "query." + name, Rule: "must not be given: the credential is in the worker's settings"})
+			found = append(
+				found,
+				payload.Problem{
+					Field: "query." + name,
+					Rule:  "must not be given: the credential is in the worker's settings",
+				},
+			)
 		}
 	}
 	return found
 }
 
-func (DynamicCall) result() (r PipeAnswer) { return r }
+func (DynamicCall) result() (r PipeAnswer) {
+	return r
+}
 
 type pipeCaller interface {
 	Call(ctx context.Context, call dckap.Call) (dckap.Answer, error)
@@ -73,7 +85,16 @@ func callPipe(c pipeCaller) handler[DynamicCall, PipeAnswer] {
 		if err != nil {
 			return PipeAnswer{}, err // a decoded payload can always be written
 		}
-		answer, err := c.Call(ctx, dckap.Call{Listener: p.Listener, Method: p.Method, Query: p.Query.Values(), Body: body, Idempotent: p.Idempotent})
-		return PipeAnswer{VendorAnswer{Status: answer.Status, Body: answer.Body}, answer.Verified}, err
+		answer, err := c.Call(ctx, dckap.Call{
+			Listener:   p.Listener,
+			Method:     p.Method,
+			Query:      p.Query.Values(),
+			Body:       body,
+			Idempotent: p.Idempotent,
+		})
+		return PipeAnswer{
+			VendorAnswer{Status: answer.Status, Body: answer.Body},
+			answer.Verified,
+		}, err
 	}
 }

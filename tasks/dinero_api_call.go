@@ -26,13 +26,17 @@ type DineroCall struct {
 }
 
 // Type implements Task.
-func (DineroCall) Type() string { return "dinero:api:call" }
+func (DineroCall) Type() string {
+	return "dinero:api:call"
+}
 
 // Defaults implements Task.
 func (p DineroCall) Defaults() queue.Defaults {
 	return queue.Defaults{
-		Queue: "dinero", Budget: 24 * time.Hour, Repeatable: repeatable(p.Idempotent, p.Method),
-		Backoff: queue.Backoff{Base: 2 * time.Second, Max: 5 * time.Minute},
+		Queue:      "dinero",
+		Budget:     24 * time.Hour,
+		Repeatable: repeatable(p.Idempotent, p.Method),
+		Backoff:    queue.Backoff{Base: 2 * time.Second, Max: 5 * time.Minute},
 	}
 }
 
@@ -45,12 +49,17 @@ func (p DineroCall) Check() []payload.Problem {
 		}
 	}
 	if p.Version != "" && !dinero.IsVersion(p.Version) {
-		found = append(found, payload.Problem{Field: "version", Rule: "must be written v1, v2 or v1.2"})
+		found = append(
+			found,
+			payload.Problem{Field: "version", Rule: "must be written v1, v2 or v1.2"},
+		)
 	}
 	return found
 }
 
-func (DineroCall) result() (r VendorAnswer) { return r }
+func (DineroCall) result() (r VendorAnswer) {
+	return r
+}
 
 type dineroCaller interface {
 	Call(ctx context.Context, r dinero.Request) (dinero.Answer, error)
@@ -63,7 +72,12 @@ func callDinero(c dineroCaller) handler[DineroCall, VendorAnswer] {
 			return VendorAnswer{}, err // a decoded payload can always be written
 		}
 		answer, err := c.Call(ctx, dinero.Request{
-			Organization: string(p.OrganizationID), Method: p.Method, Version: p.Version, Path: p.Path, Query: p.Query.Values(), Body: body,
+			Organization: string(p.OrganizationID),
+			Method:       p.Method,
+			Version:      p.Version,
+			Path:         p.Path,
+			Query:        p.Query.Values(),
+			Body:         body,
 		})
 		return VendorAnswer(answer), err
 	}

@@ -15,12 +15,18 @@ import (
 type ContactCreate struct{ DineroRecord }
 
 // Type implements Task.
-func (ContactCreate) Type() string { return "dinero:contact:create" }
+func (ContactCreate) Type() string {
+	return "dinero:contact:create"
+}
 
 // Defaults implements Task.
-func (p ContactCreate) Defaults() queue.Defaults { return p.defaults() }
+func (p ContactCreate) Defaults() queue.Defaults {
+	return p.defaults()
+}
 
-func (ContactCreate) result() (r DineroCreated) { return r }
+func (ContactCreate) result() (r DineroCreated) {
+	return r
+}
 
 type contactCreator interface {
 	CreateContact(ctx context.Context, r dinero.Create) (dinero.Created, error)
@@ -34,7 +40,10 @@ func createContact(c contactCreator) handler[ContactCreate, DineroCreated] {
 }
 
 type contactFinder interface {
-	FindContact(ctx context.Context, organization, reference string) (dinero.Created, bool, error)
+	FindContact(
+		ctx context.Context,
+		organization, reference string,
+	) (dinero.Created, bool, error)
 }
 
 func findContact(c contactFinder) finder[ContactCreate, DineroCreated] {

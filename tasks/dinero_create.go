@@ -57,7 +57,9 @@ func keyOf(p queue.Payload) string {
 // looked for before it is made again.
 func (DineroRecord) defaults() queue.Defaults {
 	return queue.Defaults{
-		Queue: "dinero", Budget: 24 * time.Hour, KeyLife: 90 * 24 * time.Hour,
+		Queue:   "dinero",
+		Budget:  24 * time.Hour,
+		KeyLife: 90 * 24 * time.Hour,
 		Backoff: queue.Backoff{Base: 2 * time.Second, Max: 5 * time.Minute},
 	}
 }
@@ -65,7 +67,11 @@ func (DineroRecord) defaults() queue.Defaults {
 // create is the record for the client. The task's ID is the same in every
 // attempt, so that whoever looks for the record finds that of any attempt.
 func (r DineroRecord) create(ctx context.Context) dinero.Create {
-	return dinero.Create{Organization: string(r.OrganizationID), Body: r.Body, Reference: queue.TaskID(ctx)}
+	return dinero.Create{
+		Organization: string(r.OrganizationID),
+		Body:         r.Body,
+		Reference:    queue.TaskID(ctx),
+	}
 }
 
 // reference is what the record is found by.

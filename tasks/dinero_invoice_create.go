@@ -15,12 +15,18 @@ import (
 type InvoiceCreate struct{ DineroRecord }
 
 // Type implements Task.
-func (InvoiceCreate) Type() string { return "dinero:invoice:create" }
+func (InvoiceCreate) Type() string {
+	return "dinero:invoice:create"
+}
 
 // Defaults implements Task.
-func (p InvoiceCreate) Defaults() queue.Defaults { return p.defaults() }
+func (p InvoiceCreate) Defaults() queue.Defaults {
+	return p.defaults()
+}
 
-func (InvoiceCreate) result() (r DineroCreated) { return r }
+func (InvoiceCreate) result() (r DineroCreated) {
+	return r
+}
 
 type invoiceCreator interface {
 	CreateInvoice(ctx context.Context, r dinero.Create) (dinero.Created, error)
@@ -34,7 +40,10 @@ func createInvoice(c invoiceCreator) handler[InvoiceCreate, DineroCreated] {
 }
 
 type invoiceFinder interface {
-	FindInvoice(ctx context.Context, organization, reference string) (dinero.Created, bool, error)
+	FindInvoice(
+		ctx context.Context,
+		organization, reference string,
+	) (dinero.Created, bool, error)
 }
 
 func findInvoice(c invoiceFinder) finder[InvoiceCreate, DineroCreated] {

@@ -26,10 +26,14 @@ type eventDeliver struct {
 type eventData json.RawMessage
 
 // KindName names the type in descriptions.
-func (*eventData) KindName() string { return "object" }
+func (*eventData) KindName() string {
+	return "object"
+}
 
 // MarshalJSON implements json.Marshaler.
-func (d eventData) MarshalJSON() ([]byte, error) { return json.RawMessage(d).MarshalJSON() }
+func (d eventData) MarshalJSON() ([]byte, error) {
+	return json.RawMessage(d).MarshalJSON()
+}
 
 // UnmarshalJSON implements json.Unmarshaler.
 func (d *eventData) UnmarshalJSON(raw []byte) error {
@@ -41,21 +45,28 @@ func (d *eventData) UnmarshalJSON(raw []byte) error {
 }
 
 // Type implements Task.
-func (eventDeliver) Type() string { return events.DeliverType }
+func (eventDeliver) Type() string {
+	return events.DeliverType
+}
 
 // Defaults implements Task.
 func (eventDeliver) Defaults() queue.Defaults {
 	return queue.Defaults{
-		Queue: events.Queue, Budget: 24 * time.Hour, Repeatable: true,
+		Queue:      events.Queue,
+		Budget:     24 * time.Hour,
+		Repeatable: true,
 		// Events wait longer together, for a receiver that takes none (events.NewRest).
 		Backoff: queue.Backoff{Base: time.Second, Max: time.Minute},
 		// The key, which keeps an event from being enqueued twice, outlives the
 		// budget in any case.
-		Keep: 10 * time.Minute, KeyLife: 24 * time.Hour,
+		Keep:    10 * time.Minute,
+		KeyLife: 24 * time.Hour,
 	}
 }
 
-func (eventDeliver) result() (r None) { return r }
+func (eventDeliver) result() (r None) {
+	return r
+}
 
 // EventSender delivers events to the operator's receiver.
 type EventSender interface {
@@ -64,7 +75,12 @@ type EventSender interface {
 
 func deliverEvent(c EventSender) handler[eventDeliver, None] {
 	return func(ctx context.Context, p eventDeliver) (None, error) {
-		return None{}, c.Send(ctx, events.Event{ID: p.ID, Type: p.EventType, Timestamp: p.Timestamp, Data: json.RawMessage(p.Data)}, queue.Tries(ctx) > 0)
+		return None{}, c.Send(ctx, events.Event{
+			ID:        p.ID,
+			Type:      p.EventType,
+			Timestamp: p.Timestamp,
+			Data:      json.RawMessage(p.Data),
+		}, queue.Tries(ctx) > 0)
 	}
 }
 
@@ -72,12 +88,22 @@ func deliverEvent(c EventSender) handler[eventDeliver, None] {
 // tasks of the producer, one for each ID.
 func Publisher(producer *queue.Producer) events.Publish {
 	return func(ctx context.Context, e events.Event) error {
-		p := eventDeliver{ID: e.ID, EventType: e.Type, Timestamp: e.Timestamp, Data: eventData(e.Data)}
+		p := eventDeliver{
+			ID:        e.ID,
+			EventType: e.Type,
+			Timestamp: e.Timestamp,
+			Data:      eventData(e.Data),
+		}
 		raw, err := json.Marshal(p)
 		if err != nil {
 			return fmt.Errorf("encode the event: %w", err)
 		}
-		_, err = producer.Enqueue(ctx, queue.Job{Type: p.Type(), Payload: raw, Defaults: p.Defaults(), Key: e.ID})
+		_, err = producer.Enqueue(ctx, queue.Job{
+			Type:     p.Type(),
+			Payload:  raw,
+			Defaults: p.Defaults(),
+			Key:      e.ID,
+		})
 		if errors.Is(err, ledger.ErrKeyConflict) {
 			return nil // it is there, with the timestamp of whoever was first
 		}

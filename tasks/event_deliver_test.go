@@ -38,7 +38,8 @@ var eventSecret = "whsec_" + base64.StdEncoding.EncodeToString([]byte("a secret 
 func TestDeliveriesAreInternal(t *testing.T) {
 	t.Parallel()
 	for _, info := range tasks.Types() {
-		if name := events.DeliverType; info.Internal || strings.HasPrefix(name, info.Type) || strings.HasPrefix(info.Type, name) {
+		if name := events.DeliverType; info.Internal || strings.HasPrefix(name, info.Type) ||
+			strings.HasPrefix(info.Type, name) {
 			t.Errorf("%s is listed, or begins like event:deliver", info.Type)
 		}
 	}
@@ -83,7 +84,12 @@ type sink struct {
 }
 
 func newSink(t *testing.T) *sink {
-	return &sink{t: t, tries: map[string]int{}, body: map[string]string{}, done: make(chan struct{}, 10_000)}
+	return &sink{
+		t:     t,
+		tries: map[string]int{},
+		body:  map[string]string{},
+		done:  make(chan struct{}, 10_000),
+	}
 }
 
 // ServeHTTP implements http.Handler.
@@ -138,7 +144,13 @@ func post(t *testing.T, rdb redis.UniversalClient, url string, call time.Duratio
 	if err != nil {
 		t.Fatal(err)
 	}
-	sender, err := events.NewSender(cfg, receiver, nil, clients.NewCaller(events.Vendor, clients.Limits{Call: call}, nil, nil), func(announce.Announcement) {})
+	sender, err := events.NewSender(
+		cfg,
+		receiver,
+		nil,
+		clients.NewCaller(events.Vendor, clients.Limits{Call: call}, nil, nil),
+		func(announce.Announcement) {},
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -150,10 +162,16 @@ func deliver(t *testing.T, server *redistest.Server, owner string, vendors tasks
 	t.Helper()
 	general := redis.NewClient(&redis.Options{Addr: server.Addr()})
 	worker, err := queue.NewServer(queue.Config{
-		Redis: redis.NewClient(&redis.Options{Addr: server.Addr()}), General: general, Store: ledger.New(general),
-		Queues: queues, Definitions: tasks.Definitions(vendors), Owner: owner,
-		Timeout: func(string) time.Duration { return 5 * time.Second }, Grace: 10 * time.Second,
-		Metrics: queue.NewMetrics(prometheus.NewRegistry()), Log: zerolog.New(io.Discard),
+		Redis:       redis.NewClient(&redis.Options{Addr: server.Addr()}),
+		General:     general,
+		Store:       ledger.New(general),
+		Queues:      queues,
+		Definitions: tasks.Definitions(vendors),
+		Owner:       owner,
+		Timeout:     func(string) time.Duration { return 5 * time.Second },
+		Grace:       10 * time.Second,
+		Metrics:     queue.NewMetrics(prometheus.NewRegistry()),
+		Log:         zerolog.New(io.Discard),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -191,7 +209,12 @@ func TestAReceiverThatIsDownGetsEveryEventOnceItIsBack(t *testing.T) {
 	deliver(t, server, "w", tasks.Vendors{Events: sender}, map[string]int{"events": n})
 	want := map[string]bool{}
 	for i := range n {
-		e := events.Event{ID: fmt.Sprint("evt_", i), Type: "task.finished", Timestamp: "2026-01-31T12:00:00.000Z", Data: json.RawMessage(fmt.Sprintf(`{"id":"otp-%d"}`, i))}
+		e := events.Event{
+			ID:        fmt.Sprint("evt_", i),
+			Type:      "task.finished",
+			Timestamp: "2026-01-31T12:00:00.000Z",
+			Data:      json.RawMessage(fmt.Sprintf(`{"id":"otp-%d"}`, i)),
+		}
 		want[e.ID] = true
 		for range 2 { // twice the same is one
 			if err := publish(t.Context(), e); err != nil {
@@ -252,7 +275,12 @@ func TestAReceiverThatIsGone(t *testing.T) {
 	sender, publish := post(t, server.Client(), web.URL, time.Second)
 	deliver(t, server, "w", tasks.Vendors{Events: sender}, map[string]int{"events": 1})
 	for i := range 3 {
-		if err := publish(t.Context(), events.Event{ID: fmt.Sprint("evt_", i), Type: "x", Timestamp: "t", Data: json.RawMessage(`{}`)}); err != nil {
+		if err := publish(t.Context(), events.Event{
+			ID:        fmt.Sprint("evt_", i),
+			Type:      "x",
+			Timestamp: "t",
+			Data:      json.RawMessage(`{}`),
+		}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -261,7 +289,8 @@ func TestAReceiverThatIsGone(t *testing.T) {
 	defer cancel()
 	for _, key := range server.Client().Keys(t.Context(), "errand:{events}:task:*").Val() {
 		status, err := c.Wait(ctx, key[strings.LastIndexByte(key, ':')+1:])
-		if err != nil || status.Outcome != tasks.Failed || !strings.Contains(status.Message, "the sink has said that it is gone") {
+		if err != nil || status.Outcome != tasks.Failed ||
+			!strings.Contains(status.Message, "the sink has said that it is gone") {
 			t.Errorf("%+v, %v", status, err)
 		}
 	}
@@ -296,7 +325,11 @@ func TestAChangedCounterIsOneEvent(t *testing.T) {
 		if err := w.anna.SetAlerts("u-1001", counter); err != nil {
 			t.Fatal(err)
 		}
-		ticket, err := tasks.Enqueue(t.Context(), c, tasks.MessengerAlerts{MessengerUser: tasks.MessengerUser{UserID: "u-1001"}, Filters: filters})
+		ticket, err := tasks.Enqueue(
+			t.Context(),
+			c,
+			tasks.MessengerAlerts{MessengerUser: tasks.MessengerUser{UserID: "u-1001"}, Filters: filters},
+		)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -305,7 +338,11 @@ func TestAChangedCounterIsOneEvent(t *testing.T) {
 		}
 	}
 	// Other filters are another subject: this is its baseline.
-	ticket, err := tasks.Enqueue(t.Context(), c, tasks.MessengerAlerts{MessengerUser: tasks.MessengerUser{UserID: "u-1001"}})
+	ticket, err := tasks.Enqueue(
+		t.Context(),
+		c,
+		tasks.MessengerAlerts{MessengerUser: tasks.MessengerUser{UserID: "u-1001"}},
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -333,10 +370,14 @@ func TestAChangedCounterIsOneEvent(t *testing.T) {
 	}
 	slices.SortFunc(got, func(a, b body) int { return int(a.Data.Sequence - b.Data.Sequence) })
 	if len(got) != 2 || got[0].Type != "messenger.alerts.changed" || got[0].Data.Previous != 4 || got[0].Data.Current != 6 || got[1].Data.Previous != 6 ||
-		got[1].Data.Current != 0 || got[1].Data.Sequence != got[0].Data.Sequence+1 || len(s.took) != 2 {
+		got[1].Data.Current != 0 ||
+		got[1].Data.Sequence != got[0].Data.Sequence+1 ||
+		len(s.took) != 2 {
 		t.Fatalf("events %+v", got)
 	}
-	if want := fmt.Sprint(map[string]any{"userId": "u-1001", "messengerFilters": map[string]any{"status": "A", "dataIni": "today-7d"}}); fmt.Sprint(got[0].Data.Subject) != want {
+	if want := fmt.Sprint(map[string]any{"userId": "u-1001", "messengerFilters": map[string]any{"status": "A", "dataIni": "today-7d"}}); fmt.Sprint(
+		got[0].Data.Subject,
+	) != want {
 		t.Errorf("subject %v, want %s", got[0].Data.Subject, want)
 	}
 }

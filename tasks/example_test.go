@@ -65,7 +65,10 @@ func ExampleOutcomeError() {
 	}
 
 	ticket, err := tasks.Enqueue(ctx, client, tasks.OTPSend{
-		IDConversation: 824541, Values: tasks.Values{{Key: "COD1_EMAIL", Value: "ben@example.com"}}, OTPType: 1, Length: 6,
+		IDConversation: 824541,
+		Values:         tasks.Values{{Key: "COD1_EMAIL", Value: "ben@example.com"}},
+		OTPType:        1,
+		Length:         6,
 	})
 	if err != nil {
 		panic(err)

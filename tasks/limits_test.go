@@ -19,13 +19,21 @@ func TestARateKeepsTheQuota(t *testing.T) {
 	t.Parallel()
 	// The vendor's minute is three seconds of ours.
 	began := time.Now()
-	s := startShop(t, dinerotest.Options{Quota: 40, Now: func() time.Time { return began.Add(20 * time.Since(began)) }}, func(c *vendors.Config) {
-		c.Dinero.Rate = settings.Rate{N: 30, Per: 3 * time.Second}
-		c.Dinero.Timeout = 500 * time.Millisecond // less than an attempt has, so that it can wait
-	})
+	s := startShop(
+		t,
+		dinerotest.Options{Quota: 40, Now: func() time.Time { return began.Add(20 * time.Since(began)) }},
+		func(c *vendors.Config) {
+			c.Dinero.Rate = settings.Rate{N: 30, Per: 3 * time.Second}
+			c.Dinero.Timeout = 500 * time.Millisecond // less than an attempt has, so that it can wait
+		},
+	)
 	enqueue := func(organization string, i int) *tasks.Ticket[json.RawMessage] {
 		t.Helper()
-		ticket, err := s.client.EnqueueJSON(t.Context(), "dinero:invoice:create", []byte(invoiceFor(organization, fmt.Sprint("order-", i))))
+		ticket, err := s.client.EnqueueJSON(
+			t.Context(),
+			"dinero:invoice:create",
+			[]byte(invoiceFor(organization, fmt.Sprint("order-", i))),
+		)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -63,10 +71,19 @@ func TestLookupsWaitForTheirTurn(t *testing.T) {
 	s := startShop(t, dinerotest.Options{}, func(c *vendors.Config) {
 		c.Dinero.Rate, c.Dinero.Timeout = settings.Rate{N: 4, Per: time.Second}, 500*time.Millisecond
 	})
-	s.dinero.Inject(sandbox.Fault{Op: dinerotest.OpInvoiceCreate, Drop: true, AfterEffect: true, Times: 4})
+	s.dinero.Inject(sandbox.Fault{
+		Op:          dinerotest.OpInvoiceCreate,
+		Drop:        true,
+		AfterEffect: true,
+		Times:       4,
+	})
 	var tickets []*tasks.Ticket[json.RawMessage]
 	for i := range 12 {
-		ticket, err := s.client.EnqueueJSON(t.Context(), "dinero:invoice:create", []byte(invoiceFor(dinerotest.Organization, fmt.Sprint("order-", i))))
+		ticket, err := s.client.EnqueueJSON(
+			t.Context(),
+			"dinero:invoice:create",
+			[]byte(invoiceFor(dinerotest.Organization, fmt.Sprint("order-", i))),
+		)
 		if err != nil {
 			t.Fatal(err)
 		}

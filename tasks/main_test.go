@@ -38,7 +38,11 @@ type world struct {
 }
 
 func newWorld(server *redistest.Server) *world {
-	w := &world{redis: server, otp: danaconnecttest.New(danaconnecttest.Options{}), anna: annatest.New(annatest.Options{})}
+	w := &world{
+		redis: server,
+		otp:   danaconnecttest.New(danaconnecttest.Options{}),
+		anna:  annatest.New(annatest.Options{}),
+	}
 	w.anna.PutUser("u-1001", true)
 	w.anna.PutUser("u-1002", false)
 	mux := http.NewServeMux()
@@ -59,8 +63,10 @@ func (w *world) close() {
 func (w *world) connect(timeout time.Duration) (tasks.Vendors, error) {
 	limits := clients.Limits{Call: timeout}
 	otp, err := danaconnect.NewOTP(danaconnect.OTPConfig{
-		Username: danaconnecttest.Username, Company: danaconnecttest.Company, Password: secret.New(danaconnecttest.Password),
-		OTPURL: w.web.URL + danaconnecttest.Mount + "otp/1.0/",
+		Username: danaconnecttest.Username,
+		Company:  danaconnecttest.Company,
+		Password: secret.New(danaconnecttest.Password),
+		OTPURL:   w.web.URL + danaconnecttest.Mount + "otp/1.0/",
 	}, tokens.OpenGate(), clients.NewCaller(danaconnect.Vendor, limits, nil, nil))
 	if err != nil {
 		return tasks.Vendors{}, err
@@ -70,7 +76,12 @@ func (w *world) connect(timeout time.Duration) (tasks.Vendors, error) {
 		return tasks.Vendors{}, err
 	}
 	account := w.anna.Account()
-	cfg := anna.Config{URL: w.web.URL + "/anna", CompanyHash: secret.New(account.CompanyHash), User: account.User, Password: secret.New(account.Password)}
+	cfg := anna.Config{
+		URL:         w.web.URL + "/anna",
+		CompanyHash: secret.New(account.CompanyHash),
+		User:        account.User,
+		Password:    secret.New(account.Password),
+	}
 	caller := clients.NewCaller(anna.Vendor, limits, nil, nil)
 	login, err := anna.NewLogin(cfg, caller)
 	if err != nil {
@@ -81,16 +92,32 @@ func (w *world) connect(timeout time.Duration) (tasks.Vendors, error) {
 	source := tokens.NewSource(redis.NewClient(&redis.Options{Addr: w.redis.Addr()}), nil, profile)
 	w.stop = append(w.stop, source.Close)
 	users, err := anna.New(cfg, source, caller)
-	return tasks.Vendors{DANAConnectOTP: otp, DANAConnectContacts: contacts, DANAConnectAPI: api, AnnA: users}, err
+	return tasks.Vendors{
+		DANAConnectOTP:      otp,
+		DANAConnectContacts: contacts,
+		DANAConnectAPI:      api,
+		AnnA:                users,
+	}, err
 }
 
 // work starts a worker that runs all queues.
 func (w *world) work(vendors tasks.Vendors) error {
 	server, err := queue.NewServer(queue.Config{
-		Redis: redis.NewClient(&redis.Options{Addr: w.redis.Addr()}), General: redis.NewClient(&redis.Options{Addr: w.redis.Addr()}), Store: ledger.New(redis.NewClient(&redis.Options{Addr: w.redis.Addr()})),
-		Queues: map[string]int{"otp": 10, "danaconnect": 5, "anna": 5, "polls": 5}, Definitions: tasks.Definitions(vendors),
-		Owner: fmt.Sprint("test-", time.Now().UnixNano()), Timeout: func(string) time.Duration { return 5 * time.Second }, Grace: 10 * time.Second,
-		Metrics: queue.NewMetrics(prometheus.NewRegistry()), Log: zerolog.New(io.Discard),
+		Redis:   redis.NewClient(&redis.Options{Addr: w.redis.Addr()}),
+		General: redis.NewClient(&redis.Options{Addr: w.redis.Addr()}),
+		Store:   ledger.New(redis.NewClient(&redis.Options{Addr: w.redis.Addr()})),
+		Queues: map[string]int{
+			"otp":         10,
+			"danaconnect": 5,
+			"anna":        5,
+			"polls":       5,
+		},
+		Definitions: tasks.Definitions(vendors),
+		Owner:       fmt.Sprint("test-", time.Now().UnixNano()),
+		Timeout:     func(string) time.Duration { return 5 * time.Second },
+		Grace:       10 * time.Second,
+		Metrics:     queue.NewMetrics(prometheus.NewRegistry()),
+		Log:         zerolog.New(io.Discard),
 	})
 	if err != nil {
 		return err

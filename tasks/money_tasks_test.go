@@ -40,7 +40,10 @@ const (
 
 func startShop(t *testing.T, o dinerotest.Options, change ...func(*vendors.Config)) *shop {
 	t.Helper()
-	s := &shop{dinero: dinerotest.New(o), dckap: dckaptest.New(dckaptest.Options{Pipes: map[string]dckaptest.Pipe{idempotentPipe: {}, plainPipe: {}}})}
+	s := &shop{
+		dinero: dinerotest.New(o),
+		dckap:  dckaptest.New(dckaptest.Options{Pipes: map[string]dckaptest.Pipe{idempotentPipe: {}, plainPipe: {}}}),
+	}
 	mux := http.NewServeMux()
 	sandbox.Mount(mux, dckaptest.Mount, s.dckap)
 	sandbox.Mount(mux, dinerotest.Mount, s.dinero)
@@ -52,11 +55,21 @@ func startShop(t *testing.T, o dinerotest.Options, change ...func(*vendors.Confi
 		t.Fatal(err)
 	}
 	cfg := vendors.Config{
-		DCKAP: dckap.Config{URL: web.URL + dckaptest.Mount + dckaptest.Listeners, Token: secret.New(dckaptest.Token), PipesFile: pipes, Timeout: 2 * time.Second},
+		DCKAP: dckap.Config{
+			URL:       web.URL + dckaptest.Mount + dckaptest.Listeners,
+			Token:     secret.New(dckaptest.Token),
+			PipesFile: pipes,
+			Timeout:   2 * time.Second,
+		},
 		Dinero: dinero.Config{
-			ClientID: dinerotest.ClientID, ClientSecret: secret.New(dinerotest.ClientSecret),
-			APIKeys:  secret.New(dinerotest.Organization + "=" + dinerotest.APIKey + "," + dinerotest.Organization2 + "=" + dinerotest.APIKey2),
-			TokenURL: web.URL + dinerotest.Mount + dinerotest.TokenPath, APIURL: web.URL + dinerotest.Mount, Timeout: 2 * time.Second,
+			ClientID:     dinerotest.ClientID,
+			ClientSecret: secret.New(dinerotest.ClientSecret),
+			APIKeys: secret.New(
+				dinerotest.Organization + "=" + dinerotest.APIKey + "," + dinerotest.Organization2 + "=" + dinerotest.APIKey2,
+			),
+			TokenURL: web.URL + dinerotest.Mount + dinerotest.TokenPath,
+			APIURL:   web.URL + dinerotest.Mount,
+			Timeout:  2 * time.Second,
 		},
 	}
 	for _, c := range change {
@@ -107,20 +120,43 @@ func TestCreateWithALostAnswerIsDoneOnce(t *testing.T) {
 	t.Parallel()
 	s := startShop(t, dinerotest.Options{})
 	s.dinero.Inject(
-		sandbox.Fault{Op: dinerotest.OpInvoiceCreate, Drop: true, AfterEffect: true, Times: 1},
-		sandbox.Fault{Op: dinerotest.OpContactCreate, Status: 502, AfterEffect: true, Times: 1},
+		sandbox.Fault{
+			Op:          dinerotest.OpInvoiceCreate,
+			Drop:        true,
+			AfterEffect: true,
+			Times:       1,
+		},
+		sandbox.Fault{
+			Op:          dinerotest.OpContactCreate,
+			Status:      502,
+			AfterEffect: true,
+			Times:       1,
+		},
 	)
 	data, err := s.run(t, "dinero:invoice:create", invoiceFor(dinerotest.Organization, "order-1"))
 	kept := s.dinero.Invoices(dinerotest.Organization)
-	if want := `{"Guid":"` + kept[0].GUID + `","TimeStamp":"` + kept[0].TimeStamp + `"}`; err != nil || string(data) != want || len(kept) != 1 {
+	if want := `{"Guid":"` + kept[0].GUID + `","TimeStamp":"` + kept[0].TimeStamp + `"}`; err != nil ||
+		string(data) != want ||
+		len(kept) != 1 {
 		t.Errorf("%s, %v, %d invoices; want %s", data, err, len(kept), want)
 	}
-	ticket, err := tasks.Enqueue(t.Context(), s.client, tasks.ContactCreate{DineroRecord: tasks.DineroRecord{OrganizationID: dinerotest.Organization, Body: map[string]any{"Name": "Ana"}}})
+	ticket, err := tasks.Enqueue(
+		t.Context(),
+		s.client,
+		tasks.ContactCreate{
+			DineroRecord: tasks.DineroRecord{
+				OrganizationID: dinerotest.Organization,
+				Body:           map[string]any{"Name": "Ana"},
+			},
+		},
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
 	made, err := wait(t, ticket)
-	if people := s.dinero.Contacts(dinerotest.Organization); err != nil || len(people) != 1 || made.GUID != people[0].GUID || people[0].ExternalReference != ticket.ID {
+	if people := s.dinero.Contacts(dinerotest.Organization); err != nil || len(people) != 1 ||
+		made.GUID != people[0].GUID ||
+		people[0].ExternalReference != ticket.ID {
 		t.Errorf("%+v, %v, %+v; want the task's ID %s as the reference", made, err, people, ticket.ID)
 	}
 }
@@ -142,7 +178,12 @@ func TestCreateThatDidNotHappenIsMadeAfterTwoLookups(t *testing.T) {
 func TestCreateIsFoundLate(t *testing.T) {
 	t.Parallel()
 	s := startShop(t, dinerotest.Options{Hide: 1})
-	s.dinero.Inject(sandbox.Fault{Op: dinerotest.OpInvoiceCreate, Drop: true, AfterEffect: true, Times: 1})
+	s.dinero.Inject(sandbox.Fault{
+		Op:          dinerotest.OpInvoiceCreate,
+		Drop:        true,
+		AfterEffect: true,
+		Times:       1,
+	})
 	if _, err := s.run(t, "dinero:invoice:create", invoiceFor(dinerotest.Organization, "order-1")); err != nil {
 		t.Error(err)
 	}
@@ -169,7 +210,10 @@ func TestCreateOutcomes(t *testing.T) {
 		if tt.code != "" {
 			s.dinero.Inject(sandbox.Fault{Op: dinerotest.OpInvoiceCreate, Code: tt.code, Times: 1})
 		}
-		if _, err := s.run(t, "dinero:invoice:create", invoiceFor(dinerotest.Organization, tt.name)); outcome(err) != tt.want || s.dinero.EffectsOf(dinerotest.OpInvoiceCreate, tt.name) != tt.effects {
+		if _, err := s.run(t, "dinero:invoice:create", invoiceFor(dinerotest.Organization, tt.name)); outcome(
+			err,
+		) != tt.want ||
+			s.dinero.EffectsOf(dinerotest.OpInvoiceCreate, tt.name) != tt.effects {
 			t.Errorf("%s: %v with %d invoices", tt.name, err, s.dinero.EffectsOf(dinerotest.OpInvoiceCreate, tt.name))
 		}
 	}
@@ -181,7 +225,11 @@ func TestReferenceIsTheKey(t *testing.T) {
 	s := startShop(t, dinerotest.Options{})
 	enqueue := func(organization, reference string, opts ...tasks.Option) *tasks.Ticket[json.RawMessage] {
 		t.Helper()
-		ticket, err := s.client.EnqueueJSON(t.Context(), "dinero:invoice:create", []byte(invoiceFor(organization, reference)), opts...)
+		ticket, err := s.client.EnqueueJSON(
+			t.Context(),
+			"dinero:invoice:create",
+			[]byte(invoiceFor(organization, reference)),
+			opts...)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -204,7 +252,8 @@ func TestReferenceIsTheKey(t *testing.T) {
 	if _, err := s.client.EnqueueJSON(t.Context(), "dinero:invoice:create", []byte(`{"organizationId":"123456","body":{"ExternalReference":"order-1"}}`)); err == nil {
 		t.Error("the same reference with another body was taken")
 	}
-	if d := (tasks.InvoiceCreate{}).Defaults(); d.KeyLife != 90*24*time.Hour || d.Repeatable || d.Budget != 24*time.Hour {
+	if d := (tasks.InvoiceCreate{}).Defaults(); d.KeyLife != 90*24*time.Hour || d.Repeatable ||
+		d.Budget != 24*time.Hour {
 		t.Errorf("%+v", d)
 	}
 }
@@ -214,7 +263,11 @@ func TestOneOrganizationIsParked(t *testing.T) {
 	t.Parallel()
 	s := startShop(t, dinerotest.Options{})
 	s.dinero.SetSubscription(dinerotest.Organization, false)
-	parked, err := s.client.EnqueueJSON(t.Context(), "dinero:invoice:create", []byte(invoiceFor(dinerotest.Organization, "order-1")))
+	parked, err := s.client.EnqueueJSON(
+		t.Context(),
+		"dinero:invoice:create",
+		[]byte(invoiceFor(dinerotest.Organization, "order-1")),
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -233,7 +286,8 @@ func TestOneOrganizationIsParked(t *testing.T) {
 	s.dinero.SetSubscription(dinerotest.Organization, true)
 	// The next one waits out the organization's rest and is then woken; the parked
 	// one comes back by itself, later.
-	if _, err := s.run(t, "dinero:invoice:create", invoiceFor(dinerotest.Organization, "order-2")); err != nil || s.dinero.EffectsOf(dinerotest.OpInvoiceCreate, "order-2") != 1 {
+	if _, err := s.run(t, "dinero:invoice:create", invoiceFor(dinerotest.Organization, "order-2")); err != nil ||
+		s.dinero.EffectsOf(dinerotest.OpInvoiceCreate, "order-2") != 1 {
 		t.Errorf("after the subscription: %v", err)
 	}
 }
@@ -254,14 +308,21 @@ func TestDineroCall(t *testing.T) {
 		t.Errorf("a create: %s", ended)
 	}
 	guid := s.dinero.Contacts(dinerotest.Organization)[0].GUID
-	if answer, ended := call(`"method":"GET","path":"/contacts/` + guid + `"`); ended != tasks.Done || answer.Status != 200 || !strings.Contains(string(answer.Body), guid) {
+	if answer, ended := call(`"method":"GET","path":"/contacts/` + guid + `"`); ended != tasks.Done ||
+		answer.Status != 200 ||
+		!strings.Contains(string(answer.Body), guid) {
 		t.Errorf("%s %+v", ended, answer)
 	}
 	s.dinero.Inject(sandbox.Fault{Op: dinerotest.OpContact, Drop: true, Times: 1})
 	if _, ended := call(`"method":"GET","path":"contacts/` + guid + `"`); ended != tasks.Done {
 		t.Errorf("a read is read again: %s", ended)
 	}
-	s.dinero.Inject(sandbox.Fault{Op: dinerotest.OpContactCreate, Drop: true, AfterEffect: true, Times: 1})
+	s.dinero.Inject(sandbox.Fault{
+		Op:          dinerotest.OpContactCreate,
+		Drop:        true,
+		AfterEffect: true,
+		Times:       1,
+	})
 	if _, ended := call(`"method":"POST","path":"contacts","body":{"Name":"Ben"}`); ended != tasks.Unknown {
 		t.Errorf("a free create without an answer: %s", ended)
 	}
@@ -284,14 +345,18 @@ func TestDynamicCall(t *testing.T) {
 		}
 		return answer, outcome(err)
 	}
-	if answer, ended := call(ruledPipe, `,"body":{"n":1.50}`); ended != tasks.Done || !answer.Verified || answer.Status != 200 || !strings.Contains(string(answer.Body), `"received":{"n":1.5`) {
+	if answer, ended := call(ruledPipe, `,"body":{"n":1.50}`); ended != tasks.Done || !answer.Verified ||
+		answer.Status != 200 ||
+		!strings.Contains(string(answer.Body), `"received":{"n":1.5`) {
 		t.Errorf("%s %+v", ended, answer)
 	}
 	if answer, ended := call(plainPipe, ""); ended != tasks.Done || answer.Verified {
 		t.Errorf("%s %+v", ended, answer)
 	}
 	fault := func(f sandbox.Fault) {
-		f.Op, f.Times, f.AfterEffect = dckaptest.OpCall, 1, true
+		f.Op = dckaptest.OpCall
+		f.Times = 1
+		f.AfterEffect = true
 		s.dckap.Inject(f)
 	}
 	for _, tt := range []struct {
@@ -317,7 +382,9 @@ func TestDynamicCall(t *testing.T) {
 			t.Errorf("%s: ended %s, want %s", tt.name, ended, tt.want)
 		}
 	}
-	if _, err := s.run(t, "dckap:dynamic:call", `{"listener":"https://evil.example/v1/dynamic/listener/x"}`); outcome(err) != tasks.Invalid {
+	if _, err := s.run(t, "dckap:dynamic:call", `{"listener":"https://evil.example/v1/dynamic/listener/x"}`); outcome(
+		err,
+	) != tasks.Invalid {
 		t.Errorf("another host: %v", err)
 	}
 }
@@ -393,11 +460,21 @@ func TestHundredCreatesWithLostAnswers(t *testing.T) {
 	t.Parallel()
 	s := startShop(t, dinerotest.Options{MaxPageSize: 30})
 	for i := range 10 {
-		s.dinero.Inject(sandbox.Fault{Op: dinerotest.OpInvoiceCreate, Drop: true, AfterEffect: i%2 == 0, Skip: 10 * i, Times: 1})
+		s.dinero.Inject(sandbox.Fault{
+			Op:          dinerotest.OpInvoiceCreate,
+			Drop:        true,
+			AfterEffect: i%2 == 0,
+			Skip:        10 * i,
+			Times:       1,
+		})
 	}
 	var tickets []*tasks.Ticket[json.RawMessage]
 	for i := range 100 {
-		ticket, err := s.client.EnqueueJSON(t.Context(), "dinero:invoice:create", []byte(invoiceFor(dinerotest.Organization, fmt.Sprint("order-", i))))
+		ticket, err := s.client.EnqueueJSON(
+			t.Context(),
+			"dinero:invoice:create",
+			[]byte(invoiceFor(dinerotest.Organization, fmt.Sprint("order-", i))),
+		)
 		if err != nil {
 			t.Fatal(err)
 		}

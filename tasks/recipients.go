@@ -47,7 +47,9 @@ func (f *RecipientFields) UnmarshalText(text []byte) error {
 }
 
 // String is the form that UnmarshalText reads.
-func (f RecipientFields) String() string { return strings.Join(f, ",") }
+func (f RecipientFields) String() string {
+	return strings.Join(f, ",")
+}
 
 // recipientGuard is a *limits.Guard.
 type recipientGuard interface {
@@ -69,7 +71,11 @@ func NewRecipients(cfg RecipientConfig, guard recipientGuard) *Recipients {
 
 // send sends once if the recipient may have one more. What surely sent nothing
 // does not count; what may have sent does.
-func (r *Recipients) send(ctx context.Context, values Values, send func() (OTPSent, error)) (OTPSent, error) {
+func (r *Recipients) send(
+	ctx context.Context,
+	values Values,
+	send func() (OTPSent, error),
+) (OTPSent, error) {
 	if r == nil {
 		return send()
 	}
@@ -81,9 +87,15 @@ func (r *Recipients) send(ctx context.Context, values Values, send func() (OTPSe
 	switch err := r.guard.Take(ctx, task, recipient); {
 	case err == nil:
 	case isFull(err):
-		return OTPSent{}, unsent(clients.Declined, "refused by the recipient guard: "+err.Error())
+		return OTPSent{}, unsent(
+			clients.Declined,
+			"refused by the recipient guard: "+err.Error(),
+		)
 	default: // its text is not ours
-		return OTPSent{}, unsent(clients.Temporary, "the recipient guard cannot be asked: Redis does not answer")
+		return OTPSent{}, unsent(
+			clients.Temporary,
+			"the recipient guard cannot be asked: Redis does not answer",
+		)
 	}
 	sent, err := send()
 	if e, ok := clients.AsError(err); ok && surelyNothing(e) {
@@ -108,14 +120,23 @@ func surelyNothing(e *clients.Error) bool {
 }
 
 func unsent(kind clients.Kind, message string) *clients.Error {
-	return &clients.Error{Vendor: danaconnect.Vendor, Op: danaconnect.OpSend, Kind: kind, Message: message, NotSent: true}
+	return &clients.Error{
+		Vendor:  danaconnect.Vendor,
+		Op:      danaconnect.OpSend,
+		Kind:    kind,
+		Message: message,
+		NotSent: true,
+	}
 }
 
 // recipient is who the values name, in a form that does not depend on how they
 // are written.
 func (r *Recipients) recipient(values Values) ([]string, error) {
 	if len(r.fields) == 0 {
-		sorted := slices.SortedFunc(slices.Values(values), func(a, b Value) int { return cmp.Compare(a.Key, b.Key) })
+		sorted := slices.SortedFunc(
+			slices.Values(values),
+			func(a, b Value) int { return cmp.Compare(a.Key, b.Key) },
+		)
 		var all []string
 		for _, v := range sorted {
 			all = append(all, v.Key, plainForm(v.Value))
@@ -132,7 +153,12 @@ func (r *Recipients) recipient(values Values) ([]string, error) {
 		named = append(named, field, plainForm(values[i].Value))
 	}
 	if missing != nil {
-		return nil, errors.New("values lacks " + strings.Join(missing, ", ") + ", which OTP_RECIPIENT_FIELDS says names the recipient")
+		return nil, errors.New(
+			"values lacks " + strings.Join(
+				missing,
+				", ",
+			) + ", which OTP_RECIPIENT_FIELDS says names the recipient",
+		)
 	}
 	return named, nil
 }

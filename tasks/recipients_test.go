@@ -40,7 +40,10 @@ func startGuarded(t *testing.T, cfg tasks.RecipientConfig) (*world, *tasks.Clien
 }
 
 func codes(n int) tasks.RecipientConfig {
-	return tasks.RecipientConfig{Fields: tasks.RecipientFields{"COD1_EMAIL"}, Limit: settings.Rate{N: n, Per: 10 * time.Minute}}
+	return tasks.RecipientConfig{
+		Fields: tasks.RecipientFields{"COD1_EMAIL"},
+		Limit:  settings.Rate{N: n, Per: 10 * time.Minute},
+	}
 }
 
 func send(t *testing.T, c *tasks.Client, p tasks.OTPSend) error {
@@ -192,7 +195,11 @@ func TestRecipientIdentity(t *testing.T) {
 		{"dashes in an address", tasks.RecipientFields{"A"}, tasks.Values{{"A", "a-123456@x.com"}}, []string{"A", "a-123456@x.com"}},
 	} {
 		g := &ledgerGuard{}
-		if err := sendVia(t, w, tasks.RecipientConfig{Fields: tt.fields}, g, tt.values); err != nil || len(g.taken) != 1 || !slices.Equal(g.taken[0], tt.want) || g.tasks[0] != "otp-1" || g.freed != 0 {
+		if err := sendVia(t, w, tasks.RecipientConfig{Fields: tt.fields}, g, tt.values); err != nil ||
+			len(g.taken) != 1 ||
+			!slices.Equal(g.taken[0], tt.want) ||
+			g.tasks[0] != "otp-1" ||
+			g.freed != 0 {
 			t.Errorf("%s: %v, %q, want %q", tt.name, err, g.taken, tt.want)
 		}
 	}
@@ -204,7 +211,9 @@ func TestRecipientGuardCannotBeAsked(t *testing.T) {
 	w := newWorld(redistest.New(t))
 	t.Cleanup(w.close)
 	err := sendVia(t, w, tasks.RecipientConfig{}, &ledgerGuard{err: errors.New("canary")}, tasks.Values{{"A", "x"}})
-	if e, ok := clients.AsError(err); !ok || e.Kind != clients.Temporary || !e.NotSent || strings.Contains(err.Error(), "canary") || w.otp.Calls(danaconnecttest.OpSend) != 0 {
+	if e, ok := clients.AsError(err); !ok || e.Kind != clients.Temporary || !e.NotSent ||
+		strings.Contains(err.Error(), "canary") ||
+		w.otp.Calls(danaconnecttest.OpSend) != 0 {
 		t.Errorf("%v", err)
 	}
 }

@@ -61,7 +61,9 @@ type Info struct {
 }
 
 // Fields describes the payload.
-func (i Info) Fields() []payload.Field { return payload.Describe(i.Example) }
+func (i Info) Fields() []payload.Field {
+	return payload.Describe(i.Example)
+}
 
 type entry struct {
 	Info
@@ -91,10 +93,20 @@ func findable[P Task[R], R any](e entry, bind func(Vendors) finder[P, R]) entry 
 
 // define is one line of the catalogue. bind makes the handler from the clients
 // of the account, if the worker has it.
-func define[P Task[R], R any](on account, summary string, example P, bind func(Vendors) handler[P, R]) entry {
+func define[P Task[R], R any](
+	on account,
+	summary string,
+	example P,
+	bind func(Vendors) handler[P, R],
+) entry {
 	return entry{
-		Info: Info{Type: example.Type(), Summary: summary, Vendor: on.vendor, Example: example},
-		on:   on,
+		Info: Info{
+			Type:    example.Type(),
+			Summary: summary,
+			Vendor:  on.vendor,
+			Example: example,
+		},
+		on: on,
 		decode: func(raw []byte) (queue.Payload, error) {
 			var p P
 			if err := payload.Decode(raw, &p); err != nil {
@@ -153,7 +165,11 @@ func Definitions(v Vendors) []queue.Definition {
 	defs := make([]queue.Definition, len(catalogue))
 	for i, e := range catalogue {
 		defs[i] = queue.Definition{
-			Type: e.Type, Vendor: e.Vendor, Base: e.Example.Defaults(), Decode: e.decode, Run: e.run(v),
+			Type:   e.Type,
+			Vendor: e.Vendor,
+			Base:   e.Example.Defaults(),
+			Decode: e.decode,
+			Run:    e.run(v),
 		}
 		if e.find != nil {
 			defs[i].Find = e.find(v)

@@ -21,8 +21,10 @@ import (
 
 func sendTo(mail string) tasks.OTPSend {
 	return tasks.OTPSend{
-		IDConversation: danaconnecttest.Conversation, OTPType: 1, Length: 6,
-		Values: tasks.Values{{Key: "COD1_EMAIL", Value: mail}},
+		IDConversation: danaconnecttest.Conversation,
+		OTPType:        1,
+		Length:         6,
+		Values:         tasks.Values{{Key: "COD1_EMAIL", Value: mail}},
 	}
 }
 
@@ -39,7 +41,12 @@ func outcome(err error) tasks.Outcome {
 func TestADroppedAnswerIsUnknownAndNeverRepeated(t *testing.T) {
 	t.Parallel()
 	w, c := startWorld(t)
-	w.otp.Inject(sandbox.Fault{Op: danaconnecttest.OpSend, Drop: true, AfterEffect: true, Times: 1})
+	w.otp.Inject(sandbox.Fault{
+		Op:          danaconnecttest.OpSend,
+		Drop:        true,
+		AfterEffect: true,
+		Times:       1,
+	})
 	ticket, err := tasks.Enqueue(t.Context(), c, sendTo("a@example.com"), tasks.Key("k"))
 	if err != nil {
 		t.Fatal(err)
@@ -166,7 +173,11 @@ func TestHashAndAlerts(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.anna.Inject(sandbox.Fault{Op: annatest.OpAlerts, HTML: true, Times: 1}) // and is read again
-	alerts, err := tasks.Enqueue(t.Context(), c, tasks.MessengerAlerts{MessengerUser: tasks.MessengerUser{UserID: "u-1001"}})
+	alerts, err := tasks.Enqueue(
+		t.Context(),
+		c,
+		tasks.MessengerAlerts{MessengerUser: tasks.MessengerUser{UserID: "u-1001"}},
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -184,8 +195,10 @@ func TestPayloadRules(t *testing.T) {
 		{"values empty", "danaconnect:otp:send", `{"idConversation":1,"values":[],"type":1,"length":6}`, "values must have at least 1 entries"},
 		{"values twice", "danaconnect:otp:send", `{"idConversation":1,"values":[{"key":"A","value":"1"},{"key":"A","value":"2"}],"type":1,"length":6}`, "values has the key A twice"},
 		{"value without key", "danaconnect:otp:send", `{"idConversation":1,"values":[{"value":"1"}],"type":1,"length":6}`, "values has no key or no value in entry 0"},
-		{"ranges", "danaconnect:otp:send", `{"idConversation":-1,"values":{"A":"1"},"type":3,"length":13,"secondsExpiration":3600,"maximumTries":0}`,
-			"idConversation must be at least 1; length must be at most 12; maximumTries must be at least 1; secondsExpiration must be at most 3200; type must be at most 2"},
+		{
+			"ranges", "danaconnect:otp:send", `{"idConversation":-1,"values":{"A":"1"},"type":3,"length":13,"secondsExpiration":3600,"maximumTries":0}`,
+			"idConversation must be at least 1; length must be at most 12; maximumTries must be at least 1; secondsExpiration must be at most 3200; type must be at most 2",
+		},
 		{"id as a number", "danaconnect:otp:verify", `{"idRequest":251,"otp":"004217"}`, ""},
 		{"id as text", "danaconnect:otp:verify", `{"idRequest":"251","otp":"004217"}`, ""},
 		{"id no number", "danaconnect:otp:verify", `{"idRequest":"25x","otp":"1"}`, "idRequest must be digits only"},
@@ -194,8 +207,10 @@ func TestPayloadRules(t *testing.T) {
 		{"nobody", "anna:messenger:alerts", `{}`, "userId is required, or both of userDocType and userDocValue"},
 		{"half a document", "anna:messenger:alerts", `{"userDocType":"CPF"}`, "userDocValue is required with userDocType"},
 		{"both", "anna:messenger:alerts", `{"userId":"u","userDocType":"CPF","userDocValue":"1"}`, "userId must not be given together with userDocType or userDocValue"},
-		{"filters", "anna:messenger:alerts", `{"userId":"u","messengerFilters":{"status":"X","pendentes":"Y","dataIni":"31/02/2026","dataFim":"tomorrow","colour":"red"}}`,
-			"messengerFilters.colour is unknown; messengerFilters.dataFim must be DD/MM/YYYY, today, or today-7d; messengerFilters.dataIni must be DD/MM/YYYY, today, or today-7d; messengerFilters.pendentes must be one of S, N; messengerFilters.status must be one of A, E"},
+		{
+			"filters", "anna:messenger:alerts", `{"userId":"u","messengerFilters":{"status":"X","pendentes":"Y","dataIni":"31/02/2026","dataFim":"tomorrow","colour":"red"}}`,
+			"messengerFilters.colour is unknown; messengerFilters.dataFim must be DD/MM/YYYY, today, or today-7d; messengerFilters.dataIni must be DD/MM/YYYY, today, or today-7d; messengerFilters.pendentes must be one of S, N; messengerFilters.status must be one of A, E",
+		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
@@ -217,11 +232,21 @@ func TestPayloadRules(t *testing.T) {
 func TestOneKeyHoldsForBothWaysToWriteAPayload(t *testing.T) {
 	t.Parallel()
 	c := open(t, redistest.New(t).URL())
-	first, err := c.EnqueueJSON(t.Context(), "danaconnect:otp:send", []byte(`{"idConversation":1,"values":{"A":"1"},"type":1,"length":6}`), tasks.Key("k"))
+	first, err := c.EnqueueJSON(
+		t.Context(),
+		"danaconnect:otp:send",
+		[]byte(`{"idConversation":1,"values":{"A":"1"},"type":1,"length":6}`),
+		tasks.Key("k"),
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
-	second, err := c.EnqueueJSON(t.Context(), "danaconnect:otp:send", []byte(`{"length":6,"type":1,"values":[{"key":"A","value":"1"}],"idConversation":1}`), tasks.Key("k"))
+	second, err := c.EnqueueJSON(
+		t.Context(),
+		"danaconnect:otp:send",
+		[]byte(`{"length":6,"type":1,"values":[{"key":"A","value":"1"}],"idConversation":1}`),
+		tasks.Key("k"),
+	)
 	if err != nil || second.ID != first.ID || !second.Duplicate {
 		t.Errorf("second = %+v, %v", second, err)
 	}

@@ -28,7 +28,9 @@ func (id *ID) UnmarshalJSON(raw []byte) error {
 }
 
 // KindName names the type in descriptions.
-func (ID) KindName() string { return "number or text" }
+func (ID) KindName() string {
+	return "number or text"
+}
 
 // Value is one field of a contact list.
 type Value struct {
@@ -41,7 +43,9 @@ type Value struct {
 type Values []Value
 
 // KindName names the type in descriptions.
-func (*Values) KindName() string { return "list of {key, value}, or object" }
+func (*Values) KindName() string {
+	return "list of {key, value}, or object"
+}
 
 // TextMembers says to --set that every member of the object is text.
 func (*Values) TextMembers() {}

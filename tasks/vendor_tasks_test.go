@@ -26,15 +26,19 @@ import (
 func (w *world) connectDANAConnect(limits clients.Limits) (*danaconnect.ContactsClient, *danaconnect.APIClient, error) {
 	base := w.web.URL + danaconnecttest.Mount
 	contacts, err := danaconnect.NewContacts(danaconnect.OTPConfig{
-		Username: danaconnecttest.Username, Company: danaconnecttest.Company, Password: secret.New(danaconnecttest.Password),
+		Username:    danaconnecttest.Username,
+		Company:     danaconnecttest.Company,
+		Password:    secret.New(danaconnecttest.Password),
 		ContactsURL: base + "api/contacts/",
 	}, tokens.OpenGate(), clients.NewCaller(danaconnect.Vendor, limits, nil, nil))
 	if err != nil {
 		return nil, nil, err
 	}
 	cfg := danaconnect.APIConfig{
-		ClientID: danaconnecttest.ClientID, ClientSecret: secret.New(danaconnecttest.ClientSecret),
-		TokenURL: base + "oauth2/token", APIURL: base + "api/2.0/",
+		ClientID:     danaconnecttest.ClientID,
+		ClientSecret: secret.New(danaconnecttest.ClientSecret),
+		TokenURL:     base + "oauth2/token",
+		APIURL:       base + "api/2.0/",
 	}
 	caller := clients.NewCaller(danaconnect.Vendor, limits, nil, nil)
 	login, err := danaconnect.NewAPILogin(cfg, caller)
@@ -54,7 +58,12 @@ func (w *world) connectDANAConnect(limits clients.Limits) (*danaconnect.Contacts
 func TestGoldenRequestsOfDANAConnectAndAnnA(t *testing.T) {
 	t.Parallel()
 	w, c := startWorld(t)
-	w.otp.Add(danaconnecttest.OTP{IDRequest: 251, Code: "004217", MaximumTries: 5, ExpiresAt: time.Now().Add(time.Hour)})
+	w.otp.Add(danaconnecttest.OTP{
+		IDRequest:    251,
+		Code:         "004217",
+		MaximumTries: 5,
+		ExpiresAt:    time.Now().Add(time.Hour),
+	})
 	tests := []struct {
 		taskType, op string
 		recorder     *sandbox.Engine
@@ -108,7 +117,8 @@ func TestConversationStart(t *testing.T) {
 		}
 		return wait(t, ticket)
 	}
-	if answer, err := run("a"); err != nil || answer.Status != 200 || !strings.Contains(string(answer.Body), `"idResult":0`) {
+	if answer, err := run("a"); err != nil || answer.Status != 200 ||
+		!strings.Contains(string(answer.Body), `"idResult":0`) {
 		t.Errorf("%+v, %v", answer, err)
 	}
 	for data, tt := range map[string]struct {
@@ -125,7 +135,14 @@ func TestConversationStart(t *testing.T) {
 	} {
 		_, err := run(data, tt.fault)
 		if outcome(err) != tt.want || w.otp.EffectsOf(danaconnecttest.OpStart, data) != tt.effects {
-			t.Errorf("%s: ended %s with %d starts, want %s with %d", data, outcome(err), w.otp.EffectsOf(danaconnecttest.OpStart, data), tt.want, tt.effects)
+			t.Errorf(
+				"%s: ended %s with %d starts, want %s with %d",
+				data,
+				outcome(err),
+				w.otp.EffectsOf(danaconnecttest.OpStart, data),
+				tt.want,
+				tt.effects,
+			)
 		}
 	}
 }
@@ -133,8 +150,13 @@ func TestConversationStart(t *testing.T) {
 func TestContactsLoad(t *testing.T) {
 	t.Parallel()
 	w, c := startWorld(t)
-	ticket, err := c.EnqueueJSON(t.Context(), "danaconnect:contacts:load",
-		[]byte(`{"tableCode":"CUSTOMERS","fieldsCode":["EMAIL","AGE"],"rows":[["a@example.com",7],["b, \"B\"",12345678901234567890]],"strict":true}`))
+	ticket, err := c.EnqueueJSON(
+		t.Context(),
+		"danaconnect:contacts:load",
+		[]byte(
+			`{"tableCode":"CUSTOMERS","fieldsCode":["EMAIL","AGE"],"rows":[["a@example.com",7],["b, \"B\"",12345678901234567890]],"strict":true}`,
+		),
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -142,11 +164,21 @@ func TestContactsLoad(t *testing.T) {
 		t.Errorf("%s, %v", raw, err)
 	}
 	want := [][]string{{"a@example.com", "7"}, {`b, "B"`, "12345678901234567890"}}
-	if loads := w.otp.Loads(); len(loads) != 1 || !slices.EqualFunc(loads[0].Rows, want, slices.Equal) || loads[0].Strict != "true" {
+	if loads := w.otp.Loads(); len(loads) != 1 || !slices.EqualFunc(loads[0].Rows, want, slices.Equal) ||
+		loads[0].Strict != "true" {
 		t.Errorf("the vendor has %+v", loads)
 	}
-	w.otp.Inject(sandbox.Fault{Op: danaconnecttest.OpLoad, Drop: true, AfterEffect: true, Times: 1})
-	again, err := tasks.Enqueue(t.Context(), c, tasks.ContactsLoad{TableCode: "CUSTOMERS", FieldsCode: []string{"E"}, Rows: [][]tasks.Cell{{"x"}}})
+	w.otp.Inject(sandbox.Fault{
+		Op:          danaconnecttest.OpLoad,
+		Drop:        true,
+		AfterEffect: true,
+		Times:       1,
+	})
+	again, err := tasks.Enqueue(
+		t.Context(),
+		c,
+		tasks.ContactsLoad{TableCode: "CUSTOMERS", FieldsCode: []string{"E"}, Rows: [][]tasks.Cell{{"x"}}},
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -172,25 +204,36 @@ func TestDANAConnectCall(t *testing.T) {
 		return answer, outcome(err)
 	}
 	made, ended := run(`{"method":"POST","path":"records","body":{"n":12345678901234567890,"t":"<&>"}}`)
-	if ended != tasks.Done || made.Status != 201 || string(made.Body) != `{"id":"1"}` || string(w.otp.Record("1")) != `{"n":12345678901234567890,"t":"<&>"}` {
+	if ended != tasks.Done || made.Status != 201 || string(made.Body) != `{"id":"1"}` ||
+		string(w.otp.Record("1")) != `{"n":12345678901234567890,"t":"<&>"}` {
 		t.Errorf("%s %+v, the vendor has %s", ended, made, w.otp.Record("1"))
 	}
 	listed, ended := run(`{"method":"GET","path":"records","query":{"page":2,"f":["a","b"],"all":true,"q":"x & y"}}`)
-	if ended != tasks.Done || !strings.Contains(string(listed.Body), `"query":{"all":["true"],"f":["a","b"],"page":["2"],"q":["x \u0026 y"]}`) {
+	if ended != tasks.Done ||
+		!strings.Contains(
+			string(listed.Body),
+			`"query":{"all":["true"],"f":["a","b"],"page":["2"],"q":["x \u0026 y"]}`,
+		) {
 		t.Errorf("%s %s", ended, listed.Body)
 	}
 	if _, ended := run(`{"method":"GET","path":"records/9"}`); ended != tasks.Invalid {
 		t.Errorf("of a record that is not there: %s", ended)
 	}
 	drop := func(afterEffect bool) {
-		w.otp.Inject(sandbox.Fault{Op: danaconnecttest.OpCall, Drop: true, AfterEffect: afterEffect, Times: 1})
+		w.otp.Inject(sandbox.Fault{
+			Op:          danaconnecttest.OpCall,
+			Drop:        true,
+			AfterEffect: afterEffect,
+			Times:       1,
+		})
 	}
 	drop(true)
 	if _, ended := run(`{"method":"POST","path":"records","body":{"u":1}}`); ended != tasks.Unknown {
 		t.Errorf("a create without an answer: %s", ended)
 	}
 	drop(true)
-	if answer, ended := run(`{"method":"PUT","path":"records/1","body":{"v":2},"idempotent":true}`); ended != tasks.Done || answer.Status != 200 {
+	if answer, ended := run(`{"method":"PUT","path":"records/1","body":{"v":2},"idempotent":true}`); ended != tasks.Done ||
+		answer.Status != 200 {
 		t.Errorf("an idempotent replacement: %s", ended)
 	}
 	drop(false)
@@ -201,7 +244,8 @@ func TestDANAConnectCall(t *testing.T) {
 	if _, ended := run(`{"method":"GET","path":"records/1","idempotent":false}`); ended != tasks.Unknown {
 		t.Errorf("a read that says it is none: %s", ended)
 	}
-	if answer, ended := run(`{"method":"DELETE","path":"/records/1"}`); ended != tasks.Done || answer.Status != 204 || answer.Body != nil {
+	if answer, ended := run(`{"method":"DELETE","path":"/records/1"}`); ended != tasks.Done || answer.Status != 204 ||
+		answer.Body != nil {
 		t.Errorf("%s %+v", ended, answer)
 	}
 }
@@ -217,7 +261,12 @@ func TestForceHash(t *testing.T) {
 	if access, err := wait(t, ticket); err != nil || access.Hash == "" || !w.anna.Active("u-77") {
 		t.Errorf("forced hash: %v", err)
 	}
-	w.anna.Inject(sandbox.Fault{Op: annatest.OpForceHash, Drop: true, AfterEffect: true, Times: 1})
+	w.anna.Inject(sandbox.Fault{
+		Op:          annatest.OpForceHash,
+		Drop:        true,
+		AfterEffect: true,
+		Times:       1,
+	})
 	ticket, err = tasks.Enqueue(t.Context(), c, forced)
 	if err != nil {
 		t.Fatal(err)
@@ -226,7 +275,8 @@ func TestForceHash(t *testing.T) {
 		t.Errorf("ended %s after %d", outcome(err), w.anna.EffectsOf(annatest.OpForceHash, "u-77"))
 	}
 	d := forced.Defaults()
-	if d.Repeatable || d.Intent != (ledger.Intent{Subject: "u-77", Role: ledger.Opens}) || d.Keep != 5*time.Minute || d.Budget != 2*time.Minute {
+	if d.Repeatable || d.Intent != (ledger.Intent{Subject: "u-77", Role: ledger.Opens}) || d.Keep != 5*time.Minute ||
+		d.Budget != 2*time.Minute {
 		t.Errorf("%+v", d)
 	}
 }
@@ -236,7 +286,12 @@ func TestForceHash(t *testing.T) {
 func TestForceHashOvertakenByAnInactivation(t *testing.T) {
 	t.Parallel()
 	w, c := startWorld(t)
-	later, err := tasks.Enqueue(t.Context(), c, tasks.UserForceHash{UserID: "u-1001", UserName: "Ana"}, tasks.In(2*time.Second))
+	later, err := tasks.Enqueue(
+		t.Context(),
+		c,
+		tasks.UserForceHash{UserID: "u-1001", UserName: "Ana"},
+		tasks.In(2*time.Second),
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -247,7 +302,8 @@ func TestForceHashOvertakenByAnInactivation(t *testing.T) {
 	if _, err := wait(t, leave); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := wait(t, later); outcome(err) != tasks.Superseded || w.anna.Active("u-1001") || w.anna.Calls(annatest.OpForceHash) != 0 {
+	if _, err := wait(t, later); outcome(err) != tasks.Superseded || w.anna.Active("u-1001") ||
+		w.anna.Calls(annatest.OpForceHash) != 0 {
 		t.Errorf("ended %s, active %v", outcome(err), w.anna.Active("u-1001"))
 	}
 }
@@ -281,7 +337,8 @@ func TestMessengerReads(t *testing.T) {
 	if got, err := wait(t, requests); err != nil || json.Unmarshal(got.UserRequests, &list) != nil || len(list) != 2 {
 		t.Errorf("%s, %v", got.UserRequests, err)
 	}
-	if got, err := wait(t, link); err != nil || !strings.HasPrefix(got.MessengerLink, "https://") || strings.Contains(fmt.Sprint(got), "https") {
+	if got, err := wait(t, link); err != nil || !strings.HasPrefix(got.MessengerLink, "https://") ||
+		strings.Contains(fmt.Sprint(got), "https") {
 		t.Errorf("the link: %v", err)
 	}
 	// A refusal has no data: a zero would look like a count.
@@ -324,10 +381,14 @@ func TestPayloadRulesOfDANAConnectAndAnnA(t *testing.T) {
 		{"nothing", load, `{}`, "fieldsCode is required; rows is required; tableCode is required"},
 		{"table with a slash", load, `{"tableCode":"a/b","fieldsCode":["A"],"rows":[["1"]]}`, "tableCode must be made of letters, digits and _ . -"},
 		{"table up", load, `{"tableCode":"..","fieldsCode":["A"],"rows":[["1"]]}`, "tableCode must be made of letters, digits and _ . -"},
-		{"field codes", load, `{"tableCode":"T","fieldsCode":["A;B","C","C",""],"rows":[["1","2","3","4"]]}`,
-			"fieldsCode[0] must be made of letters, digits and _ . -; fieldsCode[2] is given twice; fieldsCode[3] must not be empty"},
-		{"cells", load, `{"tableCode":"T","fieldsCode":["A","B"],"rows":[["1"],[true,null]]}`,
-			"rows[0] must have 2 cells, one for each field code; rows[1][0] must be text or a number; rows[1][1] must be text or a number"},
+		{
+			"field codes", load, `{"tableCode":"T","fieldsCode":["A;B","C","C",""],"rows":[["1","2","3","4"]]}`,
+			"fieldsCode[0] must be made of letters, digits and _ . -; fieldsCode[2] is given twice; fieldsCode[3] must not be empty",
+		},
+		{
+			"cells", load, `{"tableCode":"T","fieldsCode":["A","B"],"rows":[["1"],[true,null]]}`,
+			"rows[0] must have 2 cells, one for each field code; rows[1][0] must be text or a number; rows[1][1] must be text or a number",
+		},
 		{"a row that is none", load, `{"tableCode":"T","fieldsCode":["A"],"rows":["1"]}`, "rows[0] must be a list"},
 		{"strict as text", load, `{"tableCode":"T","fieldsCode":["A"],"rows":[["1"]],"strict":"yes"}`, "strict must be true or false"},
 
@@ -346,8 +407,10 @@ func TestPayloadRulesOfDANAConnectAndAnnA(t *testing.T) {
 		{"forced hash without a name", "anna:user:force_hash", `{"userId":"u"}`, "userName is required"},
 		{"structure with a field", "anna:messenger:structure", `{"userId":"u"}`, "userId is unknown"},
 		{"nobody's requests", "anna:messenger:requests", `{}`, "userId is required, or both of userDocType and userDocValue"},
-		{"filters of requests", "anna:messenger:requests", `{"userId":"u","messengerFilters":{"status":"X","dataIni":"2026-01-31"}}`,
-			"messengerFilters.dataIni must be DD/MM/YYYY, today, or today-7d; messengerFilters.status must be one of A, E"},
+		{
+			"filters of requests", "anna:messenger:requests", `{"userId":"u","messengerFilters":{"status":"X","dataIni":"2026-01-31"}}`,
+			"messengerFilters.dataIni must be DD/MM/YYYY, today, or today-7d; messengerFilters.status must be one of A, E",
+		},
 		{"link with filters", "anna:messenger:link", `{"userId":"u","messengerFilters":{}}`, "messengerFilters is unknown"},
 		{"link of half a document", "anna:messenger:link", `{"userDocValue":"1"}`, "userDocType is required with userDocValue"},
 	} {
@@ -364,7 +427,8 @@ func TestPayloadRulesOfDANAConnectAndAnnA(t *testing.T) {
 		})
 	}
 	many := `{"tableCode":"T","fieldsCode":["A"],"rows":[` + strings.Repeat(`[],`, 30) + `[]]}`
-	if _, err := tasks.DecodePayload(load, []byte(many)); err == nil || strings.Count(err.Error(), ";") != 10 || !strings.Contains(err.Error(), "more than 10 rows") {
+	if _, err := tasks.DecodePayload(load, []byte(many)); err == nil || strings.Count(err.Error(), ";") != 10 ||
+		!strings.Contains(err.Error(), "more than 10 rows") {
 		t.Errorf("many wrong rows: %v", err)
 	}
 }
@@ -376,8 +440,14 @@ func TestGoValuesOfFreeCalls(t *testing.T) {
 	if _, err := tasks.Enqueue(t.Context(), c, tasks.DANAConnectCall{Method: "GET", Path: "records", Query: tasks.Query{"a": 1, "b": []string{"x"}, "c": true}}); err != nil {
 		t.Error(err)
 	}
-	for name, q := range map[string]tasks.Query{"a map": {"a": map[string]int{}}, "nil": {"a": nil}, "a func": {"a": func() {}}, "no name": {"": 1}} {
-		if _, err := tasks.Enqueue(t.Context(), c, tasks.DANAConnectCall{Method: "GET", Path: "records", Query: q}); err == nil || errors.Is(err, tasks.ErrUnknownType) {
+	for name, q := range map[string]tasks.Query{
+		"a map":   {"a": map[string]int{}},
+		"nil":     {"a": nil},
+		"a func":  {"a": func() {}},
+		"no name": {"": 1},
+	} {
+		if _, err := tasks.Enqueue(t.Context(), c, tasks.DANAConnectCall{Method: "GET", Path: "records", Query: q}); err == nil ||
+			errors.Is(err, tasks.ErrUnknownType) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

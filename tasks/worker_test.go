@@ -34,7 +34,13 @@ func workFor(t *testing.T, cfg vendors.Config) *tasks.Client {
 		t.Cleanup(func() { _ = c.Close() })
 		return c
 	}
-	accounts, err := cfg.Open(vendors.Shared{Redis: rdb(), Observe: func(clients.Observation) {}, Options: []tokens.Option{tokens.WithCoolDowns(2 * time.Second)}})
+	accounts, err := cfg.Open(
+		vendors.Shared{
+			Redis:   rdb(),
+			Observe: func(clients.Observation) {},
+			Options: []tokens.Option{tokens.WithCoolDowns(2 * time.Second)},
+		},
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -44,9 +50,18 @@ func workFor(t *testing.T, cfg vendors.Config) *tasks.Client {
 		queues[d.Base.Queue] = 10
 	}
 	worker, err := queue.NewServer(queue.Config{
-		Redis: rdb(), General: rdb(), Store: ledger.New(rdb()), Credentials: accounts.Parkable(), Queues: queues, Definitions: defs,
-		Owner: fmt.Sprint("test-", time.Now().UnixNano()), Timeout: func(string) time.Duration { return 2 * time.Second }, Grace: 10 * time.Second,
-		LookupPause: time.Millisecond, Metrics: queue.NewMetrics(prometheus.NewRegistry()), Log: zerolog.New(io.Discard),
+		Redis:       rdb(),
+		General:     rdb(),
+		Store:       ledger.New(rdb()),
+		Credentials: accounts.Parkable(),
+		Queues:      queues,
+		Definitions: defs,
+		Owner:       fmt.Sprint("test-", time.Now().UnixNano()),
+		Timeout:     func(string) time.Duration { return 2 * time.Second },
+		Grace:       10 * time.Second,
+		LookupPause: time.Millisecond,
+		Metrics:     queue.NewMetrics(prometheus.NewRegistry()),
+		Log:         zerolog.New(io.Discard),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -61,10 +76,21 @@ func workFor(t *testing.T, cfg vendors.Config) *tasks.Client {
 // goldenRequest runs a type's golden payload to its end, done, and compares the
 // one request of op that came to the sandbox. clean takes out what differs from
 // day to day.
-func goldenRequest(t *testing.T, c *tasks.Client, taskType string, sb *sandbox.Engine, op string, clean ...func(string) string) {
+func goldenRequest(
+	t *testing.T,
+	c *tasks.Client,
+	taskType string,
+	sb *sandbox.Engine,
+	op string,
+	clean ...func(string) string,
+) {
 	t.Helper()
 	file := strings.ReplaceAll(taskType, ":", "_")
-	ticket, err := c.EnqueueJSON(t.Context(), taskType, clientstest.ReadFile(t, filepath.Join("testdata", file+".json")))
+	ticket, err := c.EnqueueJSON(
+		t.Context(),
+		taskType,
+		clientstest.ReadFile(t, filepath.Join("testdata", file+".json")),
+	)
 	if err != nil {
 		t.Fatal(err)
 	}

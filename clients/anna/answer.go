@@ -41,7 +41,11 @@ func look(a *clients.Answer) (body reply, seen sight, why string) {
 }
 
 // judge turns an answer into the operation's outcome; nil means success.
-func (c *Client) judge(r rule, a *clients.Answer, settled func(reply) bool) (reply, error) {
+func (c *Client) judge(
+	r rule,
+	a *clients.Answer,
+	settled func(reply) bool,
+) (reply, error) {
 	body, seen, why := look(a)
 	switch seen {
 	case sawSuccess:
@@ -66,6 +70,11 @@ func (c *Client) judge(r rule, a *clients.Answer, settled func(reply) bool) (rep
 // and the user.
 func (e endpoint) verdictError(op string, status int, v verdict) *clients.Error {
 	return &clients.Error{
-		Vendor: e.caller.Vendor(), Op: op, Kind: v.Kind, Status: status, Message: v.Message, RetryAfter: v.RetryAfter,
+		Vendor:     e.caller.Vendor(),
+		Op:         op,
+		Kind:       v.Kind,
+		Status:     status,
+		Message:    v.Message,
+		RetryAfter: v.RetryAfter,
 	}
 }

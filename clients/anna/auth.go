@@ -35,9 +35,13 @@ func NewLogin(cfg Config, caller *clients.Caller) (*Login, error) {
 	}
 	return &Login{
 		endpoint: endpoint{base: checked.base, caller: caller},
-		request:  loginRequest{Hash: cfg.CompanyHash.Reveal(), User: cfg.User, Pass: cfg.Password.Reveal()},
-		zone:     checked.zone,
-		now:      time.Now,
+		request: loginRequest{
+			Hash: cfg.CompanyHash.Reveal(),
+			User: cfg.User,
+			Pass: cfg.Password.Reveal(),
+		},
+		zone: checked.zone,
+		now:  time.Now,
 	}, nil
 }
 
@@ -57,8 +61,11 @@ func (l *Login) Fetch(ctx context.Context) (tokens.Grant, error) {
 	case sawContradiction:
 		return tokens.Grant{}, l.verdictError(getTokenOp, answer.Status, contradicted)
 	case sawStatus:
-		if answer.Status == http.StatusUnauthorized || answer.Status == http.StatusForbidden {
-			return tokens.Grant{}, l.refused(fmt.Sprintf("the login was answered with HTTP %d", answer.Status))
+		if answer.Status == http.StatusUnauthorized ||
+			answer.Status == http.StatusForbidden {
+			return tokens.Grant{}, l.refused(
+				fmt.Sprintf("the login was answered with HTTP %d", answer.Status),
+			)
 		}
 		return tokens.Grant{}, clients.StatusError(l.caller.Vendor(), getTokenOp, answer)
 	case sawRefusal:
@@ -70,30 +77,65 @@ func (l *Login) Fetch(ctx context.Context) (tokens.Grant, error) {
 // grant reads the token out of a 2xx that is no refusal. An object without a
 // token is a refusal too, whatever it says about success: going on to log in
 // could lock the account.
-func (l *Login) grant(a *clients.Answer, body reply, succeeded bool, why string) (tokens.Grant, error) {
+func (l *Login) grant(
+	a *clients.Answer,
+	body reply,
+	succeeded bool,
+	why string,
+) (tokens.Grant, error) {
 	var data struct {
 		Token     json.RawMessage
 		ExpiresIn json.RawMessage
 	}
 	if !body.object {
-		return tokens.Grant{}, clients.UnreadableError(l.caller.Vendor(), getTokenOp, a, why)
+		return tokens.Grant{}, clients.UnreadableError(
+			l.caller.Vendor(),
+			getTokenOp,
+			a,
+			why,
+		)
 	}
 	if len(body.Data) > 0 && json.Unmarshal(body.Data, &data) != nil {
-		return tokens.Grant{}, clients.UnreadableError(l.caller.Vendor(), getTokenOp, a, "data is no object")
+		return tokens.Grant{}, clients.UnreadableError(
+			l.caller.Vendor(),
+			getTokenOp,
+			a,
+			"data is no object",
+		)
 	}
 	var token string
 	if len(data.Token) > 0 && json.Unmarshal(data.Token, &token) != nil {
-		return tokens.Grant{}, clients.UnreadableError(l.caller.Vendor(), getTokenOp, a, "data.Token is no text")
+		return tokens.Grant{}, clients.UnreadableError(
+			l.caller.Vendor(),
+			getTokenOp,
+			a,
+			"data.Token is no text",
+		)
 	}
 	switch token = strings.TrimSpace(token); {
 	case token == "":
 		return tokens.Grant{}, l.refused("the login was answered without a token")
 	case !succeeded:
-		return tokens.Grant{}, clients.UnreadableError(l.caller.Vendor(), getTokenOp, a, why)
+		return tokens.Grant{}, clients.UnreadableError(
+			l.caller.Vendor(),
+			getTokenOp,
+			a,
+			why,
+		)
 	case strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r > '~' }):
-		return tokens.Grant{}, clients.UnreadableError(l.caller.Vendor(), getTokenOp, a, "data.Token cannot stand in a header")
+		return tokens.Grant{}, clients.UnreadableError(
+			l.caller.Vendor(),
+			getTokenOp,
+			a,
+			"data.Token cannot stand in a header",
+		)
 	}
-	life := tokenLife(looseText(data.ExpiresIn), token, vendorNow(a.Header, l.now), l.zone)
+	life := tokenLife(
+		looseText(data.ExpiresIn),
+		token,
+		vendorNow(a.Header, l.now),
+		l.zone,
+	)
 	return tokens.Grant{Value: secret.New(token), Life: life}, nil
 }
 

@@ -38,7 +38,8 @@ func TestLoginRequest(t *testing.T) {
 				t.Fatal(err)
 			}
 			r := sb.Requests("")[0]
-			if r.Method != http.MethodPost || r.URI != mount+"REST/Credentials/GetToken" || r.Header.Get("Content-Type") != "application/json" {
+			if r.Method != http.MethodPost || r.URI != mount+"REST/Credentials/GetToken" ||
+				r.Header.Get("Content-Type") != "application/json" {
 				t.Errorf("%s %s as %q", r.Method, r.URI, r.Header.Get("Content-Type"))
 			}
 			if _, there := r.Header["Authorization"]; there {

@@ -17,7 +17,12 @@ type endpoint struct {
 }
 
 // post sends body as JSON to path, once. token is empty for the login only.
-func (e endpoint) post(ctx context.Context, op, path string, token secret.String, body any) (*clients.Answer, error) {
+func (e endpoint) post(
+	ctx context.Context,
+	op, path string,
+	token secret.String,
+	body any,
+) (*clients.Answer, error) {
 	req, err := e.request(ctx, op, path, token, body)
 	if err != nil {
 		return nil, err
@@ -26,7 +31,12 @@ func (e endpoint) post(ctx context.Context, op, path string, token secret.String
 }
 
 // request builds what goes out. Its error is a *clients.Error.
-func (e endpoint) request(ctx context.Context, op, path string, token secret.String, body any) (*http.Request, error) {
+func (e endpoint) request(
+	ctx context.Context,
+	op, path string,
+	token secret.String,
+	body any,
+) (*http.Request, error) {
 	var encoded bytes.Buffer
 	encoder := json.NewEncoder(&encoded)
 	encoder.SetEscapeHTML(false) // the bytes of the vendor's own samples
@@ -34,7 +44,12 @@ func (e endpoint) request(ctx context.Context, op, path string, token secret.Str
 		return nil, e.invalid(op, "the request cannot be encoded")
 	}
 	payload := bytes.TrimSuffix(encoded.Bytes(), []byte("\n"))
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, e.base.Join(path), bytes.NewReader(payload))
+	req, err := http.NewRequestWithContext(
+		ctx,
+		http.MethodPost,
+		e.base.Join(path),
+		bytes.NewReader(payload),
+	)
 	if err != nil {
 		return nil, e.invalid(op, "the request cannot be built")
 	}
@@ -48,7 +63,13 @@ func (e endpoint) request(ctx context.Context, op, path string, token secret.Str
 
 // invalid is an error about a request that can never be sent.
 func (e endpoint) invalid(op, message string) *clients.Error {
-	return &clients.Error{Vendor: e.caller.Vendor(), Op: op, Kind: clients.Invalid, Message: message, NotSent: true}
+	return &clients.Error{
+		Vendor:  e.caller.Vendor(),
+		Op:      op,
+		Kind:    clients.Invalid,
+		Message: message,
+		NotSent: true,
+	}
 }
 
 // exchange makes one call with the shared token, and once more with a fresh one
@@ -57,14 +78,28 @@ func (e endpoint) invalid(op, message string) *clients.Error {
 // knows no 401.
 //
 // settled, if not nil, tells a success:false that is as good as success:true.
-func (c *Client) exchange(ctx context.Context, r rule, body any, settled func(reply) bool) (reply, error) {
-	bearer := clients.Bearer{Source: c.source, Denied: unauthorized, Suspicious: func(a *clients.Answer) bool {
-		body, seen, _ := look(a)
-		return seen == sawRefusal && (settled == nil || !settled(body))
-	}}
-	answer, err := bearer.Do(ctx, c.caller, r.op, func(token secret.String) (*http.Request, error) {
-		return c.request(ctx, r.op, r.path, token, body)
-	})
+func (c *Client) exchange(
+	ctx context.Context,
+	r rule,
+	body any,
+	settled func(reply) bool,
+) (reply, error) {
+	bearer := clients.Bearer{
+		Source: c.source,
+		Denied: unauthorized,
+		Suspicious: func(a *clients.Answer) bool {
+			body, seen, _ := look(a)
+			return seen == sawRefusal && (settled == nil || !settled(body))
+		},
+	}
+	answer, err := bearer.Do(
+		ctx,
+		c.caller,
+		r.op,
+		func(token secret.String) (*http.Request, error) {
+			return c.request(ctx, r.op, r.path, token, body)
+		},
+	)
 	if err != nil {
 		return reply{}, err
 	}

@@ -78,7 +78,13 @@ func TestCells(t *testing.T) {
 		refused("failure with the promised fields", body(`{"success":false,`+everything+`}`)),
 		all("everything", body(`{"success":true,`+everything+`}`), ok),
 		all("201 with success", status(http.StatusCreated, `{"success":true,`+everything+`}`), ok),
-		all("other casing", body(`{"Success":true,"AlertCounter":1,"Structure":{},"UserRequests":[],"MessengerLink":"l","AccessData":{"hash":"h","chatUrl":"c","embeddedUrl":"e"}}`), ok),
+		all(
+			"other casing",
+			body(
+				`{"Success":true,"AlertCounter":1,"Structure":{},"UserRequests":[],"MessengerLink":"l","AccessData":{"hash":"h","chatUrl":"c","embeddedUrl":"e"}}`,
+			),
+			ok,
+		),
 
 		forHash(`{`+hash+`}`, ok), // no expiry
 		forHash(`{"Hash":"h","ChatURL":"","EmbeddedURL":"","Expires":""}`, ok),

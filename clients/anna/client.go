@@ -45,21 +45,36 @@ func New(cfg Config, src tokens.Source, caller *clients.Caller) (*Client, error)
 // UserHash mints a login for userID, who must be active; an inactive user is
 // Declined. startService, which may be empty, is where the chat opens. Every
 // call mints another login, so it is no way to ask whether a user is active.
-func (c *Client) UserHash(ctx context.Context, userID, startService string) (AccessData, error) {
+func (c *Client) UserHash(
+	ctx context.Context,
+	userID, startService string,
+) (AccessData, error) {
 	if userID == "" {
 		return AccessData{}, c.invalid(userHash.op, "no user ID")
 	}
-	return ask(ctx, c, userHash, hashRequest{Hash: c.company, UserID: userID, StartService: startService}, c.accessData)
+	return ask(ctx, c, userHash, hashRequest{
+		Hash:         c.company,
+		UserID:       userID,
+		StartService: startService,
+	}, c.accessData)
 }
 
 // UserHashForced makes the user, or gives an existing one this name, and mints a
 // login. It opens access: one that runs late may bring back a user who has left
 // meanwhile, so Unknown must not be retried blindly.
-func (c *Client) UserHashForced(ctx context.Context, userID, userName, startService string) (AccessData, error) {
+func (c *Client) UserHashForced(
+	ctx context.Context,
+	userID, userName, startService string,
+) (AccessData, error) {
 	if userID == "" || userName == "" {
 		return AccessData{}, c.invalid(userHashForced.op, "no user ID or no user name")
 	}
-	return ask(ctx, c, userHashForced, forcedHashRequest{Hash: c.company, UserID: userID, UserName: userName, StartService: startService}, c.accessData)
+	return ask(ctx, c, userHashForced, forcedHashRequest{
+		Hash:         c.company,
+		UserID:       userID,
+		UserName:     userName,
+		StartService: startService,
+	}, c.accessData)
 }
 
 // Inactivate closes userID's access. nil means that the vendor confirmed it;
@@ -69,7 +84,12 @@ func (c *Client) Inactivate(ctx context.Context, userID string) error {
 	if userID == "" {
 		return c.invalid(userInactivate.op, "no user ID")
 	}
-	_, err := c.exchange(ctx, userInactivate, inactivateRequest{Hash: c.company, UserID: userID}, c.alreadyInactive)
+	_, err := c.exchange(
+		ctx,
+		userInactivate,
+		inactivateRequest{Hash: c.company, UserID: userID},
+		c.alreadyInactive,
+	)
 	return err
 }
 
@@ -91,13 +111,29 @@ func (c *Client) Requests(ctx context.Context, q AlertQuery) (json.RawMessage, e
 	if err != nil {
 		return nil, err
 	}
-	return ask(ctx, c, messengerRequests, body, func(r reply) (json.RawMessage, bool) { return begins(r.UserRequests, '[') })
+	return ask(
+		ctx,
+		c,
+		messengerRequests,
+		body,
+		func(r reply) (json.RawMessage, bool) {
+			return begins(r.UserRequests, '[')
+		},
+	)
 }
 
 // Structure returns the company's departments and channels as the vendor has
 // them: a JSON object.
 func (c *Client) Structure(ctx context.Context) (json.RawMessage, error) {
-	return ask(ctx, c, messengerStructure, structureRequest{Hash: c.company}, func(r reply) (json.RawMessage, bool) { return begins(r.Structure, '{') })
+	return ask(
+		ctx,
+		c,
+		messengerStructure,
+		structureRequest{Hash: c.company},
+		func(r reply) (json.RawMessage, bool) {
+			return begins(r.Structure, '{')
+		},
+	)
 }
 
 // Link returns the address under which the user's requests can be read.
@@ -105,7 +141,12 @@ func (c *Client) Link(ctx context.Context, q UserQuery) (Link, error) {
 	if !q.names() {
 		return Link{}, c.invalid(messengerLink.op, nobody)
 	}
-	return ask(ctx, c, messengerLink, linkRequest{Hash: c.company, UserID: q.UserID, UserDocType: q.UserDocType, UserDocValue: q.UserDocValue}, link)
+	return ask(ctx, c, messengerLink, linkRequest{
+		Hash:         c.company,
+		UserID:       q.UserID,
+		UserDocType:  q.UserDocType,
+		UserDocValue: q.UserDocValue,
+	}, link)
 }
 
 const nobody = "neither a user ID nor a document type and value"
@@ -116,7 +157,10 @@ func (c *Client) alertRequest(r rule, q AlertQuery) (alertRequest, error) {
 	}
 	filters, valid := c.resolve(q.Filters)
 	if !valid {
-		return alertRequest{}, c.invalid(r.op, "a filter's date is neither DD/MM/YYYY nor today or today-7d")
+		return alertRequest{}, c.invalid(
+			r.op,
+			"a filter's date is neither DD/MM/YYYY nor today or today-7d",
+		)
 	}
 	return alertRequest{
 		Hash:         c.company,
@@ -138,7 +182,13 @@ func (c *Client) resolve(f Filters) (Filters, bool) {
 
 // ask makes a call that promises a field; read reports whether the field is
 // there and of the right type.
-func ask[T any](ctx context.Context, c *Client, r rule, body any, read func(reply) (T, bool)) (T, error) {
+func ask[T any](
+	ctx context.Context,
+	c *Client,
+	r rule,
+	body any,
+	read func(reply) (T, bool),
+) (T, error) {
 	var none T
 	answer, err := c.exchange(ctx, r, body, nil)
 	if err != nil {
@@ -158,10 +208,17 @@ func (c *Client) accessData(r reply) (AccessData, bool) {
 		Hash, ChatURL, EmbeddedURL *string
 		Expires                    json.RawMessage
 	}
-	if json.Unmarshal(r.AccessData, &raw) != nil || raw.Hash == nil || *raw.Hash == "" || raw.ChatURL == nil || raw.EmbeddedURL == nil {
+	if json.Unmarshal(r.AccessData, &raw) != nil || raw.Hash == nil || *raw.Hash == "" ||
+		raw.ChatURL == nil ||
+		raw.EmbeddedURL == nil {
 		return AccessData{}, false
 	}
-	access := AccessData{Hash: *raw.Hash, ChatURL: *raw.ChatURL, EmbeddedURL: *raw.EmbeddedURL, Expires: looseText(raw.Expires)}
+	access := AccessData{
+		Hash:        *raw.Hash,
+		ChatURL:     *raw.ChatURL,
+		EmbeddedURL: *raw.EmbeddedURL,
+		Expires:     looseText(raw.Expires),
+	}
 	access.ExpiresAt, _ = parseStamp(strings.TrimSpace(access.Expires), c.zone)
 	return access, true
 }

@@ -26,47 +26,102 @@ func TestRequests(t *testing.T) {
 			_, err := c.UserHash(t.Context(), "u&<1>", "START & SERVICE")
 			return err
 		}},
-		{"user-hash-bare", annatest.OpHash, "REST/AnnACorporate/User/UserHash", func(t *testing.T, c *anna.Client) error {
-			_, err := c.UserHash(t.Context(), "u&<1>", "")
-			return err
-		}},
-		{"user-hash-forced", annatest.OpForceHash, "REST/AnnACorporate/User/UserHashForced", func(t *testing.T, c *anna.Client) error {
-			_, err := c.UserHashForced(t.Context(), "u&<1>", "Zoë & <Tom>", "START & SERVICE")
-			return err
-		}},
-		{"structure", annatest.OpStructure, "REST/AnnACorporate/Messenger/Structure", func(t *testing.T, c *anna.Client) error {
-			_, err := c.Structure(t.Context())
-			return err
-		}},
-		{"requests", annatest.OpRequests, "REST/AnnACorporate/Messenger/Requests", func(t *testing.T, c *anna.Client) error {
-			_, err := c.Requests(t.Context(), anna.AlertQuery{UserID: "u&<1>", Filters: anna.Filters{DataIni: "01/01/2024", DataFim: "31/12/2024", Status: "E", Pendentes: "N"}})
-			return err
-		}},
-		{"requests-document", annatest.OpRequests, "REST/AnnACorporate/Messenger/Requests", func(t *testing.T, c *anna.Client) error {
-			_, err := c.Requests(t.Context(), anna.AlertQuery{UserDocType: "CPF", UserDocValue: "00123"})
-			return err
-		}},
+		{
+			"user-hash-bare",
+			annatest.OpHash,
+			"REST/AnnACorporate/User/UserHash",
+			func(t *testing.T, c *anna.Client) error {
+				_, err := c.UserHash(t.Context(), "u&<1>", "")
+				return err
+			},
+		},
+		{
+			"user-hash-forced",
+			annatest.OpForceHash,
+			"REST/AnnACorporate/User/UserHashForced",
+			func(t *testing.T, c *anna.Client) error {
+				_, err := c.UserHashForced(t.Context(), "u&<1>", "Zoë & <Tom>", "START & SERVICE")
+				return err
+			},
+		},
+		{
+			"structure",
+			annatest.OpStructure,
+			"REST/AnnACorporate/Messenger/Structure",
+			func(t *testing.T, c *anna.Client) error {
+				_, err := c.Structure(t.Context())
+				return err
+			},
+		},
+		{
+			"requests",
+			annatest.OpRequests,
+			"REST/AnnACorporate/Messenger/Requests",
+			func(t *testing.T, c *anna.Client) error {
+				_, err := c.Requests(t.Context(), anna.AlertQuery{UserID: "u&<1>", Filters: anna.Filters{
+					DataIni:   "01/01/2024",
+					DataFim:   "31/12/2024",
+					Status:    "E",
+					Pendentes: "N",
+				}})
+				return err
+			},
+		},
+		{
+			"requests-document",
+			annatest.OpRequests,
+			"REST/AnnACorporate/Messenger/Requests",
+			func(t *testing.T, c *anna.Client) error {
+				_, err := c.Requests(t.Context(), anna.AlertQuery{UserDocType: "CPF", UserDocValue: "00123"})
+				return err
+			},
+		},
 		{"link", annatest.OpLink, "REST/AnnACorporate/Messenger/Link", func(t *testing.T, c *anna.Client) error {
 			_, err := c.Link(t.Context(), anna.UserQuery{UserID: "u&<1>"})
 			return err
 		}},
-		{"link-document", annatest.OpLink, "REST/AnnACorporate/Messenger/Link", func(t *testing.T, c *anna.Client) error {
-			_, err := c.Link(t.Context(), anna.UserQuery{UserDocType: "CPF", UserDocValue: "00123"})
-			return err
-		}},
-		{"user-inactivate", annatest.OpInactivate, "REST/AnnACorporate/User/Inactivate", func(t *testing.T, c *anna.Client) error {
-			return c.Inactivate(t.Context(), "u&<1>")
-		}},
-		{"alert-counter", annatest.OpAlerts, "REST/AnnACorporate/Messenger/AlertCounter", func(t *testing.T, c *anna.Client) error {
-			_, err := c.AlertCounter(t.Context(), anna.AlertQuery{UserID: "u&<1>", Filters: anna.Filters{
-				DepartmentAlias: "sales", ChannelAlias: "web", DataIni: "01/01/2024", DataFim: "31/12/2024", Status: "A", Pendentes: "S",
-			}})
-			return err
-		}},
-		{"alert-counter-document", annatest.OpAlerts, "REST/AnnACorporate/Messenger/AlertCounter", func(t *testing.T, c *anna.Client) error {
-			_, err := c.AlertCounter(t.Context(), anna.AlertQuery{UserDocType: "CPF", UserDocValue: "00123"})
-			return err
-		}},
+		{
+			"link-document",
+			annatest.OpLink,
+			"REST/AnnACorporate/Messenger/Link",
+			func(t *testing.T, c *anna.Client) error {
+				_, err := c.Link(t.Context(), anna.UserQuery{UserDocType: "CPF", UserDocValue: "00123"})
+				return err
+			},
+		},
+		{
+			"user-inactivate",
+			annatest.OpInactivate,
+			"REST/AnnACorporate/User/Inactivate",
+			func(t *testing.T, c *anna.Client) error {
+				return c.Inactivate(t.Context(), "u&<1>")
+			},
+		},
+		{
+			"alert-counter",
+			annatest.OpAlerts,
+			"REST/AnnACorporate/Messenger/AlertCounter",
+			func(t *testing.T, c *anna.Client) error {
+				_, err := c.AlertCounter(t.Context(), anna.AlertQuery{UserID: "u&<1>", Filters: anna.Filters{
+					DepartmentAlias: "sales",
+					ChannelAlias:    "web",
+					DataIni:         "01/01/2024",
+					DataFim:         "31/12/2024",
+					Status:          "A",
+					Pendentes:       "S",
+				}})
+				return err
+			},
+		},
+		{
+			"alert-counter-document",
+			annatest.OpAlerts,
+			"REST/AnnACorporate/Messenger/AlertCounter",
+			func(t *testing.T, c *anna.Client) error {
+				_, err := c.AlertCounter(t.Context(), anna.AlertQuery{UserDocType: "CPF", UserDocValue: "00123"})
+				return err
+			},
+		},
 	}
 	for _, tt := range tests {
 		for name, trailing := range map[string]string{"slash": "/", "no slash": "", "slashes": "//"} {
@@ -97,7 +152,8 @@ func TestRequests(t *testing.T) {
 				golden := "testdata/" + tt.name + "-request.json"
 				clientstest.Golden(t, golden, r.Body)
 				var exact bytes.Buffer // Golden forgives white space; what we send has none
-				if err := json.Compact(&exact, clientstest.ReadFile(t, golden)); err != nil || exact.String() != string(r.Body) {
+				if err := json.Compact(&exact, clientstest.ReadFile(t, golden)); err != nil ||
+					exact.String() != string(r.Body) {
 					t.Errorf("body %s, want %s", r.Body, &exact)
 				}
 			})
@@ -127,7 +183,12 @@ func TestUserHashResult(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			sb := newSandbox(annatest.Options{})
-			reply := strings.Replace(string(clientstest.ReadFile(t, "testdata/user-hash.json")), `"20310203040506"`, tt.expires, 1)
+			reply := strings.Replace(
+				string(clientstest.ReadFile(t, "testdata/user-hash.json")),
+				`"20310203040506"`,
+				tt.expires,
+				1,
+			)
 			sb.Inject(body(reply))
 			cfg := config(clientstest.Serve(t, sb, mount))
 			cfg.TimeZone = tt.zone
@@ -135,7 +196,8 @@ func TestUserHashResult(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got.Hash != "USER_HASH" || got.ChatURL != "https://anna.example/chat?h=USER_HASH" || got.EmbeddedURL != "https://anna.example/embedded?h=USER_HASH" {
+			if got.Hash != "USER_HASH" || got.ChatURL != "https://anna.example/chat?h=USER_HASH" ||
+				got.EmbeddedURL != "https://anna.example/embedded?h=USER_HASH" {
 				t.Errorf("login %q %q %q is not the vendor's", got.Hash, got.ChatURL, got.EmbeddedURL)
 			}
 			if got.Expires != tt.text || !got.ExpiresAt.Equal(tt.at) {
@@ -182,7 +244,9 @@ func TestWhatIsListedComesAsTheVendorHasIt(t *testing.T) {
 			return json.RawMessage(bytes.TrimSpace(plain.Bytes())), err
 		}},
 	} {
-		sb.Inject(sandbox.Fault{Op: tt.op, Body: new(`{"success":true,"message":"","` + tt.field + `":` + tt.value + `}`)})
+		sb.Inject(
+			sandbox.Fault{Op: tt.op, Body: new(`{"success":true,"message":"","` + tt.field + `":` + tt.value + `}`)},
+		)
 		got, err := tt.call()
 		if err != nil || string(got.(json.RawMessage)) != tt.value {
 			t.Errorf("%s: %s, %v", tt.op, got, err)
@@ -245,18 +309,36 @@ func TestArgumentsAreCheckedBeforeAnythingLeaves(t *testing.T) {
 	_, hashErr := c.UserHash(t.Context(), "", "support")
 	_, noneErr := c.AlertCounter(t.Context(), anna.AlertQuery{})
 	_, halfErr := c.AlertCounter(t.Context(), anna.AlertQuery{UserDocType: "CPF"})
-	_, iniErr := c.AlertCounter(t.Context(), anna.AlertQuery{UserID: userID, Filters: anna.Filters{DataIni: "2024-01-01"}})
-	_, fimErr := c.AlertCounter(t.Context(), anna.AlertQuery{UserID: userID, Filters: anna.Filters{DataFim: "12/31/2024"}})
+	_, iniErr := c.AlertCounter(
+		t.Context(),
+		anna.AlertQuery{UserID: userID, Filters: anna.Filters{DataIni: "2024-01-01"}},
+	)
+	_, fimErr := c.AlertCounter(
+		t.Context(),
+		anna.AlertQuery{UserID: userID, Filters: anna.Filters{DataFim: "12/31/2024"}},
+	)
 	_, forcedErr := c.UserHashForced(t.Context(), "", userName, "support")
 	_, namelessErr := c.UserHashForced(t.Context(), userID, "", "support")
 	_, requestsErr := c.Requests(t.Context(), anna.AlertQuery{UserDocValue: docValue})
-	_, requestsDateErr := c.Requests(t.Context(), anna.AlertQuery{UserID: userID, Filters: anna.Filters{DataIni: "yesterday"}})
+	_, requestsDateErr := c.Requests(
+		t.Context(),
+		anna.AlertQuery{UserID: userID, Filters: anna.Filters{DataIni: "yesterday"}},
+	)
 	_, linkErr := c.Link(t.Context(), anna.UserQuery{})
 	_, halfLinkErr := c.Link(t.Context(), anna.UserQuery{UserDocType: "CPF"})
 	for name, err := range map[string]error{
-		"first date": iniErr, "last date": fimErr, "nobody's forced hash": forcedErr, "forced hash without a name": namelessErr,
-		"requests of half a document": requestsErr, "requests' date": requestsDateErr, "nobody's link": linkErr, "link of half a document": halfLinkErr,
-		"hash": hashErr, "inactivate": c.Inactivate(t.Context(), ""), "nobody's alerts": noneErr, "half a document": halfErr,
+		"first date":                  iniErr,
+		"last date":                   fimErr,
+		"nobody's forced hash":        forcedErr,
+		"forced hash without a name":  namelessErr,
+		"requests of half a document": requestsErr,
+		"requests' date":              requestsDateErr,
+		"nobody's link":               linkErr,
+		"link of half a document":     halfLinkErr,
+		"hash":                        hashErr,
+		"inactivate":                  c.Inactivate(t.Context(), ""),
+		"nobody's alerts":             noneErr,
+		"half a document":             halfErr,
 	} {
 		if e := wantKind(t, err, clients.Invalid); !e.NotSent {
 			t.Errorf("%s: NotSent is false", name)

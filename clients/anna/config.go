@@ -61,13 +61,22 @@ func (c Config) Configured() bool {
 // completes it.
 func (c Config) Profile() tokens.Profile {
 	return tokens.Profile{
-		Name: Vendor, Timeout: c.Limits().WithDefaults().Call, DefaultLife: shortLife,
-		Identity: tokens.Identity{Grant: "GetToken", URL: c.URL, Username: c.User, Secrets: []secret.String{c.CompanyHash, c.Password}},
+		Name:        Vendor,
+		Timeout:     c.Limits().WithDefaults().Call,
+		DefaultLife: shortLife,
+		Identity: tokens.Identity{
+			Grant:    "GetToken",
+			URL:      c.URL,
+			Username: c.User,
+			Secrets:  []secret.String{c.CompanyHash, c.Password},
+		},
 	}
 }
 
 // Limits are the bounds for the Caller of this account.
-func (c Config) Limits() clients.Limits { return clients.Limits{Call: c.Timeout} }
+func (c Config) Limits() clients.Limits {
+	return clients.Limits{Call: c.Timeout}
+}
 
 // Validate reports every problem at once, each naming its variable.
 func (c Config) Validate() error {

@@ -23,11 +23,17 @@ func TestConfigFromTheEnvironment(t *testing.T) {
 		return cfg
 	}
 	cfg := parse(map[string]string{
-		"ANNA_URL": "https://anna.example/base", "ANNA_COMPANY_HASH": company, "ANNA_USER": login, "ANNA_PASSWORD": password,
-		"ANNA_TIME_ZONE": "UTC", "ANNA_TIMEOUT": "3s", "ANNA_ALREADY_INACTIVE": "is inactive|já inativo",
+		"ANNA_URL":              "https://anna.example/base",
+		"ANNA_COMPANY_HASH":     company,
+		"ANNA_USER":             login,
+		"ANNA_PASSWORD":         password,
+		"ANNA_TIME_ZONE":        "UTC",
+		"ANNA_TIMEOUT":          "3s",
+		"ANNA_ALREADY_INACTIVE": "is inactive|já inativo",
 	})
 	if cfg.URL != "https://anna.example/base" || !cfg.CompanyHash.Equal(company) || cfg.User != login || !cfg.Password.Equal(password) ||
-		cfg.TimeZone != "UTC" || cfg.Timeout != 3*time.Second || strings.Join(cfg.AlreadyInactive, "/") != "is inactive/já inativo" {
+		cfg.TimeZone != "UTC" || cfg.Timeout != 3*time.Second ||
+		strings.Join(cfg.AlreadyInactive, "/") != "is inactive/já inativo" {
 		t.Errorf("settings arrive as %+v", cfg)
 	}
 	if cfg.Limits().Call != 3*time.Second {
@@ -44,7 +50,12 @@ func TestConfigFromTheEnvironment(t *testing.T) {
 	if bare.Configured() {
 		t.Error("an account without any setting is called configured")
 	}
-	for name, value := range map[string]string{"URL": "https://anna.example", "COMPANY_HASH": company, "USER": login, "PASSWORD": password} {
+	for name, value := range map[string]string{
+		"URL":          "https://anna.example",
+		"COMPANY_HASH": company,
+		"USER":         login,
+		"PASSWORD":     password,
+	} {
 		if half := parse(map[string]string{"ANNA_" + name: value}); !half.Configured() || half.Validate() == nil {
 			t.Errorf("only ANNA_%s: Configured() = %v, Validate() = %v", name, half.Configured(), half.Validate())
 		}
@@ -58,19 +69,35 @@ func TestConfigIsRefused(t *testing.T) {
 		spoil  func(*anna.Config)
 		naming []string
 	}{
-		{"nothing", func(c *anna.Config) { *c = anna.Config{} }, []string{"ANNA_URL", "ANNA_COMPANY_HASH", "ANNA_USER", "ANNA_PASSWORD"}},
+		{
+			"nothing",
+			func(c *anna.Config) { *c = anna.Config{} },
+			[]string{"ANNA_URL", "ANNA_COMPANY_HASH", "ANNA_USER", "ANNA_PASSWORD"},
+		},
 		{"no URL", func(c *anna.Config) { c.URL = "" }, []string{"ANNA_URL"}},
 		{"no company", func(c *anna.Config) { c.CompanyHash = secret.String{} }, []string{"ANNA_COMPANY_HASH"}},
 		{"no user", func(c *anna.Config) { c.User = "" }, []string{"ANNA_USER"}},
 		{"no password", func(c *anna.Config) { c.Password = secret.String{} }, []string{"ANNA_PASSWORD"}},
 		{"plain http", func(c *anna.Config) { c.URL = "http://anna.example" }, []string{"ANNA_URL"}},
 		{"no scheme", func(c *anna.Config) { c.URL = "anna.example" }, []string{"ANNA_URL"}},
-		{"password in the URL", func(c *anna.Config) { c.URL = "https://u:" + password + "@anna.example" }, []string{"ANNA_URL"}},
+		{
+			"password in the URL",
+			func(c *anna.Config) { c.URL = "https://u:" + password + "@anna.example" },
+			[]string{"ANNA_URL"},
+		},
 		{"query", func(c *anna.Config) { c.URL = "https://anna.example/?x=1" }, []string{"ANNA_URL"}},
 		{"no such zone", func(c *anna.Config) { c.TimeZone = "Brazil" }, []string{"ANNA_TIME_ZONE"}},
 		{"negative timeout", func(c *anna.Config) { c.Timeout = -time.Second }, []string{"ANNA_TIMEOUT"}},
-		{"empty text", func(c *anna.Config) { c.AlreadyInactive = []string{"is inactive", " "} }, []string{"ANNA_ALREADY_INACTIVE"}},
-		{"several", func(c *anna.Config) { c.User, c.TimeZone, c.URL = "", "Brazil", "ftp://x" }, []string{"ANNA_URL", "ANNA_USER", "ANNA_TIME_ZONE"}},
+		{
+			"empty text",
+			func(c *anna.Config) { c.AlreadyInactive = []string{"is inactive", " "} },
+			[]string{"ANNA_ALREADY_INACTIVE"},
+		},
+		{"several", func(c *anna.Config) {
+			c.User = ""
+			c.TimeZone = "Brazil"
+			c.URL = "ftp://x"
+		}, []string{"ANNA_URL", "ANNA_USER", "ANNA_TIME_ZONE"}},
 	}
 	caller := clients.NewCaller("anna", clients.Limits{}, nil, nil)
 	for _, tt := range tests {

@@ -27,7 +27,12 @@ func FuzzAnswers(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, status int, body []byte) {
 		status = 200 + (status%800+800)%800 // any final status
-		caller := clients.NewCaller(anna.Vendor, clients.Limits{}, clientstest.Canned{Status: status, Body: string(body)}, nil)
+		caller := clients.NewCaller(
+			anna.Vendor,
+			clients.Limits{},
+			clientstest.Canned{Status: status, Body: string(body)},
+			nil,
+		)
 		cfg := config("https://anna.example/")
 		c, err := anna.New(cfg, &source{replay: true}, caller)
 		if err != nil {
@@ -36,7 +41,8 @@ func FuzzAnswers(f *testing.F) {
 		var said struct {
 			Success json.RawMessage `json:"success"`
 		}
-		succeeds := status < 300 && json.Unmarshal(bytes.TrimPrefix(body, []byte("\xef\xbb\xbf")), &said) == nil && string(said.Success) == "true"
+		succeeds := status < 300 && json.Unmarshal(bytes.TrimPrefix(body, []byte("\xef\xbb\xbf")), &said) == nil &&
+			string(said.Success) == "true"
 		for _, o := range operations {
 			err := o.run(t.Context(), c)
 			if err == nil {

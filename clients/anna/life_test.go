@@ -42,21 +42,44 @@ func TestTokenLife(t *testing.T) {
 
 		{name: "stamp, UTC first", expiresIn: `"20300601130000"`, want: time.Hour},
 		{name: "stamp as a number", expiresIn: `20300601130000`, want: time.Hour},
-		{name: "stamp, zone first", expiresIn: `"20300601230000"`, zone: "Asia/Tokyo", want: 2 * time.Hour},
+		{
+			name:      "stamp, zone first",
+			expiresIn: `"20300601230000"`,
+			zone:      "Asia/Tokyo",
+			want:      2 * time.Hour,
+		},
 		{name: "stamp past in one reading", expiresIn: `"20300601103000"`, want: unknown},
-		{name: "stamp by our clock", expiresIn: `"20300601113000"`, noDate: true, want: time.Hour},
+		{
+			name:      "stamp by our clock",
+			expiresIn: `"20300601113000"`,
+			noDate:    true,
+			want:      time.Hour,
+		},
 		{name: "stamp of no date", expiresIn: `"20301399000000"`, want: unknown},
 
 		{name: "epoch", expiresIn: fmt.Sprintf("%q", fmt.Sprint(unix(20*time.Minute))), want: 20 * time.Minute},
 		{name: "epoch as a number", expiresIn: fmt.Sprint(unix(20 * time.Minute)), want: 20 * time.Minute},
-		{name: "epoch by our clock", expiresIn: fmt.Sprint(unix(0)), noDate: true, want: 90 * time.Minute},
+		{
+			name:      "epoch by our clock",
+			expiresIn: fmt.Sprint(unix(0)),
+			noDate:    true,
+			want:      90 * time.Minute,
+		},
 		{name: "epoch past", expiresIn: fmt.Sprint(unix(-time.Second)), want: unknown},
-		{name: "epoch milliseconds", expiresIn: fmt.Sprint(unix(20*time.Minute)*1000 + 500), want: 20*time.Minute + 500*time.Millisecond},
+		{
+			name:      "epoch milliseconds",
+			expiresIn: fmt.Sprint(unix(20*time.Minute)*1000 + 500),
+			want:      20*time.Minute + 500*time.Millisecond,
+		},
 		{name: "epoch milliseconds far away", expiresIn: `"999999999999999999"`, want: unknown},
 		{name: "too many digits", expiresIn: `"99999999999999999999999"`, want: unknown},
 
 		{name: "RFC 3339", expiresIn: `"2030-06-01T12:30:00Z"`, want: 30 * time.Minute},
-		{name: "RFC 3339 with offset", expiresIn: `"2030-06-01T09:30:00.5-03:00"`, want: 30*time.Minute + 500*time.Millisecond},
+		{
+			name:      "RFC 3339 with offset",
+			expiresIn: `"2030-06-01T09:30:00.5-03:00"`,
+			want:      30*time.Minute + 500*time.Millisecond,
+		},
 		{name: "RFC 3339 past", expiresIn: `"2029-06-01T12:30:00Z"`, want: unknown},
 		{name: "clock", expiresIn: `"01:30:05"`, want: time.Hour + 30*time.Minute + 5*time.Second},
 		{name: "clock of no time", expiresIn: `"01:75:00"`, want: unknown},
@@ -69,28 +92,95 @@ func TestTokenLife(t *testing.T) {
 		{name: "a list", expiresIn: `[3600]`, want: unknown},
 		{name: "a boolean", expiresIn: `true`, want: unknown},
 
-		{name: "JWT earlier", expiresIn: `"7200"`, token: jwt(`{"iat":1000,"exp":2800}`), want: 30 * time.Minute},
-		{name: "JWT later", expiresIn: `"600"`, token: jwt(`{"iat":1000,"exp":4600}`), want: 10 * time.Minute},
-		{name: "JWT earlier than a stamp", expiresIn: `"20300601130000"`, token: jwt(`{"iat":1000,"exp":1600}`), want: 10 * time.Minute},
-		{name: "JWT alone", expiresIn: `"soon"`, token: jwt(`{"iat":1000.25,"exp":4600.75}`), want: time.Hour + 500*time.Millisecond},
+		{
+			name:      "JWT earlier",
+			expiresIn: `"7200"`,
+			token:     jwt(`{"iat":1000,"exp":2800}`),
+			want:      30 * time.Minute,
+		},
+		{
+			name:      "JWT later",
+			expiresIn: `"600"`,
+			token:     jwt(`{"iat":1000,"exp":4600}`),
+			want:      10 * time.Minute,
+		},
+		{
+			name:      "JWT earlier than a stamp",
+			expiresIn: `"20300601130000"`,
+			token:     jwt(`{"iat":1000,"exp":1600}`),
+			want:      10 * time.Minute,
+		},
+		{
+			name:      "JWT alone",
+			expiresIn: `"soon"`,
+			token:     jwt(`{"iat":1000.25,"exp":4600.75}`),
+			want:      time.Hour + 500*time.Millisecond,
+		},
 		{name: "JWT padded", token: jwt(`{"iat":1000,"exp":4600}  `) + "=", want: time.Hour},
-		{name: "JWT against an implausible text", expiresIn: `"99999999"`, token: jwt(`{"iat":1000,"exp":4600}`), want: time.Hour},
-		{name: "JWT against a past text", expiresIn: `"20300601100000"`, token: jwt(`{"iat":1000,"exp":4600}`), want: unknown},
+		{
+			name:      "JWT against an implausible text",
+			expiresIn: `"99999999"`,
+			token:     jwt(`{"iat":1000,"exp":4600}`),
+			want:      time.Hour,
+		},
+		{
+			name:      "JWT against a past text",
+			expiresIn: `"20300601100000"`,
+			token:     jwt(`{"iat":1000,"exp":4600}`),
+			want:      unknown,
+		},
 		{name: "JWT over a year", token: jwt(`{"iat":0,"exp":31536000}`), want: unknown},
 		{name: "JWT over an age", token: jwt(`{"iat":0,"exp":1e300}`), want: unknown},
-		{name: "JWT backwards", expiresIn: `"3600"`, token: jwt(`{"iat":4600,"exp":1000}`), want: unknown},
-		{name: "JWT without iat: never exp minus now", expiresIn: `"600"`, token: jwt(fmt.Sprintf(`{"exp":%d}`, unix(time.Minute))), want: 10 * time.Minute},
+		{
+			name:      "JWT backwards",
+			expiresIn: `"3600"`,
+			token:     jwt(`{"iat":4600,"exp":1000}`),
+			want:      unknown,
+		},
+		{
+			name:      "JWT without iat: never exp minus now",
+			expiresIn: `"600"`,
+			token:     jwt(fmt.Sprintf(`{"exp":%d}`, unix(time.Minute))),
+			want:      10 * time.Minute,
+		},
 		{name: "JWT without iat alone", token: jwt(fmt.Sprintf(`{"exp":%d}`, unix(time.Hour))), want: unknown},
-		{name: "JWT without exp", expiresIn: `"600"`, token: jwt(`{"iat":1000}`), want: 10 * time.Minute},
-		{name: "JWT with odd claims", expiresIn: `"600"`, token: jwt(`{"iat":"1000","exp":"2000"}`), want: 10 * time.Minute},
-		{name: "JWT not JSON", expiresIn: `"600"`, token: jwt(`exp`), want: 10 * time.Minute},
-		{name: "JWT not base64", expiresIn: `"600"`, token: "e30.***.sig", want: 10 * time.Minute},
-		{name: "two parts only", expiresIn: `"600"`, token: strings.TrimSuffix(jwt(`{"iat":1,"exp":2}`), ".sig"), want: 10 * time.Minute},
+		{
+			name:      "JWT without exp",
+			expiresIn: `"600"`,
+			token:     jwt(`{"iat":1000}`),
+			want:      10 * time.Minute,
+		},
+		{
+			name:      "JWT with odd claims",
+			expiresIn: `"600"`,
+			token:     jwt(`{"iat":"1000","exp":"2000"}`),
+			want:      10 * time.Minute,
+		},
+		{
+			name:      "JWT not JSON",
+			expiresIn: `"600"`,
+			token:     jwt(`exp`),
+			want:      10 * time.Minute,
+		},
+		{
+			name:      "JWT not base64",
+			expiresIn: `"600"`,
+			token:     "e30.***.sig",
+			want:      10 * time.Minute,
+		},
+		{
+			name:      "two parts only",
+			expiresIn: `"600"`,
+			token:     strings.TrimSuffix(jwt(`{"iat":1,"exp":2}`), ".sig"),
+			want:      10 * time.Minute,
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			token, expiry, date := tt.token, "", vendor.Format(http.TimeFormat)
+			token := tt.token
+			expiry := ""
+			date := vendor.Format(http.TimeFormat)
 			if token == "" {
 				token = "opaque"
 			}
@@ -124,17 +214,30 @@ func TestTokenLifeOfEveryFormat(t *testing.T) {
 	t.Parallel()
 	vendor := time.Date(2030, 6, 1, 12, 0, 0, 0, time.UTC)
 	for format, opaque := range map[annatest.Format]time.Duration{
-		annatest.Seconds: 20 * time.Minute, annatest.Stamp: 20 * time.Minute, annatest.RFC3339: 20 * time.Minute,
-		annatest.EpochSecond: 20 * time.Minute, annatest.EpochMilli: 20 * time.Minute, annatest.Clock: 20 * time.Minute,
-		annatest.Empty: 5 * time.Minute, annatest.Nonsense: 5 * time.Minute,
+		annatest.Seconds:     20 * time.Minute,
+		annatest.Stamp:       20 * time.Minute,
+		annatest.RFC3339:     20 * time.Minute,
+		annatest.EpochSecond: 20 * time.Minute,
+		annatest.EpochMilli:  20 * time.Minute,
+		annatest.Clock:       20 * time.Minute,
+		annatest.Empty:       5 * time.Minute,
+		annatest.Nonsense:    5 * time.Minute,
 	} {
 		for _, isOpaque := range []bool{true, false} {
 			t.Run(fmt.Sprintf("%s opaque=%v", format, isOpaque), func(t *testing.T) {
 				t.Parallel()
 				sb := newSandbox(annatest.Options{
-					ExpiresIn: format, TokenLife: 20 * time.Minute, Opaque: isOpaque, Now: func() time.Time { return vendor },
+					ExpiresIn: format,
+					TokenLife: 20 * time.Minute,
+					Opaque:    isOpaque,
+					Now:       func() time.Time { return vendor },
 				})
-				sb.Inject(sandbox.Fault{Op: annatest.OpToken, Header: map[string]string{"Date": vendor.Format(http.TimeFormat)}})
+				sb.Inject(
+					sandbox.Fault{
+						Op:     annatest.OpToken,
+						Header: map[string]string{"Date": vendor.Format(http.TimeFormat)},
+					},
+				)
 				grant, err := newLogin(t, config(clientstest.Serve(t, sb, mount))).Fetch(t.Context())
 				if err != nil {
 					t.Fatal(err)

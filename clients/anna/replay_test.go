@@ -30,7 +30,9 @@ func TestReplay(t *testing.T) {
 	)
 	const refused clients.Kind = 254 // Declined, or Temporary for an inactivation
 	// Which tokens the Source is told of.
-	once, both, fresh := []string{oldToken}, []string{oldToken, newToken}, []string{newToken}
+	once := []string{oldToken}
+	both := []string{oldToken, newToken}
+	fresh := []string{newToken}
 	tests := []struct {
 		name                string
 		replay              bool
@@ -52,7 +54,15 @@ func TestReplay(t *testing.T) {
 		{"refused, then good", true, []sandbox.Fault{refusal}, ok, 2, nil, once},
 		{"refused twice", true, []sandbox.Fault{refusal, refusal}, refused, 2, nil, once},
 		{"refused, token above suspicion", false, []sandbox.Fault{refusal}, refused, 1, nil, once},
-		{"refused, then 401: no second replay", true, []sandbox.Fault{refusal, denied}, clients.Credentials, 2, fresh, once},
+		{
+			"refused, then 401: no second replay",
+			true,
+			[]sandbox.Fault{refusal, denied},
+			clients.Credentials,
+			2,
+			fresh,
+			once,
+		},
 		{"refused, then unreadable", true, []sandbox.Fault{refusal, odd}, clients.Unknown, 2, nil, once},
 		{"unreadable", true, []sandbox.Fault{odd}, clients.Unknown, 1, nil, nil},
 		{"refusal cut off", true, []sandbox.Fault{cut}, clients.Unknown, 1, nil, nil},
@@ -89,7 +99,8 @@ func TestReplay(t *testing.T) {
 				if !slices.Equal(bearers, wantBearers) {
 					t.Errorf("calls with %q, want %q", bearers, wantBearers)
 				}
-				if requests := sb.Requests(o.op); tt.calls == 2 && string(requests[0].Body) != string(requests[1].Body) {
+				if requests := sb.Requests(o.op); tt.calls == 2 &&
+					string(requests[0].Body) != string(requests[1].Body) {
 					t.Errorf("the replay sent %s after %s", requests[1].Body, requests[0].Body)
 				}
 				if src.gets != tt.calls {
@@ -138,7 +149,12 @@ func TestReplayThatNeverLeaves(t *testing.T) {
 	sb.Inject(sandbox.Fault{Status: http.StatusUnauthorized})
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	c := newClient(t, config(clientstest.Serve(t, sb, mount)), &cancelling{source{replay: true}, cancel}, clients.Limits{})
+	c := newClient(
+		t,
+		config(clientstest.Serve(t, sb, mount)),
+		&cancelling{source{replay: true}, cancel},
+		clients.Limits{},
+	)
 	if e := wantKind(t, c.Inactivate(ctx, userID), clients.Temporary); e.NotSent {
 		t.Error("NotSent is true, but the first request arrived")
 	}

@@ -23,11 +23,35 @@ type column struct {
 
 var columns = []column{
 	{annatest.OpHash, declined("the vendor refused a hash for this user"), "success without readable accessData", ""},
-	{annatest.OpForceHash, declined("the vendor refused to make the user or a hash"), "success without readable accessData; the user may have been made or changed", "; the user may have been made or changed"},
-	{annatest.OpInactivate, clients.Error{Kind: clients.Temporary, Message: "the vendor did not confirm the inactivation", RetryAfter: 15 * time.Minute}, "", ""},
+	{
+		annatest.OpForceHash,
+		declined("the vendor refused to make the user or a hash"),
+		"success without readable accessData; the user may have been made or changed",
+		"; the user may have been made or changed",
+	},
+	{
+		annatest.OpInactivate,
+		clients.Error{
+			Kind:       clients.Temporary,
+			Message:    "the vendor did not confirm the inactivation",
+			RetryAfter: 15 * time.Minute,
+		},
+		"",
+		"",
+	},
 	{annatest.OpStructure, declined("the vendor refused the structure"), "success without a readable structure", ""},
-	{annatest.OpAlerts, declined("the vendor refused to count the alerts"), "success without a readable alertCounter", ""},
-	{annatest.OpRequests, declined("the vendor refused to list the requests"), "success without readable userRequests", ""},
+	{
+		annatest.OpAlerts,
+		declined("the vendor refused to count the alerts"),
+		"success without a readable alertCounter",
+		"",
+	},
+	{
+		annatest.OpRequests,
+		declined("the vendor refused to list the requests"),
+		"success without readable userRequests",
+		"",
+	},
 	{annatest.OpLink, declined("the vendor refused a link"), "success without a readable messengerLink", ""},
 }
 
@@ -51,12 +75,18 @@ func (c column) differs(t *testing.T, o operation) string {
 		{500, `{"success":true,` + everything + `}`, unknown("the status says failure, the body says success")},
 	} {
 		canned := clientstest.Canned{Status: row.status, Body: row.body}
-		client, err := anna.New(config("https://anna.example/"), &source{}, clients.NewCaller(anna.Vendor, clients.Limits{}, canned, nil))
+		client, err := anna.New(
+			config("https://anna.example/"),
+			&source{},
+			clients.NewCaller(anna.Vendor, clients.Limits{}, canned, nil),
+		)
 		if err != nil {
 			t.Fatal(err)
 		}
 		err = o.run(t.Context(), client)
-		row.want.Vendor, row.want.Op, row.want.Status = anna.Vendor, c.op, row.status
+		row.want.Vendor = anna.Vendor
+		row.want.Op = c.op
+		row.want.Status = row.status
 		if got, failed := clients.AsError(err); failed && *got == row.want || !failed && row.want.Message == "" {
 			continue
 		}

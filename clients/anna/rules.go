@@ -38,61 +38,112 @@ type rule struct {
 
 // contradicted is the verdict of every operation on a 5xx whose body says
 // success:true: the status denies what the body claims.
-var contradicted = verdict{Kind: clients.Unknown, Message: "the status says failure, the body says success"}
+var contradicted = verdict{
+	Kind:    clients.Unknown,
+	Message: "the status says failure, the body says success",
+}
 
 // The operations.
 var (
 	userHash = rule{
-		op:         "user hash",
-		path:       "REST/AnnACorporate/User/UserHash",
-		refused:    verdict{Kind: clients.Declined, Message: "the vendor refused a hash for this user"},
-		incomplete: verdict{Kind: clients.Unknown, Message: "success without readable accessData"},
+		op:   "user hash",
+		path: "REST/AnnACorporate/User/UserHash",
+		refused: verdict{
+			Kind:    clients.Declined,
+			Message: "the vendor refused a hash for this user",
+		},
+		incomplete: verdict{
+			Kind:    clients.Unknown,
+			Message: "success without readable accessData",
+		},
 		unreadable: verdict{Kind: clients.Unknown, Message: "the answer cannot be read"},
 	}
 	userHashForced = rule{
-		op:         "user force hash",
-		path:       "REST/AnnACorporate/User/UserHashForced",
-		refused:    verdict{Kind: clients.Declined, Message: "the vendor refused to make the user or a hash"},
-		incomplete: verdict{Kind: clients.Unknown, Message: "success without readable accessData; the user may have been made or changed"},
-		unreadable: verdict{Kind: clients.Unknown, Message: "the answer cannot be read; the user may have been made or changed"},
+		op:   "user force hash",
+		path: "REST/AnnACorporate/User/UserHashForced",
+		refused: verdict{
+			Kind:    clients.Declined,
+			Message: "the vendor refused to make the user or a hash",
+		},
+		incomplete: verdict{
+			Kind:    clients.Unknown,
+			Message: "success without readable accessData; the user may have been made or changed",
+		},
+		unreadable: verdict{
+			Kind:    clients.Unknown,
+			Message: "the answer cannot be read; the user may have been made or changed",
+		},
 	}
 	userInactivate = rule{
-		op:         "user inactivate",
-		path:       "REST/AnnACorporate/User/Inactivate",
-		refused:    verdict{Kind: clients.Temporary, Message: "the vendor did not confirm the inactivation", RetryAfter: unconfirmedRetry},
+		op:   "user inactivate",
+		path: "REST/AnnACorporate/User/Inactivate",
+		refused: verdict{
+			Kind:       clients.Temporary,
+			Message:    "the vendor did not confirm the inactivation",
+			RetryAfter: unconfirmedRetry,
+		},
 		unreadable: verdict{Kind: clients.Unknown, Message: "the answer cannot be read"},
 	}
 	messengerStructure = rule{
-		op:         "messenger structure",
-		path:       "REST/AnnACorporate/Messenger/Structure",
-		refused:    verdict{Kind: clients.Declined, Message: "the vendor refused the structure"},
-		incomplete: verdict{Kind: clients.Unknown, Message: "success without a readable structure"},
+		op:   "messenger structure",
+		path: "REST/AnnACorporate/Messenger/Structure",
+		refused: verdict{
+			Kind:    clients.Declined,
+			Message: "the vendor refused the structure",
+		},
+		incomplete: verdict{
+			Kind:    clients.Unknown,
+			Message: "success without a readable structure",
+		},
 		unreadable: verdict{Kind: clients.Unknown, Message: "the answer cannot be read"},
 	}
 	messengerAlerts = rule{
-		op:         "messenger alerts",
-		path:       "REST/AnnACorporate/Messenger/AlertCounter",
-		refused:    verdict{Kind: clients.Declined, Message: "the vendor refused to count the alerts"},
-		incomplete: verdict{Kind: clients.Unknown, Message: "success without a readable alertCounter"},
+		op:   "messenger alerts",
+		path: "REST/AnnACorporate/Messenger/AlertCounter",
+		refused: verdict{
+			Kind:    clients.Declined,
+			Message: "the vendor refused to count the alerts",
+		},
+		incomplete: verdict{
+			Kind:    clients.Unknown,
+			Message: "success without a readable alertCounter",
+		},
 		unreadable: verdict{Kind: clients.Unknown, Message: "the answer cannot be read"},
 	}
 	messengerRequests = rule{
-		op:         "messenger requests",
-		path:       "REST/AnnACorporate/Messenger/Requests",
-		refused:    verdict{Kind: clients.Declined, Message: "the vendor refused to list the requests"},
-		incomplete: verdict{Kind: clients.Unknown, Message: "success without readable userRequests"},
+		op:   "messenger requests",
+		path: "REST/AnnACorporate/Messenger/Requests",
+		refused: verdict{
+			Kind:    clients.Declined,
+			Message: "the vendor refused to list the requests",
+		},
+		incomplete: verdict{
+			Kind:    clients.Unknown,
+			Message: "success without readable userRequests",
+		},
 		unreadable: verdict{Kind: clients.Unknown, Message: "the answer cannot be read"},
 	}
 	messengerLink = rule{
-		op:         "messenger link",
-		path:       "REST/AnnACorporate/Messenger/Link",
-		refused:    verdict{Kind: clients.Declined, Message: "the vendor refused a link"},
-		incomplete: verdict{Kind: clients.Unknown, Message: "success without a readable messengerLink"},
+		op:      "messenger link",
+		path:    "REST/AnnACorporate/Messenger/Link",
+		refused: verdict{Kind: clients.Declined, Message: "the vendor refused a link"},
+		incomplete: verdict{
+			Kind:    clients.Unknown,
+			Message: "success without a readable messengerLink",
+		},
 		unreadable: verdict{Kind: clients.Unknown, Message: "the answer cannot be read"},
 	}
 )
 
-var operations = []rule{userHash, userHashForced, userInactivate, messengerStructure, messengerAlerts, messengerRequests, messengerLink}
+var operations = []rule{
+	userHash,
+	userHashForced,
+	userInactivate,
+	messengerStructure,
+	messengerAlerts,
+	messengerRequests,
+	messengerLink,
+}
 
 // Observation is what an answer shows, where the status does not decide.
 type Observation string
@@ -128,7 +179,17 @@ func Rules() []Rule {
 			if cell.verdict.Message == "" {
 				continue // nothing is promised that could be missing
 			}
-			rows = append(rows, Rule{op.op, op.path, cell.seen, cell.verdict.Kind, cell.verdict.Message, cell.verdict.RetryAfter})
+			rows = append(
+				rows,
+				Rule{
+					op.op,
+					op.path,
+					cell.seen,
+					cell.verdict.Kind,
+					cell.verdict.Message,
+					cell.verdict.RetryAfter,
+				},
+			)
 		}
 	}
 	return rows

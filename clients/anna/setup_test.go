@@ -30,12 +30,19 @@ const (
 var canaries = []string{company, login, password, userID, oldToken, newToken, docValue, userName}
 
 func config(baseURL string) anna.Config {
-	return anna.Config{URL: baseURL, CompanyHash: secret.New(company), User: login, Password: secret.New(password)}
+	return anna.Config{
+		URL:         baseURL,
+		CompanyHash: secret.New(company),
+		User:        login,
+		Password:    secret.New(password),
+	}
 }
 
 // newSandbox has the active user and knows both tokens.
 func newSandbox(o annatest.Options) *annatest.Sandbox {
-	o.CompanyHash, o.User, o.Password = company, login, password
+	o.CompanyHash = company
+	o.User = login
+	o.Password = password
 	sb := annatest.New(o)
 	sb.PutUser(userID, true)
 	sb.PutToken(oldToken)

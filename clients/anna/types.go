@@ -27,17 +27,25 @@ type AccessData struct {
 }
 
 // String implements fmt.Stringer.
-func (AccessData) String() string { return secret.Redacted }
+func (AccessData) String() string {
+	return secret.Redacted
+}
 
 // Format implements fmt.Formatter, so that no verb reaches the fields.
-func (a AccessData) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(a.String())) }
+func (a AccessData) Format(f fmt.State, _ rune) {
+	_, _ = f.Write([]byte(a.String()))
+}
 
 // LogValue implements slog.LogValuer.
-func (a AccessData) LogValue() slog.Value { return slog.StringValue(a.String()) }
+func (a AccessData) LogValue() slog.Value {
+	return slog.StringValue(a.String())
+}
 
 // MarshalZerologObject implements zerolog.LogObjectMarshaler; without it
 // zerolog would log the JSON form, which is the result in clear.
-func (a AccessData) MarshalZerologObject(e *zerolog.Event) { e.Str("access", a.String()) }
+func (a AccessData) MarshalZerologObject(e *zerolog.Event) {
+	e.Str("access", a.String())
+}
 
 // Link opens a user's requests in the messenger. Whoever has it reads them, so
 // it is redacted like AccessData.
@@ -46,17 +54,25 @@ type Link struct {
 }
 
 // String implements fmt.Stringer.
-func (Link) String() string { return secret.Redacted }
+func (Link) String() string {
+	return secret.Redacted
+}
 
 // Format implements fmt.Formatter, so that no verb reaches the field.
-func (l Link) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(l.String())) }
+func (l Link) Format(f fmt.State, _ rune) {
+	_, _ = f.Write([]byte(l.String()))
+}
 
 // LogValue implements slog.LogValuer.
-func (l Link) LogValue() slog.Value { return slog.StringValue(l.String()) }
+func (l Link) LogValue() slog.Value {
+	return slog.StringValue(l.String())
+}
 
 // MarshalZerologObject implements zerolog.LogObjectMarshaler; without it
 // zerolog would log the JSON form, which is the result in clear.
-func (l Link) MarshalZerologObject(e *zerolog.Event) { e.Str("link", l.String()) }
+func (l Link) MarshalZerologObject(e *zerolog.Event) {
+	e.Str("link", l.String())
+}
 
 // UserQuery says whose link is asked for: UserID, or both of UserDocType and
 // UserDocValue.

@@ -16,7 +16,12 @@ import (
 func TestAccessDataIsNeverPrinted(t *testing.T) {
 	t.Parallel()
 	const canary = "canary-hash-78"
-	access := anna.AccessData{Hash: canary, ChatURL: "https://c/" + canary, EmbeddedURL: "https://e/" + canary, Expires: "20310203040506"}
+	access := anna.AccessData{
+		Hash:        canary,
+		ChatURL:     "https://c/" + canary,
+		EmbeddedURL: "https://e/" + canary,
+		Expires:     "20310203040506",
+	}
 	holder := struct {
 		Access  anna.AccessData
 		Pointer *anna.AccessData
@@ -51,7 +56,12 @@ func TestAccessDataIsNeverPrinted(t *testing.T) {
 // The result itself must hold everything, under the vendor's names only.
 func TestAccessDataAsAResult(t *testing.T) {
 	t.Parallel()
-	access := anna.AccessData{Hash: "h", ChatURL: "c", EmbeddedURL: "e", Expires: "x"}
+	access := anna.AccessData{
+		Hash:        "h",
+		ChatURL:     "c",
+		EmbeddedURL: "e",
+		Expires:     "x",
+	}
 	encoded, err := json.Marshal(access)
 	if err != nil {
 		t.Fatal(err)

@@ -40,7 +40,11 @@ func Statuses(t *testing.T, s Subject) {
 			t.Run(fmt.Sprint(status), func(t *testing.T) {
 				t.Parallel()
 				sb, call := s.start(t, clients.Limits{})
-				sb.Inject(sandbox.Fault{Op: s.Op, Status: status, RetryAfter: "7"})
+				sb.Inject(sandbox.Fault{
+					Op:         s.Op,
+					Status:     status,
+					RetryAfter: "7",
+				})
 				e := expectKind(t, call(t.Context()), want)
 				if e.Status != status {
 					t.Errorf("status %d in the error, want %d", e.Status, status)
@@ -52,7 +56,10 @@ func Statuses(t *testing.T, s Subject) {
 					t.Errorf("RetryAfter = %v, want the header's 7 s", e.RetryAfter)
 				}
 				if row.kind == clients.Invalid && e.RetryAfter != 0 {
-					t.Errorf("RetryAfter = %v for a request that must not be repeated", e.RetryAfter)
+					t.Errorf(
+						"RetryAfter = %v for a request that must not be repeated",
+						e.RetryAfter,
+					)
 				}
 			})
 		}
@@ -63,7 +70,8 @@ func Statuses(t *testing.T, s Subject) {
 		// The server's clock is years away from ours: only the difference counts.
 		server := time.Date(2031, 5, 4, 12, 0, 0, 0, time.UTC)
 		sb.Inject(sandbox.Fault{
-			Op: s.Op, Status: http.StatusServiceUnavailable,
+			Op:         s.Op,
+			Status:     http.StatusServiceUnavailable,
 			Header:     map[string]string{"Date": server.Format(http.TimeFormat)},
 			RetryAfter: server.Add(90 * time.Second).Format(http.TimeFormat),
 		})
@@ -81,7 +89,9 @@ func Statuses(t *testing.T, s Subject) {
 // trusted, and of one that is odd but whole.
 func Bodies(t *testing.T, s Subject) {
 	t.Helper()
-	raw := func(body string) sandbox.Fault { return sandbox.Fault{Body: new(body), AfterEffect: true} }
+	raw := func(body string) sandbox.Fault {
+		return sandbox.Fault{Body: new(body), AfterEffect: true}
+	}
 	bad := []struct {
 		name  string
 		fault sandbox.Fault
@@ -90,11 +100,22 @@ func Bodies(t *testing.T, s Subject) {
 		{"no content", sandbox.Fault{Status: http.StatusNoContent, AfterEffect: true}},
 		{"spaces", raw(" \r\n ")},
 		{"web page", sandbox.Fault{HTML: true, AfterEffect: true}},
-		{"web page called JSON", sandbox.Fault{HTML: true, ContentType: "application/json", AfterEffect: true}},
-		{"XML", sandbox.Fault{Body: new("<ok/>"), ContentType: "application/xml", AfterEffect: true}},
+		{"web page called JSON", sandbox.Fault{
+			HTML:        true,
+			ContentType: "application/json",
+			AfterEffect: true,
+		}},
+		{"XML", sandbox.Fault{
+			Body:        new("<ok/>"),
+			ContentType: "application/xml",
+			AfterEffect: true,
+		}},
 		{"cut off", sandbox.Fault{Truncate: true}},
 		{"cut JSON of right length", raw(`{"success":true,"responseCode":"01"`)},
-		{"trailing garbage", raw(`{"success":true,"responseCode":"01","idRequest":1}garbage`)},
+		{
+			"trailing garbage",
+			raw(`{"success":true,"responseCode":"01","idRequest":1}garbage`),
+		},
 		{"two objects", raw(`{}{}`)},
 		{"null", raw(`null`)},
 		{"array", raw(`[]`)},
@@ -143,11 +164,19 @@ func Bodies(t *testing.T, s Subject) {
 	t.Run("redirects are never followed", func(t *testing.T) {
 		t.Parallel()
 		var followed atomic.Int32
-		other := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { followed.Add(1) }))
+		other := httptest.NewServer(
+			http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+				followed.Add(1)
+			}),
+		)
 		t.Cleanup(other.Close)
 		for _, status := range []int{301, 302, 303, 307, 308} {
 			sb, call := s.start(t, clients.Limits{})
-			sb.Inject(sandbox.Fault{Op: s.Op, Redirect: other.URL + "/elsewhere", Status: status})
+			sb.Inject(sandbox.Fault{
+				Op:       s.Op,
+				Redirect: other.URL + "/elsewhere",
+				Status:   status,
+			})
 			expectKind(t, call(t.Context()), clients.Invalid)
 			if n := followed.Load(); n != 0 {
 				t.Errorf("status %d was followed", status)

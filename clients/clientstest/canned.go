@@ -19,5 +19,10 @@ func (c Canned) RoundTrip(r *http.Request) (*http.Response, error) {
 	if header == nil {
 		header = http.Header{}
 	}
-	return &http.Response{StatusCode: c.Status, Header: header, Body: io.NopCloser(strings.NewReader(c.Body)), Request: r}, nil
+	return &http.Response{
+		StatusCode: c.Status,
+		Header:     header,
+		Body:       io.NopCloser(strings.NewReader(c.Body)),
+		Request:    r,
+	}, nil
 }

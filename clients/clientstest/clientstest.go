@@ -57,10 +57,22 @@ type Subject struct {
 // Check runs all checks.
 func Check(t *testing.T, s Subject) {
 	t.Helper()
-	t.Run("statuses", func(t *testing.T) { t.Parallel(); Statuses(t, s) })
-	t.Run("bodies", func(t *testing.T) { t.Parallel(); Bodies(t, s) })
-	t.Run("transport", func(t *testing.T) { t.Parallel(); Transport(t, s) })
-	t.Run("leaks", func(t *testing.T) { t.Parallel(); Leaks(t, s) })
+	t.Run("statuses", func(t *testing.T) {
+		t.Parallel()
+		Statuses(t, s)
+	})
+	t.Run("bodies", func(t *testing.T) {
+		t.Parallel()
+		Bodies(t, s)
+	})
+	t.Run("transport", func(t *testing.T) {
+		t.Parallel()
+		Transport(t, s)
+	})
+	t.Run("leaks", func(t *testing.T) {
+		t.Parallel()
+		Leaks(t, s)
+	})
 }
 
 // Serve serves a sandbox below mount and returns its base URL, mount included.
@@ -83,7 +95,10 @@ func Within(t *testing.T) context.Context {
 }
 
 // start makes a sandbox and a client with limits for it.
-func (s Subject) start(t *testing.T, limits clients.Limits) (Sandbox, func(context.Context) error) {
+func (s Subject) start(
+	t *testing.T,
+	limits clients.Limits,
+) (Sandbox, func(context.Context) error) {
 	t.Helper()
 	sb := s.New(t)
 	return sb, s.Call(t, Serve(t, sb, s.Mount), limits)
@@ -109,7 +124,12 @@ func expectKind(t *testing.T, err error, want clients.Kind) *clients.Error {
 }
 
 // Fault checks an error's kind, and that it shows none of the canaries.
-func Fault(t *testing.T, err error, want clients.Kind, canaries ...string) *clients.Error {
+func Fault(
+	t *testing.T,
+	err error,
+	want clients.Kind,
+	canaries ...string,
+) *clients.Error {
 	t.Helper()
 	e := expectKind(t, err, want)
 	NoLeak(t, err, canaries...)
@@ -123,7 +143,12 @@ func AsCredentials(op string, err error) error {
 	if !ok {
 		return err
 	}
-	e := &clients.Error{Vendor: refused.Profile, Op: op, Kind: clients.Credentials, Err: refused}
+	e := &clients.Error{
+		Vendor: refused.Profile,
+		Op:     op,
+		Kind:   clients.Credentials,
+		Err:    refused,
+	}
 	if _, status, ok := strings.Cut(refused.Reason, "HTTP "); ok {
 		_, _ = fmt.Sscan(status, &e.Status)
 	}
@@ -150,7 +175,9 @@ func Send(t *testing.T, req *http.Request) (status int, body []byte) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = resp.Body.Close() }()
+	defer func() {
+		_ = resp.Body.Close()
+	}()
 	if body, err = io.ReadAll(resp.Body); err != nil {
 		t.Fatal(err)
 	}

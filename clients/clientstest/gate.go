@@ -58,7 +58,13 @@ func (g *Gate) Expect(t *testing.T, want ...tokens.Verdict) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if len(g.verdicts) != len(want) || g.entered != len(want) {
-		t.Fatalf("%s: %d entries, verdicts %v, want %v", g.Name, g.entered, g.verdicts, want)
+		t.Fatalf(
+			"%s: %d entries, verdicts %v, want %v",
+			g.Name,
+			g.entered,
+			g.verdicts,
+			want,
+		)
 	}
 	for i := range want {
 		if g.verdicts[i] != want[i] {
@@ -80,12 +86,22 @@ type Refusal struct {
 // Refusals are all the ways in which a gate keeps a call in.
 func Refusals() []Refusal {
 	cooling := &tokens.CoolingError{Profile: "profile", RetryAfter: 30 * time.Second}
-	down := &tokens.UnavailableError{Profile: "profile", RetryAfter: 2 * time.Second, Err: errors.New(prose)}
+	down := &tokens.UnavailableError{
+		Profile:    "profile",
+		RetryAfter: 2 * time.Second,
+		Err:        errors.New(prose),
+	}
 	return []Refusal{
 		{"cooling", cooling, clients.Credentials, 30 * time.Second, cooling},
 		{"unavailable", down, clients.Temporary, 2 * time.Second, down},
 		{"cancelled", context.Canceled, clients.Temporary, 0, context.Canceled},
-		{"out of time", context.DeadlineExceeded, clients.Temporary, 0, context.DeadlineExceeded},
+		{
+			"out of time",
+			context.DeadlineExceeded,
+			clients.Temporary,
+			0,
+			context.DeadlineExceeded,
+		},
 		{"other", errors.New(prose), clients.Temporary, 0, nil},
 	}
 }

@@ -21,19 +21,33 @@ func Leaks(t *testing.T, s Subject) {
 	if len(s.Canaries) == 0 {
 		t.Fatal("no canaries to look for")
 	}
-	echo := fmt.Sprintf(`{"success":false,"message":%[1]q,"responseCode":%[1]q,"responseDescription":%[1]q,`+
-		`"error":%[1]q,"error_description":%[1]q,"code":%[1]q,"idRequest":%[1]q}`, prose+strings.Join(s.Canaries, " "))
+	echo := fmt.Sprintf(
+		`{"success":false,"message":%[1]q,"responseCode":%[1]q,"responseDescription":%[1]q,`+
+			`"error":%[1]q,"error_description":%[1]q,"code":%[1]q,"idRequest":%[1]q}`,
+		prose+strings.Join(s.Canaries, " "),
+	)
 	faults := map[string]sandbox.Fault{
-		"dropped":       {Drop: true},
-		"cut off":       {Truncate: true},
-		"not JSON":      {Body: new(prose + strings.Join(s.Canaries, " "))},
-		"wrong types":   {Body: new(`{"success":"` + prose + `","responseCode":["` + prose + `"],"message":5215512345678}`)},
-		"redirect":      {Redirect: "https://" + prose + ".example/?token=" + url.QueryEscape(s.Canaries[0])},
+		"dropped":  {Drop: true},
+		"cut off":  {Truncate: true},
+		"not JSON": {Body: new(prose + strings.Join(s.Canaries, " "))},
+		"wrong types": {
+			Body: new(
+				`{"success":"` + prose + `","responseCode":["` + prose + `"],"message":5215512345678}`,
+			),
+		},
+		"redirect": {
+			Redirect: "https://" + prose + ".example/?token=" + url.QueryEscape(
+				s.Canaries[0],
+			),
+		},
 		"retry after":   {Status: 429, RetryAfter: prose},
 		"echo with 200": {Body: new(echo)},
 	}
 	for _, status := range []int{400, 401, 403, 404, 408, 422, 429, 500, 503} {
-		faults[fmt.Sprintf("echo with %d", status)] = sandbox.Fault{Status: status, Body: new(echo)}
+		faults[fmt.Sprintf("echo with %d", status)] = sandbox.Fault{
+			Status: status,
+			Body:   new(echo),
+		}
 	}
 	for name, fault := range faults {
 		t.Run(name, func(t *testing.T) {
@@ -46,13 +60,19 @@ func Leaks(t *testing.T, s Subject) {
 			if err == nil {
 				t.Fatal("the call succeeded, so that there is nothing to check")
 			}
-			NoLeak(t, err, append([]string{prose, "5215512345678", base}, s.Canaries...)...)
+			NoLeak(
+				t,
+				err,
+				append([]string{prose, "5215512345678", base}, s.Canaries...)...)
 		})
 	}
 	t.Run("refused", func(t *testing.T) {
 		t.Parallel()
 		base := refused(t) + s.Mount
-		NoLeak(t, s.Call(t, base, clients.Limits{})(t.Context()), append([]string{base}, s.Canaries...)...)
+		NoLeak(
+			t,
+			s.Call(t, base, clients.Limits{})(t.Context()),
+			append([]string{base}, s.Canaries...)...)
 	})
 }
 

@@ -18,10 +18,17 @@ import (
 //
 // It changes the table that the client uses, so the test that calls it must not
 // be parallel.
-func EveryRowCounts[R any](t *testing.T, table *[]R, differs func() string, idle func(changed R, field string) bool) {
+func EveryRowCounts[R any](
+	t *testing.T,
+	table *[]R,
+	differs func() string,
+	idle func(changed R, field string) bool,
+) {
 	t.Helper()
 	kept := *table
-	defer func() { *table = kept }()
+	defer func() {
+		*table = kept
+	}()
 	if len(kept) == 0 {
 		t.Fatal("the table is empty")
 	}
@@ -38,7 +45,12 @@ func EveryRowCounts[R any](t *testing.T, table *[]R, differs func() string, idle
 // EveryFieldCounts changes each field of one row of a table, one at a time and
 // in each way that is near, and wants differs to notice, but for those that idle
 // names. idle may be nil.
-func EveryFieldCounts[R any](t *testing.T, row *R, differs func() string, idle func(changed R, field string) bool) {
+func EveryFieldCounts[R any](
+	t *testing.T,
+	row *R,
+	differs func() string,
+	idle func(changed R, field string) bool,
+) {
 	t.Helper()
 	if why := differs(); why != "" {
 		t.Fatalf("before any change: %s", why)
@@ -52,7 +64,12 @@ func EveryFieldCounts[R any](t *testing.T, row *R, differs func() string, idle f
 		for _, other := range near(t, field) {
 			field.Set(other)
 			if (idle == nil || !idle(*row, name)) && differs() == "" {
-				t.Errorf("no test notices that %s is %#v in the row %s", name, other.Interface(), before)
+				t.Errorf(
+					"no test notices that %s is %#v in the row %s",
+					name,
+					other.Interface(),
+					before,
+				)
 			}
 		}
 		field.Set(kept)

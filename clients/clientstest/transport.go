@@ -25,14 +25,35 @@ func Transport(t *testing.T, s Subject) {
 		kind   clients.Kind
 	}{
 		{"refused", refused, clients.Limits{}, clients.Temporary},
-		{"unknown host", func(*testing.T) string { return "https://errand-test.invalid" }, clients.Limits{}, clients.Temporary},
-		{"TLS handshake hangs", silent, clients.Limits{TLS: 200 * time.Millisecond}, clients.Temporary},
-		{"untrusted certificate", untrusted, clients.Limits{TLS: 15 * time.Second}, clients.Credentials},
+		{
+			"unknown host",
+			func(*testing.T) string {
+				return "https://errand-test.invalid"
+			},
+			clients.Limits{},
+			clients.Temporary,
+		},
+		{
+			"TLS handshake hangs",
+			silent,
+			clients.Limits{TLS: 200 * time.Millisecond},
+			clients.Temporary,
+		},
+		{
+			"untrusted certificate",
+			untrusted,
+			clients.Limits{TLS: 15 * time.Second},
+			clients.Credentials,
+		},
 	}
 	for _, tt := range never {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			e := expectKind(t, s.Call(t, tt.url(t)+s.Mount, tt.limits)(t.Context()), tt.kind)
+			e := expectKind(
+				t,
+				s.Call(t, tt.url(t)+s.Mount, tt.limits)(t.Context()),
+				tt.kind,
+			)
 			if !e.NotSent {
 				t.Errorf("NotSent is false, but nothing left: %v", e)
 			}
@@ -85,7 +106,9 @@ func Transport(t *testing.T, s Subject) {
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		result := make(chan error, 1)
-		go func() { result <- call(ctx) }()
+		go func() {
+			result <- call(ctx)
+		}()
 		if err := sb.WaitCalls(Within(t), s.Op, 1); err != nil {
 			t.Fatal(err)
 		}
@@ -120,14 +143,19 @@ func refused(t *testing.T) string {
 func silent(t *testing.T) string {
 	t.Helper()
 	l := listen(t)
-	t.Cleanup(func() { _ = l.Close() })
+	t.Cleanup(func() {
+		_ = l.Close()
+	})
 	go func() {
 		for {
 			conn, err := l.Accept()
 			if err != nil {
 				return
 			}
-			go func() { _, _ = io.Copy(io.Discard, conn); _ = conn.Close() }() // ends when the client gives up
+			go func() {
+				_, _ = io.Copy(io.Discard, conn)
+				_ = conn.Close()
+			}() // ends when the client gives up
 		}
 	}()
 	return "https://" + l.Addr().String()

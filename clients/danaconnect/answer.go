@@ -31,7 +31,8 @@ func read(op string, a *clients.Answer) reading {
 	code := normalize(r.reply.ResponseCode)
 	if undecoded != nil || code == "" {
 		r.reply = otpReply{} // half a reply is none
-		r.login, r.err = loginOf(a.Status, Rule{}), silentBody(op, a, undecoded)
+		r.login = loginOf(a.Status, Rule{})
+		r.err = silentBody(op, a, undecoded)
 		return r
 	}
 	rule, listed := findRule(op, code)
@@ -48,7 +49,10 @@ func read(op string, a *clients.Answer) reading {
 			r.err.RetryAfter = clients.RetryAfter(a.Header, clients.MaxRetryAfter)
 		}
 	case a.Status < 200 || a.Status > 299:
-		r.err = &clients.Error{Kind: clients.Unknown, Message: "code 01 claims success, the status says the opposite"}
+		r.err = &clients.Error{
+			Kind:    clients.Unknown,
+			Message: "code 01 claims success, the status says the opposite",
+		}
 		if r.login == tokens.Accepted {
 			r.login = tokens.NoVerdict
 		}
@@ -56,7 +60,9 @@ func read(op string, a *clients.Answer) reading {
 		r.verdict = rule.Verdict
 	}
 	if r.err != nil {
-		r.err.Vendor, r.err.Op, r.err.Status = Vendor, op, a.Status
+		r.err.Vendor = Vendor
+		r.err.Op = op
+		r.err.Status = a.Status
 		r.err.Code = r.reply.ResponseCode.Code()
 	}
 	return r
@@ -78,10 +84,16 @@ func silentBody(op string, a *clients.Answer, undecoded error) *clients.Error {
 // nothing happened.
 func unlisted(op string, a *clients.Answer) *clients.Error {
 	switch a.Status {
-	case http.StatusUnauthorized, http.StatusForbidden, http.StatusTooEarly, http.StatusTooManyRequests:
+	case http.StatusUnauthorized,
+		http.StatusForbidden,
+		http.StatusTooEarly,
+		http.StatusTooManyRequests:
 		return clients.StatusError(Vendor, op, a)
 	}
-	return &clients.Error{Kind: clients.Unknown, Message: "the vendor's page does not list this code"}
+	return &clients.Error{
+		Kind:    clients.Unknown,
+		Message: "the vendor's page does not list this code",
+	}
 }
 
 // loginOf tells what an answer proves about user and password.

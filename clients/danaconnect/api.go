@@ -25,7 +25,11 @@ type APIClient struct {
 
 // NewAPI makes the client of one account. Its error names every variable of cfg
 // that is wrong.
-func NewAPI(cfg APIConfig, src tokens.Source, caller *clients.Caller) (*APIClient, error) {
+func NewAPI(
+	cfg APIConfig,
+	src tokens.Source,
+	caller *clients.Caller,
+) (*APIClient, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
@@ -36,7 +40,11 @@ func NewAPI(cfg APIConfig, src tokens.Source, caller *clients.Caller) (*APIClien
 	if src == nil || caller == nil {
 		return nil, errors.New("danaconnect: a token source and a caller are needed")
 	}
-	return &APIClient{base: base, source: src, caller: caller}, nil
+	return &APIClient{
+		base:   base,
+		source: src,
+		caller: caller,
+	}, nil
 }
 
 // Start starts a conversation for one contact.
@@ -56,11 +64,15 @@ type Start struct {
 func (c *APIClient) StartConversation(ctx context.Context, s Start) (Answer, error) {
 	path, id := "rest/conversation/", s.IDConversation
 	if id == "" {
-		path, id = "rest/conversation/ProjectID/", s.IDProject
+		path = "rest/conversation/ProjectID/"
+		id = s.IDProject
 	}
 	switch {
 	case (s.IDConversation == "") == (s.IDProject == ""):
-		return Answer{}, unsendable(OpStart, "one of idConversation and idProject is needed")
+		return Answer{}, unsendable(
+			OpStart,
+			"one of idConversation and idProject is needed",
+		)
 	case !isID(id):
 		return Answer{}, unsendable(OpStart, "the id must be a whole number above 0")
 	case len(s.Data) == 0:
@@ -70,7 +82,14 @@ func (c *APIClient) StartConversation(ctx context.Context, s Start) (Answer, err
 	if err != nil {
 		return Answer{}, unsendable(OpStart, "the data cannot be written as JSON")
 	}
-	answer, err := c.do(ctx, OpStart, http.MethodPost, c.base.Join(path+id+"/start/data"), body, true)
+	answer, err := c.do(
+		ctx,
+		OpStart,
+		http.MethodPost,
+		c.base.Join(path+id+"/start/data"),
+		body,
+		true,
+	)
 	if err != nil {
 		return Answer{}, err
 	}
@@ -90,13 +109,23 @@ type Request struct {
 	Once bool
 }
 
-var methods = []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete}
+var methods = []string{
+	http.MethodGet,
+	http.MethodHead,
+	http.MethodPost,
+	http.MethodPut,
+	http.MethodPatch,
+	http.MethodDelete,
+}
 
 // Call makes one free call. Whether an Unknown may be retried is the caller's to
 // know. The Answer is there also beside an error, if the vendor gave one.
 func (c *APIClient) Call(ctx context.Context, r Request) (Answer, error) {
 	if !slices.Contains(methods, r.Method) {
-		return Answer{}, unsendable(OpCall, "the method is none of GET, HEAD, POST, PUT, PATCH and DELETE")
+		return Answer{}, unsendable(
+			OpCall,
+			"the method is none of GET, HEAD, POST, PUT, PATCH and DELETE",
+		)
 	}
 	target, err := c.base.Below(r.Path)
 	if err != nil {
@@ -127,7 +156,12 @@ func CheckPath(path string) error {
 }
 
 // do makes one call with the shared token.
-func (c *APIClient) do(ctx context.Context, op, method, target string, body []byte, once bool) (*clients.Answer, error) {
+func (c *APIClient) do(
+	ctx context.Context,
+	op, method, target string,
+	body []byte,
+	once bool,
+) (*clients.Answer, error) {
 	bearer := clients.Bearer{Source: c.source, Denied: denied}
 	return bearer.Do(ctx, c.caller, op, func(token secret.String) (*http.Request, error) {
 		var content io.Reader
@@ -141,7 +175,10 @@ func (c *APIClient) do(ctx context.Context, op, method, target string, body []by
 		if once {
 			clients.Once(req)
 		}
-		req.Header.Set("Content-Type", "application/json") // also without a body, as the vendor's sample
+		req.Header.Set(
+			"Content-Type",
+			"application/json",
+		) // also without a body, as the vendor's sample
 		req.Header.Set("Accept", "application/json")
 		req.Header.Set("Authorization", "Bearer "+token.Reveal())
 		return req, nil

@@ -20,8 +20,11 @@ func TestSharedRulesOfTheAPI(t *testing.T) {
 	t.Parallel()
 	for _, o := range apiOps {
 		subject := clientstest.Subject{
-			Op: o.sandboxOp, Mount: danaconnecttest.Mount, Canaries: apiCanaries, Unreadable: clients.Unknown,
-			New: func(*testing.T) clientstest.Sandbox { return apiSandbox(danaconnecttest.Options{}) },
+			Op:         o.sandboxOp,
+			Mount:      danaconnecttest.Mount,
+			Canaries:   apiCanaries,
+			Unreadable: clients.Unknown,
+			New:        func(*testing.T) clientstest.Sandbox { return apiSandbox(danaconnecttest.Options{}) },
 			Call: func(t *testing.T, baseURL string, limits clients.Limits) func(context.Context) error {
 				call := o.against(t, baseURL, &twoTokens{}, &clientstest.Gate{}, limits)
 				return func(ctx context.Context) error { _, err := call(ctx); return err }
@@ -45,9 +48,12 @@ func TestSharedRulesOfTheAPI(t *testing.T) {
 func TestSharedRulesOfTheLogin(t *testing.T) {
 	t.Parallel()
 	clientstest.Check(t, clientstest.Subject{
-		Op: danaconnecttest.OpToken, Mount: danaconnecttest.Mount, Canaries: apiCanaries, Unreadable: clients.Unknown,
-		Kinds: map[int]clients.Kind{400: clients.Credentials},
-		New:   func(*testing.T) clientstest.Sandbox { return apiSandbox(danaconnecttest.Options{}) },
+		Op:         danaconnecttest.OpToken,
+		Mount:      danaconnecttest.Mount,
+		Canaries:   apiCanaries,
+		Unreadable: clients.Unknown,
+		Kinds:      map[int]clients.Kind{400: clients.Credentials},
+		New:        func(*testing.T) clientstest.Sandbox { return apiSandbox(danaconnecttest.Options{}) },
 		Call: func(t *testing.T, baseURL string, limits clients.Limits) func(context.Context) error {
 			l := newAPILogin(t, apiConfig(baseURL), limits)
 			return func(ctx context.Context) error {
@@ -101,7 +107,14 @@ func TestAnswers(t *testing.T) {
 		{"error", every, 200, `{"wsError":{"errorDescription":"x"}}`, clients.Failed, ""},
 		{"error, empty", every, 200, `{"wsError":{}}`, clients.Failed, ""},
 		{"error, text", every, 200, `{"wsError":"x"}`, clients.Failed, ""},
-		{"error beside a success", every, 200, `{"wsResult":{"idResult":0},"status":true,"wsError":{"errorDescription":"x"}}`, clients.Failed, "X"},
+		{
+			"error beside a success",
+			every,
+			200,
+			`{"wsResult":{"idResult":0},"status":true,"wsError":{"errorDescription":"x"}}`,
+			clients.Failed,
+			"X",
+		},
 		{"error, 500", every, 500, `{"wsError":{"errorDescription":"internal error"}}`, clients.Unknown, ""},
 		{"error, 400", every, 400, `{"wsError":{"errorDescription":"illegal argument"}}`, clients.Invalid, ""},
 		{"error, 401", every, 401, `{"wsError":{"errorDescription":"unauthorized user"}}`, clients.Credentials, ""},
@@ -228,7 +241,15 @@ func TestReplayOfTheAPI(t *testing.T) {
 					sb.Inject(f)
 				}
 				src := &twoTokens{replay: tt.replay}
-				_, err := o.against(t, clientstest.Serve(t, sb, danaconnecttest.Mount), src, &clientstest.Gate{}, clients.Limits{})(t.Context())
+				_, err := o.against(
+					t,
+					clientstest.Serve(t, sb, danaconnecttest.Mount),
+					src,
+					&clientstest.Gate{},
+					clients.Limits{},
+				)(
+					t.Context(),
+				)
 				if tt.kind == clients.Declined {
 					if err != nil {
 						t.Error(err)
@@ -236,7 +257,8 @@ func TestReplayOfTheAPI(t *testing.T) {
 				} else {
 					clientstest.NoLeak(t, fault(t, err, tt.kind), apiCanaries...)
 				}
-				if n := sb.Calls(o.sandboxOp); n != tt.calls || !slices.Equal(src.rejected, tt.rejected) || sb.Effects(o.sandboxOp) > 1 {
+				if n := sb.Calls(o.sandboxOp); n != tt.calls || !slices.Equal(src.rejected, tt.rejected) ||
+					sb.Effects(o.sandboxOp) > 1 {
 					t.Errorf("%d calls, rejected %q, %d effects", n, src.rejected, sb.Effects(o.sandboxOp))
 				}
 			})
@@ -261,23 +283,49 @@ func TestRequestsOfTheAPI(t *testing.T) {
 		call              func(context.Context, *danaconnect.APIClient) error
 	}{
 		{"start", "POST", "api/2.0/rest/conversation/824541/start/data", true, start(danaconnect.Start{
-			IDConversation: "824541", Data: map[string]any{"COD1_EMAIL": mail, "COD1_NOMBRE": `Tom & Zoë <tz>`, "AGE": 7, "ACTIVE": true},
+			IDConversation: "824541", Data: map[string]any{
+				"COD1_EMAIL":  mail,
+				"COD1_NOMBRE": `Tom & Zoë <tz>`,
+				"AGE":         7,
+				"ACTIVE":      true,
+			},
 		})},
 		{"start-project", "POST", "api/2.0/rest/conversation/ProjectID/4711/start/data", true, start(danaconnect.Start{
 			IDProject: "4711", Data: map[string]any{"COD1_EMAIL": mail},
 		})},
-		{"call", "POST", "api/2.0/records", true, call(danaconnect.Request{Method: "POST", Path: "/records", Body: []byte(`{"b":12345678901234567890,"a":"<&>"}`)})},
+		{
+			"call",
+			"POST",
+			"api/2.0/records",
+			true,
+			call(
+				danaconnect.Request{
+					Method: "POST",
+					Path:   "/records",
+					Body:   []byte(`{"b":12345678901234567890,"a":"<&>"}`),
+				},
+			),
+		},
 		{"call-get", "GET", "api/2.0/records/a%20b?fields=a&fields=b&q=x+%26+y", false, call(danaconnect.Request{
 			Method: "GET", Path: "records/a%20b", Query: url.Values{"q": {"x & y"}, "fields": {"a", "b"}},
 		})},
-		{"call-delete", "DELETE", "api/2.0/records/1", false, call(danaconnect.Request{Method: "DELETE", Path: "records/1"})},
+		{
+			"call-delete",
+			"DELETE",
+			"api/2.0/records/1",
+			false,
+			call(danaconnect.Request{Method: "DELETE", Path: "records/1"}),
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			sb := apiSandbox(danaconnecttest.Options{})
 			base := clientstest.Serve(t, sb, danaconnecttest.Mount)
-			_ = tt.call(t.Context(), newAPI(t, apiConfig(base), &twoTokens{}, clients.Limits{})) // the answer does not matter here
+			_ = tt.call(
+				t.Context(),
+				newAPI(t, apiConfig(base), &twoTokens{}, clients.Limits{}),
+			) // the answer does not matter here
 			got := sb.Requests("")
 			if len(got) != 1 {
 				t.Fatalf("%d requests, want 1", len(got))
@@ -287,7 +335,10 @@ func TestRequestsOfTheAPI(t *testing.T) {
 				t.Errorf("%s %s, want %s %s", r.Method, r.URI, tt.method, tt.uri)
 			}
 			for name, want := range map[string]string{
-				"Content-Type": "application/json", "Accept": "application/json", "Authorization": "Bearer " + oldToken, "Idempotency-Key": "",
+				"Content-Type":    "application/json",
+				"Accept":          "application/json",
+				"Authorization":   "Bearer " + oldToken,
+				"Idempotency-Key": "",
 			} {
 				if got := r.Header.Get(name); got != want {
 					t.Errorf("header %s is %q, want %q", name, got, want)
@@ -311,7 +362,8 @@ func TestStartsArrive(t *testing.T) {
 		if err != nil || !strings.Contains(string(answer.Body), `"idResult"`) {
 			t.Fatalf("%+v, %v", answer, err)
 		}
-		if got := sb.Starts(); len(got) != 1 || got[0].Data["COD1_EMAIL"] != mail || sb.EffectsOf(danaconnecttest.OpStart, mail) != 1 {
+		if got := sb.Starts(); len(got) != 1 || got[0].Data["COD1_EMAIL"] != mail ||
+			sb.EffectsOf(danaconnecttest.OpStart, mail) != 1 {
 			t.Errorf("the vendor has %+v", got)
 		}
 	}

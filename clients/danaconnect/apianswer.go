@@ -44,7 +44,9 @@ func readResult(a *clients.Answer) seen {
 		ID json.RawMessage `json:"idResult"`
 	}
 	var id clients.Text
-	if clients.Stated(reply.Result) && json.Unmarshal(reply.Result, &result) == nil && len(result.ID) > 0 && id.UnmarshalJSON(result.ID) != nil {
+	if clients.Stated(reply.Result) && json.Unmarshal(reply.Result, &result) == nil &&
+		len(result.ID) > 0 &&
+		id.UnmarshalJSON(result.ID) != nil {
 		id = ""
 	}
 	literal := strings.TrimSpace(string(id))
@@ -54,7 +56,10 @@ func readResult(a *clients.Answer) seen {
 	case clients.Stated(reply.Error):
 		return seen{signal: SaysFailed, code: code}
 	case digits == "" || strings.Trim(digits, "0123456789") != "":
-		return seen{signal: SaysNothing, why: "it has neither a wsResult.idResult nor a wsError"}
+		return seen{
+			signal: SaysNothing,
+			why:    "it has neither a wsResult.idResult nor a wsError",
+		}
 	case strings.Trim(digits, "0") == "":
 		return seen{signal: SaysDone}
 	}

@@ -40,25 +40,37 @@ type APIConfig struct {
 
 // Configured reports whether anything of the account is set. A worker that has
 // nothing leaves the tasks to another; half an account is an error.
-func (c APIConfig) Configured() bool { return c.ClientID != "" || !c.ClientSecret.Empty() }
+func (c APIConfig) Configured() bool {
+	return c.ClientID != "" || !c.ClientSecret.Empty()
+}
 
 // Profile is the account's credential as the fleet shares it; an APILogin's Fetch
 // completes it.
 func (c APIConfig) Profile() tokens.Profile {
 	return tokens.Profile{
-		Name: "danaconnect-api", Timeout: c.Limits().WithDefaults().Call, DefaultLife: unstatedLife,
-		Identity: tokens.Identity{Grant: "client_credentials", URL: c.TokenURL, ClientID: c.ClientID, Secrets: []secret.String{c.ClientSecret}},
+		Name:        "danaconnect-api",
+		Timeout:     c.Limits().WithDefaults().Call,
+		DefaultLife: unstatedLife,
+		Identity: tokens.Identity{
+			Grant:    "client_credentials",
+			URL:      c.TokenURL,
+			ClientID: c.ClientID,
+			Secrets:  []secret.String{c.ClientSecret},
+		},
 	}
 }
 
 // Limits are the bounds for the Caller of this account.
-func (c APIConfig) Limits() clients.Limits { return clients.Limits{Call: c.Timeout} }
+func (c APIConfig) Limits() clients.Limits {
+	return clients.Limits{Call: c.Timeout}
+}
 
 // Validate names every variable at fault, joined into one error.
 func (c APIConfig) Validate() error {
 	_, tokenErr := c.tokenURL()
 	_, apiErr := c.apiURL()
-	return errors.Join(append(c.credentialFaults(), tokenErr, apiErr, timeoutFault(c.Timeout))...)
+	return errors.Join(
+		append(c.credentialFaults(), tokenErr, apiErr, timeoutFault(c.Timeout))...)
 }
 
 func (c APIConfig) credentialFaults() []error {
@@ -70,19 +82,34 @@ func (c APIConfig) credentialFaults() []error {
 		// HTTP Basic ends the user part at the first colon.
 		faults = append(faults, errors.New("DANACONNECT_CLIENT_ID: must not contain ':'"))
 	case strings.ContainsFunc(id, isControl) || strings.TrimSpace(id) != id:
-		faults = append(faults, errors.New("DANACONNECT_CLIENT_ID: must not contain control characters or begin or end with a space"))
+		faults = append(
+			faults,
+			errors.New(
+				"DANACONNECT_CLIENT_ID: must not contain control characters or begin or end with a space",
+			),
+		)
 	}
 	switch key := c.ClientSecret.Reveal(); {
 	case key == "":
 		faults = append(faults, errors.New("DANACONNECT_CLIENT_SECRET: is not set"))
 	case strings.ContainsFunc(key, isControl):
-		faults = append(faults, errors.New("DANACONNECT_CLIENT_SECRET: must not contain control characters, such as the end of a line"))
+		faults = append(
+			faults,
+			errors.New(
+				"DANACONNECT_CLIENT_SECRET: must not contain control characters, such as the end of a line",
+			),
+		)
 	}
 	return faults
 }
 
 func (c APIConfig) tokenURL() (clients.BaseURL, error) {
-	return parseURL("DANACONNECT_TOKEN_URL", c.TokenURL, DefaultTokenURL, c.AllowInsecureHTTP)
+	return parseURL(
+		"DANACONNECT_TOKEN_URL",
+		c.TokenURL,
+		DefaultTokenURL,
+		c.AllowInsecureHTTP,
+	)
 }
 
 func (c APIConfig) apiURL() (clients.BaseURL, error) {

@@ -23,7 +23,14 @@ const (
 	mail     = "canary-mail@example.com"
 )
 
-var apiCanaries = []string{oldToken, newToken, mail, danaconnecttest.ClientID, danaconnecttest.ClientSecret, danaconnecttest.Password}
+var apiCanaries = []string{
+	oldToken,
+	newToken,
+	mail,
+	danaconnecttest.ClientID,
+	danaconnecttest.ClientSecret,
+	danaconnecttest.Password,
+}
 
 // twoTokens gives the old token until it is rejected, then the new one.
 type twoTokens struct {
@@ -55,8 +62,10 @@ func (s *twoTokens) Suspect(context.Context, tokens.Token) bool {
 
 func apiConfig(baseURL string) danaconnect.APIConfig {
 	return danaconnect.APIConfig{
-		ClientID: danaconnecttest.ClientID, ClientSecret: secret.New(danaconnecttest.ClientSecret),
-		TokenURL: baseURL + "oauth2/token", APIURL: baseURL + "api/2.0/",
+		ClientID:     danaconnecttest.ClientID,
+		ClientSecret: secret.New(danaconnecttest.ClientSecret),
+		TokenURL:     baseURL + "oauth2/token",
+		APIURL:       baseURL + "api/2.0/",
 	}
 }
 
@@ -98,11 +107,18 @@ func newAPILogin(t *testing.T, cfg danaconnect.APIConfig, limits clients.Limits)
 }
 
 func someStart() danaconnect.Start {
-	return danaconnect.Start{IDConversation: fmt.Sprint(danaconnecttest.Conversation), Data: map[string]any{"COD1_EMAIL": mail, "COD1_NOMBRE": "Ana"}}
+	return danaconnect.Start{
+		IDConversation: fmt.Sprint(danaconnecttest.Conversation),
+		Data:           map[string]any{"COD1_EMAIL": mail, "COD1_NOMBRE": "Ana"},
+	}
 }
 
 func someLoad() danaconnect.Load {
-	return danaconnect.Load{TableCode: danaconnecttest.TableCode, FieldsCode: []string{"EMAIL", "NAME"}, Rows: [][]string{{mail, "Ana"}}}
+	return danaconnect.Load{
+		TableCode:  danaconnecttest.TableCode,
+		FieldsCode: []string{"EMAIL", "NAME"},
+		Rows:       [][]string{{mail, "Ana"}},
+	}
 }
 
 // apiOp is one operation, without its result.
@@ -112,21 +128,42 @@ type apiOp struct {
 }
 
 var (
-	startOp = apiOp{danaconnect.OpStart, danaconnecttest.OpStart, func(ctx context.Context, api *danaconnect.APIClient, _ *danaconnect.ContactsClient) (danaconnect.Answer, error) {
-		return api.StartConversation(ctx, someStart())
-	}}
-	callOp = apiOp{danaconnect.OpCall, danaconnecttest.OpCall, func(ctx context.Context, api *danaconnect.APIClient, _ *danaconnect.ContactsClient) (danaconnect.Answer, error) {
-		return api.Call(ctx, danaconnect.Request{Method: http.MethodPost, Path: "records", Body: []byte(`{"mail":"` + mail + `"}`)})
-	}}
-	loadOp = apiOp{danaconnect.OpLoad, danaconnecttest.OpLoad, func(ctx context.Context, _ *danaconnect.APIClient, contacts *danaconnect.ContactsClient) (danaconnect.Answer, error) {
-		return contacts.LoadContacts(ctx, someLoad())
-	}}
+	startOp = apiOp{
+		danaconnect.OpStart,
+		danaconnecttest.OpStart,
+		func(ctx context.Context, api *danaconnect.APIClient, _ *danaconnect.ContactsClient) (danaconnect.Answer, error) {
+			return api.StartConversation(ctx, someStart())
+		},
+	}
+	callOp = apiOp{
+		danaconnect.OpCall,
+		danaconnecttest.OpCall,
+		func(ctx context.Context, api *danaconnect.APIClient, _ *danaconnect.ContactsClient) (danaconnect.Answer, error) {
+			return api.Call(
+				ctx,
+				danaconnect.Request{Method: http.MethodPost, Path: "records", Body: []byte(`{"mail":"` + mail + `"}`)},
+			)
+		},
+	}
+	loadOp = apiOp{
+		danaconnect.OpLoad,
+		danaconnecttest.OpLoad,
+		func(ctx context.Context, _ *danaconnect.APIClient, contacts *danaconnect.ContactsClient) (danaconnect.Answer, error) {
+			return contacts.LoadContacts(ctx, someLoad())
+		},
+	}
 	apiOps = []apiOp{startOp, callOp, loadOp}
 )
 
 // against makes the operation's clients for a sandbox at base and returns one
 // call of it.
-func (o apiOp) against(t *testing.T, base string, src tokens.Source, gate tokens.Gate, limits clients.Limits) func(context.Context) (danaconnect.Answer, error) {
+func (o apiOp) against(
+	t *testing.T,
+	base string,
+	src tokens.Source,
+	gate tokens.Gate,
+	limits clients.Limits,
+) func(context.Context) (danaconnect.Answer, error) {
 	t.Helper()
 	api, contacts := newAPI(t, apiConfig(base), src, limits), newContacts(t, base, gate, limits)
 	return func(ctx context.Context) (danaconnect.Answer, error) { return o.run(ctx, api, contacts) }
@@ -136,7 +173,12 @@ func (o apiOp) against(t *testing.T, base string, src tokens.Source, gate tokens
 func (o apiOp) answered(t *testing.T, status int, body string) (danaconnect.Answer, *clientstest.Gate, error) {
 	t.Helper()
 	gate := &clientstest.Gate{}
-	caller := clients.NewCaller(danaconnect.Vendor, clients.Limits{}, clientstest.Canned{Status: status, Body: body}, nil)
+	caller := clients.NewCaller(
+		danaconnect.Vendor,
+		clients.Limits{},
+		clientstest.Canned{Status: status, Body: body},
+		nil,
+	)
 	api, err := danaconnect.NewAPI(apiConfig("https://danaconnect.example/"), &twoTokens{}, caller)
 	if err != nil {
 		t.Fatal(err)

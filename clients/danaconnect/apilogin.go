@@ -44,9 +44,13 @@ func NewAPILogin(cfg APIConfig, caller *clients.Caller) (*APILogin, error) {
 		return nil, errors.New("danaconnect: a caller is needed")
 	}
 	return &APILogin{caller: caller, request: clients.TokenRequest{
-		URL: strings.TrimSuffix(at.Join(""), "/"), ClientID: cfg.ClientID, ClientSecret: cfg.ClientSecret,
-		Form: url.Values{"grant_type": {"client_credentials"}}, Profile: cfg.Profile().Name,
-		DefaultLife: unstatedLife, MaxLife: longestLife,
+		URL:          strings.TrimSuffix(at.Join(""), "/"),
+		ClientID:     cfg.ClientID,
+		ClientSecret: cfg.ClientSecret,
+		Form:         url.Values{"grant_type": {"client_credentials"}},
+		Profile:      cfg.Profile().Name,
+		DefaultLife:  unstatedLife,
+		MaxLife:      longestLife,
 	}}, nil
 }
 
@@ -57,5 +61,11 @@ func (l *APILogin) Fetch(ctx context.Context) (tokens.Grant, error) {
 
 // unsendable is an error about a request that can never be sent.
 func unsendable(op, message string) *clients.Error {
-	return &clients.Error{Vendor: Vendor, Op: op, Kind: clients.Invalid, Message: message, NotSent: true}
+	return &clients.Error{
+		Vendor:  Vendor,
+		Op:      op,
+		Kind:    clients.Invalid,
+		Message: message,
+		NotSent: true,
+	}
 }

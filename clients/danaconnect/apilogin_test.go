@@ -26,13 +26,16 @@ func TestLoginRequest(t *testing.T) {
 			t.Parallel()
 			sb := danaconnecttest.New(danaconnecttest.Options{Clients: map[string]string{id: key}})
 			cfg := apiConfig(clientstest.Serve(t, sb, danaconnecttest.Mount))
-			cfg.ClientID, cfg.ClientSecret, cfg.TokenURL = id, secret.New(key), cfg.TokenURL+trailing
+			cfg.ClientID = id
+			cfg.ClientSecret = secret.New(key)
+			cfg.TokenURL = cfg.TokenURL + trailing
 			grant, err := newAPILogin(t, cfg, clients.Limits{}).Fetch(t.Context())
 			if err != nil || grant.Value.Empty() || grant.Life != time.Hour {
 				t.Fatalf("life %v, %v", grant.Life, err)
 			}
 			r := sb.Requests("")[0]
-			if r.Method != http.MethodPost || r.URI != danaconnecttest.Mount+"oauth2/token" || string(r.Body) != "grant_type=client_credentials" {
+			if r.Method != http.MethodPost || r.URI != danaconnecttest.Mount+"oauth2/token" ||
+				string(r.Body) != "grant_type=client_credentials" {
 				t.Errorf("%s %s %q", r.Method, r.URI, r.Body)
 			}
 			for name, want := range map[string]string{
@@ -60,7 +63,13 @@ func TestLoginAnswers(t *testing.T) {
 		{"the page's", 200, string(clientstest.ReadFile(t, "testdata/token.json")), time.Hour, 0},
 		{"seconds as text", 200, `{"access_token":"t","token_type":"bearer","expires_in":"3600"}`, time.Hour, 0},
 		{"no type", 200, `{"access_token":"t","expires_in":60}`, time.Minute, 0},
-		{"with a scope", 201, `{"access_token":"t","expires_in":60,"scope":"x","refresh_token":null,"error":null}`, time.Minute, 0},
+		{
+			"with a scope",
+			201,
+			`{"access_token":"t","expires_in":60,"scope":"x","refresh_token":null,"error":null}`,
+			time.Minute,
+			0,
+		},
 		{"a fraction", 200, `{"access_token":"t","expires_in":90.5}`, 90500 * time.Millisecond, 0},
 		{"no life", 200, `{"access_token":"t"}`, 30 * time.Second, 0},
 		{"life null", 200, `{"access_token":"t","expires_in":null}`, 30 * time.Second, 0},
@@ -108,8 +117,17 @@ func TestLoginAnswers(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			sb := danaconnecttest.New(danaconnecttest.Options{})
-			sb.Inject(sandbox.Fault{Op: danaconnecttest.OpToken, Status: tt.status, Body: &tt.body, RetryAfter: "7"})
-			grant, err := newAPILogin(t, apiConfig(clientstest.Serve(t, sb, danaconnecttest.Mount)), clients.Limits{}).Fetch(t.Context())
+			sb.Inject(sandbox.Fault{
+				Op:         danaconnecttest.OpToken,
+				Status:     tt.status,
+				Body:       &tt.body,
+				RetryAfter: "7",
+			})
+			grant, err := newAPILogin(
+				t,
+				apiConfig(clientstest.Serve(t, sb, danaconnecttest.Mount)),
+				clients.Limits{},
+			).Fetch(t.Context())
 			if tt.life > 0 {
 				if err != nil || grant.Life != tt.life || grant.Value.Empty() {
 					t.Errorf("life %v, %v, want %v", grant.Life, err, tt.life)
@@ -121,7 +139,8 @@ func TestLoginAnswers(t *testing.T) {
 			}
 			clientstest.NoLeak(t, err, append(apiCanaries, "canary-prose")...)
 			if tt.kind == refused {
-				if r, ok := errors.AsType[*tokens.RefusedError](err); !ok || r.Profile != "danaconnect-api" || r.Reason == "" {
+				if r, ok := errors.AsType[*tokens.RefusedError](err); !ok || r.Profile != "danaconnect-api" ||
+					r.Reason == "" {
 					t.Errorf("error %#v, want a refusal", err)
 				}
 				return
@@ -147,7 +166,12 @@ func TestLoginOfTheSandbox(t *testing.T) {
 		if want := max(o.TokenLife, 30*time.Second); err != nil || grant.Life != want {
 			t.Fatalf("life %v, %v, want %v", grant.Life, err, want)
 		}
-		answer, err := newAPI(t, cfg, tokens.Fixed(grant.Value.Reveal()), clients.Limits{}).StartConversation(t.Context(), someStart())
+		answer, err := newAPI(
+			t,
+			cfg,
+			tokens.Fixed(grant.Value.Reveal()),
+			clients.Limits{},
+		).StartConversation(t.Context(), someStart())
 		if err != nil || len(sb.Starts()) != 1 {
 			t.Errorf("%+v, %v", answer, err)
 		}
@@ -204,7 +228,8 @@ func TestAPIConfigNamesEveryVariableAtFault(t *testing.T) {
 	if err := cfg.Validate(); err == nil || !strings.Contains(err.Error(), "DANACONNECT_CONTACTS_URL: ") {
 		t.Errorf("error %v", err)
 	}
-	if (danaconnect.APIConfig{}).Configured() || !(danaconnect.APIConfig{ClientID: "a"}).Configured() || !(danaconnect.APIConfig{ClientSecret: secret.New("a")}).Configured() {
+	if (danaconnect.APIConfig{}).Configured() || !(danaconnect.APIConfig{ClientID: "a"}).Configured() ||
+		!(danaconnect.APIConfig{ClientSecret: secret.New("a")}).Configured() {
 		t.Error("Configured is wrong")
 	}
 }
@@ -215,7 +240,8 @@ func TestAPIProfile(t *testing.T) {
 	cfg := apiConfig("https://danaconnect.example/")
 	p := cfg.Profile()
 	if p.Name != "danaconnect-api" || p.Identity.ClientID != cfg.ClientID || p.Identity.URL != cfg.TokenURL || len(p.Identity.Secrets) != 1 ||
-		!p.Identity.Secrets[0].Equal(danaconnecttest.ClientSecret) || p.Timeout != 15*time.Second {
+		!p.Identity.Secrets[0].Equal(danaconnecttest.ClientSecret) ||
+		p.Timeout != 15*time.Second {
 		t.Errorf("%+v", p)
 	}
 }

@@ -60,24 +60,79 @@ const (
 // states beside a 5xx does not say how far it got, so it is taken by its status:
 // it may have happened.
 var answerRules = []AnswerRule{
-	{Signal: SaysDone, From: 200, To: 299, Success: true},
-	{Signal: SaysDone, From: anyStatus, To: lastStatus, Kind: clients.Unknown, Message: "the body claims success, the status says the opposite"},
+	{
+		Signal:  SaysDone,
+		From:    200,
+		To:      299,
+		Success: true,
+	},
+	{
+		Signal:  SaysDone,
+		From:    anyStatus,
+		To:      lastStatus,
+		Kind:    clients.Unknown,
+		Message: "the body claims success, the status says the opposite",
+	},
 
-	{Signal: SaysFailed, From: 200, To: 299, Kind: clients.Failed, Message: "the vendor says that it failed"},
-	{Signal: SaysFailed, From: anyStatus, To: lastStatus, ByStatus: true},
+	{
+		Signal:  SaysFailed,
+		From:    200,
+		To:      299,
+		Kind:    clients.Failed,
+		Message: "the vendor says that it failed",
+	},
+	{
+		Signal:   SaysFailed,
+		From:     anyStatus,
+		To:       lastStatus,
+		ByStatus: true,
+	},
 
-	{Signal: HasContent, From: 200, To: 299, Success: true},
-	{Signal: HasContent, From: anyStatus, To: lastStatus, ByStatus: true},
+	{
+		Signal:  HasContent,
+		From:    200,
+		To:      299,
+		Success: true,
+	},
+	{
+		Signal:   HasContent,
+		From:     anyStatus,
+		To:       lastStatus,
+		ByStatus: true,
+	},
 
-	{Signal: IsEmpty, From: 200, To: 299, Success: true},
-	{Signal: IsEmpty, From: anyStatus, To: lastStatus, ByStatus: true},
+	{
+		Signal:  IsEmpty,
+		From:    200,
+		To:      299,
+		Success: true,
+	},
+	{
+		Signal:   IsEmpty,
+		From:     anyStatus,
+		To:       lastStatus,
+		ByStatus: true,
+	},
 
-	{Signal: SaysNothing, From: 200, To: 299, Kind: clients.Unknown, Message: "the answer cannot be read"},
-	{Signal: SaysNothing, From: anyStatus, To: lastStatus, ByStatus: true},
+	{
+		Signal:  SaysNothing,
+		From:    200,
+		To:      299,
+		Kind:    clients.Unknown,
+		Message: "the answer cannot be read",
+	},
+	{
+		Signal:   SaysNothing,
+		From:     anyStatus,
+		To:       lastStatus,
+		ByStatus: true,
+	},
 }
 
 // AnswerRules returns the table, for tests and documentation.
-func AnswerRules() []AnswerRule { return slices.Clone(answerRules) }
+func AnswerRules() []AnswerRule {
+	return slices.Clone(answerRules)
+}
 
 // seen is one answer as its body shows it.
 type seen struct {
@@ -105,7 +160,14 @@ func judge(op string, a *clients.Answer, s seen) error {
 		e.Code = s.code
 		return e
 	}
-	e := &clients.Error{Vendor: Vendor, Op: op, Kind: rule.Kind, Message: rule.Message, Status: a.Status, Code: s.code}
+	e := &clients.Error{
+		Vendor:  Vendor,
+		Op:      op,
+		Kind:    rule.Kind,
+		Message: rule.Message,
+		Status:  a.Status,
+		Code:    s.code,
+	}
 	if s.why != "" {
 		e.Message += ": " + s.why
 	}

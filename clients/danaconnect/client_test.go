@@ -25,7 +25,10 @@ func TestSharedRules(t *testing.T) {
 	t.Run("send", func(t *testing.T) {
 		t.Parallel()
 		clientstest.Check(t, clientstest.Subject{
-			Op: danaconnecttest.OpSend, Mount: danaconnecttest.Mount, Canaries: canaries, New: newSandbox,
+			Op:       danaconnecttest.OpSend,
+			Mount:    danaconnecttest.Mount,
+			Canaries: canaries,
+			New:      newSandbox,
 			Call: func(t *testing.T, baseURL string, limits clients.Limits) func(context.Context) error {
 				c := newClient(t, config(baseURL), &clientstest.Gate{}, limits)
 				return func(ctx context.Context) error { _, err := c.SendOTP(ctx, code()); return err }
@@ -37,10 +40,17 @@ func TestSharedRules(t *testing.T) {
 		// The sandbox must know the code before it is verified, so that each client
 		// gets its own one when it is made.
 		clientstest.Check(t, clientstest.Subject{
-			Op: danaconnecttest.OpVerify, Mount: danaconnecttest.Mount, Canaries: append(canaries, "Rf24sG"),
+			Op:       danaconnecttest.OpVerify,
+			Mount:    danaconnecttest.Mount,
+			Canaries: append(canaries, "Rf24sG"),
 			New: func(*testing.T) clientstest.Sandbox {
 				sb := danaconnecttest.New(danaconnecttest.Options{})
-				sb.Add(danaconnecttest.OTP{IDRequest: 251, Code: "Rf24sG", MaximumTries: 5, ExpiresAt: time.Now().Add(time.Hour)})
+				sb.Add(danaconnecttest.OTP{
+					IDRequest:    251,
+					Code:         "Rf24sG",
+					MaximumTries: 5,
+					ExpiresAt:    time.Now().Add(time.Hour),
+				})
 				return sb
 			},
 			Call: func(t *testing.T, baseURL string, limits clients.Limits) func(context.Context) error {
@@ -62,14 +72,21 @@ func TestSendAndVerify(t *testing.T) {
 		t.Fatal(err)
 	}
 	kept, ok := f.Lookup(sent.IDRequest)
-	if !ok || sent.ConversationRequestID != kept.ConversationRequestID || len(kept.Code) != 12 || f.EffectsOf(danaconnecttest.OpSend, "test@danaconnect.com") != 1 {
+	if !ok || sent.ConversationRequestID != kept.ConversationRequestID || len(kept.Code) != 12 ||
+		f.EffectsOf(danaconnecttest.OpSend, "test@danaconnect.com") != 1 {
 		t.Fatalf("sent %+v, the vendor keeps %+v", sent, kept)
 	}
-	wrong, err := f.client.VerifyOTP(t.Context(), danaconnect.Verification{IDRequest: sent.IDRequest, OTP: secret.New("wrong")})
+	wrong, err := f.client.VerifyOTP(
+		t.Context(),
+		danaconnect.Verification{IDRequest: sent.IDRequest, OTP: secret.New("wrong")},
+	)
 	if fault(t, err, clients.Declined); wrong.Verdict != danaconnect.Incorrect {
 		t.Errorf("verdict %q of a wrong code", wrong.Verdict)
 	}
-	right, err := f.client.VerifyOTP(t.Context(), danaconnect.Verification{IDRequest: sent.IDRequest, OTP: secret.New(kept.Code)})
+	right, err := f.client.VerifyOTP(
+		t.Context(),
+		danaconnect.Verification{IDRequest: sent.IDRequest, OTP: secret.New(kept.Code)},
+	)
 	if err != nil || right.Verdict != danaconnect.Correct {
 		t.Errorf("verdict %q of the right code, %v", right.Verdict, err)
 	}
@@ -79,8 +96,11 @@ func TestSendAndVerify(t *testing.T) {
 func TestRequestsAreAsThePageShows(t *testing.T) {
 	t.Parallel()
 	short := danaconnect.OTP{
-		IDConversation: 1, Values: []danaconnect.Value{{Key: "COD1_NOMBRE", Value: `Tom & Zoë <tz> "x"`}},
-		Type: 2, Length: 6, SecondsExpiration: 300,
+		IDConversation:    1,
+		Values:            []danaconnect.Value{{Key: "COD1_NOMBRE", Value: `Tom & Zoë <tz> "x"`}},
+		Type:              2,
+		Length:            6,
+		SecondsExpiration: 300,
 	}
 	verify := func(id, otp string) func(context.Context, *danaconnect.OTPClient) error {
 		return func(ctx context.Context, c *danaconnect.OTPClient) error {
@@ -135,7 +155,12 @@ func TestAnswersOfThePage(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			f := start(t, danaconnecttest.Options{})
-			f.Inject(sandbox.Fault{Op: danaconnecttest.OpSend, Body: new(string(clientstest.ReadFile(t, "testdata/"+name+".json")))})
+			f.Inject(
+				sandbox.Fault{
+					Op:   danaconnecttest.OpSend,
+					Body: new(string(clientstest.ReadFile(t, "testdata/"+name+".json"))),
+				},
+			)
 			sent, err := f.client.SendOTP(t.Context(), code())
 			if err != nil || sent.IDRequest != "251" || !strings.HasPrefix(sent.ConversationRequestID, "87") {
 				t.Errorf("%+v, %v", sent, err)
@@ -146,7 +171,12 @@ func TestAnswersOfThePage(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			f := start(t, danaconnecttest.Options{})
-			f.Inject(sandbox.Fault{Op: danaconnecttest.OpVerify, Body: new(string(clientstest.ReadFile(t, "testdata/"+name+".json")))})
+			f.Inject(
+				sandbox.Fault{
+					Op:   danaconnecttest.OpVerify,
+					Body: new(string(clientstest.ReadFile(t, "testdata/"+name+".json"))),
+				},
+			)
 			if verdict, err := f.call(t.Context(), danaconnect.OpVerify); err != nil || verdict != danaconnect.Correct {
 				t.Errorf("%q, %v", verdict, err)
 			}
@@ -155,7 +185,12 @@ func TestAnswersOfThePage(t *testing.T) {
 	t.Run("send-refused-login", func(t *testing.T) {
 		t.Parallel()
 		f := start(t, danaconnecttest.Options{})
-		f.Inject(sandbox.Fault{Op: danaconnecttest.OpSend, Body: new(string(clientstest.ReadFile(t, "testdata/send-refused-login.json")))})
+		f.Inject(
+			sandbox.Fault{
+				Op:   danaconnecttest.OpSend,
+				Body: new(string(clientstest.ReadFile(t, "testdata/send-refused-login.json"))),
+			},
+		)
 		_, err := f.call(t.Context(), danaconnect.OpSend)
 		if e := fault(t, err, clients.Credentials); e.Code != "06" || e.Status != http.StatusOK {
 			t.Errorf("%+v", *e)
@@ -194,7 +229,12 @@ func TestNoAnswerIsNoVerdict(t *testing.T) {
 func TestPanicInTheTransportStillReports(t *testing.T) {
 	t.Parallel()
 	gate := &clientstest.Gate{}
-	caller := clients.NewCaller(danaconnect.Vendor, clients.Limits{}, transport(func(*http.Request) (*http.Response, error) { panic("boom") }), nil)
+	caller := clients.NewCaller(
+		danaconnect.Vendor,
+		clients.Limits{},
+		transport(func(*http.Request) (*http.Response, error) { panic("boom") }),
+		nil,
+	)
 	c, err := danaconnect.NewOTP(config("https://danaconnect.example/"), gate, caller)
 	if err != nil {
 		t.Fatal(err)
@@ -238,11 +278,18 @@ func TestDryRunBuildsTheRequestOfProduction(t *testing.T) {
 	var method, path, auth string
 	var body []byte
 	captured := errors.New("captured")
-	caller := clients.NewCaller(danaconnect.Vendor, clients.Limits{}, transport(func(r *http.Request) (*http.Response, error) {
-		method, path, auth = r.Method, r.URL.Path, r.Header.Get("Authorization")
-		body, _ = io.ReadAll(r.Body)
-		return nil, captured
-	}), nil)
+	caller := clients.NewCaller(
+		danaconnect.Vendor,
+		clients.Limits{},
+		transport(func(r *http.Request) (*http.Response, error) {
+			method = r.Method
+			path = r.URL.Path
+			auth = r.Header.Get("Authorization")
+			body, _ = io.ReadAll(r.Body)
+			return nil, captured
+		}),
+		nil,
+	)
 	c, err := danaconnect.NewOTP(config("https://danaconnect.example/danaconnect/"), &clientstest.Gate{}, caller)
 	if err != nil {
 		t.Fatal(err)
@@ -251,7 +298,8 @@ func TestDryRunBuildsTheRequestOfProduction(t *testing.T) {
 	if e := fault(t, err, clients.Temporary); !e.NotSent {
 		t.Error("a dry run counts as sent")
 	}
-	if method != real.Method || path != real.URI || auth != real.Header.Get("Authorization") || string(body) != string(real.Body) {
+	if method != real.Method || path != real.URI || auth != real.Header.Get("Authorization") ||
+		string(body) != string(real.Body) {
 		t.Errorf("dry run %s %s %s, production %s %s %s", method, path, body, real.Method, real.URI, real.Body)
 	}
 }

@@ -63,24 +63,35 @@ func (c OTPConfig) Configured() bool {
 // Profile is the account's credential as the fleet shares it.
 func (c OTPConfig) Profile() tokens.Profile {
 	return tokens.Profile{
-		Name: profileOTP, Timeout: c.Limits().WithDefaults().Call,
-		Identity: tokens.Identity{Grant: "basic", URL: c.OTPURL, Username: c.login(), Secrets: []secret.String{c.Password}},
+		Name:    profileOTP,
+		Timeout: c.Limits().WithDefaults().Call,
+		Identity: tokens.Identity{
+			Grant:    "basic",
+			URL:      c.OTPURL,
+			Username: c.login(),
+			Secrets:  []secret.String{c.Password},
+		},
 	}
 }
 
 // Limits are the bounds for the Caller of this account.
-func (c OTPConfig) Limits() clients.Limits { return clients.Limits{Call: c.Timeout} }
+func (c OTPConfig) Limits() clients.Limits {
+	return clients.Limits{Call: c.Timeout}
+}
 
 // Validate names every variable at fault, joined into one error.
 func (c OTPConfig) Validate() error {
 	_, otpErr := c.baseURL()
 	_, contactsErr := c.contactsURL()
-	return errors.Join(append(c.credentialFaults(), otpErr, contactsErr, timeoutFault(c.Timeout))...)
+	return errors.Join(
+		append(c.credentialFaults(), otpErr, contactsErr, timeoutFault(c.Timeout))...)
 }
 
 func (c OTPConfig) credentialFaults() []error {
 	var faults []error
-	fault := func(text string) { faults = append(faults, errors.New("DANACONNECT_"+text)) }
+	fault := func(text string) {
+		faults = append(faults, errors.New("DANACONNECT_"+text))
+	}
 	for _, part := range []struct{ name, value string }{{"USERNAME", c.Username}, {"COMPANY", c.Company}} {
 		switch {
 		case part.value == "":
@@ -89,7 +100,9 @@ func (c OTPConfig) credentialFaults() []error {
 			// HTTP Basic ends the user part at the first colon.
 			fault(part.name + ": must not contain ':'")
 		case strings.ContainsFunc(part.value, isControl) || strings.TrimSpace(part.value) != part.value:
-			fault(part.name + ": must not contain control characters or begin or end with a space")
+			fault(
+				part.name + ": must not contain control characters or begin or end with a space",
+			)
 		}
 	}
 	if c.Company != "" && strings.HasSuffix(c.Username, "@"+c.Company) {
@@ -104,15 +117,24 @@ func (c OTPConfig) credentialFaults() []error {
 	return faults
 }
 
-func isControl(r rune) bool { return r < ' ' || r == 0x7f }
+func isControl(r rune) bool {
+	return r < ' ' || r == 0x7f
+}
 
 func (c OTPConfig) baseURL() (clients.BaseURL, error) {
 	return parseURL("DANACONNECT_OTP_URL", c.OTPURL, DefaultOTPURL, c.AllowInsecureHTTP)
 }
 
 func (c OTPConfig) contactsURL() (clients.BaseURL, error) {
-	return parseURL("DANACONNECT_CONTACTS_URL", c.ContactsURL, DefaultContactsURL, c.AllowInsecureHTTP)
+	return parseURL(
+		"DANACONNECT_CONTACTS_URL",
+		c.ContactsURL,
+		DefaultContactsURL,
+		c.AllowInsecureHTTP,
+	)
 }
 
 // login is the user part of HTTP Basic.
-func (c OTPConfig) login() string { return c.Username + "@" + c.Company }
+func (c OTPConfig) login() string {
+	return c.Username + "@" + c.Company
+}

@@ -17,7 +17,9 @@ func TestConfigFromTheEnvironment(t *testing.T) {
 	t.Parallel()
 	parse := func(environ map[string]string) danaconnect.OTPConfig {
 		t.Helper()
-		cfg, err := env.ParseAsWithOptions[danaconnect.OTPConfig](env.Options{Environment: environ, Prefix: "DANACONNECT_"})
+		cfg, err := env.ParseAsWithOptions[danaconnect.OTPConfig](
+			env.Options{Environment: environ, Prefix: "DANACONNECT_"},
+		)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -29,7 +31,8 @@ func TestConfigFromTheEnvironment(t *testing.T) {
 	if err := cfg.Validate(); err != nil {
 		t.Error(err)
 	}
-	if cfg.OTPURL != danaconnect.DefaultOTPURL || cfg.Limits().Call != 15*time.Second || cfg.Password.Reveal() != "p:w@x" {
+	if cfg.OTPURL != danaconnect.DefaultOTPURL || cfg.Limits().Call != 15*time.Second ||
+		cfg.Password.Reveal() != "p:w@x" {
 		t.Errorf("%+v", cfg)
 	}
 	cfg = parse(map[string]string{"DANACONNECT_OTP_URL": "http://127.0.0.1:1/x", "DANACONNECT_TIMEOUT": "3s"})
@@ -47,25 +50,77 @@ func TestNewOTPRefusesABadConfig(t *testing.T) {
 	}{
 		{"no user", func(c *danaconnect.OTPConfig) { c.Username = "" }, []string{"DANACONNECT_USERNAME: is not set"}},
 		{"no company", func(c *danaconnect.OTPConfig) { c.Company = "" }, []string{"DANACONNECT_COMPANY: is not set"}},
-		{"no password", func(c *danaconnect.OTPConfig) { c.Password = secret.String{} }, []string{"DANACONNECT_PASSWORD: is not set"}},
-		{"colon in the user", func(c *danaconnect.OTPConfig) { c.Username = "a:b" }, []string{"DANACONNECT_USERNAME: must not contain ':'"}},
-		{"colon in the company", func(c *danaconnect.OTPConfig) { c.Company = "a:b" }, []string{"DANACONNECT_COMPANY: must not contain ':'"}},
-		{"the whole login as user", func(c *danaconnect.OTPConfig) { c.Username += "@" + c.Company }, []string{"DANACONNECT_USERNAME: must be the user alone"}},
-		{"line end in the user", func(c *danaconnect.OTPConfig) { c.Username += "\n" }, []string{"DANACONNECT_USERNAME: must not contain control"}},
-		{"space after the company", func(c *danaconnect.OTPConfig) { c.Company += " " }, []string{"DANACONNECT_COMPANY: must not contain control"}},
-		{"line end in the password", func(c *danaconnect.OTPConfig) { c.Password = secret.New("canary\n") }, []string{"DANACONNECT_PASSWORD: must not contain control"}},
-		{"plain http", func(c *danaconnect.OTPConfig) { c.OTPURL = "http://api.danaconnect.com/otp/1.0/" }, []string{"DANACONNECT_OTP_URL: must use https"}},
-		{"password in the URL", func(c *danaconnect.OTPConfig) { c.OTPURL = "https://u:canary@api.danaconnect.com/" }, []string{"DANACONNECT_OTP_URL: must not contain a user"}},
-		{"negative timeout", func(c *danaconnect.OTPConfig) { c.Timeout = -1 }, []string{"DANACONNECT_TIMEOUT: must not be negative"}},
-		{"everything at once", func(c *danaconnect.OTPConfig) { *c = danaconnect.OTPConfig{OTPURL: "x", Timeout: -1} },
-			[]string{"DANACONNECT_USERNAME", "DANACONNECT_COMPANY", "DANACONNECT_PASSWORD", "DANACONNECT_OTP_URL", "DANACONNECT_TIMEOUT"}},
+		{
+			"no password",
+			func(c *danaconnect.OTPConfig) { c.Password = secret.String{} },
+			[]string{"DANACONNECT_PASSWORD: is not set"},
+		},
+		{
+			"colon in the user",
+			func(c *danaconnect.OTPConfig) { c.Username = "a:b" },
+			[]string{"DANACONNECT_USERNAME: must not contain ':'"},
+		},
+		{
+			"colon in the company",
+			func(c *danaconnect.OTPConfig) { c.Company = "a:b" },
+			[]string{"DANACONNECT_COMPANY: must not contain ':'"},
+		},
+		{
+			"the whole login as user",
+			func(c *danaconnect.OTPConfig) { c.Username += "@" + c.Company },
+			[]string{"DANACONNECT_USERNAME: must be the user alone"},
+		},
+		{
+			"line end in the user",
+			func(c *danaconnect.OTPConfig) { c.Username += "\n" },
+			[]string{"DANACONNECT_USERNAME: must not contain control"},
+		},
+		{
+			"space after the company",
+			func(c *danaconnect.OTPConfig) { c.Company += " " },
+			[]string{"DANACONNECT_COMPANY: must not contain control"},
+		},
+		{
+			"line end in the password",
+			func(c *danaconnect.OTPConfig) { c.Password = secret.New("canary\n") },
+			[]string{"DANACONNECT_PASSWORD: must not contain control"},
+		},
+		{
+			"plain http",
+			func(c *danaconnect.OTPConfig) { c.OTPURL = "http://api.danaconnect.com/otp/1.0/" },
+			[]string{"DANACONNECT_OTP_URL: must use https"},
+		},
+		{
+			"password in the URL",
+			func(c *danaconnect.OTPConfig) { c.OTPURL = "https://u:canary@api.danaconnect.com/" },
+			[]string{"DANACONNECT_OTP_URL: must not contain a user"},
+		},
+		{
+			"negative timeout",
+			func(c *danaconnect.OTPConfig) { c.Timeout = -1 },
+			[]string{"DANACONNECT_TIMEOUT: must not be negative"},
+		},
+		{
+			"everything at once", func(c *danaconnect.OTPConfig) { *c = danaconnect.OTPConfig{OTPURL: "x", Timeout: -1} },
+			[]string{
+				"DANACONNECT_USERNAME",
+				"DANACONNECT_COMPANY",
+				"DANACONNECT_PASSWORD",
+				"DANACONNECT_OTP_URL",
+				"DANACONNECT_TIMEOUT",
+			},
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			cfg := config("https://danaconnect.example/")
 			tt.change(&cfg)
-			_, err := danaconnect.NewOTP(cfg, &clientstest.Gate{}, clients.NewCaller(danaconnect.Vendor, cfg.Limits(), nil, nil))
+			_, err := danaconnect.NewOTP(
+				cfg,
+				&clientstest.Gate{},
+				clients.NewCaller(danaconnect.Vendor, cfg.Limits(), nil, nil),
+			)
 			if err == nil {
 				t.Fatal("accepted")
 			}

@@ -33,7 +33,11 @@ type ContactsClient struct {
 
 // NewContacts makes the client of one account. gate guards its password and is
 // the one that the OTPClient of the same account uses.
-func NewContacts(cfg OTPConfig, gate tokens.Gate, caller *clients.Caller) (*ContactsClient, error) {
+func NewContacts(
+	cfg OTPConfig,
+	gate tokens.Gate,
+	caller *clients.Caller,
+) (*ContactsClient, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
@@ -44,7 +48,13 @@ func NewContacts(cfg OTPConfig, gate tokens.Gate, caller *clients.Caller) (*Cont
 	if gate == nil || caller == nil {
 		return nil, errors.New("danaconnect: a gate and a caller are needed")
 	}
-	return &ContactsClient{base: base, login: cfg.login(), password: cfg.Password, gate: gate, caller: caller}, nil
+	return &ContactsClient{
+		base:     base,
+		login:    cfg.login(),
+		password: cfg.Password,
+		gate:     gate,
+		caller:   caller,
+	}, nil
 }
 
 // Load is rows for one table of the Contact Manager. The names are the vendor's.
@@ -77,7 +87,9 @@ func (c *ContactsClient) LoadContacts(ctx context.Context, l Load) (Answer, erro
 	verdict := tokens.NoVerdict
 	// Reported exactly once, also when something panics in between or the task's
 	// own time is up.
-	defer func() { pass.Report(context.WithoutCancel(ctx), verdict) }()
+	defer func() {
+		pass.Report(context.WithoutCancel(ctx), verdict)
+	}()
 
 	answer, err := c.caller.Do(ctx, OpLoad, req)
 	if err != nil {
@@ -114,7 +126,12 @@ func (c *ContactsClient) request(l Load) (*http.Request, error) {
 		return nil, unsendable(OpLoad, "the form cannot be written")
 	}
 	// The context is the Caller's to set.
-	req, err := http.NewRequestWithContext(context.Background(), http.MethodPost, target, bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(
+		context.Background(),
+		http.MethodPost,
+		target,
+		bytes.NewReader(body),
+	)
 	if err != nil {
 		return nil, unsendable(OpLoad, "the request cannot be built")
 	}
@@ -154,8 +171,11 @@ func (l Load) form() (body []byte, contentType string, err error) {
 		operation = DefaultOperation
 	}
 	fields := [][2]string{
-		{"separator", ","}, {"delimiter", `"`}, {"includeHeaders", "false"},
-		{"operationType", operation}, {"encodingType", "UTF-8"},
+		{"separator", ","},
+		{"delimiter", `"`},
+		{"includeHeaders", "false"},
+		{"operationType", operation},
+		{"encodingType", "UTF-8"},
 	}
 	if l.KeyField != "" {
 		fields = append(fields, [2]string{"keyField", l.KeyField})

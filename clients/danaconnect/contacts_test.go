@@ -19,20 +19,29 @@ import (
 func TestContactsAreLoaded(t *testing.T) {
 	t.Parallel()
 	rows := [][]string{
-		{"a@example.com", `Tom "T" & Zoë, Jr.`}, {"", ""}, {" spaces ", "a;b,c"}, {"two\nlines", `"`}, {"=1+1", "004217"},
+		{
+			"a@example.com",
+			`Tom "T" & Zoë, Jr.`,
+		}, {"", ""}, {" spaces ", "a;b,c"}, {"two\nlines", `"`}, {"=1+1", "004217"},
 	}
 	sb := danaconnecttest.New(danaconnecttest.Options{})
 	base := clientstest.Serve(t, sb, danaconnecttest.Mount)
 	gate := &clientstest.Gate{}
 	answer, err := newContacts(t, base, gate, clients.Limits{}).LoadContacts(t.Context(), danaconnect.Load{
-		TableCode: danaconnecttest.TableCode, FieldsCode: []string{"EMAIL", "NAME"}, Rows: rows, KeyField: "EMAIL", Strict: new(true),
+		TableCode:  danaconnecttest.TableCode,
+		FieldsCode: []string{"EMAIL", "NAME"},
+		Rows:       rows,
+		KeyField:   "EMAIL",
+		Strict:     new(true),
 	})
 	if err != nil || !strings.Contains(string(answer.Body), danaconnecttest.TableCode) {
 		t.Fatalf("%+v, %v", answer, err)
 	}
 	gate.Expect(t, tokens.Accepted)
 	got := sb.Loads()
-	if len(got) != 1 || !slices.EqualFunc(got[0].Rows, rows, slices.Equal) || got[0].OperationType != "INSALL" || got[0].KeyField != "EMAIL" || got[0].Strict != "true" {
+	if len(got) != 1 || !slices.EqualFunc(got[0].Rows, rows, slices.Equal) || got[0].OperationType != "INSALL" ||
+		got[0].KeyField != "EMAIL" ||
+		got[0].Strict != "true" {
 		t.Errorf("the vendor has %+v", got)
 	}
 }
@@ -42,8 +51,12 @@ func TestGoldenContactsForm(t *testing.T) {
 	for name, load := range map[string]danaconnect.Load{
 		"load": {TableCode: danaconnecttest.TableCode, FieldsCode: []string{"EMAIL", "NAME"}, Rows: [][]string{{"a@example.com", `Tom "T", Jr.`}, {"b@example.com", ""}}},
 		"load-all": {
-			TableCode: danaconnecttest.TableCode, FieldsCode: []string{"EMAIL"}, Rows: [][]string{{"a@example.com"}},
-			OperationType: "UPDALL", KeyField: "EMAIL", Strict: new(false),
+			TableCode:     danaconnecttest.TableCode,
+			FieldsCode:    []string{"EMAIL"},
+			Rows:          [][]string{{"a@example.com"}},
+			OperationType: "UPDALL",
+			KeyField:      "EMAIL",
+			Strict:        new(false),
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -56,7 +69,9 @@ func TestGoldenContactsForm(t *testing.T) {
 				}
 			}
 			for _, r := range sb.Requests(danaconnecttest.OpLoad) {
-				if want := "Basic anBlcmV6QGxvcmVtaXBzdW1jb21wYW55OnNhbmRib3gtcGFzc3dvcmQ="; r.Header.Get("Authorization") != want {
+				if want := "Basic anBlcmV6QGxvcmVtaXBzdW1jb21wYW55OnNhbmRib3gtcGFzc3dvcmQ="; r.Header.Get(
+					"Authorization",
+				) != want {
 					t.Errorf("login %q", r.Header.Get("Authorization"))
 				}
 				clientstest.GoldenText(t, "testdata/"+name+"-request.txt",
@@ -111,7 +126,12 @@ func TestWhatALoadProvesAboutTheLogin(t *testing.T) {
 	}
 	sb := danaconnecttest.New(danaconnecttest.Options{Logins: map[string]string{"other@company": "x"}})
 	gate := &clientstest.Gate{}
-	_, err := newContacts(t, clientstest.Serve(t, sb, danaconnecttest.Mount), gate, clients.Limits{}).LoadContacts(t.Context(), someLoad())
+	_, err := newContacts(
+		t,
+		clientstest.Serve(t, sb, danaconnecttest.Mount),
+		gate,
+		clients.Limits{},
+	).LoadContacts(t.Context(), someLoad())
 	fault(t, err, clients.Credentials)
 	if refused, ok := errors.AsType[*tokens.RefusedError](err); !ok || refused.Profile != config("").Profile().Name {
 		t.Errorf("the error does not say what is refused: %#v", err)
@@ -123,7 +143,12 @@ func TestGateKeepsLoadsIn(t *testing.T) {
 	t.Parallel()
 	for _, refusal := range clientstest.Refusals() {
 		sb, gate := danaconnecttest.New(danaconnecttest.Options{}), &clientstest.Gate{Err: refusal.Err}
-		_, err := newContacts(t, clientstest.Serve(t, sb, danaconnecttest.Mount), gate, clients.Limits{}).LoadContacts(t.Context(), someLoad())
+		_, err := newContacts(
+			t,
+			clientstest.Serve(t, sb, danaconnecttest.Mount),
+			gate,
+			clients.Limits{},
+		).LoadContacts(t.Context(), someLoad())
 		if e := refusal.Check(t, err); e.Op != danaconnect.OpLoad || sb.Calls(danaconnecttest.OpLoad) != 0 {
 			t.Errorf("%s: %+v, %d calls", refusal.Name, *e, sb.Calls(danaconnecttest.OpLoad))
 		}
@@ -135,7 +160,12 @@ func TestRefusedLoads(t *testing.T) {
 	t.Parallel()
 	for _, statusOK := range []bool{false, true} {
 		sb := danaconnecttest.New(danaconnecttest.Options{StatusOK: statusOK, Tables: []string{"OTHER"}})
-		_, err := newContacts(t, clientstest.Serve(t, sb, danaconnecttest.Mount), &clientstest.Gate{}, clients.Limits{}).LoadContacts(t.Context(), someLoad())
+		_, err := newContacts(
+			t,
+			clientstest.Serve(t, sb, danaconnecttest.Mount),
+			&clientstest.Gate{},
+			clients.Limits{},
+		).LoadContacts(t.Context(), someLoad())
 		fault(t, err, map[bool]clients.Kind{false: clients.Invalid, true: clients.Failed}[statusOK])
 		if len(sb.Loads()) != 0 || sb.Effects(danaconnecttest.OpLoad) != 0 {
 			t.Error("it was loaded all the same")
@@ -143,7 +173,12 @@ func TestRefusedLoads(t *testing.T) {
 	}
 	sb := danaconnecttest.New(danaconnecttest.Options{})
 	sb.Inject(sandbox.Fault{Op: danaconnecttest.OpLoad, Code: "false"})
-	_, err := newContacts(t, clientstest.Serve(t, sb, danaconnecttest.Mount), &clientstest.Gate{}, clients.Limits{}).LoadContacts(t.Context(), someLoad())
+	_, err := newContacts(
+		t,
+		clientstest.Serve(t, sb, danaconnecttest.Mount),
+		&clientstest.Gate{},
+		clients.Limits{},
+	).LoadContacts(t.Context(), someLoad())
 	if e := fault(t, err, clients.Failed); e.Status != http.StatusOK {
 		t.Errorf("%#v", e)
 	}

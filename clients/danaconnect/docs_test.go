@@ -32,7 +32,9 @@ func TestGoldenDocs(t *testing.T) {
 
 	answers.WriteString("| the body says | status | kind | meaning |\n|---|---|---|---|\n")
 	for _, r := range danaconnect.AnswerRules() {
-		kind, meaning, span := r.Kind.String(), r.Message, fmt.Sprintf("%d–%d", r.From, r.To)
+		kind := r.Kind.String()
+		meaning := r.Message
+		span := fmt.Sprintf("%d–%d", r.From, r.To)
 		switch {
 		case r.Success:
 			kind, meaning = "done", ""

@@ -47,14 +47,23 @@ func FuzzAnswers(f *testing.F) {
 			}
 		}
 
-		caller := clients.NewCaller(danaconnect.Vendor, clients.Limits{}, clientstest.Canned{Status: status, Body: string(body)}, nil)
+		caller := clients.NewCaller(
+			danaconnect.Vendor,
+			clients.Limits{},
+			clientstest.Canned{Status: status, Body: string(body)},
+			nil,
+		)
 		otp, err := danaconnect.NewOTP(config("https://danaconnect.example/"), &clientstest.Gate{}, caller)
 		if err != nil {
 			t.Fatal(err)
 		}
 		sent, sendErr := otp.SendOTP(t.Context(), code())
-		verified, verifyErr := otp.VerifyOTP(t.Context(), danaconnect.Verification{IDRequest: "251", OTP: secret.New("canary-otp")})
-		if (sendErr == nil) != (sent.IDRequest != "") || verifyErr == nil && (verified.Verdict != danaconnect.Correct || status > 299) {
+		verified, verifyErr := otp.VerifyOTP(
+			t.Context(),
+			danaconnect.Verification{IDRequest: "251", OTP: secret.New("canary-otp")},
+		)
+		if (sendErr == nil) != (sent.IDRequest != "") ||
+			verifyErr == nil && (verified.Verdict != danaconnect.Correct || status > 299) {
 			t.Errorf("sent %+v, %v; verified %+v, %v", sent, sendErr, verified, verifyErr)
 		}
 		for _, err := range []error{sendErr, verifyErr} {
@@ -69,7 +78,8 @@ func FuzzAnswers(f *testing.F) {
 		}
 		grant, err := login.Fetch(t.Context())
 		if err == nil {
-			if grant.Life <= 0 || grant.Value.Empty() || strings.ContainsAny(grant.Value.Reveal(), " \r\n") || status > 299 {
+			if grant.Life <= 0 || grant.Value.Empty() || strings.ContainsAny(grant.Value.Reveal(), " \r\n") ||
+				status > 299 {
 				t.Errorf("the grant is of no use: life %v", grant.Life)
 			}
 			return

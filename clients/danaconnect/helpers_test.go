@@ -21,7 +21,12 @@ func config(baseURL string) danaconnect.OTPConfig {
 	}
 }
 
-func newClient(t *testing.T, cfg danaconnect.OTPConfig, gate tokens.Gate, limits clients.Limits) *danaconnect.OTPClient {
+func newClient(
+	t *testing.T,
+	cfg danaconnect.OTPConfig,
+	gate tokens.Gate,
+	limits clients.Limits,
+) *danaconnect.OTPClient {
 	t.Helper()
 	c, err := danaconnect.NewOTP(cfg, gate, clients.NewCaller(danaconnect.Vendor, limits, nil, nil))
 	if err != nil {
@@ -52,7 +57,10 @@ func code() danaconnect.OTP {
 			{Key: "COD1_EMAIL", Value: "test@danaconnect.com"},
 			{Key: "COD1_NOMBRE", Value: "Test DANAConnect"},
 		},
-		Type: 1, Length: 12, SecondsExpiration: 3000, MaximumTries: 5,
+		Type:              1,
+		Length:            12,
+		SecondsExpiration: 3000,
+		MaximumTries:      5,
 	}
 }
 

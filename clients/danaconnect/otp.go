@@ -74,7 +74,13 @@ func NewOTP(cfg OTPConfig, gate tokens.Gate, caller *clients.Caller) (*OTPClient
 	if err != nil {
 		return nil, err
 	}
-	return &OTPClient{base: base, login: cfg.login(), password: cfg.Password, gate: gate, caller: caller}, nil
+	return &OTPClient{
+		base:     base,
+		login:    cfg.login(),
+		password: cfg.Password,
+		gate:     gate,
+		caller:   caller,
+	}, nil
 }
 
 // SendOTP has a code made and sent. It calls once; the error is always a
@@ -91,11 +97,18 @@ func (c *OTPClient) SendOTP(ctx context.Context, m OTP) (Sent, error) {
 	id := strings.TrimSpace(string(got.reply.IDRequest))
 	if !isID(id) {
 		return Sent{}, &clients.Error{
-			Vendor: Vendor, Op: OpSend, Kind: clients.Unknown, Status: got.status, Code: got.reply.ResponseCode.Code(),
+			Vendor:  Vendor,
+			Op:      OpSend,
+			Kind:    clients.Unknown,
+			Status:  got.status,
+			Code:    got.reply.ResponseCode.Code(),
 			Message: "the code was accepted for sending, but without a usable idRequest it can never be verified",
 		}
 	}
-	return Sent{IDRequest: id, ConversationRequestID: string(got.reply.ConversationRequestID)}, nil
+	return Sent{
+		IDRequest:             id,
+		ConversationRequestID: string(got.reply.ConversationRequestID),
+	}, nil
 }
 
 // VerifyOTP asks whether the code is right. Verdict is also set when the error
@@ -105,7 +118,10 @@ func (c *OTPClient) SendOTP(ctx context.Context, m OTP) (Sent, error) {
 func (c *OTPClient) VerifyOTP(ctx context.Context, v Verification) (Verified, error) {
 	if !isID(v.IDRequest) {
 		return Verified{}, &clients.Error{
-			Vendor: Vendor, Op: OpVerify, Kind: clients.Invalid, NotSent: true,
+			Vendor:  Vendor,
+			Op:      OpVerify,
+			Kind:    clients.Invalid,
+			NotSent: true,
 			Message: "idRequest must be a whole number as send returned it",
 		}
 	}
@@ -113,9 +129,15 @@ func (c *OTPClient) VerifyOTP(ctx context.Context, v Verification) (Verified, er
 		IDRequest json.Number `json:"idRequest"` // an integer on the wire
 		OTP       string      `json:"otp"`       // text, so that 004217 keeps its zeros
 	}{json.Number(v.IDRequest), v.OTP.Reveal()})
-	if id := strings.TrimSpace(string(got.reply.IDRequest)); got.verdict != None && isID(id) && id != v.IDRequest {
+	if id := strings.TrimSpace(string(got.reply.IDRequest)); got.verdict != None &&
+		isID(id) &&
+		id != v.IDRequest {
 		return Verified{}, &clients.Error{
-			Vendor: Vendor, Op: OpVerify, Kind: clients.Unknown, Status: got.status, Code: got.reply.ResponseCode.Code(),
+			Vendor:  Vendor,
+			Op:      OpVerify,
+			Kind:    clients.Unknown,
+			Status:  got.status,
+			Code:    got.reply.ResponseCode.Code(),
 			Message: "the answer speaks of another idRequest",
 		}
 	}
@@ -124,5 +146,6 @@ func (c *OTPClient) VerifyOTP(ctx context.Context, v Verification) (Verified, er
 
 // isID reports whether id can be sent as a JSON integer and name a request.
 func isID(id string) bool {
-	return id != "" && len(id) <= 19 && id[0] != '0' && strings.Trim(id, "0123456789") == ""
+	return id != "" && len(id) <= 19 && id[0] != '0' &&
+		strings.Trim(id, "0123456789") == ""
 }

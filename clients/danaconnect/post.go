@@ -12,10 +12,20 @@ import (
 )
 
 // post makes one call behind the gate and reads its answer.
-func (c *OTPClient) post(ctx context.Context, op, path string, payload any) (reading, error) {
+func (c *OTPClient) post(
+	ctx context.Context,
+	op, path string,
+	payload any,
+) (reading, error) {
 	req, err := c.request(path, payload)
 	if err != nil {
-		return reading{}, &clients.Error{Vendor: Vendor, Op: op, Kind: clients.Invalid, Message: err.Error(), NotSent: true}
+		return reading{}, &clients.Error{
+			Vendor:  Vendor,
+			Op:      op,
+			Kind:    clients.Invalid,
+			Message: err.Error(),
+			NotSent: true,
+		}
 	}
 	pass, err := c.gate.Enter(ctx)
 	if err != nil {
@@ -24,7 +34,9 @@ func (c *OTPClient) post(ctx context.Context, op, path string, payload any) (rea
 	verdict := tokens.NoVerdict
 	// Reported exactly once, also when something panics in between or the task's
 	// own time is up.
-	defer func() { pass.Report(context.WithoutCancel(ctx), verdict) }()
+	defer func() {
+		pass.Report(context.WithoutCancel(ctx), verdict)
+	}()
 
 	answer, err := c.caller.Do(ctx, op, req)
 	if err != nil {
@@ -37,7 +49,10 @@ func (c *OTPClient) post(ctx context.Context, op, path string, payload any) (rea
 	}
 	if verdict == tokens.Refused {
 		// So that whoever parks the task knows what it waits for.
-		got.err.Err = &tokens.RefusedError{Profile: profileOTP, Reason: "the login was refused"}
+		got.err.Err = &tokens.RefusedError{
+			Profile: profileOTP,
+			Reason:  "the login was refused",
+		}
 	}
 	return got, got.err
 }
@@ -51,7 +66,12 @@ func (c *OTPClient) request(path string, payload any) (*http.Request, error) {
 		return nil, errors.New("the request cannot be written as JSON")
 	}
 	// The context is the Caller's to set.
-	req, err := http.NewRequestWithContext(context.Background(), http.MethodPost, c.base.Join(path), bytes.NewReader(bytes.TrimSpace(body.Bytes())))
+	req, err := http.NewRequestWithContext(
+		context.Background(),
+		http.MethodPost,
+		c.base.Join(path),
+		bytes.NewReader(bytes.TrimSpace(body.Bytes())),
+	)
 	if err != nil {
 		return nil, errors.New("the request cannot be built")
 	}

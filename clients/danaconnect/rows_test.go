@@ -17,7 +17,12 @@ import (
 func (p promise) differs(t *testing.T, op string) string {
 	t.Helper()
 	f := fixture{gate: &clientstest.Gate{}}
-	caller := clients.NewCaller(danaconnect.Vendor, clients.Limits{}, clientstest.Canned{Status: 200, Body: *body(`"` + p.code + `"`)}, nil)
+	caller := clients.NewCaller(
+		danaconnect.Vendor,
+		clients.Limits{},
+		clientstest.Canned{Status: 200, Body: *body(`"` + p.code + `"`)},
+		nil,
+	)
 	var err error
 	if f.client, err = danaconnect.NewOTP(config("https://danaconnect.example/"), f.gate, caller); err != nil {
 		t.Fatal(err)
@@ -39,7 +44,10 @@ func TestEveryRowCounts(t *testing.T) {
 	differs := func() string {
 		for op, rows := range promises {
 			for _, code := range undocumented {
-				rows = append(rows, promise{code, false, clients.Unknown, danaconnect.None, tokens.NoVerdict, unlistedCode})
+				rows = append(
+					rows,
+					promise{code, false, clients.Unknown, danaconnect.None, tokens.NoVerdict, unlistedCode},
+				)
 			}
 			for _, p := range rows {
 				if why := p.differs(t, op); why != "" {
@@ -68,9 +76,12 @@ type example struct {
 	code   string
 }
 
-var headOp = apiOp{op: danaconnect.OpCall, run: func(ctx context.Context, api *danaconnect.APIClient, _ *danaconnect.ContactsClient) (danaconnect.Answer, error) {
-	return api.Call(ctx, danaconnect.Request{Method: http.MethodHead, Path: "records"})
-}}
+var headOp = apiOp{
+	op: danaconnect.OpCall,
+	run: func(ctx context.Context, api *danaconnect.APIClient, _ *danaconnect.ContactsClient) (danaconnect.Answer, error) {
+		return api.Call(ctx, danaconnect.Request{Method: http.MethodHead, Path: "records"})
+	},
+}
 
 var examples = []example{
 	{startOp, danaconnect.SaysDone, `{"wsResult":{"idResult":0}}`, ""},
@@ -120,13 +131,18 @@ func TestEveryAnswerRowCounts(t *testing.T) {
 		}
 		return ""
 	}
-	clientstest.EveryRowCounts(t, danaconnect.AnswerTable(), differs, func(r danaconnect.AnswerRule, field string) bool {
-		switch field {
-		case "ByStatus":
-			return r.Success
-		case "Kind", "Message":
-			return r.Success || r.ByStatus
-		}
-		return false
-	})
+	clientstest.EveryRowCounts(
+		t,
+		danaconnect.AnswerTable(),
+		differs,
+		func(r danaconnect.AnswerRule, field string) bool {
+			switch field {
+			case "ByStatus":
+				return r.Success
+			case "Kind", "Message":
+				return r.Success || r.ByStatus
+			}
+			return false
+		},
+	)
 }

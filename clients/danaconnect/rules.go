@@ -53,39 +53,176 @@ type Rule struct {
 // failure in send and a wrong code in verify. Codes that the page lists for the
 // other operation alone are written out, too.
 var rules = []Rule{
-	{Op: OpSend, Code: "01", Success: true, Login: LoginWorked},
-	{Op: OpSend, Code: "03", Kind: clients.Unknown, Message: "a code of verify (expired) answers a send"},
-	{Op: OpSend, Code: "04", Kind: clients.Unknown, Message: "the vendor failed inside and does not say whether a code went out"},
-	{Op: OpSend, Code: "05", Kind: clients.Temporary, Message: "the service is under maintenance"},
-	{Op: OpSend, Code: "06", Kind: clients.Credentials, Message: "the user or the password is wrong", Login: LoginRefused},
-	{Op: OpSend, Code: "07", Kind: clients.Invalid, Message: "type must be 1 or 2"},
-	{Op: OpSend, Code: "08", Kind: clients.Invalid, Message: "length must be 3 to 12"},
-	{Op: OpSend, Code: "09", Kind: clients.Invalid, Message: "secondsExpiration must be 1 to 3200"},
-	{Op: OpSend, Code: "10", Kind: clients.Invalid, Login: LoginWorked,
-		Message: "idConversation is wrong; a conversation that was activated again has a new one"},
-	{Op: OpSend, Code: "14", Kind: clients.Unknown, Message: "a code of verify (already used) answers a send"},
-	{Op: OpSend, Code: "15", Kind: clients.Invalid, Message: "the request is refused as incorrect"},
-	{Op: OpSend, Code: "16", Kind: clients.Unknown, Message: "a code of verify (attempts spent) answers a send"},
+	{
+		Op:      OpSend,
+		Code:    "01",
+		Success: true,
+		Login:   LoginWorked,
+	},
+	{
+		Op:      OpSend,
+		Code:    "03",
+		Kind:    clients.Unknown,
+		Message: "a code of verify (expired) answers a send",
+	},
+	{
+		Op:      OpSend,
+		Code:    "04",
+		Kind:    clients.Unknown,
+		Message: "the vendor failed inside and does not say whether a code went out",
+	},
+	{
+		Op:      OpSend,
+		Code:    "05",
+		Kind:    clients.Temporary,
+		Message: "the service is under maintenance",
+	},
+	{
+		Op:      OpSend,
+		Code:    "06",
+		Kind:    clients.Credentials,
+		Message: "the user or the password is wrong",
+		Login:   LoginRefused,
+	},
+	{
+		Op:      OpSend,
+		Code:    "07",
+		Kind:    clients.Invalid,
+		Message: "type must be 1 or 2",
+	},
+	{
+		Op:      OpSend,
+		Code:    "08",
+		Kind:    clients.Invalid,
+		Message: "length must be 3 to 12",
+	},
+	{
+		Op:      OpSend,
+		Code:    "09",
+		Kind:    clients.Invalid,
+		Message: "secondsExpiration must be 1 to 3200",
+	},
+	{
+		Op:      OpSend,
+		Code:    "10",
+		Kind:    clients.Invalid,
+		Login:   LoginWorked,
+		Message: "idConversation is wrong; a conversation that was activated again has a new one",
+	},
+	{
+		Op:      OpSend,
+		Code:    "14",
+		Kind:    clients.Unknown,
+		Message: "a code of verify (already used) answers a send",
+	},
+	{
+		Op:      OpSend,
+		Code:    "15",
+		Kind:    clients.Invalid,
+		Message: "the request is refused as incorrect",
+	},
+	{
+		Op:      OpSend,
+		Code:    "16",
+		Kind:    clients.Unknown,
+		Message: "a code of verify (attempts spent) answers a send",
+	},
 
-	{Op: OpVerify, Code: "01", Success: true, Verdict: Correct, Login: LoginWorked},
-	{Op: OpVerify, Code: "03", Kind: clients.Declined, Message: "the code has expired", Verdict: Expired, Login: LoginWorked},
-	{Op: OpVerify, Code: "04", Kind: clients.Declined, Message: "the code is incorrect", Verdict: Incorrect, Login: LoginWorked},
-	{Op: OpVerify, Code: "05", Kind: clients.Temporary, Message: "the service is under maintenance"},
-	{Op: OpVerify, Code: "06", Kind: clients.Credentials, Message: "the user or the password is wrong", Login: LoginRefused},
-	{Op: OpVerify, Code: "07", Kind: clients.Invalid, Message: "the request is refused: type"},
-	{Op: OpVerify, Code: "08", Kind: clients.Invalid, Message: "the request is refused: length"},
-	{Op: OpVerify, Code: "09", Kind: clients.Invalid, Message: "the request is refused: secondsExpiration"},
-	{Op: OpVerify, Code: "10", Kind: clients.Invalid, Message: "the request is refused: idConversation", Login: LoginWorked},
-	{Op: OpVerify, Code: "14", Kind: clients.Declined, Message: "the code was used before", Verdict: Used, Login: LoginWorked},
-	{Op: OpVerify, Code: "15", Kind: clients.Invalid, Message: "the request is refused as incorrect"},
-	{Op: OpVerify, Code: "16", Kind: clients.Declined, Message: "all attempts are spent", Verdict: Locked, Login: LoginWorked},
+	{
+		Op:      OpVerify,
+		Code:    "01",
+		Success: true,
+		Verdict: Correct,
+		Login:   LoginWorked,
+	},
+	{
+		Op:      OpVerify,
+		Code:    "03",
+		Kind:    clients.Declined,
+		Message: "the code has expired",
+		Verdict: Expired,
+		Login:   LoginWorked,
+	},
+	{
+		Op:      OpVerify,
+		Code:    "04",
+		Kind:    clients.Declined,
+		Message: "the code is incorrect",
+		Verdict: Incorrect,
+		Login:   LoginWorked,
+	},
+	{
+		Op:      OpVerify,
+		Code:    "05",
+		Kind:    clients.Temporary,
+		Message: "the service is under maintenance",
+	},
+	{
+		Op:      OpVerify,
+		Code:    "06",
+		Kind:    clients.Credentials,
+		Message: "the user or the password is wrong",
+		Login:   LoginRefused,
+	},
+	{
+		Op:      OpVerify,
+		Code:    "07",
+		Kind:    clients.Invalid,
+		Message: "the request is refused: type",
+	},
+	{
+		Op:      OpVerify,
+		Code:    "08",
+		Kind:    clients.Invalid,
+		Message: "the request is refused: length",
+	},
+	{
+		Op:      OpVerify,
+		Code:    "09",
+		Kind:    clients.Invalid,
+		Message: "the request is refused: secondsExpiration",
+	},
+	{
+		Op:      OpVerify,
+		Code:    "10",
+		Kind:    clients.Invalid,
+		Message: "the request is refused: idConversation",
+		Login:   LoginWorked,
+	},
+	{
+		Op:      OpVerify,
+		Code:    "14",
+		Kind:    clients.Declined,
+		Message: "the code was used before",
+		Verdict: Used,
+		Login:   LoginWorked,
+	},
+	{
+		Op:      OpVerify,
+		Code:    "15",
+		Kind:    clients.Invalid,
+		Message: "the request is refused as incorrect",
+	},
+	{
+		Op:      OpVerify,
+		Code:    "16",
+		Kind:    clients.Declined,
+		Message: "all attempts are spent",
+		Verdict: Locked,
+		Login:   LoginWorked,
+	},
 }
 
 // Rules returns the table, for tests and documentation.
-func Rules() []Rule { return slices.Clone(rules) }
+func Rules() []Rule {
+	return slices.Clone(rules)
+}
 
 func findRule(op, code string) (Rule, bool) {
-	i := slices.IndexFunc(rules, func(r Rule) bool { return r.Op == op && r.Code == code })
+	i := slices.IndexFunc(
+		rules,
+		func(r Rule) bool { return r.Op == op && r.Code == code },
+	)
 	if i < 0 {
 		return Rule{}, false
 	}

@@ -30,16 +30,44 @@ var promises = map[string][]promise{
 	danaconnect.OpSend: {
 		{"01", true, 0, danaconnect.None, tokens.Accepted, ""},
 		{"03", false, clients.Unknown, danaconnect.None, tokens.NoVerdict, "a code of verify (expired) answers a send"},
-		{"04", false, clients.Unknown, danaconnect.None, tokens.NoVerdict, "the vendor failed inside and does not say whether a code went out"},
+		{
+			"04",
+			false,
+			clients.Unknown,
+			danaconnect.None,
+			tokens.NoVerdict,
+			"the vendor failed inside and does not say whether a code went out",
+		},
 		{"05", false, clients.Temporary, danaconnect.None, tokens.NoVerdict, "the service is under maintenance"},
 		{"06", false, clients.Credentials, danaconnect.None, tokens.Refused, "the user or the password is wrong"},
 		{"07", false, clients.Invalid, danaconnect.None, tokens.NoVerdict, "type must be 1 or 2"},
 		{"08", false, clients.Invalid, danaconnect.None, tokens.NoVerdict, "length must be 3 to 12"},
 		{"09", false, clients.Invalid, danaconnect.None, tokens.NoVerdict, "secondsExpiration must be 1 to 3200"},
-		{"10", false, clients.Invalid, danaconnect.None, tokens.Accepted, "idConversation is wrong; a conversation that was activated again has a new one"},
-		{"14", false, clients.Unknown, danaconnect.None, tokens.NoVerdict, "a code of verify (already used) answers a send"},
+		{
+			"10",
+			false,
+			clients.Invalid,
+			danaconnect.None,
+			tokens.Accepted,
+			"idConversation is wrong; a conversation that was activated again has a new one",
+		},
+		{
+			"14",
+			false,
+			clients.Unknown,
+			danaconnect.None,
+			tokens.NoVerdict,
+			"a code of verify (already used) answers a send",
+		},
 		{"15", false, clients.Invalid, danaconnect.None, tokens.NoVerdict, "the request is refused as incorrect"},
-		{"16", false, clients.Unknown, danaconnect.None, tokens.NoVerdict, "a code of verify (attempts spent) answers a send"},
+		{
+			"16",
+			false,
+			clients.Unknown,
+			danaconnect.None,
+			tokens.NoVerdict,
+			"a code of verify (attempts spent) answers a send",
+		},
 	},
 	danaconnect.OpVerify: {
 		{"01", true, 0, danaconnect.Correct, tokens.Accepted, ""},
@@ -64,7 +92,9 @@ var undocumented = []string{"00", "02", "11", "12", "13", "17", "99", "101", "OK
 
 // body is an answer with a code written as it stands.
 func body(code string) *string {
-	return new(fmt.Sprintf(`{"idRequest":251,"responseCode":%s,"responseDescription":"x","conversationRequestId":"h"}`, code))
+	return new(
+		fmt.Sprintf(`{"idRequest":251,"responseCode":%s,"responseDescription":"x","conversationRequestId":"h"}`, code),
+	)
 }
 
 func TestEveryCodeHasItsMeaning(t *testing.T) {
@@ -96,7 +126,8 @@ func TestEveryCodeHasItsMeaning(t *testing.T) {
 						}
 						return
 					}
-					if e := fault(t, err, row.kind); e.Code != strings.Trim(form, `"`) || e.Message != row.message || e.NotSent {
+					if e := fault(t, err, row.kind); e.Code != strings.Trim(form, `"`) || e.Message != row.message ||
+						e.NotSent {
 						t.Errorf("code %q, message %q, NotSent %v", e.Code, e.Message, e.NotSent)
 					}
 				})
@@ -125,7 +156,12 @@ func TestCodeBeforeStatus(t *testing.T) {
 				t.Run(fmt.Sprint(op, " ", row.code, " with ", status), func(t *testing.T) {
 					t.Parallel()
 					f := start(t, danaconnecttest.Options{})
-					f.Inject(sandbox.Fault{Op: sandboxOp(op), Status: status, Body: body(`"` + row.code + `"`), RetryAfter: "11"})
+					f.Inject(sandbox.Fault{
+						Op:         sandboxOp(op),
+						Status:     status,
+						Body:       body(`"` + row.code + `"`),
+						RetryAfter: "11",
+					})
 					verdict, err := f.call(t.Context(), op)
 					if verdict != wantVerdict {
 						t.Errorf("verdict %q, want %q", verdict, wantVerdict)
@@ -198,7 +234,13 @@ func TestStatusWithoutACode(t *testing.T) {
 		{"200 with other JSON", 200, `{"message":"no"}`, clients.Unknown, tokens.NoVerdict},
 		{"200 with a null code", 200, `{"idRequest":251,"responseCode":null}`, clients.Unknown, tokens.NoVerdict},
 		{"200 with an empty code", 200, `{"idRequest":251,"responseCode":" "}`, clients.Unknown, tokens.NoVerdict},
-		{"200 with a list for a code", 200, `{"idRequest":251,"responseCode":["01"]}`, clients.Unknown, tokens.NoVerdict},
+		{
+			"200 with a list for a code",
+			200,
+			`{"idRequest":251,"responseCode":["01"]}`,
+			clients.Unknown,
+			tokens.NoVerdict,
+		},
 		{"500 with a web page", 500, "<html>", clients.Unknown, tokens.NoVerdict},
 		{"503 alone", 503, "", clients.Temporary, tokens.NoVerdict},
 	}
@@ -226,7 +268,8 @@ func TestAnswersThatContradictThemselves(t *testing.T) {
 			f := start(t, danaconnecttest.Options{})
 			f.Inject(sandbox.Fault{Op: danaconnecttest.OpSend, Body: new(`{` + id + `"responseCode":"01"}`)})
 			_, err := f.call(t.Context(), danaconnect.OpSend)
-			if e := fault(t, err, clients.Unknown); !strings.Contains(e.Message, "idRequest") || e.Code != "01" || e.Status != http.StatusOK {
+			if e := fault(t, err, clients.Unknown); !strings.Contains(e.Message, "idRequest") || e.Code != "01" ||
+				e.Status != http.StatusOK {
 				t.Errorf("%v", e)
 			}
 			f.gate.Expect(t, tokens.Accepted)
@@ -236,7 +279,12 @@ func TestAnswersThatContradictThemselves(t *testing.T) {
 		t.Run("verified another code: "+code, func(t *testing.T) {
 			t.Parallel()
 			f := start(t, danaconnecttest.Options{})
-			f.Inject(sandbox.Fault{Op: danaconnecttest.OpVerify, Body: new(`{"idRequest":252,"responseCode":"` + code + `"}`)})
+			f.Inject(
+				sandbox.Fault{
+					Op:   danaconnecttest.OpVerify,
+					Body: new(`{"idRequest":252,"responseCode":"` + code + `"}`),
+				},
+			)
 			verdict, err := f.call(t.Context(), danaconnect.OpVerify)
 			if fault(t, err, clients.Unknown); verdict != danaconnect.None {
 				t.Errorf("verdict %q on another code", verdict)

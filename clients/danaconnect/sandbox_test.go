@@ -58,7 +58,12 @@ func TestLimitsOfASendAreAccepted(t *testing.T) {
 	f := start(t, danaconnecttest.Options{})
 	for _, m := range []danaconnect.OTP{
 		{Type: 1, Length: 3, SecondsExpiration: 1},
-		{Type: 2, Length: 12, SecondsExpiration: 3200, MaximumTries: 100},
+		{
+			Type:              2,
+			Length:            12,
+			SecondsExpiration: 3200,
+			MaximumTries:      100,
+		},
 	} {
 		m.IDConversation, m.Values = danaconnecttest.Conversation, []danaconnect.Value{{Key: "K", Value: ""}}
 		if _, err := f.client.SendOTP(t.Context(), m); err != nil {
@@ -98,7 +103,9 @@ func TestLoginKeepsOddSigns(t *testing.T) {
 	t.Parallel()
 	sb := danaconnecttest.New(danaconnecttest.Options{Logins: map[string]string{"ana@example.com@acme": "%p:w@ñ "}})
 	cfg := config(clientstest.Serve(t, sb, danaconnecttest.Mount))
-	cfg.Username, cfg.Company, cfg.Password = "ana@example.com", "acme", secret.New("%p:w@ñ ")
+	cfg.Username = "ana@example.com"
+	cfg.Company = "acme"
+	cfg.Password = secret.New("%p:w@ñ ")
 	if _, err := newClient(t, cfg, &clientstest.Gate{}, clients.Limits{}).SendOTP(t.Context(), code()); err != nil {
 		t.Error(err)
 	}
@@ -123,10 +130,22 @@ func TestLifeOfACode(t *testing.T) {
 		want  []danaconnect.Verdict
 	}{
 		{"right at once", []string{right}, []danaconnect.Verdict{danaconnect.Correct}},
-		{"twice", []string{right, right, wrong}, []danaconnect.Verdict{danaconnect.Correct, danaconnect.Used, danaconnect.Used}},
+		{
+			"twice",
+			[]string{right, right, wrong},
+			[]danaconnect.Verdict{danaconnect.Correct, danaconnect.Used, danaconnect.Used},
+		},
 		{"after one error", []string{wrong, right}, []danaconnect.Verdict{danaconnect.Incorrect, danaconnect.Correct}},
-		{"too many errors", []string{wrong, wrong, right}, []danaconnect.Verdict{danaconnect.Incorrect, danaconnect.Incorrect, danaconnect.Locked}},
-		{"too late", []string{"", "", "", right}, []danaconnect.Verdict{danaconnect.None, danaconnect.None, danaconnect.None, danaconnect.Expired}},
+		{
+			"too many errors",
+			[]string{wrong, wrong, right},
+			[]danaconnect.Verdict{danaconnect.Incorrect, danaconnect.Incorrect, danaconnect.Locked},
+		},
+		{
+			"too late",
+			[]string{"", "", "", right},
+			[]danaconnect.Verdict{danaconnect.None, danaconnect.None, danaconnect.None, danaconnect.Expired},
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -134,7 +153,10 @@ func TestLifeOfACode(t *testing.T) {
 			now := &clock{now: time.Date(2026, 5, 4, 3, 2, 1, 0, time.UTC)}
 			f := start(t, danaconnecttest.Options{Now: now.Now})
 			m := code()
-			m.SecondsExpiration, m.MaximumTries, m.Type, m.Length = 4, 2, 2, 6
+			m.SecondsExpiration = 4
+			m.MaximumTries = 2
+			m.Type = 2
+			m.Length = 6
 			sent, err := f.client.SendOTP(t.Context(), m)
 			if err != nil {
 				t.Fatal(err)
@@ -147,7 +169,10 @@ func TestLifeOfACode(t *testing.T) {
 				if typed == right {
 					typed = f.Code(sent.IDRequest)
 				}
-				v, err := f.client.VerifyOTP(t.Context(), danaconnect.Verification{IDRequest: sent.IDRequest, OTP: secret.New(typed)})
+				v, err := f.client.VerifyOTP(
+					t.Context(),
+					danaconnect.Verification{IDRequest: sent.IDRequest, OTP: secret.New(typed)},
+				)
 				if v.Verdict != tt.want[i] {
 					t.Fatalf("attempt %d: verdict %q, want %q (%v)", i+1, v.Verdict, tt.want[i], err)
 				}

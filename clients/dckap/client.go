@@ -42,7 +42,12 @@ type Client struct {
 // New makes a Client. gate guards the account's credential; gates gives the gate
 // of a pipe, which rests while the pipe is disabled. Its error names every
 // variable of cfg that is wrong.
-func New(cfg Config, gate tokens.Gate, gates func(listener string) tokens.Gate, caller *clients.Caller) (*Client, error) {
+func New(
+	cfg Config,
+	gate tokens.Gate,
+	gates func(listener string) tokens.Gate,
+	caller *clients.Caller,
+) (*Client, error) {
 	checked, err := cfg.check()
 	if err != nil {
 		return nil, err
@@ -50,12 +55,25 @@ func New(cfg Config, gate tokens.Gate, gates func(listener string) tokens.Gate, 
 	if gate == nil || gates == nil || caller == nil {
 		return nil, errors.New("dckap: a gate, the pipes' gates and a caller are needed")
 	}
-	return &Client{cfg: cfg, base: checked.base, pipes: checked.pipes, gate: gate, gates: gates, caller: caller}, nil
+	return &Client{
+		cfg:    cfg,
+		base:   checked.base,
+		pipes:  checked.pipes,
+		gate:   gate,
+		gates:  gates,
+		caller: caller,
+	}, nil
 }
 
 // Methods are the methods of a call. HEAD is none of them: a pipe's answer lies
 // in its body.
-var Methods = []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete}
+var Methods = []string{
+	http.MethodGet,
+	http.MethodPost,
+	http.MethodPut,
+	http.MethodPatch,
+	http.MethodDelete,
+}
 
 // Call calls a pipe once. The Answer is there also beside an error, if the pipe
 // gave one. Where the pipes file calls the pipe idempotent, whatever may have
@@ -71,7 +89,8 @@ func (c *Client) Call(ctx context.Context, call Call) (Answer, error) {
 	}
 	pipe := c.pipes[id]
 	answer, err := c.send(ctx, id, pipe, req)
-	if e, ok := clients.AsError(err); ok && pipe.Idempotent && call.Idempotent == nil && (e.Kind == clients.Unknown || e.Kind == clients.Failed) {
+	if e, ok := clients.AsError(err); ok && pipe.Idempotent && call.Idempotent == nil &&
+		(e.Kind == clients.Unknown || e.Kind == clients.Failed) {
 		e.Kind = clients.Temporary
 	}
 	return answer, err
@@ -88,7 +107,9 @@ func (c *Client) target(call Call) (id, target string, err error) {
 	query := url.Values{}
 	for name, values := range call.Query {
 		if CredentialName(name) {
-			return "", "", errors.New("the query must not carry a credential; it is in the settings")
+			return "", "", errors.New(
+				"the query must not carry a credential; it is in the settings",
+			)
 		}
 		query[name] = values
 	}
@@ -107,7 +128,10 @@ func (c *Client) target(call Call) (id, target string, err error) {
 // CredentialName tells the names under which the vendor takes a credential in a
 // query: no payload may use them.
 func CredentialName(name string) bool {
-	return slices.Contains([]string{"access_token", "token", "jwt_token"}, strings.ToLower(strings.TrimSpace(name)))
+	return slices.Contains(
+		[]string{"access_token", "token", "jwt_token"},
+		strings.ToLower(strings.TrimSpace(name)),
+	)
 }
 
 // maxListener is the most characters of a listener's id.
@@ -147,7 +171,9 @@ func listenerID(base clients.BaseURL, listener string) (string, error) {
 
 func plainID(id string) (string, error) {
 	odd := func(r rune) bool {
-		return !strings.ContainsRune("-._~", r) && (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z')
+		return !strings.ContainsRune("-._~", r) && (r < '0' || r > '9') &&
+			(r < 'A' || r > 'Z') &&
+			(r < 'a' || r > 'z')
 	}
 	switch {
 	case id == "":
@@ -155,7 +181,9 @@ func plainID(id string) (string, error) {
 	case len(id) > maxListener:
 		return "", errors.New("is too long")
 	case strings.ContainsFunc(id, odd), strings.Trim(id, ".") == "":
-		return "", errors.New("must be a listener's id (letters, digits, - . _ ~) or its URL")
+		return "", errors.New(
+			"must be a listener's id (letters, digits, - . _ ~) or its URL",
+		)
 	}
 	return id, nil
 }
@@ -175,7 +203,12 @@ func (c *Client) request(call Call, target string) (*http.Request, error) {
 	// The context is the Caller's to set.
 	req, err := http.NewRequestWithContext(context.Background(), method, target, nil)
 	if call.Body != nil && err == nil {
-		req, err = http.NewRequestWithContext(context.Background(), method, target, bytes.NewReader(call.Body))
+		req, err = http.NewRequestWithContext(
+			context.Background(),
+			method,
+			target,
+			bytes.NewReader(call.Body),
+		)
 	}
 	if err != nil {
 		return nil, errors.New("the request cannot be built")
@@ -198,5 +231,11 @@ func (c *Client) request(call Call, target string) (*http.Request, error) {
 
 // unsendable is an error about a request that can never be sent.
 func unsendable(message string) *clients.Error {
-	return &clients.Error{Vendor: Vendor, Op: OpCall, Kind: clients.Invalid, Message: message, NotSent: true}
+	return &clients.Error{
+		Vendor:  Vendor,
+		Op:      OpCall,
+		Kind:    clients.Invalid,
+		Message: message,
+		NotSent: true,
+	}
 }

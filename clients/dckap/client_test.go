@@ -24,12 +24,18 @@ func TestSharedChecks(t *testing.T) {
 			// A pipe with a rule, so that no echo passes for a success.
 			file := pipesFile(t, ruled)
 			subject := clientstest.Subject{
-				Op: dckaptest.OpCall, Mount: dckaptest.Mount, Canaries: canaries,
-				New: func(*testing.T) clientstest.Sandbox { return dckaptest.New(options()) },
+				Op:       dckaptest.OpCall,
+				Mount:    dckaptest.Mount,
+				Canaries: canaries,
+				New:      func(*testing.T) clientstest.Sandbox { return dckaptest.New(options()) },
 				Kinds: map[int]clients.Kind{
 					400: clients.Credentials,
-					500: clients.Temporary, 501: clients.Temporary, 502: clients.Temporary, 505: clients.Temporary,
-					520: clients.Temporary, 599: clients.Temporary,
+					500: clients.Temporary,
+					501: clients.Temporary,
+					502: clients.Temporary,
+					505: clients.Temporary,
+					520: clients.Temporary,
+					599: clients.Temporary,
 				},
 				Call: func(t *testing.T, baseURL string, limits clients.Limits) func(context.Context) error {
 					f := &fixture{credential: &clientstest.Gate{}, pipe: &clientstest.Gate{}}
@@ -120,7 +126,9 @@ func TestRequests(t *testing.T) {
 		if tt.body != "" {
 			wantType = "application/json"
 		}
-		if r.Method != tt.sent || string(r.Body) != tt.body || r.Header.Get("Content-Type") != wantType || r.Header.Get("Accept") != "application/json" || r.Header.Get("Idempotency-Key") != "" {
+		if r.Method != tt.sent || string(r.Body) != tt.body || r.Header.Get("Content-Type") != wantType ||
+			r.Header.Get("Accept") != "application/json" ||
+			r.Header.Get("Idempotency-Key") != "" {
 			t.Errorf("%s: %s %s %v", tt.name, r.Method, r.Body, r.Header)
 		}
 	}

@@ -79,16 +79,24 @@ func (c Config) Configured() bool {
 }
 
 // Limits are the bounds for the Caller of this account.
-func (c Config) Limits() clients.Limits { return clients.Limits{Call: c.Timeout} }
+func (c Config) Limits() clients.Limits {
+	return clients.Limits{Call: c.Timeout}
+}
 
 // Profile is the account's credential as the fleet shares it.
 func (c Config) Profile() tokens.Profile {
 	p := tokens.Profile{
-		Name: Vendor, Timeout: c.Limits().WithDefaults().Call,
-		Identity: tokens.Identity{Grant: string(c.auth()), URL: c.url(), Secrets: []secret.String{c.Token}},
+		Name:    Vendor,
+		Timeout: c.Limits().WithDefaults().Call,
+		Identity: tokens.Identity{
+			Grant:   string(c.auth()),
+			URL:     c.url(),
+			Secrets: []secret.String{c.Token},
+		},
 	}
 	if c.auth() == Basic {
-		p.Identity.Username, p.Identity.Secrets = c.Username, []secret.String{c.Password}
+		p.Identity.Username = c.Username
+		p.Identity.Secrets = []secret.String{c.Password}
 		return p
 	}
 	p.ExpiresOn, _ = c.expiresOn()
@@ -99,8 +107,13 @@ func (c Config) Profile() tokens.Profile {
 // tasks rest, and those of other pipes run. listener is what ID gives.
 func (c Config) PipeProfile(listener string) tokens.Profile {
 	return tokens.Profile{
-		Name: Vendor + "-pipe-" + listener, Timeout: c.Limits().WithDefaults().Call,
-		Identity: tokens.Identity{Grant: "pipe", URL: c.url(), Extra: []string{listener}},
+		Name:    Vendor + "-pipe-" + listener,
+		Timeout: c.Limits().WithDefaults().Call,
+		Identity: tokens.Identity{
+			Grant: "pipe",
+			URL:   c.url(),
+			Extra: []string{listener},
+		},
 	}
 }
 
@@ -154,7 +167,9 @@ type checked struct {
 func (c Config) check() (checked, error) {
 	var out checked
 	var faults []error
-	fault := func(text string, args ...any) { faults = append(faults, fmt.Errorf("DCKAP_"+text, args...)) }
+	fault := func(text string, args ...any) {
+		faults = append(faults, fmt.Errorf("DCKAP_"+text, args...))
+	}
 	base, err := clients.ParseBaseURL("DCKAP_URL", c.url(), c.AllowInsecureHTTP)
 	if err != nil {
 		faults = append(faults, err)
@@ -187,7 +202,9 @@ func (c Config) checkLogin(fault func(string, ...any)) {
 	case c.Username == "":
 		fault("USERNAME: is not set, and DCKAP_AUTH is basic")
 	case strings.ContainsFunc(c.Username, func(r rune) bool { return r == ':' || isControl(r) }):
-		fault("USERNAME: must not contain ':' or control characters") // HTTP Basic ends the user part at the first colon
+		fault(
+			"USERNAME: must not contain ':' or control characters",
+		) // HTTP Basic ends the user part at the first colon
 	}
 	switch password := c.Password.Reveal(); {
 	case password == "":
@@ -204,8 +221,12 @@ func (c Config) checkToken(fault func(string, ...any)) {
 	case token == "":
 		fault("TOKEN: is not set")
 	case strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r > '~' }):
-		fault("TOKEN: must be the token alone, without spaces, control characters or the word Bearer")
+		fault(
+			"TOKEN: must be the token alone, without spaces, control characters or the word Bearer",
+		)
 	}
 }
 
-func isControl(r rune) bool { return r < ' ' || r == 0x7f }
+func isControl(r rune) bool {
+	return r < ' ' || r == 0x7f
+}

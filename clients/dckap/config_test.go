@@ -22,7 +22,10 @@ func TestConfigFaults(t *testing.T) {
 	}{
 		{"good", good, ""},
 		{"every variable", with(func(c *dckap.Config) {
-			c.URL, c.Auth, c.TokenExpiresOn, c.Timeout = "https://dckap.example/l/", dckap.Query, "2030-02-28", time.Second
+			c.URL = "https://dckap.example/l/"
+			c.Auth = dckap.Query
+			c.TokenExpiresOn = "2030-02-28"
+			c.Timeout = time.Second
 		}), ""},
 		{"basic", dckap.Config{Auth: dckap.Basic, Username: "u@example.com", Password: secret.New("p:w")}, ""},
 		{"placeholder host", with(func(c *dckap.Config) { c.URL = "http://0.0.0.0:2020/v1/dynamic/listener/" }), "DCKAP_URL: names the placeholder address 0.0.0.0; put the real host there"},
@@ -34,8 +37,11 @@ func TestConfigFaults(t *testing.T) {
 		{"token with the scheme", dckap.Config{Token: secret.New("Bearer " + token)}, "DCKAP_TOKEN: must be the token alone, without spaces, control characters or the word Bearer"},
 		{"token with a line end", dckap.Config{Token: secret.New(token + "\n")}, "DCKAP_TOKEN: must be the token alone, without spaces, control characters or the word Bearer"},
 		{"half a login", dckap.Config{Auth: dckap.Basic}, "DCKAP_USERNAME: is not set, and DCKAP_AUTH is basic\nDCKAP_PASSWORD: is not set, and DCKAP_AUTH is basic"},
-		{"odd login", dckap.Config{Auth: dckap.Basic, Username: "canary-user-73:x", Password: secret.New(password + "\r")},
-			"DCKAP_USERNAME: must not contain ':' or control characters\nDCKAP_PASSWORD: must not contain control characters, such as the end of a line"},
+		{
+			"odd login",
+			dckap.Config{Auth: dckap.Basic, Username: "canary-user-73:x", Password: secret.New(password + "\r")},
+			"DCKAP_USERNAME: must not contain ':' or control characters\nDCKAP_PASSWORD: must not contain control characters, such as the end of a line",
+		},
 		{"day", with(func(c *dckap.Config) { c.TokenExpiresOn = "28.02.2030" }), "DCKAP_TOKEN_EXPIRES_ON: must be a day written YYYY-MM-DD"},
 		{"no such day", with(func(c *dckap.Config) { c.TokenExpiresOn = "2030-02-30" }), "DCKAP_TOKEN_EXPIRES_ON: must be a day written YYYY-MM-DD"},
 		{"timeout", with(func(c *dckap.Config) { c.Timeout = -1 }), "DCKAP_TIMEOUT: must not be negative"},
@@ -60,14 +66,22 @@ func TestProfiles(t *testing.T) {
 	t.Parallel()
 	cfg := dckap.Config{Token: secret.New(token), TokenExpiresOn: "2030-02-28"}
 	p := cfg.Profile()
-	if p.Name != "dckap" || !p.ExpiresOn.Equal(time.Date(2030, 2, 28, 0, 0, 0, 0, time.UTC)) || p.Identity.Grant != "bearer" || p.Identity.URL != dckap.DefaultURL || p.Timeout != 15*time.Second {
+	if p.Name != "dckap" || !p.ExpiresOn.Equal(time.Date(2030, 2, 28, 0, 0, 0, 0, time.UTC)) ||
+		p.Identity.Grant != "bearer" ||
+		p.Identity.URL != dckap.DefaultURL ||
+		p.Timeout != 15*time.Second {
 		t.Errorf("%+v", p)
 	}
 	pipe := cfg.PipeProfile("64f1")
 	if pipe.Name != "dckap-pipe-64f1" || len(pipe.Identity.Secrets) != 0 || !pipe.ExpiresOn.IsZero() {
 		t.Errorf("%+v", pipe)
 	}
-	basic := dckap.Config{Auth: dckap.Basic, Username: "u", Password: secret.New("p"), TokenExpiresOn: "2030-02-28"}.Profile()
+	basic := dckap.Config{
+		Auth:           dckap.Basic,
+		Username:       "u",
+		Password:       secret.New("p"),
+		TokenExpiresOn: "2030-02-28",
+	}.Profile()
 	if basic.Identity.Username != "u" || !basic.ExpiresOn.IsZero() {
 		t.Errorf("%+v", basic) // a password has no last day
 	}

@@ -16,12 +16,17 @@ func TestGoldenDocs(t *testing.T) {
 	var answers strings.Builder
 	answers.WriteString("| status | answer | kind | meaning | rests |\n|---|---|---|---|---|\n")
 	words := map[dckap.Sight]string{
-		dckap.Any: "any", dckap.Verified: "JSON that meets the pipe's rule", dckap.Unverified: "JSON, and the pipe has no rule",
-		dckap.Reported: "JSON with a failure sign", dckap.Unmet: "JSON that does not meet the pipe's rule",
+		dckap.Any:        "any",
+		dckap.Verified:   "JSON that meets the pipe's rule",
+		dckap.Unverified: "JSON, and the pipe has no rule",
+		dckap.Reported:   "JSON with a failure sign",
+		dckap.Unmet:      "JSON that does not meet the pipe's rule",
 		dckap.Unreadable: "empty, `null`, a web page, cut off, no JSON",
 	}
 	for _, r := range dckap.Rules() {
-		kind, rests, span := r.Kind.String(), "", fmt.Sprintf("%d–%d", r.From, r.To)
+		kind := r.Kind.String()
+		rests := ""
+		span := fmt.Sprintf("%d–%d", r.From, r.To)
 		switch {
 		case r.Done && r.Sight == dckap.Verified:
 			kind = "done, verified"

@@ -89,4 +89,6 @@ func (p Path) Find(document any) (value any, found bool) {
 }
 
 // String writes the path with dots.
-func (p Path) String() string { return strings.Join(slices.Clone(p), ".") }
+func (p Path) String() string {
+	return strings.Join(slices.Clone(p), ".")
+}

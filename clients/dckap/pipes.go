@@ -52,7 +52,11 @@ func readPipes(file string, base clients.BaseURL) (map[string]Pipe, error) {
 	case err != nil:
 		return nil, errors.New("cannot be read")
 	case info.Size() > maxPipesFile:
-		return nil, fmt.Errorf("has %d bytes, at most %d are allowed", info.Size(), maxPipesFile)
+		return nil, fmt.Errorf(
+			"has %d bytes, at most %d are allowed",
+			info.Size(),
+			maxPipesFile,
+		)
 	}
 	raw, err := os.ReadFile(file)
 	if err != nil {
@@ -156,12 +160,17 @@ func (e entry) pipe(base clients.BaseURL) (string, Pipe, error) {
 	}
 	at := rule.Path
 	switch {
-	case rule.Required != nil && (rule.Path != nil || rule.Equals.given), rule.Required == nil && (rule.Path == nil || !rule.Equals.given):
-		return "", Pipe{}, errors.New("success must have path and equals, or required alone")
+	case rule.Required != nil && (rule.Path != nil || rule.Equals.given),
+		rule.Required == nil && (rule.Path == nil || !rule.Equals.given):
+		return "", Pipe{}, errors.New(
+			"success must have path and equals, or required alone",
+		)
 	case rule.Required != nil:
 		at = rule.Required
 	case rule.Equals.json == nil:
-		return "", Pipe{}, errors.New("equals must be text, a number as JSON writes it, true or false")
+		return "", Pipe{}, errors.New(
+			"equals must be text, a number as JSON writes it, true or false",
+		)
 	}
 	path, err := ParsePath(*at)
 	if err != nil {

@@ -44,15 +44,92 @@ const (
 )
 
 var meanings = []meaning{
-	{false, 400, good, clients.Credentials, "the pipe is disabled", tokens.NoVerdict, tokens.Refused, false, false, false},
-	{false, 401, good, clients.Credentials, "the credential is refused", tokens.Refused, tokens.NoVerdict, false, false, false},
-	{false, 403, ``, clients.Credentials, "access is refused: the account lacks the right, or this address is not on the allow-list", tokens.NoVerdict, tokens.NoVerdict, false, false, false},
-	{false, 404, ``, clients.Invalid, "there is no such listener", tokens.NoVerdict, tokens.NoVerdict, false, false, false},
-	{false, 408, ``, clients.Unknown, "the server gave up waiting; the pipe may have run", tokens.NoVerdict, tokens.NoVerdict, true, false, false},
+	{
+		false,
+		400,
+		good,
+		clients.Credentials,
+		"the pipe is disabled",
+		tokens.NoVerdict,
+		tokens.Refused,
+		false,
+		false,
+		false,
+	},
+	{
+		false,
+		401,
+		good,
+		clients.Credentials,
+		"the credential is refused",
+		tokens.Refused,
+		tokens.NoVerdict,
+		false,
+		false,
+		false,
+	},
+	{
+		false,
+		403,
+		``,
+		clients.Credentials,
+		"access is refused: the account lacks the right, or this address is not on the allow-list",
+		tokens.NoVerdict,
+		tokens.NoVerdict,
+		false,
+		false,
+		false,
+	},
+	{
+		false,
+		404,
+		``,
+		clients.Invalid,
+		"there is no such listener",
+		tokens.NoVerdict,
+		tokens.NoVerdict,
+		false,
+		false,
+		false,
+	},
+	{
+		false,
+		408,
+		``,
+		clients.Unknown,
+		"the server gave up waiting; the pipe may have run",
+		tokens.NoVerdict,
+		tokens.NoVerdict,
+		true,
+		false,
+		false,
+	},
 	{false, 429, ``, clients.RateLimited, "too many requests", tokens.NoVerdict, tokens.NoVerdict, true, false, false},
-	{false, 500, good, clients.Temporary, "the platform failed", tokens.NoVerdict, tokens.NoVerdict, true, false, false},
+	{
+		false,
+		500,
+		good,
+		clients.Temporary,
+		"the platform failed",
+		tokens.NoVerdict,
+		tokens.NoVerdict,
+		true,
+		false,
+		false,
+	},
 	{false, 503, ``, clients.Temporary, "the platform failed", tokens.NoVerdict, tokens.NoVerdict, true, false, false},
-	{false, 504, ``, clients.Unknown, "a gateway gave up waiting; the pipe may have run", tokens.NoVerdict, tokens.NoVerdict, true, false, false},
+	{
+		false,
+		504,
+		``,
+		clients.Unknown,
+		"a gateway gave up waiting; the pipe may have run",
+		tokens.NoVerdict,
+		tokens.NoVerdict,
+		true,
+		false,
+		false,
+	},
 	{false, 505, ``, clients.Temporary, "the platform failed", tokens.NoVerdict, tokens.NoVerdict, true, false, false},
 	{false, 599, ``, clients.Temporary, "the platform failed", tokens.NoVerdict, tokens.NoVerdict, true, false, false},
 }
@@ -65,21 +142,69 @@ var unlistedStatuses = []int{199, 300, 302, 399, 402, 405, 407, 409, 425, 428, 4
 func allMeanings() []meaning {
 	all := slices.Clone(meanings)
 	for _, status := range []int{200, 201, 299} {
-		all = append(all,
+		all = append(
+			all,
 			meaning{true, status, good, done, "", tokens.Accepted, tokens.Accepted, false, true, false},
 			meaning{false, status, good, done, "", tokens.Accepted, tokens.Accepted, false, false, false},
 			meaning{false, status, bad, clients.Failed, reported, tokens.Accepted, tokens.Accepted, true, false, false},
-			meaning{true, status, bad, clients.Failed, reported, tokens.Accepted, tokens.Accepted, true, false, false}, // though the rule is met
+			meaning{
+				true,
+				status,
+				bad,
+				clients.Failed,
+				reported,
+				tokens.Accepted,
+				tokens.Accepted,
+				true,
+				false,
+				false,
+			}, // though the rule is met
 			meaning{true, status, unmet, clients.Failed, misses, tokens.Accepted, tokens.Accepted, true, false, false},
-			meaning{false, status, noJSON, clients.Unknown, unreadable, tokens.NoVerdict, tokens.NoVerdict, true, false, false},
-			meaning{true, status, noJSON, clients.Unknown, unreadable, tokens.NoVerdict, tokens.NoVerdict, true, false, false},
+			meaning{
+				false,
+				status,
+				noJSON,
+				clients.Unknown,
+				unreadable,
+				tokens.NoVerdict,
+				tokens.NoVerdict,
+				true,
+				false,
+				false,
+			},
+			meaning{
+				true,
+				status,
+				noJSON,
+				clients.Unknown,
+				unreadable,
+				tokens.NoVerdict,
+				tokens.NoVerdict,
+				true,
+				false,
+				false,
+			},
 		)
 	}
 	for _, status := range unlistedStatuses {
 		e := clients.StatusError(dckap.Vendor, dckap.OpCall, &clients.Answer{Status: status, Header: retryAfter})
 		for _, body := range []string{good, bad, unmet, noJSON} {
 			for _, ruled := range []bool{false, true} {
-				all = append(all, meaning{ruled, status, body, e.Kind, e.Message, tokens.NoVerdict, tokens.NoVerdict, e.RetryAfter > 0, false, true})
+				all = append(
+					all,
+					meaning{
+						ruled,
+						status,
+						body,
+						e.Kind,
+						e.Message,
+						tokens.NoVerdict,
+						tokens.NoVerdict,
+						e.RetryAfter > 0,
+						false,
+						true,
+					},
+				)
 			}
 		}
 	}
@@ -97,12 +222,18 @@ func (m meaning) differs(t *testing.T, pipes string) string {
 		pipes = ""
 	}
 	canned := clientstest.Canned{Status: m.status, Header: retryAfter, Body: m.body}
-	f.dial(t, config("https://dckap.example/", dckap.Bearer, pipes), clients.NewCaller(dckap.Vendor, clients.Limits{}, canned, nil))
+	f.dial(
+		t,
+		config("https://dckap.example/", dckap.Bearer, pipes),
+		clients.NewCaller(dckap.Vendor, clients.Limits{}, canned, nil),
+	)
 	answer, err := f.client.Call(t.Context(), order())
-	if c, p := f.credential.Verdicts(), f.pipe.Verdicts(); !slices.Equal(c, []tokens.Verdict{m.credential}) || !slices.Equal(p, []tokens.Verdict{m.pipe}) {
+	if c, p := f.credential.Verdicts(), f.pipe.Verdicts(); !slices.Equal(c, []tokens.Verdict{m.credential}) ||
+		!slices.Equal(p, []tokens.Verdict{m.pipe}) {
 		return fmt.Sprintf("the gates hear %v and %v, want %v and %v", c, p, m.credential, m.pipe)
 	}
-	if answer.Status != m.status || answer.Verified != m.verified || json.Valid([]byte(m.body)) && string(answer.Body) != m.body {
+	if answer.Status != m.status || answer.Verified != m.verified ||
+		json.Valid([]byte(m.body)) && string(answer.Body) != m.body {
 		return fmt.Sprintf("answer %d %s, verified %v", answer.Status, answer.Body, answer.Verified)
 	}
 	if m.kind == done {
@@ -112,7 +243,14 @@ func (m meaning) differs(t *testing.T, pipes string) string {
 		return ""
 	}
 	e, ok := clients.AsError(err)
-	want := clients.Error{Vendor: dckap.Vendor, Op: dckap.OpCall, Status: m.status, Kind: m.kind, Message: m.message, Unlisted: m.unlisted}
+	want := clients.Error{
+		Vendor:   dckap.Vendor,
+		Op:       dckap.OpCall,
+		Status:   m.status,
+		Kind:     m.kind,
+		Message:  m.message,
+		Unlisted: m.unlisted,
+	}
 	if m.wait {
 		want.RetryAfter = 11 * time.Second
 	}
@@ -143,7 +281,8 @@ func TestEveryRowCounts(t *testing.T) {
 		return ""
 	}
 	clientstest.EveryRowCounts(t, dckap.Table(), differs, func(r dckap.Rule, field string) bool {
-		earlier := field == "From" && (r.From == 400 && r.To == 401 || r.From == 403 && r.To == 404) // another row has all of the former
+		earlier := field == "From" &&
+			(r.From == 400 && r.To == 401 || r.From == 403 && r.To == 404) // another row has all of the former
 		return earlier || r.Done && (field == "Kind" || field == "Message")
 	})
 }

@@ -47,23 +47,111 @@ type Rule struct {
 // not run; but one that speaks of a time out (408, 504) may hide a pipe that
 // has.
 var rules = []Rule{
-	{From: 200, To: 299, Sight: Verified, Done: true, Credential: tokens.Accepted, Pipe: tokens.Accepted},
-	{From: 200, To: 299, Sight: Unverified, Done: true, Credential: tokens.Accepted, Pipe: tokens.Accepted},
-	{From: 200, To: 299, Sight: Reported, Kind: clients.Failed, Message: "the pipe reports a failure", Credential: tokens.Accepted, Pipe: tokens.Accepted},
-	{From: 200, To: 299, Sight: Unmet, Kind: clients.Failed, Message: "the answer does not meet the pipe's success rule", Credential: tokens.Accepted, Pipe: tokens.Accepted},
-	{From: 200, To: 299, Sight: Unreadable, Kind: clients.Unknown, Message: "the answer cannot be read"},
-	{From: 400, To: 400, Sight: Any, Kind: clients.Credentials, Message: "the pipe is disabled", Pipe: tokens.Refused},
-	{From: 401, To: 401, Sight: Any, Kind: clients.Credentials, Message: "the credential is refused", Credential: tokens.Refused},
-	{From: 403, To: 403, Sight: Any, Kind: clients.Credentials, Message: "access is refused: the account lacks the right, or this address is not on the allow-list"},
-	{From: 404, To: 404, Sight: Any, Kind: clients.Invalid, Message: "there is no such listener"},
-	{From: 408, To: 408, Sight: Any, Kind: clients.Unknown, Message: "the server gave up waiting; the pipe may have run"},
-	{From: 429, To: 429, Sight: Any, Kind: clients.RateLimited, Message: "too many requests"},
-	{From: 504, To: 504, Sight: Any, Kind: clients.Unknown, Message: "a gateway gave up waiting; the pipe may have run"},
-	{From: 500, To: 599, Sight: Any, Kind: clients.Temporary, Message: "the platform failed"},
+	{
+		From:       200,
+		To:         299,
+		Sight:      Verified,
+		Done:       true,
+		Credential: tokens.Accepted,
+		Pipe:       tokens.Accepted,
+	},
+	{
+		From:       200,
+		To:         299,
+		Sight:      Unverified,
+		Done:       true,
+		Credential: tokens.Accepted,
+		Pipe:       tokens.Accepted,
+	},
+	{
+		From:       200,
+		To:         299,
+		Sight:      Reported,
+		Kind:       clients.Failed,
+		Message:    "the pipe reports a failure",
+		Credential: tokens.Accepted,
+		Pipe:       tokens.Accepted,
+	},
+	{
+		From:       200,
+		To:         299,
+		Sight:      Unmet,
+		Kind:       clients.Failed,
+		Message:    "the answer does not meet the pipe's success rule",
+		Credential: tokens.Accepted,
+		Pipe:       tokens.Accepted,
+	},
+	{
+		From:    200,
+		To:      299,
+		Sight:   Unreadable,
+		Kind:    clients.Unknown,
+		Message: "the answer cannot be read",
+	},
+	{
+		From:    400,
+		To:      400,
+		Sight:   Any,
+		Kind:    clients.Credentials,
+		Message: "the pipe is disabled",
+		Pipe:    tokens.Refused,
+	},
+	{
+		From:       401,
+		To:         401,
+		Sight:      Any,
+		Kind:       clients.Credentials,
+		Message:    "the credential is refused",
+		Credential: tokens.Refused,
+	},
+	{
+		From:    403,
+		To:      403,
+		Sight:   Any,
+		Kind:    clients.Credentials,
+		Message: "access is refused: the account lacks the right, or this address is not on the allow-list",
+	},
+	{
+		From:    404,
+		To:      404,
+		Sight:   Any,
+		Kind:    clients.Invalid,
+		Message: "there is no such listener",
+	},
+	{
+		From:    408,
+		To:      408,
+		Sight:   Any,
+		Kind:    clients.Unknown,
+		Message: "the server gave up waiting; the pipe may have run",
+	},
+	{
+		From:    429,
+		To:      429,
+		Sight:   Any,
+		Kind:    clients.RateLimited,
+		Message: "too many requests",
+	},
+	{
+		From:    504,
+		To:      504,
+		Sight:   Any,
+		Kind:    clients.Unknown,
+		Message: "a gateway gave up waiting; the pipe may have run",
+	},
+	{
+		From:    500,
+		To:      599,
+		Sight:   Any,
+		Kind:    clients.Temporary,
+		Message: "the platform failed",
+	},
 }
 
 // Rules returns the table, for tests and documentation.
-func Rules() []Rule { return slices.Clone(rules) }
+func Rules() []Rule {
+	return slices.Clone(rules)
+}
 
 func findRule(status int, s Sight) (Rule, bool) {
 	i := slices.IndexFunc(rules, func(r Rule) bool {

@@ -11,7 +11,12 @@ import (
 // send makes one call behind both gates and reads its answer. The pipe's gate
 // comes first, so that the tasks of a disabled pipe do not keep the credential
 // busy.
-func (c *Client) send(ctx context.Context, id string, pipe Pipe, req *http.Request) (Answer, error) {
+func (c *Client) send(
+	ctx context.Context,
+	id string,
+	pipe Pipe,
+	req *http.Request,
+) (Answer, error) {
 	var aboutPipe, aboutCredential tokens.Verdict
 	leave, err := enter(ctx, c.gates(id), "the pipe", &aboutPipe)
 	if err != nil {
@@ -36,12 +41,19 @@ func (c *Client) send(ctx context.Context, id string, pipe Pipe, req *http.Reque
 		e.Unlisted = true
 		return answer, e
 	}
-	aboutPipe, aboutCredential = rule.Pipe, rule.Credential
+	aboutPipe = rule.Pipe
+	aboutCredential = rule.Credential
 	if rule.Done {
 		answer.Verified = sight == Verified
 		return answer, nil
 	}
-	e := &clients.Error{Vendor: Vendor, Op: OpCall, Kind: rule.Kind, Status: got.Status, Message: rule.Message}
+	e := &clients.Error{
+		Vendor:  Vendor,
+		Op:      OpCall,
+		Kind:    rule.Kind,
+		Status:  got.Status,
+		Message: rule.Message,
+	}
 	if sight == Unreadable && got.Status <= 299 {
 		e.Message += ": " + why
 	}
@@ -53,10 +65,17 @@ func (c *Client) send(ctx context.Context, id string, pipe Pipe, req *http.Reque
 
 // enter passes a gate. leave reports the verdict, exactly once, also when
 // something panics in between or the task's own time is up.
-func enter(ctx context.Context, gate tokens.Gate, what string, verdict *tokens.Verdict) (leave func(), err error) {
+func enter(
+	ctx context.Context,
+	gate tokens.Gate,
+	what string,
+	verdict *tokens.Verdict,
+) (leave func(), err error) {
 	pass, err := gate.Enter(ctx)
 	if err != nil {
 		return nil, clients.GateError(Vendor, OpCall, what, err)
 	}
-	return func() { pass.Report(context.WithoutCancel(ctx), *verdict) }, nil
+	return func() {
+		pass.Report(context.WithoutCancel(ctx), *verdict)
+	}, nil
 }

@@ -33,7 +33,12 @@ type fixture struct {
 }
 
 func options() dckaptest.Options {
-	return dckaptest.Options{Token: token, JWT: jwt, Username: username, Password: password}
+	return dckaptest.Options{
+		Token:    token,
+		JWT:      jwt,
+		Username: username,
+		Password: password,
+	}
 }
 
 // config is an account of one way to carry the credential.
@@ -52,7 +57,11 @@ func config(base string, auth dckap.Auth, pipesFile string) dckap.Config {
 
 func start(t *testing.T, auth dckap.Auth, pipes string) *fixture {
 	t.Helper()
-	f := &fixture{Sandbox: dckaptest.New(options()), credential: &clientstest.Gate{Name: "credential"}, pipe: &clientstest.Gate{Name: "pipe"}}
+	f := &fixture{
+		Sandbox:    dckaptest.New(options()),
+		credential: &clientstest.Gate{Name: "credential"},
+		pipe:       &clientstest.Gate{Name: "pipe"},
+	}
 	f.connect(t, config(clientstest.Serve(t, f.Sandbox, dckaptest.Mount), auth, pipesFile(t, pipes)), clients.Limits{})
 	return f
 }

@@ -36,7 +36,11 @@ type Client struct {
 
 // New makes a Client. accounts gives what an organization's calls need, false if
 // it has no key here. Its error names every variable of cfg that is wrong.
-func New(cfg Config, accounts func(organization string) (Account, bool), caller *clients.Caller) (*Client, error) {
+func New(
+	cfg Config,
+	accounts func(organization string) (Account, bool),
+	caller *clients.Caller,
+) (*Client, error) {
 	checked, err := cfg.check()
 	if err != nil {
 		return nil, err
@@ -44,7 +48,12 @@ func New(cfg Config, accounts func(organization string) (Account, bool), caller 
 	if accounts == nil || caller == nil {
 		return nil, errors.New("dinero: accounts and a caller are needed")
 	}
-	return &Client{api: checked.api, accounts: accounts, caller: caller, now: time.Now}, nil
+	return &Client{
+		api:      checked.api,
+		accounts: accounts,
+		caller:   caller,
+		now:      time.Now,
+	}, nil
 }
 
 // account finds an organization's. One without a key here may have one on
@@ -56,7 +65,11 @@ func (c *Client) account(op, organization string) (Account, error) {
 	account, known := c.accounts(organization)
 	if !known {
 		return Account{}, &clients.Error{
-			Vendor: Vendor, Op: op, Kind: clients.Credentials, NotSent: true, Message: "this worker has no API key for the organization",
+			Vendor:  Vendor,
+			Op:      op,
+			Kind:    clients.Credentials,
+			NotSent: true,
+			Message: "this worker has no API key for the organization",
 		}
 	}
 	return account, nil
@@ -86,14 +99,24 @@ type Answer struct {
 }
 
 // Methods are the methods of a free call.
-var Methods = []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete}
+var Methods = []string{
+	http.MethodGet,
+	http.MethodHead,
+	http.MethodPost,
+	http.MethodPut,
+	http.MethodPatch,
+	http.MethodDelete,
+}
 
 // Call makes one free call. Whether an Unknown may be repeated is the caller's
 // to know. A DELETE of what is not there is a success. The Answer is there also
 // beside an error, if the vendor gave one.
 func (c *Client) Call(ctx context.Context, r Request) (Answer, error) {
 	if !slices.Contains(Methods, r.Method) {
-		return Answer{}, unsendable(OpCall, "the method is none of GET, HEAD, POST, PUT, PATCH and DELETE")
+		return Answer{}, unsendable(
+			OpCall,
+			"the method is none of GET, HEAD, POST, PUT, PATCH and DELETE",
+		)
 	}
 	if r.Body != nil && !json.Valid(r.Body) {
 		return Answer{}, unsendable(OpCall, "the body is not JSON")
@@ -105,7 +128,13 @@ func (c *Client) Call(ctx context.Context, r Request) (Answer, error) {
 	if len(r.Query) > 0 {
 		target += "?" + r.Query.Encode()
 	}
-	got, err := c.exchange(ctx, outgoing{op: OpCall, organization: r.Organization, method: r.Method, url: target, body: r.Body})
+	got, err := c.exchange(ctx, outgoing{
+		op:           OpCall,
+		organization: r.Organization,
+		method:       r.Method,
+		url:          target,
+		body:         r.Body,
+	})
 	if got == nil {
 		return Answer{}, err
 	}
@@ -130,7 +159,9 @@ func (c *Client) below(version, organization, path string) (string, error) {
 	if err := CheckPath(path); err != nil {
 		return "", errors.New("the path " + err.Error())
 	}
-	target, err := c.api.Below(version + "/" + organization + "/" + strings.TrimPrefix(path, "/"))
+	target, err := c.api.Below(
+		version + "/" + organization + "/" + strings.TrimPrefix(path, "/"),
+	)
 	if err != nil {
 		return "", errors.New("the path " + err.Error())
 	}
@@ -141,7 +172,9 @@ func (c *Client) below(version, organization, path string) (string, error) {
 func IsVersion(version string) bool {
 	digits, v := strings.CutPrefix(version, "v")
 	major, minor, dotted := strings.Cut(digits, ".")
-	isNumber := func(s string) bool { return s != "" && len(s) <= 3 && strings.Trim(s, "0123456789") == "" }
+	isNumber := func(s string) bool {
+		return s != "" && len(s) <= 3 && strings.Trim(s, "0123456789") == ""
+	}
 	return v && isNumber(major) && (!dotted || isNumber(minor))
 }
 

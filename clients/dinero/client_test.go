@@ -22,9 +22,12 @@ func TestSharedChecks(t *testing.T) {
 		t.Run(o.name, func(t *testing.T) {
 			t.Parallel()
 			subject := clientstest.Subject{
-				Op: o.op, Mount: dinerotest.Mount, Canaries: canaries, Unreadable: clients.Unknown,
-				New:   func(*testing.T) clientstest.Sandbox { return newSandbox(options()) },
-				Kinds: map[int]clients.Kind{http.StatusServiceUnavailable: clients.Unknown},
+				Op:         o.op,
+				Mount:      dinerotest.Mount,
+				Canaries:   canaries,
+				Unreadable: clients.Unknown,
+				New:        func(*testing.T) clientstest.Sandbox { return newSandbox(options()) },
+				Kinds:      map[int]clients.Kind{http.StatusServiceUnavailable: clients.Unknown},
 				Call: func(t *testing.T, baseURL string, limits clients.Limits) func(context.Context) error {
 					f := &fixture{source: &source{}, gate: &clientstest.Gate{}}
 					f.connect(t, baseURL, limits)
@@ -55,8 +58,12 @@ func TestRequestsAreAsThePageShows(t *testing.T) {
 		{"contact-find", "GET", "/dinero/v1/123456/contacts?changesSince=2026-04-04T01%3A02%3A01Z&deletedOnly=false&fields=ContactGuid%2CExternalReference&page=0&pageSize=100", operations[3].run},
 		{"call", "PUT", "/dinero/v1.2/123456/invoices/g%20x?a=1&a=2&b=%26", func(ctx context.Context, c *dinero.Client) error {
 			_, err := c.Call(ctx, dinero.Request{
-				Organization: org, Method: "PUT", Version: "v1.2", Path: "/invoices/g%20x",
-				Query: url.Values{"a": {"1", "2"}, "b": {"&"}}, Body: json.RawMessage(`{"n":12345678901234567890.10}`),
+				Organization: org,
+				Method:       "PUT",
+				Version:      "v1.2",
+				Path:         "/invoices/g%20x",
+				Query:        url.Values{"a": {"1", "2"}, "b": {"&"}},
+				Body:         json.RawMessage(`{"n":12345678901234567890.10}`),
 			})
 			return err
 		}},
@@ -82,7 +89,9 @@ func TestRequestsAreAsThePageShows(t *testing.T) {
 				t.Error("no body")
 			}
 			for name, want := range map[string]string{
-				"Authorization": "Bearer " + oldToken, "Accept": "application/json", "Content-Type": contentType,
+				"Authorization":   "Bearer " + oldToken,
+				"Accept":          "application/json",
+				"Content-Type":    contentType,
 				"Idempotency-Key": "", // with one, net/http would repeat a POST by itself
 			} {
 				if got := r.Header.Get(name); got != want {
@@ -97,11 +106,28 @@ func TestPathStaysBelowTheOrganization(t *testing.T) {
 	t.Parallel()
 	f := start(t, options())
 	for _, r := range []dinero.Request{
-		{Path: ""}, {Path: "/"}, {Path: ".."}, {Path: "../654321/contacts"}, {Path: "a/../../654321/contacts"}, {Path: "%2e%2e/654321/contacts"},
-		{Path: "..%2f654321"}, {Path: "//evil.example/x"}, {Path: "https://evil.example/"}, {Path: `..\654321`}, {Path: "contacts?x=1"}, {Path: "contacts#x"},
-		{Path: "contacts", Version: "v1/654321"}, {Path: "contacts", Version: ".."}, {Path: "contacts", Version: "1"}, {Path: "contacts", Version: "v"}, {Path: "contacts", Version: "v1."},
-		{Path: "contacts", Method: "TRACE"}, {Path: "contacts", Method: "get"}, {Path: "contacts", Body: json.RawMessage(`{`)},
-		{Path: "contacts", Organization: "654321/../123456"}, {Path: "contacts", Organization: ".."},
+		{Path: ""},
+		{Path: "/"},
+		{Path: ".."},
+		{Path: "../654321/contacts"},
+		{Path: "a/../../654321/contacts"},
+		{Path: "%2e%2e/654321/contacts"},
+		{Path: "..%2f654321"},
+		{Path: "//evil.example/x"},
+		{Path: "https://evil.example/"},
+		{Path: `..\654321`},
+		{Path: "contacts?x=1"},
+		{Path: "contacts#x"},
+		{Path: "contacts", Version: "v1/654321"},
+		{Path: "contacts", Version: ".."},
+		{Path: "contacts", Version: "1"},
+		{Path: "contacts", Version: "v"},
+		{Path: "contacts", Version: "v1."},
+		{Path: "contacts", Method: "TRACE"},
+		{Path: "contacts", Method: "get"},
+		{Path: "contacts", Body: json.RawMessage(`{`)},
+		{Path: "contacts", Organization: "654321/../123456"},
+		{Path: "contacts", Organization: ".."},
 	} {
 		if r.Organization == "" {
 			r.Organization = org
@@ -123,7 +149,10 @@ func TestPathStaysBelowTheOrganization(t *testing.T) {
 func TestOrganizationWithoutAKey(t *testing.T) {
 	t.Parallel()
 	f := start(t, options())
-	_, err := f.client.CreateInvoice(t.Context(), dinero.Create{Organization: "999", Reference: "r", Body: map[string]any{"a": 1}})
+	_, err := f.client.CreateInvoice(
+		t.Context(),
+		dinero.Create{Organization: "999", Reference: "r", Body: map[string]any{"a": 1}},
+	)
 	if e := fault(t, err, clients.Credentials); !e.NotSent {
 		t.Error("it waits for another worker, so no attempt must be spent")
 	}
@@ -176,7 +205,8 @@ func TestOnlyOneOrganizationIsStopped(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if e := fault(t, err, clients.RateLimited); e.RetryAfter != time.Minute || f.Effects(dinerotest.OpInvoiceCreate) != 2 {
+	if e := fault(t, err, clients.RateLimited); e.RetryAfter != time.Minute ||
+		f.Effects(dinerotest.OpInvoiceCreate) != 2 {
 		t.Errorf("%+v", *e)
 	}
 	if _, err := f.client.CreateInvoice(t.Context(), other); err != nil {

@@ -68,17 +68,24 @@ func (c Config) Configured() bool {
 }
 
 // Limits are the bounds for the Caller of this account.
-func (c Config) Limits() clients.Limits { return clients.Limits{Call: c.Timeout} }
+func (c Config) Limits() clients.Limits {
+	return clients.Limits{Call: c.Timeout}
+}
 
 // Profile is an organization's credential as the fleet shares it; a Login's
 // Fetch completes it.
 func (c Config) Profile(organization string) tokens.Profile {
 	keys, _ := c.keys()
 	return tokens.Profile{
-		Name: Vendor + "-" + organization, Timeout: c.Limits().WithDefaults().Call,
+		Name:    Vendor + "-" + organization,
+		Timeout: c.Limits().WithDefaults().Call,
 		Identity: tokens.Identity{
-			Grant: "password", URL: orDefault(c.TokenURL, DefaultTokenURL), ClientID: c.ClientID, Username: organization, Scope: scope,
-			Secrets: []secret.String{c.ClientSecret, keys[organization]},
+			Grant:    "password",
+			URL:      orDefault(c.TokenURL, DefaultTokenURL),
+			ClientID: c.ClientID,
+			Username: organization,
+			Scope:    scope,
+			Secrets:  []secret.String{c.ClientSecret, keys[organization]},
 		},
 	}
 }
@@ -87,8 +94,13 @@ func (c Config) Profile(organization string) tokens.Profile {
 // subscription its tasks rest, and those of other organizations run.
 func (c Config) OrganizationProfile(organization string) tokens.Profile {
 	return tokens.Profile{
-		Name: Vendor + "-org-" + organization, Timeout: c.Limits().WithDefaults().Call,
-		Identity: tokens.Identity{Grant: "subscription", URL: orDefault(c.APIURL, DefaultAPIURL), Username: organization},
+		Name:    Vendor + "-org-" + organization,
+		Timeout: c.Limits().WithDefaults().Call,
+		Identity: tokens.Identity{
+			Grant:    "subscription",
+			URL:      orDefault(c.APIURL, DefaultAPIURL),
+			Username: organization,
+		},
 	}
 }
 
@@ -119,26 +131,43 @@ type checked struct {
 func (c Config) check() (checked, error) {
 	var out checked
 	var faults []error
-	fault := func(text string) { faults = append(faults, errors.New("DINERO_"+text)) }
+	fault := func(text string) {
+		faults = append(faults, errors.New("DINERO_"+text))
+	}
 	switch id := c.ClientID; {
 	case id == "":
 		fault("CLIENT_ID: is not set")
 	case strings.Contains(id, ":"):
-		fault("CLIENT_ID: must not contain ':'") // HTTP Basic ends the user part at the first colon
+		fault(
+			"CLIENT_ID: must not contain ':'",
+		) // HTTP Basic ends the user part at the first colon
 	case strings.ContainsFunc(id, isControl) || strings.TrimSpace(id) != id:
-		fault("CLIENT_ID: must not contain control characters or begin or end with a space")
+		fault(
+			"CLIENT_ID: must not contain control characters or begin or end with a space",
+		)
 	}
 	switch key := c.ClientSecret.Reveal(); {
 	case key == "":
 		fault("CLIENT_SECRET: is not set")
 	case strings.ContainsFunc(key, isControl):
-		fault("CLIENT_SECRET: must not contain control characters, such as the end of a line")
+		fault(
+			"CLIENT_SECRET: must not contain control characters, such as the end of a line",
+		)
 	}
 	keys, err := c.keys()
 	out.keys, faults = keys, append(faults, err)
-	at, err := clients.ParseBaseURL("DINERO_TOKEN_URL", orDefault(c.TokenURL, DefaultTokenURL), c.AllowInsecureHTTP)
-	out.tokenURL, faults = strings.TrimSuffix(at.Join(""), "/"), append(faults, err)
-	out.api, err = clients.ParseBaseURL("DINERO_API_URL", orDefault(c.APIURL, DefaultAPIURL), c.AllowInsecureHTTP)
+	at, err := clients.ParseBaseURL(
+		"DINERO_TOKEN_URL",
+		orDefault(c.TokenURL, DefaultTokenURL),
+		c.AllowInsecureHTTP,
+	)
+	out.tokenURL = strings.TrimSuffix(at.Join(""), "/")
+	faults = append(faults, err)
+	out.api, err = clients.ParseBaseURL(
+		"DINERO_API_URL",
+		orDefault(c.APIURL, DefaultAPIURL),
+		c.AllowInsecureHTTP,
+	)
 	faults = append(faults, err)
 	if c.Timeout < 0 {
 		fault("TIMEOUT: must not be negative")
@@ -154,8 +183,13 @@ func (c Config) keys() (map[string]secret.String, error) {
 	keys := map[string]secret.String{}
 	var faults []error
 	for i, entry := range strings.Split(c.APIKeys.Reveal(), ",") {
-		fault := func(text string) { faults = append(faults, fmt.Errorf("DINERO_API_KEYS: entry %d %s", i+1, text)) }
-		organization, key, found := strings.Cut(strings.TrimSpace(entry), "=") // a key may itself hold a =
+		fault := func(text string) {
+			faults = append(faults, fmt.Errorf("DINERO_API_KEYS: entry %d %s", i+1, text))
+		}
+		organization, key, found := strings.Cut(
+			strings.TrimSpace(entry),
+			"=",
+		) // a key may itself hold a =
 		switch _, twice := keys[organization]; {
 		case !found || key == "":
 			fault("must be written organizationId=key")
@@ -180,7 +214,9 @@ func IsOrganization(id string) bool {
 	return id != "" && len(id) <= 20 && strings.Trim(id, "0123456789") == ""
 }
 
-func isControl(r rune) bool { return r < ' ' || r == 0x7f }
+func isControl(r rune) bool {
+	return r < ' ' || r == 0x7f
+}
 
 func orDefault(value, fallback string) string {
 	if value == "" {

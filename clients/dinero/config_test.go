@@ -34,8 +34,10 @@ func TestConfigFaults(t *testing.T) {
 		{"space in a key", keys("1=" + apiKey + " x"), "DINERO_API_KEYS: entry 1 has a space or a control character in its key"},
 		{"twice", keys("1=a,1=b"), "DINERO_API_KEYS: entry 2 names an organization for the second time"},
 		{"two faults", keys("a=b,1"), "DINERO_API_KEYS: entry 1 must begin with an organization id, which is digits\nDINERO_API_KEYS: entry 2 must be written organizationId=key"},
-		{"plain http", with(func(c *dinero.Config) { c.TokenURL, c.APIURL = "http://a.example/t", "http://b.example" }),
-			"DINERO_TOKEN_URL: must use https; plain http is for loopback hosts, or with ALLOW_INSECURE_HTTP=true\nDINERO_API_URL: must use https; plain http is for loopback hosts, or with ALLOW_INSECURE_HTTP=true"},
+		{
+			"plain http", with(func(c *dinero.Config) { c.TokenURL, c.APIURL = "http://a.example/t", "http://b.example" }),
+			"DINERO_TOKEN_URL: must use https; plain http is for loopback hosts, or with ALLOW_INSECURE_HTTP=true\nDINERO_API_URL: must use https; plain http is for loopback hosts, or with ALLOW_INSECURE_HTTP=true",
+		},
 		{"timeout", with(func(c *dinero.Config) { c.Timeout = -1 }), "DINERO_TIMEOUT: must not be negative"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -55,10 +57,13 @@ func TestProfiles(t *testing.T) {
 		t.Errorf("organizations %s", got)
 	}
 	p, other := cfg.Profile(org), cfg.Profile(otherOrg)
-	if p.Name != "dinero-"+org || p.Identity.Grant != "password" || p.Identity.ClientID != "rasmus" || p.Identity.Scope != "read write" || p.Timeout != 15*time.Second {
+	if p.Name != "dinero-"+org || p.Identity.Grant != "password" || p.Identity.ClientID != "rasmus" ||
+		p.Identity.Scope != "read write" ||
+		p.Timeout != 15*time.Second {
 		t.Errorf("%+v", p)
 	}
-	if len(p.Identity.Secrets) != 2 || !p.Identity.Secrets[1].Equal(apiKey) || !other.Identity.Secrets[1].Equal(otherKey) {
+	if len(p.Identity.Secrets) != 2 || !p.Identity.Secrets[1].Equal(apiKey) ||
+		!other.Identity.Secrets[1].Equal(otherKey) {
 		t.Error("the key is not part of the identity")
 	}
 	if o := cfg.OrganizationProfile(org); o.Name != "dinero-org-"+org || len(o.Identity.Secrets) != 0 {

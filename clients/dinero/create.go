@@ -92,8 +92,20 @@ type kind struct {
 }
 
 var (
-	contacts = kind{create: OpContactCreate, find: OpContactFind, path: "contacts", guid: "ContactGuid", since: "2006-01-02T15:04:05Z"}
-	invoices = kind{create: OpInvoiceCreate, find: OpInvoiceFind, path: "invoices", guid: "Guid", since: "2006-01-02T15:04:05"}
+	contacts = kind{
+		create: OpContactCreate,
+		find:   OpContactFind,
+		path:   "contacts",
+		guid:   "ContactGuid",
+		since:  "2006-01-02T15:04:05Z",
+	}
+	invoices = kind{
+		create: OpInvoiceCreate,
+		find:   OpInvoiceFind,
+		path:   "invoices",
+		guid:   "Guid",
+		since:  "2006-01-02T15:04:05",
+	}
 )
 
 // CreateContact makes a contact, once. Unknown means that it may be there:
@@ -121,7 +133,13 @@ func (c *Client) create(ctx context.Context, k kind, r Create) (Created, error) 
 	if err != nil {
 		return Created{}, unsendable(k.create, err.Error())
 	}
-	answer, err := c.exchange(ctx, outgoing{op: k.create, organization: r.Organization, method: http.MethodPost, url: target, body: body})
+	answer, err := c.exchange(ctx, outgoing{
+		op:           k.create,
+		organization: r.Organization,
+		method:       http.MethodPost,
+		url:          target,
+		body:         body,
+	})
 	if err != nil {
 		return Created{}, err
 	}
@@ -135,9 +153,19 @@ func (c *Client) create(ctx context.Context, k kind, r Create) (Created, error) 
 		found, _, _ := c.find(ctx, k, r.Organization, reference)
 		return found, nil
 	case undecoded != nil:
-		return Created{}, clients.UnreadableError(Vendor, k.create, answer, undecoded.Error())
+		return Created{}, clients.UnreadableError(
+			Vendor,
+			k.create,
+			answer,
+			undecoded.Error(),
+		)
 	}
-	return Created{}, clients.UnreadableError(Vendor, k.create, answer, "it names no Guid")
+	return Created{}, clients.UnreadableError(
+		Vendor,
+		k.create,
+		answer,
+		"it names no Guid",
+	)
 }
 
 // body is what goes out, and the reference in it.

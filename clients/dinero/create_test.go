@@ -19,7 +19,8 @@ func TestCreateAndFind(t *testing.T) {
 	t.Parallel()
 	f := start(t, options())
 	made, err := f.client.CreateInvoice(t.Context(), invoice())
-	if err != nil || made.GUID == "" || made.TimeStamp == "" || f.EffectsOf(dinerotest.OpInvoiceCreate, "dinero-task-1") != 1 {
+	if err != nil || made.GUID == "" || made.TimeStamp == "" ||
+		f.EffectsOf(dinerotest.OpInvoiceCreate, "dinero-task-1") != 1 {
 		t.Fatalf("%+v, %v", made, err)
 	}
 	found, ok, err := f.client.FindInvoice(t.Context(), org, "dinero-task-1")
@@ -34,7 +35,8 @@ func TestCreateAndFind(t *testing.T) {
 		t.Errorf("%+v, %v, %v; want %+v", found, ok, err, person)
 	}
 	for _, reference := range []string{"dinero-task-1", "dinero-task-", "DINERO-TASK-2"} {
-		if found, ok, err := f.client.FindContact(t.Context(), org, reference); ok || err != nil || found != (dinero.Created{}) {
+		if found, ok, err := f.client.FindContact(t.Context(), org, reference); ok || err != nil ||
+			found != (dinero.Created{}) {
 			t.Errorf("%s: %+v, %v, %v", reference, found, ok, err)
 		}
 	}
@@ -71,7 +73,10 @@ func TestReference(t *testing.T) {
 			t.Parallel()
 			f := start(t, options())
 			before := fmt.Sprint(tt.body)
-			_, err := f.client.CreateContact(t.Context(), dinero.Create{Organization: org, Reference: tt.task, Body: tt.body})
+			_, err := f.client.CreateContact(
+				t.Context(),
+				dinero.Create{Organization: org, Reference: tt.task, Body: tt.body},
+			)
 			if fmt.Sprint(tt.body) != before {
 				t.Error("the caller's body was changed")
 			}
@@ -95,9 +100,14 @@ func TestReference(t *testing.T) {
 func TestLostAnswerIsFound(t *testing.T) {
 	t.Parallel()
 	for name, lost := range map[string]sandbox.Fault{
-		"dropped": {Drop: true, AfterEffect: true}, "500": {Status: 500, AfterEffect: true}, "web page": {HTML: true, AfterEffect: true},
-		"cut off": {Truncate: true}, "200 and empty": {Status: 200, AfterEffect: true}, "201 without a Guid": {Status: 201, Body: new(`{}`), AfterEffect: true},
-		"201 with null": {Status: 201, Body: new(`{"Guid":null}`), AfterEffect: true}, "201 and broken": {Status: 201, Body: new(`{"Guid":`), AfterEffect: true},
+		"dropped":            {Drop: true, AfterEffect: true},
+		"500":                {Status: 500, AfterEffect: true},
+		"web page":           {HTML: true, AfterEffect: true},
+		"cut off":            {Truncate: true},
+		"200 and empty":      {Status: 200, AfterEffect: true},
+		"201 without a Guid": {Status: 201, Body: new(`{}`), AfterEffect: true},
+		"201 with null":      {Status: 201, Body: new(`{"Guid":null}`), AfterEffect: true},
+		"201 and broken":     {Status: 201, Body: new(`{"Guid":`), AfterEffect: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -109,7 +119,9 @@ func TestLostAnswerIsFound(t *testing.T) {
 				t.Errorf("%+v beside %+v", made, *e)
 			}
 			found, ok, err := f.client.FindInvoice(t.Context(), org, "dinero-task-1")
-			if kept := f.Invoices(org); err != nil || !ok || found.GUID != kept[0].GUID || found.TimeStamp != kept[0].TimeStamp || len(kept) != 1 {
+			if kept := f.Invoices(org); err != nil || !ok || found.GUID != kept[0].GUID ||
+				found.TimeStamp != kept[0].TimeStamp ||
+				len(kept) != 1 {
 				t.Errorf("%+v, %v, %v", found, ok, err)
 			}
 		})
@@ -210,7 +222,8 @@ func TestFindLeavesOutDeletedAndOld(t *testing.T) {
 	}
 	// Also where a list has deleted ones, as that of v2.
 	f.Inject(sandbox.Fault{Op: dinerotest.OpInvoiceFind, Body: new(
-		`{"Collection":[{"Guid":"g","ExternalReference":"dinero-task-1","DeletedAt":"2026-05-04T00:00:00.1"}],"Pagination":{"PageSize":100,"Result":1}}`)})
+		`{"Collection":[{"Guid":"g","ExternalReference":"dinero-task-1","DeletedAt":"2026-05-04T00:00:00.1"}],"Pagination":{"PageSize":100,"Result":1}}`,
+	)})
 	if _, ok, err := f.client.FindInvoice(t.Context(), org, "dinero-task-1"); ok || err != nil {
 		t.Errorf("a deleted one in the list: %v, %v", ok, err)
 	}
@@ -225,7 +238,13 @@ func TestNotFoundNeedsAWholeList(t *testing.T) {
 		for i := range entries {
 			entries[i] = fmt.Sprintf(`{"Guid":"g%d","ExternalReference":"r%d"}`, i, i)
 		}
-		return new(fmt.Sprintf(`{"Collection":[%s],"Pagination":{"PageSize":100,"Result":%d}}`, strings.Join(entries, ","), total))
+		return new(
+			fmt.Sprintf(
+				`{"Collection":[%s],"Pagination":{"PageSize":100,"Result":%d}}`,
+				strings.Join(entries, ","),
+				total,
+			),
+		)
 	}
 	for _, tt := range []struct {
 		name string
@@ -258,14 +277,18 @@ func TestNotFoundNeedsAWholeList(t *testing.T) {
 		t.Parallel()
 		f := start(t, options())
 		f.Inject(sandbox.Fault{Op: dinerotest.OpInvoiceFind, Body: page(3, 4), Times: 1})
-		if _, ok, err := f.client.FindInvoice(t.Context(), org, "x"); ok || err != nil || f.Calls(dinerotest.OpInvoiceFind) != 2 {
+		if _, ok, err := f.client.FindInvoice(t.Context(), org, "x"); ok || err != nil ||
+			f.Calls(dinerotest.OpInvoiceFind) != 2 {
 			t.Errorf("%v, %v", ok, err)
 		}
 	})
 	t.Run("an error on the second page", func(t *testing.T) {
 		t.Parallel()
 		f := start(t, options())
-		f.Inject(sandbox.Fault{Op: dinerotest.OpInvoiceFind, Body: page(100, 200), Times: 1}, sandbox.Fault{Op: dinerotest.OpInvoiceFind, Code: "429"})
+		f.Inject(
+			sandbox.Fault{Op: dinerotest.OpInvoiceFind, Body: page(100, 200), Times: 1},
+			sandbox.Fault{Op: dinerotest.OpInvoiceFind, Code: "429"},
+		)
 		if _, ok, err := f.client.FindInvoice(t.Context(), org, "x"); fault(t, err, clients.RateLimited) == nil || ok {
 			t.Error("found")
 		}

@@ -17,7 +17,9 @@ func TestGoldenDocs(t *testing.T) {
 	var answers strings.Builder
 	answers.WriteString("| status | code | method | kind | meaning |\n|---|---|---|---|---|\n")
 	for _, r := range dinero.Rules() {
-		kind, meaning, span := r.Kind.String(), r.Message, fmt.Sprintf("%d–%d", r.From, r.To)
+		kind := r.Kind.String()
+		meaning := r.Message
+		span := fmt.Sprintf("%d–%d", r.From, r.To)
 		if r.Done {
 			kind = "done"
 		}

@@ -36,11 +36,20 @@ func (c *Client) exchange(ctx context.Context, out outgoing) (*clients.Answer, e
 	verdict := tokens.NoVerdict
 	// Reported exactly once, also when something panics in between or the task's
 	// own time is up.
-	defer func() { pass.Report(context.WithoutCancel(ctx), verdict) }()
+	defer func() {
+		pass.Report(context.WithoutCancel(ctx), verdict)
+	}()
 
-	answer, err := clients.Bearer{Source: account.Source}.Do(ctx, c.caller.Limited(account.Limit), out.op, func(token secret.String) (*http.Request, error) {
-		return out.request(ctx, token)
-	})
+	answer, err := clients.Bearer{
+		Source: account.Source,
+	}.Do(
+		ctx,
+		c.caller.Limited(account.Limit),
+		out.op,
+		func(token secret.String) (*http.Request, error) {
+			return out.request(ctx, token)
+		},
+	)
 	if err != nil {
 		return nil, err
 	}
@@ -48,7 +57,10 @@ func (c *Client) exchange(ctx context.Context, out outgoing) (*clients.Answer, e
 	return answer, err
 }
 
-func (out outgoing) request(ctx context.Context, token secret.String) (*http.Request, error) {
+func (out outgoing) request(
+	ctx context.Context,
+	token secret.String,
+) (*http.Request, error) {
 	var content io.Reader
 	if out.body != nil {
 		content = bytes.NewReader(out.body)
@@ -76,13 +88,23 @@ func judge(out outgoing, a *clients.Answer) (tokens.Verdict, error) {
 		e.Code, e.Unlisted = code, true
 		return tokens.NoVerdict, e
 	case rule.Done:
-		if body := bytes.TrimSpace(a.Body); a.Incomplete || len(body) > 0 && body[0] == '<' {
+		if body := bytes.TrimSpace(a.Body); a.Incomplete ||
+			len(body) > 0 && body[0] == '<' {
 			return tokens.NoVerdict, nil // a web page is not from the API
 		}
 		return rule.Organization, nil
 	}
-	e := &clients.Error{Vendor: Vendor, Op: out.op, Kind: rule.Kind, Status: a.Status, Code: code, Message: rule.Message}
-	e.Unlisted = rule.Code == "" && (a.Status == http.StatusBadRequest || a.Status == http.StatusForbidden) && !slices.Contains(listedCodes, code)
+	e := &clients.Error{
+		Vendor:  Vendor,
+		Op:      out.op,
+		Kind:    rule.Kind,
+		Status:  a.Status,
+		Code:    code,
+		Message: rule.Message,
+	}
+	e.Unlisted = rule.Code == "" &&
+		(a.Status == http.StatusBadRequest || a.Status == http.StatusForbidden) &&
+		!slices.Contains(listedCodes, code)
 	if rule.Named && code == "" {
 		e.Code = strconv.Itoa(a.Status)
 	}

@@ -36,12 +36,21 @@ func NewLogin(cfg Config, organization string, caller *clients.Caller) (*Login, 
 	}
 	key, known := checked.keys[organization]
 	if !known || caller == nil {
-		return nil, errors.New("dinero: an organization with an API key and a caller are needed")
+		return nil, errors.New(
+			"dinero: an organization with an API key and a caller are needed",
+		)
 	}
-	return &Login{key: key, caller: caller, request: clients.TokenRequest{
-		URL: checked.tokenURL, ClientID: cfg.ClientID, ClientSecret: cfg.ClientSecret, Profile: cfg.Profile(organization).Name,
-		MaxLife: longestLife, // a life that is not stated is the profile's to say
-	}}, nil
+	return &Login{
+		key:    key,
+		caller: caller,
+		request: clients.TokenRequest{
+			URL:          checked.tokenURL,
+			ClientID:     cfg.ClientID,
+			ClientSecret: cfg.ClientSecret,
+			Profile:      cfg.Profile(organization).Name,
+			MaxLife:      longestLife, // a life that is not stated is the profile's to say
+		},
+	}, nil
 }
 
 // Fetch logs in once; see clients.TokenRequest. The vendor's page lists no errors
@@ -49,12 +58,21 @@ func NewLogin(cfg Config, organization string, caller *clients.Caller) (*Login, 
 func (l *Login) Fetch(ctx context.Context) (tokens.Grant, error) {
 	r := l.request
 	r.Form = url.Values{
-		"grant_type": {"password"}, "scope": {scope}, "username": {l.key.Reveal()}, "password": {l.key.Reveal()},
+		"grant_type": {"password"},
+		"scope":      {scope},
+		"username":   {l.key.Reveal()},
+		"password":   {l.key.Reveal()},
 	}
 	return r.Fetch(ctx, l.caller)
 }
 
 // unsendable is an error about a request that can never be sent.
 func unsendable(op, message string) *clients.Error {
-	return &clients.Error{Vendor: Vendor, Op: op, Kind: clients.Invalid, Message: message, NotSent: true}
+	return &clients.Error{
+		Vendor:  Vendor,
+		Op:      op,
+		Kind:    clients.Invalid,
+		Message: message,
+		NotSent: true,
+	}
 }

@@ -36,12 +36,15 @@ func TestLoginIsAsThePageShows(t *testing.T) {
 	sb := dinerotest.New(dinerotest.Options{})
 	base := clientstest.Serve(t, sb, dinerotest.Mount)
 	cfg := dinero.Config{
-		ClientID: dinerotest.ClientID, ClientSecret: secret.New(dinerotest.ClientSecret),
-		APIKeys:  secret.New(dinerotest.Organization2 + "=" + dinerotest.APIKey2),
-		TokenURL: base + dinerotest.TokenPath, APIURL: base,
+		ClientID:     dinerotest.ClientID,
+		ClientSecret: secret.New(dinerotest.ClientSecret),
+		APIKeys:      secret.New(dinerotest.Organization2 + "=" + dinerotest.APIKey2),
+		TokenURL:     base + dinerotest.TokenPath,
+		APIURL:       base,
 	}
 	grant, err := newLogin(t, cfg, dinerotest.Organization2, clients.Limits{}).Fetch(t.Context())
-	if err != nil || !strings.HasPrefix(grant.Value.Reveal(), "token-"+dinerotest.Organization2) || grant.Life != time.Hour {
+	if err != nil || !strings.HasPrefix(grant.Value.Reveal(), "token-"+dinerotest.Organization2) ||
+		grant.Life != time.Hour {
 		t.Fatalf("%v, %v", grant.Life, err)
 	}
 	r := sb.Requests(dinerotest.OpToken)[0]
@@ -58,7 +61,12 @@ func TestLoginIsAsThePageShows(t *testing.T) {
 		}
 	}
 	form, err := url.ParseQuery(string(r.Body))
-	want := url.Values{"grant_type": {"password"}, "scope": {"read write"}, "username": {"k+/=&"}, "password": {"k+/=&"}}
+	want := url.Values{
+		"grant_type": {"password"},
+		"scope":      {"read write"},
+		"username":   {"k+/=&"},
+		"password":   {"k+/=&"},
+	}
 	if err != nil || !reflect.DeepEqual(form, want) {
 		t.Errorf("the form is %q (%v)", r.Body, err)
 	}
@@ -155,8 +163,18 @@ func TestLoginAnswers(t *testing.T) {
 		t.Run(fmt.Sprint(tt.status, " ", tt.body), func(t *testing.T) {
 			t.Parallel()
 			sb := dinerotest.New(options())
-			sb.Inject(sandbox.Fault{Op: dinerotest.OpToken, Status: tt.status, Body: new(tt.body), RetryAfter: "7"})
-			grant, err := newLogin(t, config(clientstest.Serve(t, sb, dinerotest.Mount)), org, clients.Limits{}).Fetch(t.Context())
+			sb.Inject(sandbox.Fault{
+				Op:         dinerotest.OpToken,
+				Status:     tt.status,
+				Body:       new(tt.body),
+				RetryAfter: "7",
+			})
+			grant, err := newLogin(
+				t,
+				config(clientstest.Serve(t, sb, dinerotest.Mount)),
+				org,
+				clients.Limits{},
+			).Fetch(t.Context())
 			switch tt.want {
 			case granted:
 				if err != nil || grant.Value.Reveal() != "t" || grant.Life != tt.life {
@@ -180,8 +198,10 @@ func TestLoginAnswers(t *testing.T) {
 func TestSharedChecksOfTheLogin(t *testing.T) {
 	t.Parallel()
 	subject := clientstest.Subject{
-		Op: dinerotest.OpToken, Mount: dinerotest.Mount, Canaries: canaries,
-		New: func(*testing.T) clientstest.Sandbox { return dinerotest.New(options()) },
+		Op:       dinerotest.OpToken,
+		Mount:    dinerotest.Mount,
+		Canaries: canaries,
+		New:      func(*testing.T) clientstest.Sandbox { return dinerotest.New(options()) },
 		Call: func(t *testing.T, baseURL string, limits clients.Limits) func(context.Context) error {
 			l := newLogin(t, config(baseURL), org, limits)
 			return func(ctx context.Context) error { _, err := l.Fetch(ctx); return err }
@@ -196,7 +216,8 @@ func TestLoginIsNoAttempt(t *testing.T) {
 	t.Parallel()
 	sb := dinerotest.New(options())
 	ctx, attempt := clients.WithAttempt(t.Context(), nil)
-	if _, err := newLogin(t, config(clientstest.Serve(t, sb, dinerotest.Mount)), org, clients.Limits{}).Fetch(ctx); err != nil || attempt.Sent() {
+	if _, err := newLogin(t, config(clientstest.Serve(t, sb, dinerotest.Mount)), org, clients.Limits{}).Fetch(ctx); err != nil ||
+		attempt.Sent() {
 		t.Errorf("sent %v, %v", attempt.Sent(), err)
 	}
 }

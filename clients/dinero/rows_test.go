@@ -53,16 +53,66 @@ var meanings = []meaning{
 	{"DELETE", coded("40"), 400, done, "", "", tokens.NoVerdict, 0, false},
 
 	{"POST", coded("42"), 400, clients.Invalid, "42", "the vendor finds the content wrong", tokens.NoVerdict, 0, false},
-	{"POST", coded(`"42"`), 400, clients.Invalid, "42", "the vendor finds the content wrong", tokens.NoVerdict, 0, false},
+	{
+		"POST",
+		coded(`"42"`),
+		400,
+		clients.Invalid,
+		"42",
+		"the vendor finds the content wrong",
+		tokens.NoVerdict,
+		0,
+		false,
+	},
 	{"POST", coded("43"), 400, clients.Invalid, "43", "a limit of the vendor is exceeded", tokens.NoVerdict, 0, false},
-	{"POST", coded("58"), 400, clients.Declined, "58", "somebody else changed it meanwhile: the Timestamp is no longer the current one", tokens.NoVerdict, 0, false},
+	{
+		"POST",
+		coded("58"),
+		400,
+		clients.Declined,
+		"58",
+		"somebody else changed it meanwhile: the Timestamp is no longer the current one",
+		tokens.NoVerdict,
+		0,
+		false,
+	},
 	{"POST", coded("41"), 400, clients.Credentials, "41", noAccess, tokens.NoVerdict, 0, false},
 	{"POST", coded("40"), 400, clients.Invalid, "40", noObject, tokens.NoVerdict, 0, false},
-	{"DELETE", coded("42"), 400, clients.Invalid, "42", "the vendor finds the content wrong", tokens.NoVerdict, 0, false},
+	{
+		"DELETE",
+		coded("42"),
+		400,
+		clients.Invalid,
+		"42",
+		"the vendor finds the content wrong",
+		tokens.NoVerdict,
+		0,
+		false,
+	},
 	{"POST", ``, 400, clients.Invalid, "", "the request is refused as malformed", tokens.NoVerdict, 0, false},
-	{"POST", coded("90"), 400, clients.Invalid, "90", "the request is refused as malformed", tokens.NoVerdict, 0, false},
+	{
+		"POST",
+		coded("90"),
+		400,
+		clients.Invalid,
+		"90",
+		"the request is refused as malformed",
+		tokens.NoVerdict,
+		0,
+		false,
+	},
 	{"POST", coded("77"), 400, clients.Invalid, "77", "the request is refused as malformed", tokens.NoVerdict, 0, true},
-	{"POST", coded(`"canary-customer-76"`), 400, clients.Invalid, "", "the request is refused as malformed", tokens.NoVerdict, 0, false},
+	{
+		"POST",
+		coded(`"canary-customer-76"`),
+		400,
+		clients.Invalid,
+		"",
+		"the request is refused as malformed",
+		tokens.NoVerdict,
+		0,
+		false,
+	},
 	{"POST", coded("90"), 403, clients.Credentials, "90", noPro, tokens.Refused, 0, false},
 	{"POST", coded("48"), 403, clients.Credentials, "48", noPro, tokens.Refused, 0, false},
 	{"POST", coded("41"), 403, clients.Credentials, "41", noAccess, tokens.NoVerdict, 0, false},
@@ -71,7 +121,17 @@ var meanings = []meaning{
 	{"POST", ``, 403, clients.Credentials, "", noAccess, tokens.NoVerdict, 0, false},
 	{"DELETE", ``, 403, clients.Credentials, "", noAccess, tokens.NoVerdict, 0, false},
 	{"GET", coded("40"), 404, clients.Invalid, "40", noObject, tokens.NoVerdict, 0, false},
-	{"POST", `API calls quota exceeded! maximum admitted 100 per Minute.`, 429, clients.RateLimited, "", "the organization's quota is used up", tokens.NoVerdict, time.Minute, false},
+	{
+		"POST",
+		`API calls quota exceeded! maximum admitted 100 per Minute.`,
+		429,
+		clients.RateLimited,
+		"",
+		"the organization's quota is used up",
+		tokens.NoVerdict,
+		time.Minute,
+		false,
+	},
 	{"GET", ``, 480, clients.Temporary, "480", brownOut, tokens.NoVerdict, 0, false},
 	{"GET", ``, 502, clients.Unknown, "", failed, tokens.NoVerdict, 0, false},
 }
@@ -97,7 +157,9 @@ func allMeanings() []meaning {
 	all := slices.Clone(meanings)
 	for _, code := range []string{"", "40", "41", "42", "43", "48", "58", "90"} {
 		for _, m := range anyCode {
-			m.method, m.body, m.code = "POST", coded(code), cmp.Or(code, m.code)
+			m.method = "POST"
+			m.body = coded(code)
+			m.code = cmp.Or(code, m.code)
 			all = append(all, m)
 		}
 		for _, status := range unlistedStatuses {
@@ -109,7 +171,20 @@ func allMeanings() []meaning {
 			}
 		}
 	}
-	return append(all, meaning{"DELETE", coded("40"), 401, clients.Credentials, "40", "the token is refused", tokens.NoVerdict, 0, false})
+	return append(
+		all,
+		meaning{
+			"DELETE",
+			coded("40"),
+			401,
+			clients.Credentials,
+			"40",
+			"the token is refused",
+			tokens.NoVerdict,
+			0,
+			false,
+		},
+	)
 }
 
 // differs makes a call that is answered so, and tells what means something else;
@@ -117,8 +192,17 @@ func allMeanings() []meaning {
 func (m meaning) differs(t *testing.T) string {
 	t.Helper()
 	f := &fixture{source: &source{}, gate: &clientstest.Gate{}}
-	f.dial(t, "https://dinero.example/", clients.NewCaller(dinero.Vendor, clients.Limits{}, clientstest.Canned{Status: m.status, Body: m.body}, nil))
-	answer, err := f.client.Call(t.Context(), dinero.Request{Organization: org, Method: m.method, Path: "invoices/x", Body: json.RawMessage(`{}`)})
+	f.dial(
+		t,
+		"https://dinero.example/",
+		clients.NewCaller(dinero.Vendor, clients.Limits{}, clientstest.Canned{Status: m.status, Body: m.body}, nil),
+	)
+	answer, err := f.client.Call(t.Context(), dinero.Request{
+		Organization: org,
+		Method:       m.method,
+		Path:         "invoices/x",
+		Body:         json.RawMessage(`{}`),
+	})
 	if said := f.gate.Verdicts(); !slices.Equal(said, []tokens.Verdict{m.gate}) {
 		return fmt.Sprintf("the gate hears %v, want %v", said, m.gate)
 	}
@@ -133,8 +217,14 @@ func (m meaning) differs(t *testing.T) string {
 	}
 	e, ok := clients.AsError(err)
 	want := clients.Error{
-		Vendor: dinero.Vendor, Op: dinero.OpCall, Status: m.status,
-		Kind: m.kind, Code: m.code, Message: m.message, RetryAfter: m.wait, Unlisted: m.unlisted,
+		Vendor:     dinero.Vendor,
+		Op:         dinero.OpCall,
+		Status:     m.status,
+		Kind:       m.kind,
+		Code:       m.code,
+		Message:    m.message,
+		RetryAfter: m.wait,
+		Unlisted:   m.unlisted,
 	}
 	if !ok || *e != want {
 		return fmt.Sprintf("%#v, want %#v", err, want)
@@ -168,7 +258,8 @@ func TestEveryRowCounts(t *testing.T) {
 		case "Kind", "Message":
 			return r.Done
 		case "Wait":
-			return r.Done || !slices.Contains([]clients.Kind{clients.RateLimited, clients.Temporary, clients.Unknown}, r.Kind)
+			return r.Done ||
+				!slices.Contains([]clients.Kind{clients.RateLimited, clients.Temporary, clients.Unknown}, r.Kind)
 		case "Named":
 			return r.Done || r.Code != "" // then the body has one
 		}

@@ -52,36 +52,141 @@ type Rule struct {
 // is clients.StatusError's and counts as unlisted, and so is a code of a 400
 // that the vendor's page does not list.
 var rules = []Rule{
-	{From: 200, To: 299, Done: true, Organization: tokens.Accepted},
-	{From: 404, To: 404, Method: http.MethodDelete, Done: true},
-	{From: 400, To: 400, Code: "40", Method: http.MethodDelete, Done: true},
+	{
+		From:         200,
+		To:           299,
+		Done:         true,
+		Organization: tokens.Accepted,
+	},
+	{
+		From:   404,
+		To:     404,
+		Method: http.MethodDelete,
+		Done:   true,
+	},
+	{
+		From:   400,
+		To:     400,
+		Code:   "40",
+		Method: http.MethodDelete,
+		Done:   true,
+	},
 
-	{From: 400, To: 400, Code: "42", Kind: clients.Invalid, Message: "the vendor finds the content wrong"},
-	{From: 400, To: 400, Code: "43", Kind: clients.Invalid, Message: "a limit of the vendor is exceeded"},
-	{From: 400, To: 400, Code: "58", Kind: clients.Declined, Message: "somebody else changed it meanwhile: the Timestamp is no longer the current one"},
-	{From: 400, To: 400, Code: "41", Kind: clients.Credentials, Message: "the account has no access to it"},
-	{From: 400, To: 400, Code: "40", Kind: clients.Invalid, Message: "there is no such address or object"},
-	{From: 400, To: 400, Kind: clients.Invalid, Message: "the request is refused as malformed"},
-	{From: 401, To: 401, Kind: clients.Credentials, Message: "the token is refused"},
-	{From: 403, To: 403, Code: noProOld, Kind: clients.Credentials, Message: "the organization has no active Pro subscription", Organization: tokens.Refused},
-	{From: 403, To: 403, Code: noPro, Kind: clients.Credentials, Message: "the organization has no active Pro subscription", Organization: tokens.Refused},
-	{From: 403, To: 403, Kind: clients.Credentials, Message: "the account has no access to it"},
-	{From: 404, To: 404, Kind: clients.Invalid, Message: "there is no such address or object"},
-	{From: 413, To: 413, Kind: clients.Invalid, Message: "the file is too large"},
-	{From: 429, To: 429, Kind: clients.RateLimited, Message: "the organization's quota is used up", Wait: QuotaRest},
-	{From: brownOut, To: brownOut, Kind: clients.Temporary, Named: true, Message: "brown-out: the vendor is about to remove this endpoint, and lets it fail at random until then"},
-	{From: 500, To: 599, Kind: clients.Unknown, Message: "the server failed; the request may have been carried out"},
+	{
+		From:    400,
+		To:      400,
+		Code:    "42",
+		Kind:    clients.Invalid,
+		Message: "the vendor finds the content wrong",
+	},
+	{
+		From:    400,
+		To:      400,
+		Code:    "43",
+		Kind:    clients.Invalid,
+		Message: "a limit of the vendor is exceeded",
+	},
+	{
+		From:    400,
+		To:      400,
+		Code:    "58",
+		Kind:    clients.Declined,
+		Message: "somebody else changed it meanwhile: the Timestamp is no longer the current one",
+	},
+	{
+		From:    400,
+		To:      400,
+		Code:    "41",
+		Kind:    clients.Credentials,
+		Message: "the account has no access to it",
+	},
+	{
+		From:    400,
+		To:      400,
+		Code:    "40",
+		Kind:    clients.Invalid,
+		Message: "there is no such address or object",
+	},
+	{
+		From:    400,
+		To:      400,
+		Kind:    clients.Invalid,
+		Message: "the request is refused as malformed",
+	},
+	{
+		From:    401,
+		To:      401,
+		Kind:    clients.Credentials,
+		Message: "the token is refused",
+	},
+	{
+		From:         403,
+		To:           403,
+		Code:         noProOld,
+		Kind:         clients.Credentials,
+		Message:      "the organization has no active Pro subscription",
+		Organization: tokens.Refused,
+	},
+	{
+		From:         403,
+		To:           403,
+		Code:         noPro,
+		Kind:         clients.Credentials,
+		Message:      "the organization has no active Pro subscription",
+		Organization: tokens.Refused,
+	},
+	{
+		From:    403,
+		To:      403,
+		Kind:    clients.Credentials,
+		Message: "the account has no access to it",
+	},
+	{
+		From:    404,
+		To:      404,
+		Kind:    clients.Invalid,
+		Message: "there is no such address or object",
+	},
+	{
+		From:    413,
+		To:      413,
+		Kind:    clients.Invalid,
+		Message: "the file is too large",
+	},
+	{
+		From:    429,
+		To:      429,
+		Kind:    clients.RateLimited,
+		Message: "the organization's quota is used up",
+		Wait:    QuotaRest,
+	},
+	{
+		From:    brownOut,
+		To:      brownOut,
+		Kind:    clients.Temporary,
+		Named:   true,
+		Message: "brown-out: the vendor is about to remove this endpoint, and lets it fail at random until then",
+	},
+	{
+		From:    500,
+		To:      599,
+		Kind:    clients.Unknown,
+		Message: "the server failed; the request may have been carried out",
+	},
 }
 
 // Rules returns the table, for tests and documentation.
-func Rules() []Rule { return slices.Clone(rules) }
+func Rules() []Rule {
+	return slices.Clone(rules)
+}
 
 // listedCodes are the codes of a 400 or 403 that the vendor's page lists.
 var listedCodes = []string{"", "40", "41", "42", "43", noProOld, "58", noPro}
 
 func findRule(method string, status int, code string) (rule Rule, listed bool) {
 	i := slices.IndexFunc(rules, func(r Rule) bool {
-		return r.From <= status && status <= r.To && (r.Code == "" || r.Code == code) && (r.Method == "" || r.Method == method)
+		return r.From <= status && status <= r.To && (r.Code == "" || r.Code == code) &&
+			(r.Method == "" || r.Method == method)
 	})
 	if i < 0 {
 		return Rule{}, false

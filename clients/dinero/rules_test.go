@@ -14,7 +14,13 @@ import (
 
 func TestRetryAfterOfTheVendorCounts(t *testing.T) {
 	t.Parallel()
-	for status, wait := range map[int]time.Duration{429: 7 * time.Second, 480: 7 * time.Second, 500: 7 * time.Second, 400: 0, 403: 0} {
+	for status, wait := range map[int]time.Duration{
+		429: 7 * time.Second,
+		480: 7 * time.Second,
+		500: 7 * time.Second,
+		400: 0,
+		403: 0,
+	} {
 		f := start(t, options())
 		f.Inject(sandbox.Fault{Op: dinerotest.OpInvoiceCreate, Status: status, RetryAfter: "7"})
 		_, err := f.client.CreateInvoice(t.Context(), invoice())
@@ -54,7 +60,10 @@ func TestBodiesOfACall(t *testing.T) {
 				injected := tt.fault
 				injected.Op = dinerotest.OpInvoice
 				f.Inject(injected)
-				_, err := f.client.Call(t.Context(), dinero.Request{Organization: org, Method: method, Path: "invoices/x"})
+				_, err := f.client.Call(
+					t.Context(),
+					dinero.Request{Organization: org, Method: method, Path: "invoices/x"},
+				)
 				if done {
 					if err != nil {
 						t.Error(err)

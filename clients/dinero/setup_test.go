@@ -29,14 +29,20 @@ var canaries = []string{clientSecret, apiKey, otherKey, oldToken, newToken, "can
 
 func config(base string) dinero.Config {
 	return dinero.Config{
-		ClientID: "rasmus", ClientSecret: secret.New(clientSecret),
-		APIKeys:  secret.New(org + "=" + apiKey + "," + otherOrg + "=" + otherKey),
-		TokenURL: base + dinerotest.TokenPath, APIURL: base,
+		ClientID:     "rasmus",
+		ClientSecret: secret.New(clientSecret),
+		APIKeys:      secret.New(org + "=" + apiKey + "," + otherOrg + "=" + otherKey),
+		TokenURL:     base + dinerotest.TokenPath,
+		APIURL:       base,
 	}
 }
 
 func options() dinerotest.Options {
-	return dinerotest.Options{ClientID: "rasmus", ClientSecret: clientSecret, APIKeys: map[string]string{org: apiKey, otherOrg: otherKey}}
+	return dinerotest.Options{
+		ClientID:     "rasmus",
+		ClientSecret: clientSecret,
+		APIKeys:      map[string]string{org: apiKey, otherOrg: otherKey},
+	}
 }
 
 // newSandbox knows both tokens of the fixture's organization.
@@ -119,14 +125,20 @@ func (f *fixture) dial(t *testing.T, base string, caller *clients.Caller) {
 // invoice is a create of the sandbox.
 func invoice() dinero.Create {
 	return dinero.Create{Organization: org, Reference: "dinero-task-1", Body: map[string]any{
-		"ContactGuid": "c1", "Date": "2026-05-04", "Comment": "Tom & <Zoë> canary-customer-76",
+		"ContactGuid":  "c1",
+		"Date":         "2026-05-04",
+		"Comment":      "Tom & <Zoë> canary-customer-76",
 		"ProductLines": []any{map[string]any{"Quantity": json.Number("1.50"), "BaseAmountValue": json.Number("100")}},
 	}}
 }
 
 // contact is a create of the sandbox.
 func contact() dinero.Create {
-	return dinero.Create{Organization: org, Reference: "dinero-task-2", Body: map[string]any{"Name": "canary-customer-76", "IsPerson": true}}
+	return dinero.Create{
+		Organization: org,
+		Reference:    "dinero-task-2",
+		Body:         map[string]any{"Name": "canary-customer-76", "IsPerson": true},
+	}
 }
 
 // operation is one call, without its result.

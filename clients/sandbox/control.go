@@ -33,7 +33,11 @@ func (e *Engine) routeControl() {
 	e.HandleControl("DELETE faults", func(w http.ResponseWriter, r *http.Request) {
 		op := r.URL.Query().Get("op")
 		if !e.known(op) {
-			Reply(w, http.StatusNotFound, map[string]string{"error": "no operation " + op})
+			Reply(
+				w,
+				http.StatusNotFound,
+				map[string]string{"error": "no operation " + op},
+			)
 			return
 		}
 		e.Clear(op)

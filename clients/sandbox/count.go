@@ -45,10 +45,14 @@ func (e *Engine) notify() {
 }
 
 // Calls returns how many calls of op have arrived.
-func (e *Engine) Calls(op string) int { return e.count(op, func() int { return e.calls[op] }) }
+func (e *Engine) Calls(op string) int {
+	return e.count(op, func() int { return e.calls[op] })
+}
 
 // Answered returns how many calls of op are over, dropped ones included.
-func (e *Engine) Answered(op string) int { return e.count(op, func() int { return e.answered[op] }) }
+func (e *Engine) Answered(op string) int {
+	return e.count(op, func() int { return e.answered[op] })
+}
 
 // Effects returns how often op had its effect, on whatever subject.
 func (e *Engine) Effects(op string) int {
@@ -82,7 +86,8 @@ func (e *Engine) Requests(op string) []Request {
 	var out []Request
 	for _, r := range e.recorded {
 		if op == "" || r.Op == op {
-			r.Header, r.Body = r.Header.Clone(), bytes.Clone(r.Body)
+			r.Header = r.Header.Clone()
+			r.Body = bytes.Clone(r.Body)
 			out = append(out, r)
 		}
 	}
@@ -99,7 +104,8 @@ func (e *Engine) Reset() {
 
 func (e *Engine) reset() {
 	e.faults, e.recorded = nil, nil
-	e.calls, e.answered = map[string]int{}, map[string]int{}
+	e.calls = map[string]int{}
+	e.answered = map[string]int{}
 	e.effects = map[string]map[string]int{}
 }
 
@@ -130,7 +136,13 @@ func (e *Engine) wait(ctx context.Context, what string, n int, count func() int)
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			return fmt.Errorf("wait for %d %s, got %d: %w", n, what, got, context.Cause(ctx))
+			return fmt.Errorf(
+				"wait for %d %s, got %d: %w",
+				n,
+				what,
+				got,
+				context.Cause(ctx),
+			)
 		}
 	}
 }
@@ -145,14 +157,23 @@ type Gate struct {
 }
 
 // Hold stops calls of op ("" for all) before their effect, until Release.
-func (e *Engine) Hold(op string) *Gate { return e.hold(op, false) }
+func (e *Engine) Hold(op string) *Gate {
+	return e.hold(op, false)
+}
 
 // HoldAnswer lets calls of op have their effect and holds the answers.
-func (e *Engine) HoldAnswer(op string) *Gate { return e.hold(op, true) }
+func (e *Engine) HoldAnswer(op string) *Gate {
+	return e.hold(op, true)
+}
 
 func (e *Engine) hold(op string, after bool) *Gate {
 	e.mustKnow(op)
-	g := &Gate{engine: e, op: op, after: after, open: make(chan struct{})}
+	g := &Gate{
+		engine: e,
+		op:     op,
+		after:  after,
+		open:   make(chan struct{}),
+	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.gates = append(e.gates, g)
@@ -160,7 +181,11 @@ func (e *Engine) hold(op string, after bool) *Gate {
 }
 
 // Release lets held and later calls pass. It may be called twice.
-func (g *Gate) Release() { g.once.Do(func() { close(g.open) }) }
+func (g *Gate) Release() {
+	g.once.Do(func() {
+		close(g.open)
+	})
+}
 
 // passGates waits at every gate of op. A client that goes away ends the call.
 func (e *Engine) passGates(ctx context.Context, op string, after bool) {
@@ -200,7 +225,11 @@ type Counts struct {
 func (e *Engine) Counts() Counts {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	c := Counts{Calls: maps.Clone(e.calls), Answered: maps.Clone(e.answered), Effects: map[string]map[string]int{}}
+	c := Counts{
+		Calls:    maps.Clone(e.calls),
+		Answered: maps.Clone(e.answered),
+		Effects:  map[string]map[string]int{},
+	}
 	for op, bySubject := range e.effects {
 		c.Effects[op] = maps.Clone(bySubject)
 	}

@@ -53,7 +53,9 @@ type Call struct {
 
 // Effect counts one effect of the call's operation on a subject (a recipient, a
 // user): the thing that must not happen twice.
-func (c *Call) Effect(subject string) { c.engine.effect(c.Op, subject) }
+func (c *Call) Effect(subject string) {
+	c.engine.effect(c.Op, subject)
+}
 
 // Answer is what an operation replies.
 type Answer struct {
@@ -68,7 +70,11 @@ func JSON(status int, v any) Answer {
 	if err != nil {
 		panic("sandbox: encode answer: " + err.Error())
 	}
-	return Answer{Status: status, Header: http.Header{"Content-Type": {"application/json"}}, Body: body}
+	return Answer{
+		Status: status,
+		Header: http.Header{"Content-Type": {"application/json"}},
+		Body:   body,
+	}
 }
 
 // Operation does what the vendor would do. It runs on many goroutines.
@@ -104,7 +110,11 @@ type Engine struct {
 // New makes an engine without operations. recode may be nil if the vendor has
 // no codes of its own.
 func New(recode Recode) *Engine {
-	e := &Engine{recode: recode, control: http.NewServeMux(), changed: make(chan struct{})}
+	e := &Engine{
+		recode:  recode,
+		control: http.NewServeMux(),
+		changed: make(chan struct{}),
+	}
 	e.reset()
 	e.routeControl()
 	return e
@@ -119,7 +129,12 @@ func (e *Engine) Handle(path, op string, run Operation) {
 	if !found {
 		method, rest = "", path
 	}
-	e.routes = append(e.routes, route{op: op, method: method, segments: strings.Split(rest, "/"), run: run})
+	e.routes = append(e.routes, route{
+		op:       op,
+		method:   method,
+		segments: strings.Split(rest, "/"),
+		run:      run,
+	})
 }
 
 // HandleControl adds a vendor's own entry to the control API, for instance
@@ -152,8 +167,13 @@ func (e *Engine) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	matched, params := e.match(r.Method, path)
 	call := &Call{
 		Request: Request{
-			Op: matched.op, Method: r.Method, Path: path, URI: r.RequestURI,
-			Query: r.URL.Query(), Header: r.Header.Clone(), Body: body,
+			Op:     matched.op,
+			Method: r.Method,
+			Path:   path,
+			URI:    r.RequestURI,
+			Query:  r.URL.Query(),
+			Header: r.Header.Clone(),
+			Body:   body,
 		},
 		Params: params,
 		engine: e,
@@ -197,7 +217,10 @@ func (e *Engine) match(method, path string) (route, map[string]string) {
 		}
 	}
 	return route{op: Unrouted, run: func(*Call) Answer {
-		return JSON(http.StatusNotFound, map[string]string{"error": "the sandbox has no such path"})
+		return JSON(
+			http.StatusNotFound,
+			map[string]string{"error": "the sandbox has no such path"},
+		)
 	}}, nil
 }
 
@@ -217,7 +240,8 @@ func matchSegments(pattern, segments []string) (map[string]string, bool) {
 }
 
 func (e *Engine) known(op string) bool {
-	return op == "" || op == Unrouted || slices.ContainsFunc(e.routes, func(r route) bool { return r.op == op })
+	return op == "" || op == Unrouted ||
+		slices.ContainsFunc(e.routes, func(r route) bool { return r.op == op })
 }
 
 // mustKnow stops a misspelt operation, which would make a test empty.

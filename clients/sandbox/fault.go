@@ -63,7 +63,8 @@ type Fault struct {
 }
 
 func (f Fault) replaces() bool {
-	return f.Status != 0 || f.Body != nil || f.HTML || f.Code != "" || f.Redirect != "" || f.Drop
+	return f.Status != 0 || f.Body != nil || f.HTML || f.Code != "" || f.Redirect != "" ||
+		f.Drop
 }
 
 // UnmarshalJSON implements json.Unmarshaler: durations are texts such as
@@ -149,7 +150,11 @@ func (e *Engine) Inject(faults ...Fault) {
 		if left == 0 {
 			left = -1
 		}
-		e.faults = append(e.faults, &armed{Fault: f, skip: f.Skip, left: left})
+		e.faults = append(e.faults, &armed{
+			Fault: f,
+			skip:  f.Skip,
+			left:  left,
+		})
 	}
 }
 

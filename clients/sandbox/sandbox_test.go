@@ -64,7 +64,9 @@ func TestRoutesRecordsAndCounts(t *testing.T) {
 	t.Parallel()
 	e, url := newAcme(t)
 	for _, subject := range []string{"a", "b", "a"} {
-		if status, _, body, err := call(t.Context(), "POST", url+"v1/order?x=1", subject); status != 201 || body != `{"code":"01"}` || err != nil {
+		if status, _, body, err := call(t.Context(), "POST", url+"v1/order?x=1", subject); status != 201 ||
+			body != `{"code":"01"}` ||
+			err != nil {
 			t.Fatalf("%d %q %v", status, body, err)
 		}
 	}
@@ -76,11 +78,16 @@ func TestRoutesRecordsAndCounts(t *testing.T) {
 			t.Errorf("%q: status %d, %v, want 404", stray, status, err)
 		}
 	}
-	if e.Calls("order") != 3 || e.Effects("order") != 3 || e.EffectsOf("order", "a") != 2 || e.EffectsOf("order", "c") != 0 || e.Calls(sandbox.Unrouted) != 5 {
+	if e.Calls("order") != 3 || e.Effects("order") != 3 || e.EffectsOf("order", "a") != 2 ||
+		e.EffectsOf("order", "c") != 0 ||
+		e.Calls(sandbox.Unrouted) != 5 {
 		t.Errorf("counts %+v", e.Counts())
 	}
 	got := e.Requests("order")
-	if len(got) != 3 || got[0].Method != http.MethodPost || got[0].Path != "v1/order" || got[0].URI != "/acme/v1/order?x=1" || string(got[1].Body) != "b" || got[0].Query.Get("x") != "1" {
+	if len(got) != 3 || got[0].Method != http.MethodPost || got[0].Path != "v1/order" ||
+		got[0].URI != "/acme/v1/order?x=1" ||
+		string(got[1].Body) != "b" ||
+		got[0].Query.Get("x") != "1" {
 		t.Errorf("recorded %+v", got)
 	}
 	e.Reset()
@@ -107,18 +114,74 @@ func TestFaults(t *testing.T) {
 		{"retry after", sandbox.Fault{Status: 429, RetryAfter: "9"}, 429, "", [2]string{"Retry-After", "9"}, nil, 0},
 		{"body", sandbox.Fault{Body: new("x"), Status: 400}, 400, "x", [2]string{}, nil, 0},
 		{"body with 200", sandbox.Fault{Body: new(""), AfterEffect: true}, 200, "", [2]string{}, nil, 1},
-		{"header", sandbox.Fault{Header: map[string]string{"X-A": "b"}}, 201, `{"code":"01"}`, [2]string{"X-A", "b"}, nil, 1},
-		{"web page", sandbox.Fault{HTML: true}, 200, "<!DOCTYPE html><html><body><h1>It works</h1></body></html>", [2]string{"Content-Type", "text/html; charset=utf-8"}, nil, 0},
+		{
+			"header",
+			sandbox.Fault{Header: map[string]string{"X-A": "b"}},
+			201,
+			`{"code":"01"}`,
+			[2]string{"X-A", "b"},
+			nil,
+			1,
+		},
+		{
+			"web page",
+			sandbox.Fault{HTML: true},
+			200,
+			"<!DOCTYPE html><html><body><h1>It works</h1></body></html>",
+			[2]string{"Content-Type", "text/html; charset=utf-8"},
+			nil,
+			0,
+		},
 		{"code", sandbox.Fault{Code: "06"}, 200, `{"code":"06","real":false}`, [2]string{}, nil, 0},
-		{"code with status after the effect", sandbox.Fault{Code: "01", Status: 500, AfterEffect: true}, 500, `{"code":"01","real":true}`, [2]string{}, nil, 1},
-		{"redirect", sandbox.Fault{Redirect: "https://other.example/"}, 307, "", [2]string{"Location", "https://other.example/"}, nil, 0},
-		{"other redirect", sandbox.Fault{Redirect: "https://other.example/", Status: 302}, 302, "", [2]string{"Location", "https://other.example/"}, nil, 0},
+		{
+			"code with status after the effect",
+			sandbox.Fault{Code: "01", Status: 500, AfterEffect: true},
+			500,
+			`{"code":"01","real":true}`,
+			[2]string{},
+			nil,
+			1,
+		},
+		{
+			"redirect",
+			sandbox.Fault{Redirect: "https://other.example/"},
+			307,
+			"",
+			[2]string{"Location", "https://other.example/"},
+			nil,
+			0,
+		},
+		{
+			"other redirect",
+			sandbox.Fault{Redirect: "https://other.example/", Status: 302},
+			302,
+			"",
+			[2]string{"Location", "https://other.example/"},
+			nil,
+			0,
+		},
 		{"drop", sandbox.Fault{Drop: true}, 0, "", [2]string{}, dropped, 0},
 		{"drop after the effect", sandbox.Fault{Drop: true, AfterEffect: true}, 0, "", [2]string{}, dropped, 1},
 		{"truncate", sandbox.Fault{Truncate: true}, 201, `{"code`, [2]string{}, dropped, 1},
-		{"oversized", sandbox.Fault{Oversized: true}, 201, `{"code":"01"}` + strings.Repeat(" ", 10<<20), [2]string{}, nil, 1},
+		{
+			"oversized",
+			sandbox.Fault{Oversized: true},
+			201,
+			`{"code":"01"}` + strings.Repeat(" ", 10<<20),
+			[2]string{},
+			nil,
+			1,
+		},
 		{"byte by byte", sandbox.Fault{Slow: time.Microsecond}, 201, `{"code":"01"}`, [2]string{}, nil, 1},
-		{"content type", sandbox.Fault{ContentType: "text/plain"}, 201, `{"code":"01"}`, [2]string{"Content-Type", "text/plain"}, nil, 1},
+		{
+			"content type",
+			sandbox.Fault{ContentType: "text/plain"},
+			201,
+			`{"code":"01"}`,
+			[2]string{"Content-Type", "text/plain"},
+			nil,
+			1,
+		},
 		{"delay", sandbox.Fault{Delay: time.Millisecond}, 201, `{"code":"01"}`, [2]string{}, nil, 1},
 		{"no content", sandbox.Fault{Status: 204}, 204, "", [2]string{}, nil, 0},
 	}
@@ -153,7 +216,12 @@ func TestFaultsAreTakenInOrder(t *testing.T) {
 	e, url := newAcme(t)
 	e.Inject(
 		sandbox.Fault{Op: "show", Status: 418},
-		sandbox.Fault{Op: "order", Skip: 1, Times: 2, Status: 500},
+		sandbox.Fault{
+			Op:     "order",
+			Skip:   1,
+			Times:  2,
+			Status: 500,
+		},
 		sandbox.Fault{Op: "order", Skip: 1, Status: 503},
 	)
 	var got []int
@@ -269,7 +337,9 @@ func TestControlAPI(t *testing.T) {
 		return got
 	}
 	control("POST", "faults", `{"op":"order","times":2,"status":503,"retryAfter":"1","delay":"1ms"}`, 204)
-	if got := control("GET", "faults", "", 200); strings.TrimSpace(got) != `[{"op":"order","times":2,"status":503,"retryAfter":"1","delay":"1ms"}]` {
+	if got := control("GET", "faults", "", 200); strings.TrimSpace(
+		got,
+	) != `[{"op":"order","times":2,"status":503,"retryAfter":"1","delay":"1ms"}]` {
 		t.Errorf("armed %s", got)
 	}
 	if status, _, _, err := call(t.Context(), "POST", url+"v1/order", "s"); status != 503 || err != nil {
@@ -305,9 +375,24 @@ func TestControlAPI(t *testing.T) {
 func TestFaultJSONRoundTrip(t *testing.T) {
 	t.Parallel()
 	in := sandbox.Fault{
-		Op: "order", Times: 1, Skip: 2, AfterEffect: true, Status: 500, Header: map[string]string{"A": "b"}, RetryAfter: "3",
-		Body: new("x"), HTML: true, Code: "06", Redirect: "https://other.example/", Drop: true, Truncate: true, Oversized: true,
-		Slow: time.Millisecond, ContentType: "text/plain", Delay: time.Second, ExpireToken: true,
+		Op:          "order",
+		Times:       1,
+		Skip:        2,
+		AfterEffect: true,
+		Status:      500,
+		Header:      map[string]string{"A": "b"},
+		RetryAfter:  "3",
+		Body:        new("x"),
+		HTML:        true,
+		Code:        "06",
+		Redirect:    "https://other.example/",
+		Drop:        true,
+		Truncate:    true,
+		Oversized:   true,
+		Slow:        time.Millisecond,
+		ContentType: "text/plain",
+		Delay:       time.Second,
+		ExpireToken: true,
 	}
 	raw, err := json.Marshal(in)
 	if err != nil {
@@ -318,7 +403,8 @@ func TestFaultJSONRoundTrip(t *testing.T) {
 		t.Fatal(err)
 	}
 	again, err := json.Marshal(out)
-	if err != nil || !bytes.Equal(raw, again) || out.Delay != time.Second || out.Slow != time.Millisecond || *out.Body != "x" {
+	if err != nil || !bytes.Equal(raw, again) || out.Delay != time.Second || out.Slow != time.Millisecond ||
+		*out.Body != "x" {
 		t.Errorf("%s became %s, %v", raw, again, err)
 	}
 }

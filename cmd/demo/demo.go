@@ -47,7 +47,11 @@ func start(ctx context.Context, anyPort, verbose bool, stderr io.Writer) (*demo,
 		}
 		return port
 	}
-	d := &demo{redis: miniredis.NewMiniRedis(), vendors: newSandboxes(), ended: make(chan struct{})}
+	d := &demo{
+		redis:   miniredis.NewMiniRedis(),
+		vendors: newSandboxes(),
+		ended:   make(chan struct{}),
+	}
 	var err error
 	if d.events, err = newReceiver(); err != nil {
 		return nil, fmt.Errorf("make the receiver of events: %w", err)
@@ -72,7 +76,9 @@ func start(ctx context.Context, anyPort, verbose bool, stderr io.Writer) (*demo,
 	mux.Handle("/", d.vendors.handler())
 	mux.Handle(eventsMount, d.events)
 	d.web = &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
-	go func() { _ = d.web.Serve(l) }()
+	go func() {
+		_ = d.web.Serve(l)
+	}()
 
 	if err := d.startWorker(ctx, wanted(adminPort), verbose, stderr); err != nil {
 		d.stop()
@@ -87,11 +93,18 @@ func freeAddr(ctx context.Context, port string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	defer func() { _ = l.Close() }()
+	defer func() {
+		_ = l.Close()
+	}()
 	return l.Addr().String(), nil
 }
 
-func (d *demo) startWorker(ctx context.Context, port string, verbose bool, stderr io.Writer) error {
+func (d *demo) startWorker(
+	ctx context.Context,
+	port string,
+	verbose bool,
+	stderr io.Writer,
+) error {
 	admin, err := freeAddr(ctx, port)
 	if err != nil {
 		return err
@@ -101,7 +114,10 @@ func (d *demo) startWorker(ctx context.Context, port string, verbose bool, stder
 		level = "info"
 	}
 	environ := map[string]string{
-		"REDIS_URL": d.redisURL, "HTTP_ADDR": admin, "LOG_FORMAT": "console", "LOG_LEVEL": level,
+		"REDIS_URL":  d.redisURL,
+		"HTTP_ADDR":  admin,
+		"LOG_FORMAT": "console",
+		"LOG_LEVEL":  level,
 	}
 	maps.Copy(environ, d.vendors.environ(d.sandbox))
 	maps.Copy(environ, d.events.environ(d.sandbox))
@@ -112,7 +128,13 @@ func (d *demo) startWorker(ctx context.Context, port string, verbose bool, stder
 	workerCtx, stop := context.WithCancel(context.WithoutCancel(ctx))
 	d.stopWorker = stop
 	ready := make(chan string, 1)
-	worker := app.Worker{Environ: environ, Stderr: stderr, Ready: func(addr string) { ready <- addr }}
+	worker := app.Worker{
+		Environ: environ,
+		Stderr:  stderr,
+		Ready: func(addr string) {
+			ready <- addr
+		},
+	}
 	go func() {
 		d.workerErr = worker.Run(workerCtx)
 		close(d.ended)

@@ -42,7 +42,11 @@ func TestDemoKeepsLimits(t *testing.T) {
 	defer d.stop()
 	var tickets []*tasks.Ticket[tasks.VendorAnswer]
 	for range 7 { // five go at once
-		ticket, err := tasks.Enqueue(t.Context(), d.client, tasks.DineroCall{OrganizationID: dinerotest.Organization, Method: "GET", Path: "contacts"})
+		ticket, err := tasks.Enqueue(
+			t.Context(),
+			d.client,
+			tasks.DineroCall{OrganizationID: dinerotest.Organization, Method: "GET", Path: "contacts"},
+		)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -63,7 +67,8 @@ func TestDemoKeepsLimits(t *testing.T) {
 	}
 	defer func() { _ = resp.Body.Close() }()
 	metrics, err := io.ReadAll(resp.Body)
-	if account := `{account="dinero-` + dinerotest.Organization + `"`; err != nil || !strings.Contains(string(metrics), "errand_limit_unasked_total"+account+"} 0") ||
+	if account := `{account="dinero-` + dinerotest.Organization + `"`; err != nil ||
+		!strings.Contains(string(metrics), "errand_limit_unasked_total"+account+"} 0") ||
 		strings.Contains(string(metrics), "errand_limit_waits_total"+account+`,how="here"} 0`) && strings.Contains(string(metrics), "errand_limit_waits_total"+account+`,how="parked"} 0`) {
 		t.Errorf("%v\n%s", err, metrics)
 	}

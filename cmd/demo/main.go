@@ -33,7 +33,11 @@ func main() {
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	flags := flag.NewFlagSet("demo", flag.ContinueOnError)
 	flags.SetOutput(stderr)
-	once := flags.Bool("once", false, "end after the story; fails unless every step came out right")
+	once := flags.Bool(
+		"once",
+		false,
+		"end after the story; fails unless every step came out right",
+	)
 	verbose := flags.Bool("v", false, "show the worker's log")
 	vendorsOnly := flags.Bool("vendors-only", false, "serve the vendors' sandboxes alone")
 	addr := flags.String("addr", "127.0.0.1:8099", "with -vendors-only: where to listen")
@@ -92,7 +96,9 @@ func serveVendors(ctx context.Context, addr string, stdout io.Writer) error {
 	}
 	_, _ = fmt.Fprintf(stdout, "vendor sandboxes on http://%s%v\n", l.Addr(), paths)
 	done := make(chan error, 1)
-	go func() { done <- server.Serve(l) }()
+	go func() {
+		done <- server.Serve(l)
+	}()
 	select {
 	case err := <-done:
 		return err

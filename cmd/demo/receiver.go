@@ -41,7 +41,12 @@ func newReceiver() (*receiver, error) {
 	_, _ = rand.Read(raw) // never fails (crypto/rand)
 	secret := "whsec_" + base64.StdEncoding.EncodeToString(raw)
 	hook, err := standardwebhooks.NewWebhook(secret)
-	return &receiver{secret: secret, hook: hook, taken: map[string]received{}, changed: make(chan struct{})}, err
+	return &receiver{
+		secret:  secret,
+		hook:    hook,
+		taken:   map[string]received{},
+		changed: make(chan struct{}),
+	}, err
 }
 
 // environ are the settings that have a worker send its events here.
@@ -86,7 +91,11 @@ func (r *receiver) print(to io.Writer) {
 }
 
 // counter waits for the event that a user's alert counter has reached n.
-func (r *receiver) counter(ctx context.Context, userID string, n int) (sequence int64, err error) {
+func (r *receiver) counter(
+	ctx context.Context,
+	userID string,
+	n int,
+) (sequence int64, err error) {
 	for {
 		r.mu.Lock()
 		changed := r.changed
@@ -98,7 +107,9 @@ func (r *receiver) counter(ctx context.Context, userID string, n int) (sequence 
 				Current  int   `json:"current"`
 				Sequence int64 `json:"sequence"`
 			}
-			if e.Type == events.AlertsChanged && json.Unmarshal(e.Data, &d) == nil && d.Subject.UserID == userID && d.Current == n {
+			if e.Type == events.AlertsChanged && json.Unmarshal(e.Data, &d) == nil &&
+				d.Subject.UserID == userID &&
+				d.Current == n {
 				r.mu.Unlock()
 				return d.Sequence, nil
 			}

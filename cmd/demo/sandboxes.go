@@ -36,7 +36,10 @@ func newSandboxes() *sandboxes {
 	}
 	s.anna.PutUser(staying, true)
 	s.anna.PutUser(leaving, true)
-	s.dckap.Put("64f1c0de0002", dckaptest.Pipe{Answer: json.RawMessage(`{"data":{"orderId":"1001"}}`)})
+	s.dckap.Put(
+		"64f1c0de0002",
+		dckaptest.Pipe{Answer: json.RawMessage(`{"data":{"orderId":"1001"}}`)},
+	)
 	return s
 }
 

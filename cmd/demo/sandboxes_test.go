@@ -43,7 +43,12 @@ func TestEveryTypeRunsInTheDemo(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(d.stop)
-	d.vendors.danaconnect.Add(danaconnecttest.OTP{IDRequest: 251, Code: "004217", MaximumTries: 5, ExpiresAt: time.Now().Add(time.Hour)})
+	d.vendors.danaconnect.Add(danaconnecttest.OTP{
+		IDRequest:    251,
+		Code:         "004217",
+		MaximumTries: 5,
+		ExpiresAt:    time.Now().Add(time.Hour),
+	})
 	for _, info := range tasks.Types() {
 		d.vendors.anna.PutUser(staying, true) // an earlier type may have closed the account
 		payload, err := json.Marshal(info.Example)
@@ -61,7 +66,12 @@ func TestEveryTypeRunsInTheDemo(t *testing.T) {
 			if status, err := d.client.Status(t.Context(), ticket.ID); err == nil {
 				state = string(status.State)
 			}
-			t.Errorf("%s: %v; it is %s (pending: no worker runs its queue, for want of an account)", info.Type, err, state)
+			t.Errorf(
+				"%s: %v; it is %s (pending: no worker runs its queue, for want of an account)",
+				info.Type,
+				err,
+				state,
+			)
 		}
 		cancel()
 	}

@@ -20,7 +20,9 @@ func scheduleFile() (path string, remove func(), err error) {
 	if err != nil {
 		return "", nil, fmt.Errorf("make a place for the schedule: %w", err)
 	}
-	remove = func() { _ = os.RemoveAll(dir) }
+	remove = func() {
+		_ = os.RemoveAll(dir)
+	}
 	path = filepath.Join(dir, "schedules.yaml")
 	if err := os.WriteFile(path, []byte(schedules), 0o600); err != nil {
 		remove()

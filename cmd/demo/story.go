@@ -22,7 +22,10 @@ type step struct {
 
 // play tells the story and fails at the first step that comes out wrong.
 func (d *demo) play(ctx context.Context, out io.Writer) error {
-	_, _ = fmt.Fprintln(out, "Errand demo: embedded Redis (not for production), vendor sandboxes, worker, web UI")
+	_, _ = fmt.Fprintln(
+		out,
+		"Errand demo: embedded Redis (not for production), vendor sandboxes, worker, web UI",
+	)
 	_, _ = fmt.Fprintln(out)
 	for _, s := range d.story() {
 		ctx, cancel := context.WithTimeout(ctx, patience)
@@ -33,7 +36,13 @@ func (d *demo) play(ctx context.Context, out io.Writer) error {
 			_, _ = fmt.Fprintf(out, "  WRONG  %s\n         %v\n", s.title, err)
 			return fmt.Errorf("the story went wrong at %q", s.title)
 		}
-		_, _ = fmt.Fprintf(out, "  ok     %-52s %s (%s)\n", s.title, came, time.Since(start).Round(time.Millisecond))
+		_, _ = fmt.Fprintf(
+			out,
+			"  ok     %-52s %s (%s)\n",
+			s.title,
+			came,
+			time.Since(start).Round(time.Millisecond),
+		)
 	}
 	_, _ = fmt.Fprintln(out)
 	return nil
@@ -49,7 +58,13 @@ func (d *demo) story() []step {
 			if err := d.vendors.anna.SetAlerts(staying, n); err != nil {
 				return "", err
 			}
-			got, err := do(ctx, d, tasks.MessengerAlerts{MessengerUser: tasks.MessengerUser{UserID: staying}})
+			got, err := do(
+				ctx,
+				d,
+				tasks.MessengerAlerts{
+					MessengerUser: tasks.MessengerUser{UserID: staying},
+				},
+			)
 			if err == nil && got.AlertCounter != n {
 				err = fmt.Errorf("the counter reads %d, want %d", got.AlertCounter, n)
 			}
@@ -59,25 +74,35 @@ func (d *demo) story() []step {
 	return []step{
 		{"an OTP is sent", func(ctx context.Context) (came string, err error) {
 			sent, err = do(ctx, d, tasks.OTPSend{
-				IDConversation: danaconnecttest.Conversation, OTPType: 1, Length: 6,
-				Values: tasks.Values{{Key: "COD1_EMAIL", Value: "ana@example.com"}},
+				IDConversation: danaconnecttest.Conversation,
+				OTPType:        1,
+				Length:         6,
+				Values: tasks.Values{
+					{Key: "COD1_EMAIL", Value: "ana@example.com"},
+				},
 			}, tasks.Key("login-1"))
 			return "done: idRequest " + sent.IDRequest, err
 		}},
 		{"the same key again sends nothing", func(ctx context.Context) (string, error) {
 			before := d.vendors.danaconnect.Effects(danaconnecttest.OpSend)
 			again, err := tasks.Enqueue(ctx, d.client, tasks.OTPSend{
-				IDConversation: danaconnecttest.Conversation, OTPType: 1, Length: 6,
-				Values: tasks.Values{{Key: "COD1_EMAIL", Value: "ana@example.com"}},
+				IDConversation: danaconnecttest.Conversation,
+				OTPType:        1,
+				Length:         6,
+				Values: tasks.Values{
+					{Key: "COD1_EMAIL", Value: "ana@example.com"},
+				},
 			}, tasks.Key("login-1"))
-			if err == nil && (!again.Duplicate || d.vendors.danaconnect.Effects(danaconnecttest.OpSend) != before) {
+			if err == nil &&
+				(!again.Duplicate || d.vendors.danaconnect.Effects(danaconnecttest.OpSend) != before) {
 				err = errors.New("a second code went out")
 			}
 			return "duplicate", err
 		}},
 		{"a wrong code is declined", func(ctx context.Context) (string, error) {
 			verdict, err := verify(ctx, "000000x")
-			if o, ok := errors.AsType[*tasks.OutcomeError](err); !ok || o.Outcome != tasks.Declined {
+			if o, ok := errors.AsType[*tasks.OutcomeError](err); !ok ||
+				o.Outcome != tasks.Declined {
 				return "", fmt.Errorf("it was not declined: %w", err)
 			}
 			return "declined: " + verdict.Verdict, nil
@@ -95,7 +120,8 @@ func (d *demo) story() []step {
 		}},
 		{"and gets no login any more", func(ctx context.Context) (string, error) {
 			_, err := do(ctx, d, tasks.UserHash{UserID: leaving})
-			if o, ok := errors.AsType[*tasks.OutcomeError](err); !ok || o.Outcome != tasks.Declined {
+			if o, ok := errors.AsType[*tasks.OutcomeError](err); !ok ||
+				o.Outcome != tasks.Declined {
 				return "", fmt.Errorf("it was not declined: %w", err)
 			}
 			return "declined", nil
@@ -106,18 +132,26 @@ func (d *demo) story() []step {
 			sequence, err := d.events.counter(ctx, staying, 3)
 			return fmt.Sprintf("messenger.alerts.changed, sequence %d", sequence), err
 		}},
-		{"a schedule notices the next change by itself", func(ctx context.Context) (string, error) {
-			if err := d.vendors.anna.SetAlerts(staying, 4); err != nil {
-				return "", err
-			}
-			sequence, err := d.events.counter(ctx, staying, 4)
-			return fmt.Sprintf("messenger.alerts.changed, sequence %d", sequence), err
-		}},
+		{
+			"a schedule notices the next change by itself",
+			func(ctx context.Context) (string, error) {
+				if err := d.vendors.anna.SetAlerts(staying, 4); err != nil {
+					return "", err
+				}
+				sequence, err := d.events.counter(ctx, staying, 4)
+				return fmt.Sprintf("messenger.alerts.changed, sequence %d", sequence), err
+			},
+		},
 	}
 }
 
 // do enqueues a task and waits for its end.
-func do[R any](ctx context.Context, d *demo, task tasks.Task[R], opts ...tasks.Option) (R, error) {
+func do[R any](
+	ctx context.Context,
+	d *demo,
+	task tasks.Task[R],
+	opts ...tasks.Option,
+) (R, error) {
 	ticket, err := tasks.Enqueue(ctx, d.client, task, opts...)
 	if err != nil {
 		var none R

@@ -49,7 +49,8 @@ type limit struct {
 func (l *limit) UnmarshalText(text []byte) error {
 	number, percent := strings.CutSuffix(string(text), "%")
 	n, err := strconv.ParseFloat(number, 64)
-	if err != nil || n < 0 || n > 1e15 || percent && n > 100 || !percent && n != float64(int64(n)) {
+	if err != nil || n < 0 || n > 1e15 || percent && n > 100 ||
+		!percent && n != float64(int64(n)) {
 		return errors.New("must be a number of rows, such as 20, or a share, such as 5%")
 	}
 	*l = limit{n, percent}
@@ -79,21 +80,29 @@ func (c *bulkCommand) run(ctx context.Context, s *session) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	defer func() { _ = file.Close() }()
+	defer func() {
+		_ = file.Close()
+	}()
 	client, err := s.open(true)
 	if err != nil {
 		return 0, err
 	}
-	defer func() { _ = client.Close() }()
+	defer func() {
+		_ = client.Close()
+	}()
 	receipt, closeReceipt, err := c.receipt(s, file)
 	if err != nil {
 		return 0, err
 	}
 	counted := &countingReader{from: file}
 	b := &bulk{
-		session: s, client: client, taskType: c.Type, maxErrors: c.MaxErrors, receipt: receipt,
-		progress: newProgress(s, c.Receipt != "", counted, file),
-		limiter:  rate.NewLimiter(rate.Inf, 1),
+		session:   s,
+		client:    client,
+		taskType:  c.Type,
+		maxErrors: c.MaxErrors,
+		receipt:   receipt,
+		progress:  newProgress(s, c.Receipt != "", counted, file),
+		limiter:   rate.NewLimiter(rate.Inf, 1),
 	}
 	if !c.Rate.IsZero() {
 		b.limiter = rate.NewLimiter(rate.Limit(float64(c.Rate.N)/c.Rate.Per.Seconds()), 1)
@@ -125,7 +134,10 @@ func (c *bulkCommand) input(s *session) (io.ReadCloser, error) {
 
 // receipt opens what the receipt is written to. Only its owner may read it: the
 // keys in it may be personal.
-func (c *bulkCommand) receipt(s *session, input io.Reader) (io.Writer, func() error, error) {
+func (c *bulkCommand) receipt(
+	s *session,
+	input io.Reader,
+) (io.Writer, func() error, error) {
 	if c.Receipt == "" || c.Receipt == "-" {
 		return s.stdout, func() error { return nil }, nil
 	}

@@ -53,7 +53,8 @@ func TestBulkTwice(t *testing.T) {
 	r := newRig(t)
 	receipt := filepath.Join(t.TempDir(), "receipt.jsonl")
 	first := r.want(0, "bulk", writeFile(t, "a.jsonl", users(1, 200)), "--receipt", receipt, "--json")
-	if got, want := bulkSummary(t, first.stdout), (summary{Rows: 200, Enqueued: 200}); got != want || first.stderr != "" {
+	if got, want := bulkSummary(t, first.stdout), (summary{Rows: 200, Enqueued: 200}); got != want ||
+		first.stderr != "" {
 		t.Errorf("got %+v, want %+v; stderr %q", got, want, first.stderr)
 	}
 	raw, err := os.ReadFile(receipt)
@@ -63,7 +64,8 @@ func TestBulkTwice(t *testing.T) {
 	lines := receipts(t, string(raw))
 	ids := map[string]bool{}
 	for i, line := range lines {
-		if line.Row != i+1 || !strings.HasPrefix(line.Key, "sha256:") || line.ID == "" || line.Duplicate || line.Error != "" {
+		if line.Row != i+1 || !strings.HasPrefix(line.Key, "sha256:") || line.ID == "" || line.Duplicate ||
+			line.Error != "" {
 			t.Fatalf("receipt line %d: %+v", i+1, line)
 		}
 		ids[line.ID] = true
@@ -104,19 +106,47 @@ func TestBulkRefusesRows(t *testing.T) {
 		{"null", `null`, "the row must be an object with type, payload and key"},
 		{"two objects", `{} {}`, "the row is not JSON"},
 		{"no type", `{"payload":{"userId":"` + canary + `"}}`, "type is required (or --type)"},
-		{"unknown type", `{"type":"` + canary + `","payload":{}}`, "type names no task type; 'enqueue types' lists them"},
-		{"misspelt type", `{"type":"anna:user:hahs","payload":{}}`, "type names no task type; did you mean anna:user:hash?"},
+		{
+			"unknown type",
+			`{"type":"` + canary + `","payload":{}}`,
+			"type names no task type; 'enqueue types' lists them",
+		},
+		{
+			"misspelt type",
+			`{"type":"anna:user:hahs","payload":{}}`,
+			"type names no task type; did you mean anna:user:hash?",
+		},
 		{"no payload", `{"type":"anna:user:hash"}`, "payload is required"},
 		{"payload null", `{"type":"anna:user:hash","payload":null}`, "the payload must be an object"},
-		{"bad payload", `{"type":"anna:user:hash","payload":{"startService":5,"x":"` + canary + `"}}`, "startService must be text; userId is required; x is unknown"},
-		{"unknown field", `{"type":"anna:user:hash","payload":{"userId":"` + canary + `"},"in":"1h"}`, "in is unknown; a row has type, payload and key"},
+		{
+			"bad payload",
+			`{"type":"anna:user:hash","payload":{"startService":5,"x":"` + canary + `"}}`,
+			"startService must be text; userId is required; x is unknown",
+		},
+		{
+			"unknown field",
+			`{"type":"anna:user:hash","payload":{"userId":"` + canary + `"},"in":"1h"}`,
+			"in is unknown; a row has type, payload and key",
+		},
 		{"key is a number", `{"type":"anna:user:hash","payload":{"userId":"u"},"key":7}`, "key must be text"},
 		{"key is empty", `{"type":"anna:user:hash","payload":{"userId":"u"},"key":""}`, "key must not be empty"},
 		{"twice", `{"type":"anna:user:hash","type":"anna:user:hash","payload":{}}`, "type is given twice"},
 		{"Latin-1", "{\"type\":\"anna:user:hash\",\"payload\":{\"userId\":\"Jos\xe9\"}}", "the row must be UTF-8"},
-		{"too large", `{"type":"anna:user:hash","payload":{"userId":"` + strings.Repeat("x", payload.MaxSize) + `"}}`, "the payload has 524301 bytes, at most 524288 are allowed"},
-		{"too long", `{"type":"anna:user:hash","payload":{"userId":"` + long + `"}}`, "the row is longer than 589824 bytes"},
-		{"key of another", `{"type":"anna:user:hash","payload":{"userId":"` + canary + `"},"key":"taken"}`, "the key is taken by a task with another payload"},
+		{
+			"too large",
+			`{"type":"anna:user:hash","payload":{"userId":"` + strings.Repeat("x", payload.MaxSize) + `"}}`,
+			"the payload has 524301 bytes, at most 524288 are allowed",
+		},
+		{
+			"too long",
+			`{"type":"anna:user:hash","payload":{"userId":"` + long + `"}}`,
+			"the row is longer than 589824 bytes",
+		},
+		{
+			"key of another",
+			`{"type":"anna:user:hash","payload":{"userId":"` + canary + `"},"key":"taken"}`,
+			"the key is taken by a task with another payload",
+		},
 	}
 	r := newRig(t)
 	r.want(0, "anna:user:hash", "--payload", userPayload, "--key", "taken")
@@ -138,7 +168,14 @@ func TestBulkRefusesRows(t *testing.T) {
 			t.Errorf("%s: %+v, want %q", tt.name, line, tt.want)
 		}
 	}
-	wantText(t, "stderr", d.stderr, "row 2 (line 4): the row is not JSON\n", "the receipt has them all", fmt.Sprintf("%d rows: 2 enqueued, 0 there already, %d refused", len(tests)+2, len(tests)))
+	wantText(
+		t,
+		"stderr",
+		d.stderr,
+		"row 2 (line 4): the row is not JSON\n",
+		"the receipt has them all",
+		fmt.Sprintf("%d rows: 2 enqueued, 0 there already, %d refused", len(tests)+2, len(tests)),
+	)
 	if strings.Contains(d.stdout+d.stderr, "canary") {
 		t.Errorf("a canary shows: %s %s", d.stdout, d.stderr)
 	}
@@ -153,20 +190,80 @@ func TestBulkCSV(t *testing.T) {
 		code                 int
 		want                 []string // what each row says: "" or the error
 	}{
-		{"plain", otp, header + "824541,5215512345678,Ana,1,6,300\n824541,5215512345679,Eva,1,6,300\n", 0, []string{"", ""}},
+		{
+			"plain",
+			otp,
+			header + "824541,5215512345678,Ana,1,6,300\n824541,5215512345679,Eva,1,6,300\n",
+			0,
+			[]string{"", ""},
+		},
 		{"empty cell is left out", otp, header + "824541,5215512345678,Ana,1,6,\n", 0, []string{""}},
-		{"quotes and line ends", otp, header + "824541,1,\"Ana \"\"A\"\"\nof two, lines\",1,6,300\r\n824541,2,Eva,1,6,300", 0, []string{"", ""}},
-		{"mark, semicolons, blank lines", otp, "\xef\xbb\xbf\r\n" + strings.ReplaceAll(header, ",", ";") + "\r\n824541;1;Ana,A;1;6;300\r\n\r\n", 0, []string{""}},
+		{
+			"quotes and line ends",
+			otp,
+			header + "824541,1,\"Ana \"\"A\"\"\nof two, lines\",1,6,300\r\n824541,2,Eva,1,6,300",
+			0,
+			[]string{"", ""},
+		},
+		{
+			"mark, semicolons, blank lines",
+			otp,
+			"\xef\xbb\xbf\r\n" + strings.ReplaceAll(header, ",", ";") + "\r\n824541;1;Ana,A;1;6;300\r\n\r\n",
+			0,
+			[]string{""},
+		},
 		{"tabs", "anna:user:hash", "userId\tstartService\nu1\tsupport\n", 0, []string{""}},
 		{"one column", "anna:user:inactivate", "userId\nu1\nu2\n", 0, []string{"", ""}},
-		{"nested", "anna:messenger:alerts", "userId,messengerFilters.status\nu1,A\nu2,X\n", 9, []string{"", "messengerFilters.status must be one of A, E"}},
-		{"bad cells", otp, header + "824541,1,Ana,1,six,300\n824541,1,Ana,1\n824541,2,Eva,1,6,300\n", 9, []string{"length must be an integer", "the row has 4 cells, the header 6", ""}},
-		{"bad quote", "anna:user:inactivate", "userId\nu1\na\"b\"\nu2\n", 9, []string{"", "the row is not CSV: its quotes are wrong", ""}},
-		{"open quote", "anna:user:inactivate", "userId\nu1\n\"u2\nu3\n", 9, []string{"", "a quote is opened and never closed"}},
+		{
+			"nested",
+			"anna:messenger:alerts",
+			"userId,messengerFilters.status\nu1,A\nu2,X\n",
+			9,
+			[]string{"", "messengerFilters.status must be one of A, E"},
+		},
+		{
+			"bad cells",
+			otp,
+			header + "824541,1,Ana,1,six,300\n824541,1,Ana,1\n824541,2,Eva,1,6,300\n",
+			9,
+			[]string{"length must be an integer", "the row has 4 cells, the header 6", ""},
+		},
+		{
+			"bad quote",
+			"anna:user:inactivate",
+			"userId\nu1\na\"b\"\nu2\n",
+			9,
+			[]string{"", "the row is not CSV: its quotes are wrong", ""},
+		},
+		{
+			"open quote",
+			"anna:user:inactivate",
+			"userId\nu1\n\"u2\nu3\n",
+			9,
+			[]string{"", "a quote is opened and never closed"},
+		},
 		{"Latin-1", "anna:user:inactivate", "userId\nJos\xe9\nu1\n", 9, []string{"the row must be UTF-8", ""}},
-		{"long cell", "anna:user:inactivate", "userId\n\"" + strings.Repeat("x\n", maxLine) + "\"\nu2\n", 9, []string{"the row is longer than 589824 bytes", ""}},
-		{"long line", "anna:user:inactivate", "userId\n\"" + strings.Repeat("x", 2*maxLine) + "\ny\"\nu2\n", 9, []string{"the row is longer than 589824 bytes", ""}},
-		{"endless quote", "anna:user:inactivate", "userId\n\"" + strings.Repeat("x\n", maxLine), 9, []string{"the row is longer than 589824 bytes; is a quote never closed?"}},
+		{
+			"long cell",
+			"anna:user:inactivate",
+			"userId\n\"" + strings.Repeat("x\n", maxLine) + "\"\nu2\n",
+			9,
+			[]string{"the row is longer than 589824 bytes", ""},
+		},
+		{
+			"long line",
+			"anna:user:inactivate",
+			"userId\n\"" + strings.Repeat("x", 2*maxLine) + "\ny\"\nu2\n",
+			9,
+			[]string{"the row is longer than 589824 bytes", ""},
+		},
+		{
+			"endless quote",
+			"anna:user:inactivate",
+			"userId\n\"" + strings.Repeat("x\n", maxLine),
+			9,
+			[]string{"the row is longer than 589824 bytes; is a quote never closed?"},
+		},
 		{"header only", "anna:user:inactivate", "userId\n", 0, []string{}},
 		{"nothing", "anna:user:inactivate", "", 0, []string{}},
 	}
@@ -198,12 +295,23 @@ func TestBulkCSVReachesTheVendor(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	r.work(nil)
-	file := writeFile(t, "otp.csv", "idConversation,values.COD1_PHONE,values.COD1_NAME,type,length\n824541,0052155,\"Ana, \"\"A\"\"\",1,6\n")
+	file := writeFile(
+		t,
+		"otp.csv",
+		"idConversation,values.COD1_PHONE,values.COD1_NAME,type,length\n824541,0052155,\"Ana, \"\"A\"\"\",1,6\n",
+	)
 	r.want(0, "bulk", file, "--type", "danaconnect:otp:send")
 	if err := r.otp.WaitAnswered(clientstest.Within(t), "send", 1); err != nil {
 		t.Fatal(err)
 	}
-	wantText(t, "the request", string(r.otp.Requests("send")[0].Body), `"0052155"`, `"Ana, \"A\""`, `"idConversation":824541`)
+	wantText(
+		t,
+		"the request",
+		string(r.otp.Requests("send")[0].Body),
+		`"0052155"`,
+		`"Ana, \"A\""`,
+		`"idConversation":824541`,
+	)
 }
 
 func TestBulkMaxErrors(t *testing.T) {
@@ -227,7 +335,16 @@ func TestBulkMaxErrors(t *testing.T) {
 			t.Parallel()
 			r := newRig(t)
 			receipt := filepath.Join(t.TempDir(), "r")
-			d := r.want(tt.code, "bulk", writeFile(t, "f.jsonl", tt.file), "--max-errors", tt.limit, "--receipt", receipt, "--json")
+			d := r.want(
+				tt.code,
+				"bulk",
+				writeFile(t, "f.jsonl", tt.file),
+				"--max-errors",
+				tt.limit,
+				"--receipt",
+				receipt,
+				"--json",
+			)
 			got := bulkSummary(t, d.stdout)
 			if (got.Stopped == "errors") != tt.stopped || (got.Rows < strings.Count(tt.file, "\n")) != tt.stopped {
 				t.Errorf("%+v, want stopped: %t", got, tt.stopped)
@@ -323,7 +440,12 @@ func TestBulkReceiptMustBeWritable(t *testing.T) {
 	r := newRig(t)
 	file := writeFile(t, "f.jsonl", users(1, 3))
 	wantText(t, "stderr", r.want(2, "bulk", file, "--receipt", file).stderr, "--receipt is the file to read")
-	wantText(t, "stderr", r.want(2, "bulk", file, "--receipt", "/nonexistent/r").stderr, "--receipt: open /nonexistent/r")
+	wantText(
+		t,
+		"stderr",
+		r.want(2, "bulk", file, "--receipt", "/nonexistent/r").stderr,
+		"--receipt: open /nonexistent/r",
+	)
 	r.nothingStored()
 	var stderr bytes.Buffer
 	if code := run(t.Context(), []string{"bulk", file}, r.environ, nil, broken{}, &stderr); code != 1 {
@@ -340,7 +462,13 @@ func TestProgress(t *testing.T) {
 	if _, err := io.ReadAll(read); err != nil {
 		t.Fatal(err)
 	}
-	p := &progress{to: &screen, read: read, size: 100, now: func() time.Time { return clock }, begun: clock}
+	p := &progress{
+		to:    &screen,
+		read:  read,
+		size:  100,
+		now:   func() time.Time { return clock },
+		begun: clock,
+	}
 	clock = clock.Add(2 * time.Second)
 	p.draw(400, 3)
 	p.draw(401, 3) // too soon

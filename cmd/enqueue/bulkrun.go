@@ -56,7 +56,12 @@ type receiptLine struct {
 	Error     string `json:"error,omitempty"`
 }
 
-var errBulkInterrupted error = &fault{exitInterrupted, errors.New("interrupted; what was enqueued is in the receipt, and running the file again enqueues the rest")}
+var errBulkInterrupted error = &fault{
+	exitInterrupted,
+	errors.New(
+		"interrupted; what was enqueued is in the receipt, and running the file again enqueues the rest",
+	),
+}
 
 // run takes rows until the file ends or something stops it, and then lets those
 // that are on their way arrive: every row that was begun has its receipt.
@@ -113,12 +118,18 @@ func (b *bulk) stop(why string, err error) {
 // read hands out the rows of the file. It runs beside the rest, so that a signal
 // also ends the wait for somebody who types. The error comes when there are no
 // more rows.
-func (b *bulk) read(ctx context.Context, file string, from io.Reader) (<-chan row, <-chan error) {
+func (b *bulk) read(
+	ctx context.Context,
+	file string,
+	from io.Reader,
+) (<-chan row, <-chan error) {
 	rows, failed := make(chan row), make(chan error, 1)
 	go func() {
 		defer close(rows)
 		var err error
-		defer func() { failed <- err }()
+		defer func() {
+			failed <- err
+		}()
 		defer caught(&err)
 		if err = b.readRows(ctx, file, from, rows); errors.Is(err, io.EOF) {
 			err = nil
@@ -127,7 +138,12 @@ func (b *bulk) read(ctx context.Context, file string, from io.Reader) (<-chan ro
 	return rows, failed
 }
 
-func (b *bulk) readRows(ctx context.Context, file string, from io.Reader, rows chan<- row) error {
+func (b *bulk) readRows(
+	ctx context.Context,
+	file string,
+	from io.Reader,
+	rows chan<- row,
+) error {
 	reader, err := newRowReader(file, from, b.taskType)
 	if err != nil {
 		return err
@@ -164,7 +180,13 @@ func (b *bulk) enqueue(p *pending) {
 	}
 	// A signal does not break it off: whether the row is stored would not be
 	// known.
-	ticket, err := store(context.Background(), b.client, p.taskType, p.payload, []tasks.Option{tasks.Key(p.key)})
+	ticket, err := store(
+		context.Background(),
+		b.client,
+		p.taskType,
+		p.payload,
+		[]tasks.Option{tasks.Key(p.key)},
+	)
 	if err != nil {
 		p.err = err
 		return
@@ -186,7 +208,12 @@ func digest(payload interface{ Type() string }) (string, error) {
 // finish counts a row that is through and writes its receipt.
 func (b *bulk) finish(p *pending) {
 	b.rows++
-	line := receiptLine{Row: p.number, Key: p.key, ID: p.id, Duplicate: p.duplicate}
+	line := receiptLine{
+		Row:       p.number,
+		Key:       p.key,
+		ID:        p.id,
+		Duplicate: p.duplicate,
+	}
 	switch {
 	case p.err == nil && p.duplicate:
 		b.duplicates++
@@ -256,7 +283,13 @@ func (b *bulk) summarize(asJSON bool) {
 		b.printJSON(sum)
 		return
 	}
-	text := fmt.Sprintf("%d rows: %d enqueued, %d there already, %d refused", sum.Rows, sum.Enqueued, sum.Duplicates, sum.Refused)
+	text := fmt.Sprintf(
+		"%d rows: %d enqueued, %d there already, %d refused",
+		sum.Rows,
+		sum.Enqueued,
+		sum.Duplicates,
+		sum.Refused,
+	)
 	if sum.Failed > 0 {
 		text += fmt.Sprintf(", %d failed", sum.Failed)
 	}

@@ -42,12 +42,17 @@ func (s *session) open(writer bool) (*tasks.Client, error) {
 	_, keysErr := seal.Parse(cfg.EncryptionKeys.Reveal())
 	var requiredErr error
 	if writer && cfg.EncryptionRequired && cfg.EncryptionKeys.Empty() {
-		requiredErr = errors.New("ENCRYPTION_KEYS: must be set, because ENCRYPTION_REQUIRED is true")
+		requiredErr = errors.New(
+			"ENCRYPTION_KEYS: must be set, because ENCRYPTION_REQUIRED is true",
+		)
 	}
 	if err := settingsError(urlErr, keysErr, requiredErr); err != nil {
 		return nil, err
 	}
-	client, err := tasks.Open(cfg.RedisURL.Reveal(), tasks.EncryptionKeys(cfg.EncryptionKeys.Reveal()))
+	client, err := tasks.Open(
+		cfg.RedisURL.Reveal(),
+		tasks.EncryptionKeys(cfg.EncryptionKeys.Reveal()),
+	)
 	if err != nil {
 		return nil, settingsError(err)
 	}

@@ -55,7 +55,13 @@ func newCSVRows(lines *lineReader, taskType string) (*csvRows, error) {
 func separator(header []byte) rune {
 	best := ','
 	for _, candidate := range []rune{';', '\t'} {
-		if bytes.Count(header, []byte(string(candidate))) > bytes.Count(header, []byte(string(best))) {
+		if bytes.Count(
+			header,
+			[]byte(string(candidate)),
+		) > bytes.Count(
+			header,
+			[]byte(string(best)),
+		) {
 			best = candidate
 		}
 	}
@@ -98,8 +104,11 @@ func (c *csvRows) known(path string) bool {
 		}
 		below := f.Path + "."
 		takesAny := strings.Contains(f.Kind, "object") || f.Kind == "any JSON"
-		named := slices.ContainsFunc(fields, func(o payload.Field) bool { return strings.HasPrefix(o.Path, below) })
-		if takesAny && !named && len(path) > len(below) && strings.HasPrefix(path, below) {
+		named := slices.ContainsFunc(fields, func(o payload.Field) bool {
+			return strings.HasPrefix(o.Path, below)
+		})
+		if takesAny && !named && len(path) > len(below) &&
+			strings.HasPrefix(path, below) {
 			return true
 		}
 	}
@@ -116,7 +125,12 @@ func (c *csvRows) next() (row, error) {
 			continue
 		}
 		c.rows++
-		r := row{number: c.rows, line: line, taskType: c.info.Type, err: err}
+		r := row{
+			number:   c.rows,
+			line:     line,
+			taskType: c.info.Type,
+			err:      err,
+		}
 		if err == nil {
 			r.payload, r.err = c.encode(record)
 		}
@@ -177,7 +191,11 @@ func (c *csvRows) encode(record []byte) ([]byte, error) {
 		return nil, err
 	}
 	if len(cells) != len(c.paths) {
-		return nil, rowErrorf("the row has %d cells, the header %d", len(cells), len(c.paths))
+		return nil, rowErrorf(
+			"the row has %d cells, the header %d",
+			len(cells),
+			len(c.paths),
+		)
 	}
 	doc := map[string]any{}
 	for i, cell := range cells {

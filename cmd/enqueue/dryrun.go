@@ -37,7 +37,12 @@ type dryReport struct {
 }
 
 // dryRun runs the task's own definition, with a transport that sends nothing.
-func (c *enqueueCommand) dryRun(ctx context.Context, s *session, info tasks.Info, raw []byte) (int, error) {
+func (c *enqueueCommand) dryRun(
+	ctx context.Context,
+	s *session,
+	info tasks.Info,
+	raw []byte,
+) (int, error) {
 	cfg, err := s.vendors()
 	if err != nil {
 		return 0, err
@@ -48,7 +53,9 @@ func (c *enqueueCommand) dryRun(ctx context.Context, s *session, info tasks.Info
 		return 0, settingsError(err)
 	}
 	defs := tasks.Definitions(clients)
-	at := slices.IndexFunc(defs, func(d queue.Definition) bool { return d.Type == info.Type })
+	at := slices.IndexFunc(defs, func(d queue.Definition) bool {
+		return d.Type == info.Type
+	})
 	if at < 0 || defs[at].Run == nil {
 		return 0, fmt.Errorf("%s cannot be shown in a dry run", info.Type)
 	}
@@ -69,7 +76,10 @@ func (c *enqueueCommand) dryRun(ctx context.Context, s *session, info tasks.Info
 	if c.UsableFor != nil {
 		budget = time.Duration(*c.UsableFor)
 	}
-	s.printDryRun(dryReport{info.Type, p.Defaults().Queue, human(budget), requests}, c.JSON)
+	s.printDryRun(
+		dryReport{info.Type, p.Defaults().Queue, human(budget), requests},
+		c.JSON,
+	)
 	s.complain("dry run: nothing was enqueued or sent")
 	return exitOK, nil
 }
@@ -83,7 +93,12 @@ func (s *session) printDryRun(r dryReport, asJSON bool) {
 	for _, req := range r.Requests {
 		_, _ = fmt.Fprintf(s.stdout, "\n%s %s\n", req.Method, printable(req.URL))
 		for _, header := range slices.Sorted(maps.Keys(req.Headers)) {
-			_, _ = fmt.Fprintf(s.stdout, "%s: %s\n", header, printable(req.Headers[header]))
+			_, _ = fmt.Fprintf(
+				s.stdout,
+				"%s: %s\n",
+				header,
+				printable(req.Headers[header]),
+			)
 		}
 		if req.Body != nil {
 			_, _ = fmt.Fprintf(s.stdout, "\n%s\n", printable(indented(req.Body)))
@@ -113,7 +128,11 @@ func (c *capture) RoundTrip(r *http.Request) (*http.Response, error) {
 		}
 		_ = r.Body.Close()
 	}
-	seen := dryRequest{Method: r.Method, URL: c.maskURL(r.URL), Headers: map[string]string{}}
+	seen := dryRequest{
+		Method:  r.Method,
+		URL:     c.maskURL(r.URL),
+		Headers: map[string]string{},
+	}
 	for header := range r.Header {
 		seen.Headers[header] = maskHeader(header, r.Header.Get(header))
 	}

@@ -61,13 +61,20 @@ func (c *enqueueCommand) run(ctx context.Context, s *session) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	defer func() { _ = client.Close() }()
+	defer func() {
+		_ = client.Close()
+	}()
 
 	ticket, err := store(ctx, client, c.Type, raw, opts)
 	if err != nil {
 		return 0, err
 	}
-	r := &report{ID: ticket.ID, Type: c.Type, Queue: payload.Defaults().Queue, Duplicate: ticket.Duplicate}
+	r := &report{
+		ID:        ticket.ID,
+		Type:      c.Type,
+		Queue:     payload.Defaults().Queue,
+		Duplicate: ticket.Duplicate,
+	}
 	switch {
 	case ticket.Duplicate: // not known yet
 	case c.delayed(s.now()):
@@ -78,7 +85,11 @@ func (c *enqueueCommand) run(ctx context.Context, s *session) (int, error) {
 	code := exitOK
 	switch {
 	case c.Wait != nil:
-		s.complain(r.ID + " is stored; waiting for its outcome, " + human(time.Duration(*c.Wait)) + " at most")
+		s.complain(
+			r.ID + " is stored; waiting for its outcome, " + human(
+				time.Duration(*c.Wait),
+			) + " at most",
+		)
 		code, err = s.await(ctx, client, r, time.Duration(*c.Wait), ticket.Outcome)
 	case ticket.Duplicate:
 		err = s.lookUp(ctx, client, r, ticket.Outcome)
@@ -97,7 +108,9 @@ func (c *enqueueCommand) delayed(now time.Time) bool {
 func (c *enqueueCommand) options(now time.Time) ([]tasks.Option, error) {
 	var opts []tasks.Option
 	var faults []error
-	fault := func(text string) { faults = append(faults, errors.New(text)) }
+	fault := func(text string) {
+		faults = append(faults, errors.New(text))
+	}
 	if c.Key != nil {
 		if strings.TrimSpace(*c.Key) == "" {
 			fault("--key must not be empty; leave it out to enqueue without one")
@@ -145,7 +158,13 @@ func (c *enqueueCommand) options(now time.Time) ([]tasks.Option, error) {
 
 // store enqueues one task. A signal does not break it off, because then nobody
 // would know whether the task is stored.
-func store(ctx context.Context, client *tasks.Client, taskType string, raw []byte, opts []tasks.Option) (*tasks.Ticket[json.RawMessage], error) {
+func store(
+	ctx context.Context,
+	client *tasks.Client,
+	taskType string,
+	raw []byte,
+	opts []tasks.Option,
+) (*tasks.Ticket[json.RawMessage], error) {
 	if ctx.Err() != nil {
 		return nil, errInterrupted
 	}

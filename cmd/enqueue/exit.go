@@ -58,10 +58,14 @@ type fault struct {
 }
 
 // Error implements error.
-func (f *fault) Error() string { return f.err.Error() }
+func (f *fault) Error() string {
+	return f.err.Error()
+}
 
 // Unwrap gives the cause.
-func (f *fault) Unwrap() error { return f.err }
+func (f *fault) Unwrap() error {
+	return f.err
+}
 
 func usagef(format string, args ...any) error {
 	return &fault{exitUsage, fmt.Errorf(format, args...)}
@@ -72,7 +76,10 @@ func refusedf(format string, args ...any) error {
 }
 
 // errInterrupted: a signal came before anything was stored.
-var errInterrupted error = &fault{exitInterrupted, errors.New("interrupted; nothing was enqueued")}
+var errInterrupted error = &fault{
+	exitInterrupted,
+	errors.New("interrupted; nothing was enqueued"),
+}
 
 // codeOf is the exit code of an error.
 func codeOf(ctx context.Context, err error) int {
@@ -82,7 +89,9 @@ func codeOf(ctx context.Context, err error) int {
 	if refused(err) {
 		return exitRefused
 	}
-	if _, started := errors.AsType[*tasks.StartedError](err); started || errors.Is(err, tasks.ErrNotFound) || errors.Is(err, ledger.ErrBadID) {
+	if _, started := errors.AsType[*tasks.StartedError](err); started ||
+		errors.Is(err, tasks.ErrNotFound) ||
+		errors.Is(err, ledger.ErrBadID) {
 		return exitNoTask
 	}
 	switch {
@@ -110,12 +119,14 @@ func redisTrouble(err error) bool {
 		return true
 	}
 	if redisconn.Unreachable(err) || redis.IsOOMError(err) || redis.IsReadOnlyError(err) ||
-		redis.IsNoReplicasError(err) || redis.IsTryAgainError(err) {
+		redis.IsNoReplicasError(err) ||
+		redis.IsTryAgainError(err) {
 		return true
 	}
 	// go-redis has no names for a Redis that cannot save to disk, and for a server
 	// that is no Redis at all.
-	return strings.Contains(err.Error(), "MISCONF ") || strings.Contains(err.Error(), "redis: can't parse")
+	return strings.Contains(err.Error(), "MISCONF ") ||
+		strings.Contains(err.Error(), "redis: can't parse")
 }
 
 // complain writes one line to stderr.

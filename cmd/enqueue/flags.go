@@ -29,7 +29,9 @@ type instant time.Time
 func (t *instant) UnmarshalText(text []byte) error {
 	parsed, err := time.Parse(time.RFC3339, string(text))
 	if err != nil {
-		return errors.New("must be a time in RFC 3339, such as 2026-12-31T09:00:00Z or 2026-12-31T09:00:00-03:00")
+		return errors.New(
+			"must be a time in RFC 3339, such as 2026-12-31T09:00:00Z or 2026-12-31T09:00:00-03:00",
+		)
 	}
 	*t = instant(parsed)
 	return nil
@@ -49,9 +51,16 @@ func human(d time.Duration) string {
 // unknownType is the error for a type that does not exist.
 func unknownType(given string) error {
 	if near := nearest(given); len(near) > 0 {
-		return usagef("there is no task type %q; did you mean %s?", shortened(given), strings.Join(near, " or "))
+		return usagef(
+			"there is no task type %q; did you mean %s?",
+			shortened(given),
+			strings.Join(near, " or "),
+		)
 	}
-	return usagef("there is no task type %q; 'enqueue types' lists them", shortened(given))
+	return usagef(
+		"there is no task type %q; 'enqueue types' lists them",
+		shortened(given),
+	)
 }
 
 // nearest lists the task types that a misspelt one may have meant, the likeliest
@@ -76,7 +85,10 @@ func nearest(given string) []string {
 			near = append(near, candidate{info.Type, d})
 		}
 	}
-	slices.SortStableFunc(near, func(a, b candidate) int { return a.distance - b.distance })
+	slices.SortStableFunc(
+		near,
+		func(a, b candidate) int { return a.distance - b.distance },
+	)
 	var names []string
 	for _, c := range near[:min(most, len(near))] {
 		names = append(names, c.name)

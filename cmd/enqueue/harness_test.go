@@ -57,21 +57,31 @@ type rig struct {
 
 func newRig(t *testing.T) *rig {
 	t.Helper()
-	r := &rig{t: t, redis: redistest.New(t), otp: danaconnecttest.New(danaconnecttest.Options{}), anna: annatest.New(annatest.Options{})}
+	r := &rig{
+		t:     t,
+		redis: redistest.New(t),
+		otp:   danaconnecttest.New(danaconnecttest.Options{}),
+		anna:  annatest.New(annatest.Options{}),
+	}
 	r.environ = map[string]string{"REDIS_URL": r.redis.URL()}
 	r.anna.PutUser(user, true)
 	r.anna.PutToken(token)
 	account := r.anna.Account()
 	var err error
 	r.vendors.DANAConnectOTP, err = danaconnect.NewOTP(danaconnect.OTPConfig{
-		Username: danaconnecttest.Username, Company: danaconnecttest.Company, Password: secret.New(danaconnecttest.Password),
-		OTPURL: clientstest.Serve(t, r.otp, danaconnecttest.Mount) + "otp/1.0/",
+		Username: danaconnecttest.Username,
+		Company:  danaconnecttest.Company,
+		Password: secret.New(danaconnecttest.Password),
+		OTPURL:   clientstest.Serve(t, r.otp, danaconnecttest.Mount) + "otp/1.0/",
 	}, tokens.OpenGate(), clients.NewCaller(danaconnect.Vendor, clients.Limits{}, nil, nil))
 	if err != nil {
 		t.Fatal(err)
 	}
 	r.vendors.AnnA, err = anna.New(anna.Config{
-		URL: clientstest.Serve(t, r.anna, "/anna/"), CompanyHash: secret.New(account.CompanyHash), User: account.User, Password: secret.New(account.Password),
+		URL:         clientstest.Serve(t, r.anna, "/anna/"),
+		CompanyHash: secret.New(account.CompanyHash),
+		User:        account.User,
+		Password:    secret.New(account.Password),
 	}, tokens.Fixed(token), clients.NewCaller(anna.Vendor, clients.Limits{}, nil, nil))
 	if err != nil {
 		t.Fatal(err)
@@ -88,10 +98,17 @@ func (r *rig) work(ring *seal.Ring) {
 	}
 	servers, general := target.Open(redisconn.Servers), target.Open(redisconn.General)
 	s, err := queue.NewServer(queue.Config{
-		Redis: servers, General: general, Store: ledger.New(general), Ring: ring,
-		Queues: map[string]int{"otp": 10, "anna": 10, "polls": 5}, Definitions: tasks.Definitions(r.vendors),
-		Owner: "w-" + r.t.Name(), Timeout: func(string) time.Duration { return 10 * time.Second }, Grace: 15 * time.Second,
-		Metrics: queue.NewMetrics(prometheus.NewRegistry()), Log: zerolog.Nop(),
+		Redis:       servers,
+		General:     general,
+		Store:       ledger.New(general),
+		Ring:        ring,
+		Queues:      map[string]int{"otp": 10, "anna": 10, "polls": 5},
+		Definitions: tasks.Definitions(r.vendors),
+		Owner:       "w-" + r.t.Name(),
+		Timeout:     func(string) time.Duration { return 10 * time.Second },
+		Grace:       15 * time.Second,
+		Metrics:     queue.NewMetrics(prometheus.NewRegistry()),
+		Log:         zerolog.Nop(),
 	})
 	if err != nil {
 		r.t.Fatal(err)

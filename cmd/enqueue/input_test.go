@@ -36,59 +36,286 @@ func TestBadInput(t *testing.T) {
 		lines []string // of stderr, each without "enqueue: "
 	}{
 		{"nothing", nil, "", 2, []string{`expected "<type>"; see enqueue --help`}},
-		{"misspelt type", []string{"danaconect:otp:sned"}, "", 2, []string{`there is no task type "danaconect:otp:sned"; did you mean danaconnect:otp:send?`}},
-		{"part of a type", []string{"otp:verify"}, "", 2, []string{`there is no task type "otp:verify"; did you mean danaconnect:otp:verify?`}},
+		{
+			"misspelt type",
+			[]string{"danaconect:otp:sned"},
+			"",
+			2,
+			[]string{`there is no task type "danaconect:otp:sned"; did you mean danaconnect:otp:send?`},
+		},
+		{
+			"part of a type",
+			[]string{"otp:verify"},
+			"",
+			2,
+			[]string{`there is no task type "otp:verify"; did you mean danaconnect:otp:verify?`},
+		},
 		{"strange type", []string{"x"}, "", 2, []string{`there is no task type "x"; 'enqueue types' lists them`}},
-		{"unknown flag", []string{send, "--notfy"}, "", 2, []string{`unknown flag --notfy, did you mean "--notify"?; see enqueue --help`}},
+		{
+			"unknown flag",
+			[]string{send, "--notfy"},
+			"",
+			2,
+			[]string{`unknown flag --notfy, did you mean "--notify"?; see enqueue --help`},
+		},
 		{"too many arguments", []string{send, "x"}, "", 2, []string{"unexpected argument x; see enqueue --help"}},
-		{"empty key", []string{send, "--key="}, "", 2, []string{"--key must not be empty; leave it out to enqueue without one"}},
-		{"in and at", []string{send, "--in=1m", "--at=2030-01-01T00:00:00Z"}, "", 2, []string{"--in and --at can't be used together; see enqueue --help"}},
+		{
+			"empty key",
+			[]string{send, "--key="},
+			"",
+			2,
+			[]string{"--key must not be empty; leave it out to enqueue without one"},
+		},
+		{
+			"in and at",
+			[]string{send, "--in=1m", "--at=2030-01-01T00:00:00Z"},
+			"",
+			2,
+			[]string{"--in and --at can't be used together; see enqueue --help"},
+		},
 		{"negative in", []string{send, "--in=-1m"}, "", 2, []string{"--in must not be negative"}},
 		{"far in", []string{send, "--in=100000h"}, "", 2, []string{"--in must be within ten years"}},
-		{"in without unit", []string{send, "--in=10"}, "", 2, []string{`--in: must be a duration, such as 90s, 10m or 1h30m; see enqueue --help`}},
-		{"at is no time", []string{send, "--at=tomorrow"}, "", 2, []string{"--at: must be a time in RFC 3339, such as 2026-12-31T09:00:00Z or 2026-12-31T09:00:00-03:00; see enqueue --help"}},
+		{
+			"in without unit",
+			[]string{send, "--in=10"},
+			"",
+			2,
+			[]string{`--in: must be a duration, such as 90s, 10m or 1h30m; see enqueue --help`},
+		},
+		{
+			"at is no time",
+			[]string{send, "--at=tomorrow"},
+			"",
+			2,
+			[]string{
+				"--at: must be a time in RFC 3339, such as 2026-12-31T09:00:00Z or 2026-12-31T09:00:00-03:00; see enqueue --help",
+			},
+		},
 		{"at is past", []string{send, "--at=2020-01-01T00:00:00Z"}, "", 2, []string{"--at must not lie in the past"}},
 		{"at is far", []string{send, "--at=9999-01-01T00:00:00Z"}, "", 2, []string{"--at must be within ten years"}},
 		{"not usable", []string{send, "--usable-for=0s"}, "", 2, []string{"--usable-for must be positive"}},
-		{"usable for too long", []string{send, "--usable-for=100000h"}, "", 2, []string{"--usable-for must be within ten years"}},
-		{"several flags", []string{send, "--wait=0s", "--usable-for=-1s"}, "", 2, []string{"--usable-for must be positive", "--wait must be positive"}},
+		{
+			"usable for too long",
+			[]string{send, "--usable-for=100000h"},
+			"",
+			2,
+			[]string{"--usable-for must be within ten years"},
+		},
+		{
+			"several flags",
+			[]string{send, "--wait=0s", "--usable-for=-1s"},
+			"",
+			2,
+			[]string{"--usable-for must be positive", "--wait must be positive"},
+		},
 		{"set without value", []string{send, "--set=length"}, "", 2, []string{"--set must be path=value"}},
 		{"set without path", []string{send, "--set==1"}, "", 2, []string{"--set must be path=value"}},
-		{"no such file", []string{send, "--payload=@/nonexistent/p.json"}, "", 2, []string{"--payload: open /nonexistent/p.json: no such file or directory"}},
-		{"an internal type", []string{"event:deliver", "--payload", `{"id":"x"}`}, "", 3, []string{"event:deliver is internal: Errand enqueues it itself, nobody else can"}},
-		{"internal types", []string{"types", "event:deliver"}, "", 2, []string{"event:deliver is internal: Errand enqueues it itself, nobody else can"}},
-		{"no such types", []string{"types", "anna:user:hsah"}, "", 2, []string{`there is no task type "anna:user:hsah"; did you mean anna:user:hash?`}},
+		{
+			"no such file",
+			[]string{send, "--payload=@/nonexistent/p.json"},
+			"",
+			2,
+			[]string{"--payload: open /nonexistent/p.json: no such file or directory"},
+		},
+		{
+			"an internal type",
+			[]string{"event:deliver", "--payload", `{"id":"x"}`},
+			"",
+			3,
+			[]string{"event:deliver is internal: Errand enqueues it itself, nobody else can"},
+		},
+		{
+			"internal types",
+			[]string{"types", "event:deliver"},
+			"",
+			2,
+			[]string{"event:deliver is internal: Errand enqueues it itself, nobody else can"},
+		},
+		{
+			"no such types",
+			[]string{"types", "anna:user:hsah"},
+			"",
+			2,
+			[]string{`there is no task type "anna:user:hsah"; did you mean anna:user:hash?`},
+		},
 
-		{"everything missing", []string{send}, "", 3, []string{"idConversation is required", "length is required", "type is required", "values is required"}},
-		{"every kind of fault", []string{send, "--payload", `{"idConversation":"x","values":{},"type":3,"Length":6,"secondsExpiration":null}`}, "", 3, []string{
-			"Length is unknown; did you mean length?", "idConversation must be an integer", "length is required", "secondsExpiration must not be null; leave it out", "type must be at most 2", "values must have at least 1 entries"}},
-		{"not JSON", []string{send, "--payload", "{x"}, "", 3, []string{"the payload is not JSON: it breaks off or goes wrong at byte 2"}},
-		{"not JSON, with set", []string{send, "--payload", "{x", "--set=length=6"}, "", 3, []string{"the payload is not JSON: it breaks off or goes wrong at byte 2"}},
-		{"no object", []string{send, "--payload", "[]", "--set=length=6"}, "", 3, []string{"the payload must be an object"}},
-		{"null", []string{"anna:messenger:alerts", "--payload", "null", "--set=userId=u"}, "", 3, []string{"the payload must be an object"}},
+		{
+			"everything missing",
+			[]string{send},
+			"",
+			3,
+			[]string{"idConversation is required", "length is required", "type is required", "values is required"},
+		},
+		{
+			"every kind of fault",
+			[]string{
+				send,
+				"--payload",
+				`{"idConversation":"x","values":{},"type":3,"Length":6,"secondsExpiration":null}`,
+			},
+			"",
+			3,
+			[]string{
+				"Length is unknown; did you mean length?", "idConversation must be an integer", "length is required", "secondsExpiration must not be null; leave it out", "type must be at most 2", "values must have at least 1 entries",
+			},
+		},
+		{
+			"not JSON",
+			[]string{send, "--payload", "{x"},
+			"",
+			3,
+			[]string{"the payload is not JSON: it breaks off or goes wrong at byte 2"},
+		},
+		{
+			"not JSON, with set",
+			[]string{send, "--payload", "{x", "--set=length=6"},
+			"",
+			3,
+			[]string{"the payload is not JSON: it breaks off or goes wrong at byte 2"},
+		},
+		{
+			"no object",
+			[]string{send, "--payload", "[]", "--set=length=6"},
+			"",
+			3,
+			[]string{"the payload must be an object"},
+		},
+		{
+			"null",
+			[]string{"anna:messenger:alerts", "--payload", "null", "--set=userId=u"},
+			"",
+			3,
+			[]string{"the payload must be an object"},
+		},
 		{"empty stdin", []string{send, "--payload=-"}, "", 3, []string{"the payload is not JSON: it is empty"}},
-		{"given twice", []string{"anna:user:hash", "--payload", `{"userId":"a","userId":"b"}`}, "", 3, []string{"userId is given twice"}},
-		{"given twice, with set", []string{"anna:messenger:alerts", "--payload", `{"userId":"a","messengerFilters":{"status":"A","status":"E"}}`, "--set=messengerFilters.pendentes=S"}, "", 3, []string{"messengerFilters.status is given twice"}},
-		{"set below a text", []string{"anna:user:hash", "--set=userId=u", "--set=userId.x=y"}, "", 3, []string{"--set userId.x: userId is not an object"}},
-		{"set an empty path", []string{"anna:user:hash", "--set=messengerFilters..x=y"}, "", 3, []string{"--set messengerFilters..x: the path has an empty part"}},
-		{"set a wrong kind", []string{"danaconnect:otp:send", "--payload", otpPayload, "--set=length=six"}, "", 3, []string{"length must be an integer"}},
-		{"rule across fields", []string{"anna:messenger:alerts", "--set=userDocType=CPF"}, "", 3, []string{"userDocValue is required with userDocType"}},
-		{"too large on stdin", []string{"anna:user:hash", "--payload=-"}, huge, 3, []string{"the payload has more than 524288 bytes, at most 524288 are allowed"}},
-		{"too large argument", []string{"anna:user:hash", "--payload", huge}, "", 3, []string{"the payload has 524301 bytes, at most 524288 are allowed"}},
-		{"Latin-1", []string{"anna:user:hash", "--payload=-"}, "{\"userId\":\"Jos\xe9\"}", 3, []string{"the payload must be UTF-8"}},
-		{"Latin-1 in set", []string{"anna:user:hash", "--set=userId=Jos\xe9"}, "", 3, []string{"argument 2 must be UTF-8"}},
+		{
+			"given twice",
+			[]string{"anna:user:hash", "--payload", `{"userId":"a","userId":"b"}`},
+			"",
+			3,
+			[]string{"userId is given twice"},
+		},
+		{
+			"given twice, with set",
+			[]string{
+				"anna:messenger:alerts",
+				"--payload",
+				`{"userId":"a","messengerFilters":{"status":"A","status":"E"}}`,
+				"--set=messengerFilters.pendentes=S",
+			},
+			"",
+			3,
+			[]string{"messengerFilters.status is given twice"},
+		},
+		{
+			"set below a text",
+			[]string{"anna:user:hash", "--set=userId=u", "--set=userId.x=y"},
+			"",
+			3,
+			[]string{"--set userId.x: userId is not an object"},
+		},
+		{
+			"set an empty path",
+			[]string{"anna:user:hash", "--set=messengerFilters..x=y"},
+			"",
+			3,
+			[]string{"--set messengerFilters..x: the path has an empty part"},
+		},
+		{
+			"set a wrong kind",
+			[]string{"danaconnect:otp:send", "--payload", otpPayload, "--set=length=six"},
+			"",
+			3,
+			[]string{"length must be an integer"},
+		},
+		{
+			"rule across fields",
+			[]string{"anna:messenger:alerts", "--set=userDocType=CPF"},
+			"",
+			3,
+			[]string{"userDocValue is required with userDocType"},
+		},
+		{
+			"too large on stdin",
+			[]string{"anna:user:hash", "--payload=-"},
+			huge,
+			3,
+			[]string{"the payload has more than 524288 bytes, at most 524288 are allowed"},
+		},
+		{
+			"too large argument",
+			[]string{"anna:user:hash", "--payload", huge},
+			"",
+			3,
+			[]string{"the payload has 524301 bytes, at most 524288 are allowed"},
+		},
+		{
+			"Latin-1",
+			[]string{"anna:user:hash", "--payload=-"},
+			"{\"userId\":\"Jos\xe9\"}",
+			3,
+			[]string{"the payload must be UTF-8"},
+		},
+		{
+			"Latin-1 in set",
+			[]string{"anna:user:hash", "--set=userId=Jos\xe9"},
+			"",
+			3,
+			[]string{"argument 2 must be UTF-8"},
+		},
 		{"dry run of a bad payload", []string{"anna:user:hash", "--dry-run"}, "", 3, []string{"userId is required"}},
 
 		{"bulk of nothing", []string{"bulk"}, "", 2, []string{`expected "<file>"; see enqueue --help`}},
-		{"bulk of no file", []string{"bulk", "/nonexistent/rows.jsonl"}, "", 2, []string{"open /nonexistent/rows.jsonl: no such file or directory"}},
+		{
+			"bulk of no file",
+			[]string{"bulk", "/nonexistent/rows.jsonl"},
+			"",
+			2,
+			[]string{"open /nonexistent/rows.jsonl: no such file or directory"},
+		},
 		{"bulk of a directory", []string{"bulk", "testdata"}, "", 2, []string{"testdata is a directory"}},
-		{"bulk with a bad rate", []string{"bulk", "-", "--rate=fast"}, "", 2, []string{"--rate: must be a rate as N/duration, such as 95/1m or 5/s, or none; see enqueue --help"}},
-		{"bulk with a bad limit", []string{"bulk", "-", "--max-errors=101%"}, "", 2, []string{"--max-errors: must be a number of rows, such as 20, or a share, such as 5%; see enqueue --help"}},
-		{"bulk of an unknown type", []string{"bulk", "-", "--type=anna:user:hush"}, "", 2, []string{`there is no task type "anna:user:hush"; did you mean anna:user:hash?`}},
-		{"bulk of CSV without type", []string{"bulk", "-"}, "userId\nu1\n", 2, []string{"0 rows: 0 enqueued, 0 there already, 0 refused", "CSV needs --type; JSONL has one object on each line"}},
-		{"bulk with a bad header", []string{"bulk", "-", "--type=anna:user:hash"}, "userId,userid,userId,,userId.x,canary@example.com\nu1\n", 3, []string{"0 rows: 0 enqueued, 0 there already, 0 refused",
-			"the header row: column 2 (userid) is no field of anna:user:hash; column 3 (userId) is there twice; column 4 has no name; " +
-				"column 5 (userId.x) is no field of anna:user:hash; column 6 is no field of anna:user:hash"}},
+		{
+			"bulk with a bad rate",
+			[]string{"bulk", "-", "--rate=fast"},
+			"",
+			2,
+			[]string{"--rate: must be a rate as N/duration, such as 95/1m or 5/s, or none; see enqueue --help"},
+		},
+		{
+			"bulk with a bad limit",
+			[]string{"bulk", "-", "--max-errors=101%"},
+			"",
+			2,
+			[]string{"--max-errors: must be a number of rows, such as 20, or a share, such as 5%; see enqueue --help"},
+		},
+		{
+			"bulk of an unknown type",
+			[]string{"bulk", "-", "--type=anna:user:hush"},
+			"",
+			2,
+			[]string{`there is no task type "anna:user:hush"; did you mean anna:user:hash?`},
+		},
+		{
+			"bulk of CSV without type",
+			[]string{"bulk", "-"},
+			"userId\nu1\n",
+			2,
+			[]string{
+				"0 rows: 0 enqueued, 0 there already, 0 refused",
+				"CSV needs --type; JSONL has one object on each line",
+			},
+		},
+		{
+			"bulk with a bad header",
+			[]string{"bulk", "-", "--type=anna:user:hash"},
+			"userId,userid,userId,,userId.x,canary@example.com\nu1\n",
+			3,
+			[]string{
+				"0 rows: 0 enqueued, 0 there already, 0 refused",
+				"the header row: column 2 (userid) is no field of anna:user:hash; column 3 (userId) is there twice; column 4 has no name; " +
+					"column 5 (userId.x) is no field of anna:user:hash; column 6 is no field of anna:user:hash",
+			},
+		},
 	}
 	r := newRig(t)
 	for _, tt := range tests {
@@ -116,7 +343,8 @@ func TestKeyWithAnotherPayload(t *testing.T) {
 	d := r.want(3, "anna:user:hash", "--set", "userId=somebody-else", "--key", "k")
 	wantText(t, "stderr", d.stderr, "the key is taken by a task with another payload")
 	// Another spelling is the same payload, and another type has keys of its own.
-	if again := r.want(0, "anna:user:hash", "--payload", `{ "startService":"", "userId" : "`+user+`"}`, "--key", "k", "--json").report(t); again.ID != first.ID || !again.Duplicate {
+	if again := r.want(0, "anna:user:hash", "--payload", `{ "startService":"", "userId" : "`+user+`"}`, "--key", "k", "--json").report(t); again.ID != first.ID ||
+		!again.Duplicate {
 		t.Errorf("got %+v, want a duplicate of %s", again, first.ID)
 	}
 	if other := r.want(0, "anna:user:inactivate", "--payload", userPayload, "--key", "k", "--json").report(t); other.Duplicate {
@@ -133,12 +361,42 @@ func TestBadSettings(t *testing.T) {
 		args    []string
 		want    []string
 	}{
-		{"all at once", map[string]string{"REDIS_URL": "http://canary-password@x", "ENCRYPTION_KEYS": "canary-key"}, []string{"status", "otp-a"}, []string{"REDIS_URL: must begin with", "ENCRYPTION_KEYS: entry 1"}},
-		{"keys required", map[string]string{"ENCRYPTION_REQUIRED": "true"}, []string{"anna:user:hash", "--payload", userPayload}, []string{"ENCRYPTION_KEYS: must be set"}},
-		{"keys required for bulk", map[string]string{"ENCRYPTION_REQUIRED": "true"}, []string{"bulk", "-"}, []string{"ENCRYPTION_KEYS: must be set"}},
-		{"file missing", map[string]string{"ENCRYPTION_KEYS_FILE": "/nonexistent/keys"}, []string{"anna:user:hash", "--payload", userPayload}, []string{"ENCRYPTION_KEYS_FILE"}},
-		{"dry run", map[string]string{"ANNA_TIMEOUT": "soon"}, []string{"anna:user:hash", "--payload", userPayload, "--dry-run"}, []string{"ANNA_TIMEOUT"}},
-		{"dry run, zone", map[string]string{"ANNA_TIME_ZONE": "Atlantis"}, []string{"anna:user:hash", "--payload", userPayload, "--dry-run"}, []string{"ANNA_TIME_ZONE"}},
+		{
+			"all at once",
+			map[string]string{"REDIS_URL": "http://canary-password@x", "ENCRYPTION_KEYS": "canary-key"},
+			[]string{"status", "otp-a"},
+			[]string{"REDIS_URL: must begin with", "ENCRYPTION_KEYS: entry 1"},
+		},
+		{
+			"keys required",
+			map[string]string{"ENCRYPTION_REQUIRED": "true"},
+			[]string{"anna:user:hash", "--payload", userPayload},
+			[]string{"ENCRYPTION_KEYS: must be set"},
+		},
+		{
+			"keys required for bulk",
+			map[string]string{"ENCRYPTION_REQUIRED": "true"},
+			[]string{"bulk", "-"},
+			[]string{"ENCRYPTION_KEYS: must be set"},
+		},
+		{
+			"file missing",
+			map[string]string{"ENCRYPTION_KEYS_FILE": "/nonexistent/keys"},
+			[]string{"anna:user:hash", "--payload", userPayload},
+			[]string{"ENCRYPTION_KEYS_FILE"},
+		},
+		{
+			"dry run",
+			map[string]string{"ANNA_TIMEOUT": "soon"},
+			[]string{"anna:user:hash", "--payload", userPayload, "--dry-run"},
+			[]string{"ANNA_TIMEOUT"},
+		},
+		{
+			"dry run, zone",
+			map[string]string{"ANNA_TIME_ZONE": "Atlantis"},
+			[]string{"anna:user:hash", "--payload", userPayload, "--dry-run"},
+			[]string{"ANNA_TIME_ZONE"},
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -200,7 +458,14 @@ func TestTextOutput(t *testing.T) {
 	}
 	r.work(nil)
 	d := r.want(0, "danaconnect:otp:send", "--payload", otpPayload, "--wait", patience)
-	wantText(t, "stdout", d.stdout, "outcome   done\n", "attempts  1\n", "data      {\n            \"idRequest\": \"251\",\n")
+	wantText(
+		t,
+		"stdout",
+		d.stdout,
+		"outcome   done\n",
+		"attempts  1\n",
+		"data      {\n            \"idRequest\": \"251\",\n",
+	)
 	wantText(t, "stderr", d.stderr, "is stored; waiting for its outcome, 30s at most")
 	status := r.want(0, "status", strings.Fields(d.stdout)[1]).stdout
 	wantText(t, "status", status, "\n\nat ", "class  code  status  took", "  done   ")

@@ -22,9 +22,18 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop)             // a second signal ends the process at once
-	redisconn.LogTo(zerolog.New(io.Discard)) // every error is reported where it is handled
-	code := run(ctx, os.Args[1:], settings.Environ(os.Environ()), os.Stdin, os.Stdout, os.Stderr)
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+	redisconn.LogTo(
+		zerolog.New(io.Discard),
+	) // every error is reported where it is handled
+	code := run(
+		ctx,
+		os.Args[1:],
+		settings.Environ(os.Environ()),
+		os.Stdin,
+		os.Stdout,
+		os.Stderr,
+	)
 	stop()
 	os.Exit(code)
 }
@@ -69,8 +78,20 @@ func (o *output) Write(p []byte) (int, error) {
 }
 
 // run is the command: arguments in, exit code out.
-func run(ctx context.Context, args []string, environ map[string]string, stdin io.Reader, stdout, stderr io.Writer) int {
-	s := &session{environ: environ, stdin: stdin, stdout: &output{w: stdout}, stderr: stderr, now: time.Now}
+func run(
+	ctx context.Context,
+	args []string,
+	environ map[string]string,
+	stdin io.Reader,
+	stdout, stderr io.Writer,
+) int {
+	s := &session{
+		environ: environ,
+		stdin:   stdin,
+		stdout:  &output{w: stdout},
+		stderr:  stderr,
+		now:     time.Now,
+	}
 	code, err := s.execute(ctx, args)
 	if err != nil {
 		code = codeOf(ctx, err)
@@ -96,14 +117,24 @@ func (s *session) execute(ctx context.Context, args []string) (code int, err err
 // answered.
 func (s *session) parse(args []string) (command, int, error) {
 	for i, arg := range args {
-		if !utf8.ValidString(arg) { // kong would mend it, and a name would reach the vendor mutilated
+		if !utf8.ValidString(
+			arg,
+		) { // kong would mend it, and a name would reach the vendor mutilated
 			return nil, exitOK, refusedf("argument %d must be UTF-8", i+1)
 		}
 	}
 	var cli commands
 	exited := -1
-	parser, err := kong.New(&cli, kong.Name(name), kong.Description(about), kong.Help(help),
-		kong.Writers(s.stdout, s.stderr), kong.Exit(func(code int) { exited = code }))
+	parser, err := kong.New(
+		&cli,
+		kong.Name(name),
+		kong.Description(about),
+		kong.Help(help),
+		kong.Writers(s.stdout, s.stderr),
+		kong.Exit(func(code int) {
+			exited = code
+		}),
+	)
 	if err != nil {
 		return nil, exitFault, err
 	}

@@ -30,10 +30,38 @@ func TestWaitEndsWithTheOutcome(t *testing.T) {
 		vendor  string // code
 	}{
 		{"done", sandbox.Fault{}, []string{"danaconnect:otp:send", "--payload", otpPayload}, 0, "done", ""},
-		{"declined", sandbox.Fault{Op: danaconnecttest.OpVerify, Code: "04"}, []string{"danaconnect:otp:verify", "--set", "idRequest=251", "--set", "otp=004217"}, 5, "declined", "04"},
-		{"unknown", sandbox.Fault{Op: danaconnecttest.OpSend, Drop: true, AfterEffect: true}, []string{"danaconnect:otp:send", "--payload", otpPayload}, 7, "unknown", ""},
-		{"invalid", sandbox.Fault{}, []string{"danaconnect:otp:send", "--payload", strings.Replace(otpPayload, "824541", "1", 1)}, 11, "invalid", "10"},
-		{"failed", sandbox.Fault{Op: danaconnecttest.OpSend, Status: 503, RetryAfter: "120"}, []string{"danaconnect:otp:send", "--payload", otpPayload}, 11, "failed", ""},
+		{
+			"declined",
+			sandbox.Fault{Op: danaconnecttest.OpVerify, Code: "04"},
+			[]string{"danaconnect:otp:verify", "--set", "idRequest=251", "--set", "otp=004217"},
+			5,
+			"declined",
+			"04",
+		},
+		{
+			"unknown",
+			sandbox.Fault{Op: danaconnecttest.OpSend, Drop: true, AfterEffect: true},
+			[]string{"danaconnect:otp:send", "--payload", otpPayload},
+			7,
+			"unknown",
+			"",
+		},
+		{
+			"invalid",
+			sandbox.Fault{},
+			[]string{"danaconnect:otp:send", "--payload", strings.Replace(otpPayload, "824541", "1", 1)},
+			11,
+			"invalid",
+			"10",
+		},
+		{
+			"failed",
+			sandbox.Fault{Op: danaconnecttest.OpSend, Status: 503, RetryAfter: "120"},
+			[]string{"danaconnect:otp:send", "--payload", otpPayload},
+			11,
+			"failed",
+			"",
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -44,7 +72,8 @@ func TestWaitEndsWithTheOutcome(t *testing.T) {
 			}
 			r.work(nil)
 			got := r.want(tt.code, append(tt.args, "--wait", patience, "--json")...).report(t)
-			if got.State != "ended" || got.Outcome != tt.outcome || got.Code != tt.vendor || got.Attempts != 1 || got.Duplicate {
+			if got.State != "ended" || got.Outcome != tt.outcome || got.Code != tt.vendor || got.Attempts != 1 ||
+				got.Duplicate {
 				t.Errorf("got %+v", got)
 			}
 			if tt.code == 0 && r.otp.Code(got.Data["idRequest"].(string)) == "" {
@@ -63,7 +92,8 @@ func TestParkedWhenTheWaitEnds(t *testing.T) {
 	r.vendors.AnnA = nil
 	r.work(nil)
 	d := r.want(6, "anna:user:inactivate", "--payload", userPayload, "--wait", "1500ms", "--json")
-	if got := d.report(t); got.State != "parked" || got.Outcome != "" || !strings.Contains(got.Message, "no credentials") {
+	if got := d.report(t); got.State != "parked" || got.Outcome != "" ||
+		!strings.Contains(got.Message, "no credentials") {
 		t.Errorf("got %+v", got)
 	}
 	wantText(t, "stderr", d.stderr, "parked", "no credentials")
@@ -76,7 +106,8 @@ func TestParkedForARate(t *testing.T) {
 	r.otp.Inject(sandbox.Fault{Op: danaconnecttest.OpSend, Status: 429, RetryAfter: "120"})
 	r.work(nil)
 	d := r.want(6, "danaconnect:otp:send", "--payload", otpPayload, "--wait", "1500ms", "--json")
-	if got := d.report(t); got.State != "parked" || got.Outcome != "" || !strings.Contains(got.Message, "too many requests") {
+	if got := d.report(t); got.State != "parked" || got.Outcome != "" ||
+		!strings.Contains(got.Message, "too many requests") {
 		t.Errorf("got %+v", got)
 	}
 }
@@ -86,7 +117,8 @@ func TestExpired(t *testing.T) {
 	r := newRig(t)
 	r.want(0, "anna:user:inactivate", "--payload", userPayload, "--key", "k", "--usable-for", "1ms")
 	r.work(nil)
-	if got := r.want(8, "anna:user:inactivate", "--payload", userPayload, "--key", "k", "--wait", patience, "--json").report(t); got.Outcome != "expired" || got.Attempts != 0 {
+	if got := r.want(8, "anna:user:inactivate", "--payload", userPayload, "--key", "k", "--wait", patience, "--json").report(t); got.Outcome != "expired" ||
+		got.Attempts != 0 {
 		t.Errorf("got %+v", got)
 	}
 	if n := r.anna.Calls(annatest.OpInactivate); n != 0 {
@@ -99,7 +131,9 @@ func TestWaitTimesOut(t *testing.T) {
 	for _, tt := range []struct{ name, state, flag string }{{"pending", "pending", "--notify"}, {"scheduled", "scheduled", "--in=10m"}} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			d := newRig(t).want(10, "anna:user:inactivate", "--payload", userPayload, "--wait", "300ms", "--json", tt.flag)
+			d := newRig(
+				t,
+			).want(10, "anna:user:inactivate", "--payload", userPayload, "--wait", "300ms", "--json", tt.flag)
 			if got := d.report(t); got.State != tt.state || got.Outcome != "" || got.ID == "" {
 				t.Errorf("got %+v", got)
 			}
@@ -139,7 +173,9 @@ func TestCancel(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	id, ended := r.waiting(t.Context(), "anna:user:inactivate", "--payload", userPayload, "--wait", patience, "--json")
-	if got := r.want(0, "cancel", id, "--json").report(t); got.ID != id || got.State != "ended" || got.Outcome != "cancelled" || got.Type != "anna:user:inactivate" {
+	if got := r.want(0, "cancel", id, "--json").report(t); got.ID != id || got.State != "ended" ||
+		got.Outcome != "cancelled" ||
+		got.Type != "anna:user:inactivate" {
 		t.Errorf("cancel says %+v", got)
 	}
 	d := <-ended
@@ -231,7 +267,16 @@ func TestParallelProducersOneCall(t *testing.T) {
 	var all sync.WaitGroup
 	for i := range results {
 		all.Go(func() {
-			results[i] = r.run("danaconnect:otp:send", "--payload", otpPayload, "--key", "order-1", "--wait", patience, "--json")
+			results[i] = r.run(
+				"danaconnect:otp:send",
+				"--payload",
+				otpPayload,
+				"--key",
+				"order-1",
+				"--wait",
+				patience,
+				"--json",
+			)
 		})
 	}
 	all.Wait()
@@ -247,7 +292,12 @@ func TestParallelProducersOneCall(t *testing.T) {
 		}
 	}
 	if len(ids) != 1 || firsts != 1 || r.otp.Calls(danaconnecttest.OpSend) != 1 {
-		t.Errorf("%d tasks, %d of them new, %d calls; want 1 of each", len(ids), firsts, r.otp.Calls(danaconnecttest.OpSend))
+		t.Errorf(
+			"%d tasks, %d of them new, %d calls; want 1 of each",
+			len(ids),
+			firsts,
+			r.otp.Calls(danaconnecttest.OpSend),
+		)
 	}
 }
 
@@ -358,9 +408,21 @@ func (broken) Write([]byte) (int, error) { return 0, errors.New("disk full") }
 func TestJSONShapes(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
-	golden(t, "scheduled.json", r.want(0, "anna:user:inactivate", "--payload", userPayload, "--in", "1h", "--json").stdout)
-	golden(t, "pending.json", r.want(0, "anna:user:inactivate", "--payload", userPayload, "--key", "k", "--json").stdout)
-	golden(t, "duplicate.json", r.want(0, "anna:user:inactivate", "--payload", userPayload, "--key", "k", "--json").stdout)
+	golden(
+		t,
+		"scheduled.json",
+		r.want(0, "anna:user:inactivate", "--payload", userPayload, "--in", "1h", "--json").stdout,
+	)
+	golden(
+		t,
+		"pending.json",
+		r.want(0, "anna:user:inactivate", "--payload", userPayload, "--key", "k", "--json").stdout,
+	)
+	golden(
+		t,
+		"duplicate.json",
+		r.want(0, "anna:user:inactivate", "--payload", userPayload, "--key", "k", "--json").stdout,
+	)
 	held := r.otp.Hold(danaconnecttest.OpSend)
 	defer held.Release()
 	r.work(nil)
@@ -370,7 +432,11 @@ func TestJSONShapes(t *testing.T) {
 	if err := r.otp.WaitAnswered(clientstest.Within(t), danaconnecttest.OpSend, 1); err != nil {
 		t.Fatal(err)
 	}
-	golden(t, "done.json", r.want(0, "danaconnect:otp:send", "--payload", otpPayload, "--wait", patience, "--json").stdout)
+	golden(
+		t,
+		"done.json",
+		r.want(0, "danaconnect:otp:send", "--payload", otpPayload, "--wait", patience, "--json").stdout,
+	)
 	ended := r.want(0, "anna:user:inactivate", "--payload", userPayload, "--wait", patience, "--json")
 	golden(t, "done-without-data.json", ended.stdout)
 	golden(t, "status.json", r.want(0, "status", ended.report(t).ID, "--json").stdout)

@@ -17,7 +17,11 @@ import (
 )
 
 // payload puts together --payload and, on top of it, every --set.
-func (c *enqueueCommand) payload(ctx context.Context, s *session, info tasks.Info) ([]byte, error) {
+func (c *enqueueCommand) payload(
+	ctx context.Context,
+	s *session,
+	info tasks.Info,
+) ([]byte, error) {
 	for _, assignment := range c.Set {
 		if path, _, found := strings.Cut(assignment, "="); !found || path == "" {
 			return nil, usagef("--set must be path=value")
@@ -58,7 +62,9 @@ func (c *enqueueCommand) base(ctx context.Context, s *session) ([]byte, error) {
 		if err != nil {
 			return nil, usagef("--payload: %w", err)
 		}
-		defer func() { _ = f.Close() }()
+		defer func() {
+			_ = f.Close()
+		}()
 		return readBounded(ctx, f, "--payload")
 	}
 	return []byte(c.Payload), nil
@@ -74,7 +80,9 @@ func readBounded(ctx context.Context, from io.Reader, what string) ([]byte, erro
 	done := make(chan outcome, 1)
 	go func() {
 		var read outcome
-		defer func() { done <- read }()
+		defer func() {
+			done <- read
+		}()
 		defer caught(&read.err)
 		read.raw, read.err = io.ReadAll(io.LimitReader(from, payload.MaxSize+1))
 	}()
@@ -89,7 +97,11 @@ func readBounded(ctx context.Context, from io.Reader, what string) ([]byte, erro
 			return nil, usagef("%s: cannot be read: %w", what, read.err)
 		}
 		if len(read.raw) > payload.MaxSize {
-			return nil, refusedf("the payload has more than %d bytes, at most %d are allowed", payload.MaxSize, payload.MaxSize)
+			return nil, refusedf(
+				"the payload has more than %d bytes, at most %d are allowed",
+				payload.MaxSize,
+				payload.MaxSize,
+			)
 		}
 		return read.raw, nil
 	}
@@ -109,7 +121,9 @@ func object(info tasks.Info, raw []byte) (map[string]any, error) {
 		return nil, refusedf("the payload must be an object")
 	}
 	if path := repeated("", json.NewDecoder(bytes.NewReader(raw))); path != "" {
-		return nil, &tasks.PayloadError{Problems: []payload.Problem{{Field: path, Rule: "is given twice"}}}
+		return nil, &tasks.PayloadError{
+			Problems: []payload.Problem{{Field: path, Rule: "is given twice"}},
+		}
 	}
 	return doc, nil
 }

@@ -40,8 +40,17 @@ const (
 	wipe   = "\r\x1b[K"
 )
 
-func newProgress(s *session, receiptElsewhere bool, read *countingReader, input io.Reader) *progress {
-	p := &progress{read: read, now: s.now, begun: s.now()}
+func newProgress(
+	s *session,
+	receiptElsewhere bool,
+	read *countingReader,
+	input io.Reader,
+) *progress {
+	p := &progress{
+		read:  read,
+		now:   s.now,
+		begun: s.now(),
+	}
 	if terminal(s.stderr) && (receiptElsewhere || !terminal(s.stdout.w)) {
 		p.to = s.stderr
 	}
@@ -74,7 +83,13 @@ func (p *progress) draw(rows, refused int) {
 	if p.size > 0 {
 		share := min(float64(p.read.n.Load())/float64(p.size), 1)
 		full := int(share * width)
-		fmt.Fprintf(&line, "[%s%s] %3.0f%%  ", strings.Repeat("#", full), strings.Repeat(".", width-full), share*100)
+		fmt.Fprintf(
+			&line,
+			"[%s%s] %3.0f%%  ",
+			strings.Repeat("#", full),
+			strings.Repeat(".", width-full),
+			share*100,
+		)
 	}
 	fmt.Fprintf(&line, "%d rows", rows)
 	if seconds := now.Sub(p.begun).Seconds(); seconds >= 1 {
@@ -94,4 +109,6 @@ func (p *progress) clear() {
 	}
 }
 
-func (p *progress) end() { p.clear() }
+func (p *progress) end() {
+	p.clear()
+}

@@ -51,7 +51,10 @@ const forgotten = "forgotten"
 
 // take fills in what a record says.
 func (r *report) take(s *tasks.Status) {
-	r.Type, r.Queue, r.State, r.Outcome = s.Type, s.Queue, string(s.State), s.Outcome
+	r.Type = s.Type
+	r.Queue = s.Queue
+	r.State = string(s.State)
+	r.Outcome = s.Outcome
 	if s.State == ledger.Ended || s.Code != "" {
 		r.Code = new(s.Code)
 	}
@@ -74,8 +77,12 @@ func (r *report) takeHistory(s *tasks.Status) {
 	history := make([]entry, len(s.History))
 	for i, a := range s.History {
 		history[i] = entry{
-			At: a.At.UTC().Format("2006-01-02T15:04:05.000Z07:00"), Class: a.Class, Code: a.Code,
-			Status: a.Status, Duration: a.Took.Milliseconds(), Message: a.Message,
+			At:       a.At.UTC().Format("2006-01-02T15:04:05.000Z07:00"),
+			Class:    a.Class,
+			Code:     a.Code,
+			Status:   a.Status,
+			Duration: a.Took.Milliseconds(),
+			Message:  a.Message,
 		}
 	}
 	r.History = &history
@@ -88,9 +95,16 @@ func (s *session) print(r *report, asJSON bool) {
 		return
 	}
 	s.list([][2]string{
-		{"id", r.ID}, {"type", r.Type}, {"queue", r.Queue}, {"state", r.State},
-		{"duplicate", yes(r.Duplicate)}, {"outcome", string(r.Outcome)},
-		{"code", value(r.Code)}, {"message", value(r.Message)}, {"attempts", count(r.Attempts)}, {"data", r.dataText()},
+		{"id", r.ID},
+		{"type", r.Type},
+		{"queue", r.Queue},
+		{"state", r.State},
+		{"duplicate", yes(r.Duplicate)},
+		{"outcome", string(r.Outcome)},
+		{"code", value(r.Code)},
+		{"message", value(r.Message)},
+		{"attempts", count(r.Attempts)},
+		{"data", r.dataText()},
 	})
 	if r.History == nil || len(*r.History) == 0 {
 		return
@@ -98,7 +112,17 @@ func (s *session) print(r *report, asJSON bool) {
 	_, _ = fmt.Fprintln(s.stdout)
 	rows := [][]string{{"at", "class", "code", "status", "took", "message"}}
 	for _, a := range *r.History {
-		rows = append(rows, []string{a.At, a.Class, a.Code, number(a.Status), human(time.Duration(a.Duration) * time.Millisecond), a.Message})
+		rows = append(
+			rows,
+			[]string{
+				a.At,
+				a.Class,
+				a.Code,
+				number(a.Status),
+				human(time.Duration(a.Duration) * time.Millisecond),
+				a.Message,
+			},
+		)
 	}
 	s.table(rows)
 }

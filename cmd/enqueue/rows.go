@@ -39,9 +39,13 @@ type rowReader interface {
 // rowError is a row that cannot be read.
 type rowError struct{ text string }
 
-func (e *rowError) Error() string { return e.text }
+func (e *rowError) Error() string {
+	return e.text
+}
 
-func rowErrorf(format string, args ...any) error { return &rowError{fmt.Sprintf(format, args...)} }
+func rowErrorf(format string, args ...any) error {
+	return &rowError{fmt.Sprintf(format, args...)}
+}
 
 func isRowError(err error) bool {
 	_, ok := errors.AsType[*rowError](err)
@@ -151,7 +155,12 @@ func (j *jsonRows) next() (row, error) {
 			continue
 		}
 		j.rows++
-		r := row{number: j.rows, line: j.lines.line, taskType: j.taskType, err: err}
+		r := row{
+			number:   j.rows,
+			line:     j.lines.line,
+			taskType: j.taskType,
+			err:      err,
+		}
 		if err == nil {
 			r.err = r.decode(line)
 		}
@@ -184,7 +193,10 @@ func (r *row) decode(line []byte) error {
 		case "payload":
 			r.payload = raw
 		default:
-			err = rowErrorf("%s is unknown; a row has type, payload and key", shortened(field))
+			err = rowErrorf(
+				"%s is unknown; a row has type, payload and key",
+				shortened(field),
+			)
 		}
 		if err != nil {
 			return err
@@ -216,7 +228,10 @@ func checkType(taskType string) error {
 		return nil
 	}
 	if near := nearest(taskType); len(near) > 0 {
-		return rowErrorf("type names no task type; did you mean %s?", strings.Join(near, " or "))
+		return rowErrorf(
+			"type names no task type; did you mean %s?",
+			strings.Join(near, " or "),
+		)
 	}
 	return rowErrorf("type names no task type; 'enqueue types' lists them")
 }

@@ -20,20 +20,65 @@ func TestDryRun(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	r.environ = map[string]string{
-		"REDIS_URL": "redis://127.0.0.1:1/0", "ANNA_URL": "https://anna.example/base",
-		"DANACONNECT_PASSWORD": "canary-84", "ANNA_PASSWORD": "canary-85", "ANNA_COMPANY_HASH": "canary-86", "ANNA_USER": "canary-87",
+		"REDIS_URL":            "redis://127.0.0.1:1/0",
+		"ANNA_URL":             "https://anna.example/base",
+		"DANACONNECT_PASSWORD": "canary-84",
+		"ANNA_PASSWORD":        "canary-85",
+		"ANNA_COMPANY_HASH":    "canary-86",
+		"ANNA_USER":            "canary-87",
 	}
 	tests := []struct {
 		name, file string
 		args       []string
 		url        string
 	}{
-		{"otp", "dry-otp.json", []string{"danaconnect:otp:send", "--payload", otpPayload, "--usable-for=90s"}, "POST https://api.danaconnect.com/otp/1.0/send"},
-		{"verify", "dry-verify.json", []string{"danaconnect:otp:verify", "--set=idRequest=251", "--set=otp=canary-88"}, "POST https://api.danaconnect.com/otp/1.0/verify"},
-		{"anna", "dry-anna.json", []string{"anna:user:hash", "--payload", userPayload, "--set=startService=support", "--key=k", "--wait=1m"}, "POST https://anna.example/base/REST/AnnACorporate/User/UserHash"},
-		{"alerts", "dry-alerts.json", []string{"anna:messenger:alerts", "--payload", userPayload, "--set=messengerFilters.dataIni=01/02/2026"}, "POST https://anna.example/base/REST/AnnACorporate/Messenger/AlertCounter"},
-		{"free call", "dry-call.json", []string{"danaconnect:api:call", "--set=method=GET", "--set=path=/rest/contacts/canary-89@example.com", "--set=query.name=canary-89"}, "GET https://appserv.danaconnect.com/api/2.0/***?name=***"},
-		{"free call of an organization", "dry-call-organization.json", []string{"dinero:api:call", "--set=organizationId=123456", "--set=method=DELETE", "--set=path=contacts/canary%2D89", "--set=version=v2"}, "DELETE https://api.dinero.dk/v2/123456/***"},
+		{
+			"otp",
+			"dry-otp.json",
+			[]string{"danaconnect:otp:send", "--payload", otpPayload, "--usable-for=90s"},
+			"POST https://api.danaconnect.com/otp/1.0/send",
+		},
+		{
+			"verify",
+			"dry-verify.json",
+			[]string{"danaconnect:otp:verify", "--set=idRequest=251", "--set=otp=canary-88"},
+			"POST https://api.danaconnect.com/otp/1.0/verify",
+		},
+		{
+			"anna",
+			"dry-anna.json",
+			[]string{"anna:user:hash", "--payload", userPayload, "--set=startService=support", "--key=k", "--wait=1m"},
+			"POST https://anna.example/base/REST/AnnACorporate/User/UserHash",
+		},
+		{
+			"alerts",
+			"dry-alerts.json",
+			[]string{"anna:messenger:alerts", "--payload", userPayload, "--set=messengerFilters.dataIni=01/02/2026"},
+			"POST https://anna.example/base/REST/AnnACorporate/Messenger/AlertCounter",
+		},
+		{
+			"free call",
+			"dry-call.json",
+			[]string{
+				"danaconnect:api:call",
+				"--set=method=GET",
+				"--set=path=/rest/contacts/canary-89@example.com",
+				"--set=query.name=canary-89",
+			},
+			"GET https://appserv.danaconnect.com/api/2.0/***?name=***",
+		},
+		{
+			"free call of an organization",
+			"dry-call-organization.json",
+			[]string{
+				"dinero:api:call",
+				"--set=organizationId=123456",
+				"--set=method=DELETE",
+				"--set=path=contacts/canary%2D89",
+				"--set=version=v2",
+			},
+			"DELETE https://api.dinero.dk/v2/123456/***",
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -92,7 +137,8 @@ func TestEveryTypeHasADryRunAndAReadyLine(t *testing.T) {
 
 		var detail typeDetail
 		asJSON := r.want(0, "types", info.Type, "--json").stdout
-		if err := json.Unmarshal([]byte(asJSON), &detail); err != nil || detail.Command != lines[len(lines)-1] || len(detail.Fields) != len(info.Fields()) {
+		if err := json.Unmarshal([]byte(asJSON), &detail); err != nil || detail.Command != lines[len(lines)-1] ||
+			len(detail.Fields) != len(info.Fields()) {
 			t.Errorf("%s: %v %+v", info.Type, err, detail)
 		}
 	}
@@ -140,11 +186,21 @@ func TestTypes(t *testing.T) {
 	}
 	wantText(t, "types", text, "72h", "2m")
 	var list []typeSummary
-	if err := json.Unmarshal([]byte(r.want(0, "types", "--json").stdout), &list); err != nil || len(list) != len(tasks.Types()) || list[0].Budget != "2m" {
+	if err := json.Unmarshal([]byte(r.want(0, "types", "--json").stdout), &list); err != nil ||
+		len(list) != len(tasks.Types()) ||
+		list[0].Budget != "2m" {
 		t.Errorf("%v %+v", err, list)
 	}
 	golden(t, "type.json", r.want(0, "types", "anna:user:hash", "--json").stdout)
-	wantText(t, "once", r.want(0, "types", "danaconnect:otp:send").stdout, "at most once", "2m from its start", "24h after its end", "7 days")
+	wantText(
+		t,
+		"once",
+		r.want(0, "types", "danaconnect:otp:send").stdout,
+		"at most once",
+		"2m from its start",
+		"24h after its end",
+		"7 days",
+	)
 	wantText(t, "repeatable", r.want(0, "types", "anna:user:inactivate").stdout, "repeatable: ")
 	wantText(t, "free", r.want(0, "types", "danaconnect:api:call").stdout, "repeatable if idempotent is true")
 	wantText(t, "findable", r.want(0, "types", "dinero:invoice:create").stdout, "to one effect", "90 days")
@@ -176,7 +232,12 @@ func TestHelp(t *testing.T) {
 	for _, code := range []int{exitOK, exitFault, exitUsage, exitRefused, exitRedis, exitDeclined, exitParked, exitUnknown, exitExpired, exitRows, exitTimeout, exitFailed, exitWithdrawn, exitNoTask, exitInterrupted} {
 		wantText(t, "the help", mainHelp, fmt.Sprintf(" %d ", code))
 	}
-	for command, part := range map[string]string{"bulk": "--max-errors=N|N%", "types": "[<type>]", "status": "<id>", "cancel": "<id>"} {
+	for command, part := range map[string]string{
+		"bulk":   "--max-errors=N|N%",
+		"types":  "[<type>]",
+		"status": "<id>",
+		"cancel": "<id>",
+	} {
 		wantText(t, "stdout", r.want(0, command, "--help").stdout, part)
 	}
 }

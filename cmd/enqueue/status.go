@@ -20,7 +20,9 @@ func (c *statusCommand) run(ctx context.Context, s *session) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	defer func() { _ = client.Close() }()
+	defer func() {
+		_ = client.Close()
+	}()
 	status, err := client.Status(ctx, c.ID)
 	if status == nil {
 		return 0, err
@@ -44,14 +46,23 @@ func (c *cancelCommand) run(ctx context.Context, s *session) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	defer func() { _ = client.Close() }()
+	defer func() {
+		_ = client.Close()
+	}()
 	// The type is no longer told once the record has gone.
 	r := &report{ID: c.ID}
 	within, cancel := context.WithTimeout(ctx, storeWithin)
 	defer cancel()
 	if err := client.Cancel(within, c.ID); err != nil {
 		if started, ok := errors.AsType[*tasks.StartedError](err); ok {
-			return 0, &fault{exitNoTask, fmt.Errorf("%s cannot be cancelled any more: it is %s", c.ID, started.State)}
+			return 0, &fault{
+				exitNoTask,
+				fmt.Errorf(
+					"%s cannot be cancelled any more: it is %s",
+					c.ID,
+					started.State,
+				),
+			}
 		}
 		return 0, err
 	}

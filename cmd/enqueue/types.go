@@ -44,7 +44,10 @@ type fieldDetail struct {
 	Doc      string `json:"doc,omitempty"`
 }
 
-func (c *typesCommand) run(_ context.Context, s *session) (int, error) { //nolint:unparam // every command has this shape
+func (c *typesCommand) run(
+	_ context.Context,
+	s *session,
+) (int, error) { //nolint:unparam // every command has this shape
 	if c.Type == "" {
 		s.listTypes(c.JSON)
 		return exitOK, nil
@@ -54,7 +57,10 @@ func (c *typesCommand) run(_ context.Context, s *session) (int, error) { //nolin
 		return 0, unknownType(c.Type)
 	}
 	if info.Internal {
-		return 0, usagef("%s is internal: Errand enqueues it itself, nobody else can", c.Type)
+		return 0, usagef(
+			"%s is internal: Errand enqueues it itself, nobody else can",
+			c.Type,
+		)
 	}
 	detail, err := describe(info)
 	if err != nil {
@@ -70,7 +76,12 @@ func (c *typesCommand) run(_ context.Context, s *session) (int, error) { //nolin
 
 func summarize(info tasks.Info) typeSummary {
 	d := info.Example.Defaults()
-	return typeSummary{Type: info.Type, Queue: d.Queue, Budget: human(d.Budget), Summary: info.Summary}
+	return typeSummary{
+		Type:    info.Type,
+		Queue:   d.Queue,
+		Budget:  human(d.Budget),
+		Summary: info.Summary,
+	}
 }
 
 func (s *session) listTypes(asJSON bool) {
@@ -102,9 +113,15 @@ func describe(info tasks.Info) (*typeDetail, error) {
 		keyLife = queue.DefaultKeyLife
 	}
 	t := &typeDetail{
-		typeSummary: summarize(info), Vendor: info.Vendor, Repeatable: d.Repeatable,
-		KeptFor: human(keep), KeyFor: human(keyLife), Fields: []fieldDetail{}, Example: example,
-		Command: name + " " + info.Type + " --payload " + quoted(string(example)), again: info.Again(),
+		typeSummary: summarize(info),
+		Vendor:      info.Vendor,
+		Repeatable:  d.Repeatable,
+		KeptFor:     human(keep),
+		KeyFor:      human(keyLife),
+		Fields:      []fieldDetail{},
+		Example:     example,
+		Command:     name + " " + info.Type + " --payload " + quoted(string(example)),
+		again:       info.Again(),
 	}
 	for _, f := range info.Fields() {
 		t.Fields = append(t.Fields, fieldDetail(f))
@@ -135,7 +152,12 @@ func (s *session) printType(t *typeDetail) {
 		}
 		s.table(rows)
 	}
-	_, _ = fmt.Fprintf(s.stdout, "\nExample payload:\n%s\n\n%s\n", indented(t.Example), t.Command)
+	_, _ = fmt.Fprintf(
+		s.stdout,
+		"\nExample payload:\n%s\n\n%s\n",
+		indented(t.Example),
+		t.Command,
+	)
 }
 
 // days writes whole days as such: 168h reads as nothing in particular.

@@ -67,11 +67,18 @@ type commands struct {
 
 const about = `Runs background jobs against vendor APIs. Settings come from the environment; .env.example lists them.`
 
-func run(ctx context.Context, args []string, environ map[string]string, stdout, stderr io.Writer) (code int) {
+func run(
+	ctx context.Context,
+	args []string,
+	environ map[string]string,
+	stdout, stderr io.Writer,
+) (code int) {
 	var cli commands
 	exited := -1
 	parser, err := kong.New(&cli, kong.Name("worker"), kong.Description(about),
-		kong.Writers(stdout, stderr), kong.Exit(func(c int) { exited = c }))
+		kong.Writers(stdout, stderr), kong.Exit(func(c int) {
+			exited = c
+		}))
 	if err != nil {
 		return fail(stderr, err)
 	}
@@ -107,7 +114,10 @@ func run(ctx context.Context, args []string, environ map[string]string, stdout, 
 	case "schedule list":
 		return exported(stderr, app.ListSchedules(ctx, environ, stdout))
 	case "schedule next <n> <name>":
-		return exported(stderr, app.NextTicks(environ, cli.Schedule.Next.N, cli.Schedule.Next.Name, stdout))
+		return exported(
+			stderr,
+			app.NextTicks(environ, cli.Schedule.Next.N, cli.Schedule.Next.Name, stdout),
+		)
 	case "schedule run <name>":
 		text, err := app.RunSchedule(ctx, environ, cli.Schedule.Run.Name)
 		if err != nil {
@@ -116,9 +126,15 @@ func run(ctx context.Context, args []string, environ map[string]string, stdout, 
 		_, _ = fmt.Fprintln(stdout, text)
 		return exitOK
 	case "dead-letters":
-		return exported(stderr, app.ExportDeadLetters(ctx, environ, cli.DeadLetters.Queue, stdout))
+		return exported(
+			stderr,
+			app.ExportDeadLetters(ctx, environ, cli.DeadLetters.Queue, stdout),
+		)
 	case "offboarding":
-		return exported(stderr, app.ExportOffboarding(ctx, environ, cli.Offboarding.Unconfirmed, stdout))
+		return exported(
+			stderr,
+			app.ExportOffboarding(ctx, environ, cli.Offboarding.Unconfirmed, stdout),
+		)
 	case "events resume":
 		text, err := app.ResumeEvents(ctx, environ)
 		if err != nil {
@@ -141,7 +157,12 @@ func exported(stderr io.Writer, err error) int {
 	return exitOK
 }
 
-func doctor(ctx context.Context, environ map[string]string, asJSON bool, stdout, stderr io.Writer) int {
+func doctor(
+	ctx context.Context,
+	environ map[string]string,
+	asJSON bool,
+	stdout, stderr io.Writer,
+) int {
 	found := app.Doctor(ctx, environ)
 	var err error
 	if asJSON {

@@ -18,7 +18,10 @@ func TestCommandLine(t *testing.T) {
 	t.Parallel()
 	nowhere := map[string]string{"REDIS_URL": "redis://127.0.0.1:1"}
 	withOTP := map[string]string{
-		"REDIS_URL": "redis://127.0.0.1:1", "DANACONNECT_USERNAME": "u", "DANACONNECT_COMPANY": "c", "DANACONNECT_PASSWORD": "p",
+		"REDIS_URL":            "redis://127.0.0.1:1",
+		"DANACONNECT_USERNAME": "u",
+		"DANACONNECT_COMPANY":  "c",
+		"DANACONNECT_PASSWORD": "p",
 	}
 	for _, tc := range []struct {
 		name    string
@@ -28,31 +31,137 @@ func TestCommandLine(t *testing.T) {
 		stdout  string
 		stderr  string
 	}{
-		{name: "version", args: []string{"version"}, code: 0, stdout: "errand dev ("},
-		{name: "help", args: []string{"--help"}, code: 0, stdout: "Run queues, scheduler and admin HTTP"},
-		{name: "no such command", args: []string{"walk"}, code: 2, stderr: "unexpected argument walk"},
-		{name: "no such flag", args: []string{"--fast"}, code: 2, stderr: "unknown flag --fast"},
-		{name: "settings", args: []string{"run"}, environ: map[string]string{"REDIS_URL": "nonsense"}, code: 2, stderr: "REDIS_URL"},
-		{name: "settings, by default", environ: map[string]string{"WORKER_QUEUES": "opt=3"}, code: 2, stderr: `names the queue "opt"; there are otp,`},
-		{name: "doctor", args: []string{"doctor"}, environ: nowhere, code: 1, stdout: "connection refused (redis://127.0.0.1:1/0)\n"},
-		{name: "doctor in JSON", args: []string{"doctor", "--json"}, environ: nowhere, code: 1, stdout: `{"ok":false,"checks":[{"name":"settings","level":"fail","seen":"no vendor has credentials`},
-		{name: "credentials without a verb", args: []string{"credentials"}, code: 2, stderr: "expected \"clear"},
-		{name: "clear without a name", args: []string{"credentials", "clear"}, code: 2, stderr: "<profile>"},
-		{name: "clear what is not there", args: []string{"credentials", "clear", "anna"}, environ: nowhere, code: 2, stderr: `no usable credential is named "anna"; none is configured here`},
-		{name: "clear without Redis", args: []string{"credentials", "clear", "danaconnect-otp"}, environ: withOTP, code: 1, stderr: "worker: read how danaconnect-otp stands: "},
-		{name: "resume events without a receiver", args: []string{"events", "resume"}, environ: nowhere, code: 2, stderr: "EVENTS_URL: is not set"},
-		{name: "schedule without a file", args: []string{"schedule"}, environ: nowhere, code: 2, stderr: "SCHEDULE_FILE: is not set"},
-		{name: "schedule next without a name", args: []string{"schedule", "next", "3"}, code: 2, stderr: "<name>"},
-		{name: "schedule next without a number", args: []string{"schedule", "next", "nightly", "3"}, code: 2, stderr: "<n>"},
-		{name: "schedule run without a file", args: []string{"schedule", "run", "nightly"}, environ: nowhere, code: 2, stderr: "SCHEDULE_FILE: is not set"},
-		{name: "health without a worker", args: []string{"health"}, environ: map[string]string{"HTTP_ADDR": "127.0.0.1:1"}, code: 1, stderr: "worker: "},
-		{name: "health without admin HTTP", args: []string{"health"}, environ: map[string]string{"HTTP_ADDR": ""}, code: 2, stderr: "HTTP_ADDR: is empty"},
+		{
+			name:   "version",
+			args:   []string{"version"},
+			code:   0,
+			stdout: "errand dev (",
+		},
+		{
+			name:   "help",
+			args:   []string{"--help"},
+			code:   0,
+			stdout: "Run queues, scheduler and admin HTTP",
+		},
+		{
+			name:   "no such command",
+			args:   []string{"walk"},
+			code:   2,
+			stderr: "unexpected argument walk",
+		},
+		{
+			name:   "no such flag",
+			args:   []string{"--fast"},
+			code:   2,
+			stderr: "unknown flag --fast",
+		},
+		{
+			name:    "settings",
+			args:    []string{"run"},
+			environ: map[string]string{"REDIS_URL": "nonsense"},
+			code:    2,
+			stderr:  "REDIS_URL",
+		},
+		{
+			name:    "settings, by default",
+			environ: map[string]string{"WORKER_QUEUES": "opt=3"},
+			code:    2,
+			stderr:  `names the queue "opt"; there are otp,`,
+		},
+		{
+			name:    "doctor",
+			args:    []string{"doctor"},
+			environ: nowhere,
+			code:    1,
+			stdout:  "connection refused (redis://127.0.0.1:1/0)\n",
+		},
+		{
+			name:    "doctor in JSON",
+			args:    []string{"doctor", "--json"},
+			environ: nowhere,
+			code:    1,
+			stdout:  `{"ok":false,"checks":[{"name":"settings","level":"fail","seen":"no vendor has credentials`,
+		},
+		{
+			name:   "credentials without a verb",
+			args:   []string{"credentials"},
+			code:   2,
+			stderr: "expected \"clear",
+		},
+		{
+			name:   "clear without a name",
+			args:   []string{"credentials", "clear"},
+			code:   2,
+			stderr: "<profile>",
+		},
+		{
+			name:    "clear what is not there",
+			args:    []string{"credentials", "clear", "anna"},
+			environ: nowhere,
+			code:    2,
+			stderr:  `no usable credential is named "anna"; none is configured here`,
+		},
+		{
+			name:    "clear without Redis",
+			args:    []string{"credentials", "clear", "danaconnect-otp"},
+			environ: withOTP,
+			code:    1,
+			stderr:  "worker: read how danaconnect-otp stands: ",
+		},
+		{
+			name:    "resume events without a receiver",
+			args:    []string{"events", "resume"},
+			environ: nowhere,
+			code:    2,
+			stderr:  "EVENTS_URL: is not set",
+		},
+		{
+			name:    "schedule without a file",
+			args:    []string{"schedule"},
+			environ: nowhere,
+			code:    2,
+			stderr:  "SCHEDULE_FILE: is not set",
+		},
+		{
+			name:   "schedule next without a name",
+			args:   []string{"schedule", "next", "3"},
+			code:   2,
+			stderr: "<name>",
+		},
+		{
+			name:   "schedule next without a number",
+			args:   []string{"schedule", "next", "nightly", "3"},
+			code:   2,
+			stderr: "<n>",
+		},
+		{
+			name:    "schedule run without a file",
+			args:    []string{"schedule", "run", "nightly"},
+			environ: nowhere,
+			code:    2,
+			stderr:  "SCHEDULE_FILE: is not set",
+		},
+		{
+			name:    "health without a worker",
+			args:    []string{"health"},
+			environ: map[string]string{"HTTP_ADDR": "127.0.0.1:1"},
+			code:    1,
+			stderr:  "worker: ",
+		},
+		{
+			name:    "health without admin HTTP",
+			args:    []string{"health"},
+			environ: map[string]string{"HTTP_ADDR": ""},
+			code:    2,
+			stderr:  "HTTP_ADDR: is empty",
+		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
 			var stdout, stderr bytes.Buffer
 			code := run(t.Context(), tc.args, tc.environ, &stdout, &stderr)
-			if code != tc.code || !strings.Contains(stdout.String(), tc.stdout) || !strings.Contains(stderr.String(), tc.stderr) {
+			if code != tc.code || !strings.Contains(stdout.String(), tc.stdout) ||
+				!strings.Contains(stderr.String(), tc.stderr) {
 				t.Errorf("exit %d\nstdout %s\nstderr %s", code, stdout.String(), stderr.String())
 			}
 		})
@@ -63,8 +172,12 @@ func TestCommandLine(t *testing.T) {
 func settled(redis *redistest.Server) map[string]string {
 	base := "http://" + redis.Addr() + "/" // it listens, and that is what is looked at
 	return map[string]string{
-		"REDIS_URL": redis.URL(), "DANACONNECT_OTP_URL": base, "DANACONNECT_CONTACTS_URL": base,
-		"DANACONNECT_USERNAME": "u", "DANACONNECT_COMPANY": "c", "DANACONNECT_PASSWORD": "p",
+		"REDIS_URL":                redis.URL(),
+		"DANACONNECT_OTP_URL":      base,
+		"DANACONNECT_CONTACTS_URL": base,
+		"DANACONNECT_USERNAME":     "u",
+		"DANACONNECT_COMPANY":      "c",
+		"DANACONNECT_PASSWORD":     "p",
 	}
 }
 
@@ -72,11 +185,15 @@ func TestDoctorAndClear(t *testing.T) {
 	t.Parallel()
 	environ := settled(redistest.New(t))
 	var stdout, stderr bytes.Buffer
-	if code := run(t.Context(), []string{"doctor", "--json"}, environ, &stdout, &stderr); code != 0 || !strings.HasPrefix(stdout.String(), `{"ok":true,`) || stderr.Len() > 0 {
+	if code := run(t.Context(), []string{"doctor", "--json"}, environ, &stdout, &stderr); code != 0 ||
+		!strings.HasPrefix(stdout.String(), `{"ok":true,`) ||
+		stderr.Len() > 0 {
 		t.Errorf("doctor: exit %d\n%s%s", code, stdout.String(), stderr.String())
 	}
 	stdout.Reset()
-	if code := run(t.Context(), []string{"credentials", "clear", "danaconnect-otp"}, environ, &stdout, &stderr); code != 0 || !strings.HasPrefix(stdout.String(), "danaconnect-otp: nothing to clear") || stderr.Len() > 0 {
+	if code := run(t.Context(), []string{"credentials", "clear", "danaconnect-otp"}, environ, &stdout, &stderr); code != 0 ||
+		!strings.HasPrefix(stdout.String(), "danaconnect-otp: nothing to clear") ||
+		stderr.Len() > 0 {
 		t.Errorf("clear: exit %d\n%s%s", code, stdout.String(), stderr.String())
 	}
 }

@@ -35,7 +35,11 @@ type site struct {
 
 func startSite(t testing.TB, change map[string]string) *site {
 	t.Helper()
-	s := &site{otp: danaconnecttest.New(danaconnecttest.Options{}), anna: annatest.New(annatest.Options{}), log: &syncBuffer{}}
+	s := &site{
+		otp:  danaconnecttest.New(danaconnecttest.Options{}),
+		anna: annatest.New(annatest.Options{}),
+		log:  &syncBuffer{},
+	}
 	s.anna.PutUser("u-1", true)
 	mux := http.NewServeMux()
 	sandbox.Mount(mux, danaconnecttest.Mount, s.otp)
@@ -44,10 +48,16 @@ func startSite(t testing.TB, change map[string]string) *site {
 	t.Cleanup(web.Close)
 	redis := redistest.New(t)
 	environ := map[string]string{
-		"REDIS_URL": redis.URL(), "HTTP_ADDR": "127.0.0.1:0",
-		"DANACONNECT_OTP_URL": web.URL + "/danaconnect/otp/1.0", "DANACONNECT_USERNAME": danaconnecttest.Username,
-		"DANACONNECT_COMPANY": danaconnecttest.Company, "DANACONNECT_PASSWORD": danaconnecttest.Password,
-		"ANNA_URL": web.URL + "/anna", "ANNA_COMPANY_HASH": "sandbox-company", "ANNA_USER": "sandbox-user", "ANNA_PASSWORD": "sandbox-password",
+		"REDIS_URL":            redis.URL(),
+		"HTTP_ADDR":            "127.0.0.1:0",
+		"DANACONNECT_OTP_URL":  web.URL + "/danaconnect/otp/1.0",
+		"DANACONNECT_USERNAME": danaconnecttest.Username,
+		"DANACONNECT_COMPANY":  danaconnecttest.Company,
+		"DANACONNECT_PASSWORD": danaconnecttest.Password,
+		"ANNA_URL":             web.URL + "/anna",
+		"ANNA_COMPANY_HASH":    "sandbox-company",
+		"ANNA_USER":            "sandbox-user",
+		"ANNA_PASSWORD":        "sandbox-password",
 	}
 	maps.Copy(environ, change)
 	s.redisURL = environ["REDIS_URL"]
@@ -110,8 +120,10 @@ func (s *site) completed(t *testing.T, queue string) string {
 
 func otpFor(mail string) tasks.OTPSend {
 	return tasks.OTPSend{
-		IDConversation: danaconnecttest.Conversation, OTPType: 1, Length: 6,
-		Values: tasks.Values{{Key: "COD1_EMAIL", Value: mail}},
+		IDConversation: danaconnecttest.Conversation,
+		OTPType:        1,
+		Length:         6,
+		Values:         tasks.Values{{Key: "COD1_EMAIL", Value: mail}},
 	}
 }
 
@@ -171,7 +183,8 @@ func TestWorkerEndToEnd(t *testing.T) {
 			t.Errorf("the %s shows what it must hide", where)
 		}
 	}
-	if log := s.log.String(); !strings.Contains(log, `"outcome":"done"`) || !strings.Contains(log, "worker has stopped") {
+	if log := s.log.String(); !strings.Contains(log, `"outcome":"done"`) ||
+		!strings.Contains(log, "worker has stopped") {
 		t.Errorf("log: %s", log)
 	}
 }
@@ -179,11 +192,24 @@ func TestWorkerEndToEnd(t *testing.T) {
 func TestSettingsAreReportedAllAtOnce(t *testing.T) {
 	t.Parallel()
 	err := app.Worker{Stderr: io.Discard, Environ: map[string]string{
-		"REDIS_URL": "http://redis", "WORKER_QUEUES": "otp=0", "SHUTDOWN_GRACE": "10s", "LOG_FORMAT": "xml", "LOG_LEVEL": "loud",
-		"ENCRYPTION_KEYS": "nonsense-canary", "ENCRYPTION_REQUIRED": "maybe", "MONITORING_USER": "u",
-		"DANACONNECT_USERNAME": "a:b", "DANACONNECT_TIMEOUT": "soon", "ANNA_URL": "http://anna.example",
-		"DANACONNECT_RATE": "fast", "ANNA_RATE": "5/m/s", "ANNA_CONCURRENCY": "0", "DCKAP_CONCURRENCY": "-1", "DINERO_RATE": "0/1m",
-		"OTP_RECIPIENT_FIELDS": "COD1_EMAIL,,", "OTP_RECIPIENT_LIMIT": "5",
+		"REDIS_URL":            "http://redis",
+		"WORKER_QUEUES":        "otp=0",
+		"SHUTDOWN_GRACE":       "10s",
+		"LOG_FORMAT":           "xml",
+		"LOG_LEVEL":            "loud",
+		"ENCRYPTION_KEYS":      "nonsense-canary",
+		"ENCRYPTION_REQUIRED":  "maybe",
+		"MONITORING_USER":      "u",
+		"DANACONNECT_USERNAME": "a:b",
+		"DANACONNECT_TIMEOUT":  "soon",
+		"ANNA_URL":             "http://anna.example",
+		"DANACONNECT_RATE":     "fast",
+		"ANNA_RATE":            "5/m/s",
+		"ANNA_CONCURRENCY":     "0",
+		"DCKAP_CONCURRENCY":    "-1",
+		"DINERO_RATE":          "0/1m",
+		"OTP_RECIPIENT_FIELDS": "COD1_EMAIL,,",
+		"OTP_RECIPIENT_LIMIT":  "5",
 	}}.Run(t.Context())
 	if _, ok := errors.AsType[*app.ConfigError](err); !ok {
 		t.Fatalf("err = %v", err)
@@ -213,7 +239,8 @@ func TestSettingsAreReportedAllAtOnce(t *testing.T) {
 func TestAWorkerNeedsAVendor(t *testing.T) {
 	t.Parallel()
 	err := app.Worker{Stderr: io.Discard}.Run(t.Context())
-	if _, ok := errors.AsType[*app.ConfigError](err); !ok || !strings.Contains(err.Error(), "no vendor has credentials") {
+	if _, ok := errors.AsType[*app.ConfigError](err); !ok ||
+		!strings.Contains(err.Error(), "no vendor has credentials") {
 		t.Errorf("err = %v", err)
 	}
 }
@@ -221,7 +248,12 @@ func TestAWorkerNeedsAVendor(t *testing.T) {
 // A worker runs only the queues whose vendor it has credentials for.
 func TestTasksWaitForAWorkerWithCredentials(t *testing.T) {
 	t.Parallel()
-	s := startSite(t, map[string]string{"ANNA_URL": "", "ANNA_COMPANY_HASH": "", "ANNA_USER": "", "ANNA_PASSWORD": ""})
+	s := startSite(t, map[string]string{
+		"ANNA_URL":          "",
+		"ANNA_COMPANY_HASH": "",
+		"ANNA_USER":         "",
+		"ANNA_PASSWORD":     "",
+	})
 	ticket, err := tasks.Enqueue(t.Context(), s.client, tasks.UserInactivate{UserID: "u-1"})
 	if err != nil {
 		t.Fatal(err)
@@ -249,7 +281,8 @@ func TestSealedAtRest(t *testing.T) {
 
 func TestNothingOfTheSandboxIsLinkedIntoTheCommands(t *testing.T) {
 	t.Parallel()
-	out, err := exec.CommandContext(t.Context(), "go", "list", "-deps", "errand.internal/cmd/worker", "errand.internal/cmd/enqueue").Output()
+	out, err := exec.CommandContext(t.Context(), "go", "list", "-deps", "errand.internal/cmd/worker", "errand.internal/cmd/enqueue").
+		Output()
 	if err != nil {
 		t.Fatal(err)
 	}

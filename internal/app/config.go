@@ -66,9 +66,17 @@ func (q *Queues) UnmarshalText(text []byte) error {
 		n, err := strconv.Atoi(count)
 		switch {
 		case !slices.Contains(knownQueues, name):
-			return fmt.Errorf("names the queue %q; there are %s", name, strings.Join(knownQueues, ", "))
+			return fmt.Errorf(
+				"names the queue %q; there are %s",
+				name,
+				strings.Join(knownQueues, ", "),
+			)
 		case err != nil || n < 1 || n > 10000:
-			return fmt.Errorf("must give queue %s a concurrency from 1 to 10000, as in %s=10", name, name)
+			return fmt.Errorf(
+				"must give queue %s a concurrency from 1 to 10000, as in %s=10",
+				name,
+				name,
+			)
 		case found[name] != 0:
 			return fmt.Errorf("names the queue %s twice", name)
 		}
@@ -79,7 +87,9 @@ func (q *Queues) UnmarshalText(text []byte) error {
 }
 
 // Names lists the queues in a fixed order.
-func (q Queues) Names() []string { return slices.Sorted(maps.Keys(q)) }
+func (q Queues) Names() []string {
+	return slices.Sorted(maps.Keys(q))
+}
 
 // LogLevel is a zerolog level.
 type LogLevel struct{ zerolog.Level }
@@ -144,13 +154,22 @@ func read(environ map[string]string) (*plan, error) {
 		p.ring = p.ring.Strict()
 	}
 	p.schedules, err = loadSchedules(p.ScheduleFile)
-	faults = append(faults, err, p.Vendors.Validate(), p.Events.Validate(), p.Monitoring.Validate(), p.check())
+	faults = append(
+		faults,
+		err,
+		p.Vendors.Validate(),
+		p.Events.Validate(),
+		p.Monitoring.Validate(),
+		p.check(),
+	)
 	return p, settings.Collect(faults...)
 }
 
 func (p *plan) check() error {
 	var faults []error
-	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
+	fault := func(format string, args ...any) {
+		faults = append(faults, fmt.Errorf(format, args...))
+	}
 	if p.LogFormat != "json" && p.LogFormat != "console" {
 		fault("LOG_FORMAT: must be json or console")
 	}
@@ -159,18 +178,33 @@ func (p *plan) check() error {
 	}
 	for vendor, timeout := range p.Vendors.Timeouts() {
 		if p.ShutdownGrace < timeout+graceSlack {
-			fault("SHUTDOWN_GRACE: is %s and must be at least %s, %s more than %s_TIMEOUT", p.ShutdownGrace, timeout+graceSlack, graceSlack, strings.ToUpper(vendor))
+			fault(
+				"SHUTDOWN_GRACE: is %s and must be at least %s, %s more than %s_TIMEOUT",
+				p.ShutdownGrace,
+				timeout+graceSlack,
+				graceSlack,
+				strings.ToUpper(vendor),
+			)
 		}
 	}
-	if call := p.timeouts()[events.Vendor]; p.Events.Configured() && p.ShutdownGrace < call+graceSlack {
-		fault("SHUTDOWN_GRACE: is %s and must be at least %s, %s more than the delivery of an event may take", p.ShutdownGrace, call+graceSlack, graceSlack)
+	if call := p.timeouts()[events.Vendor]; p.Events.Configured() &&
+		p.ShutdownGrace < call+graceSlack {
+		fault(
+			"SHUTDOWN_GRACE: is %s and must be at least %s, %s more than the delivery of an event may take",
+			p.ShutdownGrace,
+			call+graceSlack,
+			graceSlack,
+		)
 	}
 	if len(p.Vendors.Configured()) == 0 && !p.Events.Configured() {
 		var ways []string
 		for _, s := range p.Vendors.Sites() {
 			ways = append(ways, s.Name+" ("+strings.Join(s.Login, ", ")+")")
 		}
-		fault("no vendor has credentials: set those of one; there are %s", strings.Join(ways, ", "))
+		fault(
+			"no vendor has credentials: set those of one; there are %s",
+			strings.Join(ways, ", "),
+		)
 	}
 	return errors.Join(faults...)
 }
@@ -186,10 +220,14 @@ func (p *plan) timeouts() map[string]time.Duration {
 type ConfigError struct{ err error }
 
 // Error implements error.
-func (e *ConfigError) Error() string { return e.err.Error() }
+func (e *ConfigError) Error() string {
+	return e.err.Error()
+}
 
 // Unwrap gives the problems.
-func (e *ConfigError) Unwrap() error { return e.err }
+func (e *ConfigError) Unwrap() error {
+	return e.err
+}
 
 // Example renders .env.example.
 func Example() string {

@@ -16,7 +16,10 @@ func TestEveryQueueIsRunByDefault(t *testing.T) {
 	if err := settings.Load(&c, nil); err != nil {
 		t.Fatal(err)
 	}
-	if have, want := slices.Sorted(maps.Keys(c.Queues)), slices.Sorted(slices.Values(knownQueues)); !slices.Equal(have, want) {
+	if have, want := slices.Sorted(maps.Keys(c.Queues)), slices.Sorted(slices.Values(knownQueues)); !slices.Equal(
+		have,
+		want,
+	) {
 		t.Errorf("WORKER_QUEUES has %s by default, the task types name %s", have, want)
 	}
 }

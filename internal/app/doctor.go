@@ -24,7 +24,12 @@ const doctorLimit = 20 * time.Second
 // it may log in where the fleet has no token. It ends within 20 seconds.
 func Doctor(ctx context.Context, environ map[string]string) Diagnosis {
 	redisconn.LogTo(zerolog.Nop()) // what there is to say is in the checks
-	d := &doctor{environ: environ, now: time.Now, lookup: net.DefaultResolver.LookupHost, dial: (&net.Dialer{}).DialContext}
+	d := &doctor{
+		environ: environ,
+		now:     time.Now,
+		lookup:  net.DefaultResolver.LookupHost,
+		dial:    (&net.Dialer{}).DialContext,
+	}
 	return d.examine(ctx)
 }
 
@@ -59,12 +64,20 @@ func (d *doctor) examine(ctx context.Context) Diagnosis {
 	sites := d.plan.Vendors.Sites()
 	sections := make([][]Check, 3+len(sites))
 	var all sync.WaitGroup
-	all.Go(func() { sections[0] = d.redisChecks(ctx) })
-	all.Go(func() { sections[1] = d.queueChecks(ctx, sites) })
+	all.Go(func() {
+		sections[0] = d.redisChecks(ctx)
+	})
+	all.Go(func() {
+		sections[1] = d.queueChecks(ctx, sites)
+	})
 	for i, s := range sites {
-		all.Go(func() { sections[2+i] = d.vendorChecks(ctx, s) })
+		all.Go(func() {
+			sections[2+i] = d.vendorChecks(ctx, s)
+		})
 	}
-	all.Go(func() { sections[2+len(sites)] = d.eventChecks(ctx) })
+	all.Go(func() {
+		sections[2+len(sites)] = d.eventChecks(ctx)
+	})
 	all.Wait()
 
 	var r Diagnosis
@@ -89,13 +102,24 @@ func (d *doctor) faulty(prefix string) bool {
 
 func (d *doctor) settingsChecks() []Check {
 	if len(d.faults) == 0 {
-		return []Check{{Level: redisguard.OK, Name: "settings", Seen: "complete and valid"}}
+		return []Check{{
+			Level: redisguard.OK,
+			Name:  "settings",
+			Seen:  "complete and valid",
+		}}
 	}
 	var checks []Check
 	for _, line := range d.faults {
-		c := Check{Level: redisguard.Fail, Name: "settings", Seen: line, Fix: ".env.example describes each variable"}
-		if variable, rule, found := strings.Cut(line, ": "); found && variable == strings.ToUpper(variable) {
-			c.Seen, c.Fix = variable+" "+rule, "correct "+variable+"; .env.example describes each variable"
+		c := Check{
+			Level: redisguard.Fail,
+			Name:  "settings",
+			Seen:  line,
+			Fix:   ".env.example describes each variable",
+		}
+		if variable, rule, found := strings.Cut(line, ": "); found &&
+			variable == strings.ToUpper(variable) {
+			c.Seen = variable + " " + rule
+			c.Fix = "correct " + variable + "; .env.example describes each variable"
 		}
 		checks = append(checks, c)
 	}
@@ -106,14 +130,20 @@ func (d *doctor) encryptionCheck() Check {
 	c := Check{Level: redisguard.OK, Name: "encryption keys"}
 	switch ids := d.plan.ring.KeyIDs(); {
 	case d.faulty("ENCRYPTION_KEYS"):
-		c.Level, c.Seen, c.Fix = redisguard.Warn, "not checked: ENCRYPTION_KEYS is wrong", "correct the settings above"
+		c.Level = redisguard.Warn
+		c.Seen = "not checked: ENCRYPTION_KEYS is wrong"
+		c.Fix = "correct the settings above"
 	case len(ids) == 0:
-		c.Level, c.Seen = redisguard.Warn, "none: payloads, results and tokens stand in Redis as they are"
+		c.Level = redisguard.Warn
+		c.Seen = "none: payloads, results and tokens stand in Redis as they are"
 		c.Fix = "set ENCRYPTION_KEYS=k1:$(openssl rand -base64 32), the same on every worker and producer"
 	case len(ids) == 1:
 		c.Seen = ids[0] + " seals"
 	default:
-		c.Seen = ids[0] + " seals; " + strings.Join(ids[1:], ", ") + " only for what was sealed before"
+		c.Seen = ids[0] + " seals; " + strings.Join(
+			ids[1:],
+			", ",
+		) + " only for what was sealed before"
 	}
 	return c
 }
@@ -124,7 +154,12 @@ const redisLimit = 6 * time.Second
 func (d *doctor) redisChecks(ctx context.Context) []Check {
 	defer close(d.asked)
 	if d.redis == nil {
-		return []Check{{Level: redisguard.Warn, Name: "redis", Seen: "not checked: REDIS_URL is wrong", Fix: "correct the settings above"}}
+		return []Check{{
+			Level: redisguard.Warn,
+			Name:  "redis",
+			Seen:  "not checked: REDIS_URL is wrong",
+			Fix:   "correct the settings above",
+		}}
 	}
 	ctx, cancel := context.WithTimeout(ctx, redisLimit)
 	defer cancel()
@@ -132,9 +167,15 @@ func (d *doctor) redisChecks(ctx context.Context) []Check {
 	d.answer = report.Answered()
 	var checks []Check
 	for _, f := range report.Findings {
-		c := Check{Level: f.Level, Name: "redis " + f.Name, Seen: f.Seen, Fix: f.Fix}
+		c := Check{
+			Level: f.Level,
+			Name:  "redis " + f.Name,
+			Seen:  f.Seen,
+			Fix:   f.Fix,
+		}
 		if f.Name == redisguard.Reachable {
-			c.Name, c.Seen = "redis", f.Seen+" ("+d.plan.target.Redacted()+")"
+			c.Name = "redis"
+			c.Seen = f.Seen + " (" + d.plan.target.Redacted() + ")"
 		}
 		checks = append(checks, c)
 	}

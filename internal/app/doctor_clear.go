@@ -17,7 +17,11 @@ import (
 // doctor and the log show it. environ must be the workers' own: another
 // password is another credential. The text says what was done; a *ConfigError
 // names settings that are wrong, or that there is no such credential.
-func ClearCoolDown(ctx context.Context, environ map[string]string, profile string) (string, error) {
+func ClearCoolDown(
+	ctx context.Context,
+	environ map[string]string,
+	profile string,
+) (string, error) {
 	redisconn.LogTo(zerolog.Nop())
 	d := &doctor{environ: environ}
 	var err error
@@ -51,7 +55,10 @@ func ClearCoolDown(ctx context.Context, environ map[string]string, profile strin
 	if len(names) > 0 {
 		known = "there are " + strings.Join(names, ", ")
 	}
-	faults = append(faults, fmt.Errorf("no usable credential is named %q; %s", profile, known))
+	faults = append(
+		faults,
+		fmt.Errorf("no usable credential is named %q; %s", profile, known),
+	)
 	return "", &ConfigError{errors.Join(faults...)}
 }
 
@@ -64,7 +71,15 @@ func clearCoolDown(ctx context.Context, c vendors.Credential) (string, error) {
 		return "", fmt.Errorf("clear the cool-down of %s: %w", c.Name, err)
 	}
 	if before.CoolingFor <= 0 && before.Refusals == 0 {
-		return fmt.Sprintf("%s: nothing to clear (%s); if workers say it was refused, they have another password, and this must run with theirs", c.Name, before), nil
+		return fmt.Sprintf(
+			"%s: nothing to clear (%s); if workers say it was refused, they have another password, and this must run with theirs",
+			c.Name,
+			before,
+		), nil
 	}
-	return fmt.Sprintf("%s: %s; cleared: every worker may try it again within a second", c.Name, before), nil
+	return fmt.Sprintf(
+		"%s: %s; cleared: every worker may try it again within a second",
+		c.Name,
+		before,
+	), nil
 }

@@ -25,10 +25,15 @@ type ward struct {
 }
 
 func (d *doctor) open(s vendors.Site) (*ward, error) {
-	w := &ward{metrics: prometheus.NewRegistry(), now: d.now, mayLogin: !d.faulty("ENCRYPTION_")}
+	w := &ward{
+		metrics:  prometheus.NewRegistry(),
+		now:      d.now,
+		mayLogin: !d.faulty("ENCRYPTION_"),
+	}
 	var err error
 	w.Accounts, err = s.Alone.Open(vendors.Shared{
-		Redis: d.redis, Ring: d.plan.ring,
+		Redis:   d.redis,
+		Ring:    d.plan.ring,
 		Options: []tokens.Option{tokens.WithMetrics(tokens.NewMetrics(w.metrics))},
 	})
 	if err != nil {
@@ -40,10 +45,19 @@ func (d *doctor) open(s vendors.Site) (*ward, error) {
 
 // examine tells how a credential stands. One that logs in is tried, unless the
 // fleet knows better: it rests after a refusal, or nothing can be reached.
-func (w *ward) examine(ctx context.Context, c vendors.Credential, s vendors.Site, reached bool) Check {
+func (w *ward) examine(
+	ctx context.Context,
+	c vendors.Credential,
+	s vendors.Site,
+	reached bool,
+) Check {
 	state, err := c.State(ctx)
 	if err != nil {
-		return Check{Level: redisguard.Warn, Seen: "not checked: Redis did not tell in time how it stands", Fix: "run the doctor again"}
+		return Check{
+			Level: redisguard.Warn,
+			Seen:  "not checked: Redis did not tell in time how it stands",
+			Fix:   "run the doctor again",
+		}
 	}
 	source, logsIn := c.Standing.(tokens.Source)
 	if fault, found := resting(state, s, logsIn); found {
@@ -63,8 +77,9 @@ func (w *ward) examine(ctx context.Context, c vendors.Credential, s vendors.Site
 	}
 	if w.counted("errand_token_undecryptable_total") {
 		return Check{
-			Level: redisguard.Fail, Seen: "works, but the fleet's token cannot be opened with these keys, so that this worker would log in for itself",
-			Fix: "set ENCRYPTION_KEYS to the keys of the other workers",
+			Level: redisguard.Fail,
+			Seen:  "works, but the fleet's token cannot be opened with these keys, so that this worker would log in for itself",
+			Fix:   "set ENCRYPTION_KEYS to the keys of the other workers",
 		}
 	}
 	how := "logged in"
@@ -99,11 +114,23 @@ func resting(state tokens.State, s vendors.Site, logsIn bool) (c Check, found bo
 	case state.CoolingFor <= 0:
 		return Check{}, false
 	case state.Refused:
-		return Check{Level: redisguard.Fail, Seen: state.String(), Fix: fixRefused(state.Profile, s)}, true
+		return Check{
+			Level: redisguard.Fail,
+			Seen:  state.String(),
+			Fix:   fixRefused(state.Profile, s),
+		}, true
 	case logsIn && state.TokenFor <= 0:
-		return Check{Level: redisguard.Fail, Seen: state.String(), Fix: fixOutage}, true
+		return Check{
+			Level: redisguard.Fail,
+			Seen:  state.String(),
+			Fix:   fixOutage,
+		}, true
 	default:
-		return Check{Level: redisguard.Warn, Seen: state.String(), Fix: fixOutage}, true
+		return Check{
+			Level: redisguard.Warn,
+			Seen:  state.String(),
+			Fix:   fixOutage,
+		}, true
 	}
 }
 
@@ -119,7 +146,11 @@ func loginOf(s vendors.Site) string {
 }
 
 func fixRefused(profile string, s vendors.Site) string {
-	return fmt.Sprintf("correct %s and restart the workers; or, once the account is unlocked at the vendor: worker credentials clear %s", loginOf(s), profile)
+	return fmt.Sprintf(
+		"correct %s and restart the workers; or, once the account is unlocked at the vendor: worker credentials clear %s",
+		loginOf(s),
+		profile,
+	)
 }
 
 // expiryWarning is how long before its last day a static credential is warned
@@ -132,41 +163,82 @@ func judgeStatic(state tokens.State, s vendors.Site, now time.Time) Check {
 		day := on.Format(time.DateOnly)
 		switch left := on.AddDate(0, 0, 1).Sub(now); { // it works on its last day
 		case left <= 0:
-			return Check{Level: redisguard.Fail, Seen: "expired on " + day, Fix: "get a new one from the vendor, set " + loginOf(s) + " and restart the workers"}
+			return Check{
+				Level: redisguard.Fail,
+				Seen:  "expired on " + day,
+				Fix: "get a new one from the vendor, set " + loginOf(
+					s,
+				) + " and restart the workers",
+			}
 		case left <= expiryWarning:
-			return Check{Level: redisguard.Warn, Seen: "expires on " + day, Fix: "get a new one from the vendor in time, set " + loginOf(s) + " and restart the workers"}
+			return Check{
+				Level: redisguard.Warn,
+				Seen:  "expires on " + day,
+				Fix: "get a new one from the vendor in time, set " + loginOf(
+					s,
+				) + " and restart the workers",
+			}
 		}
 	}
 	switch {
 	case state.Proven:
-		return Check{Level: redisguard.OK, Seen: "proven: a call with it was accepted in the last 24 hours"}
+		return Check{
+			Level: redisguard.OK,
+			Seen:  "proven: a call with it was accepted in the last 24 hours",
+		}
 	case state.Refusals > 0:
-		return Check{Level: redisguard.Warn, Seen: "unproven; " + state.String(), Fix: fixRefused(state.Profile, s)}
+		return Check{
+			Level: redisguard.Warn,
+			Seen:  "unproven; " + state.String(),
+			Fix:   fixRefused(state.Profile, s),
+		}
 	}
 	return Check{
-		Level: redisguard.Warn, Seen: "unproven: no harmless call can show whether it works, and no task has used it in the last 24 hours",
-		Fix: "the first task proves it; run the doctor again after it",
+		Level: redisguard.Warn,
+		Seen:  "unproven: no harmless call can show whether it works, and no task has used it in the last 24 hours",
+		Fix:   "the first task proves it; run the doctor again after it",
 	}
 }
 
 // unasked is for a credential that logs in and was not asked to.
 func unasked(state tokens.State, why, fix string) Check {
 	if state.TokenFor > 0 {
-		return Check{Level: redisguard.OK, Seen: "the fleet has a token, valid for " + state.TokenFor.Round(time.Second).String() + " (not tried from here: " + why + ")"}
+		return Check{
+			Level: redisguard.OK,
+			Seen: "the fleet has a token, valid for " + state.TokenFor.Round(time.Second).
+				String() +
+				" (not tried from here: " + why + ")",
+		}
 	}
-	return Check{Level: redisguard.Warn, Seen: "not checked: " + why, Fix: fix}
+	return Check{
+		Level: redisguard.Warn,
+		Seen:  "not checked: " + why,
+		Fix:   fix,
+	}
 }
 
 func judgeLogin(err error, s vendors.Site) Check {
 	if e, ok := errors.AsType[*tokens.CoolingError](err); ok {
-		return Check{Level: redisguard.Fail, Seen: e.Error(), Fix: fixRefused(e.Profile, s)}
+		return Check{
+			Level: redisguard.Fail,
+			Seen:  e.Error(),
+			Fix:   fixRefused(e.Profile, s),
+		}
 	}
 	if e, ok := errors.AsType[*tokens.UnavailableError](err); ok {
 		seen := e.Error()
 		if cause, ok := errors.AsType[*clients.Error](err); ok {
 			seen = cause.Error() // in our own words, without URL or secret
 		}
-		return Check{Level: redisguard.Fail, Seen: seen, Fix: fixOutage}
+		return Check{
+			Level: redisguard.Fail,
+			Seen:  seen,
+			Fix:   fixOutage,
+		}
 	}
-	return Check{Level: redisguard.Fail, Seen: "the login did not end within the doctor's " + doctorLimit.String(), Fix: fixOutage}
+	return Check{
+		Level: redisguard.Fail,
+		Seen:  "the login did not end within the doctor's " + doctorLimit.String(),
+		Fix:   fixOutage,
+	}
 }

@@ -22,34 +22,49 @@ func (d *doctor) eventChecks(ctx context.Context) []Check {
 	}
 	c := Check{Level: redisguard.Warn, Name: "events"}
 	if cfg.Validate() != nil {
-		c.Seen, c.Fix = "not checked: EVENTS_URL or EVENTS_SECRET is wrong", "correct the settings above"
+		c.Seen = "not checked: EVENTS_URL or EVENTS_SECRET is wrong"
+		c.Fix = "correct the settings above"
 		return []Check{c}
 	}
 	if !d.redisAnswers() {
-		c.Seen, c.Fix = "not checked: Redis does not answer", "see redis above"
+		c.Seen = "not checked: Redis does not answer"
+		c.Fix = "see redis above"
 		return []Check{c}
 	}
 	gone, state, err := d.receiver(ctx, cfg)
 	switch {
 	case err != nil:
-		c.Seen, c.Fix = "not checked: Redis did not tell in time", "run the doctor again"
+		c.Seen = "not checked: Redis did not tell in time"
+		c.Fix = "run the doctor again"
 	case !gone.IsZero():
 		c.Level = redisguard.Fail
-		c.Seen = fmt.Sprintf("stopped: the receiver answered 410 Gone at %s; every event since ends failed", gone.UTC().Format(time.RFC3339))
+		c.Seen = fmt.Sprintf(
+			"stopped: the receiver answered 410 Gone at %s; every event since ends failed",
+			gone.UTC().Format(time.RFC3339),
+		)
 		c.Fix = "when it takes events again: worker events resume, with the workers' settings; or set another EVENTS_URL"
 	case state.CoolingFor > 0:
-		c.Seen = fmt.Sprintf("the receiver takes nothing (%d tries in a row); events wait, the next try is in %s", max(state.Refusals, 1), state.CoolingFor.Round(time.Second))
+		c.Seen = fmt.Sprintf(
+			"the receiver takes nothing (%d tries in a row); events wait, the next try is in %s",
+			max(state.Refusals, 1),
+			state.CoolingFor.Round(time.Second),
+		)
 		c.Fix = `look at the receiver; errand_vendor_requests_total{vendor="events"} counts its answers`
 	case state.Proven:
-		c.Level, c.Seen = redisguard.OK, "the receiver has taken one in the last day"
+		c.Level = redisguard.OK
+		c.Seen = "the receiver has taken one in the last day"
 	default:
-		c.Level, c.Seen = redisguard.OK, "unproven: none was sent in the last day"
+		c.Level = redisguard.OK
+		c.Seen = "unproven: none was sent in the last day"
 	}
 	return []Check{c}
 }
 
 // receiver tells since when the receiver is gone, and how it stands otherwise.
-func (d *doctor) receiver(ctx context.Context, cfg events.Config) (gone time.Time, state tokens.State, err error) {
+func (d *doctor) receiver(
+	ctx context.Context,
+	cfg events.Config,
+) (gone time.Time, state tokens.State, err error) {
 	salt := seal.NewSalt(d.redis)
 	sink, err := events.NewSink(cfg, d.redis, salt)
 	if err != nil {

@@ -27,8 +27,19 @@ func TestDoctorKnowsTheReceiver(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
 			web, got := hook(t, tc.status)
-			s := startSite(t, map[string]string{"EVENTS_URL": web.URL + "/secret-path", "EVENTS_SECRET": hookSecret, "REDIS_URL": redistest.New(t).URL()})
-			environ := map[string]string{"EVENTS_URL": web.URL + "/secret-path", "EVENTS_SECRET": hookSecret, "REDIS_URL": s.redisURL}
+			s := startSite(
+				t,
+				map[string]string{
+					"EVENTS_URL":    web.URL + "/secret-path",
+					"EVENTS_SECRET": hookSecret,
+					"REDIS_URL":     redistest.New(t).URL(),
+				},
+			)
+			environ := map[string]string{
+				"EVENTS_URL":    web.URL + "/secret-path",
+				"EVENTS_SECRET": hookSecret,
+				"REDIS_URL":     s.redisURL,
+			}
 			examine(t, environ).wants(t, "ok", "events", "unproven")
 			if _, err := run(t, s, otpFor("a@example.com"), tasks.Notify()); err != nil {
 				t.Fatal(err)
@@ -66,7 +77,19 @@ func TestDoctorWithoutAReceiver(t *testing.T) {
 	if found := examine(t, c.environ); strings.Contains(found.text, "  events ") {
 		t.Errorf("there are no events to look at:\n%s", found.text)
 	}
-	examine(t, c.with(map[string]string{"EVENTS_URL": "https://example.com/"})).wants(t, "warn", "events", "not checked: EVENTS_URL or EVENTS_SECRET is wrong", "correct the settings above")
-	examine(t, c.with(map[string]string{"EVENTS_URL": "https://example.com/", "EVENTS_SECRET": hookSecret, "REDIS_URL": "redis://127.0.0.1:1"})).
+	examine(
+		t,
+		c.with(map[string]string{"EVENTS_URL": "https://example.com/"}),
+	).wants(t, "warn", "events", "not checked: EVENTS_URL or EVENTS_SECRET is wrong", "correct the settings above")
+	examine(
+		t,
+		c.with(
+			map[string]string{
+				"EVENTS_URL":    "https://example.com/",
+				"EVENTS_SECRET": hookSecret,
+				"REDIS_URL":     "redis://127.0.0.1:1",
+			},
+		),
+	).
 		wants(t, "warn", "events", "not checked: Redis does not answer", "see redis above")
 }

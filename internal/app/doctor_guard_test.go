@@ -17,7 +17,13 @@ import (
 func TestWorkerRefusesARedisThatEvicts(t *testing.T) {
 	t.Parallel()
 	c := newClinic(t, redistest.Config("maxmemory-policy", "allkeys-lru"))
-	err := app.Worker{Environ: c.environ, Stderr: io.Discard, Ready: func(string) { t.Error("it runs") }}.Run(t.Context())
+	err := app.Worker{
+		Environ: c.environ,
+		Stderr:  io.Discard,
+		Ready:   func(string) { t.Error("it runs") },
+	}.Run(
+		t.Context(),
+	)
 	if _, ok := errors.AsType[*redisguard.EvictionError](err); !ok {
 		t.Errorf("err = %v", err)
 	}
@@ -32,7 +38,8 @@ func TestWorkerIsNotReadyOnARedisThatEvicts(t *testing.T) {
 	c.redis.Stop()
 	admin, log := c.work(t)
 	s := &site{admin: admin}
-	if code, body := s.get(t, "/readyz"); code != http.StatusServiceUnavailable || !strings.Contains(body, "no answer from Redis") {
+	if code, body := s.get(t, "/readyz"); code != http.StatusServiceUnavailable ||
+		!strings.Contains(body, "no answer from Redis") {
 		t.Errorf("without Redis: %d %s", code, body)
 	}
 	c.redis.Start()
@@ -42,7 +49,8 @@ func TestWorkerIsNotReadyOnARedisThatEvicts(t *testing.T) {
 	if err := log.wait(ctx, reason); err != nil {
 		t.Fatalf("%v\n%s", err, log)
 	}
-	if code, body := s.get(t, "/readyz"); code != http.StatusServiceUnavailable || !strings.Contains(body, reason) || !strings.Contains(body, "redis-cli CONFIG SET") {
+	if code, body := s.get(t, "/readyz"); code != http.StatusServiceUnavailable || !strings.Contains(body, reason) ||
+		!strings.Contains(body, "redis-cli CONFIG SET") {
 		t.Errorf("with Redis: %d %s", code, body)
 	}
 }

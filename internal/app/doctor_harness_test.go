@@ -33,10 +33,17 @@ func newClinic(t *testing.T, opts ...redistest.Option) *clinic {
 	t.Cleanup(anna.Close)
 	t.Cleanup(otp.Close)
 	c.environ = map[string]string{
-		"REDIS_URL": c.redis.URL(), "ENCRYPTION_KEYS": keyOne,
-		"DANACONNECT_OTP_URL": otp.URL + "/otp/1.0", "DANACONNECT_CONTACTS_URL": otp.URL + "/api/contacts", "DANACONNECT_USERNAME": danaconnecttest.Username,
-		"DANACONNECT_COMPANY": danaconnecttest.Company, "DANACONNECT_PASSWORD": danaconnecttest.Password,
-		"ANNA_URL": anna.URL, "ANNA_COMPANY_HASH": "sandbox-company", "ANNA_USER": "sandbox-user", "ANNA_PASSWORD": "sandbox-password",
+		"REDIS_URL":                c.redis.URL(),
+		"ENCRYPTION_KEYS":          keyOne,
+		"DANACONNECT_OTP_URL":      otp.URL + "/otp/1.0",
+		"DANACONNECT_CONTACTS_URL": otp.URL + "/api/contacts",
+		"DANACONNECT_USERNAME":     danaconnecttest.Username,
+		"DANACONNECT_COMPANY":      danaconnecttest.Company,
+		"DANACONNECT_PASSWORD":     danaconnecttest.Password,
+		"ANNA_URL":                 anna.URL,
+		"ANNA_COMPANY_HASH":        "sandbox-company",
+		"ANNA_USER":                "sandbox-user",
+		"ANNA_PASSWORD":            "sandbox-password",
 	}
 	return c
 }

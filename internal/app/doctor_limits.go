@@ -23,7 +23,11 @@ func (d *doctor) limitChecks(ctx context.Context, s vendors.Site) []Check {
 	var checks []Check
 	for _, l := range accounts.Limits {
 		account := l.Account()
-		c := Check{Level: redisguard.OK, Name: s.Name + " limits", Seen: account.String()}
+		c := Check{
+			Level: redisguard.OK,
+			Name:  s.Name + " limits",
+			Seen:  account.String(),
+		}
 		if account.Name != s.Name {
 			c.Name += " " + account.Name
 		}
@@ -44,10 +48,12 @@ func (d *doctor) recipientCheck() []Check {
 	case r.Limit.IsZero() && len(r.Fields) == 0:
 		return nil
 	case r.Limit.IsZero():
-		c.Level, c.Seen = redisguard.Warn, "not guarded: OTP_RECIPIENT_FIELDS has no effect without OTP_RECIPIENT_LIMIT"
+		c.Level = redisguard.Warn
+		c.Seen = "not guarded: OTP_RECIPIENT_FIELDS has no effect without OTP_RECIPIENT_LIMIT"
 		c.Fix = "set OTP_RECIPIENT_LIMIT, for example to 5/10m"
 	case len(r.Fields) == 0:
-		c.Level, c.Seen = redisguard.Warn, fmt.Sprintf("%s for each, told apart by all values together", r.Limit)
+		c.Level = redisguard.Warn
+		c.Seen = fmt.Sprintf("%s for each, told apart by all values together", r.Limit)
 		c.Fix = "set OTP_RECIPIENT_FIELDS: a name that is written otherwise makes another recipient"
 	default:
 		c.Seen = fmt.Sprintf("%s for each, told apart by %s", r.Limit, r.Fields)

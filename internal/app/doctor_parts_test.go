@@ -37,7 +37,11 @@ FAIL  anna dns           anna.example does not resolve
 		t.Errorf("ok %t\n%s", d.OK(), b.String())
 	}
 	raw, err := d.MarshalJSON()
-	if err != nil || !strings.HasPrefix(string(raw), `{"ok":false,"checks":[{"name":"settings","level":"ok","seen":"complete and valid","fix":""},{"name":"redis persistence","level":"warn"`) {
+	if err != nil ||
+		!strings.HasPrefix(
+			string(raw),
+			`{"ok":false,"checks":[{"name":"settings","level":"ok","seen":"complete and valid","fix":""},{"name":"redis persistence","level":"warn"`,
+		) {
 		t.Errorf("%s, %v", raw, err)
 	}
 	d.Checks = d.Checks[:2]
@@ -76,53 +80,91 @@ func TestReach(t *testing.T) {
 		ok         bool
 	}{
 		{
-			name: "well", url: secure.URL, roots: roots, ok: true,
-			dns: Check{Level: redisguard.OK, Seen: "127.0.0.1 is an address"}, connection: Check{Level: redisguard.OK, Seen: "TLS 1.3 in "},
+			name:       "well",
+			url:        secure.URL,
+			roots:      roots,
+			ok:         true,
+			dns:        Check{Level: redisguard.OK, Seen: "127.0.0.1 is an address"},
+			connection: Check{Level: redisguard.OK, Seen: "TLS 1.3 in "},
 		},
 		{
-			name: "plain, to this machine", url: plain.URL, ok: true,
-			dns: Check{Level: redisguard.OK}, connection: Check{Level: redisguard.OK, Seen: "connected in "},
+			name:       "plain, to this machine",
+			url:        plain.URL,
+			ok:         true,
+			dns:        Check{Level: redisguard.OK},
+			connection: Check{Level: redisguard.OK, Seen: "connected in "},
 		},
 		{
-			name: "a certificate that ends", url: secure.URL, roots: roots, now: end.Add(-10*24*time.Hour - time.Minute), ok: true,
-			dns: Check{Level: redisguard.OK}, connection: Check{Level: redisguard.Warn, Seen: "(10 days left)", Fix: "ask the vendor to renew it"},
+			name:       "a certificate that ends",
+			url:        secure.URL,
+			roots:      roots,
+			now:        end.Add(-10*24*time.Hour - time.Minute),
+			ok:         true,
+			dns:        Check{Level: redisguard.OK},
+			connection: Check{Level: redisguard.Warn, Seen: "(10 days left)", Fix: "ask the vendor to renew it"},
 		},
 		{
-			name: "a certificate that has ended", url: secure.URL, roots: roots, now: end.Add(time.Minute),
-			dns: Check{Level: redisguard.OK}, connection: Check{Level: redisguard.Fail, Seen: "has expired", Fix: "clock"},
+			name:       "a certificate that has ended",
+			url:        secure.URL,
+			roots:      roots,
+			now:        end.Add(time.Minute),
+			dns:        Check{Level: redisguard.OK},
+			connection: Check{Level: redisguard.Fail, Seen: "has expired", Fix: "clock"},
 		},
 		{
-			name: "a certificate of nobody", url: secure.URL, roots: x509.NewCertPool(),
-			dns: Check{Level: redisguard.OK}, connection: Check{Level: redisguard.Fail, Seen: "not trusted", Fix: "SSL_CERT_FILE"},
+			name:       "a certificate of nobody",
+			url:        secure.URL,
+			roots:      x509.NewCertPool(),
+			dns:        Check{Level: redisguard.OK},
+			connection: Check{Level: redisguard.Fail, Seen: "not trusted", Fix: "SSL_CERT_FILE"},
 		},
 		{
-			name: "a certificate of somebody else", url: secureAs("localhost"), roots: roots,
-			dns: Check{Level: redisguard.OK, Seen: "localhost has 1 address"}, connection: Check{Level: redisguard.Fail, Seen: "for another host", Fix: "ANNA_URL"},
+			name:       "a certificate of somebody else",
+			url:        secureAs("localhost"),
+			roots:      roots,
+			dns:        Check{Level: redisguard.OK, Seen: "localhost has 1 address"},
+			connection: Check{Level: redisguard.Fail, Seen: "for another host", Fix: "ANNA_URL"},
 		},
 		{
-			name: "no TLS there", url: strings.Replace(plain.URL, "http:", "https:", 1),
-			dns: Check{Level: redisguard.OK}, connection: Check{Level: redisguard.Fail, Seen: "does not speak TLS", Fix: "ANNA_URL"},
+			name:       "no TLS there",
+			url:        strings.Replace(plain.URL, "http:", "https:", 1),
+			dns:        Check{Level: redisguard.OK},
+			connection: Check{Level: redisguard.Fail, Seen: "does not speak TLS", Fix: "ANNA_URL"},
 		},
 		{
-			name: "silence", url: "https://" + silent.Addr().String(),
-			dns: Check{Level: redisguard.OK}, connection: Check{Level: redisguard.Fail, Seen: "no TLS handshake within 100ms", Fix: "ANNA_URL"},
+			name:       "silence",
+			url:        "https://" + silent.Addr().String(),
+			dns:        Check{Level: redisguard.OK},
+			connection: Check{Level: redisguard.Fail, Seen: "no TLS handshake within 100ms", Fix: "ANNA_URL"},
 		},
 		{
-			name: "closed port", url: "https://127.0.0.1:1",
-			dns: Check{Level: redisguard.OK}, connection: Check{Level: redisguard.Fail, Seen: "127.0.0.1:1: connection refused", Fix: "check ANNA_URL"},
+			name:       "closed port",
+			url:        "https://127.0.0.1:1",
+			dns:        Check{Level: redisguard.OK},
+			connection: Check{Level: redisguard.Fail, Seen: "127.0.0.1:1: connection refused", Fix: "check ANNA_URL"},
 		},
 		{
-			name: "no such host", url: "https://anna.example/", lookup: broken,
-			dns: Check{Level: redisguard.Fail, Seen: "anna.example does not resolve", Fix: "correct the host in ANNA_URL"}, connection: Check{Level: redisguard.Warn, Seen: "not checked", Fix: "see dns"},
+			name:       "no such host",
+			url:        "https://anna.example/",
+			lookup:     broken,
+			dns:        Check{Level: redisguard.Fail, Seen: "anna.example does not resolve", Fix: "correct the host in ANNA_URL"},
+			connection: Check{Level: redisguard.Warn, Seen: "not checked", Fix: "see dns"},
 		},
 		{
-			name: "a password in the URL", url: "https://user:canary@127.0.0.1/",
-			dns: Check{Level: redisguard.Warn, Seen: "not checked: ANNA_URL is wrong", Fix: "settings"}, connection: Check{Level: redisguard.Warn, Seen: "not checked", Fix: "settings"},
+			name:       "a password in the URL",
+			url:        "https://user:canary@127.0.0.1/",
+			dns:        Check{Level: redisguard.Warn, Seen: "not checked: ANNA_URL is wrong", Fix: "settings"},
+			connection: Check{Level: redisguard.Warn, Seen: "not checked", Fix: "settings"},
 		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			d := &doctor{now: time.Now, lookup: local, dial: (&net.Dialer{}).DialContext, roots: tc.roots}
+			d := &doctor{
+				now:    time.Now,
+				lookup: local,
+				dial:   (&net.Dialer{}).DialContext,
+				roots:  tc.roots,
+			}
 			if tc.lookup != nil {
 				d.lookup = tc.lookup
 			}
@@ -140,7 +182,9 @@ func TestReach(t *testing.T) {
 			for i, want := range []Check{tc.dns, tc.connection} {
 				got := checks[i]
 				want.Name = []string{"anna dns", "anna connection"}[i]
-				if got.Name != want.Name || got.Level != want.Level || !strings.Contains(got.Seen, want.Seen) || !strings.Contains(got.Fix, want.Fix) || (got.Fix == "") != (want.Fix == "") {
+				if got.Name != want.Name || got.Level != want.Level || !strings.Contains(got.Seen, want.Seen) ||
+					!strings.Contains(got.Fix, want.Fix) ||
+					(got.Fix == "") != (want.Fix == "") {
 					t.Errorf("got %+v\nwant %+v", got, want)
 				}
 				if strings.Contains(got.Seen+got.Fix, "canary") || strings.Contains(got.Seen, "/base") {
@@ -164,8 +208,15 @@ func TestConnectWithoutTLS(t *testing.T) {
 		}
 		return (&net.Dialer{}).DialContext(ctx, network, plain.Listener.Addr().String())
 	}
-	checks, ok := d.reach(t.Context(), "anna", vendors.Address{Variable: "ANNA_URL", URL: "http://anna.example/base"}, clients.Limits{})
-	if !ok || checks[0].Seen != "anna.example has 2 addresses" || checks[1].Level != redisguard.Warn || !strings.Contains(checks[1].Seen, "without TLS") || checks[1].Fix != "use https in ANNA_URL" {
+	checks, ok := d.reach(
+		t.Context(),
+		"anna",
+		vendors.Address{Variable: "ANNA_URL", URL: "http://anna.example/base"},
+		clients.Limits{},
+	)
+	if !ok || checks[0].Seen != "anna.example has 2 addresses" || checks[1].Level != redisguard.Warn ||
+		!strings.Contains(checks[1].Seen, "without TLS") ||
+		checks[1].Fix != "use https in ANNA_URL" {
 		t.Errorf("%t %+v", ok, checks)
 	}
 }
@@ -192,7 +243,8 @@ func TestJudgeStatic(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
 			c := judgeStatic(tc.state, s, now)
-			if c.Level != tc.level || !strings.Contains(c.Seen, tc.seen) || (c.Level == redisguard.OK) != (c.Fix == "") {
+			if c.Level != tc.level || !strings.Contains(c.Seen, tc.seen) ||
+				(c.Level == redisguard.OK) != (c.Fix == "") {
 				t.Errorf("%+v", c)
 			}
 		})
@@ -209,7 +261,12 @@ func TestResting(t *testing.T) {
 		seen   string
 	}{
 		{"free", tokens.State{Refusals: 1}, true, "", ""},
-		{"refused, though a token is left", tokens.State{CoolingFor: time.Minute, Refused: true, Refusals: 2, TokenFor: time.Hour}, true, redisguard.Fail, "refused 2 times, next try in 1m0s"},
+		{"refused, though a token is left", tokens.State{
+			CoolingFor: time.Minute,
+			Refused:    true,
+			Refusals:   2,
+			TokenFor:   time.Hour,
+		}, true, redisguard.Fail, "refused 2 times, next try in 1m0s"},
 		{"refused call", tokens.State{CoolingFor: time.Minute, Refused: true, Refusals: 1}, false, redisguard.Fail, "refused once"},
 		{"outage", tokens.State{CoolingFor: time.Second}, true, redisguard.Fail, "login service in trouble, next try in 1s"},
 		{"outage with a token", tokens.State{CoolingFor: time.Second, TokenFor: time.Hour}, true, redisguard.Warn, "token valid for 1h0m0s"},
@@ -217,7 +274,8 @@ func TestResting(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
 			c, found := resting(tc.state, vendors.Site{Login: []string{"X"}}, tc.logsIn)
-			if found != (tc.level != "") || c.Level != tc.level || !strings.Contains(c.Seen, tc.seen) || found && c.Fix == "" {
+			if found != (tc.level != "") || c.Level != tc.level || !strings.Contains(c.Seen, tc.seen) ||
+				found && c.Fix == "" {
 				t.Errorf("%t %+v", found, c)
 			}
 		})
@@ -226,7 +284,9 @@ func TestResting(t *testing.T) {
 
 func TestUnasked(t *testing.T) {
 	t.Parallel()
-	if c := unasked(tokens.State{TokenFor: time.Hour}, "why", "fix"); c.Level != redisguard.OK || !strings.Contains(c.Seen, "valid for 1h0m0s (not tried from here: why)") || c.Fix != "" {
+	if c := unasked(tokens.State{TokenFor: time.Hour}, "why", "fix"); c.Level != redisguard.OK ||
+		!strings.Contains(c.Seen, "valid for 1h0m0s (not tried from here: why)") ||
+		c.Fix != "" {
 		t.Errorf("%+v", c)
 	}
 	if c := unasked(tokens.State{}, "why", "fix"); c.Level != redisguard.Warn || c.Fix != "fix" {
@@ -248,7 +308,9 @@ func TestJudgeLogin(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			if c := judgeLogin(tc.err, vendors.Site{Login: []string{"X"}}); c.Level != redisguard.Fail || !strings.Contains(c.Seen, tc.seen) || c.Fix == "" {
+			if c := judgeLogin(tc.err, vendors.Site{Login: []string{"X"}}); c.Level != redisguard.Fail ||
+				!strings.Contains(c.Seen, tc.seen) ||
+				c.Fix == "" {
 				t.Errorf("%+v", c)
 			}
 		})

@@ -24,16 +24,26 @@ func (d *doctor) queueChecks(ctx context.Context, sites []vendors.Site) []Check 
 	checks := []Check{d.queueCheck(mine)}
 	if !d.redisAnswers() {
 		return append(checks, Check{
-			Level: redisguard.Warn, Name: "workers", Seen: "not checked: Redis does not answer", Fix: "see redis above",
+			Level: redisguard.Warn,
+			Name:  "workers",
+			Seen:  "not checked: Redis does not answer",
+			Fix:   "see redis above",
 		})
 	}
 	found, err := look(ctx, asynq.NewInspectorFromRedisClient(d.redis))
 	if err != nil {
 		return append(checks, Check{
-			Level: redisguard.Warn, Name: "workers", Seen: "not checked: Redis did not tell of its queues in time", Fix: "run the doctor again",
+			Level: redisguard.Warn,
+			Name:  "workers",
+			Seen:  "not checked: Redis did not tell of its queues in time",
+			Fix:   "run the doctor again",
 		})
 	}
-	checks = append(checks, Check{Level: redisguard.OK, Name: "workers", Seen: found.workers()})
+	checks = append(checks, Check{
+		Level: redisguard.OK,
+		Name:  "workers",
+		Seen:  found.workers(),
+	})
 	for _, q := range found.queues {
 		if c, waits := found.check(q, mine); waits {
 			checks = append(checks, c)
@@ -56,7 +66,8 @@ func (d *doctor) runs(sites []vendors.Site) map[string]int {
 		}
 		accounts.Close()
 	}
-	if n := d.plan.Queues[events.Queue]; n > 0 && d.plan.Events.Configured() && d.plan.Events.Validate() == nil {
+	if n := d.plan.Queues[events.Queue]; n > 0 && d.plan.Events.Configured() &&
+		d.plan.Events.Validate() == nil {
 		mine[events.Queue] = n
 	}
 	return mine
@@ -77,7 +88,8 @@ func (d *doctor) queueCheck(mine map[string]int) Check {
 		left = "; left to other workers: " + strings.Join(others, ", ")
 	}
 	if len(ours) == 0 {
-		c.Level, c.Seen = redisguard.Fail, "a worker with these settings would run none"+left
+		c.Level = redisguard.Fail
+		c.Seen = "a worker with these settings would run none" + left
 		c.Fix = "name queues in WORKER_QUEUES whose vendors have complete credentials here"
 		return c
 	}
@@ -163,7 +175,14 @@ func (s *scene) check(q *asynq.QueueInfo, mine map[string]int) (c Check, waits b
 	c = Check{Level: redisguard.Warn, Name: "queue " + q.Queue}
 	var parts []string
 	if q.Pending > 0 {
-		parts = append(parts, fmt.Sprintf("%d waiting, the oldest for %s", q.Pending, q.Latency.Round(time.Second)))
+		parts = append(
+			parts,
+			fmt.Sprintf(
+				"%d waiting, the oldest for %s",
+				q.Pending,
+				q.Latency.Round(time.Second),
+			),
+		)
 	}
 	if n := q.Scheduled + q.Retry; n > 0 {
 		parts = append(parts, fmt.Sprintf("%d due later", n))
@@ -176,15 +195,19 @@ func (s *scene) check(q *asynq.QueueInfo, mine map[string]int) (c Check, waits b
 	case len(parts) == 0:
 		return c, false
 	case q.Paused:
-		c.Seen, c.Fix = "paused; "+waiting, "resume it in /monitoring/ of a worker with MONITORING_READ_ONLY=false"
+		c.Seen = "paused; " + waiting
+		c.Fix = "resume it in /monitoring/ of a worker with MONITORING_READ_ONLY=false"
 	case s.live[q.Queue] > 0:
 		return c, false
 	case mine[q.Queue] > 0:
-		c.Seen, c.Fix = "no live worker runs it; "+waiting, "start a worker with these settings"
+		c.Seen = "no live worker runs it; " + waiting
+		c.Fix = "start a worker with these settings"
 	case slices.Contains(knownQueues, q.Queue):
-		c.Seen, c.Fix = "no live worker runs it; "+waiting, "start a worker with "+q.Queue+" in WORKER_QUEUES and its vendor's credentials"
+		c.Seen = "no live worker runs it; " + waiting
+		c.Fix = "start a worker with " + q.Queue + " in WORKER_QUEUES and its vendor's credentials"
 	default:
-		c.Seen, c.Fix = "no live worker runs it; "+waiting, "it is no queue of this version of Errand: start the version that filled it, or delete the tasks"
+		c.Seen = "no live worker runs it; " + waiting
+		c.Fix = "it is no queue of this version of Errand: start the version that filled it, or delete the tasks"
 	}
 	return c, true
 }

@@ -26,7 +26,12 @@ const (
 
 // reach resolves the host of a base URL and connects to it, within the limits
 // that a call has. It sends no request.
-func (d *doctor) reach(ctx context.Context, name string, a vendors.Address, limits clients.Limits) (checks []Check, ok bool) {
+func (d *doctor) reach(
+	ctx context.Context,
+	name string,
+	a vendors.Address,
+	limits clients.Limits,
+) (checks []Check, ok bool) {
 	dns := Check{Level: redisguard.OK, Name: name + " dns"}
 	conn := Check{Level: redisguard.Warn, Name: name + " connection"}
 	base, err := clients.ParseBaseURL(a.Variable, a.URL, true)
@@ -35,13 +40,17 @@ func (d *doctor) reach(ctx context.Context, name string, a vendors.Address, limi
 		u, err = url.Parse(strings.TrimSpace(a.URL))
 	}
 	if err != nil {
-		dns.Level, dns.Seen, dns.Fix = redisguard.Warn, "not checked: "+a.Variable+" is wrong", "correct the settings above"
+		dns.Level = redisguard.Warn
+		dns.Seen = "not checked: " + a.Variable + " is wrong"
+		dns.Fix = "correct the settings above"
 		conn.Seen, conn.Fix = dns.Seen, dns.Fix
 		return []Check{dns, conn}, false
 	}
 	if dns.Seen, err = d.resolve(ctx, u.Hostname()); err != nil {
-		dns.Level, dns.Fix = redisguard.Fail, "correct the host in "+a.Variable+", or this machine's name server"
-		conn.Seen, conn.Fix = "not checked: the host does not resolve", "see dns above"
+		dns.Level = redisguard.Fail
+		dns.Fix = "correct the host in " + a.Variable + ", or this machine's name server"
+		conn.Seen = "not checked: the host does not resolve"
+		conn.Fix = "see dns above"
 		return []Check{dns, conn}, false
 	}
 	conn = d.connect(ctx, u, base.Host(), a.Variable, limits.WithDefaults())
@@ -71,7 +80,12 @@ func (d *doctor) resolve(ctx context.Context, host string) (seen string, err err
 }
 
 // connect opens a connection as the Caller does.
-func (d *doctor) connect(ctx context.Context, u *url.URL, shown, variable string, limits clients.Limits) Check {
+func (d *doctor) connect(
+	ctx context.Context,
+	u *url.URL,
+	shown, variable string,
+	limits clients.Limits,
+) Check {
 	port := u.Port()
 	if port == "" {
 		port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
@@ -82,33 +96,59 @@ func (d *doctor) connect(ctx context.Context, u *url.URL, shown, variable string
 	raw, err := d.dial(dialing, "tcp", net.JoinHostPort(u.Hostname(), port))
 	if err != nil {
 		return Check{
-			Level: redisguard.Fail, Seen: shown + ": " + dialFault(err, limits.Connect),
-			Fix: "check " + variable + ", and that a firewall lets this machine connect to port " + port + "; proxy variables are not used",
+			Level: redisguard.Fail,
+			Seen:  shown + ": " + dialFault(err, limits.Connect),
+			Fix:   "check " + variable + ", and that a firewall lets this machine connect to port " + port + "; proxy variables are not used",
 		}
 	}
 	defer closeQuietly(raw)
-	took := func() time.Duration { return time.Since(began).Round(time.Millisecond) }
+	took := func() time.Duration {
+		return time.Since(began).Round(time.Millisecond)
+	}
 	if u.Scheme == "http" {
 		if _, err := clients.ParseBaseURL(variable, u.String(), false); err == nil { // to this very machine
-			return Check{Level: redisguard.OK, Seen: fmt.Sprintf("%s: connected in %s", shown, took())}
+			return Check{
+				Level: redisguard.OK,
+				Seen:  fmt.Sprintf("%s: connected in %s", shown, took()),
+			}
 		}
 		return Check{
-			Level: redisguard.Warn, Seen: fmt.Sprintf("%s: connected in %s, without TLS: credentials can be read on the way", shown, took()),
+			Level: redisguard.Warn,
+			Seen: fmt.Sprintf(
+				"%s: connected in %s, without TLS: credentials can be read on the way",
+				shown,
+				took(),
+			),
 			Fix: "use https in " + variable,
 		}
 	}
-	secure := tls.Client(raw, &tls.Config{MinVersion: tls.VersionTLS12, ServerName: u.Hostname(), RootCAs: d.roots, Time: d.now})
+	secure := tls.Client(raw, &tls.Config{
+		MinVersion: tls.VersionTLS12,
+		ServerName: u.Hostname(),
+		RootCAs:    d.roots,
+		Time:       d.now,
+	})
 	shaking, stopShake := context.WithTimeout(ctx, limits.TLS)
 	defer stopShake()
 	if err := secure.HandshakeContext(shaking); err != nil {
 		seen, fix := handshakeFault(err, variable, limits.TLS)
-		return Check{Level: redisguard.Fail, Seen: shown + ": " + seen, Fix: fix}
+		return Check{
+			Level: redisguard.Fail,
+			Seen:  shown + ": " + seen,
+			Fix:   fix,
+		}
 	}
 	state := secure.ConnectionState()
 	end := state.PeerCertificates[0].NotAfter
 	c := Check{
 		Level: redisguard.OK,
-		Seen:  fmt.Sprintf("%s: %s in %s, certificate until %s", shown, tls.VersionName(state.Version), took(), end.UTC().Format(time.DateOnly)),
+		Seen: fmt.Sprintf(
+			"%s: %s in %s, certificate until %s",
+			shown,
+			tls.VersionName(state.Version),
+			took(),
+			end.UTC().Format(time.DateOnly),
+		),
 	}
 	if left := end.Sub(d.now()); left < soonExpired {
 		c.Level = redisguard.Warn
@@ -131,7 +171,8 @@ func dialFault(err error, limit time.Duration) string {
 }
 
 func handshakeFault(err error, variable string, limit time.Duration) (seen, fix string) {
-	if e, ok := errors.AsType[x509.CertificateInvalidError](err); ok && e.Reason == x509.Expired {
+	if e, ok := errors.AsType[x509.CertificateInvalidError](err); ok &&
+		e.Reason == x509.Expired {
 		return "its certificate has expired, or is not valid yet", "check this machine's clock; else the vendor must renew it"
 	}
 	if _, ok := errors.AsType[x509.HostnameError](err); ok {
@@ -143,8 +184,15 @@ func handshakeFault(err error, variable string, limit time.Duration) (seen, fix 
 	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok {
 		return "it does not speak TLS there", "correct the port in " + variable
 	}
-	if netErr, ok := errors.AsType[net.Error](err); errors.Is(err, context.DeadlineExceeded) || ok && netErr.Timeout() {
-		return fmt.Sprintf("no TLS handshake within %s", limit), "check " + variable + " and what stands between this machine and the vendor"
+	if netErr, ok := errors.AsType[net.Error](err); errors.Is(
+		err,
+		context.DeadlineExceeded,
+	) ||
+		ok && netErr.Timeout() {
+		return fmt.Sprintf(
+			"no TLS handshake within %s",
+			limit,
+		), "check " + variable + " and what stands between this machine and the vendor"
 	}
 	return "the TLS handshake failed", "check that it speaks TLS 1.2 or newer, and " + variable
 }

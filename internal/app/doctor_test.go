@@ -89,7 +89,8 @@ func TestDoctorRespectsARefusal(t *testing.T) {
 	if err != nil || !strings.Contains(text, "anna: refused once (") || !strings.Contains(text, "; cleared: ") {
 		t.Errorf("clear: %q, %v", text, err)
 	}
-	if text, err = app.ClearCoolDown(t.Context(), environ, "anna"); err != nil || !strings.Contains(text, "nothing to clear") {
+	if text, err = app.ClearCoolDown(t.Context(), environ, "anna"); err != nil ||
+		!strings.Contains(text, "nothing to clear") {
 		t.Errorf("clear again: %q, %v", text, err)
 	}
 	examine(t, environ).wants(t, "FAIL", "anna credential", "was refused")
@@ -116,7 +117,8 @@ func TestClearCoolDownRefuses(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
 			text, err := app.ClearCoolDown(t.Context(), c.with(tc.change), tc.profile)
-			if err == nil || text != "" || !strings.Contains(err.Error(), tc.text) || strings.Contains(err.Error(), "canary") {
+			if err == nil || text != "" || !strings.Contains(err.Error(), tc.text) ||
+				strings.Contains(err.Error(), "canary") {
 				t.Errorf("%q, %v", text, err)
 			}
 		})
@@ -139,12 +141,24 @@ func TestDoctorWithABrokenRedis(t *testing.T) {
 		seen   string
 		fix    string
 	}{
-		{name: "stopped", breaks: (*redistest.Server).Stop, seen: "connection refused (redis://127.0.0.1:", fix: "start Redis"},
-		{name: "frozen", breaks: (*redistest.Server).Pause, seen: "no answer in time", fix: "check that Redis runs"},
 		{
-			name: "wrong password", opts: []redistest.Option{redistest.Password("right-canary")},
+			name:   "stopped",
+			breaks: (*redistest.Server).Stop,
+			seen:   "connection refused (redis://127.0.0.1:",
+			fix:    "start Redis",
+		},
+		{
+			name:   "frozen",
+			breaks: (*redistest.Server).Pause,
+			seen:   "no answer in time",
+			fix:    "check that Redis runs",
+		},
+		{
+			name: "wrong password",
+			opts: []redistest.Option{redistest.Password("right-canary")},
 			url:  func(s *redistest.Server) string { return "redis://:wrong-canary@" + s.Addr() },
-			seen: "the login is refused (redis://:[redacted]@127.0.0.1:", fix: "correct the user and the password in REDIS_URL",
+			seen: "the login is refused (redis://:[redacted]@127.0.0.1:",
+			fix:  "correct the user and the password in REDIS_URL",
 		},
 		{name: "wrong address", url: func(*redistest.Server) string { return "canary" }, seen: "not checked: REDIS_URL is wrong"},
 	} {
@@ -189,7 +203,10 @@ func TestDoctorWithBrokenSettings(t *testing.T) {
 	t.Parallel()
 	c := newClinic(t, redistest.Config("maxmemory-policy", "allkeys-lru"))
 	r := examine(t, c.with(map[string]string{
-		"LOG_LEVEL": "loud", "ENCRYPTION_KEYS": "canary-key", "DANACONNECT_USERNAME": "", "SHUTDOWN_GRACE": "1s",
+		"LOG_LEVEL":            "loud",
+		"ENCRYPTION_KEYS":      "canary-key",
+		"DANACONNECT_USERNAME": "",
+		"SHUTDOWN_GRACE":       "1s",
 	}))
 	for _, want := range [][3]string{
 		{"FAIL", "settings", "LOG_LEVEL must be debug, info, warn or error"},
@@ -225,9 +242,18 @@ func TestDoctorFindsTheWrongKeys(t *testing.T) {
 	t.Parallel()
 	c := newClinic(t)
 	examine(t, c.environ).wants(t, "ok", "anna credential", "logged in")
-	examine(t, c.with(map[string]string{"ENCRYPTION_KEYS": keyTwo + "," + keyOne})).wants(t, "ok", "encryption keys", "k2 seals; k1 only for what was sealed before")
+	examine(
+		t,
+		c.with(map[string]string{"ENCRYPTION_KEYS": keyTwo + "," + keyOne}),
+	).wants(t, "ok", "encryption keys", "k2 seals; k1 only for what was sealed before")
 	r := examine(t, c.with(map[string]string{"ENCRYPTION_KEYS": keyTwo}))
-	r.wants(t, "FAIL", "anna credential", "the fleet's token cannot be opened", "set ENCRYPTION_KEYS to the keys of the other workers")
+	r.wants(
+		t,
+		"FAIL",
+		"anna credential",
+		"the fleet's token cannot be opened",
+		"set ENCRYPTION_KEYS to the keys of the other workers",
+	)
 }
 
 func TestDoctorFindsTasksThatWaitForNobody(t *testing.T) {
@@ -255,11 +281,28 @@ func TestDoctorFindsTasksThatWaitForNobody(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := examine(t, c.environ)
-	r.wants(t, "warn", "queue anna", "no live worker runs it; tasks: 2 waiting, the oldest for ", "start a worker with these settings")
+	r.wants(
+		t,
+		"warn",
+		"queue anna",
+		"no live worker runs it; tasks: 2 waiting, the oldest for ",
+		"start a worker with these settings",
+	)
 	r.wants(t, "warn", "queue otp", "paused; tasks: 1 waiting", "resume it in /monitoring/")
 	r.wants(t, "warn", "queue old", "no live worker runs it; tasks: 1 waiting", "it is no queue of this version")
-	r = examine(t, c.with(map[string]string{"ANNA_URL": "", "ANNA_COMPANY_HASH": "", "ANNA_USER": "", "ANNA_PASSWORD": ""}))
-	r.wants(t, "warn", "queue anna", "no live worker runs it", "start a worker with anna in WORKER_QUEUES and its vendor's credentials")
+	r = examine(t, c.with(map[string]string{
+		"ANNA_URL":          "",
+		"ANNA_COMPANY_HASH": "",
+		"ANNA_USER":         "",
+		"ANNA_PASSWORD":     "",
+	}))
+	r.wants(
+		t,
+		"warn",
+		"queue anna",
+		"no live worker runs it",
+		"start a worker with anna in WORKER_QUEUES and its vendor's credentials",
+	)
 }
 
 func TestDoctorMeetsAnUntrustedCertificate(t *testing.T) {
@@ -311,7 +354,9 @@ func TestDoctorAsJSON(t *testing.T) {
 		t.Errorf("%s", raw)
 	}
 	for _, check := range shape.Checks {
-		if len(check) != 4 || check["name"] == "" || check["seen"] == "" || !slices.Contains([]string{"ok", "warn", "fail"}, check["level"]) || (check["level"] == "ok") != (check["fix"] == "") {
+		if len(check) != 4 || check["name"] == "" || check["seen"] == "" ||
+			!slices.Contains([]string{"ok", "warn", "fail"}, check["level"]) ||
+			(check["level"] == "ok") != (check["fix"] == "") {
 			t.Errorf("%v", check)
 		}
 	}

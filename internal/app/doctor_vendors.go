@@ -10,7 +10,11 @@ import (
 
 func (d *doctor) vendorChecks(ctx context.Context, s vendors.Site) []Check {
 	if !s.Configured() {
-		return []Check{{Level: redisguard.OK, Name: s.Name, Seen: "not configured"}}
+		return []Check{{
+			Level: redisguard.OK,
+			Name:  s.Name,
+			Seen:  "not configured",
+		}}
 	}
 	var checks []Check
 	reached := true
@@ -29,17 +33,29 @@ func (d *doctor) vendorChecks(ctx context.Context, s vendors.Site) []Check {
 
 // credentialChecks asks how the vendor's credentials stand. reached: all its
 // addresses could be connected to.
-func (d *doctor) credentialChecks(ctx context.Context, s vendors.Site, reached bool) []Check {
+func (d *doctor) credentialChecks(
+	ctx context.Context,
+	s vendors.Site,
+	reached bool,
+) []Check {
 	name := s.Name + " credential"
 	skipped := func(why, fix string) []Check {
-		return []Check{{Level: redisguard.Warn, Name: name, Seen: "not checked: " + why, Fix: fix}}
+		return []Check{{
+			Level: redisguard.Warn,
+			Name:  name,
+			Seen:  "not checked: " + why,
+			Fix:   fix,
+		}}
 	}
 	switch {
 	case s.Validate() != nil:
 		return skipped("its settings are wrong", "correct the settings above")
 	case !d.redisAnswers():
 		// A login that does not know of a cool-down could lock the account.
-		return skipped("Redis does not answer, so nobody can tell whether it rests after a refusal", "see redis above")
+		return skipped(
+			"Redis does not answer, so nobody can tell whether it rests after a refusal",
+			"see redis above",
+		)
 	}
 	ward, err := d.open(s)
 	if err != nil {

@@ -32,7 +32,14 @@ type outlet struct {
 	changes  *events.Detector
 }
 
-func openOutlet(p *plan, rdb redis.UniversalClient, salt *seal.Salt, store *ledger.Store, figures *tokens.Metrics, log zerolog.Logger) (*outlet, error) {
+func openOutlet(
+	p *plan,
+	rdb redis.UniversalClient,
+	salt *seal.Salt,
+	store *ledger.Store,
+	figures *tokens.Metrics,
+	log zerolog.Logger,
+) (*outlet, error) {
 	if !p.Events.Configured() {
 		return &outlet{}, nil
 	}
@@ -42,7 +49,15 @@ func openOutlet(p *plan, rdb redis.UniversalClient, salt *seal.Salt, store *ledg
 	}
 	publish := tasks.Publisher(queue.NewProducer(rdb, store, p.ring))
 	return &outlet{
-		config: p.Events, sink: sink, rest: events.NewRest(p.Events, rdb, log, tokens.WithSalt(salt), tokens.WithMetrics(figures)),
+		config: p.Events,
+		sink:   sink,
+		rest: events.NewRest(
+			p.Events,
+			rdb,
+			log,
+			tokens.WithSalt(salt),
+			tokens.WithMetrics(figures),
+		),
 		bulletin: events.NewBulletin(rdb, publish, log),
 		notices:  events.NewNotices(store, knownQueues, publish, log),
 		changes:  events.NewDetector(rdb, salt, publish),
@@ -61,11 +76,21 @@ func (o *outlet) announce(also announce.Func) announce.Func {
 }
 
 // serve gives the handlers what they need.
-func (o *outlet) serve(v *tasks.Vendors, observe func(clients.Observation), tell announce.Func) error {
+func (o *outlet) serve(
+	v *tasks.Vendors,
+	observe func(clients.Observation),
+	tell announce.Func,
+) error {
 	if o.sink == nil {
 		return nil
 	}
-	sender, err := events.NewSender(o.config, o.sink, o.rest, clients.NewCaller(events.Vendor, o.config.Limits(), nil, observe), tell)
+	sender, err := events.NewSender(
+		o.config,
+		o.sink,
+		o.rest,
+		clients.NewCaller(events.Vendor, o.config.Limits(), nil, observe),
+		tell,
+	)
 	if err != nil {
 		return err
 	}
@@ -78,10 +103,12 @@ func (o *outlet) parkable() []queue.Credential {
 	if o.rest == nil {
 		return nil
 	}
-	return []queue.Credential{{Name: events.RestProfile, Usable: func(ctx context.Context) bool {
-		state, err := o.rest.State(ctx)
-		return err == nil && state.CoolingFor == 0
-	}}}
+	return []queue.Credential{
+		{Name: events.RestProfile, Usable: func(ctx context.Context) bool {
+			state, err := o.rest.State(ctx)
+			return err == nil && state.CoolingFor == 0
+		}},
+	}
 }
 
 // close ends what the outlet does in the background.
@@ -105,10 +132,16 @@ func (o *outlet) start(credentials []vendors.Credential) (stop func()) {
 		return func() {}
 	}
 	for _, c := range credentials {
-		o.bulletin.Watch(events.Credential{Name: c.Name, Works: func(ctx context.Context) (bool, error) {
-			s, err := c.State(ctx)
-			return err == nil && s.CoolingFor <= 0 && (s.TokenFor > 0 || s.Proven), err
-		}})
+		o.bulletin.Watch(
+			events.Credential{
+				Name: c.Name,
+				Works: func(ctx context.Context) (bool, error) {
+					s, err := c.State(ctx)
+					return err == nil && s.CoolingFor <= 0 &&
+						(s.TokenFor > 0 || s.Proven), err
+				},
+			},
+		)
 	}
 	o.bulletin.Start()
 	o.notices.Start()
@@ -126,7 +159,9 @@ func ResumeEvents(ctx context.Context, environ map[string]string) (string, error
 	redisconn.LogTo(zerolog.Nop())
 	p, err := read(environ)
 	if fault := p.Events.Validate(); p.target == nil || fault != nil {
-		return "", &ConfigError{err} // other settings at fault are no hindrance, but worth saying then
+		return "", &ConfigError{
+			err,
+		} // other settings at fault are no hindrance, but worth saying then
 	}
 	if !p.Events.Configured() {
 		return "", &ConfigError{errors.New("EVENTS_URL: is not set")}
@@ -148,5 +183,8 @@ func ResumeEvents(ctx context.Context, environ map[string]string) (string, error
 	case !was:
 		return "nothing to resume: events are being sent to this EVENTS_URL", nil
 	}
-	return fmt.Sprintf("events are sent again; they were not since %s", since.UTC().Format(time.RFC3339)), nil
+	return fmt.Sprintf(
+		"events are sent again; they were not since %s",
+		since.UTC().Format(time.RFC3339),
+	), nil
 }

@@ -77,7 +77,12 @@ func TestEvents(t *testing.T) {
 	redis := redistest.New(t)
 	keys := "k1:" + base64.StdEncoding.EncodeToString(make([]byte, 32))
 	settings := func(more ...string) map[string]string {
-		m := map[string]string{"REDIS_URL": redis.URL(), "EVENTS_URL": web.URL, "EVENTS_SECRET": hookSecret, "ENCRYPTION_KEYS": keys}
+		m := map[string]string{
+			"REDIS_URL":       redis.URL(),
+			"EVENTS_URL":      web.URL,
+			"EVENTS_SECRET":   hookSecret,
+			"ENCRYPTION_KEYS": keys,
+		}
 		for i := 0; i < len(more); i += 2 {
 			m[more[i]] = more[i+1]
 		}
@@ -114,10 +119,12 @@ func TestEvents(t *testing.T) {
 		t.Fatal(err)
 	}
 	e := nextEvent(t, got)
-	if e.Type != "task.finished" || e.Data["type"] != "danaconnect:otp:send" || e.Data["outcome"] != "done" || e.Data["attempts"] != 1.0 {
+	if e.Type != "task.finished" || e.Data["type"] != "danaconnect:otp:send" || e.Data["outcome"] != "done" ||
+		e.Data["attempts"] != 1.0 {
 		t.Errorf("event %+v", e)
 	}
-	if raw, _ := json.Marshal(e); strings.Contains(string(raw), canary) || strings.Contains(string(raw), `"`+sent.IDRequest+`"`) {
+	if raw, _ := json.Marshal(e); strings.Contains(string(raw), canary) ||
+		strings.Contains(string(raw), `"`+sent.IDRequest+`"`) {
 		t.Errorf("the event tells the result: %s", raw)
 	}
 
@@ -129,17 +136,24 @@ func TestEvents(t *testing.T) {
 	if err := right.client.Cancel(t.Context(), later.ID); err != nil {
 		t.Fatal(err)
 	}
-	if e := nextEvent(t, got); e.Type != "task.finished" || e.Data["id"] != later.ID || e.Data["outcome"] != "cancelled" {
+	if e := nextEvent(t, got); e.Type != "task.finished" || e.Data["id"] != later.ID ||
+		e.Data["outcome"] != "cancelled" {
 		t.Errorf("event %+v", e)
 	}
 
 	// A task ends archived.
-	right.otp.Inject(sandbox.Fault{Op: danaconnecttest.OpSend, Drop: true, AfterEffect: true, Times: 1})
+	right.otp.Inject(sandbox.Fault{
+		Op:          danaconnecttest.OpSend,
+		Drop:        true,
+		AfterEffect: true,
+		Times:       1,
+	})
 	dead, err := tasks.Enqueue(t.Context(), right.client, otpFor(canary))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if e := nextEvent(t, got); e.Type != "task.dead" || e.Data["id"] != dead.ID || e.Data["outcome"] != "unknown" || e.Data["type"] != "danaconnect:otp:send" {
+	if e := nextEvent(t, got); e.Type != "task.dead" || e.Data["id"] != dead.ID || e.Data["outcome"] != "unknown" ||
+		e.Data["type"] != "danaconnect:otp:send" {
 		t.Errorf("event %+v", e)
 	}
 
@@ -158,7 +172,9 @@ func TestEvents(t *testing.T) {
 		e := nextEvent(t, got)
 		current, _ := e.Data["current"].(float64)
 		rises, _ := e.Data["sequence"].(float64)
-		if subject, _ := e.Data["subject"].(map[string]any); e.Type != "messenger.alerts.changed" || subject["userId"] != "u-1" || e.Data["previous"] != current-1 {
+		if subject, _ := e.Data["subject"].(map[string]any); e.Type != "messenger.alerts.changed" ||
+			subject["userId"] != "u-1" ||
+			e.Data["previous"] != current-1 {
 			t.Errorf("event %+v", e)
 		}
 		if sequence != 0 && rises != sequence+1 && rises != sequence-1 { // they may overtake each other
@@ -172,7 +188,8 @@ func TestEvents(t *testing.T) {
 	for len(got) > 0 {
 		t.Errorf("one event more: %+v", <-got)
 	}
-	if all := wrong.log.String() + right.log.String(); strings.Contains(all, canary) || strings.Contains(all, hookSecret[6:]) {
+	if all := wrong.log.String() + right.log.String(); strings.Contains(all, canary) ||
+		strings.Contains(all, hookSecret[6:]) {
 		t.Error("the log tells a person or the secret")
 	}
 }
@@ -180,7 +197,11 @@ func TestEvents(t *testing.T) {
 func TestASinkThatIsGone(t *testing.T) {
 	t.Parallel()
 	web, got := hook(t, http.StatusGone)
-	environ := map[string]string{"EVENTS_URL": web.URL + "/secret-path", "EVENTS_SECRET": hookSecret, "REDIS_URL": redistest.New(t).URL()}
+	environ := map[string]string{
+		"EVENTS_URL":    web.URL + "/secret-path",
+		"EVENTS_SECRET": hookSecret,
+		"REDIS_URL":     redistest.New(t).URL(),
+	}
 	s := startSite(t, environ)
 	resume := func(environ map[string]string) string {
 		t.Helper()
@@ -212,7 +233,8 @@ func TestASinkThatIsGone(t *testing.T) {
 	}
 	var wrong *app.ConfigError
 	for _, environ := range []map[string]string{{}, {"EVENTS_URL": "http://example.com", "EVENTS_SECRET": hookSecret}, {"EVENTS_URL": web.URL}} {
-		if _, err := app.ResumeEvents(t.Context(), environ); !errors.As(err, &wrong) || !strings.Contains(err.Error(), "EVENTS_") {
+		if _, err := app.ResumeEvents(t.Context(), environ); !errors.As(err, &wrong) ||
+			!strings.Contains(err.Error(), "EVENTS_") {
 			t.Errorf("%v: %v", environ, err)
 		}
 	}
@@ -225,7 +247,10 @@ func TestAWorkerForEventsAlone(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	var log bytes.Buffer
 	err := app.Worker{Stderr: &log, Ready: func(string) { stop() }, Environ: map[string]string{
-		"REDIS_URL": redistest.New(t).URL(), "HTTP_ADDR": "", "EVENTS_URL": web.URL, "EVENTS_SECRET": hookSecret,
+		"REDIS_URL":     redistest.New(t).URL(),
+		"HTTP_ADDR":     "",
+		"EVENTS_URL":    web.URL,
+		"EVENTS_SECRET": hookSecret,
 	}}.Run(ctx)
 	stop()
 	if err != nil || !strings.Contains(log.String(), `"queues":{"events":10}`) {

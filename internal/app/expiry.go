@@ -16,7 +16,13 @@ const expiryEvery = time.Hour
 // of tokens.WarnBefore, until ctx ends. That a worker starts anew between two of
 // them is no reason to announce it again. It returns at once if the token never
 // ends.
-func warnOfExpiry(ctx context.Context, credential string, last time.Time, now func() time.Time, to announce.Func) {
+func warnOfExpiry(
+	ctx context.Context,
+	credential string,
+	last time.Time,
+	now func() time.Time,
+	to announce.Func,
+) {
 	if last.IsZero() {
 		return
 	}
@@ -28,8 +34,14 @@ func warnOfExpiry(ctx context.Context, credential string, last time.Time, now fu
 			said = c.Due
 			day := last.Format(time.DateOnly)
 			to(announce.Announcement{
-				Kind: announce.CredentialExpiring, Subject: credential, Once: day + " " + strconv.Itoa(c.Due),
-				Data: map[string]string{"lastDay": day, "daysLeft": strconv.Itoa(max(c.Left, 0)), "over": strconv.FormatBool(c.Over)},
+				Kind:    announce.CredentialExpiring,
+				Subject: credential,
+				Once:    day + " " + strconv.Itoa(c.Due),
+				Data: map[string]string{
+					"lastDay":  day,
+					"daysLeft": strconv.Itoa(max(c.Left, 0)),
+					"over":     strconv.FormatBool(c.Over),
+				},
 			})
 		}
 		select {

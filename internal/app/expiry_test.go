@@ -20,7 +20,8 @@ func TestExpiryIsAnnouncedOnceForEachStep(t *testing.T) {
 		once := map[string]bool{}
 		last := time.Now().AddDate(0, 0, 40)
 		tell := func(a announce.Announcement) {
-			if a.Kind != announce.CredentialExpiring || a.Subject != "dckap" || a.Data["lastDay"] != last.Format(time.DateOnly) {
+			if a.Kind != announce.CredentialExpiring || a.Subject != "dckap" ||
+				a.Data["lastDay"] != last.Format(time.DateOnly) {
 				t.Errorf("announced %+v", a)
 			}
 			mu.Lock()

@@ -36,7 +36,13 @@ func openReader(environ map[string]string) (*reader, error) {
 		return nil, &ConfigError{err}
 	}
 	rdb := target.Open(redisconn.General)
-	return &reader{store: ledger.New(rdb), ring: ring, close: func() { closeQuietly(rdb) }}, nil
+	return &reader{
+		store: ledger.New(rdb),
+		ring:  ring,
+		close: func() {
+			closeQuietly(rdb)
+		},
+	}, nil
 }
 
 // DeadLetter is a line of the export of dead letters.
@@ -54,7 +60,12 @@ type DeadLetter struct {
 // ExportDeadLetters writes the dead letters of a queue, or of all, as one JSON
 // object a line, the oldest first. They hold no payload: the task's record and
 // asynq's archive do, as long as they are kept.
-func ExportDeadLetters(ctx context.Context, environ map[string]string, only string, out io.Writer) error {
+func ExportDeadLetters(
+	ctx context.Context,
+	environ map[string]string,
+	only string,
+	out io.Writer,
+) error {
 	if only != "" && !slices.Contains(knownQueues, only) {
 		return &ConfigError{fmt.Errorf("there is no queue %q", only)}
 	}
@@ -70,7 +81,14 @@ func ExportDeadLetters(ctx context.Context, environ map[string]string, only stri
 		}
 		if err := r.store.EachDeadLetter(ctx, name, func(l ledger.DeadLetter) error {
 			return enc.Encode(DeadLetter{
-				ID: l.ID, Queue: name, Type: l.Type, Outcome: l.Outcome, Code: l.Code, Message: l.Message, Attempts: l.Attempts, At: l.At.UTC(),
+				ID:       l.ID,
+				Queue:    name,
+				Type:     l.Type,
+				Outcome:  l.Outcome,
+				Code:     l.Code,
+				Message:  l.Message,
+				Attempts: l.Attempts,
+				At:       l.At.UTC(),
 			})
 		}); err != nil {
 			return err
@@ -103,7 +121,12 @@ type OffboardingAttempt struct {
 // ExportOffboarding writes what became of each inactivation, one JSON object a
 // line, in the order in which they were asked for. With unconfirmedOnly it
 // leaves out those that the vendor has confirmed.
-func ExportOffboarding(ctx context.Context, environ map[string]string, unconfirmedOnly bool, out io.Writer) error {
+func ExportOffboarding(
+	ctx context.Context,
+	environ map[string]string,
+	unconfirmedOnly bool,
+	out io.Writer,
+) error {
 	r, err := openReader(environ)
 	if err != nil {
 		return err
@@ -115,7 +138,12 @@ func ExportOffboarding(ctx context.Context, environ map[string]string, unconfirm
 		line := byID[e.ID]
 		if line == nil {
 			// An entry whose beginning was trimmed still counts.
-			line = &Offboarding{ID: e.ID, Type: e.Type, Asked: e.At.UTC(), Attempts: []OffboardingAttempt{}}
+			line = &Offboarding{
+				ID:       e.ID,
+				Type:     e.Type,
+				Asked:    e.At.UTC(),
+				Attempts: []OffboardingAttempt{},
+			}
 			byID[e.ID], order = line, append(order, line)
 		}
 		switch e.Event {
@@ -134,7 +162,11 @@ func ExportOffboarding(ctx context.Context, environ map[string]string, unconfirm
 			}
 			fallthrough
 		default:
-			line.Attempts = append(line.Attempts, OffboardingAttempt{At: e.At.UTC(), Code: e.Code, Message: e.Message})
+			line.Attempts = append(line.Attempts, OffboardingAttempt{
+				At:      e.At.UTC(),
+				Code:    e.Code,
+				Message: e.Message,
+			})
 		}
 		return nil
 	})
@@ -143,7 +175,8 @@ func ExportOffboarding(ctx context.Context, environ map[string]string, unconfirm
 	}
 	enc := json.NewEncoder(out)
 	for _, line := range order {
-		if unconfirmedOnly && (line.Confirmed != nil || line.Outcome == ledger.Cancelled) {
+		if unconfirmedOnly &&
+			(line.Confirmed != nil || line.Outcome == ledger.Cancelled) {
 			continue
 		}
 		if err := enc.Encode(line); err != nil {

@@ -23,7 +23,12 @@ func TestExports(t *testing.T) {
 	if _, err := run(t, s, tasks.UserInactivate{UserID: "u-1"}); err != nil {
 		t.Fatal(err)
 	}
-	s.otp.Inject(sandbox.Fault{Op: danaconnecttest.OpSend, Drop: true, AfterEffect: true, Times: 1})
+	s.otp.Inject(sandbox.Fault{
+		Op:          danaconnecttest.OpSend,
+		Drop:        true,
+		AfterEffect: true,
+		Times:       1,
+	})
 	if _, err := run(t, s, otpFor("a@example.com")); err == nil {
 		t.Fatal("the send should have ended unknown")
 	}
@@ -37,14 +42,16 @@ func TestExports(t *testing.T) {
 	if err := json.Unmarshal(out.Bytes(), &leaver); err != nil {
 		t.Fatalf("%v: %s", err, out.String())
 	}
-	if leaver.UserID != "u-1" || leaver.Confirmed == nil || len(leaver.Attempts) != 1 || leaver.Outcome != tasks.Done || leaver.Asked.After(*leaver.Confirmed) {
+	if leaver.UserID != "u-1" || leaver.Confirmed == nil || len(leaver.Attempts) != 1 || leaver.Outcome != tasks.Done ||
+		leaver.Asked.After(*leaver.Confirmed) {
 		t.Errorf("leaver = %+v", leaver)
 	}
 	out.Reset()
 	if err := app.ExportOffboarding(t.Context(), environ, true, &out); err != nil || out.Len() != 0 {
 		t.Errorf("unconfirmed: %q, %v", out.String(), err)
 	}
-	if err := app.ExportOffboarding(t.Context(), map[string]string{"REDIS_URL": s.redisURL}, false, &out); err == nil || !strings.Contains(err.Error(), "ENCRYPTION_KEYS") {
+	if err := app.ExportOffboarding(t.Context(), map[string]string{"REDIS_URL": s.redisURL}, false, &out); err == nil ||
+		!strings.Contains(err.Error(), "ENCRYPTION_KEYS") {
 		t.Errorf("without keys: %v", err)
 	}
 	out.Reset()
@@ -52,7 +59,9 @@ func TestExports(t *testing.T) {
 		t.Fatal(err)
 	}
 	var letter app.DeadLetter
-	if err := json.Unmarshal(out.Bytes(), &letter); err != nil || letter.Outcome != tasks.Unknown || letter.Queue != "otp" || letter.Attempts != 1 {
+	if err := json.Unmarshal(out.Bytes(), &letter); err != nil || letter.Outcome != tasks.Unknown ||
+		letter.Queue != "otp" ||
+		letter.Attempts != 1 {
 		t.Errorf("letter = %+v, %v", letter, err)
 	}
 	if _, wrong := errors.AsType[*app.ConfigError](app.ExportDeadLetters(t.Context(), environ, "opt", &out)); !wrong {

@@ -49,7 +49,8 @@ func TestGoldenTaskTable(t *testing.T) {
 	for _, info := range tasks.Types() {
 		d := info.Example.Defaults()
 		again := map[tasks.Again]string{
-			tasks.Never: "ends `unknown`", tasks.Always: "runs again",
+			tasks.Never:        "ends `unknown`",
+			tasks.Always:       "runs again",
 			tasks.IfIdempotent: "runs again if `idempotent` (reads are), else ends `unknown`",
 			tasks.IfNotFound:   "is looked for, and run again only if it is not there",
 		}[info.Again()]
@@ -88,7 +89,8 @@ func TestGoldenGuarantees(t *testing.T) {
 func TestEveryTypeHasItsPlaceInTheGuide(t *testing.T) {
 	for _, info := range tasks.Types() {
 		page := "docs/vendors/" + info.Vendor + ".md"
-		if text := clientstest.ReadFile(t, "../../"+page); !strings.Contains(string(text), "`"+info.Type+"`") || !strings.Contains(string(text), "enqueue "+info.Type) {
+		if text := clientstest.ReadFile(t, "../../"+page); !strings.Contains(string(text), "`"+info.Type+"`") ||
+			!strings.Contains(string(text), "enqueue "+info.Type) {
 			t.Errorf("%s does not name %s, or has no enqueue line of it", page, info.Type)
 		}
 	}

@@ -18,7 +18,9 @@ func Health(ctx context.Context, environ map[string]string) error {
 		return &ConfigError{err}
 	}
 	if addr, set := environ["HTTP_ADDR"]; set && addr == "" {
-		return &ConfigError{errors.New("HTTP_ADDR: is empty, so this worker has no admin HTTP to ask")}
+		return &ConfigError{
+			errors.New("HTTP_ADDR: is empty, so this worker has no admin HTTP to ask"),
+		}
 	}
 	return monitor.CheckReady(ctx, c.HTTPAddr)
 }

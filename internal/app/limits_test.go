@@ -13,9 +13,16 @@ func TestDoctorTellsTheLimits(t *testing.T) {
 	t.Parallel()
 	c := newClinic(t)
 	r := examine(t, c.with(map[string]string{
-		"DANACONNECT_RATE": "10/1s", "ANNA_RATE": "100/1h", "ANNA_CONCURRENCY": "4",
-		"OTP_RECIPIENT_LIMIT": "5/10m", "OTP_RECIPIENT_FIELDS": "COD1_EMAIL,COD1_CELULAR",
-		"DINERO_CLIENT_ID": "c", "DINERO_CLIENT_SECRET": "s", "DINERO_API_KEYS": "1=a,2=b", "DINERO_TOKEN_URL": "http://127.0.0.1:1/", "DINERO_API_URL": "http://127.0.0.1:1/",
+		"DANACONNECT_RATE":     "10/1s",
+		"ANNA_RATE":            "100/1h",
+		"ANNA_CONCURRENCY":     "4",
+		"OTP_RECIPIENT_LIMIT":  "5/10m",
+		"OTP_RECIPIENT_FIELDS": "COD1_EMAIL,COD1_CELULAR",
+		"DINERO_CLIENT_ID":     "c",
+		"DINERO_CLIENT_SECRET": "s",
+		"DINERO_API_KEYS":      "1=a,2=b",
+		"DINERO_TOKEN_URL":     "http://127.0.0.1:1/",
+		"DINERO_API_URL":       "http://127.0.0.1:1/",
 	}))
 	r.wants(t, "ok", "danaconnect limits danaconnect-otp", "10/1s")
 	r.wants(t, "ok", "anna limits", "100/1h, 4 at once")
@@ -28,7 +35,13 @@ func TestDoctorTellsTheLimits(t *testing.T) {
 		t.Errorf("nothing is limited\n%s", r.text)
 	}
 	r = examine(t, c.with(map[string]string{"OTP_RECIPIENT_LIMIT": "5/10m"}))
-	r.wants(t, "warn", "otp recipients", "5/10m for each, told apart by all values together", "set OTP_RECIPIENT_FIELDS")
+	r.wants(
+		t,
+		"warn",
+		"otp recipients",
+		"5/10m for each, told apart by all values together",
+		"set OTP_RECIPIENT_FIELDS",
+	)
 	r = examine(t, c.with(map[string]string{"OTP_RECIPIENT_FIELDS": "COD1_EMAIL"}))
 	r.wants(t, "warn", "otp recipients", "not guarded", "set OTP_RECIPIENT_LIMIT")
 }
@@ -37,11 +50,19 @@ func TestDoctorTellsTheLimits(t *testing.T) {
 // is declined, the first call of the hour is the last.
 func TestWorkerObeysItsLimits(t *testing.T) {
 	t.Parallel()
-	s := startSite(t, map[string]string{"OTP_RECIPIENT_LIMIT": "1/1h", "OTP_RECIPIENT_FIELDS": "COD1_EMAIL", "DANACONNECT_RATE": "2/1h"})
+	s := startSite(
+		t,
+		map[string]string{
+			"OTP_RECIPIENT_LIMIT":  "1/1h",
+			"OTP_RECIPIENT_FIELDS": "COD1_EMAIL",
+			"DANACONNECT_RATE":     "2/1h",
+		},
+	)
 	if _, err := run(t, s, otpFor("ana@example.com")); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := run(t, s, otpFor("ana@example.com")); err == nil || !strings.Contains(err.Error(), "refused by the recipient guard") {
+	if _, err := run(t, s, otpFor("ana@example.com")); err == nil ||
+		!strings.Contains(err.Error(), "refused by the recipient guard") {
 		t.Errorf("the second one: %v", err)
 	}
 	ticket, err := tasks.Enqueue(t.Context(), s.client, otpFor("ben@example.com"))
@@ -54,7 +75,8 @@ func TestWorkerObeysItsLimits(t *testing.T) {
 			t.Fatal(err)
 		}
 		if status.State == "parked" {
-			if !strings.Contains(status.Message, "it waits for the rate of danaconnect-otp (2/1h)") || status.Attempts != 0 {
+			if !strings.Contains(status.Message, "it waits for the rate of danaconnect-otp (2/1h)") ||
+				status.Attempts != 0 {
 				t.Errorf("%+v", status)
 			}
 			break

@@ -24,4 +24,6 @@ func maskPayload(taskType string, raw []byte) string {
 }
 
 // maskResult stands where asynqmon shows results: they are not in asynq.
-func maskResult(string, []byte) string { return "see enqueue status ID" }
+func maskResult(string, []byte) string {
+	return "see enqueue status ID"
+}

@@ -51,7 +51,8 @@ func (w Worker) Run(ctx context.Context) error {
 	log := newLog(p.Config, w.Stderr)
 	redisconn.LogTo(log)
 	if !p.ring.Enabled() {
-		log.Warn().Msg("ENCRYPTION_KEYS is not set: payloads, results and tokens stand in Redis as they are")
+		log.Warn().
+			Msg("ENCRYPTION_KEYS is not set: payloads, results and tokens stand in Redis as they are")
 	}
 
 	instances := &redisconn.Instances{}
@@ -66,10 +67,15 @@ func (w Worker) Run(ctx context.Context) error {
 	defer guard.Close()
 
 	registry := prometheus.NewRegistry()
-	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		queue.NewCollector(generalRedis, p.Queues.Names()))
+	registry.MustRegister(
+		collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		queue.NewCollector(generalRedis, p.Queues.Names()),
+	)
 	metrics := queue.NewMetrics(registry)
-	salt, store, figures := seal.NewSalt(generalRedis), ledger.New(generalRedis), tokens.NewMetrics(registry)
+	salt := seal.NewSalt(generalRedis)
+	store := ledger.New(generalRedis)
+	figures := tokens.NewMetrics(registry)
 	out, err := openOutlet(p, generalRedis, salt, store, figures, log)
 	if err != nil {
 		return &ConfigError{err}
@@ -78,16 +84,26 @@ func (w Worker) Run(ctx context.Context) error {
 	announcer := out.announce(announce.New(log, registry))
 
 	accounts, err := p.Vendors.Open(vendors.Shared{
-		Redis: generalRedis, Ring: p.ring, Salt: salt, Observe: metrics.ObserveCall,
+		Redis:   generalRedis,
+		Ring:    p.ring,
+		Salt:    salt,
+		Observe: metrics.ObserveCall,
 		Limits:  []limits.Option{limits.WithMetrics(limits.NewMetrics(registry))},
-		Options: []tokens.Option{tokens.WithSalt(salt), tokens.WithMetrics(figures), tokens.WithAnnounce(credentialEvents(announcer))},
+		Options: []tokens.Option{
+			tokens.WithSalt(salt),
+			tokens.WithMetrics(figures),
+			tokens.WithAnnounce(credentialEvents(announcer)),
+		},
 	})
 	if err != nil {
 		return &ConfigError{err}
 	}
 	defer accounts.Close()
 	if !p.Recipients.Limit.IsZero() {
-		accounts.Recipients = tasks.NewRecipients(p.Recipients, limits.NewGuard(generalRedis, salt, "otp-recipient", p.Recipients.Limit))
+		accounts.Recipients = tasks.NewRecipients(
+			p.Recipients,
+			limits.NewGuard(generalRedis, salt, "otp-recipient", p.Recipients.Limit),
+		)
 	}
 
 	if err := out.serve(&accounts.Vendors, metrics.ObserveCall, announcer); err != nil {
@@ -97,10 +113,27 @@ func (w Worker) Run(ctx context.Context) error {
 	queues := runnable(p.Queues, defs)
 	timeouts := p.timeouts()
 	server, err := queue.NewServer(queue.Config{
-		Redis: serversRedis, General: generalRedis, Cut: func() { cutServers(); cutGeneral() }, Instances: instances,
-		Queues: queues, Definitions: defs, Credentials: slices.Concat(accounts.Parkable(), out.parkable()), Store: store, Ring: p.ring,
-		Owner: owner(), Grace: p.ShutdownGrace, Metrics: metrics, Announce: announcer, Finished: out.finished(), Log: log,
-		Timeout: func(vendor string) time.Duration { return timeouts[vendor] + attemptSlack },
+		Redis:   serversRedis,
+		General: generalRedis,
+		Cut: func() {
+			cutServers()
+			cutGeneral()
+		},
+		Instances:   instances,
+		Queues:      queues,
+		Definitions: defs,
+		Credentials: slices.Concat(accounts.Parkable(), out.parkable()),
+		Store:       store,
+		Ring:        p.ring,
+		Owner:       owner(),
+		Grace:       p.ShutdownGrace,
+		Metrics:     metrics,
+		Announce:    announcer,
+		Finished:    out.finished(),
+		Log:         log,
+		Timeout: func(vendor string) time.Duration {
+			return timeouts[vendor] + attemptSlack
+		},
 	})
 	if err != nil {
 		return err
@@ -117,7 +150,11 @@ func (w Worker) Run(ctx context.Context) error {
 		return guard.Err()
 	}
 	adminAddr, stopAdmin, err := serveAdmin(ctx, p, monitor.Parts{
-		Redis: generalRedis, Metrics: registry, Ready: ready, Payload: maskPayload, Result: maskResult,
+		Redis:   generalRedis,
+		Metrics: registry,
+		Ready:   ready,
+		Payload: maskPayload,
+		Result:  maskResult,
 	}, log)
 	if err != nil {
 		return err
@@ -137,14 +174,21 @@ func (w Worker) Run(ctx context.Context) error {
 	}
 	stopSchedules := startSchedules(ctx, p, registry, log)
 	defer stopSchedules()
-	log.Info().Str("version", Version).Str("redis", p.target.Redacted()).Interface("queues", queues).
-		Strs("vendors", p.Vendors.Configured()).Str("http", adminAddr).Msg("worker is ready")
+	log.Info().
+		Str("version", Version).
+		Str("redis", p.target.Redacted()).
+		Interface("queues", queues).
+		Strs("vendors", p.Vendors.Configured()).
+		Str("http", adminAddr).
+		Msg("worker is ready")
 	if w.Ready != nil {
 		w.Ready(adminAddr)
 	}
 
 	<-ctx.Done()
-	log.Info().Dur("grace", p.ShutdownGrace).Msg("worker stops: no more tasks are taken, running ones may end")
+	log.Info().
+		Dur("grace", p.ShutdownGrace).
+		Msg("worker stops: no more tasks are taken, running ones may end")
 	draining.Store(true)
 	stopSchedules()
 	server.Shutdown()
@@ -166,7 +210,12 @@ func runnable(wanted Queues, defs []queue.Definition) map[string]int {
 
 // serveAdmin serves the admin HTTP, if there is to be one, until stop is
 // called: it goes on while the worker drains.
-func serveAdmin(ctx context.Context, p *plan, parts monitor.Parts, log zerolog.Logger) (addr string, stop func(), err error) {
+func serveAdmin(
+	ctx context.Context,
+	p *plan,
+	parts monitor.Parts,
+	log zerolog.Logger,
+) (addr string, stop func(), err error) {
 	if p.HTTPAddr == "" {
 		return "", func() {}, nil
 	}
@@ -186,7 +235,10 @@ func serveAdmin(ctx context.Context, p *plan, parts monitor.Parts, log zerolog.L
 			log.Error().Err(err).Msg("the admin HTTP has ended; the queues go on")
 		}
 	}()
-	return l.Addr().String(), func() { cancel(); <-done }, nil
+	return l.Addr().String(), func() {
+		cancel()
+		<-done
+	}, nil
 }
 
 func newLog(c Config, stderr io.Writer) zerolog.Logger {
@@ -217,4 +269,6 @@ func owner() string {
 	return fmt.Sprintf("%s-%d-%s", host, os.Getpid(), strings.ToLower(rand.Text()[:8]))
 }
 
-func closeQuietly(c io.Closer) { _ = c.Close() }
+func closeQuietly(c io.Closer) {
+	_ = c.Close()
+}

@@ -42,15 +42,28 @@ func loadSchedules(path string) (*schedule.File, error) {
 
 // startSchedules runs the schedules until ctx ends or stop is called. stop waits
 // for them, and may be called again.
-func startSchedules(ctx context.Context, p *plan, reg prometheus.Registerer, log zerolog.Logger) (stop func()) {
+func startSchedules(
+	ctx context.Context,
+	p *plan,
+	reg prometheus.Registerer,
+	log zerolog.Logger,
+) (stop func()) {
 	if p.schedules == nil {
 		return func() {}
 	}
 	rdb, producer := openProducer(p.target, p.ring)
-	scheduler := schedule.New(schedule.Config{File: p.schedules, Redis: rdb, To: producer, Metrics: reg, Log: log})
+	scheduler := schedule.New(schedule.Config{
+		File:    p.schedules,
+		Redis:   rdb,
+		To:      producer,
+		Metrics: reg,
+		Log:     log,
+	})
 	ctx, cancel := context.WithCancel(ctx)
 	var running sync.WaitGroup
-	running.Go(func() { scheduler.Run(ctx) })
+	running.Go(func() {
+		scheduler.Run(ctx)
+	})
 	return sync.OnceFunc(func() {
 		cancel()
 		running.Wait()
@@ -60,7 +73,10 @@ func startSchedules(ctx context.Context, p *plan, reg prometheus.Registerer, log
 
 // openProducer opens connections that only a schedule uses, since a tick of many
 // subjects keeps them busy, and that pipeline what it enqueues.
-func openProducer(target *redisconn.Target, ring *seal.Ring) (redis.UniversalClient, *queue.Producer) {
+func openProducer(
+	target *redisconn.Target,
+	ring *seal.Ring,
+) (redis.UniversalClient, *queue.Producer) {
 	rdb := target.Open(redisconn.General)
 	queue.Combine(rdb)
 	return rdb, queue.NewProducer(rdb, ledger.New(rdb), ring)
@@ -91,12 +107,20 @@ func openSchedules(environ map[string]string) (*schedules, error) {
 	s.ring, err = seal.Parse(c.EncryptionKeys.Reveal())
 	faults = append(faults, err)
 	if c.EncryptionRequired && c.EncryptionKeys.Empty() {
-		faults = append(faults, errors.New("ENCRYPTION_KEYS: must be set, because ENCRYPTION_REQUIRED is true"))
+		faults = append(
+			faults,
+			errors.New(
+				"ENCRYPTION_KEYS: must be set, because ENCRYPTION_REQUIRED is true",
+			),
+		)
 	}
 	s.File, err = loadSchedules(c.ScheduleFile)
 	faults = append(faults, err)
 	if c.ScheduleFile == "" {
-		faults = append(faults, errors.New("SCHEDULE_FILE: is not set, so nothing runs on a schedule"))
+		faults = append(
+			faults,
+			errors.New("SCHEDULE_FILE: is not set, so nothing runs on a schedule"),
+		)
 	}
 	if err := settings.Collect(faults...); err != nil {
 		return nil, &ConfigError{err}
@@ -112,7 +136,13 @@ func (s *schedules) named(name string) (*schedule.Schedule, error) {
 	for i, one := range s.Schedules {
 		names[i] = one.Name
 	}
-	return nil, &ConfigError{fmt.Errorf("there is no schedule %q; there are: %s", name, strings.Join(names, ", "))}
+	return nil, &ConfigError{
+		fmt.Errorf(
+			"there is no schedule %q; there are: %s",
+			name,
+			strings.Join(names, ", "),
+		),
+	}
 }
 
 // lookFor bounds the commands about schedules, so that an unreachable Redis is
@@ -143,7 +173,16 @@ func ListSchedules(ctx context.Context, environ map[string]string, out io.Writer
 		if trouble == nil {
 			last, trouble = lastTick(ctx, rdb, one.Name, next.Location())
 		}
-		_, _ = fmt.Fprintf(table, "%s\t%s\t%s\t%d\t%s\t%s\n", one.Name, one.Type, one.When(), one.Subjects(), stamp(next, "never"), last)
+		_, _ = fmt.Fprintf(
+			table,
+			"%s\t%s\t%s\t%d\t%s\t%s\n",
+			one.Name,
+			one.Type,
+			one.When(),
+			one.Subjects(),
+			stamp(next, "never"),
+			last,
+		)
 	}
 	if err := table.Flush(); err != nil {
 		return err
@@ -154,7 +193,12 @@ func ListSchedules(ctx context.Context, environ map[string]string, out io.Writer
 	return nil
 }
 
-func lastTick(ctx context.Context, rdb redis.UniversalClient, name string, zone *time.Location) (string, error) {
+func lastTick(
+	ctx context.Context,
+	rdb redis.UniversalClient,
+	name string,
+	zone *time.Location,
+) (string, error) {
 	tick, err := schedule.LastTick(ctx, rdb, name)
 	if err != nil {
 		return "unknown", err
@@ -175,7 +219,9 @@ const maxNext = 10_000
 // NextTicks writes the next n ticks of a schedule, one a line, in its zone.
 func NextTicks(environ map[string]string, n int, name string, out io.Writer) error {
 	if n < 1 || n > maxNext {
-		return &ConfigError{fmt.Errorf("the number of ticks must be from 1 to %d", maxNext)}
+		return &ConfigError{
+			fmt.Errorf("the number of ticks must be from 1 to %d", maxNext),
+		}
 	}
 	s, err := openSchedules(environ)
 	if err != nil {
@@ -199,7 +245,11 @@ func NextTicks(environ map[string]string, n int, name string, out io.Writer) err
 
 // RunSchedule enqueues one tick of a schedule now, beside its own ticks, and
 // says what became of it.
-func RunSchedule(ctx context.Context, environ map[string]string, name string) (string, error) {
+func RunSchedule(
+	ctx context.Context,
+	environ map[string]string,
+	name string,
+) (string, error) {
 	s, err := openSchedules(environ)
 	if err != nil {
 		return "", err
@@ -216,7 +266,10 @@ func RunSchedule(ctx context.Context, environ map[string]string, name string) (s
 		text += fmt.Sprintf(", %d by the same request a moment ago", ran.Duplicate)
 	}
 	if ran.Overlap > 0 {
-		text += fmt.Sprintf(", %d skipped because the subject's earlier task is under way", ran.Overlap)
+		text += fmt.Sprintf(
+			", %d skipped because the subject's earlier task is under way",
+			ran.Overlap,
+		)
 	}
 	if err != nil && ran.Enqueued > 0 {
 		err = fmt.Errorf("%s, and then: %w", text, err)

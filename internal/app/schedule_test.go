@@ -91,7 +91,10 @@ $`)
 
 func TestScheduleFaults(t *testing.T) {
 	t.Parallel()
-	broken := scheduleFile(t, "schedules:\n  - name: a\n    evry: 1s\n    type: anna:messenger:alerts\n    payload: {userId: u-1}\n")
+	broken := scheduleFile(
+		t,
+		"schedules:\n  - name: a\n    evry: 1s\n    type: anna:messenger:alerts\n    payload: {userId: u-1}\n",
+	)
 	whole := scheduleFile(t, polls)
 	run := func(environ map[string]string) error {
 		return app.Worker{Environ: environ, Stderr: io.Discard}.Run(t.Context())
@@ -102,10 +105,18 @@ func TestScheduleFaults(t *testing.T) {
 		do      func(environ map[string]string) error
 		want    string
 	}{
-		{"a worker does not start with a broken file", map[string]string{"SCHEDULE_FILE": broken}, run,
-			"SCHEDULE_FILE: " + broken + ":3:5: a: evry is unknown; there are name, every, cron, timeZone, type, payload, forEach, spread"},
-		{"nor without the file", map[string]string{"SCHEDULE_FILE": broken + ".not"}, run,
-			"SCHEDULE_FILE: " + broken + ".not: cannot be read: no such file or directory"},
+		{
+			"a worker does not start with a broken file",
+			map[string]string{"SCHEDULE_FILE": broken},
+			run,
+			"SCHEDULE_FILE: " + broken + ":3:5: a: evry is unknown; there are name, every, cron, timeZone, type, payload, forEach, spread",
+		},
+		{
+			"nor without the file",
+			map[string]string{"SCHEDULE_FILE": broken + ".not"},
+			run,
+			"SCHEDULE_FILE: " + broken + ".not: cannot be read: no such file or directory",
+		},
 		{"the commands need the setting", nil, func(environ map[string]string) error {
 			return app.ListSchedules(t.Context(), environ, io.Discard)
 		}, "SCHEDULE_FILE: is not set, so nothing runs on a schedule"},
@@ -132,7 +143,8 @@ func TestListWithoutRedis(t *testing.T) {
 	var out bytes.Buffer
 	environ := map[string]string{"REDIS_URL": "redis://127.0.0.1:1", "SCHEDULE_FILE": scheduleFile(t, polls)}
 	err := app.ListSchedules(t.Context(), environ, &out)
-	if err == nil || !strings.Contains(out.String(), "nightly  anna:messenger:alerts") || strings.Count(out.String(), "unknown") != 2 {
+	if err == nil || !strings.Contains(out.String(), "nightly  anna:messenger:alerts") ||
+		strings.Count(out.String(), "unknown") != 2 {
 		t.Errorf("err = %v, list\n%s", err, out.String())
 	}
 	if _, err := app.RunSchedule(t.Context(), environ, "nightly"); err == nil {

@@ -63,10 +63,19 @@ type item struct {
 }
 
 // NewBulletin returns a Bulletin; it publishes from Start until Close.
-func NewBulletin(rdb redis.UniversalClient, publish Publish, log zerolog.Logger) *Bulletin {
+func NewBulletin(
+	rdb redis.UniversalClient,
+	publish Publish,
+	log zerolog.Logger,
+) *Bulletin {
 	return &Bulletin{
-		rdb: rdb, publish: publish, log: log, now: time.Now,
-		news: make(chan struct{}, 1), stop: make(chan struct{}), ended: make(chan struct{}),
+		rdb:     rdb,
+		publish: publish,
+		log:     log,
+		now:     time.Now,
+		news:    make(chan struct{}, 1),
+		stop:    make(chan struct{}),
+		ended:   make(chan struct{}),
 	}
 }
 
@@ -85,7 +94,10 @@ func (b *Bulletin) Announce(a announce.Announcement) {
 	}
 	e, err := newEvent(newID(), string(a.Kind), b.now(), dataOf(a))
 	if err != nil {
-		b.log.Error().Err(err).Str("announce", string(a.Kind)).Msg("no event can be made of an announcement")
+		b.log.Error().
+			Err(err).
+			Str("announce", string(a.Kind)).
+			Msg("no event can be made of an announcement")
 		return
 	}
 	b.mu.Lock()
@@ -95,7 +107,10 @@ func (b *Bulletin) Announce(a announce.Announcement) {
 	}
 	b.mu.Unlock()
 	if full {
-		b.log.Error().Str("announce", string(a.Kind)).Str("subject", a.Subject).Msg("too many events wait for Redis; this one is lost")
+		b.log.Error().
+			Str("announce", string(a.Kind)).
+			Str("subject", a.Subject).
+			Msg("too many events wait for Redis; this one is lost")
 		return
 	}
 	select {
@@ -115,12 +130,15 @@ func dataOf(a announce.Announcement) map[string]any {
 	data := map[string]any{}
 	for name, value := range a.Data {
 		data[name] = value
-		if a.Kind == announce.CredentialExpiring && (name == "daysLeft" || name == "over") {
+		if a.Kind == announce.CredentialExpiring &&
+			(name == "daysLeft" || name == "over") {
 			data[name] = json.RawMessage(value) // a number, true or false
 		}
 	}
 	switch a.Kind {
-	case announce.CredentialParked, announce.CredentialResumed, announce.CredentialExpiring:
+	case announce.CredentialParked,
+		announce.CredentialResumed,
+		announce.CredentialExpiring:
 		data["credential"] = a.Subject
 	default:
 		data["id"] = a.Subject
@@ -129,14 +147,18 @@ func dataOf(a announce.Announcement) map[string]any {
 }
 
 // Start begins to publish.
-func (b *Bulletin) Start() { go b.run() }
+func (b *Bulletin) Start() {
+	go b.run()
+}
 
 // Close publishes what is left, for a few seconds at most.
 func (b *Bulletin) Close() {
 	close(b.stop)
 	<-b.ended
 	if left := len(b.waiting); left > 0 {
-		b.log.Error().Int("events", left).Msg("the worker ends, and events are not in Redis yet; they are lost")
+		b.log.Error().
+			Int("events", left).
+			Msg("the worker ends, and events are not in Redis yet; they are lost")
 	}
 }
 
@@ -168,14 +190,20 @@ func (b *Bulletin) flush() {
 		}
 		next := b.waiting[0]
 		b.mu.Unlock()
-		err := b.within(3*time.Second, func(ctx context.Context) error { return b.say(ctx, next) })
+		err := b.within(
+			3*time.Second,
+			func(ctx context.Context) error { return b.say(ctx, next) },
+		)
 		if err == nil {
 			b.mu.Lock()
 			b.waiting = b.waiting[1:]
 			b.mu.Unlock()
 			continue
 		}
-		b.log.Warn().Err(err).Str("announce", string(next.Kind)).Msg("the event is not in Redis yet; the next try follows")
+		b.log.Warn().
+			Err(err).
+			Str("announce", string(next.Kind)).
+			Msg("the event is not in Redis yet; the next try follows")
 		select {
 		case <-time.After(500 * time.Millisecond):
 		case <-stop:
@@ -207,7 +235,8 @@ func (b *Bulletin) say(ctx context.Context, it item) error {
 	case announce.CredentialResumed:
 		place = stateKey(it.Subject)
 	}
-	first, err := turnScript.Run(ctx, b.rdb, []string{place}, string(it.Kind), raw, again.Microseconds(), saidFor.Milliseconds(), time.Since(it.since).Microseconds()).Text()
+	first, err := turnScript.Run(ctx, b.rdb, []string{place}, string(it.Kind), raw, again.Microseconds(), saidFor.Milliseconds(), time.Since(it.since).Microseconds()).
+		Text()
 	if err != nil {
 		return fmt.Errorf("compare with what was said before: %w", err)
 	}
@@ -232,22 +261,36 @@ func (b *Bulletin) look() {
 	for _, c := range b.credentials {
 		err := b.within(lookEvery, func(ctx context.Context) error {
 			// Without an answer the next look sees it.
-			if b.rdb.HGet(ctx, stateKey(c.Name), "kind").Val() != string(announce.CredentialParked) {
+			if b.rdb.HGet(ctx, stateKey(c.Name), "kind").
+				Val() !=
+				string(
+					announce.CredentialParked,
+				) {
 				return nil
 			}
 			works, err := c.Works(ctx)
 			if err == nil && works {
-				b.Announce(announce.Announcement{Kind: announce.CredentialResumed, Subject: c.Name})
+				b.Announce(
+					announce.Announcement{
+						Kind:    announce.CredentialResumed,
+						Subject: c.Name,
+					},
+				)
 			}
 			return err
 		})
 		if err != nil {
-			b.log.Warn().Err(err).Str("credential", c.Name).Msg("it is not known whether a parked credential works again; the next look follows")
+			b.log.Warn().
+				Err(err).
+				Str("credential", c.Name).
+				Msg("it is not known whether a parked credential works again; the next look follows")
 		}
 	}
 }
 
-func stateKey(credential string) string { return key("credential", credential) }
+func stateKey(credential string) string {
+	return key("credential", credential)
+}
 
 func saidKey(a announce.Announcement) string {
 	if a.Once != "" {

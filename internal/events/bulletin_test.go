@@ -74,7 +74,8 @@ func TestOneEventForTheWholeFleet(t *testing.T) {
 		if len(all) != i+1 {
 			t.Fatalf("%d events after %s %s, want %d: %+v", len(all), step.kind, step.subject, i+1, all)
 		}
-		if d := data(t, all[i]); all[i].Type != string(step.kind) || d["credential"] != step.credential || d["id"] != step.id {
+		if d := data(t, all[i]); all[i].Type != string(step.kind) || d["credential"] != step.credential ||
+			d["id"] != step.id {
 			t.Errorf("event %s %v", all[i].Type, d)
 		}
 	}
@@ -204,14 +205,19 @@ func TestACredentialThatExpires(t *testing.T) {
 	t.Parallel()
 	server, kept := redistest.New(t), &shelf{}
 	for _, warning := range []struct{ once, left, over string }{
-		{"2026-02-14 14", "14", "false"}, {"2026-02-14 14", "13", "false"}, {"2026-02-14 7", "7", "false"}, {"2026-02-14 7", "5", "false"},
+		{"2026-02-14 14", "14", "false"},
+		{"2026-02-14 14", "13", "false"},
+		{"2026-02-14 7", "7", "false"},
+		{"2026-02-14 7", "5", "false"},
 		{"2026-02-14 1", "0", "true"},
 	} {
 		workers := fleet(t, server, kept.publish, 2)
 		for _, b := range workers {
 			b.Announce(announce.Announcement{
-				Kind: announce.CredentialExpiring, Subject: "dckap", Once: warning.once,
-				Data: map[string]string{"lastDay": "2026-02-14", "daysLeft": warning.left, "over": warning.over},
+				Kind:    announce.CredentialExpiring,
+				Subject: "dckap",
+				Once:    warning.once,
+				Data:    map[string]string{"lastDay": "2026-02-14", "daysLeft": warning.left, "over": warning.over},
 			})
 		}
 		closeAll(workers)

@@ -28,10 +28,14 @@ type Config struct {
 }
 
 // Configured reports whether there is a sink.
-func (c Config) Configured() bool { return !c.URL.Empty() }
+func (c Config) Configured() bool {
+	return !c.URL.Empty()
+}
 
 // Limits bound one try.
-func (c Config) Limits() clients.Limits { return clients.Limits{Call: 15 * time.Second} }
+func (c Config) Limits() clients.Limits {
+	return clients.Limits{Call: 15 * time.Second}
+}
 
 // Validate names every variable at fault.
 func (c Config) Validate() error {
@@ -64,12 +68,18 @@ func (c Config) check() (url, host string, signers []*standardwebhooks.Webhook, 
 	}
 	secrets := strings.Fields(c.Secret.Reveal())
 	if len(secrets) == 0 {
-		faults = append(faults, errors.New("EVENTS_SECRET: is not set; events are signed with it"))
+		faults = append(
+			faults,
+			errors.New("EVENTS_SECRET: is not set; events are signed with it"),
+		)
 	}
 	for i, s := range secrets {
 		signer, err := newSigner(s)
 		if err != nil {
-			faults = append(faults, fmt.Errorf("EVENTS_SECRET: secret %d of %d %w", i+1, len(secrets), err))
+			faults = append(
+				faults,
+				fmt.Errorf("EVENTS_SECRET: secret %d of %d %w", i+1, len(secrets), err),
+			)
 		}
 		signers = append(signers, signer)
 	}
@@ -87,7 +97,11 @@ func newSigner(s string) (*standardwebhooks.Webhook, error) {
 	case err != nil:
 		return nil, errors.New("is not base64 behind " + secretPrefix)
 	case len(raw) < secretBytes:
-		return nil, fmt.Errorf("has %d bytes and must have at least %d", len(raw), secretBytes)
+		return nil, fmt.Errorf(
+			"has %d bytes and must have at least %d",
+			len(raw),
+			secretBytes,
+		)
 	}
 	return standardwebhooks.NewWebhookRaw(raw)
 }

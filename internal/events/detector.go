@@ -39,7 +39,11 @@ type Detector struct {
 
 // NewDetector returns a Detector that publishes what it notices.
 func NewDetector(rdb redis.UniversalClient, salt *seal.Salt, publish Publish) *Detector {
-	return &Detector{rdb: rdb, salt: salt, publish: publish}
+	return &Detector{
+		rdb:     rdb,
+		salt:    salt,
+		publish: publish,
+	}
 }
 
 // Reading is one read of a subject's value that is under way.
@@ -62,8 +66,11 @@ func (d *Detector) Begin(ctx context.Context, subject any) (*Reading, error) {
 		return nil, err
 	}
 	r := &Reading{
-		detector: d, subject: raw,
-		hash: "errand:{polls}:alerts:" + hex.EncodeToString(seal.HMAC(salt, "alerts", string(raw))[:16]),
+		detector: d,
+		subject:  raw,
+		hash: "errand:{polls}:alerts:" + hex.EncodeToString(
+			seal.HMAC(salt, "alerts", string(raw))[:16],
+		),
 	}
 	pipe := d.rdb.Pipeline()
 	ticket := pipe.HIncrBy(ctx, r.hash, "n", 1)
@@ -81,7 +88,8 @@ func (d *Detector) Begin(ctx context.Context, subject any) (*Reading, error) {
 // subject next enqueues it.
 func (r *Reading) Saw(ctx context.Context, value int) error {
 	d := r.detector
-	reply, err := sawScript.Run(ctx, d.rdb, []string{r.hash}, r.ticket, value, newID(), rememberedFor.Milliseconds()).StringSlice()
+	reply, err := sawScript.Run(ctx, d.rdb, []string{r.hash}, r.ticket, value, newID(), rememberedFor.Milliseconds()).
+		StringSlice()
 	if err != nil {
 		return fmt.Errorf("compare with the value before: %w", err)
 	}
@@ -94,7 +102,12 @@ func (r *Reading) Saw(ctx context.Context, value int) error {
 	}
 	done := make([]string, len(changes))
 	for i, c := range changes {
-		e, err := newEvent(c.id, AlertsChanged, time.UnixMilli(c.at), changeData{r.subject, c.previous, c.current, c.sequence})
+		e, err := newEvent(
+			c.id,
+			AlertsChanged,
+			time.UnixMilli(c.at),
+			changeData{r.subject, c.previous, c.current, c.sequence},
+		)
 		if err != nil {
 			return err
 		}
@@ -137,14 +150,23 @@ func readChanges(reply []string) ([]change, error) {
 		var c change
 		var err error
 		if c.sequence, err = strconv.ParseInt(number, 10, 64); err == nil {
-			_, err = fmt.Sscanf(pair[1], "%s %d %d %d", &c.id, &c.previous, &c.current, &c.at)
+			_, err = fmt.Sscanf(
+				pair[1],
+				"%s %d %d %d",
+				&c.id,
+				&c.previous,
+				&c.current,
+				&c.at,
+			)
 		}
 		if err != nil {
 			return nil, errors.New("the list of changes in Redis cannot be read")
 		}
 		changes = append(changes, c)
 	}
-	slices.SortFunc(changes, func(a, b change) int { return int(a.sequence - b.sequence) })
+	slices.SortFunc(changes, func(a, b change) int {
+		return int(a.sequence - b.sequence)
+	})
 	return changes, nil
 }
 

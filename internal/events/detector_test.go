@@ -74,12 +74,15 @@ func TestDetector(t *testing.T) {
 		t.Fatalf("%d events, want 2: %+v", len(all), all)
 	}
 	first, second := readChange(t, all[0]), readChange(t, all[1])
-	if first.Subject.UserID != "u-canary" || first.Previous != 2 || first.Current != 3 || second.Previous != 3 || second.Current != 0 || second.Sequence != first.Sequence+1 {
+	if first.Subject.UserID != "u-canary" || first.Previous != 2 || first.Current != 3 || second.Previous != 3 ||
+		second.Current != 0 ||
+		second.Sequence != first.Sequence+1 {
 		t.Errorf("events %+v, %+v", first, second)
 	}
 	keys := server.Client().Keys(t.Context(), "*").Val()
 	for _, key := range keys {
-		if strings.Contains(key, "canary") || strings.Contains(fmt.Sprint(server.Client().HGetAll(t.Context(), key).Val()), "canary") {
+		if strings.Contains(key, "canary") ||
+			strings.Contains(fmt.Sprint(server.Client().HGetAll(t.Context(), key).Val()), "canary") {
 			t.Errorf("%s names the person", key)
 		}
 		if strings.Contains(key, "alerts") && server.Client().TTL(t.Context(), key).Val() <= 0 {
@@ -118,7 +121,8 @@ func TestAChangeIsNotLostOnTheWay(t *testing.T) {
 	saw(t, begin(t, d, "u"), 3)
 	saw(t, begin(t, d, "u"), 3)
 	all := kept.all()
-	if len(all) != 2 || all[0].ID != ids[0] || readChange(t, all[0]).Current != 2 || readChange(t, all[1]).Current != 3 ||
+	if len(all) != 2 || all[0].ID != ids[0] || readChange(t, all[0]).Current != 2 ||
+		readChange(t, all[1]).Current != 3 ||
 		readChange(t, all[1]).Sequence != readChange(t, all[0]).Sequence+1 {
 		t.Errorf("events %+v, first tried as %v", all, ids)
 	}

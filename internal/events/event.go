@@ -59,10 +59,19 @@ func newEvent(id, eventType string, at time.Time, data any) (Event, error) {
 	if err != nil {
 		return Event{}, fmt.Errorf("encode the event's data: %w", err)
 	}
-	return Event{ID: id, Type: eventType, Timestamp: at.UTC().Format("2006-01-02T15:04:05.000Z07:00"), Data: raw}, nil
+	return Event{
+		ID:        id,
+		Type:      eventType,
+		Timestamp: at.UTC().Format("2006-01-02T15:04:05.000Z07:00"),
+		Data:      raw,
+	}, nil
 }
 
-func newID() string { return "evt_" + strings.ToLower(rand.Text()) }
+func newID() string {
+	return "evt_" + strings.ToLower(rand.Text())
+}
 
 // key puts a name into the slot of the events' queue.
-func key(parts ...string) string { return "errand:{" + Queue + "}:" + strings.Join(parts, ":") }
+func key(parts ...string) string {
+	return "errand:{" + Queue + "}:" + strings.Join(parts, ":")
+}

@@ -39,8 +39,19 @@ type Notices struct {
 
 // NewNotices returns a Notices of these queues; it publishes from Start until
 // Close.
-func NewNotices(list NoticeList, queues []string, publish Publish, log zerolog.Logger) *Notices {
-	return &Notices{list: list, queues: queues, publish: publish, log: log, news: make(chan string, 64)}
+func NewNotices(
+	list NoticeList,
+	queues []string,
+	publish Publish,
+	log zerolog.Logger,
+) *Notices {
+	return &Notices{
+		list:    list,
+		queues:  queues,
+		publish: publish,
+		log:     log,
+		news:    make(chan string, 64),
+	}
 }
 
 // Finished says that a task has ended, so that it is looked after at once. It
@@ -60,7 +71,9 @@ func (n *Notices) Finished(id string) {
 func (n *Notices) Start() {
 	ctx, stop := context.WithCancel(context.Background())
 	n.stop = stop
-	n.ended.Go(func() { n.run(ctx) })
+	n.ended.Go(func() {
+		n.run(ctx)
+	})
 }
 
 // Close stops. What was not published stays in Redis for another worker.
@@ -91,7 +104,10 @@ func (n *Notices) drain(ctx context.Context, queue string) {
 	for more := true; more && ctx.Err() == nil; {
 		sent, err := n.some(ctx, queue)
 		if err != nil && ctx.Err() == nil {
-			n.log.Warn().Err(err).Str("queue", queue).Msg("the ends of tasks are not published yet; the next try follows")
+			n.log.Warn().
+				Err(err).
+				Str("queue", queue).
+				Msg("the ends of tasks are not published yet; the next try follows")
 		}
 		more = err == nil && sent == drainMost
 	}
@@ -138,14 +154,22 @@ func (n *Notices) send(ctx context.Context, queue string, notice ledger.Notice) 
 	if notice.Type != DeliverType { // what becomes of an event is no event
 		if notice.Finished {
 			if err := n.tell(ctx, "evt_finished_"+notice.ID, TaskFinished, notice.Ended, finishedData{
-				ID: notice.ID, Type: notice.Type, Outcome: notice.Outcome, Code: notice.Code, Message: notice.Message, Attempts: notice.Attempts,
+				ID:       notice.ID,
+				Type:     notice.Type,
+				Outcome:  notice.Outcome,
+				Code:     notice.Code,
+				Message:  notice.Message,
+				Attempts: notice.Attempts,
 			}); err != nil {
 				return err
 			}
 		}
 		if notice.Dead {
 			if err := n.tell(ctx, "evt_dead_"+notice.ID, string(announce.TaskDead), notice.Ended, deadData{
-				ID: notice.ID, Message: notice.Message, Outcome: notice.Outcome, Type: notice.Type,
+				ID:      notice.ID,
+				Message: notice.Message,
+				Outcome: notice.Outcome,
+				Type:    notice.Type,
 			}); err != nil {
 				return err
 			}
@@ -154,7 +178,12 @@ func (n *Notices) send(ctx context.Context, queue string, notice ledger.Notice) 
 	return n.list.NoticeSent(ctx, queue, notice.ID)
 }
 
-func (n *Notices) tell(ctx context.Context, id, eventType string, at time.Time, data any) error {
+func (n *Notices) tell(
+	ctx context.Context,
+	id, eventType string,
+	at time.Time,
+	data any,
+) error {
 	e, err := newEvent(id, eventType, at, data)
 	if err != nil {
 		return err

@@ -19,17 +19,35 @@ func endTask(t *testing.T, s *ledger.Store, taskType string, outcome ledger.Outc
 
 func endOf(t *testing.T, s *ledger.Store, taskType string, outcome ledger.Outcome, notify, tellDead bool) string {
 	t.Helper()
-	created, err := s.Create(t.Context(), ledger.NewTask{Queue: "otp", Type: taskType, Usable: time.Minute, KeyLife: time.Hour, Notify: notify})
+	created, err := s.Create(t.Context(), ledger.NewTask{
+		Queue:   "otp",
+		Type:    taskType,
+		Usable:  time.Minute,
+		KeyLife: time.Hour,
+		Notify:  notify,
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	grant, err := s.Begin(t.Context(), ledger.Claim{ID: created.ID, Type: taskType, Owner: "w", For: time.Minute, Expires: created.Expires})
+	grant, err := s.Begin(t.Context(), ledger.Claim{
+		ID:      created.ID,
+		Type:    taskType,
+		Owner:   "w",
+		For:     time.Minute,
+		Expires: created.Expires,
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	err = s.Finish(t.Context(), created.ID, grant, ledger.Result{
-		State: ledger.Ended, Outcome: outcome, Code: "E7", Message: "in our words", Data: []byte("canary"), Keep: time.Millisecond,
-		Attempt: &ledger.Attempt{At: time.Now(), Class: string(outcome)}, TellDead: tellDead,
+		State:    ledger.Ended,
+		Outcome:  outcome,
+		Code:     "E7",
+		Message:  "in our words",
+		Data:     []byte("canary"),
+		Keep:     time.Millisecond,
+		Attempt:  &ledger.Attempt{At: time.Now(), Class: string(outcome)},
+		TellDead: tellDead,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -59,7 +77,10 @@ func TestEndsOfTasksBecomeEvents(t *testing.T) {
 		w.Start()
 	}
 	all := kept.when(t, 1)
-	if want := `{"id":"` + lost + `","type":"danaconnect:otp:send","outcome":"done","code":"E7","message":"in our words","attempts":1}`; string(all[0].Data) != want || all[0].Type != "task.finished" {
+	if want := `{"id":"` + lost + `","type":"danaconnect:otp:send","outcome":"done","code":"E7","message":"in our words","attempts":1}`; string(
+		all[0].Data,
+	) != want ||
+		all[0].Type != "task.finished" {
 		t.Errorf("event %s %s\nwant  %s", all[0].Type, all[0].Data, want)
 	}
 	for range 150 {

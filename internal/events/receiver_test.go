@@ -81,7 +81,12 @@ func (r *Receiver) once(id string, body []byte) error {
 // NewReceiver makes the receiver of the manual.
 func NewReceiver(secret string, take func(Event) error) (*Receiver, error) {
 	hook, err := standardwebhooks.NewWebhook(secret)
-	return &Receiver{Hook: hook, Take: take, seen: map[string]bool{}, last: map[string]int64{}}, err
+	return &Receiver{
+		Hook: hook,
+		Take: take,
+		seen: map[string]bool{},
+		last: map[string]int64{},
+	}, err
 }
 
 func Example_receiver() {

@@ -30,7 +30,13 @@ func newResting(t *testing.T, server *redistest.Server, url string) *events.Send
 	}
 	rest := events.NewRest(cfg, rdb, silent, tokens.WithSalt(seal.NewSalt(rdb)))
 	t.Cleanup(rest.Close)
-	s, err := events.NewSender(cfg, sink, rest, clients.NewCaller(events.Vendor, clients.Limits{Call: 2 * time.Second}, nil, nil), func(announce.Announcement) {})
+	s, err := events.NewSender(
+		cfg,
+		sink,
+		rest,
+		clients.NewCaller(events.Vendor, clients.Limits{Call: 2 * time.Second}, nil, nil),
+		func(announce.Announcement) {},
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -82,10 +88,17 @@ func TestASinkThatTakesNothingRests(t *testing.T) {
 			if !tc.rests {
 				return
 			}
-			if cooling.Profile != events.RestProfile || cooling.RetryAfter > time.Second || fault.Kind != clients.Credentials || !fault.NotSent {
+			if cooling.Profile != events.RestProfile || cooling.RetryAfter > time.Second ||
+				fault.Kind != clients.Credentials ||
+				!fault.NotSent {
 				t.Errorf("%#v", fault)
 			}
-			if text := err.Error(); !strings.Contains(text, "the receiver has taken nothing lately: it is left alone for 1s") || strings.Contains(text, "credential") || strings.Contains(text, "secret-path") {
+			if text := err.Error(); !strings.Contains(
+				text,
+				"the receiver has taken nothing lately: it is left alone for 1s",
+			) ||
+				strings.Contains(text, "credential") ||
+				strings.Contains(text, "secret-path") {
 				t.Error(text)
 			}
 		})

@@ -36,12 +36,27 @@ type Sender struct {
 
 // NewSender makes the Sender of a configured sink. With a nil rest a sink that
 // takes nothing is not left alone.
-func NewSender(cfg Config, sink *Sink, rest *Rest, caller *clients.Caller, tell announce.Func) (*Sender, error) {
+func NewSender(
+	cfg Config,
+	sink *Sink,
+	rest *Rest,
+	caller *clients.Caller,
+	tell announce.Func,
+) (*Sender, error) {
 	url, host, signers, err := cfg.check()
 	if err != nil {
 		return nil, err
 	}
-	return &Sender{url: url, host: host, signers: signers, sink: sink, rest: rest, caller: caller.StatusOnly(), announce: tell, now: time.Now}, nil
+	return &Sender{
+		url:      url,
+		host:     host,
+		signers:  signers,
+		sink:     sink,
+		rest:     rest,
+		caller:   caller.StatusOnly(),
+		announce: tell,
+		now:      time.Now,
+	}, nil
 }
 
 // Send delivers an event once; again says that it was tried before. Its errors
@@ -53,7 +68,13 @@ func NewSender(cfg Config, sink *Sink, rest *Rest, caller *clients.Caller, tell 
 func (s *Sender) Send(ctx context.Context, e Event, again bool) error {
 	since, err := s.sink.Gone(ctx)
 	if err != nil {
-		return &clients.Error{Vendor: Vendor, Op: opDeliver, Kind: clients.Temporary, NotSent: true, Message: "Redis does not say whether the sink is gone"}
+		return &clients.Error{
+			Vendor:  Vendor,
+			Op:      opDeliver,
+			Kind:    clients.Temporary,
+			NotSent: true,
+			Message: "Redis does not say whether the sink is gone",
+		}
 	}
 	if !since.IsZero() {
 		return gone(&clients.Error{NotSent: true})
@@ -63,10 +84,18 @@ func (s *Sender) Send(ctx context.Context, e Event, again bool) error {
 		return fault
 	}
 	says := tokens.NoVerdict
-	defer func() { report(says) }()
+	defer func() {
+		report(says)
+	}()
 	req, err := s.request(ctx, e)
 	if err != nil {
-		return &clients.Error{Vendor: Vendor, Op: opDeliver, Kind: clients.Invalid, NotSent: true, Message: "the event cannot be sent: " + err.Error()}
+		return &clients.Error{
+			Vendor:  Vendor,
+			Op:      opDeliver,
+			Kind:    clients.Invalid,
+			NotSent: true,
+			Message: "the event cannot be sent: " + err.Error(),
+		}
 	}
 	answer, err := s.caller.Do(ctx, opDeliver, req)
 	if err != nil {
@@ -85,10 +114,22 @@ func (s *Sender) Send(ctx context.Context, e Event, again bool) error {
 	case answer.Status == http.StatusGone:
 		first, err := s.sink.stop(ctx)
 		if err != nil {
-			return &clients.Error{Vendor: Vendor, Op: opDeliver, Kind: clients.Temporary, Status: answer.Status, Message: "the sink says that it is gone, and Redis did not take it down"}
+			return &clients.Error{
+				Vendor:  Vendor,
+				Op:      opDeliver,
+				Kind:    clients.Temporary,
+				Status:  answer.Status,
+				Message: "the sink says that it is gone, and Redis did not take it down",
+			}
 		}
 		if first {
-			s.announce(announce.Announcement{Kind: announce.SinkGone, Subject: s.host, Data: map[string]string{"message": goneMessage}})
+			s.announce(
+				announce.Announcement{
+					Kind:    announce.SinkGone,
+					Subject: s.host,
+					Data:    map[string]string{"message": goneMessage},
+				},
+			)
 		}
 		return gone(&clients.Error{Status: answer.Status})
 	}
@@ -99,7 +140,11 @@ func (s *Sender) Send(ctx context.Context, e Event, again bool) error {
 const goneMessage = "the sink has said that it is gone: nothing more is sent until EVENTS_URL changes or `worker events resume` is run"
 
 func gone(e *clients.Error) *clients.Error {
-	e.Vendor, e.Op, e.Kind, e.Final, e.Message = Vendor, opDeliver, clients.Failed, true, goneMessage
+	e.Vendor = Vendor
+	e.Op = opDeliver
+	e.Kind = clients.Failed
+	e.Final = true
+	e.Message = goneMessage
 	return e
 }
 
@@ -123,9 +168,17 @@ func (s *Sender) request(ctx context.Context, e Event) (*http.Request, error) {
 	if err != nil {
 		return nil, err
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.url, bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(
+		ctx,
+		http.MethodPost,
+		s.url,
+		bytes.NewReader(body),
+	)
 	if err != nil {
-		return nil, fmt.Errorf("make the request for %s", s.host) // the cause quotes the URL
+		return nil, fmt.Errorf(
+			"make the request for %s",
+			s.host,
+		) // the cause quotes the URL
 	}
 	now := s.now()
 	var signatures []string
@@ -139,7 +192,10 @@ func (s *Sender) request(ctx context.Context, e Event) (*http.Request, error) {
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("User-Agent", "Errand")
 	req.Header.Set(standardwebhooks.HeaderWebhookID, e.ID)
-	req.Header.Set(standardwebhooks.HeaderWebhookTimestamp, strconv.FormatInt(now.Unix(), 10))
+	req.Header.Set(
+		standardwebhooks.HeaderWebhookTimestamp,
+		strconv.FormatInt(now.Unix(), 10),
+	)
 	req.Header.Set(standardwebhooks.HeaderWebhookSignature, strings.Join(signatures, " "))
 	return req, nil
 }

@@ -36,30 +36,45 @@ func newSender(t testing.TB, server *redistest.Server, url, secrets string, limi
 	}
 	var mu sync.Mutex
 	said := &[]announce.Announcement{}
-	s, err := events.NewSender(cfg, sink, nil, clients.NewCaller(events.Vendor, limits, nil, nil), func(a announce.Announcement) {
-		mu.Lock()
-		defer mu.Unlock()
-		*said = append(*said, a)
-	})
+	s, err := events.NewSender(
+		cfg,
+		sink,
+		nil,
+		clients.NewCaller(events.Vendor, limits, nil, nil),
+		func(a announce.Announcement) {
+			mu.Lock()
+			defer mu.Unlock()
+			*said = append(*said, a)
+		},
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return sending{s, sink, said}
 }
 
-var sample = events.Event{ID: "evt_1", Type: "task.finished", Timestamp: "2026-01-31T12:00:00.000Z", Data: []byte(`{"id":"otp-1","note":"<ü>"}`)}
+var sample = events.Event{
+	ID:        "evt_1",
+	Type:      "task.finished",
+	Timestamp: "2026-01-31T12:00:00.000Z",
+	Data:      []byte(`{"id":"otp-1","note":"<ü>"}`),
+}
 
 func TestWhatIsSent(t *testing.T) {
 	t.Parallel()
 	sink := newReceiver(t, newSecret('a'))
 	s := newSender(t, redistest.New(t), sink.web.URL+"/hooks/errand/?token=t", newSecret('a'), clients.Limits{})
 	var uri string
-	sink.answers(func(w http.ResponseWriter, r *http.Request) { uri = r.RequestURI; w.WriteHeader(http.StatusAccepted) })
+	sink.answers(
+		func(w http.ResponseWriter, r *http.Request) { uri = r.RequestURI; w.WriteHeader(http.StatusAccepted) },
+	)
 	if err := s.Send(t.Context(), sample, false); err != nil {
 		t.Fatal(err)
 	}
 	d := sink.next()
-	if want := `{"type":"task.finished","timestamp":"2026-01-31T12:00:00.000Z","data":{"id":"otp-1","note":"\u003cü\u003e"}}`; string(d.body) != want {
+	if want := `{"type":"task.finished","timestamp":"2026-01-31T12:00:00.000Z","data":{"id":"otp-1","note":"\u003cü\u003e"}}`; string(
+		d.body,
+	) != want {
 		t.Errorf("body %s\nwant %s", d.body, want)
 	}
 	if d.id != "evt_1" || d.header.Get("Content-Type") != "application/json" || uri != "/hooks/errand/?token=t" {
@@ -116,10 +131,25 @@ func TestAnswersOfTheSink(t *testing.T) {
 		{name: "400", answer: status(400), kind: clients.Temporary},
 		{name: "401", answer: status(401), kind: clients.Temporary},
 		{name: "404", answer: status(404), kind: clients.Temporary},
-		{name: "429", answer: status(429, "Retry-After", "7"), kind: clients.RateLimited, wait: 7 * time.Second},
-		{name: "429 for a day", answer: status(429, "Retry-After", "86400"), kind: clients.RateLimited, wait: time.Hour},
+		{
+			name:   "429",
+			answer: status(429, "Retry-After", "7"),
+			kind:   clients.RateLimited,
+			wait:   7 * time.Second,
+		},
+		{
+			name:   "429 for a day",
+			answer: status(429, "Retry-After", "86400"),
+			kind:   clients.RateLimited,
+			wait:   time.Hour,
+		},
 		{name: "500", answer: status(500), kind: clients.Unknown},
-		{name: "503", answer: status(503, "Retry-After", "2"), kind: clients.Temporary, wait: 2 * time.Second},
+		{
+			name:   "503",
+			answer: status(503, "Retry-After", "2"),
+			kind:   clients.Temporary,
+			wait:   2 * time.Second,
+		},
 		{name: "slow", kind: clients.Unknown, answer: func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }},
 		{name: "dropped", kind: clients.Unknown, answer: func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }},
 	} {
@@ -193,7 +223,8 @@ func TestGone(t *testing.T) {
 	if len(sink.got) != 0 {
 		t.Error("it was called again")
 	}
-	if said := append(*one.said, *other.said...); len(said) != 1 || said[0].Kind != announce.SinkGone || said[0].Subject != strings.TrimPrefix(sink.web.URL, "http://") {
+	if said := append(*one.said, *other.said...); len(said) != 1 || said[0].Kind != announce.SinkGone ||
+		said[0].Subject != strings.TrimPrefix(sink.web.URL, "http://") {
 		t.Errorf("announced %+v", said)
 	}
 	sink.answers(nil)
@@ -219,7 +250,8 @@ func TestNothingIsSentWithoutRedis(t *testing.T) {
 	server.Stop()
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 	defer cancel()
-	if fault, ok := clients.AsError(s.Send(ctx, sample, false)); !ok || fault.Kind != clients.Temporary || !fault.NotSent {
+	if fault, ok := clients.AsError(s.Send(ctx, sample, false)); !ok || fault.Kind != clients.Temporary ||
+		!fault.NotSent {
 		t.Errorf("%+v", fault)
 	}
 	if len(sink.got) != 0 {

@@ -26,7 +26,11 @@ func NewSink(cfg Config, rdb redis.UniversalClient, salt *seal.Salt) (*Sink, err
 	if err != nil {
 		return nil, err
 	}
-	return &Sink{rdb: rdb, salt: salt, url: url}, nil
+	return &Sink{
+		rdb:  rdb,
+		salt: salt,
+		url:  url,
+	}, nil
 }
 
 // Gone tells since when nothing is sent, by Redis' clock; zero if it is not

@@ -70,7 +70,9 @@ func (c *crew) underWay(n int) (ids []string) {
 	c.t.Helper()
 	ctx, cancel := context.WithTimeout(c.t.Context(), soon)
 	defer cancel()
-	sends, leaves, reads := c.OTP.Calls(danaconnecttest.OpSend), c.AnnA.Calls(annatest.OpInactivate), c.AnnA.Calls(annatest.OpAlerts)
+	sends := c.OTP.Calls(danaconnecttest.OpSend)
+	leaves := c.AnnA.Calls(annatest.OpInactivate)
+	reads := c.AnnA.Calls(annatest.OpAlerts)
 	ids = c.each(n)
 	if err := errors.Join(
 		c.OTP.WaitCalls(ctx, danaconnecttest.OpSend, sends+n),
@@ -136,10 +138,15 @@ func TestErasedWhileQueued(t *testing.T) {
 	c.reborn(ids)
 	report := c.finish(soon, tasks.Done, tasks.Unknown)
 	if len(report.Unknown) != 5 || c.OTP.Effects(danaconnecttest.OpSend) != 0 {
-		t.Errorf("%d unknown, %d passcodes sent; want 5 and none", len(report.Unknown), c.OTP.Effects(danaconnecttest.OpSend))
+		t.Errorf(
+			"%d unknown, %d passcodes sent; want 5 and none",
+			len(report.Unknown),
+			c.OTP.Effects(danaconnecttest.OpSend),
+		)
 	}
 	for _, id := range report.Unknown {
-		if status, err := c.Client.Status(t.Context(), id); err != nil || !strings.Contains(status.Message, "lost the task's record") {
+		if status, err := c.Client.Status(t.Context(), id); err != nil ||
+			!strings.Contains(status.Message, "lost the task's record") {
 			t.Errorf("%s: %v, %q does not say why", id, err, status.Message)
 		}
 	}
@@ -166,7 +173,16 @@ func TestErasedWhileRunning(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			c := newCrew(t, fleet.Options{Env: map[string]string{"ANNA_TIMEOUT": "70s", "DANACONNECT_TIMEOUT": "70s", "SHUTDOWN_GRACE": "76s"}})
+			c := newCrew(
+				t,
+				fleet.Options{
+					Env: map[string]string{
+						"ANNA_TIMEOUT":        "70s",
+						"DANACONNECT_TIMEOUT": "70s",
+						"SHUTDOWN_GRACE":      "76s",
+					},
+				},
+			)
 			c.hire(1)
 			c.warmUp()
 			c.failNext(tc.fails)

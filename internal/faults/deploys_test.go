@@ -58,7 +58,12 @@ func (c *crew) mustStop(w *worker) {
 // tried again.
 func TestAFrozenWorkerWakes(t *testing.T) {
 	t.Parallel()
-	c := newCrew(t, fleet.Options{Env: map[string]string{"ANNA_TIMEOUT": "70s", "DANACONNECT_TIMEOUT": "70s", "SHUTDOWN_GRACE": "76s"}})
+	c := newCrew(
+		t,
+		fleet.Options{
+			Env: map[string]string{"ANNA_TIMEOUT": "70s", "DANACONNECT_TIMEOUT": "70s", "SHUTDOWN_GRACE": "76s"},
+		},
+	)
 	ctx, cancel := context.WithTimeout(t.Context(), soon)
 	defer cancel()
 	frozen := c.hire(1)[0]

@@ -48,36 +48,59 @@ func TestBadHandlers(t *testing.T) {
 		logged string
 	}{
 		{
-			name: "panics before its call", outcome: ledger.Failed, class: "panic", logged: "the handler panicked",
-			run: func(context.Context, func() error) error { panic("before") },
+			name:    "panics before its call",
+			outcome: ledger.Failed,
+			class:   "panic",
+			logged:  "the handler panicked",
+			run:     func(context.Context, func() error) error { panic("before") },
 		},
 		{
-			name: "panics after its call", outcome: ledger.Uncertain, effects: 1, class: "panic", logged: "the handler panicked",
-			run: func(_ context.Context, call func() error) error { _ = call(); panic("after") },
+			name:    "panics after its call",
+			outcome: ledger.Uncertain,
+			effects: 1,
+			class:   "panic",
+			logged:  "the handler panicked",
+			run:     func(_ context.Context, call func() error) error { _ = call(); panic("after") },
 		},
 		{
-			name: "ends its goroutine after its call", outcome: ledger.Uncertain, effects: 1,
-			run: func(_ context.Context, call func() error) error { _ = call(); runtime.Goexit(); return nil },
+			name:    "ends its goroutine after its call",
+			outcome: ledger.Uncertain,
+			effects: 1,
+			run:     func(_ context.Context, call func() error) error { _ = call(); runtime.Goexit(); return nil },
 		},
 		{
-			name: "hangs after its call until its time is up", outcome: ledger.Uncertain, effects: 1,
-			run: func(ctx context.Context, call func() error) error { _ = call(); <-ctx.Done(); return ctx.Err() },
+			name:    "hangs after its call until its time is up",
+			outcome: ledger.Uncertain,
+			effects: 1,
+			run:     func(ctx context.Context, call func() error) error { _ = call(); <-ctx.Done(); return ctx.Err() },
 		},
 		{
 			name: "hangs before its call until its time is up", outcome: ledger.Failed,
 			run: func(ctx context.Context, _ func() error) error { <-ctx.Done(); return ctx.Err() },
 		},
 		{
-			name: "ignores its time after its call", outcome: ledger.Uncertain, effects: 1, class: "hang", logged: "goroutines",
-			run: func(ctx context.Context, call func() error) error { err := call(); hang(ctx); return err },
+			name:    "ignores its time after its call",
+			outcome: ledger.Uncertain,
+			effects: 1,
+			class:   "hang",
+			logged:  "goroutines",
+			run:     func(ctx context.Context, call func() error) error { err := call(); hang(ctx); return err },
 		},
 		{
-			name: "ignores its time before its call", outcome: ledger.Uncertain, effects: 1, class: "hang", logged: "goroutines",
-			run: func(ctx context.Context, call func() error) error { hang(ctx); return call() },
+			name:    "ignores its time before its call",
+			outcome: ledger.Uncertain,
+			effects: 1,
+			class:   "hang",
+			logged:  "goroutines",
+			run:     func(ctx context.Context, call func() error) error { hang(ctx); return call() },
 		},
 		{
-			name: "a read that ignores its time", repeatable: true, outcome: ledger.Failed, class: "hang", logged: "goroutines",
-			run: func(ctx context.Context, _ func() error) error { hang(ctx); return nil },
+			name:       "a read that ignores its time",
+			repeatable: true,
+			outcome:    ledger.Failed,
+			class:      "hang",
+			logged:     "goroutines",
+			run:        func(ctx context.Context, _ func() error) error { hang(ctx); return nil },
 		},
 	}
 	var defs []queue.Definition
@@ -86,7 +109,10 @@ func TestBadHandlers(t *testing.T) {
 			return tc.run(ctx, func() error { return v.call(ctx, subject) })
 		}))
 	}
-	defs = append(defs, define("good", false, func(ctx context.Context, subject string) error { return v.call(ctx, subject) }))
+	defs = append(
+		defs,
+		define("good", false, func(ctx context.Context, subject string) error { return v.call(ctx, subject) }),
+	)
 	b := newBench(t, defs)
 	n := fleet.Size(3, 40)
 	ids := map[string][]string{}
@@ -100,7 +126,15 @@ func TestBadHandlers(t *testing.T) {
 			record := b.wait(id)
 			last := record.History[len(record.History)-1]
 			if record.Outcome != tc.outcome || tc.class != "" && last.Class != tc.class {
-				t.Errorf("%s: %s, class %s, %q; want %s, class %s", tc.name, record.Outcome, last.Class, record.Message, tc.outcome, tc.class)
+				t.Errorf(
+					"%s: %s, class %s, %q; want %s, class %s",
+					tc.name,
+					record.Outcome,
+					last.Class,
+					record.Message,
+					tc.outcome,
+					tc.class,
+				)
 			}
 			if tc.outcome == ledger.Uncertain && len(record.History) != 1 {
 				t.Errorf("%s: %d attempts, want one", tc.name, len(record.History))
@@ -140,7 +174,8 @@ func TestBadHandlers(t *testing.T) {
 			}
 		}
 	}
-	if dumps := strings.Count(b.log.String(), `"goroutines"`); dumps < 1 || !strings.Contains(b.log.String(), "TestBadHandlers") {
+	if dumps := strings.Count(b.log.String(), `"goroutines"`); dumps < 1 ||
+		!strings.Contains(b.log.String(), "TestBadHandlers") {
 		t.Errorf("%d dumps of goroutines, none that shows the handler", dumps)
 	}
 }
@@ -206,11 +241,23 @@ func newBench(t *testing.T, defs []queue.Definition) *bench {
 	t.Helper()
 	redis := redistest.New(t)
 	store := ledger.New(redis.Client())
-	b := &bench{t: t, producer: queue.NewProducer(redis.Client(), store, nil), watcher: ledger.NewWatcher(store), log: &logbook{}}
+	b := &bench{
+		t:        t,
+		producer: queue.NewProducer(redis.Client(), store, nil),
+		watcher:  ledger.NewWatcher(store),
+		log:      &logbook{},
+	}
 	server, err := queue.NewServer(queue.Config{
-		Redis: redis.Client(), General: redis.Client(), Queues: map[string]int{"otp": 20}, Definitions: defs, Store: store,
-		Owner: "bench", Timeout: func(string) time.Duration { return callLimit }, Grace: 10 * time.Second,
-		Metrics: queue.NewMetrics(prometheus.NewRegistry()), Log: zerolog.New(b.log),
+		Redis:       redis.Client(),
+		General:     redis.Client(),
+		Queues:      map[string]int{"otp": 20},
+		Definitions: defs,
+		Store:       store,
+		Owner:       "bench",
+		Timeout:     func(string) time.Duration { return callLimit },
+		Grace:       10 * time.Second,
+		Metrics:     queue.NewMetrics(prometheus.NewRegistry()),
+		Log:         zerolog.New(b.log),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -260,11 +307,16 @@ func (m madeUp) Defaults() queue.Defaults { return m.policy }
 // define makes a task type that is tried twice at most.
 func define(name string, repeatable bool, run func(ctx context.Context, subject string) error) queue.Definition {
 	policy := queue.Defaults{
-		Queue: "otp", Budget: 10 * time.Minute, Attempts: 2, Repeatable: repeatable,
-		Backoff: queue.Backoff{Base: time.Millisecond, Max: time.Millisecond},
+		Queue:      "otp",
+		Budget:     10 * time.Minute,
+		Attempts:   2,
+		Repeatable: repeatable,
+		Backoff:    queue.Backoff{Base: time.Millisecond, Max: time.Millisecond},
 	}
 	return queue.Definition{
-		Type: name, Vendor: "test", Base: policy,
+		Type:   name,
+		Vendor: "test",
+		Base:   policy,
 		Decode: func(raw []byte) (queue.Payload, error) {
 			m := madeUp{name: name, policy: policy}
 			return m, json.Unmarshal(raw, &m)

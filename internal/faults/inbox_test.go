@@ -42,7 +42,13 @@ func newInbox(t *testing.T) *inbox {
 	if err != nil {
 		t.Fatal(err)
 	}
-	in := &inbox{t: t, verify: verify, bodies: map[string]string{}, tries: map[string]int{}, took: map[string]time.Time{}}
+	in := &inbox{
+		t:      t,
+		verify: verify,
+		bodies: map[string]string{},
+		tries:  map[string]int{},
+		took:   map[string]time.Time{},
+	}
 	in.server = &http.Server{Handler: in, ReadHeaderTimeout: time.Minute}
 	if in.socket, err = syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM, 0); err != nil {
 		t.Fatal(err)
@@ -72,7 +78,11 @@ func (in *inbox) url() string { return "http://" + in.addr + "/hook" }
 
 // settings are the workers'.
 func (in *inbox) settings() map[string]string {
-	return map[string]string{"EVENTS_URL": in.url(), "EVENTS_SECRET": inboxSecret, "WORKER_QUEUES": "otp=8,anna=8,polls=8,events=10"}
+	return map[string]string{
+		"EVENTS_URL":    in.url(),
+		"EVENTS_SECRET": inboxSecret,
+		"WORKER_QUEUES": "otp=8,anna=8,polls=8,events=10",
+	}
 }
 
 // open takes connections from now on.

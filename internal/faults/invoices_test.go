@@ -27,7 +27,9 @@ import (
 func TestInvoices(t *testing.T) {
 	t.Parallel()
 	d := dice(t)
-	invoices, contacts, kills := fleet.Size(60, 1000), fleet.Size(20, 100), fleet.Size(3, 40)
+	invoices := fleet.Size(60, 1000)
+	contacts := fleet.Size(20, 100)
+	kills := fleet.Size(3, 40)
 	slow := fleet.Size(300*time.Millisecond, 500*time.Millisecond) // so that a kill meets some calls
 	s := fleet.New(t, fleet.Options{Organizations: fleet.Size(3, 20), Env: map[string]string{
 		"WORKER_QUEUES": "dinero=2", "DINERO_TIMEOUT": fleet.Size("1s", "2s"), // a lookup waits for longer than a call takes
@@ -105,8 +107,14 @@ func TestInvoices(t *testing.T) {
 		t.Logf("%s: %d asked for, %d there, %d doubled; %d of %d calls not answered after the effect",
 			op, n, len(kept[op]), doubled, n/20, s.Dinero.Calls(op))
 	}
-	t.Logf("%v in %v; %d kills, %d creates in the hand of a killed worker; %d lists read",
-		report.Outcomes, took.Round(time.Second), kills, inHand, s.Dinero.Calls(dinerotest.OpInvoiceFind)+s.Dinero.Calls(dinerotest.OpContactFind))
+	t.Logf(
+		"%v in %v; %d kills, %d creates in the hand of a killed worker; %d lists read",
+		report.Outcomes,
+		took.Round(time.Second),
+		kills,
+		inHand,
+		s.Dinero.Calls(dinerotest.OpInvoiceFind)+s.Dinero.Calls(dinerotest.OpContactFind),
+	)
 	s.StopAll()
 }
 
@@ -117,7 +125,13 @@ func trouble(d *rand.Rand, op string, calls int, slow time.Duration) []sandbox.F
 	faults := make([]sandbox.Fault, calls)
 	for i := range faults {
 		drop := i < calls/20
-		faults[i] = sandbox.Fault{Op: op, Times: 1, Delay: slow, Drop: drop, AfterEffect: drop || i%2 == 0}
+		faults[i] = sandbox.Fault{
+			Op:          op,
+			Times:       1,
+			Delay:       slow,
+			Drop:        drop,
+			AfterEffect: drop || i%2 == 0,
+		}
 	}
 	d.Shuffle(len(faults), func(i, j int) { faults[i], faults[j] = faults[j], faults[i] })
 	return faults

@@ -30,7 +30,17 @@ func TestOneKeyOneEffect(t *testing.T) {
 		effects int
 	}{
 		{name: "done", outcome: tasks.Done, effects: 1},
-		{name: "unknown", vendor: sandbox.Fault{Op: danaconnecttest.OpSend, AfterEffect: true, Drop: true, Times: 1}, outcome: tasks.Unknown, effects: 1},
+		{
+			name: "unknown",
+			vendor: sandbox.Fault{
+				Op:          danaconnecttest.OpSend,
+				AfterEffect: true,
+				Drop:        true,
+				Times:       1,
+			},
+			outcome: tasks.Unknown,
+			effects: 1,
+		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()

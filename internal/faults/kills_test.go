@@ -67,7 +67,13 @@ func (c *crew) judgeHands(report fleet.Report) {
 		case status.Outcome == tasks.Unknown:
 			c.t.Errorf("%s is unknown (%q), and no killed worker had claimed it: %v", j.id, status.Message, j.hands)
 		case status.Outcome == tasks.Failed && len(j.hands) < 3:
-			c.t.Errorf("%s failed (%q), and was in the hands of %d killed workers: %v", j.id, status.Message, len(j.hands), j.hands)
+			c.t.Errorf(
+				"%s failed (%q), and was in the hands of %d killed workers: %v",
+				j.id,
+				status.Message,
+				len(j.hands),
+				j.hands,
+			)
 		}
 		if len(j.hands) == 1 && strings.HasPrefix(j.id, "otp-") {
 			c.judgeSend(j, status)
@@ -97,9 +103,19 @@ func (c *crew) judgeSend(j *job, status *tasks.Status) {
 		{answered, tasks.Unknown, 1, 1},
 		{unacknowledged, tasks.Done, 1, 1},
 	} {
-		if n := c.effects(j.id); want.at == j.hands[0].at && (status.Outcome != want.outcome || n < want.least || n > want.most) {
-			c.t.Errorf("%s was %s when its worker was killed; it ended %s %q with %d passcodes sent, want %s with %d to %d",
-				j.id, want.at, status.Outcome, status.Message, n, want.outcome, want.least, want.most)
+		if n := c.effects(j.id); want.at == j.hands[0].at &&
+			(status.Outcome != want.outcome || n < want.least || n > want.most) {
+			c.t.Errorf(
+				"%s was %s when its worker was killed; it ended %s %q with %d passcodes sent, want %s with %d to %d",
+				j.id,
+				want.at,
+				status.Outcome,
+				status.Message,
+				n,
+				want.outcome,
+				want.least,
+				want.most,
+			)
 		}
 	}
 }
@@ -116,7 +132,12 @@ type recovery struct {
 }
 
 func newRecovery(c *crew) *recovery {
-	r := &recovery{crew: c, asynq: asynq.NewInspectorFromRedisClient(c.Conn()), times: map[point][]time.Duration{}, last: map[string]time.Time{}}
+	r := &recovery{
+		crew:  c,
+		asynq: asynq.NewInspectorFromRedisClient(c.Conn()),
+		times: map[point][]time.Duration{},
+		last:  map[string]time.Time{},
+	}
 	c.t.Cleanup(r.all.Wait)
 	return r
 }

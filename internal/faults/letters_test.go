@@ -62,7 +62,13 @@ func TestDeadLetters(t *testing.T) {
 		t.Errorf("%d letters, want %d", len(letters), n)
 	}
 	most := peak()
-	t.Logf("%d dead letters in %v (%.0f a second), all exported; asynq's archive held %d at most", n, took.Round(time.Second), float64(n)/took.Seconds(), most)
+	t.Logf(
+		"%d dead letters in %v (%.0f a second), all exported; asynq's archive held %d at most",
+		n,
+		took.Round(time.Second),
+		float64(n)/took.Seconds(),
+		most,
+	)
 	if most >= archiveLimit {
 		t.Errorf("asynq's archive grew to %d, and its trimming breaks above %d", most, archiveLimit)
 	}

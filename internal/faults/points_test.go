@@ -39,7 +39,11 @@ type gates []*sandbox.Gate
 // ask.
 func (c *crew) hold(done bool) gates {
 	if done {
-		return gates{c.OTP.HoldAnswer(danaconnecttest.OpSend), c.AnnA.HoldAnswer(annatest.OpInactivate), c.AnnA.HoldAnswer(annatest.OpAlerts)}
+		return gates{
+			c.OTP.HoldAnswer(danaconnecttest.OpSend),
+			c.AnnA.HoldAnswer(annatest.OpInactivate),
+			c.AnnA.HoldAnswer(annatest.OpAlerts),
+		}
 	}
 	return gates{c.OTP.Hold(danaconnecttest.OpSend), c.AnnA.Hold(annatest.OpInactivate), c.AnnA.Hold(annatest.OpAlerts)}
 }

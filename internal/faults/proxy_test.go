@@ -206,7 +206,12 @@ type catch struct {
 // commands one after the other, so that most of those that are due are not to be
 // seen; it notes the tasks that have passed the step before as well.
 func (p *proxy) hold(what step, answered bool, before step) *catch {
-	k := &catch{proxy: p, ids: map[string]int{}, before: map[string]bool{}, changed: make(chan struct{})}
+	k := &catch{
+		proxy:   p,
+		ids:     map[string]int{},
+		before:  map[string]bool{},
+		changed: make(chan struct{}),
+	}
 	p.put(func(c *command, reply []byte) fate {
 		at, id := c.step()
 		if reply != nil && reply[0] == '-' {

@@ -68,15 +68,26 @@ func TestAReceiverThatTakesNothing(t *testing.T) {
 				want = append(want, "evt_dead_"+id)
 			}
 			if !until(t, deliveredWithin, func() bool { return len(in.missing(want)) == 0 }) {
-				t.Errorf("%v after it is back, %d of %d events are missing", deliveredWithin, len(in.missing(want)), len(want))
+				t.Errorf(
+					"%v after it is back, %d of %d events are missing",
+					deliveredWithin,
+					len(in.missing(want)),
+					len(want),
+				)
 			}
 			took := time.Since(back)
 			s.StopAll()
 			s.CheckSecrets(nil)
 
 			all, most := in.requests()
-			t.Logf("%d events, all taken %v after the receiver is back; requests before that: %d, in all %d, at most %d for one event",
-				len(want), took.Round(100*time.Millisecond), before, all, most)
+			t.Logf(
+				"%d events, all taken %v after the receiver is back; requests before that: %d, in all %d, at most %d for one event",
+				len(want),
+				took.Round(100*time.Millisecond),
+				before,
+				all,
+				most,
+			)
 			for id, body := range in.bodies {
 				if !slices.Contains(want, id) {
 					t.Errorf("nobody expects %s %s", id, body)

@@ -128,7 +128,11 @@ func TestRedisForgetsTheLastMoment(t *testing.T) {
 			}
 			c.Conn().Del(ctx, paused)
 			// The queue goes on before the vendor has answered.
-			c.await(soon, "the tasks are taken again", func() bool { return c.Conn().LLen(ctx, "asynq:{otp}:pending").Val() == 0 })
+			c.await(
+				soon,
+				"the tasks are taken again",
+				func() bool { return c.Conn().LLen(ctx, "asynq:{otp}:pending").Val() == 0 },
+			)
 			release()
 			c.finish(soon, tasks.Done)
 			c.StopAll()
@@ -171,7 +175,11 @@ func TestRedisIsAwayForLong(t *testing.T) {
 	c.Redis.Start()
 	start := time.Now()
 	c.Wait(soon, underWay)
-	t.Logf("what was under way had ended %v after Redis came back, after %v", time.Since(start).Round(100*time.Millisecond), away)
+	t.Logf(
+		"what was under way had ended %v after Redis came back, after %v",
+		time.Since(start).Round(100*time.Millisecond),
+		away,
+	)
 	for _, id := range underWay {
 		status, err := c.Client.Status(t.Context(), id)
 		if err != nil || status.Outcome != tasks.Done || status.Attempts != 1 {

@@ -76,7 +76,12 @@ type loss struct {
 }
 
 func newLoss(p *proxy, d *rand.Rand, share float64) *loss {
-	l := &loss{dice: d, share: share, last: map[string]bool{}, lost: map[step]int{}}
+	l := &loss{
+		dice:  d,
+		share: share,
+		last:  map[string]bool{},
+		lost:  map[step]int{},
+	}
 	p.put(func(c *command, reply []byte) fate {
 		if reply != nil && l.loses(c, reply) {
 			return l.how()

@@ -43,14 +43,20 @@ func TestThreeWorkersRunOneSchedule(t *testing.T) {
 			total := int64(fleet.Size(14, 60))
 
 			r.reach(total / 5)
-			killed, middle := r.strike(stroke{d.IntN(pollSubjects), []step{create, enqueue}[d.IntN(2)], fate(d.IntN(2))}, func(w *worker) {
-				r.lost = r.ticks(w)
-				w.Kill()
-			})
+			killed, middle := r.strike(
+				stroke{d.IntN(pollSubjects), []step{create, enqueue}[d.IntN(2)], fate(d.IntN(2))},
+				func(w *worker) {
+					r.lost = r.ticks(w)
+					w.Kill()
+				},
+			)
 			t.Logf("%s was killed at %s", killed.Name, middle)
 			r.workers = slices.DeleteFunc(r.workers, func(w *worker) bool { return w == killed })
 			r.reach(total * 2 / 5)
-			frozen, middle := r.strike(stroke{d.IntN(pollSubjects), []step{create, enqueue}[d.IntN(2)], fate(d.IntN(2))}, func(w *worker) { w.Pause() })
+			frozen, middle := r.strike(
+				stroke{d.IntN(pollSubjects), []step{create, enqueue}[d.IntN(2)], fate(d.IntN(2))},
+				func(w *worker) { w.Pause() },
+			)
 			t.Logf("%s was frozen at %s", frozen.Name, middle)
 			r.reach(total * 7 / 10)
 			frozen.Resume()
@@ -95,7 +101,12 @@ type rota struct {
 
 func newRota(t *testing.T, env ...string) *rota {
 	t.Helper()
-	r := &rota{crew: newCrew(t, fleet.Options{}), name: "polls", apart: len(env) > 0, queued: map[string]time.Time{}}
+	r := &rota{
+		crew:   newCrew(t, fleet.Options{}),
+		name:   "polls",
+		apart:  len(env) > 0,
+		queued: map[string]time.Time{},
+	}
 	for range pollSubjects {
 		r.users = append(r.users, r.User())
 	}

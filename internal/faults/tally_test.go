@@ -45,13 +45,24 @@ func (c *crew) settled(ids []string) {
 			info, err := inspector.GetQueueInfo(name)
 			if err != nil {
 				left = err.Error()
-				return strings.Contains(left, "does not exist") && !slices.ContainsFunc(ids, func(id string) bool { return strings.HasPrefix(id, name+"-") })
+				return strings.Contains(left, "does not exist") &&
+					!slices.ContainsFunc(ids, func(id string) bool { return strings.HasPrefix(id, name+"-") })
 			}
 			keys := c.Conn().Keys(c.t.Context(), "asynq:{"+name+"}:t:*").Val()
 			lease := c.Conn().ZCard(c.t.Context(), "asynq:{"+name+"}:lease").Val()
-			left = fmt.Sprintf("%d pending, %d active, %d scheduled, %d retry, %d leases, %d completed, %d archived, %d tasks",
-				info.Pending, info.Active, info.Scheduled, info.Retry, lease, info.Completed, info.Archived, len(keys))
-			return info.Pending+info.Active+info.Scheduled+info.Retry+int(lease) == 0 && info.Completed+info.Archived == len(keys)
+			left = fmt.Sprintf(
+				"%d pending, %d active, %d scheduled, %d retry, %d leases, %d completed, %d archived, %d tasks",
+				info.Pending,
+				info.Active,
+				info.Scheduled,
+				info.Retry,
+				lease,
+				info.Completed,
+				info.Archived,
+				len(keys),
+			)
+			return info.Pending+info.Active+info.Scheduled+info.Retry+int(lease) == 0 &&
+				info.Completed+info.Archived == len(keys)
 		})
 		if !ok {
 			c.t.Errorf("asynq's queue %s does not settle: %s%s", name, left, c.strays(name))
@@ -85,7 +96,15 @@ func (c *crew) strays(name string) string {
 			fmt.Fprintf(&b, "\n  %s: asynq says %s, is in %v; %v", id, state, where, err)
 			continue
 		}
-		fmt.Fprintf(&b, "\n  %s: asynq says %s, is in %v; the record says %s %s", id, state, where, status.State, status.Outcome)
+		fmt.Fprintf(
+			&b,
+			"\n  %s: asynq says %s, is in %v; the record says %s %s",
+			id,
+			state,
+			where,
+			status.State,
+			status.Outcome,
+		)
 	}
 	return b.String()
 }
@@ -126,7 +145,13 @@ func spread(times []time.Duration) string {
 	}
 	sorted := slices.Sorted(slices.Values(times))
 	round := func(d time.Duration) time.Duration { return d.Round(100 * time.Millisecond) }
-	return fmt.Sprintf("%v least, %v median, %v most, of %d", round(sorted[0]), round(sorted[len(sorted)/2]), round(sorted[len(sorted)-1]), len(sorted))
+	return fmt.Sprintf(
+		"%v least, %v median, %v most, of %d",
+		round(sorted[0]),
+		round(sorted[len(sorted)/2]),
+		round(sorted[len(sorted)-1]),
+		len(sorted),
+	)
 }
 
 // table prints counts in a fixed order.

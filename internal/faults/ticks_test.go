@@ -70,8 +70,13 @@ func (r *rota) polls() []poll {
 		}
 		calls, _ := strconv.Atoi(field(5))
 		p := poll{
-			id: strings.TrimPrefix(names[i], "errand:{polls}:task:"), slot: at.slot, user: at.user, created: atMillis(field(2)), ended: atMillis(field(3)),
-			outcome: tasks.Outcome(field(4)), calls: calls,
+			id:      strings.TrimPrefix(names[i], "errand:{polls}:task:"),
+			slot:    at.slot,
+			user:    at.user,
+			created: atMillis(field(2)),
+			ended:   atMillis(field(3)),
+			outcome: tasks.Outcome(field(4)),
+			calls:   calls,
 		}
 		r.lock.Lock()
 		p.queued = r.queued[p.id]
@@ -115,7 +120,10 @@ func (r *rota) judge(total int64) {
 	last := r.last() // whatever is later was given back by those that stopped
 	var left []poll
 	if !until(r.t, soon, func() bool {
-		left = slices.DeleteFunc(r.polls(), func(p poll) bool { return !p.ended.IsZero() || p.slot > last && p.queued.IsZero() })
+		left = slices.DeleteFunc(
+			r.polls(),
+			func(p poll) bool { return !p.ended.IsZero() || p.slot > last && p.queued.IsZero() },
+		)
 		return len(left) == 0
 	}) {
 		r.t.Fatalf("%d polls do not end: %+v", len(left), left)
@@ -125,7 +133,9 @@ func (r *rota) judge(total int64) {
 		user string
 	}
 	at, bySubject := map[place][]poll{}, map[string][]poll{}
-	outcomes, calls, first := map[tasks.Outcome]int{}, 0, r.begin()
+	outcomes := map[tasks.Outcome]int{}
+	calls := 0
+	first := r.begin()
 	var latest time.Duration
 	for _, p := range r.polls() {
 		if p.slot > last && p.queued.IsZero() {
@@ -151,13 +161,27 @@ func (r *rota) judge(total int64) {
 			case len(found) == 0 && underWay(bySubject[user], slot):
 				skipped++
 			default:
-				r.t.Errorf("the poll of subject %d at tick %d was enqueued %d times: %+v", slices.Index(r.users, user), slot-first, len(found), found)
+				r.t.Errorf(
+					"the poll of subject %d at tick %d was enqueued %d times: %+v",
+					slices.Index(r.users, user),
+					slot-first,
+					len(found),
+					found,
+				)
 			}
 		}
 	}
 	ticks := last - first + 1
-	r.t.Logf("%d ticks of %d subjects: %d enqueued once, %d skipped while the poll before was under way; the latest %v after its tick; outcomes %v; %d calls",
-		ticks, pollSubjects, once, skipped, latest, outcomes, r.calls())
+	r.t.Logf(
+		"%d ticks of %d subjects: %d enqueued once, %d skipped while the poll before was under way; the latest %v after its tick; outcomes %v; %d calls",
+		ticks,
+		pollSubjects,
+		once,
+		skipped,
+		latest,
+		outcomes,
+		r.calls(),
+	)
 	if ticks < total {
 		r.t.Errorf("there were %d ticks, want %d", ticks, total)
 	}

@@ -17,7 +17,13 @@ type stroke struct {
 
 // String implements fmt.Stringer.
 func (s stroke) String() string {
-	return fmt.Sprintf("%s %d of %d, what was on its way %s", s.at, s.n+1, pollSubjects, map[fate]string{pass: "arrived", cut: "was lost"}[s.then])
+	return fmt.Sprintf(
+		"%s %d of %d, what was on its way %s",
+		s.at,
+		s.n+1,
+		pollSubjects,
+		map[fate]string{pass: "arrived", cut: "was lost"}[s.then],
+	)
 }
 
 // trap waits for a worker to be there.
@@ -33,7 +39,12 @@ type trap struct {
 // still meanwhile, so that the worker has surely not got any further.
 func (r *rota) strike(s stroke, how func(*worker)) (*worker, stroke) {
 	r.t.Helper()
-	t := &trap{stroke: s, seen: map[*worker]int{}, caught: make(chan *worker, 1), struck: make(chan struct{})}
+	t := &trap{
+		stroke: s,
+		seen:   map[*worker]int{},
+		caught: make(chan *worker, 1),
+		struck: make(chan struct{}),
+	}
 	defer close(t.struck)
 	r.setTrap(t)
 	defer r.setTrap(nil)

@@ -57,7 +57,9 @@ func (s *Site) CheckDone(ids []string) Report {
 	report := s.Check(ids)
 	if done := report.Outcomes[tasks.Done]; done != len(ids) {
 		s.tb.Errorf("%d of %d tasks are done: %v", done, len(ids), report.Outcomes)
-		isDone := s.met(s.tb.Context(), ids, func(st *tasks.Status) bool { return st.Outcome == tasks.Done })
+		isDone := s.met(s.tb.Context(), ids, func(st *tasks.Status) bool {
+			return st.Outcome == tasks.Done
+		})
 		s.tb.Logf("not done:\n%s", s.list(without(ids, isDone)))
 	}
 	return report
@@ -67,11 +69,15 @@ func (s *Site) check(ids []string) (Report, []string) {
 	ctx := s.tb.Context()
 	statuses := make([]*tasks.Status, len(ids))
 	errs := make([]error, len(ids))
-	each(len(ids), func(i int) { statuses[i], errs[i] = s.Client.Status(ctx, ids[i]) })
+	each(len(ids), func(i int) {
+		statuses[i], errs[i] = s.Client.Status(ctx, ids[i])
+	})
 
 	report := Report{Outcomes: map[tasks.Outcome]int{}}
 	var complaints []string
-	complain := func(format string, args ...any) { complaints = append(complaints, fmt.Sprintf(format, args...)) }
+	complain := func(format string, args ...any) {
+		complaints = append(complaints, fmt.Sprintf(format, args...))
+	}
 	allowed, seen := map[subject]span{}, map[string]bool{}
 	for i, id := range ids {
 		s.mu.Lock()
@@ -91,25 +97,44 @@ func (s *Site) check(ids []string) (Report, []string) {
 				report.Unknown = append(report.Unknown, id)
 			}
 			if fault := judge(payload, status.Record); fault != "" {
-				complain("%s (%s): %s; %s", id, payload.Type(), fault, describe(status.Record))
+				complain(
+					"%s (%s): %s; %s",
+					id,
+					payload.Type(),
+					fault,
+					describe(status.Record),
+				)
 			}
 			if on, has := subjectOf(id, payload); has {
 				allowed[on] = allowed[on].plus(allowance(payload, status.Record))
 			}
 			if send, ok := payload.(tasks.OTPSend); ok && status.Outcome == tasks.Done {
 				if got := s.recipient(status); got != send.Values[0].Value {
-					complain("%s is done, but its idRequest names the code of another recipient, or none", id)
+					complain(
+						"%s is done, but its idRequest names the code of another recipient, or none",
+						id,
+					)
 				}
 			}
-			if r, op, ok := recordOf(payload); ok && status.Outcome == tasks.Done && !s.made(id, r, op, status) {
-				complain("%s is done, but its Guid names the record of another task, or none", id)
+			if r, op, ok := recordOf(payload); ok && status.Outcome == tasks.Done &&
+				!s.made(id, r, op, status) {
+				complain(
+					"%s is done, but its Guid names the record of another task, or none",
+					id,
+				)
 			}
 		}
 		seen[id] = true
 	}
 	for on, span := range allowed {
 		if n := s.effects(on); n < span.least || n > span.most {
-			complain("%s of %s: %d effects at the vendor, the outcomes allow %s", on.op, on.name, n, span)
+			complain(
+				"%s of %s: %d effects at the vendor, the outcomes allow %s",
+				on.op,
+				on.name,
+				n,
+				span,
+			)
 		}
 	}
 	return report, complaints

@@ -46,7 +46,13 @@ func TestWrongSecretsBehindALongQueue(t *testing.T) {
 					most = 2
 				}
 				if len(calls) > most {
-					t.Errorf("%s: %d calls with the wrong password within %v, at most %d are allowed", what, len(calls), time.Since(calls[0]), most)
+					t.Errorf(
+						"%s: %d calls with the wrong password within %v, at most %d are allowed",
+						what,
+						len(calls),
+						time.Since(calls[0]),
+						most,
+					)
 				}
 			}
 			if n := s.AnnA.Calls(annatest.OpInactivate); n != 0 {
@@ -59,7 +65,11 @@ func TestWrongSecretsBehindALongQueue(t *testing.T) {
 				}
 			}
 			if entries := s.entries(ids); entries > len(sends) {
-				t.Errorf("the histories have %d entries, but only %d tasks got as far as the vendor", entries, len(sends))
+				t.Errorf(
+					"the histories have %d entries, but only %d tasks got as far as the vendor",
+					entries,
+					len(sends),
+				)
 			}
 			t.Logf("%d tasks parked, %d calls with HTTP Basic, %d for a token", len(ids), len(sends), len(logins))
 

@@ -84,13 +84,20 @@ func (s *Site) User() string {
 // letters and digits, so that CheckSecrets cannot meet it by chance.
 func (s *Site) NewOTPSend() tasks.OTPSend {
 	return tasks.OTPSend{
-		IDConversation: danaconnecttest.Conversation, OTPType: 2, Length: 12, SecondsExpiration: new(3200),
-		Values: tasks.Values{{Key: "COD1_EMAIL", Value: s.name("person") + "@example.com"}},
+		IDConversation:    danaconnecttest.Conversation,
+		OTPType:           2,
+		Length:            12,
+		SecondsExpiration: new(3200),
+		Values: tasks.Values{
+			{Key: "COD1_EMAIL", Value: s.name("person") + "@example.com"},
+		},
 	}
 }
 
 // SendOTP enqueues a passcode for a recipient of its own.
-func (s *Site) SendOTP(opts ...tasks.Option) string { return s.Enqueue(s.NewOTPSend(), opts...) }
+func (s *Site) SendOTP(opts ...tasks.Option) string {
+	return s.Enqueue(s.NewOTPSend(), opts...)
+}
 
 // Inactivate enqueues the inactivation of a user of its own.
 func (s *Site) Inactivate(opts ...tasks.Option) string {
@@ -99,7 +106,9 @@ func (s *Site) Inactivate(opts ...tasks.Option) string {
 
 // ReadAlerts enqueues a count of alerts of a user of its own.
 func (s *Site) ReadAlerts(opts ...tasks.Option) string {
-	return s.Enqueue(tasks.MessengerAlerts{MessengerUser: tasks.MessengerUser{UserID: s.User()}}, opts...)
+	return s.Enqueue(
+		tasks.MessengerAlerts{MessengerUser: tasks.MessengerUser{UserID: s.User()}},
+		opts...)
 }
 
 // CallPipe enqueues a call of a pipe of its own.
@@ -109,13 +118,24 @@ func (s *Site) CallPipe(opts ...tasks.Option) string {
 	listener := fmt.Sprintf("64f1c0de%04x", s.next)
 	s.mu.Unlock()
 	s.DCKAP.Put(listener, dckaptest.Pipe{})
-	return s.Enqueue(tasks.DynamicCall{Listener: listener, Body: map[string]any{"name": s.name("person")}}, opts...)
+	return s.Enqueue(
+		tasks.DynamicCall{
+			Listener: listener,
+			Body:     map[string]any{"name": s.name("person")},
+		},
+		opts...)
 }
 
 // Many enqueues n tasks, several at once, and returns their IDs.
-func (s *Site) Many(n int, enqueue func(...tasks.Option) string, opts ...tasks.Option) []string {
+func (s *Site) Many(
+	n int,
+	enqueue func(...tasks.Option) string,
+	opts ...tasks.Option,
+) []string {
 	ids := make([]string, n)
-	each(n, func(i int) { ids[i] = enqueue(opts...) })
+	each(n, func(i int) {
+		ids[i] = enqueue(opts...)
+	})
 	return ids
 }
 
@@ -139,7 +159,11 @@ func each(n int, do func(i int)) {
 
 // Load enqueues a task every so often until stop is called, which returns all
 // their IDs. Redis may be away meanwhile: the load waits for it.
-func (s *Site) Load(every time.Duration, enqueue func(...tasks.Option) string, opts ...tasks.Option) (stop func() []string) {
+func (s *Site) Load(
+	every time.Duration,
+	enqueue func(...tasks.Option) string,
+	opts ...tasks.Option,
+) (stop func() []string) {
 	end, ended := make(chan struct{}), make(chan struct{})
 	var ids []string
 	go func() {
@@ -162,6 +186,8 @@ func (s *Site) Load(every time.Duration, enqueue func(...tasks.Option) string, o
 		<-ended
 		return ids
 	})
-	s.tb.Cleanup(func() { _ = once() })
+	s.tb.Cleanup(func() {
+		_ = once()
+	})
 	return once
 }

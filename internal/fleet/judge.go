@@ -53,8 +53,13 @@ func judge(p queue.Payload, r *ledger.Record) string {
 	// it is looked for first.
 	if info, _ := tasks.Find(p.Type()); !p.Defaults().Repeatable && !info.Findable {
 		for i, a := range r.History {
-			if last := i == len(r.History)-1; !last && slices.Contains([]string{"done", "unknown", "declined"}, a.Class) {
-				return fmt.Sprintf("attempt %d was %s, and another followed", i+1, a.Class)
+			if last := i == len(r.History)-1; !last &&
+				slices.Contains([]string{"done", "unknown", "declined"}, a.Class) {
+				return fmt.Sprintf(
+					"attempt %d was %s, and another followed",
+					i+1,
+					a.Class,
+				)
 			}
 		}
 	}
@@ -78,7 +83,10 @@ func allowance(p queue.Payload, r *ledger.Record) span {
 			return span{0, anyNumber}
 		}
 		if verify {
-			return span{0, 1} // a wrong code spends a try; an expired or used one does not
+			return span{
+				0,
+				1,
+			} // a wrong code spends a try; an expired or used one does not
 		}
 	case tasks.Failed:
 		if repeatable {

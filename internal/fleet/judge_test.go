@@ -10,7 +10,10 @@ import (
 
 func TestJudge(t *testing.T) {
 	t.Parallel()
-	send, verify, leave, create := tasks.OTPSend{}, tasks.OTPVerify{}, tasks.UserInactivate{}, tasks.InvoiceCreate{}
+	send := tasks.OTPSend{}
+	verify := tasks.OTPVerify{}
+	leave := tasks.UserInactivate{}
+	create := tasks.InvoiceCreate{}
 	for _, tc := range []struct {
 		name    string
 		task    queue.Payload
@@ -20,22 +23,111 @@ func TestJudge(t *testing.T) {
 		fault   string
 		effects string
 	}{
-		{name: "sent", task: send, outcome: tasks.Done, classes: []string{"temporary", "done"}, effects: "1"},
-		{name: "maybe sent", task: send, outcome: tasks.Unknown, classes: []string{"unknown"}, effects: "0 to 1"},
-		{name: "given up", task: send, outcome: tasks.Failed, effects: "0"},
-		{name: "too late", task: send, outcome: tasks.Expired, effects: "0"},
-		{name: "refused", task: send, outcome: tasks.Declined, effects: "0"},
-		{name: "a wrong code", task: verify, outcome: tasks.Declined, effects: "0 to 1"},
-		{name: "left", task: leave, outcome: tasks.Done, classes: []string{"unknown", "done"}, effects: "1 or more"},
-		{name: "never confirmed", task: leave, outcome: tasks.Failed, effects: "0 or more"},
-		{name: "cancelled", task: leave, outcome: tasks.Cancelled, effects: "0"},
-		{name: "found, or made again", task: create, outcome: tasks.Done, classes: []string{"unknown", "not_found", "done"}, effects: "1"},
-		{name: "maybe made", task: create, outcome: tasks.Unknown, classes: []string{"unknown"}, effects: "0 to 1"},
-		{name: "not made", task: create, outcome: tasks.Failed, effects: "0"},
-		{name: "repeatable and unknown", task: leave, outcome: tasks.Unknown, fault: "it is repeatable and must not end unknown", effects: "0 to 1"},
-		{name: "tried again after unknown", task: send, outcome: tasks.Done, classes: []string{"unknown", "done"}, fault: "attempt 1 was unknown, and another followed", effects: "1"},
-		{name: "running", task: send, state: ledger.Running, fault: "it has not ended", effects: "0"},
-		{name: "no outcome", task: send, fault: "it ended without an outcome", effects: "0"},
+		{
+			name:    "sent",
+			task:    send,
+			outcome: tasks.Done,
+			classes: []string{"temporary", "done"},
+			effects: "1",
+		},
+		{
+			name:    "maybe sent",
+			task:    send,
+			outcome: tasks.Unknown,
+			classes: []string{"unknown"},
+			effects: "0 to 1",
+		},
+		{
+			name:    "given up",
+			task:    send,
+			outcome: tasks.Failed,
+			effects: "0",
+		},
+		{
+			name:    "too late",
+			task:    send,
+			outcome: tasks.Expired,
+			effects: "0",
+		},
+		{
+			name:    "refused",
+			task:    send,
+			outcome: tasks.Declined,
+			effects: "0",
+		},
+		{
+			name:    "a wrong code",
+			task:    verify,
+			outcome: tasks.Declined,
+			effects: "0 to 1",
+		},
+		{
+			name:    "left",
+			task:    leave,
+			outcome: tasks.Done,
+			classes: []string{"unknown", "done"},
+			effects: "1 or more",
+		},
+		{
+			name:    "never confirmed",
+			task:    leave,
+			outcome: tasks.Failed,
+			effects: "0 or more",
+		},
+		{
+			name:    "cancelled",
+			task:    leave,
+			outcome: tasks.Cancelled,
+			effects: "0",
+		},
+		{
+			name:    "found, or made again",
+			task:    create,
+			outcome: tasks.Done,
+			classes: []string{"unknown", "not_found", "done"},
+			effects: "1",
+		},
+		{
+			name:    "maybe made",
+			task:    create,
+			outcome: tasks.Unknown,
+			classes: []string{"unknown"},
+			effects: "0 to 1",
+		},
+		{
+			name:    "not made",
+			task:    create,
+			outcome: tasks.Failed,
+			effects: "0",
+		},
+		{
+			name:    "repeatable and unknown",
+			task:    leave,
+			outcome: tasks.Unknown,
+			fault:   "it is repeatable and must not end unknown",
+			effects: "0 to 1",
+		},
+		{
+			name:    "tried again after unknown",
+			task:    send,
+			outcome: tasks.Done,
+			classes: []string{"unknown", "done"},
+			fault:   "attempt 1 was unknown, and another followed",
+			effects: "1",
+		},
+		{
+			name:    "running",
+			task:    send,
+			state:   ledger.Running,
+			fault:   "it has not ended",
+			effects: "0",
+		},
+		{
+			name:    "no outcome",
+			task:    send,
+			fault:   "it ended without an outcome",
+			effects: "0",
+		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()

@@ -16,7 +16,9 @@ type journal struct {
 	closed  bool
 }
 
-func newJournal() *journal { return &journal{changed: make(chan struct{})} }
+func newJournal() *journal {
+	return &journal{changed: make(chan struct{})}
+}
 
 // Write implements io.Writer.
 func (j *journal) Write(p []byte) (int, error) {
@@ -48,7 +50,9 @@ func (j *journal) String() string {
 func (j *journal) wait(ctx context.Context, want string) (string, error) {
 	for from := 0; ; {
 		j.mu.Lock()
-		text, changed, closed := j.text.Bytes()[from:], j.changed, j.closed
+		text := j.text.Bytes()[from:]
+		changed := j.changed
+		closed := j.closed
 		whole := bytes.LastIndexByte(text, '\n') + 1
 		for line := range bytes.Lines(text[:whole]) {
 			if bytes.Contains(line, []byte(want)) {

@@ -22,7 +22,9 @@ const (
 var environ = settings.Environ(os.Environ())
 
 // Long reports whether the full-size runs are asked for (FLEET_LONG=1).
-func Long() bool { return environ[longMark] == "1" }
+func Long() bool {
+	return environ[longMark] == "1"
+}
 
 // Size is short, or in a long run long.
 func Size[T any](short, long T) T {

@@ -46,8 +46,17 @@ func TestCallsUnderWayOutliveAnOutage(t *testing.T) {
 		had     int
 		release func()
 	}{
-		{op: danaconnecttest.OpSend, wait: s.OTP.WaitAnswered, had: s.OTP.Answered(danaconnecttest.OpSend), release: s.OTP.HoldAnswer(danaconnecttest.OpSend).Release},
-		{op: annatest.OpInactivate, wait: s.AnnA.WaitAnswered, release: s.AnnA.HoldAnswer(annatest.OpInactivate).Release},
+		{
+			op:      danaconnecttest.OpSend,
+			wait:    s.OTP.WaitAnswered,
+			had:     s.OTP.Answered(danaconnecttest.OpSend),
+			release: s.OTP.HoldAnswer(danaconnecttest.OpSend).Release,
+		},
+		{
+			op:      annatest.OpInactivate,
+			wait:    s.AnnA.WaitAnswered,
+			release: s.AnnA.HoldAnswer(annatest.OpInactivate).Release,
+		},
 	}
 	ids := slices.Concat(s.Many(n, s.SendOTP), s.Many(n, s.Inactivate))
 	if err := s.OTP.WaitEffects(ctx, danaconnecttest.OpSend, ops[0].had+n); err != nil {
@@ -95,13 +104,21 @@ func TestRedisStandsStillUnderLoad(t *testing.T) {
 	s.AnnA.Inject(sandbox.Fault{Delay: 400 * time.Millisecond})
 	backlog := Size(250, 2000)
 	ids := slices.Concat(s.Many(backlog, s.ReadAlerts), s.Many(backlog, s.SendOTP), s.Many(backlog, s.Inactivate))
-	loads := []func() []string{s.Load(10*time.Millisecond, s.ReadAlerts), s.Load(10*time.Millisecond, s.SendOTP), s.Load(10*time.Millisecond, s.Inactivate)}
+	loads := []func() []string{
+		s.Load(10*time.Millisecond, s.ReadAlerts),
+		s.Load(10*time.Millisecond, s.SendOTP),
+		s.Load(10*time.Millisecond, s.Inactivate),
+	}
 	if err := s.OTP.WaitCalls(ctx, danaconnecttest.OpSend, s.OTP.Calls(danaconnecttest.OpSend)+20); err != nil {
 		t.Fatal(err)
 	}
 	s.Redis.Pause()
 	<-time.After(outage)
-	t.Logf("of more than %d passcodes %d had been asked for when Redis stopped", backlog, s.OTP.Calls(danaconnecttest.OpSend)-10)
+	t.Logf(
+		"of more than %d passcodes %d had been asked for when Redis stopped",
+		backlog,
+		s.OTP.Calls(danaconnecttest.OpSend)-10,
+	)
 	s.Redis.Resume()
 	// The producers find their way back as well.
 	if err := s.AnnA.WaitCalls(ctx, annatest.OpInactivate, s.AnnA.Calls(annatest.OpInactivate)+20); err != nil {

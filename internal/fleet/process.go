@@ -43,7 +43,12 @@ func start(tb testing.TB, name string, environ []string) (*Process, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Process{Name: name, tb: tb, log: newJournal(), done: make(chan struct{})}
+	p := &Process{
+		Name: name,
+		tb:   tb,
+		log:  newJournal(),
+		done: make(chan struct{}),
+	}
 	// Not bound to the test's context: the cleanup ends it, and looks at its log.
 	p.cmd = exec.CommandContext(context.Background(), binary)
 	p.cmd.Env = append([]string{childMark + "=1"}, environ...)
@@ -73,7 +78,12 @@ func start(tb testing.TB, name string, environ []string) (*Process, error) {
 func (p *Process) ready(ctx context.Context) error {
 	line, err := p.log.wait(ctx, `"worker is ready"`)
 	if err != nil {
-		return fmt.Errorf("%s does not get ready: %w\n%s", p.Name, err, p.log.tail(tailLines))
+		return fmt.Errorf(
+			"%s does not get ready: %w\n%s",
+			p.Name,
+			err,
+			p.log.tail(tailLines),
+		)
 	}
 	_, rest, _ := strings.Cut(line, `"http":"`)
 	p.mu.Lock()
@@ -83,7 +93,9 @@ func (p *Process) ready(ctx context.Context) error {
 }
 
 // Pid is its process id.
-func (p *Process) Pid() int { return p.cmd.Process.Pid }
+func (p *Process) Pid() int {
+	return p.cmd.Process.Pid
+}
 
 // Admin is the host:port of its admin HTTP.
 func (p *Process) Admin() string {
@@ -93,12 +105,15 @@ func (p *Process) Admin() string {
 }
 
 // Log is all it has logged so far.
-func (p *Process) Log() string { return p.log.String() }
+func (p *Process) Log() string {
+	return p.log.String()
+}
 
 // Finished reports whether it has ended a task of that type.
 func (p *Process) Finished(taskType string) bool {
 	for line := range strings.Lines(p.Log()) {
-		if strings.Contains(line, `"type":"`+taskType+`"`) && strings.Contains(line, `"outcome":"`) {
+		if strings.Contains(line, `"type":"`+taskType+`"`) &&
+			strings.Contains(line, `"outcome":"`) {
 			return true
 		}
 	}
@@ -112,7 +127,9 @@ func (p *Process) WaitLog(ctx context.Context, want string) (string, error) {
 }
 
 // Done is closed when it has ended.
-func (p *Process) Done() <-chan struct{} { return p.done }
+func (p *Process) Done() <-chan struct{} {
+	return p.done
+}
 
 func (p *Process) alive() bool {
 	select {
@@ -231,13 +248,23 @@ func (p *Process) close() {
 	asked := p.asked
 	p.mu.Unlock()
 	if !asked && !p.alive() {
-		p.tb.Errorf("%s (pid %d) ended by itself: %v", p.Name, p.Pid(), p.cmd.ProcessState)
+		p.tb.Errorf(
+			"%s (pid %d) ended by itself: %v",
+			p.Name,
+			p.Pid(),
+			p.cmd.ProcessState,
+		)
 	}
 	p.Kill()
 	for _, line := range p.log.alarms() {
 		p.tb.Errorf("%s: %s", p.Name, line)
 	}
 	if p.tb.Failed() {
-		p.tb.Logf("the last lines of %s (pid %d):\n%s", p.Name, p.Pid(), p.log.tail(tailLines))
+		p.tb.Logf(
+			"the last lines of %s (pid %d):\n%s",
+			p.Name,
+			p.Pid(),
+			p.log.tail(tailLines),
+		)
 	}
 }

@@ -16,22 +16,38 @@ import (
 const annaMount = "/anna/"
 
 // secret is a secret of the site; what tells it from the others.
-func (s *Site) secret(what string) string { return s.Canary + "-" + what }
+func (s *Site) secret(what string) string {
+	return s.Canary + "-" + what
+}
 
 // openVendors serves the sandboxes, each with an account of the site's own, and
 // returns the settings that lead a worker to them.
 func (s *Site) openVendors(o Options) map[string]string {
-	o.AnnA.CompanyHash, o.AnnA.User, o.AnnA.Password = s.secret("company"), s.secret("anna-user"), s.secret("anna-password")
-	o.OTP.Logins = map[string]string{s.secret("otp-user") + "@" + s.secret("otp-company"): s.secret("otp-password")}
+	o.AnnA.CompanyHash = s.secret("company")
+	o.AnnA.User = s.secret("anna-user")
+	o.AnnA.Password = s.secret("anna-password")
+	o.OTP.Logins = map[string]string{
+		s.secret("otp-user") + "@" + s.secret("otp-company"): s.secret("otp-password"),
+	}
 	o.DCKAP.Token = s.secret("dckap-token")
-	o.Dinero.ClientID, o.Dinero.ClientSecret, o.Dinero.APIKeys = "client", s.secret("dinero-secret"), map[string]string{}
+	o.Dinero.ClientID = "client"
+	o.Dinero.ClientSecret = s.secret("dinero-secret")
+	o.Dinero.APIKeys = map[string]string{}
 	var keys []string
 	for n := range max(o.Organizations, 1) {
-		organization, key := fmt.Sprint(100001+n), s.secret(fmt.Sprintf("dinero-key-%d", n+1))
+		organization, key := fmt.Sprint(
+			100001+n,
+		), s.secret(
+			fmt.Sprintf("dinero-key-%d", n+1),
+		)
 		o.Dinero.APIKeys[organization] = key
-		s.organizations, keys = append(s.organizations, organization), append(keys, organization+"="+key)
+		s.organizations = append(s.organizations, organization)
+		keys = append(keys, organization+"="+key)
 	}
-	s.AnnA, s.OTP, s.DCKAP, s.Dinero = annatest.New(o.AnnA), danaconnecttest.New(o.OTP), dckaptest.New(o.DCKAP), dinerotest.New(o.Dinero)
+	s.AnnA = annatest.New(o.AnnA)
+	s.OTP = danaconnecttest.New(o.OTP)
+	s.DCKAP = dckaptest.New(o.DCKAP)
+	s.Dinero = dinerotest.New(o.Dinero)
 
 	mux := http.NewServeMux()
 	sandbox.Mount(mux, danaconnecttest.Mount, s.OTP)

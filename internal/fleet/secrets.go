@@ -33,7 +33,13 @@ func (s *Site) leaks(ids []string) (found []string, looked int) {
 	for i, token := range s.Tokens() {
 		// The signature is the secret part; header and claims are the same for all
 		// tokens of a second.
-		secrets = append(secrets, secretText{fmt.Sprintf("token %d", i+1), forms(token[strings.LastIndexByte(token, '.')+1:])})
+		secrets = append(
+			secrets,
+			secretText{
+				fmt.Sprintf("token %d", i+1),
+				forms(token[strings.LastIndexByte(token, '.')+1:]),
+			},
+		)
 	}
 	for _, id := range ids {
 		s.mu.Lock()
@@ -53,7 +59,10 @@ func (s *Site) leaks(ids []string) (found []string, looked int) {
 		for _, secret := range secrets {
 			for form, want := range secret.forms {
 				if bytes.Contains(text, []byte(want)) {
-					found = append(found, fmt.Sprintf("%s shows %s (%s)", where, secret.name, form))
+					found = append(
+						found,
+						fmt.Sprintf("%s shows %s (%s)", where, secret.name, form),
+					)
 				}
 			}
 		}
@@ -115,7 +124,11 @@ func (s *Site) dump(ctx context.Context, look func(where string, text []byte)) e
 	return nil
 }
 
-func dumpNode(ctx context.Context, rdb *redis.Client, look func(where string, text []byte)) error {
+func dumpNode(
+	ctx context.Context,
+	rdb *redis.Client,
+	look func(where string, text []byte),
+) error {
 	keys := rdb.Scan(ctx, 0, "*", 1000).Iterator()
 	for keys.Next(ctx) {
 		key := keys.Val()
@@ -130,7 +143,11 @@ func dumpNode(ctx context.Context, rdb *redis.Client, look func(where string, te
 }
 
 // valuesOf is all that a key of any type holds.
-func valuesOf(ctx context.Context, rdb *redis.Client, key string) (values []string, err error) {
+func valuesOf(
+	ctx context.Context,
+	rdb *redis.Client,
+	key string,
+) (values []string, err error) {
 	kind, err := rdb.Type(ctx, key).Result()
 	if err != nil {
 		return nil, err

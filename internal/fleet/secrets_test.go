@@ -43,17 +43,52 @@ func TestNothingInRedisGivesAnythingAway(t *testing.T) {
 				}
 				ids = append(ids, s.Enqueue(tasks.OTPVerify{IDRequest: tasks.ID(idRequest(status)), OTP: code}))
 			}
-			ids = append(ids, s.Enqueue(tasks.UserHash{UserID: s.User()}), s.Enqueue(tasks.UserHash{UserID: s.name("nobody")}), s.ReadAlerts(),
-				s.CreateInvoice(), s.CreateContact(), s.CallPipe())
+			ids = append(
+				ids,
+				s.Enqueue(tasks.UserHash{UserID: s.User()}),
+				s.Enqueue(tasks.UserHash{UserID: s.name("nobody")}),
+				s.ReadAlerts(),
+				s.CreateInvoice(),
+				s.CreateContact(),
+				s.CallPipe(),
+			)
 			s.Wait(soon, ids)
 			s.OTP.Inject( // what the vendor writes must not get in either
-				sandbox.Fault{Op: danaconnecttest.OpSend, Times: 1, Status: 400, Body: new(`{"responseCode":"` + s.Canary + `","responseDescription":"` + s.Canary + `"}`)},
+				sandbox.Fault{
+					Op:     danaconnecttest.OpSend,
+					Times:  1,
+					Status: 400,
+					Body:   new(`{"responseCode":"` + s.Canary + `","responseDescription":"` + s.Canary + `"}`),
+				},
 				sandbox.Fault{Op: danaconnecttest.OpSend, Times: 1, Drop: true},
 			)
-			s.AnnA.Inject(sandbox.Fault{Op: annatest.OpHash, Times: 1, Body: new(`{"success":false,"message":"` + s.Canary + `"}`)})
-			s.Dinero.Inject(sandbox.Fault{Op: dinerotest.OpInvoiceCreate, Times: 1, Status: 400, Body: new(`{"code":42,"message":"` + s.Canary + `"}`)})
-			s.DCKAP.Inject(sandbox.Fault{Op: dckaptest.OpCall, Times: 1, Body: new(`{"status":"error","message":"` + s.Canary + `"}`)})
-			ends := []string{s.SendOTP(), s.SendOTP(), s.Enqueue(tasks.UserHash{UserID: s.User()}), s.CreateInvoice(), s.CallPipe()}
+			s.AnnA.Inject(
+				sandbox.Fault{
+					Op:    annatest.OpHash,
+					Times: 1,
+					Body:  new(`{"success":false,"message":"` + s.Canary + `"}`),
+				},
+			)
+			s.Dinero.Inject(sandbox.Fault{
+				Op:     dinerotest.OpInvoiceCreate,
+				Times:  1,
+				Status: 400,
+				Body:   new(`{"code":42,"message":"` + s.Canary + `"}`),
+			})
+			s.DCKAP.Inject(
+				sandbox.Fault{
+					Op:    dckaptest.OpCall,
+					Times: 1,
+					Body:  new(`{"status":"error","message":"` + s.Canary + `"}`),
+				},
+			)
+			ends := []string{
+				s.SendOTP(),
+				s.SendOTP(),
+				s.Enqueue(tasks.UserHash{UserID: s.User()}),
+				s.CreateInvoice(),
+				s.CallPipe(),
+			}
 			s.Wait(soon, ends)
 			s.RevokeTokens()
 			gate := s.AnnA.Hold(annatest.OpInactivate)

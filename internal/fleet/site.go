@@ -81,10 +81,21 @@ type Site struct {
 func New(tb testing.TB, o Options) *Site {
 	tb.Helper()
 	s := &Site{
-		tb: tb, Canary: "cnry" + strings.ToLower(rand.Text()), sealed: !o.Unsealed, traffic: &traffic{}, sent: map[string]queue.Payload{},
+		tb:      tb,
+		Canary:  "cnry" + strings.ToLower(rand.Text()),
+		sealed:  !o.Unsealed,
+		traffic: &traffic{},
+		sent:    map[string]queue.Payload{},
 	}
 	s.settings = s.openVendors(o)
-	maps.Copy(s.settings, map[string]string{"REDIS_URL": s.startRedis(o), "HTTP_ADDR": "127.0.0.1:0", "WORKER_QUEUES": "otp=8,anna=8,polls=8"})
+	maps.Copy(
+		s.settings,
+		map[string]string{
+			"REDIS_URL":     s.startRedis(o),
+			"HTTP_ADDR":     "127.0.0.1:0",
+			"WORKER_QUEUES": "otp=8,anna=8,polls=8",
+		},
+	)
 	if s.sealed {
 		key := make([]byte, 32)
 		_, _ = rand.Read(key) // never fails
@@ -92,11 +103,16 @@ func New(tb testing.TB, o Options) *Site {
 	}
 	maps.Copy(s.settings, o.Env)
 
-	client, err := tasks.Open(s.settings["REDIS_URL"], tasks.EncryptionKeys(s.settings["ENCRYPTION_KEYS"]))
+	client, err := tasks.Open(
+		s.settings["REDIS_URL"],
+		tasks.EncryptionKeys(s.settings["ENCRYPTION_KEYS"]),
+	)
 	if err != nil {
 		tb.Fatal(err)
 	}
-	tb.Cleanup(func() { _ = client.Close() })
+	tb.Cleanup(func() {
+		_ = client.Close()
+	})
 	s.Client = client
 	tb.Cleanup(func() {
 		for _, p := range s.Processes() {
@@ -125,7 +141,9 @@ func (s *Site) Conn() redis.UniversalClient {
 
 // Settings are those that a worker is started with, for a test that runs one in
 // its own process.
-func (s *Site) Settings() map[string]string { return maps.Clone(s.settings) }
+func (s *Site) Settings() map[string]string {
+	return maps.Clone(s.settings)
+}
 
 // Start starts n workers and returns when all of them take tasks. env are
 // settings of these alone, as NAME=value.
@@ -193,7 +211,8 @@ func (s *Site) Holder(id string) *Process {
 	owner := s.field(id, "owner")
 	for _, p := range s.Processes() {
 		// An owner is host, process id and something random.
-		if parts := strings.Split(owner, "-"); len(parts) >= 3 && parts[len(parts)-2] == fmt.Sprint(p.Pid()) {
+		if parts := strings.Split(owner, "-"); len(parts) >= 3 &&
+			parts[len(parts)-2] == fmt.Sprint(p.Pid()) {
 			return p
 		}
 	}
@@ -210,12 +229,20 @@ func (s *Site) WaitHolders(limit time.Duration, ids []string, processes ...*Proc
 		for _, id := range ids {
 			busy[s.Holder(id)] = true
 		}
-		idle := slices.DeleteFunc(slices.Clone(processes), func(p *Process) bool { return busy[p] })
+		idle := slices.DeleteFunc(
+			slices.Clone(processes),
+			func(p *Process) bool { return busy[p] },
+		)
 		if len(idle) == 0 {
 			return
 		}
 		if !pause(ctx) {
-			s.tb.Fatalf("within %v %d of %d processes took none of the tasks", limit, len(idle), len(processes))
+			s.tb.Fatalf(
+				"within %v %d of %d processes took none of the tasks",
+				limit,
+				len(idle),
+				len(processes),
+			)
 		}
 	}
 }

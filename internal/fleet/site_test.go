@@ -116,7 +116,12 @@ func TestCheckComplainsOfCreates(t *testing.T) {
 	s.Wait(soon, []string{invoice, contact})
 	s.CheckDone([]string{invoice, contact})
 	double := s.sent[invoice].(tasks.InvoiceCreate)
-	again := s.Enqueue(tasks.DineroCall{OrganizationID: double.OrganizationID, Method: "POST", Path: "invoices", Body: double.Body})
+	again := s.Enqueue(tasks.DineroCall{
+		OrganizationID: double.OrganizationID,
+		Method:         "POST",
+		Path:           "invoices",
+		Body:           double.Body,
+	})
 	s.Wait(soon, []string{again})
 	wants := func(text, id string) {
 		t.Helper()

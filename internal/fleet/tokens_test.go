@@ -57,7 +57,10 @@ func TestKilledWhileLoggingIn(t *testing.T) {
 	for _, store := range stores {
 		t.Run(store.name, func(t *testing.T) {
 			t.Parallel()
-			s := New(t, Options{Nodes: store.nodes, Env: map[string]string{"ANNA_TIMEOUT": "3s", "WORKER_QUEUES": "polls=2"}})
+			s := New(
+				t,
+				Options{Nodes: store.nodes, Env: map[string]string{"ANNA_TIMEOUT": "3s", "WORKER_QUEUES": "polls=2"}},
+			)
 			ctx, cancel := context.WithTimeout(t.Context(), soon)
 			defer cancel()
 			gate := s.AnnA.Hold(annatest.OpToken)
@@ -103,7 +106,13 @@ func TestRevokedUnderLoad(t *testing.T) {
 				Nodes: store.nodes, AnnA: annatest.Options{TokenLife: life}, Env: map[string]string{"WORKER_QUEUES": "polls=4,anna=2"},
 			})
 			s.Start(4)
-			stopReads, stopLeavers := s.Load(10*time.Millisecond, s.ReadAlerts), s.Load(50*time.Millisecond, s.Inactivate)
+			stopReads, stopLeavers := s.Load(
+				10*time.Millisecond,
+				s.ReadAlerts,
+			), s.Load(
+				50*time.Millisecond,
+				s.Inactivate,
+			)
 			ctx, cancel := context.WithTimeout(t.Context(), soon+time.Duration(revocations)*life)
 			defer cancel()
 			for n := 1; n <= revocations; n++ {

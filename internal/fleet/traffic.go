@@ -67,10 +67,14 @@ func (w *copyWriter) Write(p []byte) (int, error) {
 }
 
 // Unwrap is for http.ResponseController.
-func (w *copyWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+func (w *copyWriter) Unwrap() http.ResponseWriter {
+	return w.ResponseWriter
+}
 
 // Logins are the times at which AnnA was asked for a token.
-func (s *Site) Logins() []time.Time { return s.Arrivals(loginPath) }
+func (s *Site) Logins() []time.Time {
+	return s.Arrivals(loginPath)
+}
 
 // Arrivals are the times at which requests came whose path ends so, in the
 // order of their coming.
@@ -94,7 +98,11 @@ func (s *Site) Tokens() []string {
 }
 
 // RevokeTokens has AnnA forget all tokens.
-func (s *Site) RevokeTokens() { s.AnnA.RevokeTokens() }
+func (s *Site) RevokeTokens() {
+	s.AnnA.RevokeTokens()
+}
 
 // LoginCalls is how often AnnA was asked for a token, in vain or not.
-func (s *Site) LoginCalls() int { return s.AnnA.Calls(annatest.OpToken) }
+func (s *Site) LoginCalls() int {
+	return s.AnnA.Calls(annatest.OpToken)
+}

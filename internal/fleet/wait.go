@@ -35,7 +35,12 @@ func (s *Site) Wait(limit time.Duration, ids []string) {
 
 // Until waits until ok holds for every task. If that takes longer than limit it
 // ends the test and says for which it does not.
-func (s *Site) Until(limit time.Duration, what string, ids []string, ok func(*tasks.Status) bool) {
+func (s *Site) Until(
+	limit time.Duration,
+	what string,
+	ids []string,
+	ok func(*tasks.Status) bool,
+) {
 	s.tb.Helper()
 	ctx, cancel := context.WithTimeout(s.tb.Context(), limit)
 	defer cancel()
@@ -45,7 +50,14 @@ func (s *Site) Until(limit time.Duration, what string, ids []string, ok func(*ta
 			return
 		}
 		if !pause(ctx) {
-			s.tb.Fatalf("within %v %d of %d tasks were not %s:\n%s", limit, len(left), len(ids), what, s.list(left))
+			s.tb.Fatalf(
+				"within %v %d of %d tasks were not %s:\n%s",
+				limit,
+				len(left),
+				len(ids),
+				what,
+				s.list(left),
+			)
 		}
 	}
 }
@@ -55,13 +67,24 @@ func describe(r *ledger.Record) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s %s %q, %d attempts", r.State, r.Outcome, r.Message, r.Attempts)
 	for _, a := range r.History {
-		fmt.Fprintf(&b, "; %s %s after %v %q", a.At.Format(time.TimeOnly), a.Class, a.Took, a.Message)
+		fmt.Fprintf(
+			&b,
+			"; %s %s after %v %q",
+			a.At.Format(time.TimeOnly),
+			a.Class,
+			a.Took,
+			a.Message,
+		)
 	}
 	return b.String()
 }
 
 // met tells for which of the tasks ok holds.
-func (s *Site) met(ctx context.Context, ids []string, ok func(*tasks.Status) bool) []bool {
+func (s *Site) met(
+	ctx context.Context,
+	ids []string,
+	ok func(*tasks.Status) bool,
+) []bool {
 	met := make([]bool, len(ids))
 	each(len(ids), func(i int) {
 		status, err := s.Client.Status(ctx, ids[i])
@@ -83,7 +106,9 @@ func without(ids []string, marked []bool) (left []string) {
 // unended describes those of the tasks that have not ended.
 func (s *Site) unended(ids []string) string {
 	ctx := context.WithoutCancel(s.tb.Context())
-	return s.list(without(ids, s.met(ctx, ids, func(st *tasks.Status) bool { return st.State == ledger.Ended })))
+	return s.list(without(ids, s.met(ctx, ids, func(st *tasks.Status) bool {
+		return st.State == ledger.Ended
+	})))
 }
 
 // list describes some of the tasks, and sums up all.

@@ -34,7 +34,9 @@ func chromium(t *testing.T) string {
 			return path
 		}
 	}
-	t.Fatal("no Chromium is installed; this test needs one. Debian and Ubuntu: `apt-get install chromium`, macOS: `brew install chromium`")
+	t.Fatal(
+		"no Chromium is installed; this test needs one. Debian and Ubuntu: `apt-get install chromium`, macOS: `brew install chromium`",
+	)
 	return ""
 }
 
@@ -105,7 +107,10 @@ func TestBrowserShowsTheQueues(t *testing.T) {
 		}
 		err := chromedp.Do(ctx, chromedp.Navigate(base+path))
 		if err == nil {
-			_, err = chromedp.Run(ctx, chromedp.Poll[bool](strings.Join(conditions, " && "), chromedp.WithPollingTimeout(40*time.Second)))
+			_, err = chromedp.Run(
+				ctx,
+				chromedp.Poll[bool](strings.Join(conditions, " && "), chromedp.WithPollingTimeout(40*time.Second)),
+			)
 		}
 		text, textErr := chromedp.Run(ctx, pageText)
 		if err := errors.Join(err, textErr); err != nil {

@@ -15,16 +15,31 @@ func guard(cfg Config, next http.Handler) http.Handler {
 	if cfg.User == "" {
 		return localOnly(next)
 	}
-	user, password := sha256.Sum256([]byte(cfg.User)), sha256.Sum256([]byte(cfg.Password.Reveal()))
+	user, password := sha256.Sum256(
+		[]byte(cfg.User),
+	), sha256.Sum256(
+		[]byte(cfg.Password.Reveal()),
+	)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		u, p, _ := r.BasicAuth()
 		givenUser, givenPassword := sha256.Sum256([]byte(u)), sha256.Sum256([]byte(p))
 		// Digests have one length, and both are always compared: the time says
 		// nothing about which was wrong, nor how much.
-		ok := subtle.ConstantTimeCompare(user[:], givenUser[:]) & subtle.ConstantTimeCompare(password[:], givenPassword[:])
+		ok := subtle.ConstantTimeCompare(
+			user[:],
+			givenUser[:],
+		) & subtle.ConstantTimeCompare(
+			password[:],
+			givenPassword[:],
+		)
 		if ok != 1 {
-			w.Header().Set("WWW-Authenticate", `Basic realm="Errand monitoring", charset="UTF-8"`)
-			http.Error(w, "log in with MONITORING_USER and MONITORING_PASSWORD", http.StatusUnauthorized)
+			w.Header().
+				Set("WWW-Authenticate", `Basic realm="Errand monitoring", charset="UTF-8"`)
+			http.Error(
+				w,
+				"log in with MONITORING_USER and MONITORING_PASSWORD",
+				http.StatusUnauthorized,
+			)
 			return
 		}
 		next.ServeHTTP(w, r)
@@ -34,8 +49,12 @@ func guard(cfg Config, next http.Handler) http.Handler {
 func localOnly(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !local(r) {
-			http.Error(w, "monitoring without a login is served on this host only, under 127.0.0.1 or localhost; "+
-				"set MONITORING_USER and MONITORING_PASSWORD to reach it from elsewhere", http.StatusForbidden)
+			http.Error(
+				w,
+				"monitoring without a login is served on this host only, under 127.0.0.1 or localhost; "+
+					"set MONITORING_USER and MONITORING_PASSWORD to reach it from elsewhere",
+				http.StatusForbidden,
+			)
 			return
 		}
 		next.ServeHTTP(w, r)
@@ -49,7 +68,8 @@ func localOnly(next http.Handler) http.Handler {
 // wanted behind one.
 func local(r *http.Request) bool {
 	addr, err := netip.ParseAddrPort(r.RemoteAddr)
-	return err == nil && addr.Addr().Unmap().IsLoopback() && loopbackHost(r.Host) && !proxied(r.Header)
+	return err == nil && addr.Addr().Unmap().IsLoopback() && loopbackHost(r.Host) &&
+		!proxied(r.Header)
 }
 
 // loopbackHost reports whether host[:port] can only mean this host.
@@ -71,7 +91,10 @@ func loopbackHost(hostport string) bool {
 func proxied(h http.Header) bool {
 	for name := range h {
 		switch {
-		case name == "Forwarded", name == "Via", name == "X-Real-Ip", strings.HasPrefix(name, "X-Forwarded-"):
+		case name == "Forwarded",
+			name == "Via",
+			name == "X-Real-Ip",
+			strings.HasPrefix(name, "X-Forwarded-"):
 			return true
 		}
 	}

@@ -16,7 +16,10 @@ func secureHeaders(next http.Handler) http.Handler {
 		h.Set("Referrer-Policy", "no-referrer")
 		h.Set("Cross-Origin-Opener-Policy", "same-origin")
 		h.Set("Cross-Origin-Resource-Policy", "same-origin")
-		h.Set("Content-Security-Policy", "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
+		h.Set(
+			"Content-Security-Policy",
+			"default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+		)
 		next.ServeHTTP(w, r)
 	})
 }
@@ -82,4 +85,6 @@ func (w *typeWriter) Write(p []byte) (int, error) {
 }
 
 // Unwrap lets http.ResponseController reach the connection.
-func (w *typeWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+func (w *typeWriter) Unwrap() http.ResponseWriter {
+	return w.ResponseWriter
+}

@@ -48,7 +48,9 @@ func (c Config) Validate() error {
 	for _, r := range c.User {
 		if r == ':' || r < ' ' || r == 0x7f {
 			// HTTP Basic ends the user at the first colon.
-			return errors.New("MONITORING_USER: must not contain a colon or control characters")
+			return errors.New(
+				"MONITORING_USER: must not contain a colon or control characters",
+			)
 		}
 	}
 	return nil
@@ -88,7 +90,10 @@ func New(cfg Config, parts Parts) (http.Handler, error) {
 	mux.HandleFunc("GET /{$}", index)
 	mux.HandleFunc("GET /healthz", healthz)
 	mux.Handle("GET /readyz", readyz(parts.Ready))
-	mux.Handle("GET /metrics", promhttp.HandlerFor(parts.Metrics, promhttp.HandlerOpts{MaxRequestsInFlight: 4}))
+	mux.Handle(
+		"GET /metrics",
+		promhttp.HandlerFor(parts.Metrics, promhttp.HandlerOpts{MaxRequestsInFlight: 4}),
+	)
 	mux.Handle(uiRoot+"/", ui)
 	return secureHeaders(mux), nil
 }
@@ -129,7 +134,8 @@ func readyz(ready func(context.Context) error) http.Handler {
 			ctx, cancel := context.WithTimeout(r.Context(), readyTimeout)
 			defer cancel()
 			if err := ready(ctx); err != nil {
-				answer, status = readiness{Reason: err.Error()}, http.StatusServiceUnavailable
+				answer = readiness{Reason: err.Error()}
+				status = http.StatusServiceUnavailable
 			}
 		}
 		w.Header().Set("Content-Type", "application/json")

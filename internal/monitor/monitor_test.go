@@ -38,7 +38,12 @@ func start(t *testing.T, cfg monitor.Config, change func(*monitor.Parts)) (base 
 		asynq.NewTask("danaconnect:otp:send", []byte(`{"phone":"`+canary+`"}`)), asynq.Queue("otp"), asynq.TaskID("otp-1")); err != nil {
 		t.Fatal(err)
 	}
-	parts := monitor.Parts{Redis: s.Client(), Metrics: prometheus.NewRegistry(), Payload: masked, Result: masked}
+	parts := monitor.Parts{
+		Redis:   s.Client(),
+		Metrics: prometheus.NewRegistry(),
+		Payload: masked,
+		Result:  masked,
+	}
 	if change != nil {
 		change(&parts)
 	}
@@ -104,29 +109,131 @@ func TestPages(t *testing.T) {
 		name, path, kind, want string
 		status                 int
 	}{
-		{name: "index", path: "/", status: 200, kind: "text/html", want: `href="monitoring/"`},
-		{name: "healthz", path: "/healthz", status: 200, kind: "text/plain", want: "ok\n"},
-		{name: "readyz", path: "/readyz", status: 200, kind: "application/json", want: `{"ready":true}` + "\n"},
-		{name: "metrics", path: "/metrics", status: 200, kind: "text/plain", want: "errand_test_total 1"},
-		{name: "nothing else", path: "/debug/pprof/", status: 404, want: "not found"},
-		{name: "monitoring without slash", path: "/monitoring", status: 307, want: "/monitoring/"},
-		{name: "monitoring", path: "/monitoring/", status: 200, kind: "text/html", want: `window.FLAG_ROOT_PATH="\/monitoring"`},
-		{name: "deep link", path: "/monitoring/queues/otp", status: 200, kind: "text/html", want: `<div id="root">`},
-		{name: "deep link like a file", path: "/monitoring/queues/a.json", status: 200, kind: "text/html", want: `<div id="root">`},
-		{name: "script", path: "/monitoring/static/js/main.5adda2da.chunk.js", status: 200, kind: "application/javascript", want: "webpackJsonp"},
-		{name: "logo", path: "/monitoring/static/media/logo-white.3fa2ac55.svg", status: 200, kind: "image/svg+xml", want: "<svg"},
-		{name: "manifest", path: "/monitoring/manifest.json", status: 200, kind: "application/json", want: "{"},
-		{name: "queues", path: "/monitoring/api/queues", status: 200, kind: "application/json", want: `"queue":"otp"`},
-		{name: "redis", path: "/monitoring/api/redis_info", status: 200, kind: "application/json", want: `"redis_version"`},
-		{name: "task", path: "/monitoring/api/queues/otp/tasks/otp-1", status: 200, kind: "application/json", want: `danaconnect:otp:send masked`},
-		{name: "asynqmon's prometheus", path: "/monitoring/api/metrics", status: 404, want: "/metrics"},
+		{
+			name:   "index",
+			path:   "/",
+			status: 200,
+			kind:   "text/html",
+			want:   `href="monitoring/"`,
+		},
+		{
+			name:   "healthz",
+			path:   "/healthz",
+			status: 200,
+			kind:   "text/plain",
+			want:   "ok\n",
+		},
+		{
+			name:   "readyz",
+			path:   "/readyz",
+			status: 200,
+			kind:   "application/json",
+			want:   `{"ready":true}` + "\n",
+		},
+		{
+			name:   "metrics",
+			path:   "/metrics",
+			status: 200,
+			kind:   "text/plain",
+			want:   "errand_test_total 1",
+		},
+		{
+			name:   "nothing else",
+			path:   "/debug/pprof/",
+			status: 404,
+			want:   "not found",
+		},
+		{
+			name:   "monitoring without slash",
+			path:   "/monitoring",
+			status: 307,
+			want:   "/monitoring/",
+		},
+		{
+			name:   "monitoring",
+			path:   "/monitoring/",
+			status: 200,
+			kind:   "text/html",
+			want:   `window.FLAG_ROOT_PATH="\/monitoring"`,
+		},
+		{
+			name:   "deep link",
+			path:   "/monitoring/queues/otp",
+			status: 200,
+			kind:   "text/html",
+			want:   `<div id="root">`,
+		},
+		{
+			name:   "deep link like a file",
+			path:   "/monitoring/queues/a.json",
+			status: 200,
+			kind:   "text/html",
+			want:   `<div id="root">`,
+		},
+		{
+			name:   "script",
+			path:   "/monitoring/static/js/main.5adda2da.chunk.js",
+			status: 200,
+			kind:   "application/javascript",
+			want:   "webpackJsonp",
+		},
+		{
+			name:   "logo",
+			path:   "/monitoring/static/media/logo-white.3fa2ac55.svg",
+			status: 200,
+			kind:   "image/svg+xml",
+			want:   "<svg",
+		},
+		{
+			name:   "manifest",
+			path:   "/monitoring/manifest.json",
+			status: 200,
+			kind:   "application/json",
+			want:   "{",
+		},
+		{
+			name:   "queues",
+			path:   "/monitoring/api/queues",
+			status: 200,
+			kind:   "application/json",
+			want:   `"queue":"otp"`,
+		},
+		{
+			name:   "redis",
+			path:   "/monitoring/api/redis_info",
+			status: 200,
+			kind:   "application/json",
+			want:   `"redis_version"`,
+		},
+		{
+			name:   "task",
+			path:   "/monitoring/api/queues/otp/tasks/otp-1",
+			status: 200,
+			kind:   "application/json",
+			want:   `danaconnect:otp:send masked`,
+		},
+		{
+			name:   "asynqmon's prometheus",
+			path:   "/monitoring/api/metrics",
+			status: 404,
+			want:   "/metrics",
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			resp, body := request{path: tt.path}.do(t, base)
-			if resp.StatusCode != tt.status || !strings.HasPrefix(resp.Header.Get("Content-Type"), tt.kind) || !strings.Contains(body, tt.want) {
-				t.Errorf("%d %q, want %d %q with %q:\n%.300s", resp.StatusCode, resp.Header.Get("Content-Type"), tt.status, tt.kind, tt.want, body)
+			if resp.StatusCode != tt.status || !strings.HasPrefix(resp.Header.Get("Content-Type"), tt.kind) ||
+				!strings.Contains(body, tt.want) {
+				t.Errorf(
+					"%d %q, want %d %q with %q:\n%.300s",
+					resp.StatusCode,
+					resp.Header.Get("Content-Type"),
+					tt.status,
+					tt.kind,
+					tt.want,
+					body,
+				)
 			}
 			if strings.Contains(body, canary) {
 				t.Error("the page shows the payload")
@@ -138,7 +245,8 @@ func TestPages(t *testing.T) {
 					t.Errorf("%s: %q, want %q", name, got, want)
 				}
 			}
-			if got := resp.Header.Values("Content-Security-Policy"); len(got) != 1 || !strings.Contains(got[0], "default-src 'none'") ||
+			if got := resp.Header.Values("Content-Security-Policy"); len(got) != 1 ||
+				!strings.Contains(got[0], "default-src 'none'") ||
 				strings.Contains(got[0], "script-src 'self' 'unsafe") {
 				t.Errorf("Content-Security-Policy: %q", got)
 			}
@@ -166,15 +274,29 @@ func TestReadyz(t *testing.T) {
 		status int
 		want   map[string]any
 	}{
-		{name: "ready", ready: func(context.Context) error { return nil }, status: 200, want: map[string]any{"ready": true}},
-		{name: "not ready", ready: func(context.Context) error { return errors.New("redis:\n\"gone\"") }, status: 503,
-			want: map[string]any{"ready": false, "reason": "redis:\n\"gone\""}},
-		{name: "bounded", ready: func(ctx context.Context) error {
-			if d, ok := ctx.Deadline(); !ok || time.Until(d) > 5*time.Second {
-				return errors.New("no deadline")
-			}
-			return nil
-		}, status: 200, want: map[string]any{"ready": true}},
+		{
+			name:   "ready",
+			ready:  func(context.Context) error { return nil },
+			status: 200,
+			want:   map[string]any{"ready": true},
+		},
+		{
+			name:   "not ready",
+			ready:  func(context.Context) error { return errors.New("redis:\n\"gone\"") },
+			status: 503,
+			want:   map[string]any{"ready": false, "reason": "redis:\n\"gone\""},
+		},
+		{
+			name: "bounded",
+			ready: func(ctx context.Context) error {
+				if d, ok := ctx.Deadline(); !ok || time.Until(d) > 5*time.Second {
+					return errors.New("no deadline")
+				}
+				return nil
+			},
+			status: 200,
+			want:   map[string]any{"ready": true},
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -202,7 +324,12 @@ func TestLogin(t *testing.T) {
 		status int
 	}{
 		{name: "right", header: login("ops", "pä:ss"), status: 200},
-		{name: "right, from elsewhere", header: login("ops", "pä:ss"), host: "errand.example:8080", status: 200},
+		{
+			name:   "right, from elsewhere",
+			header: login("ops", "pä:ss"),
+			host:   "errand.example:8080",
+			status: 200,
+		},
 		{name: "none, on loopback", status: 401},
 		{name: "wrong password", header: login("ops", "other"), status: 401},
 		{name: "wrong user", header: login("root", "pä:ss"), status: 401},
@@ -242,7 +369,10 @@ func TestLogin(t *testing.T) {
 func TestWithoutLoginOnlyThisHost(t *testing.T) {
 	t.Parallel()
 	s := redistest.New(t)
-	h, err := monitor.New(monitor.Config{ReadOnly: true}, monitor.Parts{Redis: s.Client(), Metrics: prometheus.NewRegistry()})
+	h, err := monitor.New(
+		monitor.Config{ReadOnly: true},
+		monitor.Parts{Redis: s.Client(), Metrics: prometheus.NewRegistry()},
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -251,12 +381,42 @@ func TestWithoutLoginOnlyThisHost(t *testing.T) {
 		header             string
 		allowed            bool
 	}{
-		{name: "ipv4", client: "127.0.0.1:5000", host: "127.0.0.1:8080", allowed: true},
-		{name: "localhost", client: "127.0.0.1:5000", host: "LocalHost:9999", allowed: true},
-		{name: "without port", client: "127.0.0.1:5000", host: "localhost", allowed: true},
-		{name: "ipv6", client: "[::1]:5000", host: "[::1]:8080", allowed: true},
-		{name: "ipv6 without port", client: "[::1]:5000", host: "[::1]", allowed: true},
-		{name: "ipv4 in ipv6", client: "[::ffff:127.0.0.1]:5000", host: "localhost:8080", allowed: true},
+		{
+			name:    "ipv4",
+			client:  "127.0.0.1:5000",
+			host:    "127.0.0.1:8080",
+			allowed: true,
+		},
+		{
+			name:    "localhost",
+			client:  "127.0.0.1:5000",
+			host:    "LocalHost:9999",
+			allowed: true,
+		},
+		{
+			name:    "without port",
+			client:  "127.0.0.1:5000",
+			host:    "localhost",
+			allowed: true,
+		},
+		{
+			name:    "ipv6",
+			client:  "[::1]:5000",
+			host:    "[::1]:8080",
+			allowed: true,
+		},
+		{
+			name:    "ipv6 without port",
+			client:  "[::1]:5000",
+			host:    "[::1]",
+			allowed: true,
+		},
+		{
+			name:    "ipv4 in ipv6",
+			client:  "[::ffff:127.0.0.1]:5000",
+			host:    "localhost:8080",
+			allowed: true,
+		},
 		{name: "other client", client: "192.0.2.7:5000", host: "localhost:8080"},
 		{name: "other ipv6 client", client: "[2001:db8::1]:5000", host: "[::1]:8080"},
 		{name: "rebound name", client: "127.0.0.1:5000", host: "attacker.example:8080"},
@@ -265,12 +425,42 @@ func TestWithoutLoginOnlyThisHost(t *testing.T) {
 		{name: "own address", client: "127.0.0.1:5000", host: "192.0.2.7:8080"},
 		{name: "any address", client: "127.0.0.1:5000", host: "0.0.0.0:8080"},
 		{name: "no host", client: "127.0.0.1:5000", host: ""},
-		{name: "x-forwarded-for", client: "127.0.0.1:5000", host: "localhost", header: "X-Forwarded-For"},
-		{name: "x-forwarded-host", client: "127.0.0.1:5000", host: "localhost", header: "X-Forwarded-Host"},
-		{name: "x-forwarded-proto", client: "127.0.0.1:5000", host: "localhost", header: "x-forwarded-proto"},
-		{name: "forwarded", client: "127.0.0.1:5000", host: "localhost", header: "Forwarded"},
-		{name: "x-real-ip", client: "127.0.0.1:5000", host: "localhost", header: "X-Real-IP"},
-		{name: "forwarded loopback is not trusted", client: "192.0.2.7:5000", host: "localhost", header: "X-Forwarded-For"},
+		{
+			name:   "x-forwarded-for",
+			client: "127.0.0.1:5000",
+			host:   "localhost",
+			header: "X-Forwarded-For",
+		},
+		{
+			name:   "x-forwarded-host",
+			client: "127.0.0.1:5000",
+			host:   "localhost",
+			header: "X-Forwarded-Host",
+		},
+		{
+			name:   "x-forwarded-proto",
+			client: "127.0.0.1:5000",
+			host:   "localhost",
+			header: "x-forwarded-proto",
+		},
+		{
+			name:   "forwarded",
+			client: "127.0.0.1:5000",
+			host:   "localhost",
+			header: "Forwarded",
+		},
+		{
+			name:   "x-real-ip",
+			client: "127.0.0.1:5000",
+			host:   "localhost",
+			header: "X-Real-IP",
+		},
+		{
+			name:   "forwarded loopback is not trusted",
+			client: "192.0.2.7:5000",
+			host:   "localhost",
+			header: "X-Forwarded-For",
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -291,7 +481,8 @@ func TestWithoutLoginOnlyThisHost(t *testing.T) {
 					t.Errorf("%s: %d, want %d", path, w.Code, want)
 				}
 				body := w.Body.String()
-				if !tt.allowed && (strings.Count(body, "\n") != 1 || !strings.Contains(body, "MONITORING_USER and MONITORING_PASSWORD")) {
+				if !tt.allowed &&
+					(strings.Count(body, "\n") != 1 || !strings.Contains(body, "MONITORING_USER and MONITORING_PASSWORD")) {
 					t.Errorf("%s: the refusal is %q, want one line with the two variables", path, body)
 				}
 			}
@@ -345,7 +536,11 @@ func TestChangesComeFromThisPageOnly(t *testing.T) {
 	if info, err := inspector.GetQueueInfo("otp"); err != nil || !info.Paused {
 		t.Errorf("the queue is not paused: %+v (%v)", info, err)
 	}
-	long := request{method: "POST", path: "/monitoring/api/queues/otp/pending_tasks:batch_delete", body: `{"task_ids":["` + strings.Repeat("x", 2<<20) + `"]}`}
+	long := request{
+		method: "POST",
+		path:   "/monitoring/api/queues/otp/pending_tasks:batch_delete",
+		body:   `{"task_ids":["` + strings.Repeat("x", 2<<20) + `"]}`,
+	}
 	if resp, _ := long.do(t, base); resp.StatusCode < 400 {
 		t.Errorf("a body of 2 MiB: %d", resp.StatusCode)
 	}
@@ -368,7 +563,8 @@ func TestClusterIsShown(t *testing.T) {
 	}
 	base, _ := start(t, monitor.Config{}, func(p *monitor.Parts) { p.Redis = c.Client() })
 	for path, want := range map[string]string{"/monitoring/api/queues": `"queue":"anna"`, "/monitoring/api/redis_info": `"cluster":true`} {
-		if resp, body := (request{path: path}).do(t, base); resp.StatusCode != http.StatusOK || !strings.Contains(body, want) {
+		if resp, body := (request{path: path}).do(t, base); resp.StatusCode != http.StatusOK ||
+			!strings.Contains(body, want) {
 			t.Errorf("%s: %d %.300s", path, resp.StatusCode, body)
 		}
 	}
@@ -381,15 +577,24 @@ func TestConfigIsChecked(t *testing.T) {
 		cfg  monitor.Config
 		want string
 	}{
-		{name: "password alone", cfg: monitor.Config{Password: secret.New("hunter2")}, want: "MONITORING_USER: must be set"},
+		{
+			name: "password alone",
+			cfg:  monitor.Config{Password: secret.New("hunter2")},
+			want: "MONITORING_USER: must be set",
+		},
 		{name: "user alone", cfg: monitor.Config{User: "ops"}, want: "MONITORING_PASSWORD: must be set"},
-		{name: "colon", cfg: monitor.Config{User: "o:ps", Password: secret.New("hunter2")}, want: "MONITORING_USER: must not contain"},
+		{
+			name: "colon",
+			cfg:  monitor.Config{User: "o:ps", Password: secret.New("hunter2")},
+			want: "MONITORING_USER: must not contain",
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			h, err := monitor.New(tt.cfg, monitor.Parts{})
-			if err == nil || h != nil || !strings.HasPrefix(err.Error(), tt.want) || strings.Contains(err.Error(), "hunter2") {
+			if err == nil || h != nil || !strings.HasPrefix(err.Error(), tt.want) ||
+				strings.Contains(err.Error(), "hunter2") {
 				t.Errorf("New = %v, want %q", err, tt.want)
 			}
 		})

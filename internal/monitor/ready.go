@@ -69,7 +69,11 @@ func checkAddrs(ctx context.Context, httpAddr string) ([]string, error) {
 }
 
 func askReady(ctx context.Context, addr string) error {
-	u := url.URL{Scheme: "http", Host: addr, Path: "/readyz"}
+	u := url.URL{
+		Scheme: "http",
+		Host:   addr,
+		Path:   "/readyz",
+	}
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
 	if err != nil {
 		return err
@@ -78,8 +82,10 @@ func askReady(ctx context.Context, addr string) error {
 	transport := &http.Transport{DisableKeepAlives: true}
 	defer transport.CloseIdleConnections()
 	client := &http.Client{
-		Transport:     transport,
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		Transport: transport,
+		CheckRedirect: func(*http.Request, []*http.Request) error {
+			return http.ErrUseLastResponse
+		},
 	}
 	resp, err := client.Do(r)
 	if err != nil {
@@ -88,14 +94,20 @@ func askReady(ctx context.Context, addr string) error {
 		}
 		return fmt.Errorf("ask /readyz: %w", err)
 	}
-	defer func() { _ = resp.Body.Close() }()
+	defer func() {
+		_ = resp.Body.Close()
+	}()
 	var answer readiness
 	body, err := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
 	if err != nil {
 		return fmt.Errorf("read /readyz: %w", err)
 	}
 	if err := json.Unmarshal(body, &answer); err != nil {
-		return fmt.Errorf("%s answers /readyz with status %d and not as a worker does", addr, resp.StatusCode)
+		return fmt.Errorf(
+			"%s answers /readyz with status %d and not as a worker does",
+			addr,
+			resp.StatusCode,
+		)
 	}
 	switch {
 	case resp.StatusCode == http.StatusOK && answer.Ready:

@@ -30,7 +30,12 @@ func Listen(ctx context.Context, addr string) (net.Listener, error) {
 // Serve serves the admin HTTP on a listener until ctx ends, then lets running
 // requests end for 5 s and closes the listener. It returns nil after such an
 // end.
-func Serve(ctx context.Context, l net.Listener, h http.Handler, logger zerolog.Logger) error {
+func Serve(
+	ctx context.Context,
+	l net.Listener,
+	h http.Handler,
+	logger zerolog.Logger,
+) error {
 	server := &http.Server{
 		Handler:           h,
 		ReadHeaderTimeout: 5 * time.Second,
@@ -41,7 +46,9 @@ func Serve(ctx context.Context, l net.Listener, h http.Handler, logger zerolog.L
 		ErrorLog:          log.New(errorLog{logger}, "", 0),
 	}
 	served := make(chan error, 1)
-	go func() { served <- server.Serve(l) }()
+	go func() {
+		served <- server.Serve(l)
+	}()
 	select {
 	case err := <-served:
 		return fmt.Errorf("admin http: %w", err)

@@ -41,7 +41,11 @@ func newUI(cfg Config, parts Parts) (http.Handler, error) {
 	// asynqmon would ask a Prometheus for this, of which it has no address, and
 	// answer 500.
 	mux.HandleFunc(uiAPI+"metrics", func(w http.ResponseWriter, _ *http.Request) {
-		http.Error(w, "no Prometheus is connected; the numbers are at /metrics", http.StatusNotFound)
+		http.Error(
+			w,
+			"no Prometheus is connected; the numbers are at /metrics",
+			http.StatusNotFound,
+		)
 	})
 	h := typed(mux)
 	if cfg.ReadOnly {
@@ -64,7 +68,11 @@ func readOnly(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method != http.MethodGet && r.Method != http.MethodHead {
 			w.Header().Set("Allow", "GET, HEAD")
-			http.Error(w, "monitoring is read-only; MONITORING_READ_ONLY=false allows changes", http.StatusMethodNotAllowed)
+			http.Error(
+				w,
+				"monitoring is read-only; MONITORING_READ_ONLY=false allows changes",
+				http.StatusMethodNotAllowed,
+			)
 			return
 		}
 		next.ServeHTTP(w, r)
@@ -79,15 +87,24 @@ var inlineScript = regexp.MustCompile(`(?s)<script>(.*?)</script>`)
 // page does without them.
 func contentPolicy(app http.Handler) (string, error) {
 	page := &recorder{header: http.Header{}}
-	app.ServeHTTP(page, &http.Request{Method: http.MethodGet, URL: &url.URL{Path: uiRoot + "/"}, Header: http.Header{}})
+	app.ServeHTTP(page, &http.Request{
+		Method: http.MethodGet,
+		URL:    &url.URL{Path: uiRoot + "/"},
+		Header: http.Header{},
+	})
 	scripts := inlineScript.FindAllSubmatch(page.body.Bytes(), -1)
 	if len(scripts) == 0 {
-		return "", errors.New("asynqmon's page has no inline script any more: look at its content policy again")
+		return "", errors.New(
+			"asynqmon's page has no inline script any more: look at its content policy again",
+		)
 	}
 	sources := []string{"'self'"}
 	for _, script := range scripts {
 		digest := sha256.Sum256(script[1])
-		sources = append(sources, "'sha256-"+base64.StdEncoding.EncodeToString(digest[:])+"'")
+		sources = append(
+			sources,
+			"'sha256-"+base64.StdEncoding.EncodeToString(digest[:])+"'",
+		)
 	}
 	return strings.Join([]string{
 		"default-src 'none'",
@@ -109,6 +126,11 @@ type recorder struct {
 	body   bytes.Buffer
 }
 
-func (r *recorder) Header() http.Header         { return r.header }
-func (r *recorder) Write(p []byte) (int, error) { return r.body.Write(p) }
-func (r *recorder) WriteHeader(int)             {}
+func (r *recorder) Header() http.Header {
+	return r.header
+}
+
+func (r *recorder) Write(p []byte) (int, error) {
+	return r.body.Write(p)
+}
+func (r *recorder) WriteHeader(int) {}

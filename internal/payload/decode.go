@@ -48,7 +48,18 @@ type Checker interface{ Check() []Problem }
 // checks its rules. It returns an *Error that names every field at fault.
 func Decode(raw []byte, into any) error {
 	if len(raw) > MaxSize {
-		return &Error{[]Problem{{"", fmt.Sprintf("the payload has %d bytes, at most %d are allowed", len(raw), MaxSize)}}}
+		return &Error{
+			[]Problem{
+				{
+					"",
+					fmt.Sprintf(
+						"the payload has %d bytes, at most %d are allowed",
+						len(raw),
+						MaxSize,
+					),
+				},
+			},
+		}
 	}
 	if !json.Valid(raw) {
 		return &Error{[]Problem{{"", "the payload is not JSON: " + syntax(raw)}}}
@@ -70,7 +81,9 @@ func Decode(raw []byte, into any) error {
 	if len(d.problems) == 0 {
 		return nil
 	}
-	sort.SliceStable(d.problems, func(i, j int) bool { return d.problems[i].Field < d.problems[j].Field })
+	sort.SliceStable(d.problems, func(i, j int) bool {
+		return d.problems[i].Field < d.problems[j].Field
+	})
 	return &Error{d.problems}
 }
 
@@ -121,7 +134,8 @@ func (d *decoder) value(path string, raw json.RawMessage, v reflect.Value) {
 	case reflect.Slice:
 		d.list(path, raw, v)
 	default:
-		if err := decodeInto(raw, v); err != nil || string(raw) == "null" && v.Kind() != reflect.Interface {
+		if err := decodeInto(raw, v); err != nil ||
+			string(raw) == "null" && v.Kind() != reflect.Interface {
 			d.fault(path, "must be "+article(kindName(v.Type())))
 		}
 	}

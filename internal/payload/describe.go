@@ -34,8 +34,15 @@ func describe(path string, t reflect.Type, into *[]Field) {
 			continue
 		}
 		required, words := ruleWords(f.Tag.Get("validate"), f.Type)
-		*into = append(*into, Field{Path: join(path, name), Kind: kindName(f.Type), Required: required, Rules: words, Doc: f.Tag.Get("doc")})
-		if inner := deref(f.Type); inner.Kind() == reflect.Struct && !reflect.PointerTo(inner).Implements(unmarshaler) {
+		*into = append(*into, Field{
+			Path:     join(path, name),
+			Kind:     kindName(f.Type),
+			Required: required,
+			Rules:    words,
+			Doc:      f.Tag.Get("doc"),
+		})
+		if inner := deref(f.Type); inner.Kind() == reflect.Struct &&
+			!reflect.PointerTo(inner).Implements(unmarshaler) {
 			describe(join(path, name), inner, into)
 		}
 	}
@@ -103,7 +110,11 @@ func Set(p any, doc map[string]any, path, value string) error {
 		inner, ok := doc[segment].(map[string]any)
 		if !ok {
 			if doc[segment] != nil {
-				return fmt.Errorf("--set %s: %s is not an object", path, strings.Join(segments[:i+1], "."))
+				return fmt.Errorf(
+					"--set %s: %s is not an object",
+					path,
+					strings.Join(segments[:i+1], "."),
+				)
 			}
 			inner = map[string]any{}
 			doc[segment] = inner
@@ -152,7 +163,8 @@ func convert(t reflect.Type, value string) any {
 		}
 	}
 	var parsed any
-	if err := decodeInto([]byte(value), reflect.ValueOf(&parsed).Elem()); err == nil && json.Valid([]byte(value)) {
+	if err := decodeInto([]byte(value), reflect.ValueOf(&parsed).Elem()); err == nil &&
+		json.Valid([]byte(value)) {
 		return parsed
 	}
 	return value

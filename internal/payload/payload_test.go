@@ -52,8 +52,10 @@ func TestDecode(t *testing.T) {
 		{"unknown field", `{"count":1,"name":"n","nam":"x"}`, "nam is unknown"},
 		{"wrong case", `{"count":1,"name":"n","USERID":"x"}`, "USERID is unknown; did you mean userId?"},
 		{"given twice", `{"count":1,"count":2,"name":"n"}`, "count is given twice"},
-		{"all at once", `{"count":"1","name":7,"seconds":4000,"other":1,"inner":{"status":"X","no":1},"list":["a","b","c"]}`,
-			"count must be an integer; inner.no is unknown; inner.status must be one of A, E; list must have at most 2 entries; name must be text; other is unknown; seconds must be at most 3200"},
+		{
+			"all at once", `{"count":"1","name":7,"seconds":4000,"other":1,"inner":{"status":"X","no":1},"list":["a","b","c"]}`,
+			"count must be an integer; inner.no is unknown; inner.status must be one of A, E; list must have at most 2 entries; name must be text; other is unknown; seconds must be at most 3200",
+		},
 		{"fraction", `{"count":1.5,"name":"n"}`, "count must be an integer"},
 		{"null number", `{"count":null,"name":"n"}`, "count must be an integer"},
 		{"null pointer", `{"count":1,"name":"n","seconds":null}`, "seconds must not be null; leave it out"},
@@ -101,7 +103,12 @@ func TestNumbersInFreeFieldsStayAsWritten(t *testing.T) {
 
 func TestMask(t *testing.T) {
 	t.Parallel()
-	got := payload.Mask(sample{}, []byte(`{"count":3,"name":"canary","free":{"k":["canary",1,null]},"inner":{"status":"A"},"userId":"canary","new":"canary"}`))
+	got := payload.Mask(
+		sample{},
+		[]byte(
+			`{"count":3,"name":"canary","free":{"k":["canary",1,null]},"inner":{"status":"A"},"userId":"canary","new":"canary"}`,
+		),
+	)
 	want := `{"count":3,"free":{"k":["***","***",null]},"inner":{"status":"A"},"name":"***","new":"***","userId":"***"}`
 	if got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
@@ -117,8 +124,16 @@ func TestSet(t *testing.T) {
 	t.Parallel()
 	doc := map[string]any{}
 	for _, kv := range [][2]string{
-		{"count", "12"}, {"name", "004217"}, {"userId", "7"}, {"seconds", "5"}, {"flag", "true"},
-		{"free.deep.n", "1.50"}, {"free.text", "hello world"}, {"list", `["a"]`}, {"inner.status", "A"}, {"nosuch", "x"},
+		{"count", "12"},
+		{"name", "004217"},
+		{"userId", "7"},
+		{"seconds", "5"},
+		{"flag", "true"},
+		{"free.deep.n", "1.50"},
+		{"free.text", "hello world"},
+		{"list", `["a"]`},
+		{"inner.status", "A"},
+		{"nosuch", "x"},
 	} {
 		if err := payload.Set(sample{}, doc, kv[0], kv[1]); err != nil {
 			t.Fatal(err)
@@ -143,10 +158,21 @@ func TestDescribe(t *testing.T) {
 	t.Parallel()
 	fields := payload.Describe(sample{})
 	want := map[string]payload.Field{
-		"userId":       {Path: "userId", Kind: "text", Rules: "at most 5 characters"},
-		"count":        {Path: "count", Kind: "integer", Required: true, Rules: "at least 1", Doc: "how many"},
-		"seconds":      {Path: "seconds", Kind: "integer", Rules: "1 to 3200"},
-		"inner.status": {Path: "inner.status", Kind: "text", Rules: "one of A, E", Doc: "open or not"},
+		"userId": {Path: "userId", Kind: "text", Rules: "at most 5 characters"},
+		"count": {
+			Path:     "count",
+			Kind:     "integer",
+			Required: true,
+			Rules:    "at least 1",
+			Doc:      "how many",
+		},
+		"seconds": {Path: "seconds", Kind: "integer", Rules: "1 to 3200"},
+		"inner.status": {
+			Path:  "inner.status",
+			Kind:  "text",
+			Rules: "one of A, E",
+			Doc:   "open or not",
+		},
 	}
 	for _, f := range fields {
 		if w, ok := want[f.Path]; ok && f != w {

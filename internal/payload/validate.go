@@ -34,7 +34,10 @@ func Validate(p any, given map[string]bool) []Problem {
 		for _, f := range faults {
 			_, path, _ := strings.Cut(f.Namespace(), ".")
 			path = strings.ReplaceAll(path, embedded+".", "")
-			problems = append(problems, Problem{path, explain(f.Tag(), f.Param(), f.Kind(), given[path])})
+			problems = append(
+				problems,
+				Problem{path, explain(f.Tag(), f.Param(), f.Kind(), given[path])},
+			)
 		}
 	} else if err != nil {
 		problems = append(problems, Problem{"", err.Error()})

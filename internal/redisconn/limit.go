@@ -17,7 +17,9 @@ import (
 type limitHook struct{ limit time.Duration }
 
 // DialHook implements redis.Hook.
-func (limitHook) DialHook(next redis.DialHook) redis.DialHook { return next }
+func (limitHook) DialHook(next redis.DialHook) redis.DialHook {
+	return next
+}
 
 // ProcessHook implements redis.Hook.
 func (h limitHook) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
@@ -27,7 +29,9 @@ func (h limitHook) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 }
 
 // ProcessPipelineHook implements redis.Hook.
-func (h limitHook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+func (h limitHook) ProcessPipelineHook(
+	next redis.ProcessPipelineHook,
+) redis.ProcessPipelineHook {
 	return func(ctx context.Context, cmds []redis.Cmder) error {
 		return h.bound(ctx, func(ctx context.Context) error { return next(ctx, cmds) })
 	}

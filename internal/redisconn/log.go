@@ -20,7 +20,9 @@ const (
 // kept: the calls that fail report their errors anyway. zerolog.Nop() silences
 // it.
 func LogTo(log zerolog.Logger) {
-	redis.SetLogger(redisLog{log.Sample(&zerolog.BurstSampler{Burst: logBurst, Period: logPeriod})})
+	redis.SetLogger(
+		redisLog{log.Sample(&zerolog.BurstSampler{Burst: logBurst, Period: logPeriod})},
+	)
 }
 
 type redisLog struct{ log zerolog.Logger }

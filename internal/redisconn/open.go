@@ -46,11 +46,27 @@ type tuning struct {
 func (r Role) tuning() tuning {
 	switch r {
 	case Servers:
-		return tuning{name: "errand-worker", dial: 3 * time.Second, io: 5 * time.Second, retries: 3}
+		return tuning{
+			name:    "errand-worker",
+			dial:    3 * time.Second,
+			io:      5 * time.Second,
+			retries: 3,
+		}
 	case Producer:
-		return tuning{name: "errand-producer", dial: 1200 * time.Millisecond, io: 2500 * time.Millisecond, retries: 1, limit: producerLimit}
+		return tuning{
+			name:    "errand-producer",
+			dial:    1200 * time.Millisecond,
+			io:      2500 * time.Millisecond,
+			retries: 1,
+			limit:   producerLimit,
+		}
 	default:
-		return tuning{name: "errand-general", dial: 3 * time.Second, io: 3 * time.Second, retries: 2}
+		return tuning{
+			name:    "errand-general",
+			dial:    3 * time.Second,
+			io:      3 * time.Second,
+			retries: 2,
+		}
 	}
 }
 
@@ -73,7 +89,10 @@ func (t *Target) Open(role Role) redis.UniversalClient {
 // no more, so that what waits for an answer, and every later command, fails. The
 // client itself is not closed by that: some libraries do not stand a closed one
 // (asynq's subscriber panics).
-func (t *Target) OpenWatched(role Role, seen *Instances) (client redis.UniversalClient, cut func()) {
+func (t *Target) OpenWatched(
+	role Role,
+	seen *Instances,
+) (client redis.UniversalClient, cut func()) {
 	tune := role.tuning()
 	opts := t.options(tune)
 	if seen != nil {
@@ -125,8 +144,10 @@ func (t *Target) options(tune tuning) *redis.UniversalOptions {
 		ConnMaxIdleTime: 3 * time.Minute,
 
 		// Neither is of use here, and each costs a round trip per connection.
-		DisableIdentity:          true,
-		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
+		DisableIdentity: true,
+		MaintNotificationsConfig: &maintnotifications.Config{
+			Mode: maintnotifications.ModeDisabled,
+		},
 	}
 	dialer := &net.Dialer{Timeout: tune.dial}
 	opts.Dialer = dialer.DialContext
@@ -144,9 +165,13 @@ func (t *Target) options(tune tuning) *redis.UniversalOptions {
 type shared struct{ client redis.UniversalClient }
 
 // MakeRedisClient implements asynq.RedisConnOpt.
-func (s shared) MakeRedisClient() any { return s.client }
+func (s shared) MakeRedisClient() any {
+	return s.client
+}
 
 // Shared lets a library that opens its own connections, as asynqmon does, use
 // this client instead. Never call such a library's Close: it would close the
 // client for everybody.
-func Shared(client redis.UniversalClient) asynq.RedisConnOpt { return shared{client} }
+func Shared(client redis.UniversalClient) asynq.RedisConnOpt {
+	return shared{client}
+}

@@ -188,7 +188,10 @@ func TestProducerReportsWithinThreeSeconds(t *testing.T) {
 		{name: "frozen before the first command", client: open(t, paused.URL(), Producer)},
 		{name: "frozen with connections open", client: warmClient},
 		{name: "frozen sentinel", client: open(t, sentinel.URL(), Producer)},
-		{name: "tls on a plain port", client: open(t, strings.Replace(redistest.New(t).URL(), "redis:", "rediss:", 1), Producer)},
+		{
+			name:   "tls on a plain port",
+			client: open(t, strings.Replace(redistest.New(t).URL(), "redis:", "rediss:", 1), Producer),
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -318,9 +321,13 @@ func tlsProxy(t *testing.T, to string) (addr string, roots *x509.CertPool) {
 		t.Fatal(err)
 	}
 	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "redis"},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, IsCA: true, BasicConstraintsValid: true,
+		SerialNumber:          big.NewInt(1),
+		Subject:               pkix.Name{CommonName: "redis"},
+		NotBefore:             time.Now().Add(-time.Hour),
+		NotAfter:              time.Now().Add(time.Hour),
+		IPAddresses:           []net.IP{net.IPv4(127, 0, 0, 1)},
+		IsCA:                  true,
+		BasicConstraintsValid: true,
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
 	if err != nil {
@@ -332,7 +339,11 @@ func tlsProxy(t *testing.T, to string) (addr string, roots *x509.CertPool) {
 	}
 	roots = x509.NewCertPool()
 	roots.AddCert(cert)
-	l, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}})
+	l, err := tls.Listen(
+		"tcp",
+		"127.0.0.1:0",
+		&tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}},
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -400,7 +411,11 @@ func TestUnreachable(t *testing.T) {
 		{name: "connection closed", err: io.EOF, want: true},
 		{name: "pool exhausted", err: redis.ErrPoolTimeout, want: true},
 		{name: "dial", err: &net.OpError{Op: "dial", Err: errors.New("refused")}, want: true},
-		{name: "not tls", err: tls.RecordHeaderError{Msg: "first record does not look like a TLS handshake"}, want: true},
+		{
+			name: "not tls",
+			err:  tls.RecordHeaderError{Msg: "first record does not look like a TLS handshake"},
+			want: true,
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

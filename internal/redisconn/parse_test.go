@@ -36,28 +36,45 @@ func TestParse(t *testing.T) {
 		{
 			name: "user, password and database", url: "redis://worker:pass@redis.example:7000/3",
 			want: want{
-				mode: Single, addrs: []string{"redis.example:7000"}, user: "worker", password: "pass", db: 3, spwd: "pass",
+				mode:     Single,
+				addrs:    []string{"redis.example:7000"},
+				user:     "worker",
+				password: "pass",
+				db:       3,
+				spwd:     "pass",
 				redacted: "redis://worker:[redacted]@redis.example:7000/3",
 			},
 		},
 		{
 			name: "tls in capitals", url: "REDISS://:pass@h/",
 			want: want{
-				mode: Single, tls: true, addrs: []string{"h:6379"}, password: "pass", spwd: "pass",
+				mode:     Single,
+				tls:      true,
+				addrs:    []string{"h:6379"},
+				password: "pass",
+				spwd:     "pass",
 				redacted: "rediss://:[redacted]@h:6379/0",
 			},
 		},
 		{
 			name: "percent-encoded", url: "redis://us%3Aer:p%40s%2Fs%3F%23%25%20%2B+%3A%C3%BC@h/1",
 			want: want{
-				mode: Single, addrs: []string{"h:6379"}, user: "us:er", password: "p@s/s?#% ++:ü", db: 1, spwd: "p@s/s?#% ++:ü",
+				mode:     Single,
+				addrs:    []string{"h:6379"},
+				user:     "us:er",
+				password: "p@s/s?#% ++:ü",
+				db:       1,
+				spwd:     "p@s/s?#% ++:ü",
 				redacted: "redis://us:er:[redacted]@h:6379/1",
 			},
 		},
 		{
 			name: "characters that need no encoding", url: "redis://:a:b@c,d&e=f@h",
 			want: want{
-				mode: Single, addrs: []string{"h:6379"}, password: "a:b@c,d&e=f", spwd: "a:b@c,d&e=f",
+				mode:     Single,
+				addrs:    []string{"h:6379"},
+				password: "a:b@c,d&e=f",
+				spwd:     "a:b@c,d&e=f",
 				redacted: "redis://:[redacted]@h:6379/0",
 			},
 		},
@@ -72,35 +89,57 @@ func TestParse(t *testing.T) {
 		{
 			name: "ipv6 with zone and default port", url: "redis://:p@[fe80::1%25eth0]",
 			want: want{
-				mode: Single, addrs: []string{"[fe80::1%eth0]:6379"}, password: "p", spwd: "p",
+				mode:     Single,
+				addrs:    []string{"[fe80::1%eth0]:6379"},
+				password: "p",
+				spwd:     "p",
 				redacted: "redis://:[redacted]@[fe80::1%eth0]:6379/0",
 			},
 		},
 		{
 			name: "sentinels of the contract", url: "redis-sentinel://:pass@h1:26379,h2:26379/2?master=name",
 			want: want{
-				mode: Sentinel, addrs: []string{"h1:26379", "h2:26379"}, password: "pass", db: 2, master: "name", spwd: "pass",
+				mode:     Sentinel,
+				addrs:    []string{"h1:26379", "h2:26379"},
+				password: "pass",
+				db:       2,
+				master:   "name",
+				spwd:     "pass",
 				redacted: "redis-sentinel://:[redacted]@h1:26379,h2:26379/2?master=name",
 			},
 		},
 		{
 			name: "sentinels with a login of their own", url: "redis-sentinel://u:data@h1,[::2]?master=my+name&sentinel_username=s&sentinel_password=w%40tch",
 			want: want{
-				mode: Sentinel, addrs: []string{"h1:26379", "[::2]:26379"}, user: "u", password: "data", master: "my name",
-				sentinelUser: "s", spwd: "w@tch",
-				redacted: "redis-sentinel://u:[redacted]@h1:26379,[::2]:26379/0?master=my+name",
+				mode:         Sentinel,
+				addrs:        []string{"h1:26379", "[::2]:26379"},
+				user:         "u",
+				password:     "data",
+				master:       "my name",
+				sentinelUser: "s",
+				spwd:         "w@tch",
+				redacted:     "redis-sentinel://u:[redacted]@h1:26379,[::2]:26379/0?master=my+name",
 			},
 		},
 		{
 			name: "cluster", url: "redis-cluster://user:pass@h1:6379,h2",
 			want: want{
-				mode: Cluster, addrs: []string{"h1:6379", "h2:6379"}, user: "user", password: "pass", spwd: "pass",
+				mode:     Cluster,
+				addrs:    []string{"h1:6379", "h2:6379"},
+				user:     "user",
+				password: "pass",
+				spwd:     "pass",
 				redacted: "redis-cluster://user:[redacted]@h1:6379,h2:6379",
 			},
 		},
 		{
 			name: "cluster with tls, one seed", url: "rediss-cluster://h1/0",
-			want: want{mode: Cluster, tls: true, addrs: []string{"h1:6379"}, redacted: "rediss-cluster://h1:6379"},
+			want: want{
+				mode:     Cluster,
+				tls:      true,
+				addrs:    []string{"h1:6379"},
+				redacted: "rediss-cluster://h1:6379",
+			},
 		},
 	}
 	for _, tt := range tests {
@@ -111,9 +150,16 @@ func TestParse(t *testing.T) {
 				t.Fatal(err)
 			}
 			got := want{
-				mode: target.Mode(), tls: target.TLS(), addrs: target.Addrs(), user: target.user, password: target.password.Reveal(),
-				db: target.db, master: target.master, sentinelUser: target.sentinelUser, spwd: target.sentinelPassword.Reveal(),
-				redacted: target.Redacted(),
+				mode:         target.Mode(),
+				tls:          target.TLS(),
+				addrs:        target.Addrs(),
+				user:         target.user,
+				password:     target.password.Reveal(),
+				db:           target.db,
+				master:       target.master,
+				sentinelUser: target.sentinelUser,
+				spwd:         target.sentinelPassword.Reveal(),
+				redacted:     target.Redacted(),
 			}
 			if !slices.Equal(got.addrs, tt.want.addrs) {
 				t.Errorf("addresses %v, want %v", got.addrs, tt.want.addrs)
@@ -166,7 +212,11 @@ func TestParseRefuses(t *testing.T) {
 		{name: "empty master", url: "redis-sentinel://h?master=", rule: "needs the name of the master"},
 		{name: "two masters", url: "redis-sentinel://h?master=a&master=b", rule: "twice"},
 		{name: "unknown parameter", url: "redis-sentinel://h?master=a&" + canary + "=1", rule: "unknown parameter"},
-		{name: "sentinel user alone", url: "redis-sentinel://:" + canary + "@h?master=a&sentinel_username=s", rule: "needs sentinel_password"},
+		{
+			name: "sentinel user alone",
+			url:  "redis-sentinel://:" + canary + "@h?master=a&sentinel_username=s",
+			rule: "needs sentinel_password",
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -42,14 +42,20 @@ type Target struct {
 }
 
 // Mode is the kind of Redis that the URL names.
-func (t *Target) Mode() Mode { return t.mode }
+func (t *Target) Mode() Mode {
+	return t.mode
+}
 
 // TLS reports whether connections are encrypted.
-func (t *Target) TLS() bool { return t.tls }
+func (t *Target) TLS() bool {
+	return t.tls
+}
 
 // Addrs are the host:port that the URL names: the server, the sentinels, or
 // some of the cluster's nodes.
-func (t *Target) Addrs() []string { return slices.Clone(t.addrs) }
+func (t *Target) Addrs() []string {
+	return slices.Clone(t.addrs)
+}
 
 // Redacted is the URL with the default ports filled in and [redacted] instead
 // of the password, for logs and the doctor.
@@ -90,11 +96,17 @@ func (t *Target) scheme() string {
 }
 
 // String implements fmt.Stringer with Redacted.
-func (t *Target) String() string { return t.Redacted() }
+func (t *Target) String() string {
+	return t.Redacted()
+}
 
 // Format implements fmt.Formatter with Redacted: %#v would otherwise print the
 // fields themselves.
-func (t *Target) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(t.Redacted())) }
+func (t *Target) Format(f fmt.State, _ rune) {
+	_, _ = f.Write([]byte(t.Redacted()))
+}
 
 // MarshalText implements encoding.TextMarshaler with Redacted.
-func (t *Target) MarshalText() ([]byte, error) { return []byte(t.Redacted()), nil }
+func (t *Target) MarshalText() ([]byte, error) {
+	return []byte(t.Redacted()), nil
+}

@@ -89,12 +89,18 @@ func (r Report) Refusal() error {
 // Check reads all but Clock and Latency: one round trip to each master. ctx
 // bounds it.
 func Check(ctx context.Context, rdb redis.UniversalClient) Report {
-	return examine(ctx, rdb, func(context.Context, *redis.Client) []Finding { return nil })
+	return examine(ctx, rdb, func(context.Context, *redis.Client) []Finding {
+		return nil
+	})
 }
 
 // Inspect is Check with Clock and Latency, measured with some fifteen round
 // trips to each master. now is the local clock.
-func Inspect(ctx context.Context, rdb redis.UniversalClient, now func() time.Time) Report {
+func Inspect(
+	ctx context.Context,
+	rdb redis.UniversalClient,
+	now func() time.Time,
+) Report {
 	return examine(ctx, rdb, func(ctx context.Context, node *redis.Client) []Finding {
 		return measure(ctx, node, now)
 	})
@@ -107,7 +113,11 @@ type node struct {
 	findings []Finding
 }
 
-func examine(ctx context.Context, rdb redis.UniversalClient, more func(context.Context, *redis.Client) []Finding) Report {
+func examine(
+	ctx context.Context,
+	rdb redis.UniversalClient,
+	more func(context.Context, *redis.Client) []Finding,
+) Report {
 	ask := func(ctx context.Context, c *redis.Client, cluster bool) node {
 		n := node{addr: c.Options().Addr}
 		f, err := readFacts(ctx, c)

@@ -65,13 +65,16 @@ func TestInspect(t *testing.T) {
 			},
 		},
 		{
-			name: "evicts", opts: []redistest.Option{redistest.Config("maxmemory-policy", "allkeys-lru")}, refused: true,
-			want: []expected{{Eviction, Fail, "maxmemory-policy is allkeys-lru and must be noeviction | redis-cli CONFIG SET maxmemory-policy noeviction"}},
+			name:    "evicts",
+			opts:    []redistest.Option{redistest.Config("maxmemory-policy", "allkeys-lru")},
+			refused: true,
+			want:    []expected{{Eviction, Fail, "maxmemory-policy is allkeys-lru and must be noeviction | redis-cli CONFIG SET maxmemory-policy noeviction"}},
 		},
 		{
-			name: "evicts and forbids CONFIG", refused: true,
-			opts: []redistest.Option{redistest.Config("maxmemory-policy", "volatile-ttl"), redistest.Config("rename-command", `CONFIG ""`)},
-			want: []expected{{Eviction, Fail, "maxmemory-policy is volatile-ttl"}, {Persistence, Warn, "cannot be read"}},
+			name:    "evicts and forbids CONFIG",
+			refused: true,
+			opts:    []redistest.Option{redistest.Config("maxmemory-policy", "volatile-ttl"), redistest.Config("rename-command", `CONFIG ""`)},
+			want:    []expected{{Eviction, Fail, "maxmemory-policy is volatile-ttl"}, {Persistence, Warn, "cannot be read"}},
 		},
 		{
 			name: "keeps nothing",
@@ -100,7 +103,8 @@ func TestInspect(t *testing.T) {
 			if ok != tc.refused {
 				t.Fatalf("refusal = %v", r.Refusal())
 			}
-			if ok && (strings.Contains(refused.Error(), "\n") || !strings.Contains(refused.Error(), "CONFIG SET maxmemory-policy noeviction")) {
+			if ok &&
+				(strings.Contains(refused.Error(), "\n") || !strings.Contains(refused.Error(), "CONFIG SET maxmemory-policy noeviction")) {
 				t.Errorf("refusal = %q", refused)
 			}
 		})
@@ -149,21 +153,34 @@ func TestUnreachable(t *testing.T) {
 			defer cancel()
 			r := Inspect(ctx, open(t, tc.url), time.Now)
 			expected{Reachable, Fail, tc.text}.check(t, r)
-			if r.Answered() || r.Refusal() != nil || len(r.Findings) != 1 || strings.Contains(r.Findings[0].Seen, "canary") {
+			if r.Answered() || r.Refusal() != nil || len(r.Findings) != 1 ||
+				strings.Contains(r.Findings[0].Seen, "canary") {
 				t.Errorf("%+v", r)
 			}
 		})
 	}
 	t.Run("a node of a cluster", func(t *testing.T) {
 		t.Parallel()
-		expected{Role, Fail, "one node of a cluster | write redis-cluster://"}.check(t, Check(t.Context(), open(t, member.URL())))
+		expected{
+			Role,
+			Fail,
+			"one node of a cluster | write redis-cluster://",
+		}.check(
+			t,
+			Check(t.Context(), open(t, member.URL())),
+		)
 	})
 	t.Run("a login with few rights", func(t *testing.T) {
 		t.Parallel()
 		r := Inspect(t.Context(), open(t, "redis://watcher:canary@"+weak.Addr()), time.Now)
 		for _, e := range []expected{
-			{Reachable, OK, "answers"}, {Version, Warn, "unknown"}, {Role, Warn, "unknown"}, {Eviction, Warn, "unknown"},
-			{Persistence, Warn, "unknown"}, {Clock, Warn, "TIME was not answered"}, {Latency, OK, "a round trip"},
+			{Reachable, OK, "answers"},
+			{Version, Warn, "unknown"},
+			{Role, Warn, "unknown"},
+			{Eviction, Warn, "unknown"},
+			{Persistence, Warn, "unknown"},
+			{Clock, Warn, "TIME was not answered"},
+			{Latency, OK, "a round trip"},
 		} {
 			e.check(t, r)
 		}
@@ -189,7 +206,14 @@ func TestReplicaAndSentinel(t *testing.T) {
 	s := redistest.NewSentinel(t, "")
 	expected{Role, OK, "master"}.check(t, Check(t.Context(), open(t, s.URL())))
 	replica := redistest.New(t, redistest.Config("replicaof", strings.ReplaceAll(s.Nodes()[0].Addr(), ":", " ")))
-	expected{Role, Fail, "a replica, which takes no writes | name its master in REDIS_URL: " + s.Nodes()[0].Addr()}.check(t, Check(t.Context(), open(t, replica.URL())))
+	expected{
+		Role,
+		Fail,
+		"a replica, which takes no writes | name its master in REDIS_URL: " + s.Nodes()[0].Addr(),
+	}.check(
+		t,
+		Check(t.Context(), open(t, replica.URL())),
+	)
 }
 
 func TestCluster(t *testing.T) {
@@ -277,7 +301,10 @@ func TestMergeNamesFew(t *testing.T) {
 	t.Parallel()
 	var nodes []node
 	for _, addr := range []string{"a", "b", "c", "d", "e"} {
-		nodes = append(nodes, node{addr: addr, findings: []Finding{{OK, Latency, addr + "ms", ""}, {Fail, Eviction, "bad", "fix"}}})
+		nodes = append(
+			nodes,
+			node{addr: addr, findings: []Finding{{OK, Latency, addr + "ms", ""}, {Fail, Eviction, "bad", "fix"}}},
+		)
 	}
 	nodes[0].findings[1] = Finding{OK, Eviction, "good", ""}
 	r := merge(nodes)

@@ -19,7 +19,8 @@ func (f facts) judge(cluster bool) []Finding {
 func (f facts) version() Finding {
 	text := f.info["redis_version"]
 	seen := text
-	if name := f.info["server_name"]; name != "" && name != "redis" { // Valkey and others say what they can stand for
+	if name := f.info["server_name"]; name != "" &&
+		name != "redis" { // Valkey and others say what they can stand for
 		seen = fmt.Sprintf("%s, compatible with Redis %s", name, text)
 	}
 	major, rest, _ := strings.Cut(text, ".")
@@ -28,9 +29,27 @@ func (f facts) version() Finding {
 	b, errB := strconv.Atoi(minor)
 	switch {
 	case errA != nil || errB != nil:
-		return Finding{Warn, Version, "unknown: INFO does not tell", fmt.Sprintf("make sure that it is Redis %d.%d or newer", needMajor, needMinor)}
+		return Finding{
+			Warn,
+			Version,
+			"unknown: INFO does not tell",
+			fmt.Sprintf(
+				"make sure that it is Redis %d.%d or newer",
+				needMajor,
+				needMinor,
+			),
+		}
 	case a < needMajor || a == needMajor && b < needMinor:
-		return Finding{Fail, Version, seen, fmt.Sprintf("install Redis %d.%d or newer: tasks cannot be fetched from an older one", needMajor, needMinor)}
+		return Finding{
+			Fail,
+			Version,
+			seen,
+			fmt.Sprintf(
+				"install Redis %d.%d or newer: tasks cannot be fetched from an older one",
+				needMajor,
+				needMinor,
+			),
+		}
 	}
 	return Finding{OK, Version, seen, ""}
 }
@@ -38,15 +57,28 @@ func (f facts) version() Finding {
 func (f facts) role(cluster bool) Finding {
 	switch role := f.info["role"]; {
 	case role == "":
-		return Finding{Warn, Role, "unknown: INFO does not tell", "make sure that REDIS_URL names the master"}
+		return Finding{
+			Warn,
+			Role,
+			"unknown: INFO does not tell",
+			"make sure that REDIS_URL names the master",
+		}
 	case role != "master":
 		fix := "name the master in REDIS_URL, or use redis-sentinel://"
 		if host := f.info["master_host"]; host != "" {
-			fix = "name its master in REDIS_URL: " + net.JoinHostPort(host, f.info["master_port"]) + "; or use redis-sentinel://"
+			fix = "name its master in REDIS_URL: " + net.JoinHostPort(
+				host,
+				f.info["master_port"],
+			) + "; or use redis-sentinel://"
 		}
 		return Finding{Fail, Role, "a replica, which takes no writes", fix}
 	case !cluster && f.info["cluster_enabled"] == "1":
-		return Finding{Fail, Role, "one node of a cluster", "write redis-cluster:// (rediss-cluster:// for TLS) instead of redis:// in REDIS_URL"}
+		return Finding{
+			Fail,
+			Role,
+			"one node of a cluster",
+			"write redis-cluster:// (rediss-cluster:// for TLS) instead of redis:// in REDIS_URL",
+		}
 	}
 	return Finding{OK, Role, "master", ""}
 }
@@ -57,9 +89,19 @@ func (f facts) eviction() Finding {
 	case "noeviction":
 		return Finding{OK, Eviction, "maxmemory-policy is noeviction", ""}
 	case "":
-		return Finding{Warn, Eviction, "unknown: neither CONFIG nor INFO tells the maxmemory-policy", "make sure that it is noeviction: any other loses tasks when memory is full"}
+		return Finding{
+			Warn,
+			Eviction,
+			"unknown: neither CONFIG nor INFO tells the maxmemory-policy",
+			"make sure that it is noeviction: any other loses tasks when memory is full",
+		}
 	}
-	return Finding{Fail, Eviction, "maxmemory-policy is " + f.policy + " and must be noeviction", fix}
+	return Finding{
+		Fail,
+		Eviction,
+		"maxmemory-policy is " + f.policy + " and must be noeviction",
+		fix,
+	}
 }
 
 func (f facts) persistence() Finding {
@@ -67,24 +109,50 @@ func (f facts) persistence() Finding {
 		everysec = "redis-cli CONFIG SET appendfsync everysec (or always), and the same in redis.conf"
 		aof      = "redis-cli CONFIG SET appendonly yes, and appendonly yes in redis.conf"
 	)
-	finding := func(level Level, seen, fix string) Finding { return Finding{level, Persistence, seen, fix} }
+	finding := func(level Level, seen, fix string) Finding {
+		return Finding{level, Persistence, seen, fix}
+	}
 	switch enabled := f.info["aof_enabled"]; {
 	case f.info["aof_last_write_status"] == "err":
-		return finding(Fail, "the append-only file cannot be written, so Redis refuses to write", "free disk space on the Redis host and read its log")
+		return finding(
+			Fail,
+			"the append-only file cannot be written, so Redis refuses to write",
+			"free disk space on the Redis host and read its log",
+		)
 	case enabled == "1" && f.fsync == "no":
-		return finding(Warn, "append-only file, appendfsync no: a crash of the machine loses what the system had not written, some 30 s", everysec)
+		return finding(
+			Warn,
+			"append-only file, appendfsync no: a crash of the machine loses what the system had not written, some 30 s",
+			everysec,
+		)
 	case enabled == "1" && f.fsync == "":
 		return finding(OK, "append-only file", "")
 	case enabled == "1":
 		return finding(OK, "append-only file, appendfsync "+f.fsync, "")
 	case f.info["rdb_last_bgsave_status"] == "err":
-		return finding(Warn, "the last snapshot failed; Redis may refuse to write", "free disk space on the Redis host and read its log")
+		return finding(
+			Warn,
+			"the last snapshot failed; Redis may refuse to write",
+			"free disk space on the Redis host and read its log",
+		)
 	case enabled == "":
-		return finding(Warn, "unknown: INFO does not tell", "make sure that Redis keeps an append-only file: without one a restart loses every task")
+		return finding(
+			Warn,
+			"unknown: INFO does not tell",
+			"make sure that Redis keeps an append-only file: without one a restart loses every task",
+		)
 	case f.saves != "":
-		return finding(Warn, "snapshots only (save "+f.saves+"): a crash loses all tasks since the last one", aof)
+		return finding(
+			Warn,
+			"snapshots only (save "+f.saves+"): a crash loses all tasks since the last one",
+			aof,
+		)
 	case !f.savesKnown:
-		return finding(Warn, "no append-only file; whether there are snapshots cannot be read", "switch on the append-only file (AOF) in the service's settings")
+		return finding(
+			Warn,
+			"no append-only file; whether there are snapshots cannot be read",
+			"switch on the append-only file (AOF) in the service's settings",
+		)
 	}
 	return finding(Warn, "none: a restart of Redis loses every task", aof)
 }

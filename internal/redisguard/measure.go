@@ -31,7 +31,12 @@ func clock(ctx context.Context, c *redis.Client, now func() time.Time) Finding {
 		before := now()
 		theirs, err := c.Time(ctx).Result()
 		if err != nil {
-			return Finding{Warn, Clock, "unknown: TIME was not answered", "allow the command TIME to the user of REDIS_URL"}
+			return Finding{
+				Warn,
+				Clock,
+				"unknown: TIME was not answered",
+				"allow the command TIME to the user of REDIS_URL",
+			}
 		}
 		after := now()
 		// They read their clock somewhere between the two.
@@ -51,9 +56,19 @@ func judgeClock(skew, trip time.Duration) Finding {
 	case apart-trip/2 <= maxSkew:
 		return Finding{OK, Clock, shown + " apart", ""}
 	case skew > 0:
-		return Finding{Warn, Clock, "Redis' clock is " + shown + " ahead of this machine's", fixClock}
+		return Finding{
+			Warn,
+			Clock,
+			"Redis' clock is " + shown + " ahead of this machine's",
+			fixClock,
+		}
 	default:
-		return Finding{Warn, Clock, "Redis' clock is " + shown + " behind this machine's", fixClock}
+		return Finding{
+			Warn,
+			Clock,
+			"Redis' clock is " + shown + " behind this machine's",
+			fixClock,
+		}
 	}
 }
 
@@ -64,7 +79,12 @@ func latency(ctx context.Context, c *redis.Client) Finding {
 	for range pings {
 		began := time.Now()
 		if err := c.Ping(ctx).Err(); err != nil {
-			return Finding{Warn, Latency, "unknown: not every PING was answered", "check the network between this machine and Redis"}
+			return Finding{
+				Warn,
+				Latency,
+				"unknown: not every PING was answered",
+				"check the network between this machine and Redis",
+			}
 		}
 		trips = append(trips, time.Since(began))
 	}
@@ -76,9 +96,19 @@ func judgeLatency(median time.Duration) Finding {
 	seen := rounded(median) + " a round trip"
 	switch {
 	case median > slowLatency:
-		return Finding{Warn, Latency, seen + ", and every task takes several", "run workers and Redis in the same region"}
+		return Finding{
+			Warn,
+			Latency,
+			seen + ", and every task takes several",
+			"run workers and Redis in the same region",
+		}
 	case median > farLatency:
-		return Finding{OK, Latency, fmt.Sprintf("%s; below %v tasks are dispatched faster", seen, farLatency), ""}
+		return Finding{
+			OK,
+			Latency,
+			fmt.Sprintf("%s; below %v tasks are dispatched faster", seen, farLatency),
+			"",
+		}
 	}
 	return Finding{OK, Latency, seen, ""}
 }

@@ -10,7 +10,11 @@ import (
 // mostNamed is how many masters one finding names.
 const mostNamed = 3
 
-var severity = map[Level]int{OK: 0, Warn: 1, Fail: 2}
+var severity = map[Level]int{
+	OK:   0,
+	Warn: 1,
+	Fail: 2,
+}
 
 // merge makes one finding for each name out of what the masters of a cluster
 // said: the worst, with those that said it.
@@ -37,7 +41,13 @@ func mergeReachable(nodes []node) Finding {
 		return Finding{OK, Reachable, fmt.Sprintf("%d masters answer", len(nodes)), ""}
 	}
 	f := unreachable(silent[0].err)
-	f.Seen = fmt.Sprintf("%d of %d masters cannot be asked: %s on %s", len(silent), len(nodes), f.Seen, addrs(silent))
+	f.Seen = fmt.Sprintf(
+		"%d of %d masters cannot be asked: %s on %s",
+		len(silent),
+		len(nodes),
+		f.Seen,
+		addrs(silent),
+	)
 	return f
 }
 

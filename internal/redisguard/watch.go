@@ -37,19 +37,36 @@ type Watch struct {
 // does not answer is no error, as it may only be late; it is looked at again
 // until it does. Should it turn out then, or change to be, a Redis that evicts,
 // that is logged as an error and Err says so, for as long as it lasts.
-func Start(ctx context.Context, rdb redis.UniversalClient, log zerolog.Logger) (*Watch, error) {
+func Start(
+	ctx context.Context,
+	rdb redis.UniversalClient,
+	log zerolog.Logger,
+) (*Watch, error) {
 	return start(ctx, rdb, log, soon, later)
 }
 
-func start(ctx context.Context, rdb redis.UniversalClient, log zerolog.Logger, soon, later time.Duration) (*Watch, error) {
-	w := &Watch{rdb: rdb, log: log, soon: soon, later: later, known: map[string]Finding{}}
+func start(
+	ctx context.Context,
+	rdb redis.UniversalClient,
+	log zerolog.Logger,
+	soon, later time.Duration,
+) (*Watch, error) {
+	w := &Watch{
+		rdb:   rdb,
+		log:   log,
+		soon:  soon,
+		later: later,
+		known: map[string]Finding{},
+	}
 	first := w.check(ctx)
 	if err := first.Refusal(); err != nil {
 		return nil, err
 	}
 	w.take(first)
 	ctx, w.cancel = context.WithCancel(ctx)
-	w.done.Go(func() { w.run(ctx, w.pause(first)) })
+	w.done.Go(func() {
+		w.run(ctx, w.pause(first))
+	})
 	return w, nil
 }
 

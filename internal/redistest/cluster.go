@@ -34,7 +34,9 @@ func NewCluster(tb testing.TB, nodes int, opts ...Option) *Cluster {
 	tb.Helper()
 	opts = append([]Option{
 		Config("cluster-node-timeout", "5000"),
-		func(c *config) { c.cluster = true },
+		func(c *config) {
+			c.cluster = true
+		},
 	}, opts...)
 	c := &Cluster{}
 	for range nodes {
@@ -54,7 +56,9 @@ func NewCluster(tb testing.TB, nodes int, opts ...Option) *Cluster {
 }
 
 // Nodes are the cluster's servers, for tests that stop one.
-func (c *Cluster) Nodes() []*Server { return c.nodes }
+func (c *Cluster) Nodes() []*Server {
+	return c.nodes
+}
 
 // Addrs are the host:port of all nodes.
 func (c *Cluster) Addrs() []string {
@@ -79,10 +83,12 @@ func (c *Cluster) URL() string {
 func (c *Cluster) Client() *redis.ClusterClient {
 	c.clientOnce.Do(func() {
 		c.client = redis.NewClusterClient(&redis.ClusterOptions{
-			Addrs:                    c.Addrs(),
-			Password:                 c.nodes[0].conf.password,
-			DisableIdentity:          true,
-			MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
+			Addrs:           c.Addrs(),
+			Password:        c.nodes[0].conf.password,
+			DisableIdentity: true,
+			MaintNotificationsConfig: &maintnotifications.Config{
+				Mode: maintnotifications.ModeDisabled,
+			},
 		})
 	})
 	return c.client

@@ -21,8 +21,10 @@ const (
 // errPortTaken is the one reason to try again elsewhere.
 var errPortTaken = errors.New("the port is taken")
 
-var errMissing = errors.New("redis-server is not installed; these tests need a real one. " +
-	"`make test` installs it; by hand: Debian and Ubuntu `apt-get install redis-server`, macOS `brew install redis`")
+var errMissing = errors.New(
+	"redis-server is not installed; these tests need a real one. " +
+		"`make test` installs it; by hand: Debian and Ubuntu `apt-get install redis-server`, macOS `brew install redis`",
+)
 
 // launch starts the process on a port of its choice.
 func (s *Server) launch() error {
@@ -88,7 +90,15 @@ func (s *Server) waitReady() error {
 		}
 		backoff = min(2*backoff, 50*time.Millisecond)
 	}
-	return errors.Join(fmt.Errorf("redis-server does not answer after %v (%w): %s", readyTimeout, last, s.proc.output()), s.proc.kill())
+	return errors.Join(
+		fmt.Errorf(
+			"redis-server does not answer after %v (%w): %s",
+			readyTimeout,
+			last,
+			s.proc.output(),
+		),
+		s.proc.kill(),
+	)
 }
 
 func (s *Server) answers() error {
@@ -96,7 +106,9 @@ func (s *Server) answers() error {
 	if err != nil {
 		return err
 	}
-	defer func() { _ = c.Close() }()
+	defer func() {
+		_ = c.Close()
+	}()
 	if err := c.SetDeadline(time.Now().Add(time.Second)); err != nil {
 		return err
 	}

@@ -31,7 +31,9 @@ func newConfig(opts []Option) config {
 // Config sets one directive of redis.conf. The value is written as it is, so
 // one with spaces in it needs Redis's own quotes.
 func Config(key, value string) Option {
-	return func(c *config) { c.lines = append(c.lines, key+" "+value) }
+	return func(c *config) {
+		c.lines = append(c.lines, key+" "+value)
+	}
 }
 
 // AOF keeps an append-only file: policy is "always", "everysec" or "no".
@@ -45,7 +47,11 @@ func AOF(policy string) Option {
 func Password(password string) Option {
 	return func(c *config) {
 		c.password = password
-		c.lines = append(c.lines, "requirepass "+quote(password), "masterauth "+quote(password))
+		c.lines = append(
+			c.lines,
+			"requirepass "+quote(password),
+			"masterauth "+quote(password),
+		)
 	}
 }
 
@@ -77,7 +83,11 @@ func (c config) file(dir string, port, busPort int) string {
 		"dir "+quote(dir),
 	)
 	if busPort != 0 {
-		lines = append(lines, "cluster-enabled yes", "cluster-port "+strconv.Itoa(busPort))
+		lines = append(
+			lines,
+			"cluster-enabled yes",
+			"cluster-port "+strconv.Itoa(busPort),
+		)
 	}
 	return strings.Join(lines, "\n") + "\n"
 }

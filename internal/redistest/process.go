@@ -29,11 +29,19 @@ func startProcess(binary, dir string, args ...string) (*process, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = out.Close() }() // the child has its own
+	defer func() {
+		_ = out.Close()
+	}() // the child has its own
 	cmd := exec.Command(binary, args...)
-	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, out, out
+	cmd.Dir = dir
+	cmd.Stdout = out
+	cmd.Stderr = out
 	dieWithParent(cmd)
-	p := &process{cmd: cmd, log: log, done: make(chan struct{})}
+	p := &process{
+		cmd:  cmd,
+		log:  log,
+		done: make(chan struct{}),
+	}
 	started := make(chan error)
 	go func() {
 		// For Linux the parent is the thread that started the child: it has to
@@ -53,7 +61,9 @@ func startProcess(binary, dir string, args ...string) (*process, error) {
 	return p, nil
 }
 
-func (p *process) pid() int { return p.cmd.Process.Pid }
+func (p *process) pid() int {
+	return p.cmd.Process.Pid
+}
 
 func (p *process) alive() bool {
 	select {
@@ -93,7 +103,10 @@ func (p *process) terminate() error {
 	case <-p.done:
 		return nil
 	case <-time.After(stopTimeout):
-		return errors.Join(fmt.Errorf("it did not end within %v: %s", stopTimeout, p.output()), p.kill())
+		return errors.Join(
+			fmt.Errorf("it did not end within %v: %s", stopTimeout, p.output()),
+			p.kill(),
+		)
 	}
 }
 

@@ -34,18 +34,31 @@ func NewSentinel(tb testing.TB, sentinelPassword string, opts ...Option) *Sentin
 	defer cancel()
 	opts = append([]Option{Config("repl-diskless-sync-delay", "0")}, opts...)
 	master := New(tb, opts...)
-	replica := New(tb, append(slices.Clone(opts), Config("replicaof", "127.0.0.1 "+strconv.Itoa(master.port)))...)
+	replica := New(
+		tb,
+		append(
+			slices.Clone(opts),
+			Config("replicaof", "127.0.0.1 "+strconv.Itoa(master.port)),
+		)...)
 	if err := replica.waitInfo(ctx, "replication", "master_link_status:up"); err != nil {
 		tb.Fatalf("redistest: wait for the replica: %v", err)
 	}
 	watch := []Option{
-		func(c *config) { *c = config{sentinel: true} },
-		Config("sentinel", fmt.Sprintf("monitor %s 127.0.0.1 %d 1", masterName, master.port)),
+		func(c *config) {
+			*c = config{sentinel: true}
+		},
+		Config(
+			"sentinel",
+			fmt.Sprintf("monitor %s 127.0.0.1 %d 1", masterName, master.port),
+		),
 		Config("sentinel", "down-after-milliseconds "+masterName+" 2000"),
 		Config("sentinel", "failover-timeout "+masterName+" 5000"),
 	}
 	if password := master.conf.password; password != "" {
-		watch = append(watch, Config("sentinel", "auth-pass "+masterName+" "+quote(password)))
+		watch = append(
+			watch,
+			Config("sentinel", "auth-pass "+masterName+" "+quote(password)),
+		)
 	}
 	if sentinelPassword != "" {
 		watch = append(watch, Password(sentinelPassword))
@@ -58,18 +71,26 @@ func NewSentinel(tb testing.TB, sentinelPassword string, opts ...Option) *Sentin
 }
 
 // Server is the sentinel's own process, for tests that stop it.
-func (s *Sentinel) Server() *Server { return s.sentinel }
+func (s *Sentinel) Server() *Server {
+	return s.sentinel
+}
 
 // Nodes are the data servers: the first master, then its replica.
-func (s *Sentinel) Nodes() []*Server { return s.nodes }
+func (s *Sentinel) Nodes() []*Server {
+	return s.nodes
+}
 
 // MasterName is the name under which the sentinel knows the master.
-func (s *Sentinel) MasterName() string { return masterName }
+func (s *Sentinel) MasterName() string {
+	return masterName
+}
 
 // URL is the set as REDIS_URL, with the password of the data nodes.
 func (s *Sentinel) URL() string {
 	u := url.URL{
-		Scheme: "redis-sentinel", Host: s.sentinel.Addr(), Path: "/0",
+		Scheme:   "redis-sentinel",
+		Host:     s.sentinel.Addr(),
+		Path:     "/0",
 		RawQuery: url.Values{"master": {masterName}}.Encode(),
 	}
 	if password := s.nodes[0].conf.password; password != "" {
@@ -84,8 +105,12 @@ func (s *Sentinel) Failover(tb testing.TB) {
 	tb.Helper()
 	ctx, cancel := context.WithTimeout(tb.Context(), sentinelTimeout)
 	defer cancel()
-	ask := redis.NewSentinelClient(clientOptions(s.sentinel.Addr(), s.sentinel.conf.password))
-	defer func() { _ = ask.Close() }()
+	ask := redis.NewSentinelClient(
+		clientOptions(s.sentinel.Addr(), s.sentinel.conf.password),
+	)
+	defer func() {
+		_ = ask.Close()
+	}()
 	// The sentinel promotes a replica only after having looked at it itself,
 	// which may still be ahead.
 	err := poll(ctx, func() (bool, error) {

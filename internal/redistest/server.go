@@ -41,7 +41,11 @@ type Server struct {
 // test if redis-server is missing or does not start.
 func New(tb testing.TB, opts ...Option) *Server {
 	tb.Helper()
-	s := &Server{tb: tb, conf: newConfig(opts), dir: tb.TempDir()}
+	s := &Server{
+		tb:   tb,
+		conf: newConfig(opts),
+		dir:  tb.TempDir(),
+	}
 	tb.Cleanup(func() {
 		if err := s.Close(); err != nil {
 			tb.Errorf("redistest: %v", err)
@@ -61,7 +65,11 @@ func Launch(opts ...Option) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{conf: newConfig(opts), dir: dir, ownDir: true}
+	s := &Server{
+		conf:   newConfig(opts),
+		dir:    dir,
+		ownDir: true,
+	}
 	if err := s.launch(); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
@@ -88,11 +96,17 @@ func (s *Server) Close() error {
 
 // Addr is the server's host:port on loopback. It stays the same over Stop and
 // Start.
-func (s *Server) Addr() string { return loopback(s.port) }
+func (s *Server) Addr() string {
+	return loopback(s.port)
+}
 
 // URL is the server as REDIS_URL, with the password if one was set.
 func (s *Server) URL() string {
-	u := url.URL{Scheme: "redis", Host: s.Addr(), Path: "/0"}
+	u := url.URL{
+		Scheme: "redis",
+		Host:   s.Addr(),
+		Path:   "/0",
+	}
 	if s.conf.password != "" {
 		u.User = url.UserPassword("", s.conf.password)
 	}
@@ -102,7 +116,9 @@ func (s *Server) URL() string {
 // Client is the test's own client. It is closed with the server; do not close
 // it. The code under test should open its own.
 func (s *Server) Client() *redis.Client {
-	s.clientOnce.Do(func() { s.client = redis.NewClient(clientOptions(s.Addr(), s.conf.password)) })
+	s.clientOnce.Do(func() {
+		s.client = redis.NewClient(clientOptions(s.Addr(), s.conf.password))
+	})
 	return s.client
 }
 
@@ -163,14 +179,18 @@ func (s *Server) helper() {
 	}
 }
 
-func loopback(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
+func loopback(port int) string {
+	return net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
+}
 
 func clientOptions(addr, password string) *redis.Options {
 	return &redis.Options{
 		Addr:     addr,
 		Password: password,
 		// A real Redis 7 has neither feature; asking costs round trips.
-		DisableIdentity:          true,
-		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
+		DisableIdentity: true,
+		MaintNotificationsConfig: &maintnotifications.Config{
+			Mode: maintnotifications.ModeDisabled,
+		},
 	}
 }

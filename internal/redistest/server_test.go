@@ -73,8 +73,18 @@ func TestRestart(t *testing.T) {
 		keeps bool
 	}{
 		{name: "stop forgets without persistence", down: (*redistest.Server).Stop},
-		{name: "stop keeps the append-only file", opts: []redistest.Option{redistest.AOF("everysec")}, down: (*redistest.Server).Stop, keeps: true},
-		{name: "kill keeps what was written with always", opts: []redistest.Option{redistest.AOF("always")}, down: (*redistest.Server).Kill, keeps: true},
+		{
+			name:  "stop keeps the append-only file",
+			opts:  []redistest.Option{redistest.AOF("everysec")},
+			down:  (*redistest.Server).Stop,
+			keeps: true,
+		},
+		{
+			name:  "kill keeps what was written with always",
+			opts:  []redistest.Option{redistest.AOF("always")},
+			down:  (*redistest.Server).Kill,
+			keeps: true,
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -248,7 +258,8 @@ func TestClusterNodeComesBack(t *testing.T) {
 	c.Nodes()[1].Kill()
 	c.Nodes()[1].Start()
 	c.WaitOK(t)
-	err := c.Client().ForEachMaster(t.Context(), func(ctx context.Context, node *redis.Client) error { return node.Ping(ctx).Err() })
+	err := c.Client().
+		ForEachMaster(t.Context(), func(ctx context.Context, node *redis.Client) error { return node.Ping(ctx).Err() })
 	if err != nil {
 		t.Error(err)
 	}

@@ -17,7 +17,9 @@ type wire struct {
 	r *bufio.Reader
 }
 
-func newWire(c net.Conn) wire { return wire{c, bufio.NewReader(c)} }
+func newWire(c net.Conn) wire {
+	return wire{c, bufio.NewReader(c)}
+}
 
 // ask sends one command and returns its simple or bulk answer.
 func (w wire) ask(args ...string) (string, error) {

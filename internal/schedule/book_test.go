@@ -127,7 +127,12 @@ type page struct {
 }
 
 func (b *book) page(name string, to Enqueuer) *page {
-	return &page{book: b, name: name, to: to, nth: map[int64]int{}}
+	return &page{
+		book: b,
+		name: name,
+		to:   to,
+		nth:  map[int64]int{},
+	}
 }
 
 func (p *page) Enqueue(ctx context.Context, job queue.Job) (queue.Ticket, error) {

@@ -15,7 +15,16 @@ import (
 	"errand.internal/tasks"
 )
 
-var fields = []string{"name", "every", "cron", "timeZone", "type", "payload", "forEach", "spread"}
+var fields = []string{
+	"name",
+	"every",
+	"cron",
+	"timeZone",
+	"type",
+	"payload",
+	"forEach",
+	"spread",
+}
 
 // A name is part of keys in Redis and of metrics.
 var validName = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9._-]{0,63}$`)
@@ -33,7 +42,10 @@ type draft struct {
 func (d *draft) fault(at place, format string, args ...any) {
 	d.wrong = true
 	d.r.problems = append(d.r.problems, Problem{
-		File: d.r.path, Line: at.line, Column: at.column, Text: d.label + ": " + fmt.Sprintf(format, args...),
+		File:   d.r.path,
+		Line:   at.line,
+		Column: at.column,
+		Text:   d.label + ": " + fmt.Sprintf(format, args...),
 	})
 }
 
@@ -97,7 +109,10 @@ func (d *draft) name(s *Schedule) {
 		return
 	}
 	if !validName.MatchString(name) {
-		d.fault(at, "name must have 1 to 64 letters, digits, dots, dashes or underscores, and begin with a letter or digit")
+		d.fault(
+			at,
+			"name must have 1 to 64 letters, digits, dots, dashes or underscores, and begin with a letter or digit",
+		)
 		return
 	}
 	d.label, s.Name = name, name
@@ -113,7 +128,10 @@ func (d *draft) when(s *Schedule) {
 	if name, at, given := d.text("timeZone", "the name of a zone such as America/Sao_Paulo"); given {
 		loc, err := time.LoadLocation(name)
 		if err != nil || name == "" || name == "Local" {
-			d.fault(at, "timeZone is unknown; it must be the name of a zone such as America/Sao_Paulo")
+			d.fault(
+				at,
+				"timeZone is unknown; it must be the name of a zone such as America/Sao_Paulo",
+			)
 		} else {
 			zone = loc
 		}
@@ -153,7 +171,11 @@ func (d *draft) spread(s *Schedule) {
 	case spread < 0:
 		d.fault(at, "spread must not be negative")
 	case s.timing.text != "" && spread > s.timing.shortest():
-		d.fault(at, "spread is longer than the time between two ticks, %s", s.timing.shortest())
+		d.fault(
+			at,
+			"spread is longer than the time between two ticks, %s",
+			s.timing.shortest(),
+		)
 	}
 	s.Spread = spread
 }
@@ -181,7 +203,9 @@ func (d *draft) tasks(s *Schedule) {
 			return
 		}
 		before := len(d.r.problems)
-		doc, _ = jsonValue(m.value, func(at place, text string) { d.fault(at, "payload: %s", text) }).(map[string]any)
+		doc, _ = jsonValue(m.value, func(at place, text string) {
+			d.fault(at, "payload: %s", text)
+		}).(map[string]any)
 		if len(d.r.problems) > before {
 			return
 		}

@@ -14,7 +14,13 @@ import (
 // manyFaults bounds what is reported of one list of subjects.
 const manyFaults = 10
 
-func (d *draft) template(s *Schedule, info tasks.Info, doc map[string]any, path string, at place) bool {
+func (d *draft) template(
+	s *Schedule,
+	info tasks.Info,
+	doc map[string]any,
+	path string,
+	at place,
+) bool {
 	t, err := newTemplate(info, doc, path)
 	if err != nil {
 		d.fault(at, "forEach: %v", err)
@@ -27,7 +33,10 @@ func (d *draft) template(s *Schedule, info tasks.Info, doc map[string]any, path 
 func (d *draft) forEach(s *Schedule, info tasks.Info, doc map[string]any, m member) {
 	entries, ok := members(m.value)
 	if !ok || len(entries) != 1 {
-		d.fault(placeOf(m.value), "forEach must have exactly one field, as in {userId: [u1, u2]}")
+		d.fault(
+			placeOf(m.value),
+			"forEach must have exactly one field, as in {userId: [u1, u2]}",
+		)
 		return
 	}
 	field := entries[0]
@@ -69,7 +78,8 @@ func (d *draft) subjectFault(err error, path string) error {
 	own := &payload.Error{}
 	rest := &payload.Error{}
 	for _, p := range wrong.Problems {
-		if p.Field == path || strings.HasPrefix(p.Field, path+".") || strings.HasPrefix(p.Field, path+"[") {
+		if p.Field == path || strings.HasPrefix(p.Field, path+".") ||
+			strings.HasPrefix(p.Field, path+"[") {
 			own.Problems = append(own.Problems, p)
 		} else {
 			rest.Problems = append(rest.Problems, p)
@@ -132,7 +142,13 @@ func (d *draft) inline(s *Schedule, n *ast.SequenceNode, at place) *subjects {
 	return list
 }
 
-func (d *draft) subject(s *Schedule, n ast.Node, list *subjects, known *seen, places []place) error {
+func (d *draft) subject(
+	s *Schedule,
+	n ast.Node,
+	list *subjects,
+	known *seen,
+	places []place,
+) error {
 	subject, ok := text(n)
 	switch n.(type) {
 	case *ast.IntegerNode, *ast.FloatNode, *ast.BoolNode:

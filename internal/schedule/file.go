@@ -42,7 +42,9 @@ type Schedule struct {
 }
 
 // When says how often, as "every 30s" or as the cron expression and its zone.
-func (s *Schedule) When() string { return s.timing.String() }
+func (s *Schedule) When() string {
+	return s.timing.String()
+}
 
 // Subjects is how many tasks one tick has.
 func (s *Schedule) Subjects() int {
@@ -152,10 +154,15 @@ func (r *reading) bytes(path string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = f.Close() }()
+	defer func() {
+		_ = f.Close()
+	}()
 	raw, err := io.ReadAll(io.LimitReader(f, maxFile+1))
 	if err == nil && len(raw) > maxFile {
-		err = fmt.Errorf("it has more than %d bytes; long lists belong into a file, forEach: {field: \"@file\"}", maxFile)
+		err = fmt.Errorf(
+			"it has more than %d bytes; long lists belong into a file, forEach: {field: \"@file\"}",
+			maxFile,
+		)
 	}
 	r.content.Write(raw)
 	return raw, err
@@ -177,14 +184,20 @@ func (r *reading) subjectsFrom(name string, check func(string) error) *subjects 
 		path = filepath.Join(filepath.Dir(r.path), path)
 	}
 	fault := func(line int, text string) *subjects {
-		r.problems = append(r.problems, Problem{File: path, Line: line, Text: text})
+		r.problems = append(r.problems, Problem{
+			File: path,
+			Line: line,
+			Text: text,
+		})
 		return nil
 	}
 	f, err := r.open(path)
 	if err != nil {
 		return fault(0, cannotRead(err))
 	}
-	defer func() { _ = f.Close() }()
+	defer func() {
+		_ = f.Close()
+	}()
 	list, err := readSubjects(io.TeeReader(f, r.content), check)
 	if wrong, ok := errors.AsType[*errLine](err); ok {
 		return fault(wrong.line, wrong.text)
@@ -200,7 +213,12 @@ func (r *reading) subjectsFrom(name string, check func(string) error) *subjects 
 
 func (r *reading) parse(raw []byte) {
 	fault := func(at place, text string) {
-		r.problems = append(r.problems, Problem{File: r.path, Line: at.line, Column: at.column, Text: text})
+		r.problems = append(r.problems, Problem{
+			File:   r.path,
+			Line:   at.line,
+			Column: at.column,
+			Text:   text,
+		})
 	}
 	body := readYAML(raw, fault)
 	if len(r.problems) > 0 {
@@ -230,7 +248,11 @@ func (r *reading) parse(raw []byte) {
 			continue
 		}
 		for i, entry := range list.Values {
-			d := draft{r: r, label: fmt.Sprintf("schedule %d", i+1), names: names}
+			d := draft{
+				r:     r,
+				label: fmt.Sprintf("schedule %d", i+1),
+				names: names,
+			}
 			if s := d.read(entry); s != nil {
 				r.file.Schedules = append(r.file.Schedules, s)
 			}

@@ -79,7 +79,11 @@ schedules:
 		payload []byte
 		want    string
 	}{
-		{"a number is text where the field is text", f.Schedules[0].payload(1), `{"messengerFilters":{"dataFim":"today","dataIni":"today-7d","status":"A"},"userId":"0042"}`},
+		{
+			"a number is text where the field is text",
+			f.Schedules[0].payload(1),
+			`{"messengerFilters":{"dataFim":"today","dataIni":"today-7d","status":"A"},"userId":"0042"}`,
+		},
 		{"from a file", f.Schedules[1].payload(2), `{"userId":"te\"st"}`},
 		{"without forEach", f.Schedules[2].payload(0), `{"userId":"u-9"}`},
 	}
@@ -108,19 +112,62 @@ func TestLoadFaults(t *testing.T) {
 		want  []string
 	}{
 		{"empty", "", "", []string{"s.yaml: schedules is missing"}},
-		{"not YAML", "schedules:\n  - name: a\n   every: 3\n", "", []string{"s.yaml:3:4: not YAML: value is not allowed in this context"}},
-		{"a field twice", entry("name: a", "every: 1s", "every: 2s", alerts), "", []string{`s.yaml:4:5: not YAML: mapping key "every" already defined at [3:5]`}},
+		{
+			"not YAML",
+			"schedules:\n  - name: a\n   every: 3\n",
+			"",
+			[]string{"s.yaml:3:4: not YAML: value is not allowed in this context"},
+		},
+		{
+			"a field twice",
+			entry("name: a", "every: 1s", "every: 2s", alerts),
+			"",
+			[]string{`s.yaml:4:5: not YAML: mapping key "every" already defined at [3:5]`},
+		},
 		{"not UTF-8", "schedules:\n  - name: \xff\n", "", []string{"s.yaml:2: is not UTF-8"}},
-		{"two documents", "schedules: []\n---\nschedules: []\n", "", []string{"s.yaml:3:1: a second document; there must be one only"}},
+		{
+			"two documents",
+			"schedules: []\n---\nschedules: []\n",
+			"",
+			[]string{"s.yaml:3:1: a second document; there must be one only"},
+		},
 		{"no mapping", "- a\n", "", []string{"s.yaml:1:1: must begin with schedules:"}},
-		{"another field at the top", "schedule: []\n", "", []string{"s.yaml:1:1: schedule is unknown; there are schedules", "s.yaml:1:1: schedules is missing"}},
+		{
+			"another field at the top",
+			"schedule: []\n",
+			"",
+			[]string{"s.yaml:1:1: schedule is unknown; there are schedules", "s.yaml:1:1: schedules is missing"},
+		},
 		{"no list", "schedules: {a: b}\n", "", []string{"s.yaml:1:1: schedules must be a list"}},
-		{"no fields", "schedules:\n  - a\n", "", []string{"s.yaml:2:5: schedule 1: must have fields: name, every, cron, timeZone, type, payload, forEach, spread"}},
-		{"unquoted star", entry("name: a", "cron: *abc", alerts), "", []string{"s.yaml:3:11: anchors and aliases are not supported; a text that begins with & or * needs quotes"}},
-		{"tag", entry("name: !!str a", "every: 1s", alerts), "", []string{"s.yaml:2:11: tags are not supported; a text that begins with ! needs quotes"}},
-		{"merge key", entry("name: a", "<<: {every: 1s}", alerts), "", []string{"s.yaml:3:5: merge keys are not supported"}},
+		{
+			"no fields",
+			"schedules:\n  - a\n",
+			"",
+			[]string{
+				"s.yaml:2:5: schedule 1: must have fields: name, every, cron, timeZone, type, payload, forEach, spread",
+			},
+		},
+		{
+			"unquoted star",
+			entry("name: a", "cron: *abc", alerts),
+			"",
+			[]string{"s.yaml:3:11: anchors and aliases are not supported; a text that begins with & or * needs quotes"},
+		},
+		{
+			"tag",
+			entry("name: !!str a", "every: 1s", alerts),
+			"",
+			[]string{"s.yaml:2:11: tags are not supported; a text that begins with ! needs quotes"},
+		},
+		{
+			"merge key",
+			entry("name: a", "<<: {every: 1s}", alerts),
+			"",
+			[]string{"s.yaml:3:5: merge keys are not supported"},
+		},
 		{"everything missing", entry("payload: {userId: u1}"), "", []string{
-			"s.yaml:2:5: schedule 1: name is missing", "s.yaml:2:5: schedule 1: every or cron is missing", "s.yaml:2:5: schedule 1: type is missing"}},
+			"s.yaml:2:5: schedule 1: name is missing", "s.yaml:2:5: schedule 1: every or cron is missing", "s.yaml:2:5: schedule 1: type is missing",
+		}},
 		{"all at once", "schedules:\n" +
 			"  - name: a b\n    every: 10ms\n    type: anna:messenger\n    foreach: {userId: [u1]}\n" +
 			"  - name: b\n    every: 10s\n    cron: \"* * * * *\"\n    timeZone: Europe/Kopenhagen\n    type: anna:messenger:alerts\n    payload: {userId: u1}\n" +
@@ -132,50 +179,235 @@ func TestLoadFaults(t *testing.T) {
 			"s.yaml:8:5: b: every and cron exclude each other",
 			"s.yaml:9:15: b: timeZone is unknown; it must be the name of a zone such as America/Sao_Paulo",
 			"s.yaml:12:11: b: the name is used in line 6 already",
-			"s.yaml:14:13: b: spread is longer than the time between two ticks, 10s"}},
-		{"every without a unit", entry("name: a", "every: 30", alerts, "payload: {userId: u1}"), "", []string{"s.yaml:3:12: a: every must be a duration such as 30s, 5m or 24h"}},
-		{"every with part of a second", entry("name: a", "every: 1500ms", alerts, "payload: {userId: u1}"), "", []string{"s.yaml:3:12: a: every must be whole seconds"}},
-		{"every too long", entry("name: a", "every: 10000h", alerts, "payload: {userId: u1}"), "", []string{"s.yaml:3:12: a: every must be at most 8784h (366 days)"}},
-		{"cron with seconds", entry("name: a", `cron: "0 * * * * *"`, alerts, "payload: {userId: u1}"), "", []string{"s.yaml:3:11: a: cron must have 5 fields (minute, hour, day of month, month, day of week); it has 6"}},
-		{"cron out of range", entry("name: a", `cron: "0 24 * * *"`, alerts, "payload: {userId: u1}"), "", []string{"s.yaml:3:11: a: cron cannot be read: end of range (24) above maximum (23): 24"}},
-		{"cron of a day that never is", entry("name: a", `cron: "0 0 30 2 *"`, alerts, "payload: {userId: u1}"), "", []string{"s.yaml:3:11: a: cron never comes: there is no such day"}},
-		{"cron with a zone", entry("name: a", `cron: "TZ=UTC 0 0 * * *"`, alerts, "payload: {userId: u1}"), "", []string{"s.yaml:3:11: a: cron must not name a time zone; timeZone does"}},
-		{"cron by word", entry("name: a", `cron: "@daily"`, alerts, "payload: {userId: u1}"), "", []string{"s.yaml:3:11: a: cron must have 5 fields (minute, hour, day of month, month, day of week); it has 1"}},
-		{"spread and cron", entry("name: a", `cron: "0,10 8 * * *"`, "spread: 11m", alerts, "payload: {userId: u1}"), "", []string{"s.yaml:4:13: a: spread is longer than the time between two ticks, 10m0s"}},
-		{"spread negative", entry("name: a", "every: 10s", "spread: -1s", alerts, "payload: {userId: u1}"), "", []string{"s.yaml:4:13: a: spread must not be negative"}},
-		{"payload is no object", entry("name: a", "every: 10s", alerts, "payload: u1"), "", []string{"s.yaml:5:14: a: payload must be an object"}},
-		{"payload breaks rules", entry("name: a", "every: 10s", alerts, "payload:", "  userID: u1", "  messengerFilters:", "    status: X", "    dataIni: tomorrow"), "", []string{
-			"s.yaml:5:5: a: payload: userId is required, or both of userDocType and userDocValue",
-			"s.yaml:6:7: a: payload: userID is unknown; did you mean userId?",
-			"s.yaml:8:9: a: payload: messengerFilters.status must be one of A, E",
-			"s.yaml:9:9: a: payload: messengerFilters.dataIni must be DD/MM/YYYY, today, or today-7d"}},
-		{"payload has an odd number", entry("name: a", "every: 10s", "type: danaconnect:otp:verify", "payload: {idRequest: 0x1F, otp: 004217}"), "", []string{
-			"s.yaml:5:26: a: payload: a number must be plain decimal; a text that looks like one needs quotes",
-			"s.yaml:5:37: a: payload: a number must be plain decimal; a text that looks like one needs quotes"}},
-		{"forEach with two fields", entry("name: a", "every: 10s", alerts, "forEach: {userId: [u1], userDocType: [x]}"), "", []string{"s.yaml:5:15: a: forEach must have exactly one field, as in {userId: [u1, u2]}"}},
-		{"forEach without a field", entry("name: a", "every: 10s", alerts, "forEach: {}"), "", []string{"s.yaml:5:14: a: forEach must have exactly one field, as in {userId: [u1, u2]}"}},
-		{"forEach empty", entry("name: a", "every: 10s", alerts, "forEach: {userId: []}"), "", []string{"s.yaml:5:23: a: forEach: the list is empty"}},
-		{"forEach of a text", entry("name: a", "every: 10s", alerts, "forEach: {userId: users.txt}"), "", []string{`s.yaml:5:23: a: forEach: userId must be a list, or "@file"`}},
-		{"forEach sets what payload sets", entry("name: a", "every: 10s", alerts, "payload: {userId: u1}", "forEach: {userId: [u1]}"), "", []string{"s.yaml:6:15: a: forEach: payload gives userId too"}},
-		{"forEach below a text", entry("name: a", "every: 10s", alerts, "payload: {userId: u1}", "forEach: {userId.x: [u1]}"), "", []string{"s.yaml:6:15: a: forEach: payload.userId is not an object"}},
+			"s.yaml:14:13: b: spread is longer than the time between two ticks, 10s",
+		}},
+		{
+			"every without a unit",
+			entry("name: a", "every: 30", alerts, "payload: {userId: u1}"),
+			"",
+			[]string{"s.yaml:3:12: a: every must be a duration such as 30s, 5m or 24h"},
+		},
+		{
+			"every with part of a second",
+			entry("name: a", "every: 1500ms", alerts, "payload: {userId: u1}"),
+			"",
+			[]string{"s.yaml:3:12: a: every must be whole seconds"},
+		},
+		{
+			"every too long",
+			entry("name: a", "every: 10000h", alerts, "payload: {userId: u1}"),
+			"",
+			[]string{"s.yaml:3:12: a: every must be at most 8784h (366 days)"},
+		},
+		{
+			"cron with seconds",
+			entry("name: a", `cron: "0 * * * * *"`, alerts, "payload: {userId: u1}"),
+			"",
+			[]string{
+				"s.yaml:3:11: a: cron must have 5 fields (minute, hour, day of month, month, day of week); it has 6",
+			},
+		},
+		{
+			"cron out of range",
+			entry("name: a", `cron: "0 24 * * *"`, alerts, "payload: {userId: u1}"),
+			"",
+			[]string{"s.yaml:3:11: a: cron cannot be read: end of range (24) above maximum (23): 24"},
+		},
+		{
+			"cron of a day that never is",
+			entry("name: a", `cron: "0 0 30 2 *"`, alerts, "payload: {userId: u1}"),
+			"",
+			[]string{"s.yaml:3:11: a: cron never comes: there is no such day"},
+		},
+		{
+			"cron with a zone",
+			entry("name: a", `cron: "TZ=UTC 0 0 * * *"`, alerts, "payload: {userId: u1}"),
+			"",
+			[]string{"s.yaml:3:11: a: cron must not name a time zone; timeZone does"},
+		},
+		{
+			"cron by word",
+			entry("name: a", `cron: "@daily"`, alerts, "payload: {userId: u1}"),
+			"",
+			[]string{
+				"s.yaml:3:11: a: cron must have 5 fields (minute, hour, day of month, month, day of week); it has 1",
+			},
+		},
+		{
+			"spread and cron",
+			entry("name: a", `cron: "0,10 8 * * *"`, "spread: 11m", alerts, "payload: {userId: u1}"),
+			"",
+			[]string{"s.yaml:4:13: a: spread is longer than the time between two ticks, 10m0s"},
+		},
+		{
+			"spread negative",
+			entry("name: a", "every: 10s", "spread: -1s", alerts, "payload: {userId: u1}"),
+			"",
+			[]string{"s.yaml:4:13: a: spread must not be negative"},
+		},
+		{
+			"payload is no object",
+			entry("name: a", "every: 10s", alerts, "payload: u1"),
+			"",
+			[]string{"s.yaml:5:14: a: payload must be an object"},
+		},
+		{
+			"payload breaks rules",
+			entry(
+				"name: a",
+				"every: 10s",
+				alerts,
+				"payload:",
+				"  userID: u1",
+				"  messengerFilters:",
+				"    status: X",
+				"    dataIni: tomorrow",
+			),
+			"",
+			[]string{
+				"s.yaml:5:5: a: payload: userId is required, or both of userDocType and userDocValue",
+				"s.yaml:6:7: a: payload: userID is unknown; did you mean userId?",
+				"s.yaml:8:9: a: payload: messengerFilters.status must be one of A, E",
+				"s.yaml:9:9: a: payload: messengerFilters.dataIni must be DD/MM/YYYY, today, or today-7d",
+			},
+		},
+		{
+			"payload has an odd number",
+			entry("name: a", "every: 10s", "type: danaconnect:otp:verify", "payload: {idRequest: 0x1F, otp: 004217}"),
+			"",
+			[]string{
+				"s.yaml:5:26: a: payload: a number must be plain decimal; a text that looks like one needs quotes",
+				"s.yaml:5:37: a: payload: a number must be plain decimal; a text that looks like one needs quotes",
+			},
+		},
+		{
+			"forEach with two fields",
+			entry("name: a", "every: 10s", alerts, "forEach: {userId: [u1], userDocType: [x]}"),
+			"",
+			[]string{"s.yaml:5:15: a: forEach must have exactly one field, as in {userId: [u1, u2]}"},
+		},
+		{
+			"forEach without a field",
+			entry("name: a", "every: 10s", alerts, "forEach: {}"),
+			"",
+			[]string{"s.yaml:5:14: a: forEach must have exactly one field, as in {userId: [u1, u2]}"},
+		},
+		{
+			"forEach empty",
+			entry("name: a", "every: 10s", alerts, "forEach: {userId: []}"),
+			"",
+			[]string{"s.yaml:5:23: a: forEach: the list is empty"},
+		},
+		{
+			"forEach of a text",
+			entry("name: a", "every: 10s", alerts, "forEach: {userId: users.txt}"),
+			"",
+			[]string{`s.yaml:5:23: a: forEach: userId must be a list, or "@file"`},
+		},
+		{
+			"forEach sets what payload sets",
+			entry("name: a", "every: 10s", alerts, "payload: {userId: u1}", "forEach: {userId: [u1]}"),
+			"",
+			[]string{"s.yaml:6:15: a: forEach: payload gives userId too"},
+		},
+		{
+			"forEach below a text",
+			entry("name: a", "every: 10s", alerts, "payload: {userId: u1}", "forEach: {userId.x: [u1]}"),
+			"",
+			[]string{"s.yaml:6:15: a: forEach: payload.userId is not an object"},
+		},
 		{"forEach of an unknown field", entry("name: a", "every: 10s", alerts, "forEach: {userid: [u1]}"), "", []string{
 			"s.yaml:5:5: a: payload: userId is required, or both of userDocType and userDocValue",
-			"s.yaml:5:24: a: forEach: userid is unknown; did you mean userId?"}},
-		{"forEach breaks the payload's rules", entry("name: a", "every: 10s", alerts, "payload: {userDocType: cpf}", "forEach: {userDocValue: [x, y, z]}", "messengerFilters: {}"), "", []string{
-			"s.yaml:7:5: a: messengerFilters is unknown; there are name, every, cron, timeZone, type, payload, forEach, spread"}},
-		{"subjects", entry("name: a", "every: 10s", alerts, "forEach:", "  userId:", "    - u1", "    - u2", "    - u1", "    - [x]", "    -", "    - \"\"", "    - "+strings.Repeat("x", 257)), "", []string{
-			"s.yaml:9:11: a: forEach: the subject stands in line 7 already",
-			"s.yaml:10:11: a: forEach: a subject must be a text or a number",
-			"s.yaml:11:10: a: forEach: a subject must be a text or a number",
-			"s.yaml:12:11: a: forEach: the subject must not be empty",
-			"s.yaml:13:11: a: forEach: userId must have at most 256 characters"}},
-		{"file of subjects is missing", entry("name: a", "every: 10s", alerts, `forEach: {userId: "@none.txt"}`), "", []string{"none.txt: cannot be read: no such file or directory"}},
-		{"file of subjects is empty", entry("name: a", "every: 10s", alerts, `forEach: {userId: "@users.txt"}`), "# nobody\n\n", []string{"users.txt: holds no subject"}},
-		{"subject twice in a file", entry("name: a", "every: 10s", alerts, `forEach: {userId: "@users.txt"}`), "\nu1\n# c\nu2\nu1\nu2\n", []string{"users.txt:5: the subject stands in line 2 already"}},
-		{"subject in a file breaks a rule", entry("name: a", "every: 10s", alerts, `forEach: {userId: "@users.txt"}`), "u1\n" + strings.Repeat("é", 257) + "\n", []string{"users.txt:2: userId must have at most 256 characters"}},
-		{"line in a file is too long", entry("name: a", "every: 10s", alerts, `forEach: {userId: "@users.txt"}`), "u1\nu2\n" + strings.Repeat("x", 5000) + "\n", []string{"users.txt:3: the line is too long: a subject has at most 1024 bytes"}},
-		{"subject in a file is not UTF-8", entry("name: a", "every: 10s", alerts, `forEach: {userId: "@users.txt"}`), "u1\n\xff\n", []string{"users.txt:2: the subject is not UTF-8"}},
-		{"payload with a file", entry("name: a", "every: 10s", alerts, "payload: {messengerFilters: {status: X}}", `forEach: {userId: "@users.txt"}`), "u1\nu2\n", []string{"s.yaml:5:34: a: payload: messengerFilters.status must be one of A, E"}},
+			"s.yaml:5:24: a: forEach: userid is unknown; did you mean userId?",
+		}},
+		{
+			"forEach breaks the payload's rules",
+			entry(
+				"name: a",
+				"every: 10s",
+				alerts,
+				"payload: {userDocType: cpf}",
+				"forEach: {userDocValue: [x, y, z]}",
+				"messengerFilters: {}",
+			),
+			"",
+			[]string{
+				"s.yaml:7:5: a: messengerFilters is unknown; there are name, every, cron, timeZone, type, payload, forEach, spread",
+			},
+		},
+		{
+			"subjects",
+			entry(
+				"name: a",
+				"every: 10s",
+				alerts,
+				"forEach:",
+				"  userId:",
+				"    - u1",
+				"    - u2",
+				"    - u1",
+				"    - [x]",
+				"    -",
+				"    - \"\"",
+				"    - "+strings.Repeat("x", 257),
+			),
+			"",
+			[]string{
+				"s.yaml:9:11: a: forEach: the subject stands in line 7 already",
+				"s.yaml:10:11: a: forEach: a subject must be a text or a number",
+				"s.yaml:11:10: a: forEach: a subject must be a text or a number",
+				"s.yaml:12:11: a: forEach: the subject must not be empty",
+				"s.yaml:13:11: a: forEach: userId must have at most 256 characters",
+			},
+		},
+		{
+			"file of subjects is missing",
+			entry("name: a", "every: 10s", alerts, `forEach: {userId: "@none.txt"}`),
+			"",
+			[]string{"none.txt: cannot be read: no such file or directory"},
+		},
+		{
+			"file of subjects is empty",
+			entry("name: a", "every: 10s", alerts, `forEach: {userId: "@users.txt"}`),
+			"# nobody\n\n",
+			[]string{"users.txt: holds no subject"},
+		},
+		{
+			"subject twice in a file",
+			entry("name: a", "every: 10s", alerts, `forEach: {userId: "@users.txt"}`),
+			"\nu1\n# c\nu2\nu1\nu2\n",
+			[]string{"users.txt:5: the subject stands in line 2 already"},
+		},
+		{
+			"subject in a file breaks a rule",
+			entry("name: a", "every: 10s", alerts, `forEach: {userId: "@users.txt"}`),
+			"u1\n" + strings.Repeat("é", 257) + "\n",
+			[]string{"users.txt:2: userId must have at most 256 characters"},
+		},
+		{
+			"line in a file is too long",
+			entry("name: a", "every: 10s", alerts, `forEach: {userId: "@users.txt"}`),
+			"u1\nu2\n" + strings.Repeat("x", 5000) + "\n",
+			[]string{"users.txt:3: the line is too long: a subject has at most 1024 bytes"},
+		},
+		{
+			"subject in a file is not UTF-8",
+			entry("name: a", "every: 10s", alerts, `forEach: {userId: "@users.txt"}`),
+			"u1\n\xff\n",
+			[]string{"users.txt:2: the subject is not UTF-8"},
+		},
+		{
+			"payload with a file",
+			entry(
+				"name: a",
+				"every: 10s",
+				alerts,
+				"payload: {messengerFilters: {status: X}}",
+				`forEach: {userId: "@users.txt"}`,
+			),
+			"u1\nu2\n",
+			[]string{"s.yaml:5:34: a: payload: messengerFilters.status must be one of A, E"},
+		},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -216,14 +448,22 @@ func TestFileTooLarge(t *testing.T) {
 func TestSubstitution(t *testing.T) {
 	t.Parallel()
 	tests := []struct{ name, file, want string }{
-		{"nested text", entry("name: a", "every: 10s", "type: anna:messenger:alerts", "payload: {userId: u1, messengerFilters: {status: A}}", "forEach: {messengerFilters.departmentAlias: [7]}"),
-			`{"messengerFilters":{"departmentAlias":"7","status":"A"},"userId":"u1"}`},
-		{"number", entry("name: a", "every: 10s", "type: danaconnect:otp:send", "payload: {values: {COD1_EMAIL: a@example.com}, type: 1, length: 6}", "forEach: {idConversation: [824541]}"),
-			`{"idConversation":824541,"length":6,"type":1,"values":{"COD1_EMAIL":"a@example.com"}}`},
-		{"member of an open object", entry("name: a", "every: 10s", "type: danaconnect:otp:send", "payload: {idConversation: 1, values: {COD1_NOMBRE: Ana}, type: 1, length: 6}", "forEach: {values.COD1_CELULAR: [0414]}"),
-			`{"idConversation":1,"length":6,"type":1,"values":{"COD1_CELULAR":"0414","COD1_NOMBRE":"Ana"}}`},
-		{"object that is not there yet", entry("name: a", "every: 10s", "type: danaconnect:otp:send", "payload: {idConversation: 1, type: 1, length: 6}", "forEach: {values.COD1_CELULAR: [0414]}"),
-			`{"idConversation":1,"length":6,"type":1,"values":{"COD1_CELULAR":"0414"}}`},
+		{
+			"nested text", entry("name: a", "every: 10s", "type: anna:messenger:alerts", "payload: {userId: u1, messengerFilters: {status: A}}", "forEach: {messengerFilters.departmentAlias: [7]}"),
+			`{"messengerFilters":{"departmentAlias":"7","status":"A"},"userId":"u1"}`,
+		},
+		{
+			"number", entry("name: a", "every: 10s", "type: danaconnect:otp:send", "payload: {values: {COD1_EMAIL: a@example.com}, type: 1, length: 6}", "forEach: {idConversation: [824541]}"),
+			`{"idConversation":824541,"length":6,"type":1,"values":{"COD1_EMAIL":"a@example.com"}}`,
+		},
+		{
+			"member of an open object", entry("name: a", "every: 10s", "type: danaconnect:otp:send", "payload: {idConversation: 1, values: {COD1_NOMBRE: Ana}, type: 1, length: 6}", "forEach: {values.COD1_CELULAR: [0414]}"),
+			`{"idConversation":1,"length":6,"type":1,"values":{"COD1_CELULAR":"0414","COD1_NOMBRE":"Ana"}}`,
+		},
+		{
+			"object that is not there yet", entry("name: a", "every: 10s", "type: danaconnect:otp:send", "payload: {idConversation: 1, type: 1, length: 6}", "forEach: {values.COD1_CELULAR: [0414]}"),
+			`{"idConversation":1,"length":6,"type":1,"values":{"COD1_CELULAR":"0414"}}`,
+		},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -243,12 +483,22 @@ func TestDigest(t *testing.T) {
 		return mustLoad(t, write(t, map[string]string{"s.yaml": file})).Schedules[0].digest
 	}
 	base := digest(entry("name: a", "every: 10s", "type: anna:messenger:alerts", "forEach: {userId: [ab, c]}"))
-	same := digest("# comment\n" + entry("type: anna:messenger:alerts", "every: 20s", "name: b", "forEach:", "  userId: [\"ab\", c]"))
+	same := digest(
+		"# comment\n" + entry(
+			"type: anna:messenger:alerts",
+			"every: 20s",
+			"name: b",
+			"forEach:",
+			"  userId: [\"ab\", c]",
+		),
+	)
 	if base != same {
 		t.Error("another comment, order, name and period make another digest")
 	}
-	for _, other := range []string{"forEach: {userId: [a, bc]}", "forEach: {userId: [ab, c, d]}", "forEach: {userDocValue: [ab, c]}\n    payload: {userDocType: x}",
-		"forEach: {userId: [ab, c]}\n    spread: 1s", "forEach: {userId: [ab, c]}\n    payload: {messengerFilters: {status: A}}"} {
+	for _, other := range []string{
+		"forEach: {userId: [a, bc]}", "forEach: {userId: [ab, c, d]}", "forEach: {userDocValue: [ab, c]}\n    payload: {userDocType: x}",
+		"forEach: {userId: [ab, c]}\n    spread: 1s", "forEach: {userId: [ab, c]}\n    payload: {messengerFilters: {status: A}}",
+	} {
 		if digest(entry("name: a", "every: 10s", "type: anna:messenger:alerts", other)) == base {
 			t.Errorf("%s makes the same digest", other)
 		}

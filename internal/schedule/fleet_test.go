@@ -19,7 +19,13 @@ func TestThreeSchedulers(t *testing.T) {
 	seconds := size(15, 60)
 	s := newSite(t)
 	s.work(nil)
-	file := mustLoad(t, write(t, map[string]string{"s.yaml": entry("name: p", "every: 1s", "type: anna:messenger:alerts", users(subjects))}))
+	file := mustLoad(
+		t,
+		write(
+			t,
+			map[string]string{"s.yaml": entry("name: p", "every: 1s", "type: anna:messenger:alerts", users(subjects))},
+		),
+	)
 	workers := map[string]*worker{}
 	for _, name := range []string{"a", "b", "c"} {
 		workers[name] = s.scheduler(name, file)
@@ -96,7 +102,13 @@ func TestThreeSchedulers(t *testing.T) {
 			}
 		}
 	}
-	t.Logf("%d ticks of %d tasks: the latest was enqueued %s after its time; %d skipped", seconds, subjects, latest, skipped)
+	t.Logf(
+		"%d ticks of %d tasks: the latest was enqueued %s after its time; %d skipped",
+		seconds,
+		subjects,
+		latest,
+		skipped,
+	)
 	if latest > grace {
 		t.Errorf("a task was enqueued %s late", latest)
 	}
@@ -149,7 +161,13 @@ func TestRedisOutage(t *testing.T) {
 	t.Parallel()
 	const subjects = 20
 	s := newSite(t)
-	file := mustLoad(t, write(t, map[string]string{"s.yaml": entry("name: p", "every: 1s", "type: anna:messenger:alerts", users(subjects))}))
+	file := mustLoad(
+		t,
+		write(
+			t,
+			map[string]string{"s.yaml": entry("name: p", "every: 1s", "type: anna:messenger:alerts", users(subjects))},
+		),
+	)
 	// The tasks' own Redis stays up: what is looked at is the schedule's.
 	other := newSite(t)
 	var workers []*worker
@@ -191,7 +209,11 @@ func TestRedisOutage(t *testing.T) {
 		before = newest()
 		s.book.mu.Unlock()
 		end()
-		s.book.until(t, "ticks after the outage", func() bool { return newest() >= before+5+2 && asked(newest()) == subjects })
+		s.book.until(
+			t,
+			"ticks after the outage",
+			func() bool { return newest() >= before+5+2 && asked(newest()) == subjects },
+		)
 		return before
 	}
 	before := outage(s.redis.Pause, s.redis.Resume)

@@ -53,12 +53,22 @@ type site struct {
 func newSite(t *testing.T) *site {
 	t.Helper()
 	server := redistest.New(t)
-	return &site{t: t, redis: server, store: ledger.New(server.Client()), book: newBook()}
+	return &site{
+		t:     t,
+		redis: server,
+		store: ledger.New(server.Client()),
+		book:  newBook(),
+	}
 }
 
 func (s *site) client() *redis.Client {
 	s.t.Helper()
-	rdb := redis.NewClient(&redis.Options{Addr: s.redis.Addr(), ContextTimeoutEnabled: true, ReadTimeout: time.Second, PoolSize: 50})
+	rdb := redis.NewClient(&redis.Options{
+		Addr:                  s.redis.Addr(),
+		ContextTimeoutEnabled: true,
+		ReadTimeout:           time.Second,
+		PoolSize:              50,
+	})
 	s.t.Cleanup(func() { _ = rdb.Close() })
 	return rdb
 }
@@ -81,7 +91,13 @@ func (s *site) scheduler(name string, file *File) *worker {
 	rdb.AddHook(w.line)
 	queue.Combine(rdb)
 	w.page = s.book.page(name, queue.NewProducer(rdb, ledger.New(rdb), nil))
-	w.Scheduler = New(Config{File: file, Redis: rdb, To: w.page, Metrics: w.reg, Log: zerolog.New(w.log)})
+	w.Scheduler = New(Config{
+		File:    file,
+		Redis:   rdb,
+		To:      w.page,
+		Metrics: w.reg,
+		Log:     zerolog.New(w.log),
+	})
 	return w
 }
 
@@ -111,14 +127,22 @@ func (s *site) work(failing error) {
 	s.t.Helper()
 	const taskType = "anna:messenger:alerts"
 	server, err := queue.NewServer(queue.Config{
-		Redis: s.client(), General: s.client(), Queues: map[string]int{"polls": 10}, Store: s.store, Owner: "w-" + s.t.Name(),
+		Redis:   s.client(),
+		General: s.client(),
+		Queues:  map[string]int{"polls": 10},
+		Store:   s.store,
+		Owner:   "w-" + s.t.Name(),
 		Definitions: []queue.Definition{{
-			Type: taskType, Vendor: "anna", Base: tasks.MessengerAlerts{}.Defaults(),
+			Type:   taskType,
+			Vendor: "anna",
+			Base:   tasks.MessengerAlerts{}.Defaults(),
 			Decode: func(raw []byte) (queue.Payload, error) { return tasks.DecodePayload(taskType, raw) },
 			Run:    func(context.Context, queue.Payload) (any, error) { return nil, failing },
 		}},
-		Timeout: func(string) time.Duration { return 5 * time.Second }, Grace: 10 * time.Second,
-		Metrics: queue.NewMetrics(prometheus.NewRegistry()), Log: zerolog.Nop(),
+		Timeout: func(string) time.Duration { return 5 * time.Second },
+		Grace:   10 * time.Second,
+		Metrics: queue.NewMetrics(prometheus.NewRegistry()),
+		Log:     zerolog.Nop(),
 	})
 	if err != nil {
 		s.t.Fatal(err)

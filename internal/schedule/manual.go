@@ -21,7 +21,12 @@ type Ran struct {
 // RunNow enqueues one tick of a schedule at once, beside its own ticks. Asked
 // twice within a second, it enqueues once. After an error some of the tasks may
 // have been enqueued.
-func RunNow(ctx context.Context, s *Schedule, rdb redis.UniversalClient, to Enqueuer) (Ran, error) {
+func RunNow(
+	ctx context.Context,
+	s *Schedule,
+	rdb redis.UniversalClient,
+	to Enqueuer,
+) (Ran, error) {
 	now, err := clock(ctx, rdb)
 	if err != nil {
 		return Ran{}, err

@@ -19,7 +19,13 @@ func manyUsers(t *testing.T, n int) *File {
 		fmt.Fprintf(&list, "user-%07d\n", i)
 	}
 	return mustLoad(t, write(t, map[string]string{
-		"s.yaml":    entry("name: p", "every: 1h", "type: anna:messenger:alerts", `forEach: {userId: "@users.txt"}`, "spread: 20s"),
+		"s.yaml": entry(
+			"name: p",
+			"every: 1h",
+			"type: anna:messenger:alerts",
+			`forEach: {userId: "@users.txt"}`,
+			"spread: 20s",
+		),
 		"users.txt": list.String(),
 	}))
 }
@@ -87,7 +93,12 @@ func TestManySubjects(t *testing.T) {
 		t.Fatalf("subjects = %d", got)
 	}
 	held := int64(heap()) - int64(before)
-	t.Logf("%d subjects read and checked in %s; they hold %d KiB", n, time.Since(began).Round(time.Millisecond), held>>10)
+	t.Logf(
+		"%d subjects read and checked in %s; they hold %d KiB",
+		n,
+		time.Since(began).Round(time.Millisecond),
+		held>>10,
+	)
 	if held > 4<<20 {
 		t.Errorf("%d subjects hold %d KiB, want at most 4 MiB: 12 bytes of text and 4 of index for each", n, held>>10)
 	}
@@ -103,7 +114,11 @@ func TestManySubjects(t *testing.T) {
 	base := heap()
 	began = time.Now()
 	w.steps(t)
-	t.Logf("a tick was asked for in %s; the heap grew by %d KiB at the most", time.Since(began).Round(time.Millisecond), (int64(count.most)-int64(base))>>10)
+	t.Logf(
+		"a tick was asked for in %s; the heap grew by %d KiB at the most",
+		time.Since(began).Round(time.Millisecond),
+		(int64(count.most)-int64(base))>>10,
+	)
 	if grown := int64(count.most) - int64(base); grown > 8<<20 {
 		t.Errorf("a tick took %d KiB more, want at most 8 MiB", grown>>10)
 	}
@@ -136,7 +151,13 @@ func TestManyIntoRedis(t *testing.T) {
 	w.steps(t)
 	took := time.Since(began) - gauge.took
 	grown := (int64(max(gauge.most, heap())) - int64(before)) >> 10
-	t.Logf("%d tasks enqueued in %s: %.0f/s; the heap grew by %d KiB at the most", n, took.Round(time.Millisecond), float64(n)/took.Seconds(), grown)
+	t.Logf(
+		"%d tasks enqueued in %s: %.0f/s; the heap grew by %d KiB at the most",
+		n,
+		took.Round(time.Millisecond),
+		float64(n)/took.Seconds(),
+		grown,
+	)
 	if grown > 8<<10 {
 		t.Errorf("the heap grew by %d KiB", grown)
 	}

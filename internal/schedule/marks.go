@@ -19,11 +19,17 @@ type marks struct {
 
 // stateKey has the name as its hash tag: all that a script touches is in one
 // slot of a cluster, and schedules spread over its nodes.
-func stateKey(name string) string { return "errand:schedule:{" + name + "}" }
+func stateKey(name string) string {
+	return "errand:schedule:{" + name + "}"
+}
 
 func newMarks(rdb redis.UniversalClient, s *Schedule) marks {
 	// Long enough that after two missed ticks one is still run late.
-	return marks{rdb: rdb, key: stateKey(s.Name), keep: max(keepMS*time.Millisecond, 3*s.timing.shortest())}
+	return marks{
+		rdb:  rdb,
+		key:  stateKey(s.Name),
+		keep: max(keepMS*time.Millisecond, 3*s.timing.shortest()),
+	}
 }
 
 // verdict is the answer to begin.
@@ -50,7 +56,8 @@ type grant struct {
 }
 
 func (m marks) enter(ctx context.Context, spec string) (now, last time.Time, err error) {
-	reply, err := enterScript.Run(ctx, m.rdb, []string{m.key}, spec, m.keep.Milliseconds(), aheadMS).Int64Slice()
+	reply, err := enterScript.Run(ctx, m.rdb, []string{m.key}, spec, m.keep.Milliseconds(), aheadMS).
+		Int64Slice()
 	return clockAnd(reply, err)
 }
 
@@ -75,8 +82,13 @@ func clockAnd(reply []int64, err error) (now, last time.Time, _ error) {
 	return time.UnixMilli(reply[0]), time.Unix(reply[1], 0), nil
 }
 
-func (m marks) begin(ctx context.Context, slot time.Time, owner, digest string) (grant, error) {
-	reply, err := beginScript.Run(ctx, m.rdb, []string{m.key}, slot.Unix(), owner, leaseMS, digest, m.keep.Milliseconds(), aheadMS).Slice()
+func (m marks) begin(
+	ctx context.Context,
+	slot time.Time,
+	owner, digest string,
+) (grant, error) {
+	reply, err := beginScript.Run(ctx, m.rdb, []string{m.key}, slot.Unix(), owner, leaseMS, digest, m.keep.Milliseconds(), aheadMS).
+		Slice()
 	if err == nil && len(reply) != 8 {
 		err = errOddReply
 	}
@@ -89,15 +101,26 @@ func (m marks) begin(ctx context.Context, slot time.Time, owner, digest string) 
 		n[i], _ = reply[i].(int64)
 	}
 	return grant{
-		verdict: verdict(word), now: time.UnixMilli(n[1]), last: time.Unix(n[2], 0), done: int(n[3]),
-		begun: time.UnixMilli(n[4]), dropped: n[5] != 0, wait: time.Duration(n[6]) * time.Millisecond,
-		after: time.Duration(n[1]-n[7]) * time.Millisecond,
+		verdict: verdict(word),
+		now:     time.UnixMilli(n[1]),
+		last:    time.Unix(n[2], 0),
+		done:    int(n[3]),
+		begun:   time.UnixMilli(n[4]),
+		dropped: n[5] != 0,
+		wait:    time.Duration(n[6]) * time.Millisecond,
+		after:   time.Duration(n[1]-n[7]) * time.Millisecond,
 	}, nil
 }
 
 // renew reports whether the slot is still the owner's.
-func (m marks) renew(ctx context.Context, slot time.Time, owner string, done int) (bool, error) {
-	n, err := renewScript.Run(ctx, m.rdb, []string{m.key}, slot.Unix(), owner, leaseMS, done).Int()
+func (m marks) renew(
+	ctx context.Context,
+	slot time.Time,
+	owner string,
+	done int,
+) (bool, error) {
+	n, err := renewScript.Run(ctx, m.rdb, []string{m.key}, slot.Unix(), owner, leaseMS, done).
+		Int()
 	if err != nil {
 		return false, fmt.Errorf("renew a tick: %w", err)
 	}
@@ -105,8 +128,12 @@ func (m marks) renew(ctx context.Context, slot time.Time, owner string, done int
 }
 
 // finish reports whether it was the first to say so.
-func (m marks) finish(ctx context.Context, slot time.Time) (first bool, last time.Time, err error) {
-	reply, err := finishScript.Run(ctx, m.rdb, []string{m.key}, slot.Unix(), m.keep.Milliseconds()).Int64Slice()
+func (m marks) finish(
+	ctx context.Context,
+	slot time.Time,
+) (first bool, last time.Time, err error) {
+	reply, err := finishScript.Run(ctx, m.rdb, []string{m.key}, slot.Unix(), m.keep.Milliseconds()).
+		Int64Slice()
 	if err == nil && len(reply) != 3 {
 		err = errOddReply
 	}

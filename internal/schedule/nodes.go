@@ -51,7 +51,11 @@ func members(n ast.Node) (found []member, ok bool) {
 		if s, isText := v.Key.(*ast.StringNode); isText {
 			name = s.Value
 		}
-		found = append(found, member{name: name, key: placeOf(v.Key), value: v.Value})
+		found = append(found, member{
+			name:  name,
+			key:   placeOf(v.Key),
+			value: v.Value,
+		})
 	}
 	return found, true
 }
@@ -61,7 +65,10 @@ func members(n ast.Node) (found []member, ok bool) {
 func readYAML(raw []byte, fault func(place, string)) (body ast.Node) {
 	raw = bytes.TrimPrefix(raw, []byte("\xef\xbb\xbf"))
 	if !utf8.Valid(raw) {
-		fault(place{line: 1 + bytes.Count(raw[:firstInvalid(raw)], []byte("\n"))}, "is not UTF-8")
+		fault(
+			place{line: 1 + bytes.Count(raw[:firstInvalid(raw)], []byte("\n"))},
+			"is not UTF-8",
+		)
 		return nil
 	}
 	file, err := parseYAML(raw)

@@ -65,5 +65,7 @@ func newFileError(main string, problems []Problem) *FileError {
 		}
 		return a.Column - b.Column
 	})
-	return &FileError{slices.CompactFunc(problems, func(a, b Problem) bool { return a == b })}
+	return &FileError{
+		slices.CompactFunc(problems, func(a, b Problem) bool { return a == b }),
+	}
 }

@@ -46,8 +46,12 @@ type runner struct {
 
 func newRunner(s *Scheduler, def *Schedule) *runner {
 	return &runner{
-		of: s, def: def, marks: newMarks(s.redis, def), owner: rand.Text(),
-		retired: make(chan struct{}), ended: make(chan struct{}),
+		of:      s,
+		def:     def,
+		marks:   newMarks(s.redis, def),
+		owner:   rand.Text(),
+		retired: make(chan struct{}),
+		ended:   make(chan struct{}),
 	}
 }
 
@@ -93,9 +97,15 @@ func (r *runner) sleep(ctx context.Context, d time.Duration) {
 }
 
 // clock is Redis's clock as well as we know.
-func (r *runner) clock() time.Time { return r.now.Add(time.Since(r.seen)) }
+func (r *runner) clock() time.Time {
+	return r.now.Add(time.Since(r.seen))
+}
 
-func (r *runner) sync(now, last time.Time) { r.now, r.seen, r.last = now, time.Now(), last }
+func (r *runner) sync(now, last time.Time) {
+	r.now = now
+	r.seen = time.Now()
+	r.last = last
+}
 
 // step does what is to be done now, and says how long nothing will be.
 func (r *runner) step(ctx context.Context) (time.Duration, error) {
@@ -189,12 +199,19 @@ func (r *runner) tick(ctx context.Context, slot time.Time, g grant) error {
 	}
 	r.last = last
 	if refused > 0 {
-		r.of.log.Error().Str("schedule", name).Time("tick", slot).Int("tasks", refused).Msg("tasks of a tick were refused: their payloads break a rule today")
+		r.of.log.Error().
+			Str("schedule", name).
+			Time("tick", slot).
+			Int("tasks", refused).
+			Msg("tasks of a tick were refused: their payloads break a rule today")
 	}
 	switch {
 	case first && late:
 		metrics.tick(name, tickLate, 1)
-		r.of.log.Warn().Str("schedule", name).Time("tick", slot).Msg("a tick was enqueued late")
+		r.of.log.Warn().
+			Str("schedule", name).
+			Time("tick", slot).
+			Msg("a tick was enqueued late")
 	case first:
 		metrics.tick(name, tickEnqueued, 1)
 	}
@@ -212,14 +229,23 @@ func (r *runner) missed(slot time.Time, g grant) {
 		r.of.metrics.tick(r.def.Name, tickMissed, n)
 	}
 	if n > 0 || g.dropped {
-		r.of.log.Warn().Str("schedule", r.def.Name).Time("tick", slot).Int("missed", n).Bool("one_cut_short", g.dropped).
+		r.of.log.Warn().
+			Str("schedule", r.def.Name).
+			Time("tick", slot).
+			Int("missed", n).
+			Bool("one_cut_short", g.dropped).
 			Msg("ticks were left out: there was no time for them, or nobody to run them")
 	}
 }
 
 // chunk enqueues some tasks of a tick. Those whose earlier task is under way are
 // asked for again while there are tries left, and then skipped.
-func (r *runner) chunk(ctx context.Context, b *batch, from, to int, tries *int) (result, error) {
+func (r *runner) chunk(
+	ctx context.Context,
+	b *batch,
+	from, to int,
+	tries *int,
+) (result, error) {
 	counts, overlapped, err := b.run(ctx, from, to)
 	for err == nil && len(overlapped) > 0 && *tries > 0 {
 		*tries--

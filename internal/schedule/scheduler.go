@@ -41,8 +41,13 @@ type Scheduler struct {
 // New makes a Scheduler. It does not touch Redis yet.
 func New(cfg Config) *Scheduler {
 	return &Scheduler{
-		file: cfg.File, redis: cfg.Redis, to: cfg.To, slots: make(chan struct{}, inFlight),
-		metrics: newMetrics(cfg.Metrics), log: cfg.Log, runners: map[string]*runner{},
+		file:    cfg.File,
+		redis:   cfg.Redis,
+		to:      cfg.To,
+		slots:   make(chan struct{}, inFlight),
+		metrics: newMetrics(cfg.Metrics),
+		log:     cfg.Log,
+		runners: map[string]*runner{},
 	}
 }
 
@@ -73,12 +78,16 @@ func (s *Scheduler) reload(ctx context.Context, r *reading) {
 	if err != nil {
 		s.metrics.fileOK.Set(0)
 		s.metrics.reloads.WithLabelValues("broken").Inc()
-		s.log.Error().Err(err).Msg("the schedule file is broken; the schedules from before go on")
+		s.log.Error().
+			Err(err).
+			Msg("the schedule file is broken; the schedules from before go on")
 		return
 	}
 	s.metrics.fileOK.Set(1)
 	s.metrics.reloads.WithLabelValues("applied").Inc()
-	s.log.Info().Int("schedules", len(file.Schedules)).Msg("the schedule file has changed and is in force")
+	s.log.Info().
+		Int("schedules", len(file.Schedules)).
+		Msg("the schedule file has changed and is in force")
 	s.apply(ctx, file)
 }
 
@@ -89,7 +98,8 @@ func (s *Scheduler) apply(ctx context.Context, file *File) {
 	for _, def := range file.Schedules {
 		wanted[def.Name] = true
 		old := s.runners[def.Name]
-		if old != nil && old.def.digest == def.digest && old.def.timing.String() == def.timing.String() {
+		if old != nil && old.def.digest == def.digest &&
+			old.def.timing.String() == def.timing.String() {
 			continue
 		}
 		if old != nil { // it ends a tick it has begun; the lease keeps the new one from it
@@ -106,7 +116,9 @@ func (s *Scheduler) apply(ctx context.Context, file *File) {
 		r.marks.leave(ctx)
 		s.metrics.gone(name)
 		delete(s.runners, name)
-		s.log.Info().Str("schedule", name).Msg("the schedule was taken out and has stopped")
+		s.log.Info().
+			Str("schedule", name).
+			Msg("the schedule was taken out and has stopped")
 	}
 }
 
@@ -119,13 +131,21 @@ func (s *Scheduler) start(ctx context.Context, def *Schedule) {
 		defer r.cancel()
 		r.run(ctx)
 	})
-	s.log.Info().Str("schedule", def.Name).Str("type", def.Type).Str("when", def.When()).Int("subjects", def.Subjects()).Msg("the schedule runs")
+	s.log.Info().
+		Str("schedule", def.Name).
+		Str("type", def.Type).
+		Str("when", def.When()).
+		Int("subjects", def.Subjects()).
+		Msg("the schedule runs")
 }
 
 // trouble logs the first of a row of errors.
 func (s *Scheduler) trouble(name string, err error) {
 	if !s.failing.Swap(true) {
-		s.log.Warn().Err(err).Str("schedule", name).Msg("a schedule cannot reach Redis; it tries again")
+		s.log.Warn().
+			Err(err).
+			Str("schedule", name).
+			Msg("a schedule cannot reach Redis; it tries again")
 	}
 }
 

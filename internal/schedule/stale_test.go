@@ -51,7 +51,18 @@ func TestAWorkerThatWakesLate(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			s := newSite(t)
-			w := s.scheduler("a", mustLoad(t, write(t, map[string]string{"s.yaml": entry("name: p", "every: 1s", "type: anna:messenger:alerts", users(3))})))
+			w := s.scheduler(
+				"a",
+				mustLoad(
+					t,
+					write(
+						t,
+						map[string]string{
+							"s.yaml": entry("name: p", "every: 1s", "type: anna:messenger:alerts", users(3)),
+						},
+					),
+				),
+			)
 			slot := s.now().Add(-test.since).Truncate(time.Second)
 			resume(t, w, slot)
 			if n := w.tasks("p", taskEnqueued); n != test.enqueued {

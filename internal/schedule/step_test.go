@@ -15,7 +15,16 @@ import (
 // decides by the marks in Redis what is due.
 func hourly(t *testing.T, more ...string) *File {
 	t.Helper()
-	return mustLoad(t, write(t, map[string]string{"s.yaml": entry(append([]string{"name: p", "every: 1h", "type: anna:messenger:alerts", users(3)}, more...)...)}))
+	return mustLoad(
+		t,
+		write(
+			t,
+			map[string]string{
+				"s.yaml": entry(
+					append([]string{"name: p", "every: 1h", "type: anna:messenger:alerts", users(3)}, more...)...),
+			},
+		),
+	)
 }
 
 // steps lets a runner do what is due now, and nothing more.
@@ -64,19 +73,84 @@ func TestWhatIsDue(t *testing.T) {
 	}{
 		{name: "never seen", marks: func(int64) []any { return nil }},
 		{name: "up to date", marks: func(n int64) []any { return []any{"last", n, "spec", "every 1h"} }},
-		{name: "one missed", marks: func(n int64) []any { return []any{"last", n - hour, "spec", "every 1h"} },
-			ticks: []int64{0}, late: 1, tasks: 3},
-		{name: "many missed", marks: func(n int64) []any { return []any{"last", n - 30*hour, "spec", "every 1h"} },
-			ticks: []int64{0}, late: 1, missed: 29, tasks: 3},
-		{name: "another timing than before", marks: func(n int64) []any { return []any{"last", n - 30*hour, "spec", "every 2h"} }},
+		{
+			name:  "one missed",
+			marks: func(n int64) []any { return []any{"last", n - hour, "spec", "every 1h"} },
+			ticks: []int64{0},
+			late:  1,
+			tasks: 3,
+		},
+		{
+			name:   "many missed",
+			marks:  func(n int64) []any { return []any{"last", n - 30*hour, "spec", "every 1h"} },
+			ticks:  []int64{0},
+			late:   1,
+			missed: 29,
+			tasks:  3,
+		},
+		{
+			name:  "another timing than before",
+			marks: func(n int64) []any { return []any{"last", n - 30*hour, "spec", "every 2h"} },
+		},
 		{name: "taken out and put back", marks: func(n int64) []any { return []any{"last", n - 30*hour, "spec", ""} }},
-		{name: "a clock that was set back", marks: func(n int64) []any { return []any{"last", n + 30*hour, "spec", "every 1h"} }},
-		{name: "the newest was begun by somebody who died", marks: func(n int64) []any {
-			return []any{"last", n - hour, "spec", "every 1h", "slot", n, "owner", "x", "until", 1, "begun", n*1000 + 5, "done", 0, "digest", "other"}
-		}, ticks: []int64{0}, enqueued: 1, tasks: 3},
-		{name: "an old one was begun by somebody who died", marks: func(n int64) []any {
-			return []any{"last", n - 3*hour, "spec", "every 1h", "slot", n - 2*hour, "owner", "x", "until", 1, "begun", 1, "done", 0, "digest", "other"}
-		}, ticks: []int64{0}, late: 1, missed: 1, failed: 1, tasks: 3},
+		{
+			name:  "a clock that was set back",
+			marks: func(n int64) []any { return []any{"last", n + 30*hour, "spec", "every 1h"} },
+		},
+		{
+			name: "the newest was begun by somebody who died",
+			marks: func(n int64) []any {
+				return []any{
+					"last",
+					n - hour,
+					"spec",
+					"every 1h",
+					"slot",
+					n,
+					"owner",
+					"x",
+					"until",
+					1,
+					"begun",
+					n*1000 + 5,
+					"done",
+					0,
+					"digest",
+					"other",
+				}
+			},
+			ticks:    []int64{0},
+			enqueued: 1,
+			tasks:    3,
+		},
+		{
+			name: "an old one was begun by somebody who died",
+			marks: func(n int64) []any {
+				return []any{
+					"last",
+					n - 3*hour,
+					"spec",
+					"every 1h",
+					"slot",
+					n - 2*hour,
+					"owner",
+					"x",
+					"until",
+					1,
+					"begun",
+					1,
+					"done",
+					0,
+					"digest",
+					"other",
+				}
+			},
+			ticks:  []int64{0},
+			late:   1,
+			missed: 1,
+			failed: 1,
+			tasks:  3,
+		},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -103,8 +177,10 @@ func TestWhatIsDue(t *testing.T) {
 				what      string
 				got, want int
 			}{
-				{tickEnqueued, w.ticks("p", tickEnqueued), test.enqueued}, {tickLate, w.ticks("p", tickLate), test.late},
-				{tickMissed, w.ticks("p", tickMissed), test.missed}, {tickFailed, w.ticks("p", tickFailed), test.failed},
+				{tickEnqueued, w.ticks("p", tickEnqueued), test.enqueued},
+				{tickLate, w.ticks("p", tickLate), test.late},
+				{tickMissed, w.ticks("p", tickMissed), test.missed},
+				{tickFailed, w.ticks("p", tickFailed), test.failed},
 				{"tasks", w.tasks("p", taskEnqueued), test.tasks},
 			} {
 				if c.got != c.want {
@@ -128,8 +204,25 @@ func TestHeldSlot(t *testing.T) {
 	s := newSite(t)
 	file := hourly(t)
 	newest := s.now().Truncate(time.Hour).Unix()
-	s.set("p", "last", newest-3600, "spec", "every 1h", "slot", newest, "owner", "x", "until", s.now().Add(time.Hour).UnixMilli(),
-		"begun", newest*1000+5, "done", 2, "digest", file.Schedules[0].digest)
+	s.set(
+		"p",
+		"last",
+		newest-3600,
+		"spec",
+		"every 1h",
+		"slot",
+		newest,
+		"owner",
+		"x",
+		"until",
+		s.now().Add(time.Hour).UnixMilli(),
+		"begun",
+		newest*1000+5,
+		"done",
+		2,
+		"digest",
+		file.Schedules[0].digest,
+	)
 	w := s.scheduler("a", file)
 	r := newRunner(w.Scheduler, file.Schedules[0])
 	if wait, err := r.step(t.Context()); err != nil || wait < 500*time.Millisecond || wait > 2*time.Second {
@@ -159,7 +252,13 @@ func (w *worker) stepsHeld(t *testing.T, r *runner) {
 func TestStopGivesBack(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
-	file := mustLoad(t, write(t, map[string]string{"s.yaml": entry("name: p", "every: 1h", "type: anna:messenger:alerts", users(3*chunk))}))
+	file := mustLoad(
+		t,
+		write(
+			t,
+			map[string]string{"s.yaml": entry("name: p", "every: 1h", "type: anna:messenger:alerts", users(3*chunk))},
+		),
+	)
 	newest := s.now().Truncate(time.Hour).Unix()
 	s.set("p", "last", newest-3600, "spec", "every 1h")
 	ctx, cancel := context.WithCancel(t.Context())
@@ -212,7 +311,13 @@ func TestOverlap(t *testing.T) {
 	}
 	end := func(subject string, outcome ledger.Outcome) {
 		id := first[subject]
-		g, err := s.store.Begin(t.Context(), ledger.Claim{ID: id, Type: "anna:messenger:alerts", Owner: "w", For: time.Minute, Expires: time.Now().Add(time.Hour)})
+		g, err := s.store.Begin(t.Context(), ledger.Claim{
+			ID:      id,
+			Type:    "anna:messenger:alerts",
+			Owner:   "w",
+			For:     time.Minute,
+			Expires: time.Now().Add(time.Hour),
+		})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -29,7 +29,9 @@ func (s *subjects) add(subject []byte) {
 	s.ends = append(s.ends, uint32(len(s.text)))
 }
 
-func (s *subjects) len() int { return len(s.ends) }
+func (s *subjects) len() int {
+	return len(s.ends)
+}
 
 func (s *subjects) at(i int) string {
 	start := uint32(0)
@@ -45,7 +47,9 @@ type seen struct {
 	first map[uint64][]int32 // hash -> indices
 }
 
-func newSeen() *seen { return &seen{maphash.MakeSeed(), map[uint64][]int32{}} }
+func newSeen() *seen {
+	return &seen{maphash.MakeSeed(), map[uint64][]int32{}}
+}
 
 // before is the index at which a subject stands in the list already, or -1.
 func (s *seen) before(list *subjects, subject []byte) int {
@@ -83,7 +87,9 @@ type errLine struct {
 	text string
 }
 
-func (e *errLine) Error() string { return e.text }
+func (e *errLine) Error() string {
+	return e.text
+}
 
 // readSubjects reads one subject from each line; blank lines and those that
 // begin with # are left out. It stops at the first fault, an *errLine unless r
@@ -92,7 +98,9 @@ func readSubjects(r io.Reader, check func(subject string) error) (*subjects, err
 	lines := bufio.NewScanner(bufio.NewReaderSize(r, 64<<10))
 	const longest = maxSubjectLen + 256 // some blanks around it
 	lines.Buffer(make([]byte, 0, longest), longest)
-	list, known, at := &subjects{}, newSeen(), []int32{}
+	list := &subjects{}
+	known := newSeen()
+	at := []int32{}
 	n := 0
 	for lines.Scan() {
 		n++
@@ -109,7 +117,10 @@ func readSubjects(r io.Reader, check func(subject string) error) (*subjects, err
 			rule = fmt.Sprintf("is one too many: at most %d are allowed", maxSubjects)
 		}
 		if rule == "" && len(list.text)+len(subject) > maxSubjectText {
-			rule = fmt.Sprintf("is one too many: all together may have at most %d bytes", maxSubjectText)
+			rule = fmt.Sprintf(
+				"is one too many: all together may have at most %d bytes",
+				maxSubjectText,
+			)
 		}
 		if rule == "" {
 			if i := known.before(list, subject); i >= 0 {
@@ -128,7 +139,13 @@ func readSubjects(r io.Reader, check func(subject string) error) (*subjects, err
 		at = append(at, int32(n))
 	}
 	if err := lines.Err(); errors.Is(err, bufio.ErrTooLong) {
-		return nil, &errLine{n + 1, fmt.Sprintf("the line is too long: a subject has at most %d bytes", maxSubjectLen)}
+		return nil, &errLine{
+			n + 1,
+			fmt.Sprintf(
+				"the line is too long: a subject has at most %d bytes",
+				maxSubjectLen,
+			),
+		}
 	} else if err != nil {
 		return nil, err
 	}

@@ -65,7 +65,10 @@ func vacant(doc map[string]any, path string) error {
 			return fmt.Errorf("payload gives %s too", path)
 		}
 		if !object {
-			return fmt.Errorf("payload.%s is not an object", strings.Join(segments[:i+1], "."))
+			return fmt.Errorf(
+				"payload.%s is not an object",
+				strings.Join(segments[:i+1], "."),
+			)
 		}
 		doc = inner
 	}
@@ -99,7 +102,9 @@ func (t template) decode(subject string) (queue.Payload, error) {
 }
 
 // payload is the payload of the i-th task of a tick.
-func (s *Schedule) payload(i int) []byte { return s.template.raw(s.subject(i)) }
+func (s *Schedule) payload(i int) []byte {
+	return s.template.raw(s.subject(i))
+}
 
 func (s *Schedule) subject(i int) string {
 	if s.subjects == nil {

@@ -58,16 +58,26 @@ type batch struct {
 // result counts what became of a batch's tasks.
 type result map[string]int
 
-func newBatch(s *Schedule, to Enqueuer, slots chan struct{}, slot, start time.Time) *batch {
+func newBatch(
+	s *Schedule,
+	to Enqueuer,
+	slots chan struct{},
+	slot, start time.Time,
+) *batch {
 	b := &batch{
-		schedule: s, to: to, slots: slots, start: start, usable: s.timing.period(slot),
-		stem: "schedule/" + s.Name + "/" + strconv.FormatInt(slot.Unix(), 10) + "/",
+		schedule: s,
+		to:       to,
+		slots:    slots,
+		start:    start,
+		usable:   s.timing.period(slot),
+		stem:     "schedule/" + s.Name + "/" + strconv.FormatInt(slot.Unix(), 10) + "/",
 	}
 	life := b.usable
 	if life == 0 {
 		life = lastLife
 	}
-	b.keyLife, b.by = life+keyLife, slot.Add(life+slack)
+	b.keyLife = life + keyLife
+	b.by = slot.Add(life + slack)
 	return b
 }
 
@@ -81,7 +91,10 @@ func (b *batch) due(i int) time.Time {
 
 // run enqueues tasks from..to. It returns the first error of Redis; then some of
 // the tasks may be missing, and asking again is safe.
-func (b *batch) run(ctx context.Context, from, to int) (counts result, overlapped []int, err error) {
+func (b *batch) run(
+	ctx context.Context,
+	from, to int,
+) (counts result, overlapped []int, err error) {
 	indices := make([]int, to-from)
 	for i := range indices {
 		indices[i] = from + i
@@ -89,7 +102,10 @@ func (b *batch) run(ctx context.Context, from, to int) (counts result, overlappe
 	return b.each(ctx, indices)
 }
 
-func (b *batch) each(ctx context.Context, indices []int) (counts result, overlapped []int, err error) {
+func (b *batch) each(
+	ctx context.Context,
+	indices []int,
+) (counts result, overlapped []int, err error) {
 	counts = result{}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -100,7 +116,9 @@ func (b *batch) each(ctx context.Context, indices []int) (counts result, overlap
 			break
 		}
 		running.Go(func() {
-			defer func() { <-b.slots }()
+			defer func() {
+				<-b.slots
+			}()
 			came, failed := b.one(ctx, i)
 			mu.Lock()
 			defer mu.Unlock()
@@ -149,10 +167,15 @@ func (b *batch) one(ctx context.Context, i int) (came string, err error) {
 	policy := p.Defaults()
 	policy.KeyLife = b.keyLife
 	ticket, err := b.to.Enqueue(ctx, queue.Job{
-		Type: b.schedule.Type, Payload: raw, Defaults: policy,
-		Key:   b.stem + subject,
-		Alone: "schedule/" + b.schedule.Name + "/" + subject,
-		At:    b.due(i), Usable: worth(b.usable, policy), Scheduled: true, By: b.by,
+		Type:      b.schedule.Type,
+		Payload:   raw,
+		Defaults:  policy,
+		Key:       b.stem + subject,
+		Alone:     "schedule/" + b.schedule.Name + "/" + subject,
+		At:        b.due(i),
+		Usable:    worth(b.usable, policy),
+		Scheduled: true,
+		By:        b.by,
 	})
 	switch {
 	case errors.Is(err, ledger.ErrOverlap):

@@ -40,7 +40,9 @@ const (
 	maxEvery = 366 * 24 * time.Hour
 )
 
-var cronParser = cron.NewParser(cron.Minute | cron.Hour | cron.Dom | cron.Month | cron.Dow)
+var cronParser = cron.NewParser(
+	cron.Minute | cron.Hour | cron.Dom | cron.Month | cron.Dow,
+)
 
 // epoch is from when the shortest distance between two ticks is looked for.
 var epoch = time.Date(2024, time.January, 1, 0, 0, 0, 0, time.UTC)
@@ -65,7 +67,10 @@ func parseCron(text string, zone *time.Location) (timing, error) {
 		return timing{}, errors.New("must not name a time zone; timeZone does")
 	}
 	if n := len(strings.Fields(text)); n != 5 {
-		return timing{}, fmt.Errorf("must have 5 fields (minute, hour, day of month, month, day of week); it has %d", n)
+		return timing{}, fmt.Errorf(
+			"must have 5 fields (minute, hour, day of month, month, day of week); it has %d",
+			n,
+		)
 	}
 	parsed, err := cronParser.Parse(text)
 	if err != nil {
@@ -80,11 +85,18 @@ func parseCron(text string, zone *time.Location) (timing, error) {
 		return timing{}, errors.New("never comes: there is no such day")
 	}
 	const allHours = 1<<24 - 1
-	return timing{cron: spec, steady: spec.Hour&allHours == allHours, zone: zone, text: text + " " + zone.String()}, nil
+	return timing{
+		cron:   spec,
+		steady: spec.Hour&allHours == allHours,
+		zone:   zone,
+		text:   text + " " + zone.String(),
+	}, nil
 }
 
 // String is the timing as the list shows it.
-func (t timing) String() string { return t.text }
+func (t timing) String() string {
+	return t.text
+}
 
 // shortest is the least time between two ticks, clock changes left aside.
 func (t timing) shortest() time.Duration {
@@ -159,7 +171,16 @@ func (t timing) nextSteady(after time.Time) time.Time {
 
 // wall writes a local time as if it were UTC.
 func wall(at time.Time) time.Time {
-	return time.Date(at.Year(), at.Month(), at.Day(), at.Hour(), at.Minute(), at.Second(), at.Nanosecond(), time.UTC)
+	return time.Date(
+		at.Year(),
+		at.Month(),
+		at.Day(),
+		at.Hour(),
+		at.Minute(),
+		at.Second(),
+		at.Nanosecond(),
+		time.UTC,
+	)
 }
 
 // instant is the first instant at which the clocks of a zone show a local time,

@@ -31,59 +31,107 @@ func TestClockChanges(t *testing.T) {
 		want             string
 	}{
 		// New York: 10 March 2024 02:00 EST becomes 03:00 EDT; 3 November 02:00 EDT becomes 01:00 EST.
-		{"spring, the time does not exist", newYork, "30 2 * * *", "2024-03-09T12:00:00Z", "2024-03-12T00:00:00Z",
-			"03-10T03:00-0400 03-11T02:30-0400"},
-		{"spring, several that do not exist run once", newYork, "*/15 2 * * *", "2024-03-10T00:00:00Z", "2024-03-10T20:00:00Z",
-			"03-10T03:00-0400"},
-		{"spring, together with one that exists", newYork, "0,30 2-3 * * *", "2024-03-10T00:00:00Z", "2024-03-10T20:00:00Z",
-			"03-10T03:00-0400 03-10T03:30-0400"},
-		{"spring, before and after the gap", newYork, "59 1,3 * * *", "2024-03-10T00:00:00Z", "2024-03-10T20:00:00Z",
-			"03-10T01:59-0500 03-10T03:59-0400"},
-		{"spring, every hour", newYork, "30 * * * *", "2024-03-10T05:00:00Z", "2024-03-10T09:00:00Z",
-			"03-10T00:30-0500 03-10T01:30-0500 03-10T03:30-0400 03-10T04:30-0400"},
-		{"spring, every hour at the jump itself", newYork, "0 * * * *", "2024-03-10T05:30:00Z", "2024-03-10T08:30:00Z",
-			"03-10T01:00-0500 03-10T03:00-0400 03-10T04:00-0400"},
-		{"autumn, the time exists twice", newYork, "30 1 * * *", "2024-11-02T12:00:00Z", "2024-11-05T00:00:00Z",
-			"11-03T01:30-0400 11-04T01:30-0500"},
-		{"autumn, the first instant of the second pass", newYork, "0 1,2 * * *", "2024-11-03T00:00:00Z", "2024-11-03T20:00:00Z",
-			"11-03T01:00-0400 11-03T02:00-0500"},
-		{"autumn, asked in the second pass", newYork, "*/20 1 * * *", "2024-11-03T06:10:00Z", "2024-11-04T06:05:00Z",
-			"11-04T01:00-0500"},
-		{"autumn, every hour", newYork, "30 * * * *", "2024-11-03T04:00:00Z", "2024-11-03T08:00:00Z",
-			"11-03T00:30-0400 11-03T01:30-0400 11-03T01:30-0500 11-03T02:30-0500"},
+		{
+			"spring, the time does not exist", newYork, "30 2 * * *", "2024-03-09T12:00:00Z", "2024-03-12T00:00:00Z",
+			"03-10T03:00-0400 03-11T02:30-0400",
+		},
+		{
+			"spring, several that do not exist run once", newYork, "*/15 2 * * *", "2024-03-10T00:00:00Z", "2024-03-10T20:00:00Z",
+			"03-10T03:00-0400",
+		},
+		{
+			"spring, together with one that exists", newYork, "0,30 2-3 * * *", "2024-03-10T00:00:00Z", "2024-03-10T20:00:00Z",
+			"03-10T03:00-0400 03-10T03:30-0400",
+		},
+		{
+			"spring, before and after the gap", newYork, "59 1,3 * * *", "2024-03-10T00:00:00Z", "2024-03-10T20:00:00Z",
+			"03-10T01:59-0500 03-10T03:59-0400",
+		},
+		{
+			"spring, every hour", newYork, "30 * * * *", "2024-03-10T05:00:00Z", "2024-03-10T09:00:00Z",
+			"03-10T00:30-0500 03-10T01:30-0500 03-10T03:30-0400 03-10T04:30-0400",
+		},
+		{
+			"spring, every hour at the jump itself", newYork, "0 * * * *", "2024-03-10T05:30:00Z", "2024-03-10T08:30:00Z",
+			"03-10T01:00-0500 03-10T03:00-0400 03-10T04:00-0400",
+		},
+		{
+			"autumn, the time exists twice", newYork, "30 1 * * *", "2024-11-02T12:00:00Z", "2024-11-05T00:00:00Z",
+			"11-03T01:30-0400 11-04T01:30-0500",
+		},
+		{
+			"autumn, the first instant of the second pass", newYork, "0 1,2 * * *", "2024-11-03T00:00:00Z", "2024-11-03T20:00:00Z",
+			"11-03T01:00-0400 11-03T02:00-0500",
+		},
+		{
+			"autumn, asked in the second pass", newYork, "*/20 1 * * *", "2024-11-03T06:10:00Z", "2024-11-04T06:05:00Z",
+			"11-04T01:00-0500",
+		},
+		{
+			"autumn, every hour", newYork, "30 * * * *", "2024-11-03T04:00:00Z", "2024-11-03T08:00:00Z",
+			"11-03T00:30-0400 11-03T01:30-0400 11-03T01:30-0500 11-03T02:30-0500",
+		},
 
 		// Copenhagen: 31 March 2024 02:00 CET becomes 03:00 CEST; 27 October 03:00 CEST becomes 02:00 CET.
-		{"spring, the time does not exist", copenhagen, "15 2 * * *", "2024-03-30T12:00:00Z", "2024-04-01T12:00:00Z",
-			"03-31T03:00+0200 04-01T02:15+0200"},
-		{"spring, by day of the week", copenhagen, "0 2 * * 0", "2024-03-25T00:00:00Z", "2024-04-08T00:00:00Z",
-			"03-31T03:00+0200 04-07T02:00+0200"},
-		{"spring, every five minutes has no hole", copenhagen, "*/20 * * * *", "2024-03-31T00:30:00Z", "2024-03-31T01:50:00Z",
-			"03-31T01:40+0100 03-31T03:00+0200 03-31T03:20+0200 03-31T03:40+0200"},
-		{"autumn, the time exists twice", copenhagen, "30 2 * * *", "2024-10-26T12:00:00Z", "2024-10-28T12:00:00Z",
-			"10-27T02:30+0200 10-28T02:30+0100"},
-		{"autumn, every two hours", copenhagen, "0 */2 * * *", "2024-10-26T22:30:00Z", "2024-10-27T04:00:00Z",
-			"10-27T02:00+0200 10-27T04:00+0100"},
-		{"autumn, every 20 minutes goes on", copenhagen, "*/20 * * * *", "2024-10-27T00:30:00Z", "2024-10-27T01:50:00Z",
-			"10-27T02:40+0200 10-27T02:00+0100 10-27T02:20+0100 10-27T02:40+0100"},
+		{
+			"spring, the time does not exist", copenhagen, "15 2 * * *", "2024-03-30T12:00:00Z", "2024-04-01T12:00:00Z",
+			"03-31T03:00+0200 04-01T02:15+0200",
+		},
+		{
+			"spring, by day of the week", copenhagen, "0 2 * * 0", "2024-03-25T00:00:00Z", "2024-04-08T00:00:00Z",
+			"03-31T03:00+0200 04-07T02:00+0200",
+		},
+		{
+			"spring, every five minutes has no hole", copenhagen, "*/20 * * * *", "2024-03-31T00:30:00Z", "2024-03-31T01:50:00Z",
+			"03-31T01:40+0100 03-31T03:00+0200 03-31T03:20+0200 03-31T03:40+0200",
+		},
+		{
+			"autumn, the time exists twice", copenhagen, "30 2 * * *", "2024-10-26T12:00:00Z", "2024-10-28T12:00:00Z",
+			"10-27T02:30+0200 10-28T02:30+0100",
+		},
+		{
+			"autumn, every two hours", copenhagen, "0 */2 * * *", "2024-10-26T22:30:00Z", "2024-10-27T04:00:00Z",
+			"10-27T02:00+0200 10-27T04:00+0100",
+		},
+		{
+			"autumn, every 20 minutes goes on", copenhagen, "*/20 * * * *", "2024-10-27T00:30:00Z", "2024-10-27T01:50:00Z",
+			"10-27T02:40+0200 10-27T02:00+0100 10-27T02:20+0100 10-27T02:40+0100",
+		},
 
 		// Sao Paulo, until 2019 at midnight: 4 November 2018 00:00 becomes 01:00; 17 February 2018 24:00 becomes 23:00.
-		{"spring, midnight does not exist", saoPaulo, "0 0 * * *", "2018-11-03T12:00:00Z", "2018-11-06T00:00:00Z",
-			"11-04T01:00-0200 11-05T00:00-0200"},
-		{"spring, the day of the month is the missing midnight's", saoPaulo, "0 0 4 * *", "2018-11-01T00:00:00Z", "2018-12-10T00:00:00Z",
-			"11-04T01:00-0200 12-04T00:00-0200"},
-		{"spring, every hour on that day only", saoPaulo, "0 * 4 11 *", "2018-11-01T00:00:00Z", "2018-11-04T05:30:00Z",
-			"11-04T01:00-0200 11-04T02:00-0200 11-04T03:00-0200"},
-		{"autumn, the hour before midnight exists twice", saoPaulo, "30 23 * * *", "2018-02-16T12:00:00Z", "2018-02-19T12:00:00Z",
-			"02-16T23:30-0200 02-17T23:30-0200 02-18T23:30-0300"},
-		{"autumn, midnight", saoPaulo, "0 0 * * *", "2018-02-17T12:00:00Z", "2018-02-19T12:00:00Z",
-			"02-18T00:00-0300 02-19T00:00-0300"},
-		{"autumn, every hour", saoPaulo, "0 * * * *", "2018-02-18T00:30:00Z", "2018-02-18T03:30:00Z",
-			"02-17T23:00-0200 02-17T23:00-0300 02-18T00:00-0300"},
-		{"today there is no change any more", saoPaulo, "0 0 * * *", "2026-11-01T00:00:00Z", "2026-11-03T00:00:00Z",
-			"11-01T00:00-0300 11-02T00:00-0300"},
+		{
+			"spring, midnight does not exist", saoPaulo, "0 0 * * *", "2018-11-03T12:00:00Z", "2018-11-06T00:00:00Z",
+			"11-04T01:00-0200 11-05T00:00-0200",
+		},
+		{
+			"spring, the day of the month is the missing midnight's", saoPaulo, "0 0 4 * *", "2018-11-01T00:00:00Z", "2018-12-10T00:00:00Z",
+			"11-04T01:00-0200 12-04T00:00-0200",
+		},
+		{
+			"spring, every hour on that day only", saoPaulo, "0 * 4 11 *", "2018-11-01T00:00:00Z", "2018-11-04T05:30:00Z",
+			"11-04T01:00-0200 11-04T02:00-0200 11-04T03:00-0200",
+		},
+		{
+			"autumn, the hour before midnight exists twice", saoPaulo, "30 23 * * *", "2018-02-16T12:00:00Z", "2018-02-19T12:00:00Z",
+			"02-16T23:30-0200 02-17T23:30-0200 02-18T23:30-0300",
+		},
+		{
+			"autumn, midnight", saoPaulo, "0 0 * * *", "2018-02-17T12:00:00Z", "2018-02-19T12:00:00Z",
+			"02-18T00:00-0300 02-19T00:00-0300",
+		},
+		{
+			"autumn, every hour", saoPaulo, "0 * * * *", "2018-02-18T00:30:00Z", "2018-02-18T03:30:00Z",
+			"02-17T23:00-0200 02-17T23:00-0300 02-18T00:00-0300",
+		},
+		{
+			"today there is no change any more", saoPaulo, "0 0 * * *", "2026-11-01T00:00:00Z", "2026-11-03T00:00:00Z",
+			"11-01T00:00-0300 11-02T00:00-0300",
+		},
 		// A change of a whole day, the largest there was.
-		{"a day that does not exist", "Pacific/Apia", "0 12 * * *", "2011-12-29T12:00:00Z", "2011-12-31T12:00:00Z",
-			"12-29T12:00-1000 12-31T00:00+1400 12-31T12:00+1400"},
+		{
+			"a day that does not exist", "Pacific/Apia", "0 12 * * *", "2011-12-29T12:00:00Z", "2011-12-31T12:00:00Z",
+			"12-29T12:00-1000 12-31T00:00+1400 12-31T12:00+1400",
+		},
 	}
 	for _, test := range tests {
 		t.Run(test.zone+" "+test.name, func(t *testing.T) {

@@ -40,7 +40,9 @@ func newWatch(r *reading) *watch {
 }
 
 func (w *watch) take(r *reading) {
-	w.sources, w.before, w.looks = r.sources, nil, 0
+	w.sources = r.sources
+	w.before = nil
+	w.looks = 0
 	w.content, w.sum = r.content.Sum(nil), r.sum()
 }
 
@@ -58,7 +60,9 @@ func (w *watch) look() *reading {
 		return nil
 	}
 	if bytes.Equal(digest(now), w.content) { // touched only
-		w.sources, w.before, w.looks = now, nil, 0
+		w.sources = now
+		w.before = nil
+		w.looks = 0
 		return nil
 	}
 	r, sum := read(w.path), w.sum

@@ -25,7 +25,11 @@ func Parse(text string) (*Ring, error) {
 	}
 	entries := strings.Split(text, ",")
 	if len(entries) > maxKeys {
-		return nil, fmt.Errorf("ENCRYPTION_KEYS: %d keys; at most %d are allowed", len(entries), maxKeys)
+		return nil, fmt.Errorf(
+			"ENCRYPTION_KEYS: %d keys; at most %d are allowed",
+			len(entries),
+			maxKeys,
+		)
 	}
 	var problems []string
 	for i, entry := range entries {
@@ -34,7 +38,9 @@ func Parse(text string) (*Ring, error) {
 		case rule != "":
 		case slices.ContainsFunc(ring.keys, func(o *key) bool { return o.id == k.id }):
 			rule = "its id is used twice; a new key needs a new id"
-		case slices.ContainsFunc(ring.keys, func(o *key) bool { return bytes.Equal(o.secret, k.secret) }):
+		case slices.ContainsFunc(ring.keys, func(o *key) bool {
+			return bytes.Equal(o.secret, k.secret)
+		}):
 			rule = "it repeats the key of an earlier entry"
 		default:
 			ring.keys = append(ring.keys, k)
@@ -62,7 +68,11 @@ func parseKey(entry string) (k *key, rule string) {
 	if err != nil || len(secret) != 32 {
 		return nil, "the key after the colon must be base64 of exactly 32 bytes (make one: openssl rand -base64 32)"
 	}
-	return &key{id: id, secret: secret, aeads: map[string]cipher.AEAD{}}, ""
+	return &key{
+		id:     id,
+		secret: secret,
+		aeads:  map[string]cipher.AEAD{},
+	}, ""
 }
 
 func validID(id string) bool {
@@ -71,7 +81,12 @@ func validID(id string) bool {
 	}
 	for _, c := range []byte(id) {
 		switch {
-		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '.', c == '_', c == '-':
+		case 'a' <= c && c <= 'z',
+			'A' <= c && c <= 'Z',
+			'0' <= c && c <= '9',
+			c == '.',
+			c == '_',
+			c == '-':
 		default:
 			return false
 		}

@@ -29,12 +29,18 @@ const overhead = 12 + 16
 
 var (
 	// ErrNoKey says that the value is sealed with a key that this process does not have.
-	ErrNoKey = errors.New("sealed with a key this process does not have: set ENCRYPTION_KEYS to the keys the workers use")
+	ErrNoKey = errors.New(
+		"sealed with a key this process does not have: set ENCRYPTION_KEYS to the keys the workers use",
+	)
 	// ErrTampered says that the value was changed, cut, moved from another place, or is
 	// nothing that this package wrote.
-	ErrTampered = errors.New("the sealed value does not open: it was changed, cut short or moved from another place")
+	ErrTampered = errors.New(
+		"the sealed value does not open: it was changed, cut short or moved from another place",
+	)
 	// ErrNotSealed says that the value is plain, and this ring is strict.
-	ErrNotSealed = errors.New("the value is not sealed, and ENCRYPTION_REQUIRED allows only sealed ones")
+	ErrNotSealed = errors.New(
+		"the value is not sealed, and ENCRYPTION_REQUIRED allows only sealed ones",
+	)
 )
 
 // Ring seals with its first key and opens with any. The zero value and nil
@@ -55,7 +61,9 @@ type key struct {
 }
 
 // Enabled reports whether the ring has keys.
-func (r *Ring) Enabled() bool { return r != nil && len(r.keys) > 0 }
+func (r *Ring) Enabled() bool {
+	return r != nil && len(r.keys) > 0
+}
 
 // Strict returns a ring with the same keys that refuses to open plain values
 // (ENCRYPTION_REQUIRED). Without it a plain value opens, because tasks may
@@ -86,7 +94,9 @@ func (r *Ring) Format(f fmt.State, _ rune) {
 
 // Sealed reports whether a stored value is sealed. It says nothing about
 // whether it opens.
-func Sealed(blob []byte) bool { return len(blob) > 0 && blob[0] == markSealed }
+func Sealed(blob []byte) bool {
+	return len(blob) > 0 && blob[0] == markSealed
+}
 
 // Seal makes the stored form of plain for the place that aad names. It never
 // fails and never changes plain.

@@ -137,7 +137,8 @@ func TestStrict(t *testing.T) {
 	if _, err := strict.Open(seal.Payload, "a", plain); !errors.Is(err, seal.ErrNotSealed) {
 		t.Errorf("a plain value gave %v, want ErrNotSealed", err)
 	}
-	if got, err := strict.Open(seal.Payload, "a", strict.Seal(seal.Payload, "a", []byte("x"))); err != nil || string(got) != "x" {
+	if got, err := strict.Open(seal.Payload, "a", strict.Seal(seal.Payload, "a", []byte("x"))); err != nil ||
+		string(got) != "x" {
 		t.Errorf("a sealed value gave %q, %v", got, err)
 	}
 	if _, err := none.Strict().Open(seal.Payload, "a", plain); !errors.Is(err, seal.ErrNotSealed) {
@@ -166,7 +167,8 @@ func TestRotation(t *testing.T) {
 		}
 	}
 	_, err := stages[3].Open(seal.Result, "a", blobs[0])
-	if !errors.Is(err, seal.ErrNoKey) || !strings.Contains(err.Error(), "ENCRYPTION_KEYS") || !strings.Contains(err.Error(), `"k1"`) {
+	if !errors.Is(err, seal.ErrNoKey) || !strings.Contains(err.Error(), "ENCRYPTION_KEYS") ||
+		!strings.Contains(err.Error(), `"k1"`) {
 		t.Errorf("without its key a value gave %v; want ErrNoKey with the id and the variable", err)
 	}
 	var none *seal.Ring

@@ -15,14 +15,20 @@ const Redacted = "[redacted]"
 type String struct{ value string }
 
 // New wraps a plain text.
-func New(value string) String { return String{value} }
+func New(value string) String {
+	return String{value}
+}
 
 // Reveal returns the plain text. Call it where the value leaves for its one
 // rightful reader, never for a log line or an error.
-func (s String) Reveal() string { return s.value }
+func (s String) Reveal() string {
+	return s.value
+}
 
 // Empty reports whether there is no value.
-func (s String) Empty() bool { return s.value == "" }
+func (s String) Empty() bool {
+	return s.value == ""
+}
 
 // Equal compares in constant time.
 func (s String) Equal(other string) bool {
@@ -39,10 +45,14 @@ func (s String) String() string {
 
 // Format implements fmt.Formatter, so that no verb (%v, %+v, %#v, %q, %x)
 // reaches the value.
-func (s String) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(s.String())) }
+func (s String) Format(f fmt.State, _ rune) {
+	_, _ = f.Write([]byte(s.String()))
+}
 
 // MarshalText implements encoding.TextMarshaler; JSON and YAML use it too.
-func (s String) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+func (s String) MarshalText() ([]byte, error) {
+	return []byte(s.String()), nil
+}
 
 // UnmarshalText implements encoding.TextUnmarshaler, as settings need it.
 func (s *String) UnmarshalText(text []byte) error {

@@ -23,7 +23,12 @@ func TestStringNeverShowsItsValue(t *testing.T) {
 	}
 	seen := []string{string(encoded)}
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
-		seen = append(seen, fmt.Sprintf(verb, holder), fmt.Sprintf(verb, holder.Password), fmt.Sprintf(verb, holder.Pointer))
+		seen = append(
+			seen,
+			fmt.Sprintf(verb, holder),
+			fmt.Sprintf(verb, holder.Password),
+			fmt.Sprintf(verb, holder.Pointer),
+		)
 	}
 	for _, text := range seen {
 		if strings.Contains(text, canary) || strings.Contains(text, fmt.Sprintf("%x", canary)) {

@@ -29,7 +29,11 @@ func Describe(structs ...any) []Variable {
 		}
 		for _, f := range fieldsOf(reflect.New(t).Interface()) {
 			v := Variable{
-				Name: f.name, Default: f.Tag.Get("envDefault"), Doc: f.Tag.Get("doc"), Secret: f.secret, Required: f.required(),
+				Name:     f.name,
+				Default:  f.Tag.Get("envDefault"),
+				Doc:      f.Tag.Get("doc"),
+				Secret:   f.secret,
+				Required: f.required(),
 			}
 			i, known := at[v.Name]
 			if !known {
@@ -38,7 +42,14 @@ func Describe(structs ...any) []Variable {
 				continue
 			}
 			if list[i].Default != v.Default {
-				panic(fmt.Sprintf("settings: %s has two defaults, %q and %q", v.Name, list[i].Default, v.Default))
+				panic(
+					fmt.Sprintf(
+						"settings: %s has two defaults, %q and %q",
+						v.Name,
+						list[i].Default,
+						v.Default,
+					),
+				)
 			}
 			if list[i].Doc == "" {
 				list[i].Doc = v.Doc
@@ -108,7 +119,9 @@ func quoted(value string) string {
 	case !strings.Contains(value, "'"):
 		return "'" + value + "'"
 	default:
-		return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, "$", `\$`, "`", "\\`").Replace(value) + `"`
+		return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, "$", `\$`, "`", "\\`").
+			Replace(value) +
+			`"`
 	}
 }
 

@@ -31,7 +31,12 @@ func TestDescribe(t *testing.T) {
 	}{})
 	want := []settings.Variable{
 		{Name: "X_ADDR", Default: "127.0.0.1:8080", Doc: "Where to listen."},
-		{Name: "X_PASSWORD", Doc: "Of the account.", Secret: true, Required: true},
+		{
+			Name:     "X_PASSWORD",
+			Doc:      "Of the account.",
+			Secret:   true,
+			Required: true,
+		},
 		{Name: "X_TIMEOUT", Default: "15s", Doc: "One call."},
 		{Name: "X_NOTE", Default: "it's a note"},
 		{Name: "X_FILE", Doc: got[4].Doc},
@@ -105,7 +110,8 @@ func TestExampleLoads(t *testing.T) {
 	if err := settings.Load(&defaults, minimal(nil)); err != nil {
 		t.Fatal(err)
 	}
-	if c.Addr != defaults.Addr || c.Account != defaults.Account || c.Nested != defaults.Nested || len(c.Queues) != len(defaults.Queues) {
+	if c.Addr != defaults.Addr || c.Account != defaults.Account || c.Nested != defaults.Nested ||
+		len(c.Queues) != len(defaults.Queues) {
 		t.Errorf("the example loads as\n%+v\nand without it\n%+v", c, defaults)
 	}
 }

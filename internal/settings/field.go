@@ -40,15 +40,31 @@ func walk(fields []field, v reflect.Value, prefix string) []field {
 		switch {
 		case name == "-":
 		case name != "" && !sf.IsExported():
-			panic(fmt.Sprintf("settings: %s.%s has an env tag and is not exported", t, sf.Name))
+			panic(
+				fmt.Sprintf(
+					"settings: %s.%s has an env tag and is not exported",
+					t,
+					sf.Name,
+				),
+			)
 		case name != "":
 			fields = append(fields, field{
-				StructField: sf, value: v.Field(i), prefix: prefix, name: prefix + name, secret: isSecret(sf),
+				StructField: sf,
+				value:       v.Field(i),
+				prefix:      prefix,
+				name:        prefix + name,
+				secret:      isSecret(sf),
 			})
 		case isStruct && (sf.IsExported() || sf.Anonymous):
 			fields = walk(fields, v.Field(i), prefix+sf.Tag.Get("envPrefix"))
 		case sf.Tag.Get("envPrefix") != "":
-			panic(fmt.Sprintf("settings: %s.%s has an envPrefix and is not a struct", t, sf.Name))
+			panic(
+				fmt.Sprintf(
+					"settings: %s.%s has an envPrefix and is not a struct",
+					t,
+					sf.Name,
+				),
+			)
 		}
 	}
 	return fields
@@ -60,7 +76,12 @@ func isSecret(sf reflect.StructField) bool {
 
 func (f field) required() bool {
 	_, options, _ := strings.Cut(f.Tag.Get("env"), ",")
-	return slices.ContainsFunc(strings.Split(options, ","), func(o string) bool { return o == "required" || o == "notEmpty" })
+	return slices.ContainsFunc(
+		strings.Split(options, ","),
+		func(o string) bool {
+			return o == "required" || o == "notEmpty"
+		},
+	)
 }
 
 // ruleOf is the rule for the types that know none themselves.

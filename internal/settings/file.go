@@ -22,7 +22,10 @@ func fromFile(name string, environ map[string]string) (string, error) {
 		return "", nil
 	}
 	if _, both := environ[name]; both {
-		return "", Problem{name, "is set, and so is " + name + fileSuffix + "; set one of them"}
+		return "", Problem{
+			name,
+			"is set, and so is " + name + fileSuffix + "; set one of them",
+		}
 	}
 	value, err := readSecret(path)
 	if err != nil {
@@ -36,7 +39,9 @@ func readSecret(path string) (string, error) {
 	if err != nil {
 		return "", unreadable(err)
 	}
-	defer func() { _ = f.Close() }()
+	defer func() {
+		_ = f.Close()
+	}()
 	text, err := io.ReadAll(io.LimitReader(f, maxFileSize+1))
 	switch {
 	case err != nil:

@@ -12,7 +12,9 @@ type Problem struct {
 }
 
 // Error implements error: the variable, a colon and the rule.
-func (p Problem) Error() string { return p.Variable + ": " + p.Rule }
+func (p Problem) Error() string {
+	return p.Variable + ": " + p.Rule
+}
 
 // problems reads one line each.
 type problems []error
@@ -25,7 +27,9 @@ func (p problems) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-func (p problems) Unwrap() []error { return p }
+func (p problems) Unwrap() []error {
+	return p
+}
 
 // Collect makes one error of many, with one line for each problem, so that an
 // operator sees everything that Load and the parts' own checks found. It takes

@@ -15,7 +15,9 @@ type Rate struct {
 }
 
 // IsZero reports whether there is no limit.
-func (r Rate) IsZero() bool { return r == Rate{} }
+func (r Rate) IsZero() bool {
+	return r == Rate{}
+}
 
 // String is the form that UnmarshalText reads; "" for the zero Rate.
 func (r Rate) String() string {
@@ -32,7 +34,9 @@ func (r Rate) String() string {
 }
 
 // MarshalText implements encoding.TextMarshaler.
-func (r Rate) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
+func (r Rate) MarshalText() ([]byte, error) {
+	return []byte(r.String()), nil
+}
 
 // none is the word for no limit. An empty variable counts as unset, and so as its
 // default.
@@ -51,7 +55,8 @@ func (r *Rate) UnmarshalText(text []byte) error {
 	if !found {
 		return errRate
 	}
-	if per != "" && (per[0] < '0' || per[0] > '9') && per[0] != '.' && per[0] != '-' && per[0] != '+' {
+	if per != "" && (per[0] < '0' || per[0] > '9') && per[0] != '.' && per[0] != '-' &&
+		per[0] != '+' {
 		per = "1" + per
 	}
 	count, err := strconv.Atoi(n)

@@ -78,9 +78,16 @@ func (f field) load(environ map[string]string) error {
 			environ[f.name] = value
 		}
 	}
-	alone := reflect.New(reflect.StructOf([]reflect.StructField{{Name: f.Name, Type: f.Type, Tag: f.Tag}}))
+	alone := reflect.New(reflect.StructOf([]reflect.StructField{{
+		Name: f.Name,
+		Type: f.Type,
+		Tag:  f.Tag,
+	}}))
 	alone.Elem().Field(0).Set(f.value)
-	err := env.ParseWithOptions(alone.Interface(), env.Options{Environment: environ, Prefix: f.prefix})
+	err := env.ParseWithOptions(
+		alone.Interface(),
+		env.Options{Environment: environ, Prefix: f.prefix},
+	)
 	if err != nil {
 		return Problem{f.name, f.rule(err, environ[f.name])}
 	}

@@ -73,9 +73,20 @@ func TestLoad(t *testing.T) {
 	var c config
 	c.Account.plain = "kept"
 	err := settings.Load(&c, minimal(map[string]string{
-		"STRICT": "true", "NAMES": "a,b|c", "SIZES": "1,2", "RATIO": "0.5", "QUEUES": "otp=20", "KEYS": "org=k",
-		"FIRST_PASSWORD": "p w", "FIRST_TIMEOUT": "1m30s", "FIRST_RATE": "95/1m", "FIRST_URL": "https://other.example/",
-		"DEEP_SECOND_PASSWORD": "q", "DEEP_SECOND_RETRIES": "7", "UNRELATED": "x", "FIRST_UNKNOWN": "not checked",
+		"STRICT":               "true",
+		"NAMES":                "a,b|c",
+		"SIZES":                "1,2",
+		"RATIO":                "0.5",
+		"QUEUES":               "otp=20",
+		"KEYS":                 "org=k",
+		"FIRST_PASSWORD":       "p w",
+		"FIRST_TIMEOUT":        "1m30s",
+		"FIRST_RATE":           "95/1m",
+		"FIRST_URL":            "https://other.example/",
+		"DEEP_SECOND_PASSWORD": "q",
+		"DEEP_SECOND_RETRIES":  "7",
+		"UNRELATED":            "x",
+		"FIRST_UNKNOWN":        "not checked",
 	}))
 	if err != nil {
 		t.Fatal(err)
@@ -125,12 +136,18 @@ func TestEmptyCountsAsUnset(t *testing.T) {
 	t.Parallel()
 	var c config
 	err := settings.Load(&c, minimal(map[string]string{
-		"HTTP_ADDR": "", "FIRST_TIMEOUT": "", "FIRST_RATE": "", "QUEUES": "", "FIRST_PASSWORD": "", "FIRST_PASSWORD_FILE": "",
+		"HTTP_ADDR":           "",
+		"FIRST_TIMEOUT":       "",
+		"FIRST_RATE":          "",
+		"QUEUES":              "",
+		"FIRST_PASSWORD":      "",
+		"FIRST_PASSWORD_FILE": "",
 	}))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if c.Addr != "127.0.0.1:8080" || c.Account.Timeout != 15*time.Second || len(c.Queues) != 2 || !c.Account.Password.Empty() {
+	if c.Addr != "127.0.0.1:8080" || c.Account.Timeout != 15*time.Second || len(c.Queues) != 2 ||
+		!c.Account.Password.Empty() {
 		t.Errorf("empty variables changed the defaults: %+v", c)
 	}
 }
@@ -140,9 +157,18 @@ func TestLoadReportsEverythingAtOnce(t *testing.T) {
 	const canary = "hunter2-canary"
 	var c config
 	err := settings.Load(&c, map[string]string{
-		"STRICT": "perhaps", "SIZES": "1,-2", "RATIO": "half", "QUEUES": "otp", "KEYS": canary,
-		"FIRST_PASSWORD": canary, "FIRST_PASSWORD_FILE": "/nowhere", "FIRST_TIMEOUT": "15", "FIRST_RATE": "95", "FIRST_RETRIES": "many",
-		"DEEP_SECOND_PASSWORD_FILE": filepath.Join(t.TempDir(), canary), "DEEP_SECOND_TIMEOUT": strings.Repeat("x", 100),
+		"STRICT":                    "perhaps",
+		"SIZES":                     "1,-2",
+		"RATIO":                     "half",
+		"QUEUES":                    "otp",
+		"KEYS":                      canary,
+		"FIRST_PASSWORD":            canary,
+		"FIRST_PASSWORD_FILE":       "/nowhere",
+		"FIRST_TIMEOUT":             "15",
+		"FIRST_RATE":                "95",
+		"FIRST_RETRIES":             "many",
+		"DEEP_SECOND_PASSWORD_FILE": filepath.Join(t.TempDir(), canary),
+		"DEEP_SECOND_TIMEOUT":       strings.Repeat("x", 100),
 	})
 	if err == nil {
 		t.Fatal("accepted")
@@ -181,7 +207,11 @@ func TestSecretFromFile(t *testing.T) {
 		{name: "no line end", content: "s3cret", want: "s3cret"},
 		{name: "spaces and lines inside stay", content: " a\nb \n", want: " a\nb "},
 		{name: "empty", content: "\n", problem: "FIRST_PASSWORD_FILE: the file is empty"},
-		{name: "too long", content: strings.Repeat("x", 64<<10+1), problem: "FIRST_PASSWORD_FILE: the file has more than 65536 bytes"},
+		{
+			name:    "too long",
+			content: strings.Repeat("x", 64<<10+1),
+			problem: "FIRST_PASSWORD_FILE: the file has more than 65536 bytes",
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -212,7 +242,12 @@ func TestFileServesEverySecretAndNothingElse(t *testing.T) {
 		t.Fatal(err)
 	}
 	var c config
-	err := settings.Load(&c, map[string]string{"KEYS_FILE": path, "NEEDED_FILE": path, "WANTED": "w", "FIRST_URL_FILE": path})
+	err := settings.Load(&c, map[string]string{
+		"KEYS_FILE":      path,
+		"NEEDED_FILE":    path,
+		"WANTED":         "w",
+		"FIRST_URL_FILE": path,
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

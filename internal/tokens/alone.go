@@ -20,7 +20,11 @@ func (s *Shared) without(background bool, cause error) (result, error) {
 // loginAlone logs in for this process only: Redis does not answer, or the
 // shared token (generation unreadable) does not open here and must not be
 // overwritten, as others can read it.
-func (s *Shared) loginAlone(background bool, unreadable int64, cause error) (result, error) {
+func (s *Shared) loginAlone(
+	background bool,
+	unreadable int64,
+	cause error,
+) (result, error) {
 	if background {
 		s.hush(s.redisIn())
 		return result{}, nil

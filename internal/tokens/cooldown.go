@@ -35,9 +35,17 @@ type coolDown struct {
 func (c *coolDown) err(profile string, now int64) error {
 	left := max(time.Duration(c.until-now), time.Millisecond)
 	if c.refused {
-		return &CoolingError{Profile: profile, RetryAfter: left, Reason: c.reason}
+		return &CoolingError{
+			Profile:    profile,
+			RetryAfter: left,
+			Reason:     c.reason,
+		}
 	}
-	return &UnavailableError{Profile: profile, RetryAfter: left, Err: c.cause}
+	return &UnavailableError{
+		Profile:    profile,
+		RetryAfter: left,
+		Err:        c.cause,
+	}
 }
 
 // resting gives the cool-down that callers get without a question to Redis.
@@ -126,7 +134,11 @@ func (l *link) mark(keys *keyset, nonce string, mustHold bool, err error) error 
 	if keys == nil {
 		return l.markAlone(err)
 	}
-	r, redisErr := l.tell(finalBudget, coolScript, keys, l.coolArgs(nonce, mustHold, why, reason, forced)...)
+	r, redisErr := l.tell(
+		finalBudget,
+		coolScript,
+		keys,
+		l.coolArgs(nonce, mustHold, why, reason, forced)...)
 	if redisErr != nil {
 		return l.markAlone(err)
 	}
@@ -140,7 +152,12 @@ func (l *link) mark(keys *keyset, nonce string, mustHold bool, err error) error 
 	return l.learn(left, r.text(2), r.text(4), err)
 }
 
-func (l *link) coolArgs(nonce string, mustHold bool, why, reason string, forced time.Duration) []any {
+func (l *link) coolArgs(
+	nonce string,
+	mustHold bool,
+	why, reason string,
+	forced time.Duration,
+) []any {
 	must := "0"
 	if mustHold {
 		must = "1"
@@ -159,7 +176,12 @@ func (l *link) coolArgs(nonce string, mustHold bool, why, reason string, forced 
 func (l *link) markAlone(err error) error {
 	why, reason, forced := verdict(err)
 	now := l.clock()
-	c := &coolDown{refused: why == whyRefused, reason: reason, alone: true, cause: err}
+	c := &coolDown{
+		refused: why == whyRefused,
+		reason:  reason,
+		alone:   true,
+		cause:   err,
+	}
 	if before := l.cool.Load(); before != nil && before.alone {
 		c.n, c.failures = before.n, before.failures
 	}
@@ -190,7 +212,11 @@ func (l *link) publish(keys *keyset, nonce string) error {
 		return nil
 	}
 	left := time.Duration(c.until - now)
-	r, err := l.tell(finalBudget, coolScript, keys, l.coolArgs(nonce, true, whyRefused, c.reason, max(left, time.Millisecond))...)
+	r, err := l.tell(
+		finalBudget,
+		coolScript,
+		keys,
+		l.coolArgs(nonce, true, whyRefused, c.reason, max(left, time.Millisecond))...)
 	if err != nil || r.ms(1) == 0 {
 		return c.err(l.profile.Name, now)
 	}

@@ -38,7 +38,8 @@ func proveWrongSecretCostsOneLogin(t *testing.T, rdb redis.UniversalClient) {
 	}
 	told.mu.Unlock()
 	st, err := all[7].State(t.Context())
-	if err != nil || !st.Refused || st.Refusals != 1 || st.CoolingFor <= 25*time.Second || st.CoolingFor > 30*time.Second {
+	if err != nil || !st.Refused || st.Refusals != 1 || st.CoolingFor <= 25*time.Second ||
+		st.CoolingFor > 30*time.Second {
 		t.Errorf("State = %+v, %v", st, err)
 	}
 

@@ -35,4 +35,6 @@ func CountDown(expiresOn, now time.Time) Countdown {
 	return c
 }
 
-func day(t time.Time) time.Time { return t.UTC().Truncate(24 * time.Hour) }
+func day(t time.Time) time.Time {
+	return t.UTC().Truncate(24 * time.Hour)
+}

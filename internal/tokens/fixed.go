@@ -7,18 +7,32 @@ import (
 )
 
 // Fixed is a Source whose token never changes, for tests and dry runs.
-func Fixed(value string) Source { return fixed{Token{Value: secret.New(value), Gen: 1}} }
+func Fixed(value string) Source {
+	return fixed{Token{Value: secret.New(value), Gen: 1}}
+}
 
 type fixed struct{ t Token }
 
-func (f fixed) Get(context.Context) (Token, error)  { return f.t, nil }
-func (f fixed) Reject(context.Context, Token) bool  { return false }
-func (f fixed) Suspect(context.Context, Token) bool { return false }
+func (f fixed) Get(context.Context) (Token, error) {
+	return f.t, nil
+}
+
+func (f fixed) Reject(context.Context, Token) bool {
+	return false
+}
+
+func (f fixed) Suspect(context.Context, Token) bool {
+	return false
+}
 
 // OpenGate is a Gate that lets everybody through, for tests and dry runs.
-func OpenGate() Gate { return openGate{} }
+func OpenGate() Gate {
+	return openGate{}
+}
 
 type openGate struct{}
 
-func (g openGate) Enter(context.Context) (Pass, error) { return g, nil }
-func (openGate) Report(context.Context, Verdict)       {}
+func (g openGate) Enter(context.Context) (Pass, error) {
+	return g, nil
+}
+func (openGate) Report(context.Context, Verdict) {}

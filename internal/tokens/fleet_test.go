@@ -119,7 +119,11 @@ func TestRefreshIsQuiet(t *testing.T) {
 	for ; time.Since(start) < 150*time.Millisecond; gets++ {
 		mustGet(t, other)
 	}
-	eventually(t, "the refresh to be turned away", func() bool { return other.nextRefresh.Load() > 0 && !other.refreshing.Load() })
+	eventually(
+		t,
+		"the refresh to be turned away",
+		func() bool { return other.nextRefresh.Load() > 0 && !other.refreshing.Load() },
+	)
 	// One question, and one more per 200 ms at most.
 	if got, most := hook.commands.Load(), 2+int64(time.Since(start)/(200*time.Millisecond)); got > most {
 		t.Errorf("%d Gets asked Redis %d times, want at most %d", gets, got, most)
@@ -176,7 +180,12 @@ func proveLateHolderIsFenced(t *testing.T, rdb redis.UniversalClient) {
 	}
 	close(proceed)
 	if got := <-late; got.Gen != newer.Gen || !got.Value.Equal("token-2") {
-		t.Errorf("the late holder got generation %d (%s), want the newer one %d", got.Gen, got.Value.Reveal(), newer.Gen)
+		t.Errorf(
+			"the late holder got generation %d (%s), want the newer one %d",
+			got.Gen,
+			got.Value.Reveal(),
+			newer.Gen,
+		)
 	}
 	keys, err := other.keyset()
 	if err != nil {
@@ -243,7 +252,9 @@ func TestAgeOfASharedToken(t *testing.T) {
 	s := newSource(t, closedClient(t), testProfile(t, &vendor{}))
 	keys := s.profile.keyset([]byte("salt"))
 	const gen, asked = int64(1_800_000_000_000_000), int64(time.Hour)
-	blob := string(s.ring.Seal(seal.Token, keys.aad(gen), encodeGrant(Grant{Value: secret.New("x"), Life: 40 * time.Minute})))
+	blob := string(
+		s.ring.Seal(seal.Token, keys.aad(gen), encodeGrant(Grant{Value: secret.New("x"), Life: 40 * time.Minute})),
+	)
 	tests := []struct {
 		name string
 		now  time.Duration // Redis' clock, since the generation
@@ -263,7 +274,8 @@ func TestAgeOfASharedToken(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got := time.Duration(asked - c.tok.issued); got != tt.want || c.hard != asked-int64(tt.want)+int64(39*time.Minute) {
+			if got := time.Duration(asked - c.tok.issued); got != tt.want ||
+				c.hard != asked-int64(tt.want)+int64(39*time.Minute) {
 				t.Errorf("age %v, want %v; it may be used for %v more", got, tt.want, time.Duration(c.hard-asked))
 			}
 		})
@@ -394,7 +406,13 @@ func TestWindows(t *testing.T) {
 			s := &Shared{spread: 1}
 			c := s.hold(Grant{Value: secret.New("x"), Life: tt.life}, 1, 0)
 			if time.Duration(c.hard) != tt.hard || time.Duration(c.soft) != tt.soft {
-				t.Errorf("soft %v, hard %v; want %v, %v", time.Duration(c.soft), time.Duration(c.hard), tt.soft, tt.hard)
+				t.Errorf(
+					"soft %v, hard %v; want %v, %v",
+					time.Duration(c.soft),
+					time.Duration(c.hard),
+					tt.soft,
+					tt.hard,
+				)
 			}
 		})
 	}

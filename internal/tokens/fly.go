@@ -40,7 +40,10 @@ func (s *Shared) fly(background bool) (result, error) {
 		}
 		asked := s.clock()
 		if asked > giveUp {
-			return result{}, s.unavailable(time.Second, errors.New("another process has been logging in for too long"))
+			return result{}, s.unavailable(
+				time.Second,
+				errors.New("another process has been logging in for too long"),
+			)
 		}
 		r, err := s.run(beginScript, keys, s.seen.Load(), nonce, s.lease.Milliseconds())
 		if err != nil {
@@ -77,7 +80,9 @@ func (s *Shared) fly(background bool) (result, error) {
 				return got, err
 			}
 			nonce = rand.Text()
-			giveUp = s.clock() + 3*int64(s.lease) // what this flight waited for was the vendor
+			giveUp = s.clock() + 3*int64(
+				s.lease,
+			) // what this flight waited for was the vendor
 		case "W":
 			if background {
 				s.hush(0)
@@ -97,10 +102,16 @@ func (s *Shared) fly(background bool) (result, error) {
 }
 
 // jitter is d plus or minus a half.
-func jitter(d time.Duration) time.Duration { return d/2 + mathrand.N(d) }
+func jitter(d time.Duration) time.Duration {
+	return d/2 + mathrand.N(d)
+}
 
 func (s *Shared) unavailable(retryAfter time.Duration, err error) error {
-	return &UnavailableError{Profile: s.profile.Name, RetryAfter: max(retryAfter, 100*time.Millisecond), Err: err}
+	return &UnavailableError{
+		Profile:    s.profile.Name,
+		RetryAfter: max(retryAfter, 100*time.Millisecond),
+		Err:        err,
+	}
 }
 
 // open reads the shared token of a T reply. asked is when the question was
@@ -126,7 +137,11 @@ func (s *Shared) open(keys *keyset, r reply, asked int64) (*copied, error) {
 
 // login asks the vendor under the lease and stores the token for the fleet.
 // again: a newer token is there already.
-func (s *Shared) login(keys *keyset, nonce string, gen int64) (got result, again bool, err error) {
+func (s *Shared) login(
+	keys *keyset,
+	nonce string,
+	gen int64,
+) (got result, again bool, err error) {
 	if err := s.publish(keys, nonce); err != nil {
 		s.hush(0)
 		return result{}, false, err
@@ -144,7 +159,15 @@ func (s *Shared) login(keys *keyset, nonce string, gen int64) (got result, again
 	c := s.hold(grant, gen, sent)
 	left := grant.Life - time.Duration(s.clock()-sent)
 	blob := s.ring.Seal(seal.Token, keys.aad(gen), encodeGrant(grant))
-	r, err := s.tell(finalBudget, commitScript, keys, nonce, strconv.FormatInt(gen, 10), blob, max(left.Milliseconds(), 1))
+	r, err := s.tell(
+		finalBudget,
+		commitScript,
+		keys,
+		nonce,
+		strconv.FormatInt(gen, 10),
+		blob,
+		max(left.Milliseconds(), 1),
+	)
 	if err == nil {
 		if r.text(1) == "0" {
 			s.count.leasesLost.Inc()
@@ -209,5 +232,8 @@ func decodeGrant(b []byte) (Grant, error) {
 	if ms == 0 || ms > uint64(maxLife.Milliseconds()) {
 		return Grant{}, errors.New("the stored token has an impossible life")
 	}
-	return Grant{Value: secret.New(string(b[8:])), Life: time.Duration(ms) * time.Millisecond}, nil
+	return Grant{
+		Value: secret.New(string(b[8:])),
+		Life:  time.Duration(ms) * time.Millisecond,
+	}, nil
 }

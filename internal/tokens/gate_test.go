@@ -16,9 +16,15 @@ import (
 
 func gateProfile(t testing.TB) Profile {
 	return Profile{
-		Name:     "basic",
-		Identity: Identity{Grant: "basic", URL: "https://vendor.test/", Username: "u@c", Extra: []string{t.Name()}, Secrets: []secret.String{secret.New("right")}},
-		Timeout:  10 * time.Second,
+		Name: "basic",
+		Identity: Identity{
+			Grant:    "basic",
+			URL:      "https://vendor.test/",
+			Username: "u@c",
+			Extra:    []string{t.Name()},
+			Secrets:  []secret.String{secret.New("right")},
+		},
+		Timeout: 10 * time.Second,
 	}
 }
 

@@ -66,10 +66,16 @@ func (v *vendor) expectLogins(t *testing.T, want int64) {
 
 func testProfile(t testing.TB, v *vendor) Profile {
 	return Profile{
-		Name:     "test",
-		Identity: Identity{Grant: "password", URL: "https://vendor.test/token", ClientID: "id", Extra: []string{t.Name()}, Secrets: []secret.String{secret.New("right")}},
-		Fetch:    v.fetch,
-		Timeout:  10 * time.Second,
+		Name: "test",
+		Identity: Identity{
+			Grant:    "password",
+			URL:      "https://vendor.test/token",
+			ClientID: "id",
+			Extra:    []string{t.Name()},
+			Secrets:  []secret.String{secret.New("right")},
+		},
+		Fetch:   v.fetch,
+		Timeout: 10 * time.Second,
 	}
 }
 
@@ -226,6 +232,7 @@ func (c *counting) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 		return next(ctx, cmd)
 	}
 }
+
 func (c *counting) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
 	return next
 }
@@ -255,7 +262,10 @@ func (a *announcements) expect(t *testing.T, want ...string) {
 func quickClient(t testing.TB, addr string) redis.UniversalClient {
 	t.Helper()
 	c := redis.NewClient(&redis.Options{
-		Addr: addr, MaxRetries: -1, DialerRetries: 1, DisableIdentity: true,
+		Addr:                     addr,
+		MaxRetries:               -1,
+		DialerRetries:            1,
+		DisableIdentity:          true,
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
 	})
 	t.Cleanup(func() { _ = c.Close() })

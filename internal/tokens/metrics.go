@@ -20,28 +20,70 @@ type Metrics struct {
 func NewMetrics(reg prometheus.Registerer) *Metrics {
 	f := promauto.With(reg)
 	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
-		return f.NewCounterVec(prometheus.CounterOpts{Name: "errand_" + name, Help: help}, append([]string{"profile"}, labels...))
+		return f.NewCounterVec(
+			prometheus.CounterOpts{Name: "errand_" + name, Help: help},
+			append([]string{"profile"}, labels...),
+		)
 	}
 	gauge := func(name, help string) *prometheus.GaugeVec {
-		return f.NewGaugeVec(prometheus.GaugeOpts{Name: "errand_" + name, Help: help}, []string{"profile"})
+		return f.NewGaugeVec(
+			prometheus.GaugeOpts{Name: "errand_" + name, Help: help},
+			[]string{"profile"},
+		)
 	}
 	histogram := func(name, help string) *prometheus.HistogramVec {
 		return f.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "errand_" + name, Help: help, Buckets: []float64{.005, .02, .1, .25, .5, 1, 2.5, 5, 10, 20, 40},
+			Name:    "errand_" + name,
+			Help:    help,
+			Buckets: []float64{.005, .02, .1, .25, .5, 1, 2.5, 5, 10, 20, 40},
 		}, []string{"profile"})
 	}
 	return &Metrics{
-		gets:          counter("token_gets_total", "Tokens handed out, by where they came from: local, redis, fetched, stale (refresh due), fallback (without Redis).", "source"),
-		fetches:       counter("token_fetches_total", "Logins by result: ok, refused, unavailable.", "result"),
-		rejects:       counter("token_rejects_total", "Tokens that a vendor refused, by result: rejected, replaced (already), fresh, held (rejections are off).", "result"),
-		verdicts:      counter("credential_verdicts_total", "What calls said about a static credential: accepted, refused, none.", "verdict"),
-		leasesLost:    counter("token_leases_lost_total", "Logins that ended after their lease had."),
-		unreadable:    counter("token_undecryptable_total", "Shared tokens this process could not open."),
-		fetchSeconds:  histogram("token_fetch_seconds", "How long logins took."),
-		waitSeconds:   histogram("token_wait_seconds", "How long callers waited for a token that was not at hand."),
-		coolDownUntil: gauge("token_cooldown_until_seconds", "Unix time until which the credential rests; 0 if it does not."),
-		expires:       gauge("token_expires_seconds", "Unix time at which this process' token ends."),
-		proven:        gauge("credential_proven", "1 if this process knows the static credential to work."),
+		gets: counter(
+			"token_gets_total",
+			"Tokens handed out, by where they came from: local, redis, fetched, stale (refresh due), fallback (without Redis).",
+			"source",
+		),
+		fetches: counter(
+			"token_fetches_total",
+			"Logins by result: ok, refused, unavailable.",
+			"result",
+		),
+		rejects: counter(
+			"token_rejects_total",
+			"Tokens that a vendor refused, by result: rejected, replaced (already), fresh, held (rejections are off).",
+			"result",
+		),
+		verdicts: counter(
+			"credential_verdicts_total",
+			"What calls said about a static credential: accepted, refused, none.",
+			"verdict",
+		),
+		leasesLost: counter(
+			"token_leases_lost_total",
+			"Logins that ended after their lease had.",
+		),
+		unreadable: counter(
+			"token_undecryptable_total",
+			"Shared tokens this process could not open.",
+		),
+		fetchSeconds: histogram("token_fetch_seconds", "How long logins took."),
+		waitSeconds: histogram(
+			"token_wait_seconds",
+			"How long callers waited for a token that was not at hand.",
+		),
+		coolDownUntil: gauge(
+			"token_cooldown_until_seconds",
+			"Unix time until which the credential rests; 0 if it does not.",
+		),
+		expires: gauge(
+			"token_expires_seconds",
+			"Unix time at which this process' token ends.",
+		),
+		proven: gauge(
+			"credential_proven",
+			"1 if this process knows the static credential to work.",
+		),
 	}
 }
 

@@ -53,20 +53,40 @@ type settings struct {
 type Option func(*settings)
 
 // WithAnnounce has changes of state announced.
-func WithAnnounce(a Announce) Option { return func(s *settings) { s.announce = a } }
+func WithAnnounce(a Announce) Option {
+	return func(s *settings) {
+		s.announce = a
+	}
+}
 
 // WithMetrics counts into m.
-func WithMetrics(m *Metrics) Option { return func(s *settings) { s.metrics = m } }
+func WithMetrics(m *Metrics) Option {
+	return func(s *settings) {
+		s.metrics = m
+	}
+}
 
 // WithSalt shares one reader of the salt between the sources of a process.
-func WithSalt(salt *seal.Salt) Option { return func(s *settings) { s.salt = salt } }
+func WithSalt(salt *seal.Salt) Option {
+	return func(s *settings) {
+		s.salt = salt
+	}
+}
 
 // WithClock replaces time.Now.
-func WithClock(now func() time.Time) Option { return func(s *settings) { s.now = now } }
+func WithClock(now func() time.Time) Option {
+	return func(s *settings) {
+		s.now = now
+	}
+}
 
 // WithRedisBudget sets how long one question to Redis may take before the
 // process goes on without it; 250 ms if unset.
-func WithRedisBudget(d time.Duration) Option { return func(s *settings) { s.budget = d } }
+func WithRedisBudget(d time.Duration) Option {
+	return func(s *settings) {
+		s.budget = d
+	}
+}
 
 // WithCoolDowns replaces the ladder 30 s, 5 min, 30 min; the last step repeats.
 func WithCoolDowns(steps ...time.Duration) Option {
@@ -78,7 +98,11 @@ func WithCoolDowns(steps ...time.Duration) Option {
 }
 
 // withLease sets the life of a lease, for tests of holders that die.
-func withLease(d time.Duration) Option { return func(s *settings) { s.lease = d } }
+func withLease(d time.Duration) Option {
+	return func(s *settings) {
+		s.lease = d
+	}
+}
 
 func newSettings(p Profile, opts []Option) settings {
 	s := settings{

@@ -123,7 +123,10 @@ func (p Profile) fingerprint(salt []byte) string {
 		}
 		return hex.EncodeToString(key)
 	})
-	known, _ := stretched.LoadOrStore([32]byte(seal.HMAC(salt, "stretched", string(whole))), once)
+	known, _ := stretched.LoadOrStore(
+		[32]byte(seal.HMAC(salt, "stretched", string(whole))),
+		once,
+	)
 	return known.(func() string)()
 }
 
@@ -135,11 +138,20 @@ type keyset struct {
 }
 
 func (p Profile) keyset(salt []byte) *keyset {
-	name := strings.NewReplacer("{", "_", "}", "_").Replace(p.Name) // the braces mark the tag
+	name := strings.NewReplacer("{", "_", "}", "_").
+		Replace(p.Name)
+		// the braces mark the tag
 	base := "tok:{" + name + ":" + p.fingerprint(salt) + "}:"
 	return &keyset{
 		salt: string(salt),
-		all:  []string{base + "t", base + "l", base + "n", base + "a", base + "s", base + "p"},
+		all: []string{
+			base + "t",
+			base + "l",
+			base + "n",
+			base + "a",
+			base + "s",
+			base + "p",
+		},
 	}
 }
 

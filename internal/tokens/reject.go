@@ -32,7 +32,11 @@ func (s *Shared) Reject(_ context.Context, t Token) (replay bool) {
 		s.count.fresh.Inc()
 		s.rejectsOff = s.clock() + int64(rejectedFor)
 		if keys := s.keys.Load(); keys != nil {
-			_, _ = s.run(rejectedScript, keys, rejectedFor.Milliseconds()) // each process finds out by itself, too
+			_, _ = s.run(
+				rejectedScript,
+				keys,
+				rejectedFor.Milliseconds(),
+			) // each process finds out by itself, too
 		}
 		return false
 	}
@@ -97,7 +101,10 @@ func (s *Shared) tooFresh(t Token) bool {
 
 // remove takes t away from the fleet and from this process, unless ask finds
 // that it must stay; off is for how long.
-func (s *Shared) remove(t Token, ask func(*keyset) (reply, error)) (replay bool, off time.Duration) {
+func (s *Shared) remove(
+	t Token,
+	ask func(*keyset) (reply, error),
+) (replay bool, off time.Duration) {
 	if keys := s.keys.Load(); keys != nil {
 		// Without Redis this process decides for itself.
 		if r, err := ask(keys); err == nil {

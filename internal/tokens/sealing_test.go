@@ -120,8 +120,11 @@ func TestNothingSecretInRedis(t *testing.T) {
 	p := Profile{
 		Name: "dump",
 		Identity: Identity{
-			Grant: "password", URL: "https://vendor.test/token", ClientID: canaries[1], Username: canaries[2],
-			Secrets: []secret.String{secret.New(canaries[0]), secret.New(canaries[3])},
+			Grant:    "password",
+			URL:      "https://vendor.test/token",
+			ClientID: canaries[1],
+			Username: canaries[2],
+			Secrets:  []secret.String{secret.New(canaries[0]), secret.New(canaries[3])},
 		},
 	}
 	clock := &testClock{}
@@ -197,10 +200,15 @@ func TestFingerprints(t *testing.T) {
 		}
 		seen[fp] = i
 	}
-	if a, b := profiles[0].fingerprint([]byte("salt")), profiles[0].fingerprint([]byte("pepper")); a == b || len(a) != 32 {
+	if a, b := profiles[0].fingerprint([]byte("salt")), profiles[0].fingerprint([]byte("pepper")); a == b ||
+		len(a) != 32 {
 		t.Errorf("fingerprints %q and %q do not depend on the salt", a, b)
 	}
-	if profiles[0].fingerprint([]byte("salt")) != (Profile{Name: "a", Timeout: time.Minute}).fingerprint([]byte("salt")) {
+	if profiles[0].fingerprint(
+		[]byte("salt"),
+	) != (Profile{Name: "a", Timeout: time.Minute}).fingerprint(
+		[]byte("salt"),
+	) {
 		t.Error("the fingerprint depends on more than the identity")
 	}
 	keys := Profile{Name: "we{ird}"}.keyset([]byte("salt")).all

@@ -49,7 +49,12 @@ type copied struct {
 
 // NewSource makes the Source of p. It asks neither Redis nor the vendor before
 // the first Get. Call Close at the end.
-func NewSource(rdb redis.UniversalClient, ring *seal.Ring, p Profile, opts ...Option) *Shared {
+func NewSource(
+	rdb redis.UniversalClient,
+	ring *seal.Ring,
+	p Profile,
+	opts ...Option,
+) *Shared {
 	if p.Fetch == nil {
 		panic("tokens: profile " + p.Name + " has no Fetch")
 	}
@@ -104,7 +109,9 @@ func (s *Shared) wait(ctx context.Context) (Token, error) {
 		return Token{}, err
 	}
 	began := time.Now()
-	defer func() { s.count.waitSeconds.Observe(time.Since(began).Seconds()) }()
+	defer func() {
+		s.count.waitSeconds.Observe(time.Since(began).Seconds())
+	}()
 	s.waiters.Add(1)
 	defer s.waiters.Add(-1)
 	for {
@@ -156,7 +163,11 @@ func (s *Shared) hold(grant Grant, gen, issued int64) *copied {
 	hard := issued + int64(life-margin)
 	window := float64(min(5*time.Minute, life/5)) * s.spread
 	return &copied{
-		tok:  Token{Value: grant.Value, Gen: gen, issued: issued},
+		tok: Token{
+			Value:  grant.Value,
+			Gen:    gen,
+			issued: issued,
+		},
 		soft: hard - int64(window),
 		hard: hard,
 		life: life,

@@ -49,11 +49,26 @@ func (s State) String() string {
 	}
 	switch {
 	case s.CoolingFor > 0 && s.Refused:
-		parts = append(parts, fmt.Sprintf("refused %s%s, next try in %s", times(max(s.Refusals, 1)), reason, s.CoolingFor.Round(time.Second)))
+		parts = append(
+			parts,
+			fmt.Sprintf(
+				"refused %s%s, next try in %s",
+				times(max(s.Refusals, 1)),
+				reason,
+				s.CoolingFor.Round(time.Second),
+			),
+		)
 	case s.CoolingFor > 0:
-		parts = append(parts, "login service in trouble, next try in "+s.CoolingFor.Round(time.Second).String())
+		parts = append(
+			parts,
+			"login service in trouble, next try in "+s.CoolingFor.Round(time.Second).
+				String(),
+		)
 	case s.Refusals > 0:
-		parts = append(parts, fmt.Sprintf("refused %s%s, may be tried again", times(s.Refusals), reason))
+		parts = append(
+			parts,
+			fmt.Sprintf("refused %s%s, may be tried again", times(s.Refusals), reason),
+		)
 	}
 	if s.Busy {
 		parts = append(parts, "being tried now")
@@ -68,7 +83,9 @@ func (s State) String() string {
 // calls no vendor.
 func (l *link) State(ctx context.Context) (State, error) {
 	s := State{Profile: l.profile.Name, ExpiresOn: l.profile.ExpiresOn}
-	r, err := l.direct(ctx, func(keys *keyset) (reply, error) { return l.tell(finalBudget, stateScript, keys) })
+	r, err := l.direct(ctx, func(keys *keyset) (reply, error) {
+		return l.tell(finalBudget, stateScript, keys)
+	})
 	if err != nil {
 		return s, err
 	}
@@ -86,7 +103,9 @@ func (l *link) State(ctx context.Context) (State, error) {
 // within a second, and forgets how often it was refused. It is for operators
 // who have had an account unlocked at the vendor.
 func (l *link) ClearCoolDown(ctx context.Context) error {
-	_, err := l.direct(ctx, func(keys *keyset) (reply, error) { return l.tell(finalBudget, clearScript, keys) })
+	_, err := l.direct(ctx, func(keys *keyset) (reply, error) {
+		return l.tell(finalBudget, clearScript, keys)
+	})
 	if err == nil {
 		l.cool.Store(nil)
 		l.count.coolDownUntil.Set(0)
@@ -95,7 +114,10 @@ func (l *link) ClearCoolDown(ctx context.Context) error {
 }
 
 // direct asks Redis for an operator: whatever the breaker says.
-func (l *link) direct(ctx context.Context, ask func(*keyset) (reply, error)) (reply, error) {
+func (l *link) direct(
+	ctx context.Context,
+	ask func(*keyset) (reply, error),
+) (reply, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}

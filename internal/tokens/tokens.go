@@ -87,7 +87,8 @@ func (e *CoolingError) Error() string {
 	if e.Reason != "" {
 		why = " (" + e.Reason + ")"
 	}
-	return "credential " + e.Profile + " was refused" + why + "; next try in " + e.RetryAfter.Round(time.Second).String()
+	return "credential " + e.Profile + " was refused" + why + "; next try in " + e.RetryAfter.Round(time.Second).
+		String()
 }
 
 // UnavailableError says that the login service does not answer and no usable token is
@@ -100,11 +101,14 @@ type UnavailableError struct {
 
 // Error implements error.
 func (e *UnavailableError) Error() string {
-	return "login of " + e.Profile + " is unavailable; next try in " + e.RetryAfter.Round(time.Millisecond).String()
+	return "login of " + e.Profile + " is unavailable; next try in " + e.RetryAfter.Round(time.Millisecond).
+		String()
 }
 
 // Unwrap gives the cause.
-func (e *UnavailableError) Unwrap() error { return e.Err }
+func (e *UnavailableError) Unwrap() error {
+	return e.Err
+}
 
 // RefusedError says that the login service refused the credential itself.
 type RefusedError struct {
@@ -113,4 +117,6 @@ type RefusedError struct {
 }
 
 // Error implements error.
-func (e *RefusedError) Error() string { return "credential " + e.Profile + " refused: " + e.Reason }
+func (e *RefusedError) Error() string {
+	return "credential " + e.Profile + " refused: " + e.Reason
+}

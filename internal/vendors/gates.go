@@ -22,7 +22,11 @@ type gates struct {
 }
 
 func newGates(s Shared, profile func(name string) tokens.Profile) *gates {
-	return &gates{shared: s, profile: profile, made: map[string]*tokens.SharedGate{}}
+	return &gates{
+		shared:  s,
+		profile: profile,
+		made:    map[string]*tokens.SharedGate{},
+	}
 }
 
 // of returns the gate of one of them.

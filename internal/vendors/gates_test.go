@@ -51,7 +51,11 @@ func TestGatesAreMadeOnceAndBounded(t *testing.T) {
 func TestParkable(t *testing.T) {
 	t.Parallel()
 	accounts, err := Config{
-		DCKAP: dckap.Config{Token: secret.New("t"), TokenExpiresOn: "2030-03-31", PipesFile: "../../clients/dckap/testdata/pipes.yaml"},
+		DCKAP: dckap.Config{
+			Token:          secret.New("t"),
+			TokenExpiresOn: "2030-03-31",
+			PipesFile:      "../../clients/dckap/testdata/pipes.yaml",
+		},
 		Dinero: dinero.Config{
 			ClientID: "c", ClientSecret: secret.New("s"), APIKeys: secret.New("1=a,2=b"),
 		},
@@ -81,7 +85,9 @@ func TestParkable(t *testing.T) {
 
 func TestDryRunNeedsNoAccount(t *testing.T) {
 	t.Parallel()
-	if v, err := (Config{DCKAP: dckap.Config{PipesFile: "none.yaml", TokenExpiresOn: "soon"}}).DryRun(nil); err != nil || v.DCKAP == nil || v.Dinero == nil {
+	if v, err := (Config{DCKAP: dckap.Config{PipesFile: "none.yaml", TokenExpiresOn: "soon"}}).DryRun(nil); err != nil ||
+		v.DCKAP == nil ||
+		v.Dinero == nil {
 		t.Error(err)
 	}
 }

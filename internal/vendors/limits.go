@@ -7,11 +7,17 @@ import (
 )
 
 // limit makes the limiter of a credential's account; nil if it has no limits.
-func (a *Accounts) limit(s Shared, p tokens.Profile, account limits.Account) clients.Limiter {
+func (a *Accounts) limit(
+	s Shared,
+	p tokens.Profile,
+	account limits.Account,
+) clients.Limiter {
 	if !account.Limited() {
 		return nil
 	}
-	account.Name, account.Identity, account.Call = p.Name, identity(p), p.Timeout
+	account.Name = p.Name
+	account.Identity = identity(p)
+	account.Call = p.Timeout
 	limiter := limits.New(s.Redis, s.Salt, account, s.Limits...)
 	a.Limits = append(a.Limits, limiter)
 	return limiter

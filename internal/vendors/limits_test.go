@@ -55,16 +55,24 @@ type books struct {
 func startBooks(t *testing.T, quota int, rate settings.Rate) *books {
 	t.Helper()
 	c := &clock{now: time.Now()}
-	b := &books{Sandbox: dinerotest.New(dinerotest.Options{Quota: quota, Now: c.Now, TokenLife: 24 * time.Hour}), clock: c}
+	b := &books{
+		Sandbox: dinerotest.New(dinerotest.Options{Quota: quota, Now: c.Now, TokenLife: 24 * time.Hour}),
+		clock:   c,
+	}
 	base := clientstest.Serve(t, b.Sandbox, dinerotest.Mount)
 	server := redistest.New(t)
 	for range 2 {
 		rdb := redis.NewClient(&redis.Options{Addr: server.Addr()})
 		t.Cleanup(func() { _ = rdb.Close() })
 		accounts, err := Config{Dinero: dinero.Config{
-			ClientID: dinerotest.ClientID, ClientSecret: secret.New(dinerotest.ClientSecret),
-			APIKeys:  secret.New(dinerotest.Organization + "=" + dinerotest.APIKey + "," + dinerotest.Organization2 + "=" + dinerotest.APIKey2),
-			TokenURL: base + dinerotest.TokenPath, APIURL: base, Rate: rate,
+			ClientID:     dinerotest.ClientID,
+			ClientSecret: secret.New(dinerotest.ClientSecret),
+			APIKeys: secret.New(
+				dinerotest.Organization + "=" + dinerotest.APIKey + "," + dinerotest.Organization2 + "=" + dinerotest.APIKey2,
+			),
+			TokenURL: base + dinerotest.TokenPath,
+			APIURL:   base,
+			Rate:     rate,
 		}}.Open(Shared{Redis: rdb, Limits: []limits.Option{limits.WithClock(c)}, Options: []tokens.Option{tokens.WithRedisBudget(20 * time.Second)}})
 		if err != nil {
 			t.Fatal(err)
@@ -80,7 +88,10 @@ func (b *books) call(t *testing.T, worker int, organization, task string) (again
 	t.Helper()
 	ctx, attempt := clients.WithAttempt(t.Context(), nil)
 	attempt.Task, attempt.Until = task, time.Now().Add(24*time.Hour)
-	_, err := b.workers[worker].Call(ctx, dinero.Request{Organization: organization, Method: http.MethodGet, Path: "contacts"})
+	_, err := b.workers[worker].Call(
+		ctx,
+		dinero.Request{Organization: organization, Method: http.MethodGet, Path: "contacts"},
+	)
 	if waits, ok := errors.AsType[*limits.WaitError](err); ok && !attempt.Sent() {
 		return waits.RetryAfter
 	}
@@ -129,13 +140,19 @@ func TestDineroQuotaIsUsedUp(t *testing.T) {
 	for range 5 {
 		b.call(t, 0, dinerotest.Organization, "dinero-1")
 	}
-	_, err := b.workers[0].Call(t.Context(), dinero.Request{Organization: dinerotest.Organization, Method: http.MethodGet, Path: "contacts"})
-	if e, ok := clients.AsError(err); !ok || e.Kind != clients.RateLimited || e.Status != http.StatusTooManyRequests || e.RetryAfter != time.Minute || e.NotSent {
+	_, err := b.workers[0].Call(
+		t.Context(),
+		dinero.Request{Organization: dinerotest.Organization, Method: http.MethodGet, Path: "contacts"},
+	)
+	if e, ok := clients.AsError(err); !ok || e.Kind != clients.RateLimited || e.Status != http.StatusTooManyRequests ||
+		e.RetryAfter != time.Minute ||
+		e.NotSent {
 		t.Fatalf("%+v", err)
 	}
 	calls := b.Calls(dinerotest.OpContactFind)
 	for worker := range 2 {
-		if again := b.call(t, worker, dinerotest.Organization, "dinero-1"); again < 59*time.Second || again > time.Minute {
+		if again := b.call(t, worker, dinerotest.Organization, "dinero-1"); again < 59*time.Second ||
+			again > time.Minute {
 			t.Errorf("worker %d: again in %s, want a minute", worker, again)
 		}
 	}
@@ -158,11 +175,28 @@ func TestAccountsWithLimits(t *testing.T) {
 	web := httptest.NewServer(http.NotFoundHandler())
 	defer web.Close()
 	cfg := Config{
-		DANAConnect:    danaconnect.OTPConfig{Username: "u", Company: "c", Password: secret.New("p"), Rate: rate},
+		DANAConnect: danaconnect.OTPConfig{
+			Username: "u",
+			Company:  "c",
+			Password: secret.New("p"),
+			Rate:     rate,
+		},
 		DANAConnectAPI: danaconnect.APIConfig{ClientID: "c", ClientSecret: secret.New("s"), Concurrency: atOnce},
-		AnnA:           anna.Config{URL: web.URL, CompanyHash: secret.New("h"), User: "u", Password: secret.New("p"), Rate: rate, Concurrency: atOnce},
-		DCKAP:          dckap.Config{Token: secret.New("t"), Rate: rate},
-		Dinero:         dinero.Config{ClientID: "c", ClientSecret: secret.New("s"), APIKeys: secret.New("1=a,2=b"), Rate: rate},
+		AnnA: anna.Config{
+			URL:         web.URL,
+			CompanyHash: secret.New("h"),
+			User:        "u",
+			Password:    secret.New("p"),
+			Rate:        rate,
+			Concurrency: atOnce,
+		},
+		DCKAP: dckap.Config{Token: secret.New("t"), Rate: rate},
+		Dinero: dinero.Config{
+			ClientID:     "c",
+			ClientSecret: secret.New("s"),
+			APIKeys:      secret.New("1=a,2=b"),
+			Rate:         rate,
+		},
 	}
 	describe := func(c Config) []string {
 		t.Helper()
@@ -177,11 +211,21 @@ func TestAccountsWithLimits(t *testing.T) {
 		}
 		return all
 	}
-	want := []string{"danaconnect-otp: 5/1s", "danaconnect-api: 3 at once", "anna: 5/1s, 3 at once", "dckap: 5/1s", "dinero-1: 5/1s", "dinero-2: 5/1s"}
+	want := []string{
+		"danaconnect-otp: 5/1s",
+		"danaconnect-api: 3 at once",
+		"anna: 5/1s, 3 at once",
+		"dckap: 5/1s",
+		"dinero-1: 5/1s",
+		"dinero-2: 5/1s",
+	}
 	if got := describe(cfg); !slices.Equal(got, want) {
 		t.Errorf("%q, want %q", got, want)
 	}
-	cfg.DANAConnect.Rate, cfg.DANAConnectAPI.Concurrency, cfg.AnnA.Rate, cfg.AnnA.Concurrency = settings.Rate{}, 0, settings.Rate{}, 0
+	cfg.DANAConnect.Rate = settings.Rate{}
+	cfg.DANAConnectAPI.Concurrency = 0
+	cfg.AnnA.Rate = settings.Rate{}
+	cfg.AnnA.Concurrency = 0
 	cfg.DCKAP.Rate, cfg.Dinero.Rate = settings.Rate{}, settings.Rate{}
 	if got := describe(cfg); len(got) != 0 {
 		t.Errorf("without any: %q", got)
@@ -195,7 +239,13 @@ func TestWhoAnAccountIs(t *testing.T) {
 		return danaconnect.OTPConfig{Username: user, Company: "c", Password: secret.New(password)}.Profile()
 	}
 	books := func(client, key string) tokens.Profile {
-		return dinero.Config{ClientID: client, ClientSecret: secret.New("s"), APIKeys: secret.New("1=" + key + ",2=" + key)}.Profile("1")
+		return dinero.Config{
+			ClientID:     client,
+			ClientSecret: secret.New("s"),
+			APIKeys:      secret.New("1=" + key + ",2=" + key),
+		}.Profile(
+			"1",
+		)
 	}
 	pipes := func(token string) tokens.Profile { return dckap.Config{Token: secret.New(token)}.Profile() }
 	for _, tt := range []struct {

@@ -48,42 +48,83 @@ type Settings interface {
 type Address struct{ Variable, URL string }
 
 // Prefix begins the names of the vendor's variables.
-func (s Site) Prefix() string { return strings.ToUpper(s.Vendor) + "_" }
+func (s Site) Prefix() string {
+	return strings.ToUpper(s.Vendor) + "_"
+}
 
 // Sites lists every account, configured or not: each field of c once.
-func (c Config) Sites() []Site { return c.sites() }
+func (c Config) Sites() []Site {
+	return c.sites()
+}
 
 func (c *Config) sites() []Site {
 	return []Site{
 		{
-			Settings: c.DANAConnect, insecure: &c.DANAConnect.AllowInsecureHTTP, Alone: Config{DANAConnect: c.DANAConnect},
-			Vendor: danaconnect.Vendor, Name: danaconnect.Vendor, Title: "DANAConnect",
-			Login:     []string{"DANACONNECT_USERNAME", "DANACONNECT_COMPANY", "DANACONNECT_PASSWORD"},
-			Addresses: []Address{{"DANACONNECT_OTP_URL", c.DANAConnect.OTPURL}, {"DANACONNECT_CONTACTS_URL", c.DANAConnect.ContactsURL}},
+			Settings: c.DANAConnect,
+			insecure: &c.DANAConnect.AllowInsecureHTTP,
+			Alone:    Config{DANAConnect: c.DANAConnect},
+			Vendor:   danaconnect.Vendor,
+			Name:     danaconnect.Vendor,
+			Title:    "DANAConnect",
+			Login: []string{
+				"DANACONNECT_USERNAME",
+				"DANACONNECT_COMPANY",
+				"DANACONNECT_PASSWORD",
+			},
+			Addresses: []Address{
+				{"DANACONNECT_OTP_URL", c.DANAConnect.OTPURL},
+				{"DANACONNECT_CONTACTS_URL", c.DANAConnect.ContactsURL},
+			},
 		},
 		{
-			Settings: c.DANAConnectAPI, insecure: &c.DANAConnectAPI.AllowInsecureHTTP, Alone: Config{DANAConnectAPI: c.DANAConnectAPI},
-			Vendor: danaconnect.Vendor, Name: danaconnect.Vendor + " API 2.0", Title: "DANAConnect",
-			Login:     []string{"DANACONNECT_CLIENT_ID", "DANACONNECT_CLIENT_SECRET"},
-			Addresses: []Address{{"DANACONNECT_TOKEN_URL", c.DANAConnectAPI.TokenURL}, {"DANACONNECT_API_URL", c.DANAConnectAPI.APIURL}},
+			Settings: c.DANAConnectAPI,
+			insecure: &c.DANAConnectAPI.AllowInsecureHTTP,
+			Alone:    Config{DANAConnectAPI: c.DANAConnectAPI},
+			Vendor:   danaconnect.Vendor,
+			Name:     danaconnect.Vendor + " API 2.0",
+			Title:    "DANAConnect",
+			Login:    []string{"DANACONNECT_CLIENT_ID", "DANACONNECT_CLIENT_SECRET"},
+			Addresses: []Address{
+				{"DANACONNECT_TOKEN_URL", c.DANAConnectAPI.TokenURL},
+				{"DANACONNECT_API_URL", c.DANAConnectAPI.APIURL},
+			},
 		},
 		{
-			Settings: c.AnnA, insecure: &c.AnnA.AllowInsecureHTTP, Alone: Config{AnnA: c.AnnA},
-			Vendor: anna.Vendor, Name: anna.Vendor, Title: "AnnA",
+			Settings:  c.AnnA,
+			insecure:  &c.AnnA.AllowInsecureHTTP,
+			Alone:     Config{AnnA: c.AnnA},
+			Vendor:    anna.Vendor,
+			Name:      anna.Vendor,
+			Title:     "AnnA",
 			Login:     []string{"ANNA_COMPANY_HASH", "ANNA_USER", "ANNA_PASSWORD"},
 			Addresses: []Address{{"ANNA_URL", c.AnnA.URL}},
 		},
 		{
-			Settings: c.DCKAP, insecure: &c.DCKAP.AllowInsecureHTTP, Alone: Config{DCKAP: c.DCKAP},
-			Vendor: dckap.Vendor, Name: dckap.Vendor, Title: "DCKAP Integrator",
+			Settings:  c.DCKAP,
+			insecure:  &c.DCKAP.AllowInsecureHTTP,
+			Alone:     Config{DCKAP: c.DCKAP},
+			Vendor:    dckap.Vendor,
+			Name:      dckap.Vendor,
+			Title:     "DCKAP Integrator",
 			Login:     []string{"DCKAP_TOKEN", "DCKAP_USERNAME", "DCKAP_PASSWORD"},
 			Addresses: []Address{{"DCKAP_URL", c.DCKAP.URL}},
 		},
 		{
-			Settings: c.Dinero, insecure: &c.Dinero.AllowInsecureHTTP, Alone: Config{Dinero: c.Dinero},
-			Vendor: dinero.Vendor, Name: dinero.Vendor, Title: "Dinero",
-			Login:     []string{"DINERO_CLIENT_ID", "DINERO_CLIENT_SECRET", "DINERO_API_KEYS"},
-			Addresses: []Address{{"DINERO_TOKEN_URL", c.Dinero.TokenURL}, {"DINERO_API_URL", c.Dinero.APIURL}},
+			Settings: c.Dinero,
+			insecure: &c.Dinero.AllowInsecureHTTP,
+			Alone:    Config{Dinero: c.Dinero},
+			Vendor:   dinero.Vendor,
+			Name:     dinero.Vendor,
+			Title:    "Dinero",
+			Login: []string{
+				"DINERO_CLIENT_ID",
+				"DINERO_CLIENT_SECRET",
+				"DINERO_API_KEYS",
+			},
+			Addresses: []Address{
+				{"DINERO_TOKEN_URL", c.Dinero.TokenURL},
+				{"DINERO_API_URL", c.Dinero.APIURL},
+			},
 		},
 	}
 }

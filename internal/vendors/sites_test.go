@@ -29,7 +29,8 @@ func TestEveryAccountIsASite(t *testing.T) {
 		for i := range alone.NumField() {
 			if field := alone.Type().Field(i); isAccount(field) && !alone.Field(i).IsZero() {
 				fields[field.Name]++
-				if !reflect.DeepEqual(alone.Field(i).Interface(), s.Settings) || field.Tag.Get("envPrefix") != s.Prefix() {
+				if !reflect.DeepEqual(alone.Field(i).Interface(), s.Settings) ||
+					field.Tag.Get("envPrefix") != s.Prefix() {
 					t.Errorf("%s: its settings are not those of %s", s.Name, field.Name)
 				}
 			}
@@ -54,7 +55,10 @@ func TestEveryAccountIsASite(t *testing.T) {
 			t.Errorf("%s: no variable of a credential", s.Name)
 		}
 		for _, variable := range s.Login {
-			if !slices.ContainsFunc(settings.Describe(s.Settings), func(v settings.Variable) bool { return s.Prefix()+v.Name == variable }) {
+			if !slices.ContainsFunc(
+				settings.Describe(s.Settings),
+				func(v settings.Variable) bool { return s.Prefix()+v.Name == variable },
+			) {
 				t.Errorf("%s: there is no %s", s.Name, variable)
 			}
 		}

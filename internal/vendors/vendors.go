@@ -80,10 +80,13 @@ type Accounts struct {
 func (a *Accounts) Parkable() []queue.Credential {
 	var list []queue.Credential
 	for _, c := range slices.Concat(a.Credentials, a.Rests) {
-		list = append(list, queue.Credential{Name: c.Name, Usable: func(ctx context.Context) bool {
-			state, err := c.State(ctx)
-			return err == nil && state.CoolingFor == 0
-		}})
+		list = append(
+			list,
+			queue.Credential{Name: c.Name, Usable: func(ctx context.Context) bool {
+				state, err := c.State(ctx)
+				return err == nil && state.CoolingFor == 0
+			}},
+		)
 	}
 	return list
 }
@@ -107,13 +110,30 @@ func (c Config) Open(s Shared) (*Accounts, error) {
 	var faults []error
 	if cfg := c.DANAConnect; cfg.Configured() {
 		gate := tokens.NewGate(s.Redis, cfg.Profile(), s.Options...)
-		limit := v.limit(s, cfg.Profile(), limits.Account{Rate: cfg.Rate, AtOnce: cfg.Concurrency})
-		otp, err := danaconnect.NewOTP(cfg, gate, clients.NewCaller(danaconnect.Vendor, cfg.Limits(), nil, s.Observe).Limited(limit))
-		v.DANAConnectOTP, v.Credentials, faults = otp, append(v.Credentials, Credential{cfg.Profile().Name, gate}), append(faults, err)
+		limit := v.limit(
+			s,
+			cfg.Profile(),
+			limits.Account{Rate: cfg.Rate, AtOnce: cfg.Concurrency},
+		)
+		otp, err := danaconnect.NewOTP(
+			cfg,
+			gate,
+			clients.NewCaller(danaconnect.Vendor, cfg.Limits(), nil, s.Observe).
+				Limited(limit),
+		)
+		v.DANAConnectOTP = otp
+		v.Credentials = append(v.Credentials, Credential{cfg.Profile().Name, gate})
+		faults = append(faults, err)
 		// The same login, and so the same gate and limits; another host, and so another
 		// caller.
-		contacts, err := danaconnect.NewContacts(cfg, gate, clients.NewCaller(danaconnect.Vendor, cfg.Limits(), nil, s.Observe).Limited(limit))
-		v.DANAConnectContacts, faults = contacts, append(faults, err)
+		contacts, err := danaconnect.NewContacts(
+			cfg,
+			gate,
+			clients.NewCaller(danaconnect.Vendor, cfg.Limits(), nil, s.Observe).
+				Limited(limit),
+		)
+		v.DANAConnectContacts = contacts
+		faults = append(faults, err)
 	}
 	if cfg := c.DANAConnectAPI; cfg.Configured() {
 		caller := clients.NewCaller(danaconnect.Vendor, cfg.Limits(), nil, s.Observe)
@@ -123,7 +143,11 @@ func (c Config) Open(s Shared) (*Accounts, error) {
 			profile.Fetch = login.Fetch
 			source := tokens.NewSource(s.Redis, s.Ring, profile, s.Options...)
 			v.Credentials = append(v.Credentials, Credential{profile.Name, source})
-			limit := v.limit(s, profile, limits.Account{Rate: cfg.Rate, AtOnce: cfg.Concurrency})
+			limit := v.limit(
+				s,
+				profile,
+				limits.Account{Rate: cfg.Rate, AtOnce: cfg.Concurrency},
+			)
 			v.DANAConnectAPI, err = danaconnect.NewAPI(cfg, source, caller.Limited(limit))
 		}
 		faults = append(faults, err)
@@ -136,7 +160,11 @@ func (c Config) Open(s Shared) (*Accounts, error) {
 			profile.Fetch = login.Fetch
 			source := tokens.NewSource(s.Redis, s.Ring, profile, s.Options...)
 			v.Credentials = append(v.Credentials, Credential{profile.Name, source})
-			limit := v.limit(s, profile, limits.Account{Rate: cfg.Rate, AtOnce: cfg.Concurrency})
+			limit := v.limit(
+				s,
+				profile,
+				limits.Account{Rate: cfg.Rate, AtOnce: cfg.Concurrency},
+			)
 			v.AnnA, err = anna.New(cfg, source, caller.Limited(limit))
 		}
 		faults = append(faults, err)
@@ -156,10 +184,26 @@ func (a *Accounts) openDCKAP(cfg dckap.Config, s Shared) error {
 		return err
 	}
 	gate := tokens.NewGate(s.Redis, cfg.Profile(), s.Options...)
-	a.Credentials, a.Expiring = append(a.Credentials, Credential{cfg.Profile().Name, gate}), append(a.Expiring, cfg.Profile())
+	a.Credentials = append(
+		a.Credentials,
+		Credential{cfg.Profile().Name, gate},
+	)
+	a.Expiring = append(
+		a.Expiring,
+		cfg.Profile(),
+	)
 	pipes := a.addGates(s, cfg.PipeProfile, listeners)
-	limit := a.limit(s, cfg.Profile(), limits.Account{Rate: cfg.Rate, AtOnce: cfg.Concurrency})
-	a.DCKAP, err = dckap.New(cfg, gate, pipes.of, clients.NewCaller(dckap.Vendor, cfg.Limits(), nil, s.Observe).Limited(limit))
+	limit := a.limit(
+		s,
+		cfg.Profile(),
+		limits.Account{Rate: cfg.Rate, AtOnce: cfg.Concurrency},
+	)
+	a.DCKAP, err = dckap.New(
+		cfg,
+		gate,
+		pipes.of,
+		clients.NewCaller(dckap.Vendor, cfg.Limits(), nil, s.Observe).Limited(limit),
+	)
 	return err
 }
 
@@ -177,8 +221,13 @@ func (a *Accounts) openDinero(cfg dinero.Config, s Shared) error {
 		source := tokens.NewSource(s.Redis, s.Ring, profile, s.Options...)
 		a.Credentials = append(a.Credentials, Credential{profile.Name, source})
 		accounts[organization] = dinero.Account{
-			Source: source, Gate: organizations.of(organization),
-			Limit: a.limit(s, profile, limits.Account{Rate: cfg.Rate, AtOnce: cfg.Concurrency, Rest: dinero.QuotaRest}),
+			Source: source,
+			Gate:   organizations.of(organization),
+			Limit: a.limit(s, profile, limits.Account{
+				Rate:   cfg.Rate,
+				AtOnce: cfg.Concurrency,
+				Rest:   dinero.QuotaRest,
+			}),
 		}
 	}
 	client, err := dinero.New(cfg, func(organization string) (dinero.Account, bool) {
@@ -190,7 +239,11 @@ func (a *Accounts) openDinero(cfg dinero.Config, s Shared) error {
 }
 
 // addGates makes a set of gates; those of the known names are rests.
-func (a *Accounts) addGates(s Shared, profile func(string) tokens.Profile, known []string) *gates {
+func (a *Accounts) addGates(
+	s Shared,
+	profile func(string) tokens.Profile,
+	known []string,
+) *gates {
 	set := newGates(s, profile)
 	a.gates = append(a.gates, set)
 	for _, name := range known {
@@ -205,23 +258,58 @@ func (a *Accounts) addGates(s Shared, profile func(string) tokens.Profile, known
 // configured, and every secret, is a placeholder.
 func (c Config) DryRun(transport http.RoundTripper) (tasks.Vendors, error) {
 	c = c.AllowInsecureHTTP(true)
-	c.DANAConnect.Username, c.DANAConnect.Company, c.DANAConnect.Password = "user", "company", placeholder
-	c.DANAConnectAPI.ClientID, c.DANAConnectAPI.ClientSecret = "client", placeholder
-	c.AnnA.CompanyHash, c.AnnA.User, c.AnnA.Password = placeholder, "user", placeholder
+	c.DANAConnect.Username = "user"
+	c.DANAConnect.Company = "company"
+	c.DANAConnect.Password = placeholder
+	c.DANAConnectAPI.ClientID = "client"
+	c.DANAConnectAPI.ClientSecret = placeholder
+	c.AnnA.CompanyHash = placeholder
+	c.AnnA.User = "user"
+	c.AnnA.Password = placeholder
 	if c.AnnA.URL == "" {
 		c.AnnA.URL = "https://anna-url.invalid/"
 	}
-	c.DCKAP.Token, c.DCKAP.Username, c.DCKAP.Password, c.DCKAP.TokenExpiresOn, c.DCKAP.PipesFile = placeholder, "user", placeholder, "", ""
-	c.Dinero.ClientID, c.Dinero.ClientSecret, c.Dinero.APIKeys = "client", placeholder, secret.New("1="+placeholder.Reveal())
+	c.DCKAP.Token = placeholder
+	c.DCKAP.Username = "user"
+	c.DCKAP.Password = placeholder
+	c.DCKAP.TokenExpiresOn = ""
+	c.DCKAP.PipesFile = ""
+	c.Dinero.ClientID = "client"
+	c.Dinero.ClientSecret = placeholder
+	c.Dinero.APIKeys = secret.New("1=" + placeholder.Reveal())
 	var v tasks.Vendors
 	var errOTP, errContacts, errAPI, errAnnA, errDCKAP, errDinero error
-	v.DANAConnectOTP, errOTP = danaconnect.NewOTP(c.DANAConnect, tokens.OpenGate(), clients.NewCaller(danaconnect.Vendor, clients.Limits{}, transport, nil))
-	v.DANAConnectContacts, errContacts = danaconnect.NewContacts(c.DANAConnect, tokens.OpenGate(), clients.NewCaller(danaconnect.Vendor, clients.Limits{}, transport, nil))
-	v.DANAConnectAPI, errAPI = danaconnect.NewAPI(c.DANAConnectAPI, tokens.Fixed(placeholder.Reveal()), clients.NewCaller(danaconnect.Vendor, clients.Limits{}, transport, nil))
-	v.AnnA, errAnnA = anna.New(c.AnnA, tokens.Fixed(placeholder.Reveal()), clients.NewCaller(anna.Vendor, clients.Limits{}, transport, nil))
-	v.DCKAP, errDCKAP = dckap.New(c.DCKAP, tokens.OpenGate(), func(string) tokens.Gate { return tokens.OpenGate() }, clients.NewCaller(dckap.Vendor, clients.Limits{}, transport, nil))
+	v.DANAConnectOTP, errOTP = danaconnect.NewOTP(
+		c.DANAConnect,
+		tokens.OpenGate(),
+		clients.NewCaller(danaconnect.Vendor, clients.Limits{}, transport, nil),
+	)
+	v.DANAConnectContacts, errContacts = danaconnect.NewContacts(
+		c.DANAConnect,
+		tokens.OpenGate(),
+		clients.NewCaller(danaconnect.Vendor, clients.Limits{}, transport, nil),
+	)
+	v.DANAConnectAPI, errAPI = danaconnect.NewAPI(
+		c.DANAConnectAPI,
+		tokens.Fixed(placeholder.Reveal()),
+		clients.NewCaller(danaconnect.Vendor, clients.Limits{}, transport, nil),
+	)
+	v.AnnA, errAnnA = anna.New(
+		c.AnnA,
+		tokens.Fixed(placeholder.Reveal()),
+		clients.NewCaller(anna.Vendor, clients.Limits{}, transport, nil),
+	)
+	v.DCKAP, errDCKAP = dckap.New(
+		c.DCKAP,
+		tokens.OpenGate(),
+		func(string) tokens.Gate { return tokens.OpenGate() },
+		clients.NewCaller(dckap.Vendor, clients.Limits{}, transport, nil),
+	)
 	v.Dinero, errDinero = dinero.New(c.Dinero, func(string) (dinero.Account, bool) {
-		return dinero.Account{Source: tokens.Fixed(placeholder.Reveal()), Gate: tokens.OpenGate()}, true
+		return dinero.Account{
+			Source: tokens.Fixed(placeholder.Reveal()),
+			Gate:   tokens.OpenGate(),
+		}, true
 	}, clients.NewCaller(dinero.Vendor, clients.Limits{}, transport, nil))
 	return v, errors.Join(errOTP, errContacts, errAPI, errAnnA, errDCKAP, errDinero)
 }

@@ -16,7 +16,14 @@ import (
 )
 
 // filterNames are the keys of messengerFilters.
-var filterNames = []string{"departmentAlias", "channelAlias", "dataIni", "dataFim", "status", "pendentes"}
+var filterNames = []string{
+	"departmentAlias",
+	"channelAlias",
+	"dataIni",
+	"dataFim",
+	"status",
+	"pendentes",
+}
 
 func success(message string, more map[string]any) sandbox.Answer {
 	body := map[string]any{"success": true, "message": message}
@@ -36,8 +43,12 @@ func checkForm(c *sandbox.Call) (sandbox.Answer, bool) {
 	if c.Method != http.MethodPost {
 		return failure(http.StatusMethodNotAllowed, "only POST is allowed"), false
 	}
-	if media, _, err := mime.ParseMediaType(c.Header.Get("Content-Type")); err != nil || media != "application/json" {
-		return failure(http.StatusUnsupportedMediaType, "only application/json is understood"), false
+	if media, _, err := mime.ParseMediaType(c.Header.Get("Content-Type")); err != nil ||
+		media != "application/json" {
+		return failure(
+			http.StatusUnsupportedMediaType,
+			"only application/json is understood",
+		), false
 	}
 	return sandbox.Answer{}, true
 }
@@ -72,14 +83,26 @@ func (s *Sandbox) getToken(c *sandbox.Call) sandbox.Answer {
 	if err != nil {
 		return failure(http.StatusBadRequest, err.Error())
 	}
-	if in["hash"] != s.options.CompanyHash || in["user"] != s.options.User || in["pass"] != s.options.Password {
-		return failure(http.StatusOK, "Invalid credentials for "+in["hash"]+"@"+in["user"]+".")
+	if in["hash"] != s.options.CompanyHash || in["user"] != s.options.User ||
+		in["pass"] != s.options.Password {
+		return failure(
+			http.StatusOK,
+			"Invalid credentials for "+in["hash"]+"@"+in["user"]+".",
+		)
 	}
 	now := s.options.Now()
 	token := s.newToken(now)
 	s.PutToken(token)
 	c.Effect(in["user"])
-	return success("", map[string]any{"data": map[string]string{"Token": token, "ExpiresIn": s.options.expiresIn(now)}})
+	return success(
+		"",
+		map[string]any{
+			"data": map[string]string{
+				"Token":     token,
+				"ExpiresIn": s.options.expiresIn(now),
+			},
+		},
+	)
 }
 
 func (s *Sandbox) newToken(now time.Time) string {
@@ -87,8 +110,18 @@ func (s *Sandbox) newToken(now time.Time) string {
 		return rand.Text()
 	}
 	encode := base64.RawURLEncoding.EncodeToString
-	claims := fmt.Sprintf(`{"iat":%d,"exp":%d}`, now.Unix(), now.Add(s.options.TokenLife).Unix())
-	return encode([]byte(`{"alg":"HS256","typ":"JWT"}`)) + "." + encode([]byte(claims)) + "." + encode([]byte(rand.Text()))
+	claims := fmt.Sprintf(
+		`{"iat":%d,"exp":%d}`,
+		now.Unix(),
+		now.Add(s.options.TokenLife).Unix(),
+	)
+	return encode(
+		[]byte(`{"alg":"HS256","typ":"JWT"}`),
+	) + "." + encode(
+		[]byte(claims),
+	) + "." + encode(
+		[]byte(rand.Text()),
+	)
 }
 
 // authorized lets only a call with a good token and the right company through.
@@ -105,7 +138,10 @@ func (s *Sandbox) authorized(run func(*sandbox.Call) sandbox.Answer) sandbox.Ope
 		end, known := s.tokens[token]
 		s.mu.Unlock()
 		if !bearer || !known || !s.options.Now().Before(end) {
-			return failure(s.options.RefusedStatus, "Invalid token for "+s.options.CompanyHash+".")
+			return failure(
+				s.options.RefusedStatus,
+				"Invalid token for "+s.options.CompanyHash+".",
+			)
 		}
 		var in struct{ Hash string }
 		if json.Unmarshal(c.Body, &in) == nil && in.Hash != s.options.CompanyHash {
@@ -139,12 +175,18 @@ func (s *Sandbox) userHash(c *sandbox.Call) sandbox.Answer {
 func (s *Sandbox) access(startService string) sandbox.Answer {
 	hash := rand.Text()
 	query := "?hash=" + hash + "&startService=" + url.QueryEscape(startService)
-	return success("User Hash generated successfully", map[string]any{"accessData": map[string]string{
-		"Hash":        hash,
-		"ChatURL":     "https://chat.example/" + query,
-		"EmbeddedURL": "https://chat.example/embedded" + query,
-		"Expires":     s.options.Now().Add(10 * time.Minute).In(s.options.Zone).Format(stampLayout),
-	}})
+	return success(
+		"User Hash generated successfully",
+		map[string]any{"accessData": map[string]string{
+			"Hash":        hash,
+			"ChatURL":     "https://chat.example/" + query,
+			"EmbeddedURL": "https://chat.example/embedded" + query,
+			"Expires": s.options.Now().
+				Add(10 * time.Minute).
+				In(s.options.Zone).
+				Format(stampLayout),
+		}},
+	)
 }
 
 // userHashForced makes or changes the user, who is active afterwards.
@@ -192,7 +234,9 @@ func (s *Sandbox) inactivate(c *sandbox.Call) sandbox.Answer {
 }
 
 func (s *Sandbox) alertCounter(c *sandbox.Call) sandbox.Answer {
-	return s.filtered(c, func(n int) sandbox.Answer { return success("", map[string]any{"alertCounter": n}) })
+	return s.filtered(c, func(n int) sandbox.Answer {
+		return success("", map[string]any{"alertCounter": n})
+	})
 }
 
 // requests lists one made-up request for each alert.
@@ -201,8 +245,14 @@ func (s *Sandbox) requests(c *sandbox.Call) sandbox.Answer {
 		list := []map[string]any{}
 		for i := range n {
 			list = append(list, map[string]any{
-				"department": "Sales", "channel": "Web", "description": fmt.Sprintf("Request %d", i+1), "openingDate": "31/12/2024",
-				"protocol": fmt.Sprintf("2024-%04d", i+1), "status": "A", "pending": "S", "link": fmt.Sprintf("https://chat.example/requests/%d", i+1),
+				"department":  "Sales",
+				"channel":     "Web",
+				"description": fmt.Sprintf("Request %d", i+1),
+				"openingDate": "31/12/2024",
+				"protocol":    fmt.Sprintf("2024-%04d", i+1),
+				"status":      "A",
+				"pending":     "S",
+				"link":        fmt.Sprintf("https://chat.example/requests/%d", i+1),
 			})
 		}
 		return success("", map[string]any{"userRequests": list})
@@ -211,7 +261,10 @@ func (s *Sandbox) requests(c *sandbox.Call) sandbox.Answer {
 
 // filtered reads a request of AlertCounter or Requests and answers with the
 // user's counter.
-func (s *Sandbox) filtered(c *sandbox.Call, answer func(n int) sandbox.Answer) sandbox.Answer {
+func (s *Sandbox) filtered(
+	c *sandbox.Call,
+	answer func(n int) sandbox.Answer,
+) sandbox.Answer {
 	var filters struct {
 		MessengerFilters json.RawMessage `json:"messengerFilters"`
 	}
@@ -251,8 +304,15 @@ func (s *Sandbox) structure(c *sandbox.Call) sandbox.Answer {
 		return failure(http.StatusBadRequest, err.Error())
 	}
 	return success("", map[string]any{"structure": map[string]any{
-		"CompaniesHash": s.options.CompanyHash, "CompaniesName": "Sandbox Ltda.",
-		"Departments": []map[string]any{{"Alias": "sales", "Name": "Sales", "Channels": []map[string]string{{"Alias": "web", "Name": "Web"}}}},
+		"CompaniesHash": s.options.CompanyHash,
+		"CompaniesName": "Sandbox Ltda.",
+		"Departments": []map[string]any{
+			{
+				"Alias":    "sales",
+				"Name":     "Sales",
+				"Channels": []map[string]string{{"Alias": "web", "Name": "Web"}},
+			},
+		},
 	}})
 }
 
@@ -265,7 +325,12 @@ func (s *Sandbox) link(c *sandbox.Call) sandbox.Answer {
 		return failure(http.StatusOK, "User "+in["hash"]+"@"+in["userId"]+" not found.")
 	}
 	c.Effect(in["userId"])
-	return success("", map[string]any{"messengerLink": "https://chat.example/messenger?hash=" + rand.Text()})
+	return success(
+		"",
+		map[string]any{
+			"messengerLink": "https://chat.example/messenger?hash=" + rand.Text(),
+		},
+	)
 }
 
 func checkFilters(raw json.RawMessage) error {

@@ -75,11 +75,31 @@ func New(o Options) *Sandbox {
 	s.Engine = sandbox.New(recode)
 	s.Handle("REST/Credentials/GetToken", OpToken, s.getToken)
 	s.Handle("REST/AnnACorporate/User/UserHash", OpHash, s.authorized(s.userHash))
-	s.Handle("REST/AnnACorporate/User/Inactivate", OpInactivate, s.authorized(s.inactivate))
-	s.Handle("REST/AnnACorporate/User/UserHashForced", OpForceHash, s.authorized(s.userHashForced))
-	s.Handle("REST/AnnACorporate/Messenger/Structure", OpStructure, s.authorized(s.structure))
-	s.Handle("REST/AnnACorporate/Messenger/AlertCounter", OpAlerts, s.authorized(s.alertCounter))
-	s.Handle("REST/AnnACorporate/Messenger/Requests", OpRequests, s.authorized(s.requests))
+	s.Handle(
+		"REST/AnnACorporate/User/Inactivate",
+		OpInactivate,
+		s.authorized(s.inactivate),
+	)
+	s.Handle(
+		"REST/AnnACorporate/User/UserHashForced",
+		OpForceHash,
+		s.authorized(s.userHashForced),
+	)
+	s.Handle(
+		"REST/AnnACorporate/Messenger/Structure",
+		OpStructure,
+		s.authorized(s.structure),
+	)
+	s.Handle(
+		"REST/AnnACorporate/Messenger/AlertCounter",
+		OpAlerts,
+		s.authorized(s.alertCounter),
+	)
+	s.Handle(
+		"REST/AnnACorporate/Messenger/Requests",
+		OpRequests,
+		s.authorized(s.requests),
+	)
 	s.Handle("REST/AnnACorporate/Messenger/Link", OpLink, s.authorized(s.link))
 	s.routeControl()
 	return s
@@ -88,11 +108,16 @@ func New(o Options) *Sandbox {
 // recode makes an answer of nothing but success and message; the code is
 // "true" or "false".
 func recode(_ *sandbox.Call, code string, _ *sandbox.Answer) sandbox.Answer {
-	return sandbox.JSON(http.StatusOK, map[string]any{"success": code == "true", "message": "asked for by the test"})
+	return sandbox.JSON(
+		http.StatusOK,
+		map[string]any{"success": code == "true", "message": "asked for by the test"},
+	)
 }
 
 // Account returns the options in use, the account among them.
-func (s *Sandbox) Account() Options { return s.options }
+func (s *Sandbox) Account() Options {
+	return s.options
+}
 
 // PutUser adds a user or changes whether it is active.
 func (s *Sandbox) PutUser(userID string, active bool) {
@@ -112,11 +137,18 @@ func (s *Sandbox) Users() []User {
 	out := []User{}
 	for id, u := range s.users {
 		out = append(out, User{
-			UserID: id, UserName: u.name, Active: u.active, AlertCounter: u.alerts,
-			Hashes: s.EffectsOf(OpHash, id), ForcedHashes: s.EffectsOf(OpForceHash, id), Inactivations: s.EffectsOf(OpInactivate, id),
+			UserID:        id,
+			UserName:      u.name,
+			Active:        u.active,
+			AlertCounter:  u.alerts,
+			Hashes:        s.EffectsOf(OpHash, id),
+			ForcedHashes:  s.EffectsOf(OpForceHash, id),
+			Inactivations: s.EffectsOf(OpInactivate, id),
 		})
 	}
-	slices.SortFunc(out, func(a, b User) int { return strings.Compare(a.UserID, b.UserID) })
+	slices.SortFunc(out, func(a, b User) int {
+		return strings.Compare(a.UserID, b.UserID)
+	})
 	return out
 }
 
@@ -147,7 +179,9 @@ func (s *Sandbox) SetDocumentAlerts(docType, docValue string, n int) {
 	s.alerts[docKey(docType, docValue)] = n
 }
 
-func docKey(docType, docValue string) string { return docType + "\x00" + docValue }
+func docKey(docType, docValue string) string {
+	return docType + "\x00" + docValue
+}
 
 // RevokeTokens forgets all tokens.
 func (s *Sandbox) RevokeTokens() {

@@ -97,52 +97,198 @@ func TestStrictness(t *testing.T) {
 		{"inactivate", request{path: closePath, authorization: bearer, body: closeBody}, 200, true},
 		{"alerts", request{path: alertsPath, authorization: bearer, body: alertsBody}, 200, true},
 		{"forced hash", request{path: forcePath, authorization: bearer, body: forceBody}, 200, true},
-		{"structure", request{path: structurePath, authorization: bearer, body: `{"hash":"sandbox-company"}`}, 200, true},
+		{
+			"structure",
+			request{path: structurePath, authorization: bearer, body: `{"hash":"sandbox-company"}`},
+			200,
+			true,
+		},
 		{"requests", request{path: requestsPath, authorization: bearer, body: alertsBody}, 200, true},
 		{"link", request{path: linkPath, authorization: bearer, body: linkBody}, 200, true},
 		{"forced hash without a name", request{path: forcePath, authorization: bearer, body: hashBody}, 400, false},
-		{"forced hash with an empty name", request{path: forcePath, authorization: bearer, body: strings.Replace(forceBody, "Ana", "", 1)}, 200, false},
-		{"structure with a field more", request{path: structurePath, authorization: bearer, body: closeBody}, 400, false},
+		{
+			"forced hash with an empty name",
+			request{path: forcePath, authorization: bearer, body: strings.Replace(forceBody, "Ana", "", 1)},
+			200,
+			false,
+		},
+		{
+			"structure with a field more",
+			request{path: structurePath, authorization: bearer, body: closeBody},
+			400,
+			false,
+		},
 		{"requests without filters", request{path: requestsPath, authorization: bearer, body: linkBody}, 400, false},
-		{"requests, other status", request{path: requestsPath, authorization: bearer, body: strings.Replace(alertsBody, `"A"`, `"C"`, 1)}, 400, false},
+		{
+			"requests, other status",
+			request{path: requestsPath, authorization: bearer, body: strings.Replace(alertsBody, `"A"`, `"C"`, 1)},
+			400,
+			false,
+		},
 		{"link with filters", request{path: linkPath, authorization: bearer, body: alertsBody}, 400, false},
 		{"link without a document", request{path: linkPath, authorization: bearer, body: closeBody}, 400, false},
-		{"unknown user's link", request{path: linkPath, authorization: bearer, body: strings.Replace(linkBody, "u1", "u9", 1)}, 200, false},
-		{"charset", request{path: tokenPath, contentType: "application/json; charset=utf-8", body: loginBody}, 200, true},
+		{
+			"unknown user's link",
+			request{path: linkPath, authorization: bearer, body: strings.Replace(linkBody, "u1", "u9", 1)},
+			200,
+			false,
+		},
+		{
+			"charset",
+			request{path: tokenPath, contentType: "application/json; charset=utf-8", body: loginBody},
+			200,
+			true,
+		},
 
 		{"GET", request{method: http.MethodGet, path: tokenPath}, 405, false},
-		{"PUT", request{method: http.MethodPut, path: closePath, authorization: bearer, body: closeBody}, 405, false},
-		{"form", request{path: tokenPath, contentType: "application/x-www-form-urlencoded", body: loginBody}, 415, false},
-		{"no content type", request{path: closePath, authorization: bearer, contentType: "none", body: closeBody}, 415, false},
+		{"PUT", request{
+			method:        http.MethodPut,
+			path:          closePath,
+			authorization: bearer,
+			body:          closeBody,
+		}, 405, false},
+		{
+			"form",
+			request{path: tokenPath, contentType: "application/x-www-form-urlencoded", body: loginBody},
+			415,
+			false,
+		},
+		{"no content type", request{
+			path:          closePath,
+			authorization: bearer,
+			contentType:   "none",
+			body:          closeBody,
+		}, 415, false},
 		{"trailing slash", request{path: closePath + "/", authorization: bearer, body: closeBody}, 404, false},
 
-		{"login with a field more", request{path: tokenPath, body: strings.Replace(loginBody, `{`, `{"x":"",`, 1)}, 400, false},
-		{"login with a field less", request{path: tokenPath, body: `{"hash":"sandbox-company","user":"sandbox-user"}`}, 400, false},
-		{"login in other casing", request{path: tokenPath, body: strings.Replace(loginBody, `hash`, `Hash`, 1)}, 400, false},
+		{
+			"login with a field more",
+			request{path: tokenPath, body: strings.Replace(loginBody, `{`, `{"x":"",`, 1)},
+			400,
+			false,
+		},
+		{
+			"login with a field less",
+			request{path: tokenPath, body: `{"hash":"sandbox-company","user":"sandbox-user"}`},
+			400,
+			false,
+		},
+		{
+			"login in other casing",
+			request{path: tokenPath, body: strings.Replace(loginBody, `hash`, `Hash`, 1)},
+			400,
+			false,
+		},
 		{"login that is no JSON", request{path: tokenPath, body: `hash=1`}, 400, false},
 		{"login that is null", request{path: tokenPath, body: `null`}, 400, false},
-		{"wrong password", request{path: tokenPath, body: strings.Replace(loginBody, "sandbox-password", "x", 1)}, 200, false},
+		{
+			"wrong password",
+			request{path: tokenPath, body: strings.Replace(loginBody, "sandbox-password", "x", 1)},
+			200,
+			false,
+		},
 		{"wrong user", request{path: tokenPath, body: strings.Replace(loginBody, "sandbox-user", "x", 1)}, 200, false},
-		{"wrong company at login", request{path: tokenPath, body: strings.Replace(loginBody, "sandbox-company", "x", 1)}, 200, false},
+		{
+			"wrong company at login",
+			request{path: tokenPath, body: strings.Replace(loginBody, "sandbox-company", "x", 1)},
+			200,
+			false,
+		},
 
 		{"no token", request{path: closePath, body: closeBody}, 401, false},
 		{"unknown token", request{path: closePath, authorization: "Bearer bad", body: closeBody}, 401, false},
 		{"no Bearer", request{path: closePath, authorization: "good", body: closeBody}, 401, false},
 		{"Basic", request{path: closePath, authorization: "Basic good", body: closeBody}, 401, false},
-		{"wrong company", request{path: closePath, authorization: bearer, body: strings.Replace(closeBody, "sandbox-company", "x", 1)}, 200, false},
-		{"field more", request{path: closePath, authorization: bearer, body: strings.Replace(closeBody, `{`, `{"userName":"",`, 1)}, 400, false},
+		{
+			"wrong company",
+			request{
+				path:          closePath,
+				authorization: bearer,
+				body:          strings.Replace(closeBody, "sandbox-company", "x", 1),
+			},
+			200,
+			false,
+		},
+		{
+			"field more",
+			request{
+				path:          closePath,
+				authorization: bearer,
+				body:          strings.Replace(closeBody, `{`, `{"userName":"",`, 1),
+			},
+			400,
+			false,
+		},
 		{"startService missing", request{path: hashPath, authorization: bearer, body: closeBody}, 400, false},
-		{"ID as a number", request{path: closePath, authorization: bearer, body: `{"hash":"sandbox-company","userId":1}`}, 400, false},
-		{"unknown user", request{path: closePath, authorization: bearer, body: strings.Replace(closeBody, "u1", "u9", 1)}, 200, false},
-		{"unknown user's hash", request{path: hashPath, authorization: bearer, body: strings.Replace(hashBody, "u1", "u9", 1)}, 200, false},
-		{"unknown user's alerts", request{path: alertsPath, authorization: bearer, body: strings.Replace(alertsBody, "u1", "u9", 1)}, 200, false},
+		{
+			"ID as a number",
+			request{path: closePath, authorization: bearer, body: `{"hash":"sandbox-company","userId":1}`},
+			400,
+			false,
+		},
+		{
+			"unknown user",
+			request{path: closePath, authorization: bearer, body: strings.Replace(closeBody, "u1", "u9", 1)},
+			200,
+			false,
+		},
+		{
+			"unknown user's hash",
+			request{path: hashPath, authorization: bearer, body: strings.Replace(hashBody, "u1", "u9", 1)},
+			200,
+			false,
+		},
+		{
+			"unknown user's alerts",
+			request{path: alertsPath, authorization: bearer, body: strings.Replace(alertsBody, "u1", "u9", 1)},
+			200,
+			false,
+		},
 		{"no filters", request{path: alertsPath, authorization: bearer, body: closeBody}, 400, false},
-		{"filter more", request{path: alertsPath, authorization: bearer, body: strings.Replace(alertsBody, `"status"`, `"x":"","status"`, 1)}, 400, false},
-		{"filter less", request{path: alertsPath, authorization: bearer, body: strings.Replace(alertsBody, `"status":"A",`, ``, 1)}, 400, false},
-		{"other status", request{path: alertsPath, authorization: bearer, body: strings.Replace(alertsBody, `"A"`, `"C"`, 1)}, 400, false},
-		{"two statuses", request{path: alertsPath, authorization: bearer, body: strings.Replace(alertsBody, `"A"`, `"AE"`, 1)}, 400, false},
-		{"other flag", request{path: alertsPath, authorization: bearer, body: strings.Replace(alertsBody, `"S"`, `"Y"`, 1)}, 400, false},
-		{"month first", request{path: alertsPath, authorization: bearer, body: strings.Replace(alertsBody, `31/12/2024`, `12/31/2024`, 1)}, 400, false},
+		{
+			"filter more",
+			request{
+				path:          alertsPath,
+				authorization: bearer,
+				body:          strings.Replace(alertsBody, `"status"`, `"x":"","status"`, 1),
+			},
+			400,
+			false,
+		},
+		{
+			"filter less",
+			request{path: alertsPath, authorization: bearer, body: strings.Replace(alertsBody, `"status":"A",`, ``, 1)},
+			400,
+			false,
+		},
+		{
+			"other status",
+			request{path: alertsPath, authorization: bearer, body: strings.Replace(alertsBody, `"A"`, `"C"`, 1)},
+			400,
+			false,
+		},
+		{
+			"two statuses",
+			request{path: alertsPath, authorization: bearer, body: strings.Replace(alertsBody, `"A"`, `"AE"`, 1)},
+			400,
+			false,
+		},
+		{
+			"other flag",
+			request{path: alertsPath, authorization: bearer, body: strings.Replace(alertsBody, `"S"`, `"Y"`, 1)},
+			400,
+			false,
+		},
+		{
+			"month first",
+			request{
+				path:          alertsPath,
+				authorization: bearer,
+				body:          strings.Replace(alertsBody, `31/12/2024`, `12/31/2024`, 1),
+			},
+			400,
+			false,
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -173,7 +319,8 @@ func TestUsers(t *testing.T) {
 	if !sb.Active("u1") || !*post(closePath, closeBody).Success || sb.Active("u1") {
 		t.Error("the inactivation did not happen")
 	}
-	if repeat := post(closePath, closeBody); *repeat.Success || repeat.Message != "User sandbox-company@u1 is already inactive." {
+	if repeat := post(closePath, closeBody); *repeat.Success ||
+		repeat.Message != "User sandbox-company@u1 is already inactive." {
 		t.Errorf("the repeat was answered with %+v", repeat)
 	}
 	if late := post(hashPath, hashBody); *late.Success || late.Message != "User sandbox-company@u1 is inactive." {
@@ -189,7 +336,8 @@ func TestRepeatedInactivationIsConfirmedByDefault(t *testing.T) {
 	t.Parallel()
 	sb, base := serve(t, annatest.Options{})
 	for range 2 {
-		if got := send(t, base, request{path: closePath, authorization: "Bearer good", body: closeBody}); got.Success == nil || !*got.Success {
+		if got := send(t, base, request{path: closePath, authorization: "Bearer good", body: closeBody}); got.Success == nil ||
+			!*got.Success {
 			t.Fatalf("answered with %+v", got)
 		}
 	}
@@ -202,7 +350,8 @@ func TestDocumentAlerts(t *testing.T) {
 	t.Parallel()
 	sb, base := serve(t, annatest.Options{})
 	sb.SetDocumentAlerts("CPF", "001", 4)
-	byDocument := strings.NewReplacer(`"u1"`, `""`, `"userDocType":""`, `"userDocType":"CPF"`, `"userDocValue":""`, `"userDocValue":"001"`).Replace(alertsBody)
+	byDocument := strings.NewReplacer(`"u1"`, `""`, `"userDocType":""`, `"userDocType":"CPF"`, `"userDocValue":""`, `"userDocValue":"001"`).
+		Replace(alertsBody)
 	got := send(t, base, request{path: alertsPath, authorization: "Bearer good", body: byDocument})
 	if got.AlertCounter == nil || *got.AlertCounter != 4 {
 		t.Errorf("answered with %+v, want 4 alerts", got)
@@ -215,7 +364,10 @@ func TestTokensEnd(t *testing.T) {
 		t.Run(fmt.Sprint(status), func(t *testing.T) {
 			t.Parallel()
 			now := time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
-			sb, base := serve(t, annatest.Options{RefusedStatus: status, TokenLife: time.Minute, Now: func() time.Time { return now }})
+			sb, base := serve(
+				t,
+				annatest.Options{RefusedStatus: status, TokenLife: time.Minute, Now: func() time.Time { return now }},
+			)
 			try := func(token string) answer {
 				return send(t, base, request{path: closePath, authorization: "Bearer " + token, body: closeBody})
 			}

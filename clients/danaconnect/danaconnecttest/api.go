@@ -31,7 +31,11 @@ type api struct {
 }
 
 func newAPI() api {
-	return api{tokens: map[string]time.Time{}, records: map[string]json.RawMessage{}, nextID: 1}
+	return api{
+		tokens:  map[string]time.Time{},
+		records: map[string]json.RawMessage{},
+		nextID:  1,
+	}
 }
 
 // Start is one conversation that was started.
@@ -59,17 +63,35 @@ func (o Options) withAPIDefaults() Options {
 
 func (s *Sandbox) routeAPI() {
 	s.Handle("oauth2/token", OpToken, s.token)
-	s.Handle("api/2.0/rest/conversation/{id}/start/data", OpStart, s.bearer(func(c *sandbox.Call) sandbox.Answer {
-		return s.start(c, c.Params["id"], s.opts.Conversations)
-	}))
-	s.Handle("api/2.0/rest/conversation/ProjectID/{id}/start/data", OpStart, s.bearer(func(c *sandbox.Call) sandbox.Answer {
-		return s.start(c, "ProjectID/"+c.Params["id"], s.opts.Projects)
-	}))
+	s.Handle(
+		"api/2.0/rest/conversation/{id}/start/data",
+		OpStart,
+		s.bearer(func(c *sandbox.Call) sandbox.Answer {
+			return s.start(c, c.Params["id"], s.opts.Conversations)
+		}),
+	)
+	s.Handle(
+		"api/2.0/rest/conversation/ProjectID/{id}/start/data",
+		OpStart,
+		s.bearer(func(c *sandbox.Call) sandbox.Answer {
+			return s.start(c, "ProjectID/"+c.Params["id"], s.opts.Projects)
+		}),
+	)
 	s.Handle("api/2.0/records", OpCall, s.bearer(s.listRecords))
 	s.Handle("api/2.0/records/{id}", OpCall, s.bearer(s.oneRecord))
 	s.Handle("api/contacts/rest/webdb/table/{code}", OpLoad, s.load)
-	s.HandleControl("GET starts", func(w http.ResponseWriter, _ *http.Request) { sandbox.Reply(w, http.StatusOK, s.Starts()) })
-	s.HandleControl("GET loads", func(w http.ResponseWriter, _ *http.Request) { sandbox.Reply(w, http.StatusOK, s.Loads()) })
+	s.HandleControl(
+		"GET starts",
+		func(w http.ResponseWriter, _ *http.Request) {
+			sandbox.Reply(w, http.StatusOK, s.Starts())
+		},
+	)
+	s.HandleControl(
+		"GET loads",
+		func(w http.ResponseWriter, _ *http.Request) {
+			sandbox.Reply(w, http.StatusOK, s.Loads())
+		},
+	)
 	s.HandleControl("POST revoke", func(w http.ResponseWriter, _ *http.Request) {
 		s.RevokeTokens()
 		w.WriteHeader(http.StatusNoContent)
@@ -107,7 +129,10 @@ func (s *Sandbox) Record(id string) json.RawMessage {
 // token answers as RFC 6749 says; the vendor's page shows the success only.
 func (s *Sandbox) token(c *sandbox.Call) sandbox.Answer {
 	if c.Method != http.MethodPost {
-		return sandbox.Answer{Status: http.StatusMethodNotAllowed, Header: http.Header{"Allow": {http.MethodPost}}}
+		return sandbox.Answer{
+			Status: http.StatusMethodNotAllowed,
+			Header: http.Header{"Allow": {http.MethodPost}},
+		}
 	}
 	req := http.Request{Header: c.Header}
 	id, key, ok := req.BasicAuth()
@@ -116,7 +141,9 @@ func (s *Sandbox) token(c *sandbox.Call) sandbox.Answer {
 		return s.tokenError("invalid_client")
 	}
 	form, err := url.ParseQuery(string(c.Body))
-	if media, _, mediaErr := mime.ParseMediaType(c.Header.Get("Content-Type")); mediaErr != nil || media != "application/x-www-form-urlencoded" || err != nil {
+	if media, _, mediaErr := mime.ParseMediaType(c.Header.Get("Content-Type")); mediaErr != nil ||
+		media != "application/x-www-form-urlencoded" ||
+		err != nil {
 		return s.tokenError("invalid_request")
 	}
 	switch grant := form["grant_type"]; {
@@ -148,7 +175,10 @@ func (s *Sandbox) tokenError(code string) sandbox.Answer {
 	if code == "invalid_client" {
 		status = http.StatusUnauthorized
 	}
-	return sandbox.JSON(status, map[string]string{"error": code, "error_description": "asked for " + code})
+	return sandbox.JSON(
+		status,
+		map[string]string{"error": code, "error_description": "asked for " + code},
+	)
 }
 
 // bearer lets only a call with a good token through.
@@ -190,9 +220,13 @@ func (s *Sandbox) illegal(why string) sandbox.Answer {
 
 func (s *Sandbox) start(c *sandbox.Call, id string, active []int64) sandbox.Answer {
 	if c.Method != http.MethodPost {
-		return sandbox.Answer{Status: http.StatusMethodNotAllowed, Header: http.Header{"Allow": {http.MethodPost}}}
+		return sandbox.Answer{
+			Status: http.StatusMethodNotAllowed,
+			Header: http.Header{"Allow": {http.MethodPost}},
+		}
 	}
-	if media, _, err := mime.ParseMediaType(c.Header.Get("Content-Type")); err != nil || media != "application/json" {
+	if media, _, err := mime.ParseMediaType(c.Header.Get("Content-Type")); err != nil ||
+		media != "application/json" {
 		return sandbox.Answer{Status: http.StatusUnsupportedMediaType}
 	}
 	number, err := strconv.ParseInt(strings.TrimPrefix(id, "ProjectID/"), 10, 64)
@@ -243,7 +277,10 @@ func (s *Sandbox) listRecords(c *sandbox.Call) sandbox.Answer {
 		for _, id := range slices.Sorted(maps.Keys(s.api.records)) {
 			items = append(items, s.api.records[id])
 		}
-		return sandbox.JSON(http.StatusOK, map[string]any{"records": items, "query": c.Query})
+		return sandbox.JSON(
+			http.StatusOK,
+			map[string]any{"records": items, "query": c.Query},
+		)
 	case http.MethodPost:
 		if !isObject(c.Body) {
 			return s.illegal("an object is expected")
@@ -254,7 +291,10 @@ func (s *Sandbox) listRecords(c *sandbox.Call) sandbox.Answer {
 		c.Effect(id)
 		return sandbox.JSON(http.StatusCreated, map[string]string{"id": id})
 	}
-	return sandbox.Answer{Status: http.StatusMethodNotAllowed, Header: http.Header{"Allow": {"GET, HEAD, POST"}}}
+	return sandbox.Answer{
+		Status: http.StatusMethodNotAllowed,
+		Header: http.Header{"Allow": {"GET, HEAD, POST"}},
+	}
 }
 
 // oneRecord shows, replaces or removes a record.
@@ -298,5 +338,8 @@ func (s *Sandbox) recodeAPI(op, code string) sandbox.Answer {
 	case OpLoad:
 		return sandbox.JSON(http.StatusOK, map[string]bool{"status": code == "true"})
 	}
-	return sandbox.JSON(http.StatusOK, map[string]any{"wsResult": map[string]string{"idResult": code}})
+	return sandbox.JSON(
+		http.StatusOK,
+		map[string]any{"wsResult": map[string]string{"idResult": code}},
+	)
 }

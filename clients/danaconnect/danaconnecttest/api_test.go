@@ -56,7 +56,8 @@ func TestTokenStrictness(t *testing.T) {
 			t.Parallel()
 			sb, base := serve(t, danaconnecttest.Options{})
 			status, body := tt.call.do(t, base)
-			if status != tt.status || !strings.Contains(body, tt.says) || (sb.Effects(danaconnecttest.OpToken) == 1) != (status == 200) {
+			if status != tt.status || !strings.Contains(body, tt.says) ||
+				(sb.Effects(danaconnecttest.OpToken) == 1) != (status == 200) {
 				t.Errorf("%d %s, want %d %s", status, body, tt.status, tt.says)
 			}
 		})
@@ -98,7 +99,8 @@ func TestAPIStrictness(t *testing.T) {
 			if status != tt.status || !strings.Contains(body, tt.says) {
 				t.Errorf("%d %s, want %d %s", status, body, tt.status, tt.says)
 			}
-			if started := len(sb.Starts()); (started == 1) != (status == 200) || sb.Effects(danaconnecttest.OpStart) != started {
+			if started := len(sb.Starts()); (started == 1) != (status == 200) ||
+				sb.Effects(danaconnecttest.OpStart) != started {
 				t.Errorf("%d starts, %d effects", started, sb.Effects(danaconnecttest.OpStart))
 			}
 		})
@@ -109,7 +111,16 @@ func TestTokensEnd(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 5, 4, 3, 2, 1, 0, time.UTC)
 	sb, base := serve(t, danaconnecttest.Options{TokenLife: time.Minute, Now: func() time.Time { return now }})
-	_, body := call{"POST", "oauth2/token", "sandbox-client:sandbox-secret", "application/x-www-form-urlencoded", "grant_type=client_credentials"}.do(t, base)
+	_, body := call{
+		"POST",
+		"oauth2/token",
+		"sandbox-client:sandbox-secret",
+		"application/x-www-form-urlencoded",
+		"grant_type=client_credentials",
+	}.do(
+		t,
+		base,
+	)
 	var token struct {
 		Value string `json:"access_token"`
 	}
@@ -139,7 +150,22 @@ func TestLoadStrictness(t *testing.T) {
 		return "--b\r\nContent-Disposition: form-data; name=\"" + name + "\"\r\n\r\n" + value + "\r\n"
 	}
 	file := "--b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"c.csv\"\r\n\r\n\"a\",\"b\"\r\n\r\n"
-	rest := part("separator", ",") + part("delimiter", `"`) + part("includeHeaders", "false") + part("operationType", "INSALL") + part("encodingType", "UTF-8")
+	rest := part(
+		"separator",
+		",",
+	) + part(
+		"delimiter",
+		`"`,
+	) + part(
+		"includeHeaders",
+		"false",
+	) + part(
+		"operationType",
+		"INSALL",
+	) + part(
+		"encodingType",
+		"UTF-8",
+	)
 	form := file + rest + part("fieldsCode", "A;B") + "--b--\r\n"
 	const path, media = "api/contacts/rest/webdb/table/CUSTOMERS", "multipart/form-data; boundary=b"
 	for _, tt := range []struct {
@@ -170,7 +196,8 @@ func TestLoadStrictness(t *testing.T) {
 					want = 200
 				}
 				status, body := tt.call.do(t, base)
-				if status != want || strings.Contains(body, `"status":true`) != (tt.status == 200) || (len(sb.Loads()) == 1) != (tt.status == 200) {
+				if status != want || strings.Contains(body, `"status":true`) != (tt.status == 200) ||
+					(len(sb.Loads()) == 1) != (tt.status == 200) {
 					t.Errorf("%d %s, want %d", status, body, want)
 				}
 			}
@@ -182,24 +209,37 @@ func TestAPIControlAndCodes(t *testing.T) {
 	t.Parallel()
 	sb, base := serve(t, danaconnecttest.Options{LooseTypes: true})
 	sb.PutToken("good")
-	start := call{"POST", "api/2.0/rest/conversation/824541/start/data", "Bearer good", "application/json", `{"A":1.50}`}
+	start := call{
+		"POST",
+		"api/2.0/rest/conversation/824541/start/data",
+		"Bearer good",
+		"application/json",
+		`{"A":1.50}`,
+	}
 	if _, body := start.do(t, base); !strings.Contains(body, `"idResult":"0"`) {
 		t.Errorf("loose types: %s", body)
 	}
-	if _, body := (call{method: "GET", path: "_sandbox/starts"}).do(t, base); strings.TrimSpace(body) != `[{"id":"824541","data":{"A":"1.50"}}]` {
+	if _, body := (call{method: "GET", path: "_sandbox/starts"}).do(t, base); strings.TrimSpace(
+		body,
+	) != `[{"id":"824541","data":{"A":"1.50"}}]` {
 		t.Errorf("starts %s", body)
 	}
 	if _, body := (call{method: "GET", path: "_sandbox/loads"}).do(t, base); strings.TrimSpace(body) != `[]` {
 		t.Errorf("loads %s", body)
 	}
-	sb.Inject(sandbox.Fault{Op: danaconnecttest.OpStart, Code: "7", Times: 1}, sandbox.Fault{Op: danaconnecttest.OpLoad, Code: "true", Times: 1}, sandbox.Fault{Op: danaconnecttest.OpToken, Code: "invalid_scope", Times: 1})
+	sb.Inject(
+		sandbox.Fault{Op: danaconnecttest.OpStart, Code: "7", Times: 1},
+		sandbox.Fault{Op: danaconnecttest.OpLoad, Code: "true", Times: 1},
+		sandbox.Fault{Op: danaconnecttest.OpToken, Code: "invalid_scope", Times: 1},
+	)
 	if _, body := start.do(t, base); !strings.Contains(body, `"idResult":"7"`) || len(sb.Starts()) != 1 {
 		t.Errorf("code 7: %s", body)
 	}
 	if _, body := (call{method: "POST", path: "api/contacts/rest/webdb/table/X"}).do(t, base); body != `{"status":true}` {
 		t.Errorf("code true: %s", body)
 	}
-	if status, body := (call{method: "POST", path: "oauth2/token"}).do(t, base); status != 400 || !strings.Contains(body, "invalid_scope") {
+	if status, body := (call{method: "POST", path: "oauth2/token"}).do(t, base); status != 400 ||
+		!strings.Contains(body, "invalid_scope") {
 		t.Errorf("code invalid_scope: %d %s", status, body)
 	}
 	if status, _ := (call{method: "POST", path: "_sandbox/revoke"}).do(t, base); status != 204 {

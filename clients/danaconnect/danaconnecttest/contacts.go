@@ -33,17 +33,32 @@ func (s *Sandbox) Loads() []Load {
 }
 
 // loadFields are the parts of the form; the file is one more.
-var loadFields = []string{"separator", "delimiter", "includeHeaders", "operationType", "encodingType", "keyField", "fieldsCode", "strict"}
+var loadFields = []string{
+	"separator",
+	"delimiter",
+	"includeHeaders",
+	"operationType",
+	"encodingType",
+	"keyField",
+	"fieldsCode",
+	"strict",
+}
 
 func (s *Sandbox) load(c *sandbox.Call) sandbox.Answer {
 	req := http.Request{Header: c.Header}
 	user, password, ok := req.BasicAuth()
 	want, known := s.opts.Logins[user]
 	if !ok || !known || subtle.ConstantTimeCompare([]byte(password), []byte(want)) != 1 {
-		return sandbox.JSON(http.StatusUnauthorized, map[string]any{"status": false, "message": "unauthorized " + user})
+		return sandbox.JSON(
+			http.StatusUnauthorized,
+			map[string]any{"status": false, "message": "unauthorized " + user},
+		)
 	}
 	if c.Method != http.MethodPost {
-		return sandbox.Answer{Status: http.StatusMethodNotAllowed, Header: http.Header{"Allow": {http.MethodPost}}}
+		return sandbox.Answer{
+			Status: http.StatusMethodNotAllowed,
+			Header: http.Header{"Allow": {http.MethodPost}},
+		}
 	}
 	media, params, err := mime.ParseMediaType(c.Header.Get("Content-Type"))
 	if err != nil || media != "multipart/form-data" {
@@ -58,7 +73,10 @@ func (s *Sandbox) load(c *sandbox.Call) sandbox.Answer {
 		if s.opts.StatusOK {
 			status = http.StatusOK
 		}
-		return sandbox.JSON(status, map[string]any{"status": false, "message": err.Error()})
+		return sandbox.JSON(
+			status,
+			map[string]any{"status": false, "message": err.Error()},
+		)
 	}
 	load.TableCode = c.Params["code"]
 	s.mu.Lock()
@@ -66,7 +84,10 @@ func (s *Sandbox) load(c *sandbox.Call) sandbox.Answer {
 	s.mu.Unlock()
 	c.Effect(load.TableCode)
 	return sandbox.JSON(http.StatusOK, map[string]any{
-		"status": true, "tableCode": load.TableCode, "fields": strings.Join(load.Fields, ";"), "fileName": "contacts.csv",
+		"status":    true,
+		"tableCode": load.TableCode,
+		"fields":    strings.Join(load.Fields, ";"),
+		"fileName":  "contacts.csv",
 	})
 }
 
@@ -101,8 +122,11 @@ func readLoad(body []byte, boundary string) (Load, error) {
 			return Load{}, errors.New(name + " is missing")
 		}
 	}
-	if parts["separator"] != "," || parts["delimiter"] != `"` || parts["includeHeaders"] != "false" {
-		return Load{}, errors.New("the sandbox reads commas, double quotes and no headers only")
+	if parts["separator"] != "," || parts["delimiter"] != `"` ||
+		parts["includeHeaders"] != "false" {
+		return Load{}, errors.New(
+			"the sandbox reads commas, double quotes and no headers only",
+		)
 	}
 	if strict, given := parts["strict"]; given && strict != "true" && strict != "false" {
 		return Load{}, errors.New("strict is neither true nor false")
@@ -115,6 +139,10 @@ func readLoad(body []byte, boundary string) (Load, error) {
 		return Load{}, errors.New("the file does not fit the fields")
 	}
 	return Load{
-		OperationType: parts["operationType"], KeyField: parts["keyField"], Strict: parts["strict"], Fields: fields, Rows: rows,
+		OperationType: parts["operationType"],
+		KeyField:      parts["keyField"],
+		Strict:        parts["strict"],
+		Fields:        fields,
+		Rows:          rows,
 	}, nil
 }

@@ -23,13 +23,18 @@ func (s *Sandbox) guarded(run sandbox.Operation) sandbox.Operation {
 		req := http.Request{Header: c.Header}
 		user, password, ok := req.BasicAuth()
 		want, known := s.opts.Logins[user]
-		if !ok || !known || subtle.ConstantTimeCompare([]byte(password), []byte(want)) != 1 {
+		if !ok || !known ||
+			subtle.ConstantTimeCompare([]byte(password), []byte(want)) != 1 {
 			return s.answer(c.Op, "06", 0, "")
 		}
 		if c.Method != http.MethodPost {
-			return sandbox.Answer{Status: http.StatusMethodNotAllowed, Header: http.Header{"Allow": {http.MethodPost}}}
+			return sandbox.Answer{
+				Status: http.StatusMethodNotAllowed,
+				Header: http.Header{"Allow": {http.MethodPost}},
+			}
 		}
-		if media, _, err := mime.ParseMediaType(c.Header.Get("Content-Type")); err != nil || media != "application/json" {
+		if media, _, err := mime.ParseMediaType(c.Header.Get("Content-Type")); err != nil ||
+			media != "application/json" {
 			return sandbox.Answer{Status: http.StatusUnsupportedMediaType}
 		}
 		return run(c)
@@ -50,7 +55,9 @@ type sendRequest struct {
 }
 
 func (r sendRequest) complete() bool {
-	if r.IDConversation == nil || r.Type == nil || r.Length == nil || r.SecondsExpiration == nil || len(r.Values) == 0 {
+	if r.IDConversation == nil || r.Type == nil || r.Length == nil ||
+		r.SecondsExpiration == nil ||
+		len(r.Values) == 0 {
 		return false
 	}
 	for _, v := range r.Values {
@@ -63,7 +70,8 @@ func (r sendRequest) complete() bool {
 
 func (s *Sandbox) send(c *sandbox.Call) sandbox.Answer {
 	var r sendRequest
-	if err := strict(c.Body, &r, "idConversation", "values", "type", "length", "secondsExpiration", "maximumTries"); err != nil || !r.complete() {
+	if err := strict(c.Body, &r, "idConversation", "values", "type", "length", "secondsExpiration", "maximumTries"); err != nil ||
+		!r.complete() {
 		return s.answer(OpSend, "15", 0, "")
 	}
 	switch {
@@ -81,9 +89,10 @@ func (s *Sandbox) send(c *sandbox.Call) sandbox.Answer {
 		tries = *r.MaximumTries
 	}
 	otp := &OTP{
-		Code:                  newCode(*r.Type, *r.Length),
-		Recipient:             *r.Values[0].Value,
-		ExpiresAt:             s.opts.Now().Add(time.Duration(*r.SecondsExpiration) * time.Second),
+		Code:      newCode(*r.Type, *r.Length),
+		Recipient: *r.Values[0].Value,
+		ExpiresAt: s.opts.Now().
+			Add(time.Duration(*r.SecondsExpiration) * time.Second),
 		MaximumTries:          tries,
 		ConversationRequestID: newHash(),
 	}
@@ -101,14 +110,21 @@ func (s *Sandbox) verify(c *sandbox.Call) sandbox.Answer {
 		IDRequest *int64  `json:"idRequest"`
 		OTP       *string `json:"otp"`
 	}
-	if err := strict(c.Body, &r, "idRequest", "otp"); err != nil || r.IDRequest == nil || r.OTP == nil || *r.OTP == "" {
+	if err := strict(c.Body, &r, "idRequest", "otp"); err != nil || r.IDRequest == nil ||
+		r.OTP == nil ||
+		*r.OTP == "" {
 		return s.answer(OpVerify, "15", 0, "")
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	otp, ok := s.otps[key(*r.IDRequest)]
 	if !ok {
-		return s.answer(OpVerify, "15", *r.IDRequest, "") // the page has no code of its own for it
+		return s.answer(
+			OpVerify,
+			"15",
+			*r.IDRequest,
+			"",
+		) // the page has no code of its own for it
 	}
 	code := otp.judge(*r.OTP, s.opts.Now())
 	if code == "01" || code == "04" {

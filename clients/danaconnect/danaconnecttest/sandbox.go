@@ -120,14 +120,23 @@ func New(opts Options) *Sandbox {
 		opts.Now = time.Now
 	}
 	opts = opts.withAPIDefaults()
-	s := &Sandbox{opts: opts, otps: map[string]*OTP{}, next: 251, api: newAPI()}
+	s := &Sandbox{
+		opts: opts,
+		otps: map[string]*OTP{},
+		next: 251,
+		api:  newAPI(),
+	}
 	s.Engine = sandbox.New(s.recode)
 	s.Handle("otp/1.0/send", OpSend, s.guarded(s.send))
 	s.Handle("otp/1.0/verify", OpVerify, s.guarded(s.verify))
 	s.HandleControl("GET otps/{id}", func(w http.ResponseWriter, r *http.Request) {
 		otp, ok := s.Lookup(r.PathValue("id"))
 		if !ok {
-			sandbox.Reply(w, http.StatusNotFound, map[string]string{"error": "no such idRequest"})
+			sandbox.Reply(
+				w,
+				http.StatusNotFound,
+				map[string]string{"error": "no such idRequest"},
+			)
 			return
 		}
 		sandbox.Reply(w, http.StatusOK, otp)
@@ -164,13 +173,24 @@ func (s *Sandbox) Code(idRequest string) string {
 // descriptions are the page's words, of the operation that lists the code.
 var descriptions = map[string]map[string]string{
 	OpSend: {
-		"01": "Success", "04": "Failed", "05": "Maintenance Service", "06": "Error: Invalid credentials",
-		"07": "Incorrect type, Enter 1 Number or 2 Alphanumeric", "08": "Incorrect length,  allowable range 3 to 12",
-		"09": "Incorrect expiration time, allowed range 1 to 3200", "10": "Incorrect IDConversation", "15": "Incorrect Request",
+		"01": "Success",
+		"04": "Failed",
+		"05": "Maintenance Service",
+		"06": "Error: Invalid credentials",
+		"07": "Incorrect type, Enter 1 Number or 2 Alphanumeric",
+		"08": "Incorrect length,  allowable range 3 to 12",
+		"09": "Incorrect expiration time, allowed range 1 to 3200",
+		"10": "Incorrect IDConversation",
+		"15": "Incorrect Request",
 	},
 	OpVerify: {
-		"01": "Success", "03": "Expired Code", "04": "Incorrect code", "06": "Error: Invalid credentials",
-		"14": "IdRequest has already been used", "15": "Incorrect Request", "16": "Maximum failed attempts allowed",
+		"01": "Success",
+		"03": "Expired Code",
+		"04": "Incorrect code",
+		"06": "Error: Invalid credentials",
+		"14": "IdRequest has already been used",
+		"15": "Incorrect Request",
+		"16": "Maximum failed attempts allowed",
 	},
 }
 
@@ -183,8 +203,10 @@ type reply struct {
 
 func (s *Sandbox) answer(op, code string, idRequest int64, hash string) sandbox.Answer {
 	return sandbox.JSON(s.status(code), reply{
-		IDRequest: idRequest, ResponseCode: code, ConversationRequestID: hash,
-		ResponseDescription: cmp.Or(descriptions[op][code], "undocumented"),
+		IDRequest:             idRequest,
+		ResponseCode:          code,
+		ConversationRequestID: hash,
+		ResponseDescription:   cmp.Or(descriptions[op][code], "undocumented"),
 	})
 }
 
@@ -202,7 +224,11 @@ func (s *Sandbox) status(code string) int {
 }
 
 // recode puts another code into the real answer, or makes an answer of it.
-func (s *Sandbox) recode(c *sandbox.Call, code string, real *sandbox.Answer) sandbox.Answer {
+func (s *Sandbox) recode(
+	c *sandbox.Call,
+	code string,
+	real *sandbox.Answer,
+) sandbox.Answer {
 	if c.Op != OpSend && c.Op != OpVerify {
 		return s.recodeAPI(c.Op, code)
 	}
@@ -215,4 +241,6 @@ func (s *Sandbox) recode(c *sandbox.Call, code string, real *sandbox.Answer) san
 	return s.answer(c.Op, code, 0, "")
 }
 
-func key(idRequest int64) string { return strconv.FormatInt(idRequest, 10) }
+func key(idRequest int64) string {
+	return strconv.FormatInt(idRequest, 10)
+}

@@ -104,7 +104,12 @@ func TestStrictness(t *testing.T) {
 		{"length 13", request{body: with(`"length":6`, `"length":13`)}, 400, "08"},
 		{"expiration 3201", request{body: with(`:300`, `:3201`)}, 400, "09"},
 		{"conversation", request{body: with(`824541`, `824542`)}, 400, "10"},
-		{"otp unquoted, as in the page's sample", request{path: "otp/1.0/verify", body: `{"idRequest":251,"otp":123456}`}, 400, "15"},
+		{
+			"otp unquoted, as in the page's sample",
+			request{path: "otp/1.0/verify", body: `{"idRequest":251,"otp":123456}`},
+			400,
+			"15",
+		},
 		{"idRequest as text", request{path: "otp/1.0/verify", body: `{"idRequest":"251","otp":"1"}`}, 400, "15"},
 		{"no otp", request{path: "otp/1.0/verify", body: `{"idRequest":251}`}, 400, "15"},
 		{"unknown request", request{path: "otp/1.0/verify", body: `{"idRequest":251,"otp":"1"}`}, 400, "15"},
@@ -157,7 +162,8 @@ func TestControlShowsTheCode(t *testing.T) {
 	sb, base := serve(t, danaconnecttest.Options{Now: func() time.Time { return now }})
 	do(t, base, request{body: good})
 	status, otp := do(t, base, request{method: http.MethodGet, path: "_sandbox/otps/251"})
-	if status != 200 || otp["code"] != sb.Code("251") || otp["recipient"] != "test@danaconnect.com" || otp["expiresAt"] != "2026-05-04T03:07:01Z" {
+	if status != 200 || otp["code"] != sb.Code("251") || otp["recipient"] != "test@danaconnect.com" ||
+		otp["expiresAt"] != "2026-05-04T03:07:01Z" {
 		t.Errorf("%d %v", status, otp)
 	}
 	if status, _ := do(t, base, request{method: http.MethodGet, path: "_sandbox/otps/252"}); status != 404 {
@@ -170,8 +176,18 @@ func TestCodesOnDemand(t *testing.T) {
 	sb, base := serve(t, danaconnecttest.Options{})
 	sb.Inject(
 		sandbox.Fault{Op: danaconnecttest.OpSend, Times: 1, Code: "01"},
-		sandbox.Fault{Op: danaconnecttest.OpSend, Times: 1, Code: "04", AfterEffect: true},
-		sandbox.Fault{Op: danaconnecttest.OpSend, Times: 1, Code: "06", Status: 200},
+		sandbox.Fault{
+			Op:          danaconnecttest.OpSend,
+			Times:       1,
+			Code:        "04",
+			AfterEffect: true,
+		},
+		sandbox.Fault{
+			Op:     danaconnecttest.OpSend,
+			Times:  1,
+			Code:   "06",
+			Status: 200,
+		},
 		sandbox.Fault{Op: danaconnecttest.OpSend, Times: 1, Code: "05"},
 	)
 	tests := []struct {
@@ -188,8 +204,16 @@ func TestCodesOnDemand(t *testing.T) {
 	}
 	for i, tt := range tests {
 		status, answer := do(t, base, request{body: good})
-		if status != tt.status || answer["responseCode"] != tt.code || answer["idRequest"] != tt.id || sb.Effects(danaconnecttest.OpSend) != tt.effects {
-			t.Errorf("call %d: %d %v, %d effects; want %+v", i+1, status, answer, sb.Effects(danaconnecttest.OpSend), tt)
+		if status != tt.status || answer["responseCode"] != tt.code || answer["idRequest"] != tt.id ||
+			sb.Effects(danaconnecttest.OpSend) != tt.effects {
+			t.Errorf(
+				"call %d: %d %v, %d effects; want %+v",
+				i+1,
+				status,
+				answer,
+				sb.Effects(danaconnecttest.OpSend),
+				tt,
+			)
 		}
 	}
 }

@@ -85,7 +85,11 @@ func New(opts Options) *Sandbox {
 		decoder := json.NewDecoder(http.MaxBytesReader(w, r.Body, 1<<20))
 		decoder.DisallowUnknownFields()
 		if err := decoder.Decode(&pipe); err != nil {
-			sandbox.Reply(w, http.StatusBadRequest, map[string]string{"error": err.Error()})
+			sandbox.Reply(
+				w,
+				http.StatusBadRequest,
+				map[string]string{"error": err.Error()},
+			)
 			return
 		}
 		s.Put(r.PathValue("listener"), pipe)
@@ -104,7 +108,10 @@ func (s *Sandbox) Put(listener string, pipe Pipe) {
 // recode makes an answer in which the pipe reports a failure: the code is its
 // status.
 func recode(_ *sandbox.Call, code string, _ *sandbox.Answer) sandbox.Answer {
-	return sandbox.JSON(http.StatusOK, map[string]string{"status": code, "message": "asked for by the test"})
+	return sandbox.JSON(
+		http.StatusOK,
+		map[string]string{"status": code, "message": "asked for by the test"},
+	)
 }
 
 func (s *Sandbox) call(c *sandbox.Call) sandbox.Answer {
@@ -114,17 +121,30 @@ func (s *Sandbox) call(c *sandbox.Call) sandbox.Answer {
 	s.mu.Unlock()
 	switch {
 	case s.places(c) != 1: // none, or one too many
-		return sandbox.JSON(http.StatusUnauthorized, map[string]string{"message": "Invalid credentials"})
+		return sandbox.JSON(
+			http.StatusUnauthorized,
+			map[string]string{"message": "Invalid credentials"},
+		)
 	case !known:
-		return sandbox.JSON(http.StatusNotFound, map[string]string{"message": "No such pipe"})
+		return sandbox.JSON(
+			http.StatusNotFound,
+			map[string]string{"message": "No such pipe"},
+		)
 	case pipe.Disabled:
-		return sandbox.JSON(http.StatusBadRequest, map[string]string{"message": "The pipe is disabled"})
+		return sandbox.JSON(
+			http.StatusBadRequest,
+			map[string]string{"message": "The pipe is disabled"},
+		)
 	}
 	var data any
 	if len(c.Body) > 0 {
 		media, _, err := mime.ParseMediaType(c.Header.Get("Content-Type"))
-		if err != nil || media != "application/json" || json.Unmarshal(c.Body, &data) != nil {
-			return sandbox.JSON(http.StatusOK, map[string]any{"status": "error", "error": "the body is not JSON"})
+		if err != nil || media != "application/json" ||
+			json.Unmarshal(c.Body, &data) != nil {
+			return sandbox.JSON(
+				http.StatusOK,
+				map[string]any{"status": "error", "error": "the body is not JSON"},
+			)
 		}
 	}
 	c.Effect(listener)
@@ -135,7 +155,13 @@ func (s *Sandbox) call(c *sandbox.Call) sandbox.Answer {
 	s.calls++
 	id := fmt.Sprintf("run-%d", s.calls)
 	s.mu.Unlock()
-	return sandbox.JSON(http.StatusOK, map[string]any{"status": "success", "data": map[string]any{"id": id, "received": data}})
+	return sandbox.JSON(
+		http.StatusOK,
+		map[string]any{
+			"status": "success",
+			"data":   map[string]any{"id": id, "received": data},
+		},
+	)
 }
 
 // places counts where the request carries a good credential. A bad one counts as
@@ -151,7 +177,10 @@ func (s *Sandbox) places(c *sandbox.Call) int {
 	if authorization := c.Header.Get("Authorization"); authorization != "" {
 		bearer, isBearer := strings.CutPrefix(authorization, "Bearer ")
 		user, password, isBasic := (&http.Request{Header: c.Header}).BasicAuth()
-		count(isBearer && s.token(bearer) || isBasic && same(user, s.opts.Username) && same(password, s.opts.Password))
+		count(
+			isBearer && s.token(bearer) ||
+				isBasic && same(user, s.opts.Username) && same(password, s.opts.Password),
+		)
 	}
 	for _, value := range c.Header.Values("access_token") {
 		count(s.token(value))
@@ -170,4 +199,6 @@ func (s *Sandbox) token(value string) bool {
 	return same(value, s.opts.Token) || same(value, s.opts.JWT)
 }
 
-func same(a, b string) bool { return subtle.ConstantTimeCompare([]byte(a), []byte(b)) == 1 }
+func same(a, b string) bool {
+	return subtle.ConstantTimeCompare([]byte(a), []byte(b)) == 1
+}

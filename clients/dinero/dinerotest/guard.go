@@ -27,7 +27,8 @@ func (s *Sandbox) token(c *sandbox.Call) sandbox.Answer {
 	}
 	media, _, err := mime.ParseMediaType(c.Header.Get("Content-Type"))
 	form, formErr := url.ParseQuery(string(c.Body))
-	if err != nil || formErr != nil || media != "application/x-www-form-urlencoded" || len(form) != 4 {
+	if err != nil || formErr != nil || media != "application/x-www-form-urlencoded" ||
+		len(form) != 4 {
 		return refuse("invalid_request")
 	}
 	for _, values := range form {
@@ -47,7 +48,10 @@ func (s *Sandbox) token(c *sandbox.Call) sandbox.Answer {
 			s.PutToken(token, organization)
 			c.Effect(organization)
 			return sandbox.JSON(http.StatusOK, map[string]any{
-				"access_token": token, "token_type": "Bearer", "expires_in": int(s.opts.TokenLife / time.Second), "refresh_token": nil,
+				"access_token":  token,
+				"token_type":    "Bearer",
+				"expires_in":    int(s.opts.TokenLife / time.Second),
+				"refresh_token": nil,
 			})
 		}
 	}
@@ -81,7 +85,11 @@ func (s *Sandbox) authorized(run operation) sandbox.Operation {
 		case !organization.admit(now, s.opts.Quota):
 			return quota()
 		case organization.noSubscription:
-			return failure(http.StatusForbidden, "90", "The organization has no active Pro subscription")
+			return failure(
+				http.StatusForbidden,
+				"90",
+				"The organization has no active Pro subscription",
+			)
 		}
 		return run(c, organization)
 	}
@@ -109,8 +117,9 @@ func (o *organization) admit(now time.Time, quota int) bool {
 // quota is plain text, as the vendor's page shows it.
 func quota() sandbox.Answer {
 	return sandbox.Answer{
-		Status: http.StatusTooManyRequests, Header: http.Header{"Content-Type": {"text/plain"}},
-		Body: []byte("API calls quota exceeded! maximum admitted 100 per Minute."),
+		Status: http.StatusTooManyRequests,
+		Header: http.Header{"Content-Type": {"text/plain"}},
+		Body:   []byte("API calls quota exceeded! maximum admitted 100 per Minute."),
 	}
 }
 
@@ -118,7 +127,10 @@ func quota() sandbox.Answer {
 func failure(status int, code, message string) sandbox.Answer {
 	number, _ := strconv.Atoi(code)
 	return sandbox.JSON(status, map[string]any{
-		"code": number, "message": message, "validationErrors": map[string]string{}, "languageSpecificMessages": []any{},
+		"code":                     number,
+		"message":                  message,
+		"validationErrors":         map[string]string{},
+		"languageSpecificMessages": []any{},
 	})
 }
 
@@ -139,4 +151,6 @@ func (s *Sandbox) recode(_ *sandbox.Call, code string, _ *sandbox.Answer) sandbo
 	return failure(status, code, "asked for by the test")
 }
 
-func same(a, b string) bool { return subtle.ConstantTimeCompare([]byte(a), []byte(b)) == 1 }
+func same(a, b string) bool {
+	return subtle.ConstantTimeCompare([]byte(a), []byte(b)) == 1
+}

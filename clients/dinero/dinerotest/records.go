@@ -29,12 +29,16 @@ type records struct {
 
 var (
 	contactRecords = records{
-		path: "contacts", guid: "ContactGuid", needs: []string{"Name"},
+		path:  "contacts",
+		guid:  "ContactGuid",
+		needs: []string{"Name"},
 		of:    func(o *organization) *[]*Record { return &o.contacts },
 		since: []string{time.RFC3339},
 	}
 	invoiceRecords = records{
-		path: "invoices", guid: "Guid", needs: []string{"ProductLines"},
+		path:  "invoices",
+		guid:  "Guid",
+		needs: []string{"ProductLines"},
 		of:    func(o *organization) *[]*Record { return &o.invoices },
 		since: []string{"2006-01-02T15:04:05"},
 	}
@@ -52,12 +56,16 @@ func (s *Sandbox) create(r records) operation {
 			}
 		}
 		reference, isText := field(body, "ExternalReference").(string)
-		if field(body, "ExternalReference") != nil && (!isText || utf8.RuneCountInString(reference) > 128) {
+		if field(body, "ExternalReference") != nil &&
+			(!isText || utf8.RuneCountInString(reference) > 128) {
 			return failure(http.StatusBadRequest, "42", "ExternalReference is wrong")
 		}
 		s.next++
 		record := &Record{
-			GUID: fmt.Sprintf("00000000-0000-4000-8000-%012d", s.next), ExternalReference: reference, Body: body, hidden: s.opts.Hide,
+			GUID:              fmt.Sprintf("00000000-0000-4000-8000-%012d", s.next),
+			ExternalReference: reference,
+			Body:              body,
+			hidden:            s.opts.Hide,
 		}
 		s.touch(o, r, record)
 		c.Effect(reference)
@@ -76,7 +84,8 @@ func (s *Sandbox) create(r records) operation {
 // is ordered by the last change.
 func (s *Sandbox) touch(o *organization, r records, record *Record) {
 	s.next++
-	record.TimeStamp, record.UpdatedAt = fmt.Sprintf("%016X", s.next), s.opts.Now()
+	record.TimeStamp = fmt.Sprintf("%016X", s.next)
+	record.UpdatedAt = s.opts.Now()
 	list := r.of(o)
 	*list = slices.DeleteFunc(*list, func(other *Record) bool { return other == record })
 	*list = append(*list, record)
@@ -87,7 +96,10 @@ func (s *Sandbox) list(r records) operation {
 	return func(c *sandbox.Call, o *organization) sandbox.Answer {
 		q := c.Query
 		for name := range q {
-			if !slices.Contains([]string{"fields", "changesSince", "deletedOnly", "page", "pageSize"}, name) {
+			if !slices.Contains(
+				[]string{"fields", "changesSince", "deletedOnly", "page", "pageSize"},
+				name,
+			) {
 				return failure(http.StatusBadRequest, "42", name+" is no parameter")
 			}
 		}
@@ -105,7 +117,8 @@ func (s *Sandbox) list(r records) operation {
 			case record.hidden > 0:
 				record.hidden--
 				continue
-			case record.UpdatedAt.Before(since), c.Params["version"] == "v1" && (record.DeletedAt != nil) != (q.Get("deletedOnly") == "true"):
+			case record.UpdatedAt.Before(since),
+				c.Params["version"] == "v1" && (record.DeletedAt != nil) != (q.Get("deletedOnly") == "true"):
 				continue
 			}
 			entry, unknown := record.entry(r, fields)
@@ -118,12 +131,21 @@ func (s *Sandbox) list(r records) operation {
 		from, to := min(page*size, total), min((page+1)*size, total)
 		return sandbox.JSON(http.StatusOK, map[string]any{
 			"Collection": append([]map[string]any{}, all[from:to]...),
-			"Pagination": map[string]int{"MaxPageSizeAllowed": s.opts.MaxPageSize, "PageSize": size, "Result": total, "ResultWithoutFilter": len(*r.of(o)), "Page": page},
+			"Pagination": map[string]int{
+				"MaxPageSizeAllowed":  s.opts.MaxPageSize,
+				"PageSize":            size,
+				"Result":              total,
+				"ResultWithoutFilter": len(*r.of(o)),
+				"Page":                page,
+			},
 		})
 	}
 }
 
-func (record *Record) entry(r records, fields []string) (entry map[string]any, unknown string) {
+func (record *Record) entry(
+	r records,
+	fields []string,
+) (entry map[string]any, unknown string) {
 	entry = map[string]any{}
 	for _, name := range fields {
 		switch name {
@@ -154,7 +176,10 @@ func (s *Sandbox) one(r records) operation {
 		}
 		switch c.Method {
 		case http.MethodGet, http.MethodHead:
-			answer := map[string]any{r.guid: record.GUID, "ExternalReference": record.ExternalReference}
+			answer := map[string]any{
+				r.guid:              record.GUID,
+				"ExternalReference": record.ExternalReference,
+			}
 			if r.path == invoiceRecords.path {
 				answer["TimeStamp"] = record.TimeStamp
 			}
@@ -165,12 +190,19 @@ func (s *Sandbox) one(r records) operation {
 				return failure(http.StatusBadRequest, "42", "The body is not JSON")
 			}
 			if stale(r, record, body) {
-				return failure(http.StatusBadRequest, "58", "The Timestamp is not the current one")
+				return failure(
+					http.StatusBadRequest,
+					"58",
+					"The Timestamp is not the current one",
+				)
 			}
 			record.Body = body
 			s.touch(o, r, record)
 			c.Effect(record.GUID)
-			return sandbox.JSON(http.StatusOK, map[string]string{"TimeStamp": record.TimeStamp})
+			return sandbox.JSON(
+				http.StatusOK,
+				map[string]string{"TimeStamp": record.TimeStamp},
+			)
 		case http.MethodDelete:
 			s.touch(o, r, record)
 			record.DeletedAt = new(s.opts.Now())
@@ -191,12 +223,26 @@ func (s *Sandbox) book(c *sandbox.Call, o *organization) sandbox.Answer {
 	case !ok:
 		return failure(http.StatusBadRequest, "42", "The body is not JSON")
 	case stale(invoiceRecords, record, body):
-		return failure(http.StatusBadRequest, "58", "The Timestamp is not the current one")
+		return failure(
+			http.StatusBadRequest,
+			"58",
+			"The Timestamp is not the current one",
+		)
 	}
-	record.Number = 1 + slices.MaxFunc(o.invoices, func(a, b *Record) int { return a.Number - b.Number }).Number
+	record.Number = 1 + slices.MaxFunc(
+		o.invoices,
+		func(a, b *Record) int { return a.Number - b.Number },
+	).Number
 	s.touch(o, invoiceRecords, record)
 	c.Effect(record.GUID)
-	return sandbox.JSON(http.StatusOK, map[string]any{"Guid": record.GUID, "Number": record.Number, "TimeStamp": record.TimeStamp})
+	return sandbox.JSON(
+		http.StatusOK,
+		map[string]any{
+			"Guid":      record.GUID,
+			"Number":    record.Number,
+			"TimeStamp": record.TimeStamp,
+		},
+	)
 }
 
 func stale(r records, record *Record, body map[string]any) bool {
@@ -215,7 +261,9 @@ func find(o *organization, r records, guid string) *Record {
 func readBody(c *sandbox.Call) (map[string]any, bool) {
 	var body map[string]any
 	media, _, err := mime.ParseMediaType(c.Header.Get("Content-Type"))
-	if err != nil || media != "application/json" || json.Unmarshal(c.Body, &body) != nil || body == nil {
+	if err != nil || media != "application/json" ||
+		json.Unmarshal(c.Body, &body) != nil ||
+		body == nil {
 		return nil, false
 	}
 	return body, true

@@ -114,7 +114,8 @@ type Record struct {
 // New makes a sandbox.
 func New(opts Options) *Sandbox {
 	if opts.ClientID == "" {
-		opts.ClientID, opts.ClientSecret = ClientID, ClientSecret
+		opts.ClientID = ClientID
+		opts.ClientSecret = ClientSecret
 	}
 	if opts.APIKeys == nil {
 		opts.APIKeys = map[string]string{Organization: APIKey, Organization2: APIKey2}
@@ -128,42 +129,84 @@ func New(opts Options) *Sandbox {
 	if opts.Now == nil {
 		opts.Now = time.Now
 	}
-	s := &Sandbox{opts: opts, tokens: map[string]issued{}, organizations: map[string]*organization{}}
+	s := &Sandbox{
+		opts:          opts,
+		tokens:        map[string]issued{},
+		organizations: map[string]*organization{},
+	}
 	for id := range opts.APIKeys {
 		s.organizations[id] = &organization{}
 	}
 	s.Engine = sandbox.New(s.recode)
 	s.Handle(TokenPath, OpToken, s.token)
-	s.Handle("POST {version}/{organization}/contacts", OpContactCreate, s.authorized(s.create(contactRecords)))
-	s.Handle("GET {version}/{organization}/contacts", OpContactFind, s.authorized(s.list(contactRecords)))
-	s.Handle("{version}/{organization}/contacts/{guid}", OpContact, s.authorized(s.one(contactRecords)))
-	s.Handle("POST {version}/{organization}/invoices", OpInvoiceCreate, s.authorized(s.create(invoiceRecords)))
-	s.Handle("GET {version}/{organization}/invoices", OpInvoiceFind, s.authorized(s.list(invoiceRecords)))
-	s.Handle("{version}/{organization}/invoices/{guid}", OpInvoice, s.authorized(s.one(invoiceRecords)))
-	s.Handle("POST {version}/{organization}/invoices/{guid}/book", OpInvoiceBook, s.authorized(s.book))
+	s.Handle(
+		"POST {version}/{organization}/contacts",
+		OpContactCreate,
+		s.authorized(s.create(contactRecords)),
+	)
+	s.Handle(
+		"GET {version}/{organization}/contacts",
+		OpContactFind,
+		s.authorized(s.list(contactRecords)),
+	)
+	s.Handle(
+		"{version}/{organization}/contacts/{guid}",
+		OpContact,
+		s.authorized(s.one(contactRecords)),
+	)
+	s.Handle(
+		"POST {version}/{organization}/invoices",
+		OpInvoiceCreate,
+		s.authorized(s.create(invoiceRecords)),
+	)
+	s.Handle(
+		"GET {version}/{organization}/invoices",
+		OpInvoiceFind,
+		s.authorized(s.list(invoiceRecords)),
+	)
+	s.Handle(
+		"{version}/{organization}/invoices/{guid}",
+		OpInvoice,
+		s.authorized(s.one(invoiceRecords)),
+	)
+	s.Handle(
+		"POST {version}/{organization}/invoices/{guid}/book",
+		OpInvoiceBook,
+		s.authorized(s.book),
+	)
 	s.routeControl()
 	return s
 }
 
 func (s *Sandbox) routeControl() {
 	for _, r := range []records{contactRecords, invoiceRecords} {
-		s.HandleControl("GET "+r.path+"/{organization}", func(w http.ResponseWriter, q *http.Request) {
-			sandbox.Reply(w, http.StatusOK, s.records(q.PathValue("organization"), r))
-		})
+		s.HandleControl(
+			"GET "+r.path+"/{organization}",
+			func(w http.ResponseWriter, q *http.Request) {
+				sandbox.Reply(w, http.StatusOK, s.records(q.PathValue("organization"), r))
+			},
+		)
 	}
-	s.HandleControl("PUT organizations/{organization}", func(w http.ResponseWriter, r *http.Request) {
-		var in struct {
-			NoSubscription bool `json:"noSubscription"`
-		}
-		decoder := json.NewDecoder(http.MaxBytesReader(w, r.Body, 1<<16))
-		decoder.DisallowUnknownFields()
-		if err := decoder.Decode(&in); err != nil {
-			sandbox.Reply(w, http.StatusBadRequest, map[string]string{"error": err.Error()})
-			return
-		}
-		s.SetSubscription(r.PathValue("organization"), !in.NoSubscription)
-		w.WriteHeader(http.StatusNoContent)
-	})
+	s.HandleControl(
+		"PUT organizations/{organization}",
+		func(w http.ResponseWriter, r *http.Request) {
+			var in struct {
+				NoSubscription bool `json:"noSubscription"`
+			}
+			decoder := json.NewDecoder(http.MaxBytesReader(w, r.Body, 1<<16))
+			decoder.DisallowUnknownFields()
+			if err := decoder.Decode(&in); err != nil {
+				sandbox.Reply(
+					w,
+					http.StatusBadRequest,
+					map[string]string{"error": err.Error()},
+				)
+				return
+			}
+			s.SetSubscription(r.PathValue("organization"), !in.NoSubscription)
+			w.WriteHeader(http.StatusNoContent)
+		},
+	)
 	s.HandleControl("POST revoke", func(w http.ResponseWriter, _ *http.Request) {
 		s.RevokeTokens()
 		w.WriteHeader(http.StatusNoContent)
