@@ -26,7 +26,7 @@ const (
 	Superseded = ledger.Superseded
 	Cancelled  = ledger.Cancelled
 	Invalid    = ledger.Invalid
-	Unknown    = ledger.Uncertain
+	Unknown    = ledger.Unknown
 	Expired    = ledger.Expired
 	Failed     = ledger.Failed
 )
@@ -37,8 +37,6 @@ var (
 	ErrNotFound = ledger.ErrNotFound
 	// ErrKeyConflict: the key belongs to a task with another payload.
 	ErrKeyConflict = ledger.ErrKeyConflict
-	// ErrUnknownType: no task type has that name.
-	ErrUnknownType = errors.New("no such task type")
 )
 
 // PayloadError names every field of a payload that is at fault.
@@ -144,7 +142,7 @@ func At(t time.Time) Option {
 // then it ends expired.
 func UsableFor(d time.Duration) Option {
 	return func(j *queue.Job) {
-		j.Usable = d
+		j.ExpireAfter = d
 	}
 }
 
@@ -183,57 +181,36 @@ func Enqueue[R any](
 	if err != nil {
 		return nil, err
 	}
-	return &Ticket[R]{
-		ID:        ticket.ID,
-		Duplicate: ticket.Duplicate,
-		Outcome:   ticket.Outcome,
-		client:    c,
-	}, nil
+	return newTicket[R](c, ticket), nil
 }
 
-// EnqueueJSON is Enqueue for a task type known by name only. The payload is
-// decoded strictly: an unknown field is refused.
-func (c *Client) EnqueueJSON(
+// EnqueuePayload is Enqueue for a task whose type is known by name only: the
+// payload comes from Vendors.Decode, which has checked it.
+func (c *Client) EnqueuePayload(
 	ctx context.Context,
-	taskType string,
-	raw []byte,
+	p Payload,
 	opts ...Option,
 ) (*Ticket[json.RawMessage], error) {
-	p, err := DecodePayload(taskType, raw)
-	if err != nil {
-		return nil, err
-	}
 	ticket, err := c.enqueue(ctx, p, opts)
 	if err != nil {
 		return nil, err
 	}
-	return &Ticket[json.RawMessage]{
-		ID:        ticket.ID,
-		Duplicate: ticket.Duplicate,
-		Outcome:   ticket.Outcome,
-		client:    c,
-	}, nil
+	return newTicket[json.RawMessage](c, ticket), nil
 }
 
-// DecodePayload reads and checks a payload of a type known by name, one that
-// can be enqueued.
-func DecodePayload(taskType string, raw []byte) (queue.Payload, error) {
-	for _, e := range catalogue {
-		switch {
-		case e.Type != taskType:
-		case e.Internal:
-			return nil, &PayloadError{
-				Problems: []payload.Problem{
-					{
-						Rule: taskType + " is internal: Errand enqueues it itself, nobody else can",
-					},
-				},
-			}
-		default:
-			return e.decode(raw)
-		}
+func newTicket[R any](c *Client, t queue.Ticket) *Ticket[R] {
+	return &Ticket[R]{
+		ID:        t.ID,
+		Duplicate: t.Duplicate,
+		Outcome:   t.Outcome,
+		client:    c,
 	}
-	return nil, ErrUnknownType
+}
+
+// Keyed is implemented by payloads that name their key themselves, such as an
+// invoice with a reference of the caller's. An empty key is none.
+type Keyed interface {
+	Key() string
 }
 
 func (c *Client) enqueue(
@@ -259,10 +236,12 @@ func (c *Client) enqueue(
 		}
 	}
 	job := queue.Job{
-		Type:     p.Type(),
-		Payload:  raw,
-		Defaults: p.Defaults(),
-		Key:      keyOf(p),
+		Type:    p.Type(),
+		Payload: raw,
+		Policy:  p.Policy(),
+	}
+	if keyed, ok := p.(Keyed); ok {
+		job.Key = keyed.Key()
 	}
 	for _, opt := range opts {
 		opt(&job)
@@ -301,10 +280,53 @@ func (t *Ticket[R]) Wait(ctx context.Context) (R, error) {
 
 // Status is what is known of a task.
 type Status struct {
-	*ledger.Record
-	// Data is the result as JSON, nil if there is none.
+	ID    string
+	Type  string
+	Queue string
+	// State is where the task is: pending, scheduled, running, retrying, parked or
+	// ended.
+	State State
+	// Outcome is how it ended; empty until then.
+	Outcome Outcome
+	// Code and Message are the vendor's, of the end or of the latest attempt.
+	Code    string
+	Message string
+	// Data is the result as JSON; nil if there is none, or if it cannot be opened
+	// (HasData tells).
 	Data json.RawMessage
+	// HasData reports whether a result is stored.
+	HasData bool
+	// Attempts is the length of History.
+	Attempts int
+	// History has an entry for each call of the vendor, the oldest first.
+	History []Attempt
+
+	// Created is when the task was stored, Due when it may run, Expires when it may
+	// not run any more.
+	Created time.Time
+	Due     time.Time
+	Expires time.Time
+	// Next is when a retrying or parked task runs again.
+	Next time.Time
+	// Ended is when it ended; zero until then.
+	Ended time.Time
 }
+
+// State is where a task is.
+type State = ledger.State
+
+// The states.
+const (
+	Pending   = ledger.Pending
+	Scheduled = ledger.Scheduled
+	Running   = ledger.Running
+	Retrying  = ledger.Retrying
+	Parked    = ledger.Parked
+	Ended     = ledger.Ended
+)
+
+// Attempt is one call of the vendor.
+type Attempt = ledger.Attempt
 
 // Status reads what is known of a task; ErrNotFound if there is no record.
 func (c *Client) Status(ctx context.Context, id string) (*Status, error) {
@@ -327,23 +349,35 @@ func (c *Client) Wait(ctx context.Context, id string) (*Status, error) {
 }
 
 func (c *Client) open(record *ledger.Record) (*Status, error) {
+	status := &Status{
+		ID:       record.ID,
+		Type:     record.Type,
+		Queue:    record.Queue,
+		State:    record.State,
+		Outcome:  record.Outcome,
+		Code:     record.Code,
+		Message:  record.Message,
+		HasData:  len(record.Data) > 0,
+		Attempts: record.Attempts,
+		History:  record.History,
+		Created:  record.Created,
+		Due:      record.Due,
+		Expires:  record.Expires,
+		Next:     record.Next,
+		Ended:    record.Ended,
+	}
 	data, err := queue.OpenResult(c.ring, record)
 	if err != nil {
-		return &Status{
-			Record: record,
-		}, fmt.Errorf(
-			"open the result of %s: %w",
-			record.ID,
-			err,
-		)
+		return status, fmt.Errorf("open the result of %s: %w", record.ID, err)
 	}
-	return &Status{Record: record, Data: data}, nil
+	status.Data = data
+	return status, nil
 }
 
 // Cancel ends a task that was never attempted. It returns ErrNotFound or a
 // *StartedError if it cannot.
 func (c *Client) Cancel(ctx context.Context, id string) error {
-	if err := c.store.Cancel(ctx, id, queue.DefaultKeep); err != nil {
+	if err := c.store.Cancel(ctx, id, queue.DefaultRetention); err != nil {
 		return err
 	}
 	c.producer.Forget(id)

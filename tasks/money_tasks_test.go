@@ -252,7 +252,7 @@ func TestReferenceIsTheKey(t *testing.T) {
 	if _, err := s.client.EnqueueJSON(t.Context(), "dinero:invoice:create", []byte(`{"organizationId":"123456","body":{"ExternalReference":"order-1"}}`)); err == nil {
 		t.Error("the same reference with another body was taken")
 	}
-	if d := (tasks.InvoiceCreate{}).Defaults(); d.KeyLife != 90*24*time.Hour || d.Repeatable ||
+	if d := (tasks.InvoiceCreate{}).Policy(); d.KeyTTL != 90*24*time.Hour || d.Repeatable ||
 		d.Budget != 24*time.Hour {
 		t.Errorf("%+v", d)
 	}

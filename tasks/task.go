@@ -2,62 +2,90 @@ package tasks
 
 import (
 	"context"
-	"reflect"
 
-	"errand.internal/clients/anna"
-	"errand.internal/clients/danaconnect"
-	"errand.internal/clients/dckap"
-	"errand.internal/clients/dinero"
-	"errand.internal/internal/events"
+	"errand.internal/clients"
+	"errand.internal/internal/ledger"
 	"errand.internal/internal/payload"
 	"errand.internal/internal/queue"
 )
 
-// Task is a payload together with the type of its result.
+// Payload is what a task is made of: its JSON is the payload, its type's name and
+// policy say how it is run.
+type Payload = queue.Payload
+
+// Task is a payload whose result is an R. The payload types are in the vendors'
+// packages, below this one.
 type Task[R any] interface {
-	queue.Payload
-	result() R
+	Payload
+	// Result tells the type of the result; its value means nothing.
+	Result() R
 }
 
 // None is the result of tasks that return nothing.
 type None struct{}
 
-// Vendors are the clients that the handlers call, one account each. A nil one
-// has no credentials on this worker; its tasks wait for a worker that has them.
-type Vendors struct {
-	DANAConnectOTP *danaconnect.OTPClient
-	// Recipients guards those who get passcodes; nil without OTP_RECIPIENT_LIMIT.
-	Recipients *Recipients
-	// DANAConnectContacts has the login of DANAConnectOTP, DANAConnectAPI a client
-	// of API 2.0.
-	DANAConnectContacts *danaconnect.ContactsClient
-	DANAConnectAPI      *danaconnect.APIClient
-	AnnA                *anna.Client
-	DCKAP               *dckap.Client
-	Dinero              *dinero.Client
-	// Events delivers events; nil without a receiver.
-	Events EventSender
-	// Changes notices changed values, so that there are events to deliver; nil
-	// without a receiver.
-	Changes *events.Detector
+// Reply is a vendor's answer to a free call, as it came.
+type Reply = clients.Reply
+
+// Policy says how tasks of a type are run.
+type Policy = queue.Policy
+
+// Backoff spreads the attempts of a task.
+type Backoff = queue.Backoff
+
+// Redelivery says what becomes of a task after an attempt that may have
+// happened: the answer was lost, or the worker died.
+type Redelivery = queue.Redelivery
+
+// The redeliveries.
+const (
+	// AtMostOnce ends the task Unknown.
+	AtMostOnce = queue.AtMostOnce
+	// AtLeastOnce runs it again: a second run does no harm.
+	AtLeastOnce = queue.AtLeastOnce
+	// Reconciled asks the vendor first, and runs the task again only if the earlier
+	// attempt left no trace there.
+	Reconciled = queue.Reconciled
+)
+
+// Intent orders the tasks that open and close access for the same subject.
+type Intent = ledger.Intent
+
+// The roles of an Intent.
+const (
+	// Opens: the task is superseded by a later one that closes.
+	Opens = ledger.Opens
+	// Closes: earlier tasks that open are superseded.
+	Closes = ledger.Closes
+)
+
+// A Handler runs one attempt of a task. Its error is a *clients.Error, which says
+// what has happened; what becomes of the task is decided by the worker.
+type Handler[P Task[R], R any] func(ctx context.Context, p P) (R, error)
+
+// A Reconciler asks the vendor whether an earlier attempt took effect. found is
+// true if it did, and result is what the handler would have returned; an error
+// means that the vendor could not tell.
+type Reconciler[P Task[R], R any] func(ctx context.Context, p P) (result R, found bool, err error)
+
+// TaskID returns the ID of the task that a handler runs. It is the same in every
+// attempt.
+func TaskID(ctx context.Context) string {
+	return queue.TaskID(ctx)
 }
 
-// handler runs a task once.
-type handler[P Task[R], R any] func(ctx context.Context, p P) (R, error)
-
-// Info is what is to be known about a task type.
+// Info describes a task type.
 type Info struct {
+	// Type is its name.
 	Type string
-	// Summary is one phrase on what the task does.
-	Summary string
-	// Vendor whose API it calls.
+	// Vendor is the name of the vendor it calls.
 	Vendor string
-	// Example is a payload that is valid.
-	Example queue.Payload
-	// Internal: Errand enqueues it itself, and nobody else can.
-	Internal bool
-	// Findable: if it may have happened, it is looked for before it is run again.
-	Findable bool
+	// Summary says in one phrase what the task does.
+	Summary string
+	// Example is a valid payload.
+	Example Payload
+
+	decode func(raw []byte) (Payload, error)
 }
 
 // Fields describes the payload.
@@ -65,115 +93,19 @@ func (i Info) Fields() []payload.Field {
 	return payload.Describe(i.Example)
 }
 
-type entry struct {
-	Info
-	decode func(raw []byte) (queue.Payload, error)
-	run    func(v Vendors) func(ctx context.Context, p queue.Payload) (any, error)
-	find   func(v Vendors) func(ctx context.Context, p queue.Payload) (any, bool, error)
-	on     account
+// Decode reads a payload strictly and checks its rules. Its error is a
+// *PayloadError that names every field at fault.
+func (i Info) Decode(raw []byte) (Payload, error) {
+	return i.decode(raw)
 }
 
-// finder looks whether a task that may have happened did.
-type finder[P Task[R], R any] func(ctx context.Context, p P) (result R, found bool, err error)
-
-// findable adds to a line of the catalogue how the task is looked for.
-func findable[P Task[R], R any](e entry, bind func(Vendors) finder[P, R]) entry {
-	e.Findable = true
-	e.find = func(v Vendors) func(context.Context, queue.Payload) (any, bool, error) {
-		if !e.on.has(v) {
-			return nil
-		}
-		find := bind(v)
-		return func(ctx context.Context, p queue.Payload) (any, bool, error) {
-			return find(ctx, p.(P))
+// PerPayload reports whether the payload's field "idempotent" decides between
+// AtLeastOnce and AtMostOnce.
+func (i Info) PerPayload() bool {
+	for _, f := range i.Fields() {
+		if f.Path == "idempotent" {
+			return true
 		}
 	}
-	return e
-}
-
-// define is one line of the catalogue. bind makes the handler from the clients
-// of the account, if the worker has it.
-func define[P Task[R], R any](
-	on account,
-	summary string,
-	example P,
-	bind func(Vendors) handler[P, R],
-) entry {
-	return entry{
-		Info: Info{
-			Type:    example.Type(),
-			Summary: summary,
-			Vendor:  on.vendor,
-			Example: example,
-		},
-		on: on,
-		decode: func(raw []byte) (queue.Payload, error) {
-			var p P
-			if err := payload.Decode(raw, &p); err != nil {
-				return nil, err
-			}
-			return p, nil
-		},
-		run: func(v Vendors) func(context.Context, queue.Payload) (any, error) {
-			if !on.has(v) {
-				return nil
-			}
-			run := bind(v)
-			return func(ctx context.Context, p queue.Payload) (any, error) {
-				result, err := run(ctx, p.(P))
-				if _, none := any(result).(None); none {
-					return nil, err
-				}
-				if err != nil && reflect.ValueOf(result).IsZero() {
-					return nil, err // a zero beside a refusal would look like a count
-				}
-				return result, err
-			}
-		},
-	}
-}
-
-// internal marks a line of the catalogue as Errand's own.
-func internal(e entry) entry {
-	e.Internal = true
-	return e
-}
-
-// Types lists the task types that can be enqueued.
-func Types() []Info {
-	var infos []Info
-	for _, e := range catalogue {
-		if !e.Internal {
-			infos = append(infos, e.Info)
-		}
-	}
-	return infos
-}
-
-// Find returns the task type of that name, an internal one too.
-func Find(taskType string) (Info, bool) {
-	for _, e := range catalogue {
-		if e.Type == taskType {
-			return e.Info, true
-		}
-	}
-	return Info{}, false
-}
-
-// Definitions is the catalogue as a worker runs it, with v's clients.
-func Definitions(v Vendors) []queue.Definition {
-	defs := make([]queue.Definition, len(catalogue))
-	for i, e := range catalogue {
-		defs[i] = queue.Definition{
-			Type:   e.Type,
-			Vendor: e.Vendor,
-			Base:   e.Example.Defaults(),
-			Decode: e.decode,
-			Run:    e.run(v),
-		}
-		if e.find != nil {
-			defs[i].Find = e.find(v)
-		}
-	}
-	return defs
+	return false
 }

@@ -274,7 +274,7 @@ func TestGoldenCatalogue(t *testing.T) {
 		if _, err := tasks.DecodePayload(info.Type, clientstest.ReadFile(t, file)); err != nil {
 			t.Errorf("the golden payload of %s no longer decodes: %v", info.Type, err)
 		}
-		if d := info.Example.Defaults(); d.Queue == "" || d.Budget <= 0 || info.Summary == "" || info.Vendor == "" {
+		if d := info.Example.Policy(); d.Queue == "" || d.Budget <= 0 || info.Summary == "" || info.Vendor == "" {
 			t.Errorf("%s: %+v, %q, %q", info.Type, d, info.Summary, info.Vendor)
 		}
 		for _, f := range info.Fields() {

@@ -274,8 +274,8 @@ func TestForceHash(t *testing.T) {
 	if _, err := wait(t, ticket); outcome(err) != tasks.Unknown || w.anna.EffectsOf(annatest.OpForceHash, "u-77") != 2 {
 		t.Errorf("ended %s after %d", outcome(err), w.anna.EffectsOf(annatest.OpForceHash, "u-77"))
 	}
-	d := forced.Defaults()
-	if d.Repeatable || d.Intent != (ledger.Intent{Subject: "u-77", Role: ledger.Opens}) || d.Keep != 5*time.Minute ||
+	d := forced.Policy()
+	if d.Repeatable || d.Intent != (ledger.Intent{Subject: "u-77", Role: ledger.Opens}) || d.Retention != 5*time.Minute ||
 		d.Budget != 2*time.Minute {
 		t.Errorf("%+v", d)
 	}

@@ -64,7 +64,7 @@ func (c *enqueueCommand) dryRun(
 		return 0, err
 	}
 	caught.payload = p
-	_, err = defs[at].Run(queue.WithTaskID(ctx, p.Defaults().Queue+"-taskid"), p)
+	_, err = defs[at].Run(queue.WithTaskID(ctx, p.Policy().Queue+"-taskid"), p)
 	requests := caught.all()
 	if len(requests) == 0 {
 		if err == nil {
@@ -72,12 +72,12 @@ func (c *enqueueCommand) dryRun(
 		}
 		return 0, &fault{exitRefused, fmt.Errorf("no request would be made: %w", err)}
 	}
-	budget := p.Defaults().Budget
+	budget := p.Policy().Budget
 	if c.UsableFor != nil {
 		budget = time.Duration(*c.UsableFor)
 	}
 	s.printDryRun(
-		dryReport{info.Type, p.Defaults().Queue, human(budget), requests},
+		dryReport{info.Type, p.Policy().Queue, human(budget), requests},
 		c.JSON,
 	)
 	s.complain("dry run: nothing was enqueued or sent")

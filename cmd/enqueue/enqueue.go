@@ -72,7 +72,7 @@ func (c *enqueueCommand) run(ctx context.Context, s *session) (int, error) {
 	r := &report{
 		ID:        ticket.ID,
 		Type:      c.Type,
-		Queue:     payload.Defaults().Queue,
+		Queue:     payload.Policy().Queue,
 		Duplicate: ticket.Duplicate,
 	}
 	switch {

@@ -131,7 +131,7 @@ func TestEveryTypeHasADryRunAndAReadyLine(t *testing.T) {
 			}
 		}
 		stored := r.want(0, append(args, "--json")...).report(t)
-		if stored.Type != info.Type || stored.Queue != info.Example.Defaults().Queue {
+		if stored.Type != info.Type || stored.Queue != info.Example.Policy().Queue {
 			t.Errorf("%s: the ready line made %+v", info.Type, stored)
 		}
 

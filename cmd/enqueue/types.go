@@ -75,7 +75,7 @@ func (c *typesCommand) run(
 }
 
 func summarize(info tasks.Info) typeSummary {
-	d := info.Example.Defaults()
+	d := info.Example.Policy()
 	return typeSummary{
 		Type:    info.Type,
 		Queue:   d.Queue,
@@ -104,13 +104,13 @@ func describe(info tasks.Info) (*typeDetail, error) {
 	if err != nil {
 		return nil, fmt.Errorf("encode the example: %w", err)
 	}
-	d := info.Example.Defaults()
-	keep, keyLife := d.Keep, d.KeyLife
+	d := info.Example.Policy()
+	keep, keyLife := d.Retention, d.KeyTTL
 	if keep <= 0 {
-		keep = queue.DefaultKeep
+		keep = queue.DefaultRetention
 	}
 	if keyLife <= 0 {
-		keyLife = queue.DefaultKeyLife
+		keyLife = queue.DefaultKeyTTL
 	}
 	t := &typeDetail{
 		typeSummary: summarize(info),

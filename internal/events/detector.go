@@ -32,14 +32,24 @@ const rememberedFor = 30 * 24 * time.Hour
 // Tickets need no clock, so neither a fail-over nor a clock that is set can make
 // news look old.
 type Detector struct {
+	config  DetectorConfig
 	rdb     redis.UniversalClient
 	salt    *seal.Salt
 	publish Publish
 }
 
+// DetectorConfig says whose values a Detector compares.
+type DetectorConfig struct {
+	// EventType is the type of the event that tells of a change.
+	EventType string
+	// KeyPrefix begins the subjects' Redis keys; it has a hash tag.
+	KeyPrefix string
+}
+
 // NewDetector returns a Detector that publishes what it notices.
-func NewDetector(rdb redis.UniversalClient, salt *seal.Salt, publish Publish) *Detector {
+func NewDetector(c DetectorConfig, rdb redis.UniversalClient, salt *seal.Salt, publish Publish) *Detector {
 	return &Detector{
+		config:  c,
 		rdb:     rdb,
 		salt:    salt,
 		publish: publish,
@@ -68,7 +78,7 @@ func (d *Detector) Begin(ctx context.Context, subject any) (*Reading, error) {
 	r := &Reading{
 		detector: d,
 		subject:  raw,
-		hash: "errand:{polls}:alerts:" + hex.EncodeToString(
+		hash: d.config.KeyPrefix + hex.EncodeToString(
 			seal.HMAC(salt, "alerts", string(raw))[:16],
 		),
 	}
@@ -104,7 +114,7 @@ func (r *Reading) Saw(ctx context.Context, value int) error {
 	for i, c := range changes {
 		e, err := newEvent(
 			c.id,
-			AlertsChanged,
+			d.config.EventType,
 			time.UnixMilli(c.at),
 			changeData{r.subject, c.previous, c.current, c.sequence},
 		)

@@ -137,7 +137,7 @@ func TestDeadTasksBecomeEvents(t *testing.T) {
 	server, kept := redistest.New(t), &shelf{}
 	store := ledger.New(server.Client())
 	dead := endOf(t, store, "danaconnect:otp:send", ledger.Failed, false, true)
-	both := endOf(t, store, "danaconnect:otp:send", ledger.Uncertain, true, true)
+	both := endOf(t, store, "danaconnect:otp:send", ledger.Unknown, true, true)
 	endOf(t, store, "danaconnect:otp:send", ledger.Invalid, false, false) // nobody is to hear of it
 	n := events.NewNotices(store, []string{"otp"}, kept.publish, silent)
 	n.Start()

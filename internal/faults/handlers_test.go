@@ -56,7 +56,7 @@ func TestBadHandlers(t *testing.T) {
 		},
 		{
 			name:    "panics after its call",
-			outcome: ledger.Uncertain,
+			outcome: ledger.Unknown,
 			effects: 1,
 			class:   "panic",
 			logged:  "the handler panicked",
@@ -64,13 +64,13 @@ func TestBadHandlers(t *testing.T) {
 		},
 		{
 			name:    "ends its goroutine after its call",
-			outcome: ledger.Uncertain,
+			outcome: ledger.Unknown,
 			effects: 1,
 			run:     func(_ context.Context, call func() error) error { _ = call(); runtime.Goexit(); return nil },
 		},
 		{
 			name:    "hangs after its call until its time is up",
-			outcome: ledger.Uncertain,
+			outcome: ledger.Unknown,
 			effects: 1,
 			run:     func(ctx context.Context, call func() error) error { _ = call(); <-ctx.Done(); return ctx.Err() },
 		},
@@ -80,7 +80,7 @@ func TestBadHandlers(t *testing.T) {
 		},
 		{
 			name:    "ignores its time after its call",
-			outcome: ledger.Uncertain,
+			outcome: ledger.Unknown,
 			effects: 1,
 			class:   "hang",
 			logged:  "goroutines",
@@ -88,7 +88,7 @@ func TestBadHandlers(t *testing.T) {
 		},
 		{
 			name:    "ignores its time before its call",
-			outcome: ledger.Uncertain,
+			outcome: ledger.Unknown,
 			effects: 1,
 			class:   "hang",
 			logged:  "goroutines",
@@ -136,7 +136,7 @@ func TestBadHandlers(t *testing.T) {
 					tc.class,
 				)
 			}
-			if tc.outcome == ledger.Uncertain && len(record.History) != 1 {
+			if tc.outcome == ledger.Unknown && len(record.History) != 1 {
 				t.Errorf("%s: %d attempts, want one", tc.name, len(record.History))
 			}
 			for _, a := range record.History {
@@ -276,7 +276,7 @@ func (b *bench) enqueue(d queue.Definition, subject string) string {
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	ticket, err := b.producer.Enqueue(b.t.Context(), queue.Job{Type: d.Type, Payload: raw, Defaults: d.Base})
+	ticket, err := b.producer.Enqueue(b.t.Context(), queue.Job{Type: d.Type, Payload: raw, Policy: d.Base})
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -298,15 +298,15 @@ func (b *bench) wait(id string) *ledger.Record {
 type madeUp struct {
 	Subject string `json:"subject"`
 	name    string
-	policy  queue.Defaults
+	policy  queue.Policy
 }
 
 func (m madeUp) Type() string             { return m.name }
-func (m madeUp) Defaults() queue.Defaults { return m.policy }
+func (m madeUp) Policy() queue.Policy { return m.policy }
 
 // define makes a task type that is tried twice at most.
 func define(name string, repeatable bool, run func(ctx context.Context, subject string) error) queue.Definition {
-	policy := queue.Defaults{
+	policy := queue.Policy{
 		Queue:      "otp",
 		Budget:     10 * time.Minute,
 		Attempts:   2,

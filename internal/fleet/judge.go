@@ -46,12 +46,12 @@ func judge(p queue.Payload, r *ledger.Record) string {
 		return "it has not ended"
 	case !slices.Contains(known, r.Outcome):
 		return "it ended without an outcome"
-	case r.Outcome == tasks.Unknown && p.Defaults().Repeatable:
+	case r.Outcome == tasks.Unknown && p.Policy().Repeatable:
 		return "it is repeatable and must not end unknown"
 	}
 	// What may have happened once is not tried again, unless that does no harm or
 	// it is looked for first.
-	if info, _ := tasks.Find(p.Type()); !p.Defaults().Repeatable && !info.Findable {
+	if info, _ := tasks.Find(p.Type()); !p.Policy().Repeatable && !info.Findable {
 		for i, a := range r.History {
 			if last := i == len(r.History)-1; !last &&
 				slices.Contains([]string{"done", "unknown", "declined"}, a.Class) {
@@ -68,7 +68,7 @@ func judge(p queue.Payload, r *ledger.Record) string {
 
 // allowance is how many effects the end of a task allows.
 func allowance(p queue.Payload, r *ledger.Record) span {
-	repeatable := p.Defaults().Repeatable
+	repeatable := p.Policy().Repeatable
 	_, verify := p.(tasks.OTPVerify)
 	switch r.Outcome {
 	case tasks.Done:

@@ -16,9 +16,9 @@ const (
 	Cancelled Outcome = "cancelled"
 	// Invalid: the request itself is wrong; running it again cannot help.
 	Invalid Outcome = "invalid"
-	// Uncertain reads "unknown": it may have happened and must not be repeated
+	// Unknown reads "unknown": it may have happened and must not be repeated
 	// blindly.
-	Uncertain Outcome = "unknown"
+	Unknown Outcome = "unknown"
 	// Expired: its time was up before it could run.
 	Expired Outcome = "expired"
 	// Failed: the retry budget is spent.
@@ -29,7 +29,7 @@ const (
 // (a dead letter) rather than completed.
 func (o Outcome) Archived() bool {
 	switch o {
-	case Invalid, Uncertain, Expired, Failed:
+	case Invalid, Unknown, Expired, Failed:
 		return true
 	}
 	return false

@@ -202,7 +202,7 @@ func TestKeyAfterTheEnd(t *testing.T) {
 	t.Parallel()
 	s, rdb := newStore(t)
 	for outcome, free := range map[ledger.Outcome]bool{
-		ledger.Done: false, ledger.Declined: false, ledger.Superseded: false, ledger.Uncertain: false,
+		ledger.Done: false, ledger.Declined: false, ledger.Superseded: false, ledger.Unknown: false,
 		ledger.Failed: true, ledger.Invalid: true, ledger.Expired: true, ledger.Cancelled: true,
 	} {
 		t.Run(string(outcome), func(t *testing.T) {
@@ -401,10 +401,10 @@ func TestLostReplies(t *testing.T) {
 	if g.Attempts != 1 {
 		t.Errorf("attempts = %d, want 1", g.Attempts)
 	}
-	if err := s.Finish(t.Context(), c.ID, g, ended(ledger.Uncertain)); err != nil {
+	if err := s.Finish(t.Context(), c.ID, g, ended(ledger.Unknown)); err != nil {
 		t.Error(err)
 	}
-	if r, err := s.Get(t.Context(), c.ID); err != nil || r.Attempts != 2 || r.Outcome != ledger.Uncertain {
+	if r, err := s.Get(t.Context(), c.ID); err != nil || r.Attempts != 2 || r.Outcome != ledger.Unknown {
 		t.Errorf("record = %+v, %v", r, err)
 	}
 }

@@ -42,7 +42,7 @@ func (b *breakAck) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 // run again after its lease.
 func TestAcknowledgementSurvivesABrokenConnection(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, define("t:acked", queue.Defaults{}, func(context.Context, string) (any, error) { return nil, nil }))
+	r := newRig(t, define("t:acked", queue.Policy{}, func(context.Context, string) (any, error) { return nil, nil }))
 	breaker := &breakAck{}
 	r.work(func(c *queue.Config) {
 		rdb := r.redis.Client()
@@ -75,7 +75,7 @@ func TestATaskWithoutALeaseIsAcknowledged(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
 			called, forgotten := make(chan struct{}), make(chan struct{})
-			r := newRig(t, define("t:leaseless", queue.Defaults{Backoff: queue.Backoff{Base: time.Hour, Max: time.Hour}, Budget: 24 * time.Hour, Repeatable: true}, func(context.Context, string) (any, error) {
+			r := newRig(t, define("t:leaseless", queue.Policy{Backoff: queue.Backoff{Base: time.Hour, Max: time.Hour}, Budget: 24 * time.Hour, Redelivery: queue.AtLeastOnce}, func(context.Context, string) (any, error) {
 				close(called)
 				<-forgotten
 				return nil, tc.err
@@ -104,7 +104,7 @@ func TestATaskWithoutALeaseIsAcknowledged(t *testing.T) {
 
 func TestExpiredContextsAreNotRevived(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, define("t:none", queue.Defaults{}, nil))
+	r := newRig(t, define("t:none", queue.Policy{}, nil))
 	var server *redis.Client
 	r.work(func(c *queue.Config) {
 		server = r.redis.Client()

@@ -23,7 +23,7 @@ type attempt struct {
 	*runner
 	id, taskType string
 	headers      map[string]string
-	policy       Defaults
+	policy       Policy
 	grant        ledger.Grant
 	expires      time.Time
 	begun        time.Time
@@ -94,7 +94,7 @@ func (a *attempt) finish(def Definition, result any, err error, sent bool) error
 	if e, ok := clients.AsError(err); ok && e.Unlisted {
 		a.metrics.unlisted.WithLabelValues(e.Vendor, e.Op).Inc()
 	}
-	if v.outcome == ledger.Uncertain && def.Find != nil {
+	if v.outcome == ledger.Unknown && def.Reconcile != nil {
 		v = v.lookFor(0, a.pause(def), a.left())
 	}
 	if v.outcome == ledger.Done && a.grant.Reconfirm {
@@ -121,7 +121,7 @@ func (a *attempt) look(ctx context.Context, def Definition, payload Payload, lim
 	var found bool
 	lookup := def
 	lookup.Run = func(ctx context.Context, p Payload) (any, error) {
-		r, ok, err := def.Find(ctx, p)
+		r, ok, err := def.Reconcile(ctx, p)
 		found = ok
 		return r, err
 	}
@@ -129,7 +129,7 @@ func (a *attempt) look(ctx context.Context, def Definition, payload Payload, lim
 	switch {
 	case err != nil:
 		s := a.situation(false)
-		s.policy.Repeatable = true // asking again does no harm
+		s.policy.Redelivery = AtLeastOnce // asking again does no harm
 		v = decide(s, err)
 		if v.outcome == "" {
 			v.inDoubt, v.lookups = true, a.grant.Lookups
@@ -165,7 +165,7 @@ func (a *attempt) write(v verdict, result any) error {
 	}
 	r := ledger.Result{
 		Counted: v.counted && a.called, State: v.state, Wait: v.wait, ParkedFor: v.parkedFor, Outcome: v.outcome, Confirmed: v.confirmed, InDoubt: v.inDoubt, Lookups: v.lookups,
-		Code: v.code, Message: v.message, Keep: a.policy.Keep, HoldKey: a.scheduled(), TellDead: a.tellsDead(v),
+		Code: v.code, Message: v.message, Keep: a.policy.Retention, HoldKey: a.scheduled(), TellDead: a.tellsDead(v),
 	}
 	if a.called && !v.untried {
 		r.Attempt = &ledger.Attempt{At: a.grant.Now, Took: took, Class: v.class, Status: v.status, Code: v.code, Message: v.message}

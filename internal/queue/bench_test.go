@@ -95,7 +95,7 @@ func drainErrand(b *testing.B, concurrency, n int) time.Duration {
 		fill.Go(func() {
 			for range n / 8 {
 				_, err := producer.Enqueue(context.Background(), queue.Job{
-					Type: "bench", Payload: []byte(`{"name":"x"}`), Defaults: queue.Defaults{Queue: "otp", Budget: time.Hour, Keep: time.Hour},
+					Type: "bench", Payload: []byte(`{"name":"x"}`), Policy: queue.Policy{Queue: "otp", Budget: time.Hour, Retention: time.Hour},
 				})
 				if err != nil {
 					b.Error(err)
@@ -112,7 +112,7 @@ func drainErrand(b *testing.B, concurrency, n int) time.Duration {
 	defer func() { _ = general.Close() }()
 	s, err := queue.NewServer(queue.Config{
 		Redis: servers, General: general, Queues: map[string]int{"otp": concurrency}, Store: ledger.New(general),
-		Definitions: []queue.Definition{define("bench", queue.Defaults{Queue: "otp", Keep: time.Hour}, func(context.Context, string) (any, error) {
+		Definitions: []queue.Definition{define("bench", queue.Policy{Queue: "otp", Retention: time.Hour}, func(context.Context, string) (any, error) {
 			if left.Add(-1) == 0 {
 				close(empty)
 			}

@@ -13,7 +13,7 @@ import (
 
 // situation is all that the decision about an attempt depends on.
 type situation struct {
-	policy   Defaults
+	policy   Policy
 	attempts int           // counted ones before this
 	left     time.Duration // of the budget, now
 	sent     bool          // a request may have left
@@ -78,7 +78,7 @@ func decide(s situation, err error) verdict {
 	case clients.Invalid:
 		return v.end(ledger.Invalid)
 	case clients.Failed:
-		if !s.policy.Repeatable || e.Final {
+		if s.policy.Redelivery != AtLeastOnce || e.Final {
 			return v.end(ledger.Failed)
 		}
 		return v.again(e, s)
@@ -93,8 +93,8 @@ func decide(s situation, err error) verdict {
 	case clients.RateLimited:
 		return v.standInLine(e, s)
 	case clients.Unknown:
-		if !s.policy.Repeatable {
-			return v.end(ledger.Uncertain)
+		if s.policy.Redelivery != AtLeastOnce {
+			return v.end(ledger.Unknown)
 		}
 		return v.again(e, s)
 	default:
@@ -112,7 +112,7 @@ func (v verdict) end(o ledger.Outcome) verdict {
 func (v verdict) lookFor(lookups int, pause, left time.Duration) verdict {
 	if pause >= left {
 		v.message = "it may have happened; there is no time left to look"
-		return v.end(ledger.Uncertain)
+		return v.end(ledger.Unknown)
 	}
 	v.state, v.outcome, v.wait, v.counted = ledger.Retrying, "", pause, false
 	v.inDoubt, v.lookups = true, lookups
@@ -124,8 +124,8 @@ func (v verdict) lookFor(lookups int, pause, left time.Duration) verdict {
 
 // unresolved ends as unknown what may have happened and cannot be found out.
 func (v verdict) unresolved() verdict {
-	v.class, v.message = string(ledger.Uncertain), "it may have happened, and could not be looked up: "+v.message
-	return v.end(ledger.Uncertain)
+	v.class, v.message = string(ledger.Unknown), "it may have happened, and could not be looked up: "+v.message
+	return v.end(ledger.Unknown)
 }
 
 // reconfirm has a closing that the vendor confirmed confirmed once more.

@@ -30,7 +30,7 @@ func TestDecide(t *testing.T) {
 	}
 	nobody := func(e *clients.Error) { e.NotSent, e.Err = true, &tokens.UnavailableError{Profile: "p"} }
 
-	base := situation{left: time.Minute, random: 0.5, policy: Defaults{Backoff: Backoff{Base: time.Second, Max: 10 * time.Second}}}
+	base := situation{left: time.Minute, random: 0.5, policy: Policy{Backoff: Backoff{Base: time.Second, Max: 10 * time.Second}}}
 	for _, tc := range []struct {
 		name       string
 		err        error
@@ -46,10 +46,10 @@ func TestDecide(t *testing.T) {
 		{name: "declined", err: fault(clients.Declined), state: ledger.Ended, outcome: ledger.Declined, class: "declined"},
 		{name: "invalid", err: fault(clients.Invalid), state: ledger.Ended, outcome: ledger.Invalid, class: "invalid"},
 		{name: "failed, not repeatable", err: fault(clients.Failed), state: ledger.Ended, outcome: ledger.Failed, class: "failed"},
-		{name: "failed, repeatable", err: fault(clients.Failed), change: func(s *situation) { s.policy.Repeatable = true }, state: ledger.Retrying, class: "failed", wait: 500 * time.Millisecond},
-		{name: "finally failed, repeatable", err: fault(clients.Failed, func(e *clients.Error) { e.Final = true }), change: func(s *situation) { s.policy.Repeatable = true }, state: ledger.Ended, outcome: ledger.Failed, class: "failed"},
-		{name: "unknown, not repeatable", err: fault(clients.Unknown), state: ledger.Ended, outcome: ledger.Uncertain, class: "unknown"},
-		{name: "unknown, repeatable", err: fault(clients.Unknown), change: func(s *situation) { s.policy.Repeatable = true }, state: ledger.Retrying, class: "unknown", wait: 500 * time.Millisecond},
+		{name: "failed, repeatable", err: fault(clients.Failed), change: func(s *situation) { s.policy.Redelivery = AtLeastOnce }, state: ledger.Retrying, class: "failed", wait: 500 * time.Millisecond},
+		{name: "finally failed, repeatable", err: fault(clients.Failed, func(e *clients.Error) { e.Final = true }), change: func(s *situation) { s.policy.Redelivery = AtLeastOnce }, state: ledger.Ended, outcome: ledger.Failed, class: "failed"},
+		{name: "unknown, not repeatable", err: fault(clients.Unknown), state: ledger.Ended, outcome: ledger.Unknown, class: "unknown"},
+		{name: "unknown, repeatable", err: fault(clients.Unknown), change: func(s *situation) { s.policy.Redelivery = AtLeastOnce }, state: ledger.Retrying, class: "unknown", wait: 500 * time.Millisecond},
 		{name: "temporary, not repeatable", err: fault(clients.Temporary), state: ledger.Retrying, class: "temporary", wait: 500 * time.Millisecond},
 		{name: "third attempt", err: fault(clients.Temporary), change: func(s *situation) { s.attempts = 2 }, state: ledger.Retrying, class: "temporary", wait: 2 * time.Second},
 		{name: "backoff is capped", err: fault(clients.Temporary), change: func(s *situation) { s.attempts = 60 }, state: ledger.Retrying, class: "temporary", wait: 5 * time.Second},
@@ -72,10 +72,10 @@ func TestDecide(t *testing.T) {
 		{name: "login service away", err: fault(clients.Temporary, nobody, after(2*time.Second)), state: ledger.Parked, class: "parked", wait: 2100 * time.Millisecond, notCounted: true, untried: true},
 		{name: "connection refused", err: fault(clients.Temporary, notSent), state: ledger.Retrying, class: "temporary", wait: 500 * time.Millisecond},
 		{name: "our own fault before the call", err: errors.New("boom"), state: ledger.Retrying, class: "temporary", wait: 500 * time.Millisecond},
-		{name: "our own fault after the call", err: errors.New("boom"), change: func(s *situation) { s.sent = true }, state: ledger.Ended, outcome: ledger.Uncertain, class: "unknown"},
+		{name: "our own fault after the call", err: errors.New("boom"), change: func(s *situation) { s.sent = true }, state: ledger.Ended, outcome: ledger.Unknown, class: "unknown"},
 		{name: "panic before the call", err: &panicError{value: "boom"}, state: ledger.Retrying, class: "panic", wait: 500 * time.Millisecond},
-		{name: "panic after the call", err: &panicError{value: "boom"}, change: func(s *situation) { s.sent = true }, state: ledger.Ended, outcome: ledger.Uncertain, class: "panic"},
-		{name: "panic after a repeatable call", err: &panicError{value: "boom"}, change: func(s *situation) { s.sent, s.policy.Repeatable = true, true }, state: ledger.Retrying, class: "panic", wait: 500 * time.Millisecond},
+		{name: "panic after the call", err: &panicError{value: "boom"}, change: func(s *situation) { s.sent = true }, state: ledger.Ended, outcome: ledger.Unknown, class: "panic"},
+		{name: "panic after a repeatable call", err: &panicError{value: "boom"}, change: func(s *situation) { s.sent, s.policy.Redelivery = AtLeastOnce, true }, state: ledger.Retrying, class: "panic", wait: 500 * time.Millisecond},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
@@ -106,7 +106,7 @@ func TestBackoffHasFullJitter(t *testing.T) {
 
 func TestWhatATaskWaitsFor(t *testing.T) {
 	t.Parallel()
-	s := situation{left: time.Hour, policy: Defaults{}.withDefaults()}
+	s := situation{left: time.Hour, policy: Policy{}.withDefaults()}
 	for want, err := range map[string]error{
 		"v-1:concurrency": &clients.Error{Vendor: "v", Kind: clients.RateLimited, NotSent: true, Err: &limits.WaitError{Limit: "v-1:concurrency"}},
 		"v:rate":          &clients.Error{Vendor: "v", Kind: clients.RateLimited, Status: 429},

@@ -10,7 +10,7 @@ import (
 type Payload interface {
 	// Type is the task's name, for ever: "danaconnect:otp:send".
 	Type() string
-	Defaults() Defaults
+	Policy() Policy
 }
 
 // Definition is one task type as the worker sees it.
@@ -19,17 +19,17 @@ type Definition struct {
 	// Vendor names whose call it is; it decides how long an attempt may take.
 	Vendor string
 	// Base is the policy where there is no payload to ask.
-	Base Defaults
+	Base Policy
 	// Decode reads a payload strictly and checks its rules.
 	Decode func(raw []byte) (Payload, error)
 	// Run calls the vendor once and returns the result, nil if there is none.
 	// It is nil itself where this worker has no credentials for the vendor: the
 	// task is parked for one that has them.
 	Run func(ctx context.Context, p Payload) (any, error)
-	// Find, if not nil, looks whether an earlier Run that may have happened did.
-	// With it a task that is not repeatable need not end unknown: it is looked
-	// for, twice with a pause longer than a call, before it is run again.
-	Find func(ctx context.Context, p Payload) (result any, found bool, err error)
+	// Reconcile tells whether an earlier Run that may have happened did. It is set
+	// for a Reconciled task: the vendor is asked twice, with a pause longer than a
+	// call, before the task is run again.
+	Reconcile func(ctx context.Context, p Payload) (result any, found bool, err error)
 }
 
 type taskIDKey struct{}

@@ -18,8 +18,8 @@ import (
 
 // findable is a create whose first call took effect: whoever looks, finds it.
 func findable(creates *atomic.Int32) queue.Definition {
-	d := define("t:create", queue.Defaults{}, func(context.Context, string) (any, error) { creates.Add(1); return nil, nil })
-	d.Find = func(context.Context, queue.Payload) (any, bool, error) { return "found", true, nil }
+	d := define("t:create", queue.Policy{}, func(context.Context, string) (any, error) { creates.Add(1); return nil, nil })
+	d.Reconcile = func(context.Context, queue.Payload) (any, bool, error) { return "found", true, nil }
 	return d
 }
 
@@ -48,7 +48,7 @@ func TestWhatIsInDoubtKeepsItsKey(t *testing.T) {
 		message string
 	}{
 		{name: "its worker died three times", crashes: 3, message: "died three times"},
-		{name: "its time is up", crashes: 1, change: func(j *queue.Job) { j.Usable = time.Millisecond }, message: "its time was up"},
+		{name: "its time is up", crashes: 1, change: func(j *queue.Job) { j.ExpireAfter = time.Millisecond }, message: "its time was up"},
 		{name: "an older worker does not know the type", crashes: 1, without: true, message: "no such task type"},
 		{name: "an older worker cannot read the payload", crashes: 1, change: func(j *queue.Job) { j.Payload = []byte(`{"name":7}`) }, message: "the payload is wrong"},
 	} {
@@ -71,10 +71,10 @@ func TestWhatIsInDoubtKeepsItsKey(t *testing.T) {
 			}
 			r.work(func(c *queue.Config) {
 				if tc.without {
-					c.Definitions = []queue.Definition{define("t:other", queue.Defaults{}, nil)}
+					c.Definitions = []queue.Definition{define("t:other", queue.Policy{}, nil)}
 				}
 			})
-			if record := r.wait(first.ID); record.Outcome != ledger.Uncertain || !strings.Contains(record.Message, "may have happened") || !strings.Contains(record.Message, tc.message) {
+			if record := r.wait(first.ID); record.Outcome != ledger.Unknown || !strings.Contains(record.Message, "may have happened") || !strings.Contains(record.Message, tc.message) {
 				t.Errorf("outcome %s, %q", record.Outcome, record.Message)
 			}
 			if again := r.enqueue("t:create", keyed); again.ID != first.ID || creates.Load() != 0 {

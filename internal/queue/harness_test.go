@@ -22,15 +22,15 @@ import (
 type job struct {
 	Name     string `json:"name"`
 	taskType string
-	policy   queue.Defaults
+	policy   queue.Policy
 }
 
 func (j job) Type() string             { return j.taskType }
-func (j job) Defaults() queue.Defaults { return j.policy }
+func (j job) Policy() queue.Policy { return j.policy }
 
 type handler func(ctx context.Context, name string) (any, error)
 
-func define(taskType string, policy queue.Defaults, run handler) queue.Definition {
+func define(taskType string, policy queue.Policy, run handler) queue.Definition {
 	if policy.Queue == "" {
 		policy.Queue = "otp"
 	}
@@ -78,7 +78,7 @@ func newRig(t *testing.T, defs ...queue.Definition) *rig {
 }
 
 // define adds a task type before work begins.
-func (r *rig) define(taskType string, policy queue.Defaults, run handler) {
+func (r *rig) define(taskType string, policy queue.Policy, run handler) {
 	r.defs[taskType] = define(taskType, policy, run)
 }
 
@@ -109,9 +109,9 @@ func (r *rig) work(change ...func(*queue.Config)) (stop func()) {
 
 func (r *rig) enqueue(taskType string, change ...func(*queue.Job)) queue.Ticket {
 	r.t.Helper()
-	j := queue.Job{Type: taskType, Payload: []byte(`{"name":"` + taskType + `"}`), Defaults: queue.Defaults{Queue: "otp", Budget: time.Minute}}
+	j := queue.Job{Type: taskType, Payload: []byte(`{"name":"` + taskType + `"}`), Policy: queue.Policy{Queue: "otp", Budget: time.Minute}}
 	if d, ok := r.defs[taskType]; ok {
-		j.Defaults = d.Base
+		j.Policy = d.Base
 	}
 	for _, c := range change {
 		c(&j)

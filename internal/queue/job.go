@@ -52,13 +52,13 @@ func readExpires(h map[string]string) (time.Time, error) {
 	return time.UnixMilli(ms), nil
 }
 
-func asynqOptions(id string, d Defaults, due, now time.Time) []asynq.Option {
+func asynqOptions(id string, d Policy, due, now time.Time) []asynq.Option {
 	opts := []asynq.Option{
 		asynq.TaskID(id),
 		asynq.Queue(d.Queue),
 		asynq.MaxRetry(neverRetry),
 		asynq.Timeout(slotTimeout),
-		asynq.Retention(d.Keep),
+		asynq.Retention(d.Retention),
 	}
 	if wait := due.Sub(now); wait > 0 {
 		// asynq compares with its own clock, so it gets the wait, not the Redis time.

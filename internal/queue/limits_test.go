@@ -101,7 +101,7 @@ func TestWaitingForALimitCostsNoAttempt(t *testing.T) {
 			s := newShop(t)
 			s.hold = make(chan struct{})
 			r := newRig(t)
-			r.define("t:buy", queue.Defaults{Attempts: 1}, s.buy(r.limit(tt.rate, tt.atOnce)))
+			r.define("t:buy", queue.Policy{Attempts: 1}, s.buy(r.limit(tt.rate, tt.atOnce)))
 			registry := prometheus.NewRegistry()
 			var ids []string
 			for range 8 {
@@ -134,7 +134,7 @@ func TestA429CostsNoAttempt(t *testing.T) {
 		if limited {
 			limiter = r.limit(settings.Rate{N: 1000, Per: time.Second}, 0)
 		}
-		r.define("t:buy", queue.Defaults{Attempts: 1}, s.buy(limiter))
+		r.define("t:buy", queue.Policy{Attempts: 1}, s.buy(limiter))
 		r.work()
 		s.refuse.Store(1)
 		first := r.enqueue("t:buy").ID
@@ -160,7 +160,7 @@ func TestATurnThatNeverComes(t *testing.T) {
 	t.Parallel()
 	s := newShop(t)
 	r := newRig(t)
-	r.define("t:buy", queue.Defaults{Budget: time.Second}, s.buy(r.limit(settings.Rate{N: 1, Per: time.Hour}, 0)))
+	r.define("t:buy", queue.Policy{Budget: time.Second}, s.buy(r.limit(settings.Rate{N: 1, Per: time.Hour}, 0)))
 	r.work()
 	r.wait(r.enqueue("t:buy").ID)
 	if record := r.wait(r.enqueue("t:buy").ID); record.Outcome != ledger.Expired || record.Attempts != 0 || s.calls.Load() != 1 {

@@ -40,7 +40,7 @@ func TestDeadLettersAreNoticed(t *testing.T) {
 		{"done", "", simple("t:done")},
 		{"declined", "", simple("t:declined")},
 		{"no such type", "dead", simple("t:stranger")},
-		{"too late to run", "dead", simple("t:done", func(j *queue.Job) { j.Usable = time.Millisecond })},
+		{"too late to run", "dead", simple("t:done", func(j *queue.Job) { j.ExpireAfter = time.Millisecond })},
 		{"it killed three workers", "dead", func(t *testing.T, r *rig) string {
 			id := r.enqueue("t:read").ID
 			for n := range 3 {
@@ -68,9 +68,9 @@ func TestDeadLettersAreNoticed(t *testing.T) {
 		t.Run(map[bool]string{true: "somebody reads them", false: "nobody does"}[told], func(t *testing.T) {
 			t.Parallel()
 			r := newRig(t,
-				define("t:done", queue.Defaults{}, done), define("t:read", queue.Defaults{Repeatable: true}, done),
-				define("t:invalid", queue.Defaults{}, fault(clients.Invalid)), define("t:declined", queue.Defaults{}, fault(clients.Declined)),
-				define("t:fails", queue.Defaults{Attempts: 1}, fault(clients.Temporary)), define("t:unsure", queue.Defaults{}, fault(clients.Unknown)))
+				define("t:done", queue.Policy{}, done), define("t:read", queue.Policy{Redelivery: queue.AtLeastOnce}, done),
+				define("t:invalid", queue.Policy{}, fault(clients.Invalid)), define("t:declined", queue.Policy{}, fault(clients.Declined)),
+				define("t:fails", queue.Policy{Attempts: 1}, fault(clients.Temporary)), define("t:unsure", queue.Policy{}, fault(clients.Unknown)))
 			ids := map[string]task{}
 			for _, task := range tasks {
 				ids[task.enqueue(t, r)] = task

@@ -7,9 +7,9 @@ import (
 	"errand.internal/internal/ledger"
 )
 
-// Defaults is the policy of a task type, as data. A payload's Defaults method
+// Policy is the policy of a task type, as data. A payload's Policy method
 // returns it; it may depend on the payload, as the life of a passcode does.
-type Defaults struct {
+type Policy struct {
 	// Queue carries the task and names the group of slots it may take.
 	Queue string
 	// Budget is how long after it may first run the task is still worth
@@ -19,21 +19,36 @@ type Defaults struct {
 	// Attempts is the most counted attempts; 0 means that only the budget ends
 	// them.
 	Attempts int
-	// Repeatable: a second run does no harm, so an attempt that may have
-	// happened is simply repeated. Otherwise it ends the task as unknown.
-	Repeatable bool
+	// Redelivery says what an attempt that may have happened means for the task.
+	Redelivery Redelivery
 	// Intent orders tasks that open and close access for the same subject.
 	Intent ledger.Intent
-	// Trail is the subject under which an append-only trail keeps what becomes of
+	// AuditSubject is the subject under which an append-only trail keeps what becomes of
 	// the task, and an alarm tells if it stays unconfirmed; "" for no trail.
-	Trail string
+	AuditSubject string
 	// Backoff spreads the retries.
 	Backoff Backoff
-	// Keep is how long record and result are kept after the end (default a day).
-	Keep time.Duration
-	// KeyLife is how long a producer's key is remembered (default 7 days).
-	KeyLife time.Duration
+	// Retention is how long record and result are kept after the end (default a day).
+	Retention time.Duration
+	// KeyTTL is how long a producer's key is remembered (default 7 days).
+	KeyTTL time.Duration
 }
+
+// Redelivery says what becomes of a task after an attempt that may have
+// happened: the answer was lost, or the worker died.
+type Redelivery uint8
+
+// The redeliveries. AtMostOnce is the zero value, because it is the one that
+// does no harm where nobody has thought about it.
+const (
+	// AtMostOnce ends the task unknown.
+	AtMostOnce Redelivery = iota
+	// AtLeastOnce runs it again: a second run does no harm.
+	AtLeastOnce
+	// Reconciled asks the vendor first, and runs the task again only if the
+	// earlier attempt left no trace there.
+	Reconciled
+)
 
 // Backoff is exponential with full jitter: a random time between 0 and
 // min(Max, Base·2ⁿ).
@@ -41,8 +56,8 @@ type Backoff struct{ Base, Max time.Duration }
 
 // Defaults of Defaults.
 const (
-	DefaultKeep    = 24 * time.Hour
-	DefaultKeyLife = 7 * 24 * time.Hour
+	DefaultRetention    = 24 * time.Hour
+	DefaultKeyTTL = 7 * 24 * time.Hour
 
 	// parkFor is how long a parked task rests if nothing says better, parkMax at
 	// the most: so long may it take until mended credentials are noticed.
@@ -55,12 +70,12 @@ const (
 	lineSpread = 100 * time.Millisecond
 )
 
-func (d Defaults) withDefaults() Defaults {
-	if d.Keep <= 0 {
-		d.Keep = DefaultKeep
+func (d Policy) withDefaults() Policy {
+	if d.Retention <= 0 {
+		d.Retention = DefaultRetention
 	}
-	if d.KeyLife <= 0 {
-		d.KeyLife = DefaultKeyLife
+	if d.KeyTTL <= 0 {
+		d.KeyTTL = DefaultKeyTTL
 	}
 	if d.Backoff.Base <= 0 {
 		d.Backoff.Base = time.Second

@@ -31,23 +31,23 @@ type Job struct {
 	Type string
 	// Payload is plain JSON that has been checked.
 	Payload  []byte
-	Defaults Defaults
+	Policy Policy
 	// Key makes the task the only one of its type with that key.
 	Key string
 	// At or In delay the start. Usable, if not 0, replaces the budget.
 	At     time.Time
 	In     time.Duration
-	Usable time.Duration
+	ExpireAfter time.Duration
 	Notify bool
-	// Alone refuses the job with ledger.ErrOverlap while an earlier one of the
-	// same type and Alone is under way.
-	Alone string
+	// UniqueWhileActive refuses the job with ledger.ErrOverlap while an earlier one of the
+	// same type and UniqueWhileActive is under way.
+	UniqueWhileActive string
 	// Scheduled: a schedule asks for it, and asks again with another key if it
 	// fails. Its own key is not freed by its end.
 	Scheduled bool
-	// By is the last moment, by Redis' clock, at which it may be created; zero for
+	// EnqueueBefore is the last moment, by Redis' clock, at which it may be created; zero for
 	// none. Later it is refused with ledger.ErrLate.
-	By time.Time
+	EnqueueBefore time.Time
 }
 
 // Ticket says which task a Job became.
@@ -79,18 +79,18 @@ func (e *UnconfirmedError) Unwrap() error { return e.Err }
 // here only means that the first try arrived although its reply was lost, or
 // that another producer with the same key was faster.
 func (p *Producer) Enqueue(ctx context.Context, job Job) (Ticket, error) {
-	d := job.Defaults.withDefaults()
+	d := job.Policy.withDefaults()
 	usable := d.Budget
-	if job.Usable > 0 {
-		usable = job.Usable
+	if job.ExpireAfter > 0 {
+		usable = job.ExpireAfter
 	}
 	var trail []byte
-	if d.Trail != "" {
-		trail = p.ring.Seal(seal.Payload, trailAAD(job.Type), []byte(d.Trail))
+	if d.AuditSubject != "" {
+		trail = p.ring.Seal(seal.Payload, trailAAD(job.Type), []byte(d.AuditSubject))
 	}
 	created, err := p.store.Create(ctx, ledger.NewTask{
 		Queue: d.Queue, Type: job.Type, Key: job.Key, Payload: job.Payload,
-		At: job.At, Delay: job.In, Usable: usable, KeyLife: d.KeyLife, By: job.By, Notify: job.Notify, Alone: job.Alone, Held: heldKeys(d.Queue), Trail: trail,
+		At: job.At, Delay: job.In, Usable: usable, KeyLife: d.KeyTTL, By: job.EnqueueBefore, Notify: job.Notify, Alone: job.UniqueWhileActive, Held: heldKeys(d.Queue), Trail: trail,
 	})
 	ticket := Ticket{ID: created.ID, Duplicate: created.Duplicate, Outcome: created.Outcome, Due: created.Due}
 	if err != nil {

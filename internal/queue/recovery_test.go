@@ -42,8 +42,8 @@ func TestTasksOfDeadWorkersAreRecovered(t *testing.T) {
 	t.Parallel()
 	var sends, reads atomic.Int32
 	r := newRig(t,
-		define("t:send", queue.Defaults{}, func(context.Context, string) (any, error) { sends.Add(1); return nil, nil }),
-		define("t:read", queue.Defaults{Repeatable: true}, func(context.Context, string) (any, error) { reads.Add(1); return nil, nil }))
+		define("t:send", queue.Policy{}, func(context.Context, string) (any, error) { sends.Add(1); return nil, nil }),
+		define("t:read", queue.Policy{Redelivery: queue.AtLeastOnce}, func(context.Context, string) (any, error) { reads.Add(1); return nil, nil }))
 	send := r.enqueue("t:send").ID
 	r.takeAway(send, true, false)
 	read := r.enqueue("t:read").ID
@@ -51,7 +51,7 @@ func TestTasksOfDeadWorkersAreRecovered(t *testing.T) {
 	ghost := r.enqueue("t:send").ID
 	r.takeAway(ghost, false, false)
 	r.work()
-	if record := r.wait(send); record.Outcome != ledger.Uncertain || !strings.Contains(record.Message, "died") {
+	if record := r.wait(send); record.Outcome != ledger.Unknown || !strings.Contains(record.Message, "died") {
 		t.Errorf("a claimed send: %+v", record)
 	}
 	if record := r.wait(read); record.Outcome != ledger.Done || record.Attempts != 1 {
@@ -90,7 +90,7 @@ func (s sweeps) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 // A worker dies after a script of asynq stopped halfway: the task is in no list.
 func TestATaskInNoListIsRecovered(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, define("t:stray", queue.Defaults{}, func(context.Context, string) (any, error) { return nil, nil }))
+	r := newRig(t, define("t:stray", queue.Policy{}, func(context.Context, string) (any, error) { return nil, nil }))
 	id := r.enqueue("t:stray").ID
 	r.takeAway(id, false, false)
 	looks := make(sweeps)
@@ -110,7 +110,7 @@ func TestATaskInNoListIsRecovered(t *testing.T) {
 
 func TestATaskThatKillsItsWorkerEndsFailed(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, define("t:killer", queue.Defaults{Repeatable: true}, func(context.Context, string) (any, error) { return nil, nil }))
+	r := newRig(t, define("t:killer", queue.Policy{Redelivery: queue.AtLeastOnce}, func(context.Context, string) (any, error) { return nil, nil }))
 	id := r.enqueue("t:killer").ID
 	for n := range 3 {
 		if _, err := r.store.Begin(t.Context(), ledger.Claim{
@@ -128,14 +128,14 @@ func TestATaskThatKillsItsWorkerEndsFailed(t *testing.T) {
 func TestARecordThatRedisLost(t *testing.T) {
 	t.Parallel()
 	run := func(context.Context, string) (any, error) { return nil, nil }
-	r := newRig(t, define("t:send", queue.Defaults{}, run), define("t:read", queue.Defaults{Repeatable: true}, run))
+	r := newRig(t, define("t:send", queue.Policy{}, run), define("t:read", queue.Policy{Redelivery: queue.AtLeastOnce}, run))
 	send, read := r.enqueue("t:send").ID, r.enqueue("t:read").ID
 	for _, id := range []string{send, read} {
 		client(r).Del(t.Context(), "errand:{otp}:task:"+id)
 	}
 	// Written by the worker that meets the task, so it is not there at once.
 	r.work()
-	for id, want := range map[string]ledger.Outcome{send: ledger.Uncertain, read: ledger.Done} {
+	for id, want := range map[string]ledger.Outcome{send: ledger.Unknown, read: ledger.Done} {
 		for {
 			record, err := r.store.Get(t.Context(), id)
 			if err != nil || record.State != ledger.Ended {
@@ -152,8 +152,8 @@ func TestARecordThatRedisLost(t *testing.T) {
 // opener and closer are tasks on one user's access.
 func intentDefs(open, shut handler) []queue.Definition {
 	return []queue.Definition{
-		define("t:open", queue.Defaults{Intent: ledger.Intent{Subject: "user-1", Role: ledger.Opens}}, open),
-		define("t:close", queue.Defaults{Repeatable: true, Trail: "user-1", Intent: ledger.Intent{Subject: "user-1", Role: ledger.Closes}}, shut),
+		define("t:open", queue.Policy{Intent: ledger.Intent{Subject: "user-1", Role: ledger.Opens}}, open),
+		define("t:close", queue.Policy{Repeatable: true, AuditSubject: "user-1", Intent: ledger.Intent{Subject: "user-1", Role: ledger.Closes}}, shut),
 	}
 }
 
@@ -207,7 +207,7 @@ func TestAnOvertakenUnknownOpeningIsClosedTwice(t *testing.T) {
 	<-opening
 	leaver := r.enqueue("t:close").ID
 	close(release)
-	if record := r.wait(unknown); record.Outcome != ledger.Uncertain {
+	if record := r.wait(unknown); record.Outcome != ledger.Unknown {
 		t.Errorf("opening: %+v", record)
 	}
 	if record := r.wait(leaver); record.Outcome != ledger.Done || closed.Load() != 2 {
@@ -224,7 +224,7 @@ func TestDeadLettersAndTrail(t *testing.T) {
 	var mu sync.Mutex
 	var heard []announce.Announcement
 	r := newRig(t, append(intentDefs(nil, func(context.Context, string) (any, error) { return nil, nil }),
-		define("t:bad", queue.Defaults{}, func(context.Context, string) (any, error) { return nil, fault(clients.Invalid, "bad") }))...)
+		define("t:bad", queue.Policy{}, func(context.Context, string) (any, error) { return nil, fault(clients.Invalid, "bad") }))...)
 	stop := r.work(func(c *queue.Config) {
 		c.Announce = func(a announce.Announcement) {
 			mu.Lock()
@@ -297,13 +297,13 @@ func TestFindableTasks(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
 			var creates, lookups atomic.Int32
-			d := define("t:create", queue.Defaults{}, func(context.Context, string) (any, error) {
+			d := define("t:create", queue.Policy{}, func(context.Context, string) (any, error) {
 				if creates.Add(1) == 1 {
 					return nil, fault(clients.Unknown, "no answer")
 				}
 				return "created", nil
 			})
-			d.Find = func(ctx context.Context, _ queue.Payload) (any, bool, error) {
+			d.Reconcile = func(ctx context.Context, _ queue.Payload) (any, bool, error) {
 				if queue.TaskID(ctx) == "" {
 					t.Error("no task ID")
 				}
@@ -329,8 +329,8 @@ func TestFindableTasks(t *testing.T) {
 func TestAFindableTaskOfADeadWorkerIsLookedFor(t *testing.T) {
 	t.Parallel()
 	var creates atomic.Int32
-	d := define("t:create", queue.Defaults{}, func(context.Context, string) (any, error) { creates.Add(1); return nil, nil })
-	d.Find = func(context.Context, queue.Payload) (any, bool, error) { return "found", true, nil }
+	d := define("t:create", queue.Policy{}, func(context.Context, string) (any, error) { creates.Add(1); return nil, nil })
+	d.Reconcile = func(context.Context, queue.Payload) (any, bool, error) { return "found", true, nil }
 	r := newRig(t, d)
 	id := r.enqueue("t:create").ID
 	r.takeAway(id, true, false)

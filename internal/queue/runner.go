@@ -69,19 +69,19 @@ func (r *runner) ProcessTask(ctx context.Context, t *asynq.Task) error {
 	var decodeErr error
 	if known {
 		if payload, decodeErr = r.decode(def, id, t.Payload()); decodeErr == nil {
-			policy = payload.Defaults().withDefaults()
+			policy = payload.Policy().withDefaults()
 		}
 	}
 	limit := r.timeout(def.Vendor)
 	longest := limit
-	if def.Find != nil {
+	if def.Reconcile != nil {
 		longest *= 2 // a lookup, and then the call
 	}
 	claim := ledger.Claim{
-		ID: id, Type: t.Type(), Owner: r.owner, For: longest + claimSlack, Repeatable: policy.Repeatable, Expires: expires, Intent: policy.Intent,
-		Findable: def.Find != nil,
+		ID: id, Type: t.Type(), Owner: r.owner, For: longest + claimSlack, Repeatable: policy.Redelivery == AtLeastOnce, Expires: expires, Intent: policy.Intent,
+		Findable: def.Reconcile != nil,
 	}
-	if !policy.Repeatable {
+	if policy.Redelivery != AtLeastOnce {
 		r.recall.wait()
 	}
 	grant, asked, err := r.begin(ctx, &claim)
@@ -97,7 +97,7 @@ func (r *runner) ProcessTask(ctx context.Context, t *asynq.Task) error {
 		grant.Verdict = ledger.OutOfTime // the claim stood long before its reply came
 	}
 	run := &attempt{runner: r, id: id, taskType: t.Type(), headers: t.Headers(), policy: policy, grant: grant, expires: expires, begun: time.Now(), until: asked.Add(claim.For - claimSlack/2)}
-	if !policy.Repeatable && grant.Fence != "" {
+	if policy.Redelivery != AtLeastOnce && grant.Fence != "" {
 		r.recall.begun(claim, grant)
 	}
 	switch grant.Verdict {
@@ -111,7 +111,7 @@ func (r *runner) ProcessTask(ctx context.Context, t *asynq.Task) error {
 		return run.end(outOfTime(grant))
 	case ledger.Abandoned:
 		return run.end(verdict{
-			outcome: ledger.Uncertain, class: string(ledger.Uncertain),
+			outcome: ledger.Unknown, class: string(ledger.Unknown),
 			message: "the worker that was calling the vendor died; the call may have happened",
 		})
 	case ledger.Crashed:
@@ -125,9 +125,9 @@ func (r *runner) ProcessTask(ctx context.Context, t *asynq.Task) error {
 			message: "a closing of the same access was enqueued later",
 		})
 	case ledger.Lost:
-		if known && !policy.Repeatable && !grant.InDoubt {
+		if known && policy.Redelivery != AtLeastOnce && !grant.InDoubt {
 			return run.end(verdict{
-				outcome: ledger.Uncertain, class: string(ledger.Uncertain),
+				outcome: ledger.Unknown, class: string(ledger.Unknown),
 				message: "Redis has lost the task's record; an earlier call may have happened",
 			})
 		}

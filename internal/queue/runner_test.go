@@ -27,14 +27,14 @@ func TestEveryEnd(t *testing.T) {
 		return func(context.Context, string) (any, error) { return result, err }
 	}
 	defs := []queue.Definition{
-		define("t:done", queue.Defaults{}, returns(map[string]int{"n": 1}, nil)),
-		define("t:nothing", queue.Defaults{}, returns(nil, nil)),
-		define("t:declined", queue.Defaults{}, returns(map[string]string{"verdict": "incorrect"}, fault(clients.Declined, "wrong code"))),
-		define("t:invalid", queue.Defaults{}, returns(nil, fault(clients.Invalid, "bad length"))),
-		define("t:unknown", queue.Defaults{}, returns(nil, fault(clients.Unknown, "no answer"))),
-		define("t:failed", queue.Defaults{Attempts: 2}, returns(nil, fault(clients.Temporary, "maintenance"))),
-		define("t:panic", queue.Defaults{Attempts: 1}, func(context.Context, string) (any, error) { panic("canary") }),
-		define("t:undecodable", queue.Defaults{}, returns(nil, nil)),
+		define("t:done", queue.Policy{}, returns(map[string]int{"n": 1}, nil)),
+		define("t:nothing", queue.Policy{}, returns(nil, nil)),
+		define("t:declined", queue.Policy{}, returns(map[string]string{"verdict": "incorrect"}, fault(clients.Declined, "wrong code"))),
+		define("t:invalid", queue.Policy{}, returns(nil, fault(clients.Invalid, "bad length"))),
+		define("t:unknown", queue.Policy{}, returns(nil, fault(clients.Unknown, "no answer"))),
+		define("t:failed", queue.Policy{Attempts: 2}, returns(nil, fault(clients.Temporary, "maintenance"))),
+		define("t:panic", queue.Policy{Attempts: 1}, func(context.Context, string) (any, error) { panic("canary") }),
+		define("t:undecodable", queue.Policy{}, returns(nil, nil)),
 	}
 	r := newRig(t, defs...)
 	r.work()
@@ -51,7 +51,7 @@ func TestEveryEnd(t *testing.T) {
 		{taskType: "t:nothing", outcome: ledger.Done, state: asynq.TaskStateCompleted, attempts: 1},
 		{taskType: "t:declined", outcome: ledger.Declined, state: asynq.TaskStateCompleted, attempts: 1, data: `{"verdict":"incorrect"}`, message: "wrong code"},
 		{taskType: "t:invalid", outcome: ledger.Invalid, state: asynq.TaskStateArchived, attempts: 1, message: "bad length"},
-		{taskType: "t:unknown", outcome: ledger.Uncertain, state: asynq.TaskStateArchived, attempts: 1, message: "no answer"},
+		{taskType: "t:unknown", outcome: ledger.Unknown, state: asynq.TaskStateArchived, attempts: 1, message: "no answer"},
 		{taskType: "t:failed", outcome: ledger.Failed, state: asynq.TaskStateArchived, attempts: 2, message: "gave up after 2 attempts"},
 		{taskType: "t:panic", outcome: ledger.Failed, state: asynq.TaskStateArchived, attempts: 1, message: "the handler panicked (string)"},
 		{taskType: "t:nosuch", outcome: ledger.Invalid, state: asynq.TaskStateArchived, message: "no such task type"},
@@ -89,7 +89,7 @@ func TestEveryEnd(t *testing.T) {
 func TestRetriesUntilItWorks(t *testing.T) {
 	t.Parallel()
 	var calls atomic.Int32
-	r := newRig(t, define("t:flaky", queue.Defaults{}, func(context.Context, string) (any, error) {
+	r := newRig(t, define("t:flaky", queue.Policy{}, func(context.Context, string) (any, error) {
 		if calls.Add(1) < 3 {
 			return nil, fault(clients.Temporary, "maintenance")
 		}
@@ -108,7 +108,7 @@ func TestRetriesUntilItWorks(t *testing.T) {
 func TestUnknownIsRepeatedOnlyWhereThatDoesNoHarm(t *testing.T) {
 	t.Parallel()
 	var calls atomic.Int32
-	r := newRig(t, define("t:read", queue.Defaults{Repeatable: true}, func(context.Context, string) (any, error) {
+	r := newRig(t, define("t:read", queue.Policy{Redelivery: queue.AtLeastOnce}, func(context.Context, string) (any, error) {
 		if calls.Add(1) == 1 {
 			return nil, fault(clients.Unknown, "no answer")
 		}
@@ -123,11 +123,11 @@ func TestUnknownIsRepeatedOnlyWhereThatDoesNoHarm(t *testing.T) {
 func TestNothingRunsAfterItsTime(t *testing.T) {
 	t.Parallel()
 	var calls atomic.Int32
-	r := newRig(t, define("t:late", queue.Defaults{}, func(context.Context, string) (any, error) {
+	r := newRig(t, define("t:late", queue.Policy{}, func(context.Context, string) (any, error) {
 		calls.Add(1)
 		return nil, nil
 	}))
-	ticket := r.enqueue("t:late", func(j *queue.Job) { j.Usable = time.Millisecond })
+	ticket := r.enqueue("t:late", func(j *queue.Job) { j.ExpireAfter = time.Millisecond })
 	time.Sleep(5 * time.Millisecond) // Redis' clock must move on; there is no event for that
 	r.work()
 	record := r.wait(ticket.ID)
@@ -143,11 +143,11 @@ func TestParkedTasksSpendNoAttempt(t *testing.T) {
 	t.Parallel()
 	parked := make(chan struct{}, 100)
 	r := newRig(t,
-		define("t:cooling", queue.Defaults{Budget: 2 * time.Second, Attempts: 1}, func(context.Context, string) (any, error) {
+		define("t:cooling", queue.Policy{Budget: 2 * time.Second, Attempts: 1}, func(context.Context, string) (any, error) {
 			parked <- struct{}{}
 			return nil, &clients.Error{Vendor: "test", Kind: clients.Credentials, NotSent: true, Message: "resting", RetryAfter: 100 * time.Millisecond}
 		}),
-		define("t:elsewhere", queue.Defaults{Budget: time.Second}, nil))
+		define("t:elsewhere", queue.Policy{Budget: time.Second}, nil))
 	r.work()
 	cooling, elsewhere := r.enqueue("t:cooling").ID, r.enqueue("t:elsewhere").ID
 	<-parked
@@ -163,7 +163,7 @@ func TestParkedTasksSpendNoAttempt(t *testing.T) {
 func TestOneKeyOneCall(t *testing.T) {
 	t.Parallel()
 	var calls atomic.Int32
-	r := newRig(t, define("t:once", queue.Defaults{}, func(context.Context, string) (any, error) {
+	r := newRig(t, define("t:once", queue.Policy{}, func(context.Context, string) (any, error) {
 		calls.Add(1)
 		return nil, nil
 	}))
@@ -194,7 +194,7 @@ func TestOneKeyOneCall(t *testing.T) {
 
 func TestAProducerThatDiedBetweenItsStepsIsHelped(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, define("t:half", queue.Defaults{}, func(context.Context, string) (any, error) { return nil, nil }))
+	r := newRig(t, define("t:half", queue.Policy{}, func(context.Context, string) (any, error) { return nil, nil }))
 	// Its first step only.
 	created, err := r.store.Create(t.Context(), ledger.NewTask{
 		Queue: "otp", Type: "t:half", Key: "k", Payload: []byte(`{"name":"t:half"}`), Usable: time.Minute, KeyLife: time.Hour,
@@ -214,7 +214,7 @@ func TestAProducerThatDiedBetweenItsStepsIsHelped(t *testing.T) {
 
 func TestATaskFromElsewhereEndsInvalid(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, define("t:plain", queue.Defaults{Repeatable: true}, func(context.Context, string) (any, error) { return nil, nil }))
+	r := newRig(t, define("t:plain", queue.Policy{Redelivery: queue.AtLeastOnce}, func(context.Context, string) (any, error) { return nil, nil }))
 	r.work()
 	plain := asynq.NewClientFromRedisClient(client(r))
 	if _, err := plain.Enqueue(asynq.NewTask("t:plain", []byte(`{"name":"x"}`)), asynq.Queue("otp"), asynq.TaskID("otp-plain"), asynq.MaxRetry(0)); err != nil {
@@ -240,7 +240,7 @@ func TestATaskFromElsewhereEndsInvalid(t *testing.T) {
 func TestShutdownLetsRunningTasksEnd(t *testing.T) {
 	t.Parallel()
 	started, release := make(chan struct{}), make(chan struct{})
-	r := newRig(t, define("t:slow", queue.Defaults{}, func(ctx context.Context, _ string) (any, error) {
+	r := newRig(t, define("t:slow", queue.Policy{}, func(ctx context.Context, _ string) (any, error) {
 		close(started)
 		<-release
 		return nil, ctx.Err()
@@ -264,7 +264,7 @@ func TestAttemptsAreLogged(t *testing.T) {
 	t.Parallel()
 	var mu sync.Mutex
 	var lines []string
-	r := newRig(t, define("t:logged", queue.Defaults{}, func(context.Context, string) (any, error) {
+	r := newRig(t, define("t:logged", queue.Policy{}, func(context.Context, string) (any, error) {
 		return nil, fault(clients.Unknown, "no answer")
 	}))
 	stop := r.work(func(c *queue.Config) {
@@ -302,11 +302,11 @@ func TestHandlersThatHang(t *testing.T) {
 	var calls atomic.Int32
 	var log strings.Builder
 	var mu sync.Mutex
-	r := newRig(t, define("t:hang", queue.Defaults{}, func(context.Context, string) (any, error) {
+	r := newRig(t, define("t:hang", queue.Policy{}, func(context.Context, string) (any, error) {
 		calls.Add(1)
 		<-release
 		return nil, nil
-	}), define("t:next", queue.Defaults{}, func(context.Context, string) (any, error) { return nil, nil }))
+	}), define("t:next", queue.Policy{}, func(context.Context, string) (any, error) { return nil, nil }))
 	r.work(func(c *queue.Config) {
 		c.Queues = map[string]int{"otp": 1}
 		c.Timeout = func(string) time.Duration { return 100 * time.Millisecond }
@@ -317,7 +317,7 @@ func TestHandlersThatHang(t *testing.T) {
 		}))
 	})
 	hung, next := r.enqueue("t:hang").ID, r.enqueue("t:next").ID
-	if record := r.wait(hung); record.Outcome != ledger.Uncertain || record.History[0].Class != "hang" {
+	if record := r.wait(hung); record.Outcome != ledger.Unknown || record.History[0].Class != "hang" {
 		t.Errorf("record = %+v", record)
 	}
 	if record := r.wait(next); record.Outcome != ledger.Done {

@@ -1,6 +1,7 @@
 package queue
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -34,6 +35,10 @@ type Config struct {
 	Instances *redisconn.Instances
 	// Queues are the queues to run, with the concurrency of each.
 	Queues map[string]int
+	// Intervals says how often a queue that was paused or in trouble is asked for
+	// work (otherwise the dispatch waits for it), and how often its scheduled and
+	// retried tasks are looked at; 250 ms and 1 s for zero, or if it is nil.
+	Intervals func(queue string) (poll, delay time.Duration)
 	// Definitions are all the task types there are.
 	Definitions []Definition
 	// Credentials are those that tasks are parked for.
@@ -102,6 +107,9 @@ func NewServer(cfg Config) (*Server, error) {
 	if cfg.Announce == nil {
 		cfg.Announce = func(announce.Announcement) {}
 	}
+	if cfg.Intervals == nil {
+		cfg.Intervals = func(string) (poll, delay time.Duration) { return 0, 0 }
+	}
 	if cfg.ReconfirmAfter <= 0 {
 		cfg.ReconfirmAfter = 30 * time.Second
 	}
@@ -135,12 +143,12 @@ func NewServer(cfg Config) (*Server, error) {
 	}
 	for name, concurrency := range cfg.Queues {
 		s.dispatches[pendingKey(name)] = newDispatch(name, concurrency, s.stopping)
-		poll, forward := intervals(name)
+		poll, delay := cfg.Intervals(name)
 		s.servers[name] = asynq.NewServerFromRedisClient(cfg.Redis, asynq.Config{
 			Concurrency:              concurrency,
 			Queues:                   map[string]int{name: 1},
-			TaskCheckInterval:        poll,
-			DelayedTaskCheckInterval: forward,
+			TaskCheckInterval:        cmp.Or(poll, 250*time.Millisecond),
+			DelayedTaskCheckInterval: cmp.Or(delay, time.Second),
 			RetryDelayFunc:           retryDelay,
 			IsFailure:                countFailure,
 			ShutdownTimeout:          cfg.Grace,
@@ -150,20 +158,6 @@ func NewServer(cfg Config) (*Server, error) {
 		})
 	}
 	return s, nil
-}
-
-// intervals says how often a queue that is paused, or in trouble, is asked for
-// work (otherwise the dispatch waits for it), and how often its delayed tasks
-// are looked at: somebody waits for a code, nobody for an accountant's draft.
-func intervals(queue string) (poll, forward time.Duration) {
-	switch queue {
-	case "otp":
-		return 25 * time.Millisecond, 250 * time.Millisecond
-	case "anna", "danaconnect":
-		return 100 * time.Millisecond, time.Second
-	default:
-		return 250 * time.Millisecond, time.Second
-	}
 }
 
 // Start begins to work. On an error nothing is left running.

@@ -15,7 +15,7 @@ import (
 func TestShutdownWhileRedisIsFrozen(t *testing.T) {
 	t.Parallel()
 	called, answer := make(chan struct{}), make(chan struct{})
-	r := newRig(t, define("t:slow", queue.Defaults{}, func(context.Context, string) (any, error) {
+	r := newRig(t, define("t:slow", queue.Policy{}, func(context.Context, string) (any, error) {
 		close(called)
 		<-answer
 		return nil, nil

@@ -19,7 +19,7 @@ func TestParkedTasksAreWokenWhenTheirCredentialWorks(t *testing.T) {
 	var works atomic.Bool
 	var calls atomic.Int32
 	parked := make(chan struct{}, 100)
-	r := newRig(t, define("t:parked", queue.Defaults{Budget: time.Hour}, func(context.Context, string) (any, error) {
+	r := newRig(t, define("t:parked", queue.Policy{Budget: time.Hour}, func(context.Context, string) (any, error) {
 		if works.Load() {
 			calls.Add(1)
 			return nil, nil

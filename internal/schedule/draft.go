@@ -12,7 +12,7 @@ import (
 
 	"github.com/goccy/go-yaml/ast"
 
-	"errand.internal/tasks"
+	"errand.internal/tasks/all"
 )
 
 var fields = []string{
@@ -189,7 +189,7 @@ func (d *draft) tasks(s *Schedule) {
 		}
 		return
 	}
-	info, known := tasks.Find(taskType)
+	info, known := all.Vendors.Find(taskType)
 	if !known || info.Internal {
 		d.fault(at, "type is unknown; `enqueue types` lists them")
 		return

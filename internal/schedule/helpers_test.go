@@ -135,7 +135,7 @@ func (s *site) work(failing error) {
 		Definitions: []queue.Definition{{
 			Type:   taskType,
 			Vendor: "anna",
-			Base:   tasks.MessengerAlerts{}.Defaults(),
+			Base:   tasks.MessengerAlerts{}.Policy(),
 			Decode: func(raw []byte) (queue.Payload, error) { return tasks.DecodePayload(taskType, raw) },
 			Run:    func(context.Context, queue.Payload) (any, error) { return nil, failing },
 		}},

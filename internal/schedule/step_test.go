@@ -326,7 +326,7 @@ func TestOverlap(t *testing.T) {
 		}
 	}
 	end("u1", ledger.Failed)
-	end("u2", ledger.Uncertain)
+	end("u2", ledger.Unknown)
 	// The next tick, before its time, because no hour passes here.
 	slot := time.Unix(newest+3600, 0)
 	g := grant{verdict: resumed, begun: slot, after: time.Hour}

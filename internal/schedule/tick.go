@@ -164,18 +164,18 @@ func (b *batch) one(ctx context.Context, i int) (came string, err error) {
 	if err != nil {
 		return taskRefused, nil
 	}
-	policy := p.Defaults()
-	policy.KeyLife = b.keyLife
+	policy := p.Policy()
+	policy.KeyTTL = b.keyLife
 	ticket, err := b.to.Enqueue(ctx, queue.Job{
 		Type:      b.schedule.Type,
 		Payload:   raw,
-		Defaults:  policy,
+		Policy:  policy,
 		Key:       b.stem + subject,
-		Alone:     "schedule/" + b.schedule.Name + "/" + subject,
+		UniqueWhileActive:     "schedule/" + b.schedule.Name + "/" + subject,
 		At:        b.due(i),
-		Usable:    worth(b.usable, policy),
+		ExpireAfter:    worth(b.usable, policy),
 		Scheduled: true,
-		By:        b.by,
+		EnqueueBefore:        b.by,
 	})
 	switch {
 	case errors.Is(err, ledger.ErrOverlap):
@@ -193,8 +193,8 @@ func (b *batch) one(ctx context.Context, i int) (came string, err error) {
 // worth is how long a task of a tick is worth running: until about the next
 // tick. A task that must not be repeated keeps its own time if that is shorter:
 // a passcode sent late does harm however rarely it is sent.
-func worth(period time.Duration, policy queue.Defaults) time.Duration {
-	if !policy.Repeatable && policy.Budget > 0 && policy.Budget < period {
+func worth(period time.Duration, policy queue.Policy) time.Duration {
+	if policy.Redelivery != queue.AtLeastOnce && policy.Budget > 0 && policy.Budget < period {
 		return policy.Budget
 	}
 	return period

@@ -1,0 +1,49 @@
+package config
+
+import (
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+
+	"errand.internal/internal/settings"
+)
+
+// A queue that no worker runs by default would fill unseen.
+func TestEveryQueueIsRunByDefault(t *testing.T) {
+	t.Parallel()
+	var c Config
+	if err := settings.Load(&c, nil); err != nil {
+		t.Fatal(err)
+	}
+	if have, want := slices.Sorted(maps.Keys(c.Queues)), slices.Sorted(slices.Values(knownQueues)); !slices.Equal(
+		have,
+		want,
+	) {
+		t.Errorf("WORKER_QUEUES has %s by default, the task types name %s", have, want)
+	}
+}
+
+func TestQueuesNameWhatIsWrong(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct{ name, text, want string }{
+		{"good", "otp=20, anna=1", ""},
+		{"unknown", "otp=20,nosuch=1", `names the queue "nosuch"; there are otp, danaconnect, `},
+		{"no number", "otp", "must give queue otp a concurrency from 1 to 10000, as in otp=10"},
+		{"none", "otp=0", "must give queue otp a concurrency from 1 to 10000, as in otp=10"},
+		{"too many", "otp=10001", "must give queue otp a concurrency from 1 to 10000, as in otp=10"},
+		{"twice", "otp=1,otp=2", "names the queue otp twice"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			var q Queues
+			got := ""
+			if err := q.UnmarshalText([]byte(tc.text)); err != nil {
+				got = err.Error()
+			}
+			if !strings.HasPrefix(got, tc.want) || (got == "") != (tc.want == "") {
+				t.Errorf("got %q, want %q", got, tc.want)
+			}
+		})
+	}
+}

@@ -1,0 +1,33 @@
+package config
+
+import (
+	"strings"
+
+	"errand.internal/internal/settings"
+	"errand.internal/tasks/all"
+)
+
+// Example renders .env.example.
+func Example() string {
+	worker := settings.Section{Title: "Worker"}
+	events := settings.Section{Title: "Events"}
+	for _, v := range settings.Describe(Config{}) {
+		if v.Name == "WORKER_QUEUES" {
+			v.Default = DefaultQueues().String()
+		}
+		if strings.HasPrefix(v.Name, "EVENTS_") {
+			events.Variables = append(events.Variables, v)
+		} else {
+			worker.Variables = append(worker.Variables, v)
+		}
+	}
+	sections := []settings.Section{worker, events}
+	for _, v := range all.Vendors {
+		section := settings.Section{Title: v.Title}
+		for _, t := range v.Accounts {
+			section.Variables = append(section.Variables, settings.Describe(t.Settings())...)
+		}
+		sections = append(sections, section)
+	}
+	return settings.Example(sections)
+}

@@ -1,0 +1,83 @@
+package config
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"errand.internal/internal/events/deliver"
+	"errand.internal/tasks"
+	"errand.internal/tasks/all"
+)
+
+// Queues are queue names with the concurrency of each, "otp=20,anna=10".
+type Queues map[string]int
+
+// KnownQueues lists the queues of all task types, Errand's own included.
+func KnownQueues() []tasks.Queue {
+	return append(all.Vendors.Queues(), deliver.Queue)
+}
+
+// QueueNames lists the names of KnownQueues.
+func QueueNames() []string {
+	var names []string
+	for _, q := range KnownQueues() {
+		names = append(names, q.Name)
+	}
+	return names
+}
+
+// DefaultQueues are the queues that a worker runs if WORKER_QUEUES is not set.
+func DefaultQueues() Queues {
+	queues := Queues{}
+	for _, q := range KnownQueues() {
+		queues[q.Name] = q.Concurrency
+	}
+	return queues
+}
+
+const maxConcurrency = 10_000
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (q *Queues) UnmarshalText(text []byte) error {
+	known := QueueNames()
+	found := Queues{}
+	for part := range strings.SplitSeq(string(text), ",") {
+		name, count, _ := strings.Cut(strings.TrimSpace(part), "=")
+		n, err := strconv.Atoi(count)
+		switch {
+		case !slices.Contains(known, name):
+			return fmt.Errorf("names the queue %q; there are %s", name, strings.Join(known, ", "))
+		case err != nil || n < 1 || n > maxConcurrency:
+			return fmt.Errorf(
+				"must give queue %s a concurrency from 1 to %d, as in %s=10",
+				name,
+				maxConcurrency,
+				name,
+			)
+		case found[name] != 0:
+			return fmt.Errorf("names the queue %s twice", name)
+		}
+		found[name] = n
+	}
+	*q = found
+	return nil
+}
+
+// String is the form that UnmarshalText reads, in the order of KnownQueues.
+func (q Queues) String() string {
+	var parts []string
+	for _, known := range KnownQueues() {
+		if n := q[known.Name]; n > 0 {
+			parts = append(parts, fmt.Sprintf("%s=%d", known.Name, n))
+		}
+	}
+	return strings.Join(parts, ",")
+}
+
+// Names lists the queues in alphabetical order.
+func (q Queues) Names() []string {
+	return slices.Sorted(maps.Keys(q))
+}

@@ -1,0 +1,143 @@
+// Package deliver has the task that posts an event to the operator's receiver.
+// Errand enqueues it itself; it belongs to no vendor.
+package deliver
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"errand.internal/internal/events"
+	"errand.internal/internal/ledger"
+	"errand.internal/internal/payload"
+	"errand.internal/internal/queue"
+	"errand.internal/tasks"
+)
+
+// eventDeliver posts one event to the operator's receiver. It is internal:
+// Errand enqueues it itself, through Publisher. A try that may have arrived is
+// repeated, because a receiver tells events apart by their ID.
+type eventDeliver struct {
+	ID        string    `json:"id" validate:"required,max=128" clear:"true" doc:"the event's ID, webhook-id on every try"`
+	EventType string    `json:"type" validate:"required,max=64" clear:"true" doc:"what happened"`
+	Timestamp string    `json:"timestamp" validate:"required" clear:"true" doc:"when it happened"`
+	Data      eventData `json:"data" validate:"required" doc:"more, by type"`
+}
+
+// eventData is a JSON object, kept as it is.
+type eventData json.RawMessage
+
+// KindName names the type in descriptions.
+func (*eventData) KindName() string {
+	return "object"
+}
+
+// MarshalJSON implements json.Marshaler.
+func (d eventData) MarshalJSON() ([]byte, error) {
+	return json.RawMessage(d).MarshalJSON()
+}
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (d *eventData) UnmarshalJSON(raw []byte) error {
+	if len(raw) == 0 || raw[0] != '{' {
+		return errors.New("must be an object")
+	}
+	*d = append((*d)[:0], raw...)
+	return nil
+}
+
+// Type implements queue.Payload.
+func (eventDeliver) Type() string {
+	return events.DeliverType
+}
+
+// Policy implements queue.Payload.
+func (eventDeliver) Policy() queue.Policy {
+	return queue.Policy{
+		Queue:      events.Queue,
+		Budget:     24 * time.Hour,
+		Redelivery: queue.AtLeastOnce,
+		// Events wait longer together, for a receiver that takes none (events.NewRest).
+		Backoff: queue.Backoff{Base: time.Second, Max: time.Minute},
+		// The key, which keeps an event from being enqueued twice, outlives the
+		// budget in any case.
+		Retention:    10 * time.Minute,
+		KeyTTL: 24 * time.Hour,
+	}
+}
+
+// Queue is the queue of the task.
+var Queue = tasks.Queue{
+	Name:        events.Queue,
+	Concurrency: 10,
+}
+
+// Definition is the task as a worker runs it; without a sender it waits for a
+// worker that has one.
+func Definition(sender *events.Sender) queue.Definition {
+	d := queue.Definition{
+		Type:   events.DeliverType,
+		Vendor: events.Vendor,
+		Base:   eventDeliver{}.Policy(),
+		Decode: func(raw []byte) (queue.Payload, error) {
+			var p eventDeliver
+			if err := payload.Decode(raw, &p); err != nil {
+				return nil, err
+			}
+			return p, nil
+		},
+	}
+	if sender == nil {
+		return d
+	}
+	d.Run = func(ctx context.Context, p queue.Payload) (any, error) {
+		return nil, sender.Send(ctx, p.(eventDeliver).event(), queue.Tries(ctx) > 0)
+	}
+	return d
+}
+
+// Example is a valid payload.
+var Example queue.Payload = eventDeliver{
+	ID:        "evt_finished_otp_6wk3m5q2c4x7y",
+	EventType: events.TaskFinished,
+	Timestamp: "2026-01-31T12:00:00.000Z",
+	Data:      eventData(`{"id":"otp_6wk3m5q2c4x7y"}`),
+}
+
+func (d eventDeliver) event() events.Event {
+	return events.Event{
+		ID:        d.ID,
+		Type:      d.EventType,
+		Timestamp: d.Timestamp,
+		Data:      json.RawMessage(d.Data),
+	}
+}
+
+// Publisher returns how events are handed over for delivery: as event:deliver
+// tasks of the producer, one for each ID.
+func Publisher(producer *queue.Producer) events.Publish {
+	return func(ctx context.Context, e events.Event) error {
+		p := eventDeliver{
+			ID:        e.ID,
+			EventType: e.Type,
+			Timestamp: e.Timestamp,
+			Data:      eventData(e.Data),
+		}
+		raw, err := json.Marshal(p)
+		if err != nil {
+			return fmt.Errorf("encode the event: %w", err)
+		}
+		_, err = producer.Enqueue(ctx, queue.Job{
+			Type:     p.Type(),
+			Payload:  raw,
+			Policy: p.Policy(),
+			Key:      e.ID,
+		})
+		if errors.Is(err, ledger.ErrKeyConflict) {
+			return nil // it is there, with the timestamp of whoever was first
+		}
+		return err
+	}
+}

@@ -1,0 +1,74 @@
+package danaconnect
+
+import (
+	"context"
+	"time"
+
+	"errand.internal/clients/danaconnect"
+	"errand.internal/internal/payload"
+	"errand.internal/internal/freecall"
+	"errand.internal/tasks"
+)
+
+// APICall calls anything of DANAConnect's API 2.0. Done means that the
+// vendor answered with success and whole JSON, and states no failure; codes that
+// the answer holds besides are the producer's to read. A call that may have
+// happened is repeated only if it is idempotent.
+//
+// https://dev.danaconnect.com/developer-portal
+type APICall struct {
+	Method string `json:"method" validate:"required,oneof=GET HEAD POST PUT PATCH DELETE" clear:"true" doc:"HTTP method"`
+	Path   string `json:"path" validate:"required,max=2048" doc:"below DANACONNECT_API_URL, as in a URL: rest/conversation/824541"`
+	Query  freecall.Query  `json:"query,omitempty" doc:"name to text, number, true or false, or to a list of those"`
+	Body   any    `json:"body,omitempty" doc:"sent as JSON; none if left out"`
+	// Idempotent says whether the call may be repeated; nil means GET and HEAD.
+	Idempotent *bool `json:"idempotent,omitempty" clear:"true" doc:"true if repeating does no harm; GET and HEAD are by themselves"`
+}
+
+// Type implements tasks.Task.
+func (APICall) Type() string {
+	return "danaconnect:api:call"
+}
+
+// Policy implements tasks.Task.
+func (p APICall) Policy() tasks.Policy {
+	return tasks.Policy{
+		Queue:      "danaconnect",
+		Budget:     time.Hour,
+		Redelivery: freecall.Redelivery(p.Idempotent, p.Method),
+		Backoff:    tasks.Backoff{Base: time.Second, Max: 2 * time.Minute},
+	}
+}
+
+// Check implements payload.Checker.
+func (p APICall) Check() []payload.Problem {
+	found := append(p.Query.Check("query"), freecall.CheckBody(p.Method, p.Body)...)
+	if p.Path != "" {
+		if err := danaconnect.CheckPath(p.Path); err != nil {
+			found = append(found, payload.Problem{Field: "path", Rule: err.Error()})
+		}
+	}
+	return found
+}
+
+// Result implements tasks.Task.
+func (APICall) Result() (r tasks.Reply) {
+	return r
+}
+
+func callAPI(c *danaconnect.APIClient) tasks.Handler[APICall, tasks.Reply] {
+	return func(ctx context.Context, p APICall) (tasks.Reply, error) {
+		body, err := freecall.BodyJSON(p.Body)
+		if err != nil {
+			return tasks.Reply{}, err // a decoded payload can always be written
+		}
+		answer, err := c.Call(ctx, danaconnect.Request{
+			Method: p.Method,
+			Path:   p.Path,
+			Query:  p.Query.Values(),
+			Body:   body,
+			Once:   freecall.Redelivery(p.Idempotent, p.Method) == tasks.AtMostOnce,
+		})
+		return tasks.Reply(answer), err
+	}
+}

@@ -1,0 +1,114 @@
+package danaconnect
+
+import (
+	"context"
+	"encoding/json"
+	"strings"
+	"time"
+
+	"errand.internal/clients/danaconnect"
+	"errand.internal/internal/payload"
+	"errand.internal/internal/freecall"
+	"errand.internal/tasks"
+)
+
+// ConversationStart starts a DANAConnect conversation for one contact, over API
+// 2.0. Done means that the vendor accepted the start, not that a message
+// arrived. It is attempted at most once unless the request surely never left:
+// each start sends its messages again.
+//
+// https://dev.danaconnect.com/openapi/conversation-reference
+type ConversationStart struct {
+	IDConversation tasks.ID     `json:"idConversation,omitempty" validate:"omitempty,number,max=19" clear:"true" doc:"id of the conversation's activation, or else idProject; a reactivated flow gets a new one"`
+	IDProject      tasks.ID     `json:"idProject,omitempty" validate:"omitempty,number,max=19" clear:"true" doc:"id of the project, which stays when the flow is reactivated"`
+	Data           Fields `json:"data" validate:"required,min=1" doc:"the contact's fields: field code to text, number, true or false"`
+}
+
+// Fields are a contact's fields by field code: to each a text, a number (sent as
+// it was written), true or false.
+type Fields map[string]any
+
+// TextMembers says to --set that every member is text, so that a telephone's
+// number keeps its zeros.
+func (*Fields) TextMembers() {}
+
+func (f Fields) problems(field string) []payload.Problem {
+	var found []payload.Problem
+	for name, value := range f {
+		raw, err := json.Marshal(value)
+		if _, scalar := freecall.ScalarText(raw); err != nil || !scalar || name == "" {
+			found = append(
+				found,
+				payload.Problem{
+					Field: field + "." + name,
+					Rule:  "must be text, a number, true or false, under a field code",
+				},
+			)
+		}
+	}
+	return found
+}
+
+// Type implements tasks.Task.
+func (ConversationStart) Type() string {
+	return "danaconnect:conversation:start"
+}
+
+// Policy implements tasks.Task.
+func (ConversationStart) Policy() tasks.Policy {
+	return tasks.Policy{
+		Queue:   "danaconnect",
+		Budget:  time.Hour,
+		Backoff: tasks.Backoff{Base: time.Second, Max: 2 * time.Minute},
+	}
+}
+
+// Check implements payload.Checker.
+func (p ConversationStart) Check() []payload.Problem {
+	found := p.Data.problems("data")
+	switch {
+	case p.IDConversation == "" && p.IDProject == "":
+		found = append(
+			found,
+			payload.Problem{
+				Field: "idConversation",
+				Rule:  "is required, or else idProject",
+			},
+		)
+	case p.IDConversation != "" && p.IDProject != "":
+		found = append(
+			found,
+			payload.Problem{
+				Field: "idConversation",
+				Rule:  "must not be given together with idProject",
+			},
+		)
+	case strings.HasPrefix(string(p.IDConversation), "0"):
+		found = append(
+			found,
+			payload.Problem{Field: "idConversation", Rule: "must not begin with 0"},
+		)
+	case strings.HasPrefix(string(p.IDProject), "0"):
+		found = append(
+			found,
+			payload.Problem{Field: "idProject", Rule: "must not begin with 0"},
+		)
+	}
+	return found
+}
+
+// Result implements tasks.Task.
+func (ConversationStart) Result() (r tasks.Reply) {
+	return r
+}
+
+func startConversation(c *danaconnect.APIClient) tasks.Handler[ConversationStart, tasks.Reply] {
+	return func(ctx context.Context, p ConversationStart) (tasks.Reply, error) {
+		answer, err := c.StartConversation(ctx, danaconnect.Start{
+			IDConversation: string(p.IDConversation),
+			IDProject:      string(p.IDProject),
+			Data:           p.Data,
+		})
+		return tasks.Reply(answer), err
+	}
+}

@@ -1,0 +1,94 @@
+package danaconnect
+
+import (
+	"context"
+	"time"
+
+	"errand.internal/clients/danaconnect"
+	"errand.internal/tasks"
+)
+
+// OTPSend makes a one-time passcode and has it sent over the conversation's
+// channels. Done means accepted for sending, not delivered. It is attempted at
+// most once unless the request surely never left: each send is a new code. It is
+// declined where OTP_RECIPIENT_LIMIT says that the recipient has had enough.
+//
+// https://help.danaconnect.com/en-us/article/api-rest-one-time-password-otp-api-vnkelx
+type OTPSend struct {
+	IDConversation int64  `json:"idConversation" validate:"required,min=1" clear:"true" doc:"id of the conversation's activation; a reactivated flow gets a new one"`
+	Values         Values `json:"values" validate:"required,min=1" doc:"contact list fields; together they name the recipient"`
+	// OTPType is 1 for digits, 2 for digits and letters.
+	OTPType int `json:"type" validate:"required,min=1,max=2" clear:"true" doc:"1 numeric, 2 alphanumeric"`
+	Length  int `json:"length" validate:"required,min=3,max=12" clear:"true" doc:"characters of the code"`
+	// SecondsExpiration is how long the code is good; nil means 300.
+	SecondsExpiration *int `json:"secondsExpiration,omitempty" validate:"omitnil,min=1,max=3200" clear:"true" doc:"life of the code in seconds, 300 if left out"`
+	// MaximumTries is how many wrong codes are forgiven; nil leaves it to the
+	// vendor (5).
+	MaximumTries *int `json:"maximumTries,omitempty" validate:"omitnil,min=1,max=100" clear:"true" doc:"wrong codes forgiven; the vendor's default is 5"`
+}
+
+// OTPSent is a code accepted for sending.
+type OTPSent struct {
+	// IDRequest names the code in OTPVerify.
+	IDRequest string `json:"idRequest"`
+	// ConversationRequestID tracks the message on the vendor's platform.
+	ConversationRequestID string `json:"conversationRequestId,omitempty"`
+}
+
+const (
+	defaultSecondsExpiration = 300
+	// otpPatience is how long a person waits for a code at most; one that comes
+	// later only confuses.
+	otpPatience = 2 * time.Minute
+)
+
+// Type implements tasks.Task.
+func (OTPSend) Type() string {
+	return "danaconnect:otp:send"
+}
+
+// Policy implements tasks.Task. A code is not sent once it would be about to
+// expire, nor after otpPatience.
+func (p OTPSend) Policy() tasks.Policy {
+	return tasks.Policy{
+		Queue:   "otp",
+		Budget:  min(time.Duration(p.seconds())*time.Second, otpPatience),
+		Backoff: tasks.Backoff{Base: 500 * time.Millisecond, Max: 10 * time.Second},
+	}
+}
+
+func (p OTPSend) seconds() int {
+	if p.SecondsExpiration == nil {
+		return defaultSecondsExpiration
+	}
+	return *p.SecondsExpiration
+}
+
+// Result implements tasks.Task.
+func (OTPSend) Result() (r OTPSent) {
+	return r
+}
+
+func sendOTP(c *basicClient) tasks.Handler[OTPSend, OTPSent] {
+	return func(ctx context.Context, p OTPSend) (OTPSent, error) {
+		m := danaconnect.OTP{
+			IDConversation:    p.IDConversation,
+			Type:              p.OTPType,
+			Length:            p.Length,
+			SecondsExpiration: p.seconds(),
+		}
+		for _, v := range p.Values {
+			m.Values = append(m.Values, danaconnect.Value{Key: v.Key, Value: v.Value})
+		}
+		if p.MaximumTries != nil {
+			m.MaximumTries = *p.MaximumTries
+		}
+		return c.recipients.send(ctx, p.Values, func() (OTPSent, error) {
+			sent, err := c.otp.SendOTP(ctx, m)
+			return OTPSent{
+				IDRequest:             sent.IDRequest,
+				ConversationRequestID: sent.ConversationRequestID,
+			}, err
+		})
+	}
+}

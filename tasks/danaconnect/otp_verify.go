@@ -1,0 +1,59 @@
+package danaconnect
+
+import (
+	"context"
+	"time"
+
+	"errand.internal/clients/danaconnect"
+	"errand.internal/tasks"
+	"errand.internal/internal/secret"
+)
+
+// OTPVerify asks whether a person typed the right code. A wrong, expired, used
+// or locked code is declined, with the verdict in the result. It is attempted
+// at most once unless the request surely never left: a wrong code spends one
+// of the person's tries, a right one is used up.
+//
+// https://help.danaconnect.com/en-us/article/api-rest-one-time-password-otp-api-vnkelx
+type OTPVerify struct {
+	IDRequest tasks.ID     `json:"idRequest" validate:"required,number" clear:"true" doc:"idRequest of the send"`
+	OTP       string `json:"otp" validate:"required,max=64" doc:"what the person typed"`
+}
+
+// OTPVerdict is the vendor's word on a code: correct, incorrect, expired, used
+// or locked.
+type OTPVerdict struct {
+	Verdict string `json:"verdict"`
+}
+
+// Type implements tasks.Task.
+func (OTPVerify) Type() string {
+	return "danaconnect:otp:verify"
+}
+
+// Policy implements tasks.Task.
+func (OTPVerify) Policy() tasks.Policy {
+	return tasks.Policy{
+		Queue:   "otp",
+		Budget:  time.Minute,
+		Backoff: tasks.Backoff{Base: 500 * time.Millisecond, Max: 10 * time.Second},
+	}
+}
+
+// Result implements tasks.Task.
+func (OTPVerify) Result() (r OTPVerdict) {
+	return r
+}
+
+func verifyOTP(c *basicClient) tasks.Handler[OTPVerify, OTPVerdict] {
+	return func(ctx context.Context, p OTPVerify) (OTPVerdict, error) {
+		v, err := c.otp.VerifyOTP(
+			ctx,
+			danaconnect.Verification{
+				IDRequest: string(p.IDRequest),
+				OTP:       secret.New(p.OTP),
+			},
+		)
+		return OTPVerdict{Verdict: string(v.Verdict)}, err
+	}
+}

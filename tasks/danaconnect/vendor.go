@@ -1,0 +1,217 @@
+// Package danaconnect has the tasks that call DANAConnect: one-time passcodes,
+// conversations, contacts, and calls of anything else of API 2.0.
+//
+// The accounts are set up by the DANACONNECT_ variables;
+// docs/vendors/danaconnect.md is the guide.
+package danaconnect
+
+import (
+	"errors"
+	"time"
+
+	"errand.internal/clients/danaconnect"
+	"errand.internal/internal/account"
+	"errand.internal/internal/freecall"
+	"errand.internal/internal/limits"
+	"errand.internal/tasks"
+)
+
+// Vendor is what a worker needs to know of DANAConnect.
+var Vendor = tasks.Vendor{
+	Name:  danaconnect.Vendor,
+	Title: "DANAConnect",
+	Queues: []tasks.Queue{
+		{
+			Name:          "otp",
+			Concurrency:   20,
+			PollInterval:  25 * time.Millisecond,
+			DelayInterval: 250 * time.Millisecond,
+		},
+		{
+			Name:          "danaconnect",
+			Concurrency:   5,
+			PollInterval:  100 * time.Millisecond,
+			DelayInterval: time.Second,
+		},
+	},
+	Accounts: []tasks.AccountType{basicAccount, apiAccount},
+}
+
+// basicAccount has the Basic login of API 1.0.
+var basicAccount = tasks.NewAccountType(
+	danaconnect.Vendor,
+	func() *basicSettings { return &basicSettings{} },
+	openBasic,
+	tasks.Define(
+		"make a one-time passcode and have it sent",
+		OTPSend{
+			IDConversation: 824541,
+			Values: Values{
+				{"COD1_EMAIL", "ana@example.com"},
+				{"COD1_NOMBRE", "Ana"},
+			},
+			OTPType:           1,
+			Length:            6,
+			SecondsExpiration: new(300),
+		},
+		sendOTP,
+	),
+	tasks.Define(
+		"check the passcode that a person typed",
+		OTPVerify{IDRequest: "251", OTP: "004217"},
+		verifyOTP,
+	),
+	tasks.Define(
+		"hand contacts over for loading into a table",
+		ContactsLoad{
+			TableCode:  "CUSTOMERS",
+			FieldsCode: []string{"EMAIL", "NAME"},
+			Rows: [][]Cell{
+				{"ana@example.com", "Ana"},
+				{"ben@example.com", "Ben"},
+			},
+		},
+		loadContacts,
+	),
+)
+
+// apiAccount has the OAuth client of API 2.0.
+var apiAccount = tasks.NewAccountType(
+	danaconnect.Vendor+" API 2.0",
+	func() *apiSettings { return &apiSettings{} },
+	openAPI,
+	tasks.Define(
+		"start a conversation for one contact",
+		ConversationStart{
+			IDConversation: "824541",
+			Data: Fields{
+				"COD1_EMAIL":  "ana@example.com",
+				"COD1_NOMBRE": "Ana",
+			},
+		},
+		startConversation,
+	),
+	tasks.Define(
+		"call anything of API 2.0",
+		APICall{
+			Method: "GET",
+			Path:   "records",
+			Query:  freecall.Query{"fieldList": "EMAIL"},
+		},
+		callAPI,
+	),
+)
+
+// basicSettings are those of one Basic login, and of whom its passcodes may
+// reach.
+type basicSettings struct {
+	danaconnect.OTPConfig `envPrefix:"DANACONNECT_"`
+	Recipients            recipientSettings `envPrefix:"OTP_RECIPIENT_"`
+}
+
+// Addresses implements account.Settings.
+func (s *basicSettings) Addresses() []account.Address {
+	return []account.Address{
+		{Variable: "DANACONNECT_OTP_URL", URL: s.OTPURL},
+		{Variable: "DANACONNECT_CONTACTS_URL", URL: s.ContactsURL},
+	}
+}
+
+// CredentialVariables implements account.Settings.
+func (s *basicSettings) CredentialVariables() []string {
+	return []string{
+		"DANACONNECT_USERNAME",
+		"DANACONNECT_COMPANY",
+		"DANACONNECT_PASSWORD",
+	}
+}
+
+// SetAllowInsecureHTTP implements account.Settings.
+func (s *basicSettings) SetAllowInsecureHTTP(allow bool) {
+	s.AllowInsecureHTTP = allow
+}
+
+// UsePlaceholders implements account.Settings.
+func (s *basicSettings) UsePlaceholders() {
+	s.Username = "user"
+	s.Company = "company"
+	s.Password = account.Placeholder
+}
+
+// Advice implements account.Adviser.
+func (s *basicSettings) Advice() []account.Advice {
+	return s.Recipients.advice()
+}
+
+// basicClient is what the tasks of a Basic login need of it.
+type basicClient struct {
+	otp        *danaconnect.OTPClient
+	contacts   *danaconnect.ContactsClient
+	recipients *recipients
+}
+
+// openBasic opens the two APIs of one login. They share the credential's gate and
+// its limits; each has its own host, and so its own caller.
+func openBasic(s *basicSettings, to *account.Account) (*basicClient, error) {
+	gate := to.Gate(s.Profile())
+	limiter := to.Limiter(s.Profile(), limits.Account{Rate: s.Rate, AtOnce: s.Concurrency})
+	otp, errOTP := danaconnect.NewOTP(
+		s.OTPConfig,
+		gate,
+		to.Caller(danaconnect.Vendor, s.Limits()).Limited(limiter),
+	)
+	contacts, errContacts := danaconnect.NewContacts(
+		s.OTPConfig,
+		gate,
+		to.Caller(danaconnect.Vendor, s.Limits()).Limited(limiter),
+	)
+	return &basicClient{
+		otp:        otp,
+		contacts:   contacts,
+		recipients: newRecipients(s.Recipients, to),
+	}, errors.Join(errOTP, errContacts)
+}
+
+// apiSettings are those of one client of API 2.0.
+type apiSettings struct {
+	danaconnect.APIConfig `envPrefix:"DANACONNECT_"`
+}
+
+// Addresses implements account.Settings.
+func (s *apiSettings) Addresses() []account.Address {
+	return []account.Address{
+		{Variable: "DANACONNECT_TOKEN_URL", URL: s.TokenURL},
+		{Variable: "DANACONNECT_API_URL", URL: s.APIURL},
+	}
+}
+
+// CredentialVariables implements account.Settings.
+func (s *apiSettings) CredentialVariables() []string {
+	return []string{
+		"DANACONNECT_CLIENT_ID",
+		"DANACONNECT_CLIENT_SECRET",
+	}
+}
+
+// SetAllowInsecureHTTP implements account.Settings.
+func (s *apiSettings) SetAllowInsecureHTTP(allow bool) {
+	s.AllowInsecureHTTP = allow
+}
+
+// UsePlaceholders implements account.Settings.
+func (s *apiSettings) UsePlaceholders() {
+	s.ClientID = "client"
+	s.ClientSecret = account.Placeholder
+}
+
+func openAPI(s *apiSettings, to *account.Account) (*danaconnect.APIClient, error) {
+	caller := to.Caller(danaconnect.Vendor, s.Limits())
+	login, err := danaconnect.NewAPILogin(s.APIConfig, caller)
+	if err != nil {
+		return nil, err
+	}
+	profile := s.Profile()
+	profile.Fetch = login.Fetch
+	limiter := to.Limiter(profile, limits.Account{Rate: s.Rate, AtOnce: s.Concurrency})
+	return danaconnect.NewAPI(s.APIConfig, to.Source(profile), caller.Limited(limiter))
+}

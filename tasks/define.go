@@ -1,0 +1,109 @@
+package tasks
+
+import (
+	"context"
+	"fmt"
+	"reflect"
+
+	"errand.internal/internal/payload"
+	"errand.internal/internal/queue"
+)
+
+// Definition is a task type of an account whose client is a C; Define makes it.
+type Definition[C any] struct {
+	info      Info
+	run       func(C) func(ctx context.Context, p Payload) (any, error)
+	reconcile func(C) func(ctx context.Context, p Payload) (any, bool, error)
+}
+
+// Define defines a task type. summary says in one phrase what it does, example is
+// a valid payload that the vendor's sandbox can run, and handler makes the Handler
+// from an account's client.
+func Define[C any, P Task[R], R any](
+	summary string,
+	example P,
+	handler func(C) Handler[P, R],
+) Definition[C] {
+	if example.Policy().Redelivery == Reconciled {
+		panic(fmt.Sprintf("tasks: %s is Reconciled: define it with DefineReconciled", example.Type()))
+	}
+	return define(summary, example, handler)
+}
+
+// DefineReconciled is Define for a task whose Policy is Reconciled.
+func DefineReconciled[C any, P Task[R], R any](
+	summary string,
+	example P,
+	handler func(C) Handler[P, R],
+	reconciler func(C) Reconciler[P, R],
+) Definition[C] {
+	if example.Policy().Redelivery != Reconciled {
+		panic(fmt.Sprintf("tasks: %s is not Reconciled: define it with Define", example.Type()))
+	}
+	d := define(summary, example, handler)
+	d.reconcile = func(client C) func(context.Context, Payload) (any, bool, error) {
+		reconcile := reconciler(client)
+		return func(ctx context.Context, p Payload) (any, bool, error) {
+			return reconcile(ctx, p.(P))
+		}
+	}
+	return d
+}
+
+func define[C any, P Task[R], R any](
+	summary string,
+	example P,
+	handler func(C) Handler[P, R],
+) Definition[C] {
+	return Definition[C]{
+		info: Info{
+			Type:    example.Type(),
+			Summary: summary,
+			Example: example,
+			decode: func(raw []byte) (Payload, error) {
+				var p P
+				if err := payload.Decode(raw, &p); err != nil {
+					return nil, err
+				}
+				return p, nil
+			},
+		},
+		run: func(client C) func(context.Context, Payload) (any, error) {
+			run := handler(client)
+			return func(ctx context.Context, p Payload) (any, error) {
+				return anyResult(run(ctx, p.(P)))
+			}
+		},
+	}
+}
+
+// anyResult is a handler's result as the worker stores it: nothing for None, and
+// nothing beside an error unless the handler set it, because a zero beside a
+// refusal would look like a count.
+func anyResult[R any](result R, err error) (any, error) {
+	if _, none := any(result).(None); none {
+		return nil, err
+	}
+	if err != nil && reflect.ValueOf(result).IsZero() {
+		return nil, err
+	}
+	return result, err
+}
+
+// unbound is the type without an account: it decodes, and does not run.
+func (d Definition[C]) unbound() queue.Definition {
+	return queue.Definition{
+		Type:   d.info.Type,
+		Base:   d.info.Example.Policy(),
+		Decode: d.info.decode,
+	}
+}
+
+func (d Definition[C]) bind(client C) queue.Definition {
+	bound := d.unbound()
+	bound.Run = d.run(client)
+	if d.reconcile != nil {
+		bound.Reconcile = d.reconcile(client)
+	}
+	return bound
+}

@@ -1,0 +1,82 @@
+package dinero
+
+import (
+	"context"
+	"time"
+
+	"errand.internal/clients/dinero"
+	"errand.internal/internal/payload"
+	"errand.internal/internal/freecall"
+	"errand.internal/tasks"
+)
+
+// APICall calls anything of Dinero's API for one organization. To make
+// contacts and invoices there are tasks that never make one twice. A DELETE of
+// what is not there is done; a stale Timestamp (code 58) is declined.
+//
+// https://api.dinero.dk/v1/docs
+type APICall struct {
+	OrganizationID tasks.ID     `json:"organizationId" validate:"required,number,max=20" clear:"true" doc:"the organization; the worker has its API key"`
+	Method         string `json:"method" validate:"required,oneof=GET HEAD POST PUT PATCH DELETE" clear:"true" doc:"HTTP method"`
+	Path           string `json:"path" validate:"required,max=2048" doc:"below {version}/{organizationId}/, as in a URL: invoices/GUID/book"`
+	Version        string `json:"version,omitempty" clear:"true" doc:"v1 if left out, v2, v1.2"`
+	Query          freecall.Query  `json:"query,omitempty" doc:"name to text, number, true or false, or to a list of those"`
+	Body           any    `json:"body,omitempty" doc:"sent as JSON; none if left out"`
+	// Idempotent says whether the call may be repeated; nil means GET and HEAD.
+	Idempotent *bool `json:"idempotent,omitempty" clear:"true" doc:"true if repeating does no harm; GET and HEAD are by themselves"`
+}
+
+// Type implements tasks.Task.
+func (APICall) Type() string {
+	return "dinero:api:call"
+}
+
+// Policy implements tasks.Task.
+func (p APICall) Policy() tasks.Policy {
+	return tasks.Policy{
+		Queue:      "dinero",
+		Budget:     24 * time.Hour,
+		Redelivery: freecall.Redelivery(p.Idempotent, p.Method),
+		Backoff:    tasks.Backoff{Base: 2 * time.Second, Max: 5 * time.Minute},
+	}
+}
+
+// Check implements payload.Checker.
+func (p APICall) Check() []payload.Problem {
+	found := append(p.Query.Check("query"), freecall.CheckBody(p.Method, p.Body)...)
+	if p.Path != "" {
+		if err := dinero.CheckPath(p.Path); err != nil {
+			found = append(found, payload.Problem{Field: "path", Rule: err.Error()})
+		}
+	}
+	if p.Version != "" && !dinero.IsVersion(p.Version) {
+		found = append(
+			found,
+			payload.Problem{Field: "version", Rule: "must be written v1, v2 or v1.2"},
+		)
+	}
+	return found
+}
+
+// Result implements tasks.Task.
+func (APICall) Result() (r tasks.Reply) {
+	return r
+}
+
+func callAPI(c *dinero.Client) tasks.Handler[APICall, tasks.Reply] {
+	return func(ctx context.Context, p APICall) (tasks.Reply, error) {
+		body, err := freecall.BodyJSON(p.Body)
+		if err != nil {
+			return tasks.Reply{}, err // a decoded payload can always be written
+		}
+		answer, err := c.Call(ctx, dinero.Request{
+			Organization: string(p.OrganizationID),
+			Method:       p.Method,
+			Version:      p.Version,
+			Path:         p.Path,
+			Query:        p.Query.Values(),
+			Body:         body,
+		})
+		return tasks.Reply(answer), err
+	}
+}

@@ -1,0 +1,44 @@
+package dinero
+
+import (
+	"context"
+
+	"errand.internal/clients/dinero"
+	"errand.internal/tasks"
+)
+
+// ContactCreate makes a contact in Dinero, and never a second one for the same
+// task: when the answer is lost it is looked for by its ExternalReference, twice
+// with a pause, before it is made again.
+//
+// https://api.dinero.dk/v1/docs
+type ContactCreate struct{ Record }
+
+// Type implements tasks.Task.
+func (ContactCreate) Type() string {
+	return "dinero:contact:create"
+}
+
+// Policy implements tasks.Task.
+func (p ContactCreate) Policy() tasks.Policy {
+	return policy()
+}
+
+// Result implements tasks.Task.
+func (ContactCreate) Result() (r Created) {
+	return r
+}
+
+func createContact(c *dinero.Client) tasks.Handler[ContactCreate, Created] {
+	return func(ctx context.Context, p ContactCreate) (Created, error) {
+		made, err := c.CreateContact(ctx, p.create(ctx))
+		return Created(made), err
+	}
+}
+
+func reconcileContact(c *dinero.Client) tasks.Reconciler[ContactCreate, Created] {
+	return func(ctx context.Context, p ContactCreate) (Created, bool, error) {
+		made, found, err := c.FindContact(ctx, string(p.OrganizationID), p.reference(ctx))
+		return Created(made), found, err
+	}
+}

@@ -1,0 +1,44 @@
+package dinero
+
+import (
+	"context"
+
+	"errand.internal/clients/dinero"
+	"errand.internal/tasks"
+)
+
+// InvoiceCreate makes a draft of an invoice in Dinero, and never a second one for the same
+// task: when the answer is lost it is looked for by its ExternalReference, twice
+// with a pause, before it is made again.
+//
+// https://api.dinero.dk/v1/docs/api/POST-v1-organizationId-invoices
+type InvoiceCreate struct{ Record }
+
+// Type implements tasks.Task.
+func (InvoiceCreate) Type() string {
+	return "dinero:invoice:create"
+}
+
+// Policy implements tasks.Task.
+func (p InvoiceCreate) Policy() tasks.Policy {
+	return policy()
+}
+
+// Result implements tasks.Task.
+func (InvoiceCreate) Result() (r Created) {
+	return r
+}
+
+func createInvoice(c *dinero.Client) tasks.Handler[InvoiceCreate, Created] {
+	return func(ctx context.Context, p InvoiceCreate) (Created, error) {
+		made, err := c.CreateInvoice(ctx, p.create(ctx))
+		return Created(made), err
+	}
+}
+
+func reconcileInvoice(c *dinero.Client) tasks.Reconciler[InvoiceCreate, Created] {
+	return func(ctx context.Context, p InvoiceCreate) (Created, bool, error) {
+		made, found, err := c.FindInvoice(ctx, string(p.OrganizationID), p.reference(ctx))
+		return Created(made), found, err
+	}
+}

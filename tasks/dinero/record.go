@@ -1,0 +1,75 @@
+package dinero
+
+import (
+	"context"
+	"time"
+
+	"errand.internal/clients/dinero"
+	"errand.internal/internal/payload"
+	"errand.internal/tasks"
+)
+
+// Record is what ContactCreate and InvoiceCreate have in common.
+type Record struct {
+	OrganizationID tasks.ID `json:"organizationId" validate:"required,number,max=20" clear:"true" doc:"the organization; the worker has its API key"`
+	// Body is the vendor's own. Its ExternalReference, if given, is the task's key
+	// and what the record is found by; otherwise the task's ID is written there.
+	Body map[string]any `json:"body" validate:"required,min=1" doc:"as the vendor's page has it; ExternalReference, if given, is the key, at most 128 characters"`
+}
+
+// Created names a record in Dinero.
+type Created struct {
+	// GUID is the vendor's id. It is missing if the vendor said that it made the
+	// record, did not name it, and does not list it.
+	GUID string `json:"Guid,omitempty"`
+	// TimeStamp is its version, which the next change must name; a contact has
+	// none.
+	TimeStamp string `json:"TimeStamp,omitempty"`
+}
+
+// Check implements payload.Checker.
+func (r Record) Check() []payload.Problem {
+	if _, err := dinero.ReferenceOf(r.Body); err != nil {
+		return []payload.Problem{{Field: "body.ExternalReference", Rule: err.Error()}}
+	}
+	return nil
+}
+
+// Key implements tasks.Keyed: the ExternalReference within its organization.
+func (r Record) Key() string {
+	reference, err := dinero.ReferenceOf(r.Body)
+	if err != nil || reference == "" {
+		return ""
+	}
+	return string(r.OrganizationID) + ":" + reference
+}
+
+// policy is that of both creates: one that may have happened is looked for at the
+// vendor before it is made again.
+func policy() tasks.Policy {
+	return tasks.Policy{
+		Queue:      "dinero",
+		Budget:     24 * time.Hour,
+		Redelivery: tasks.Reconciled,
+		KeyTTL:     90 * 24 * time.Hour,
+		Backoff:    tasks.Backoff{Base: 2 * time.Second, Max: 5 * time.Minute},
+	}
+}
+
+// create is the record for the client. The task's ID is the same in every
+// attempt, so that whoever looks for the record finds that of any attempt.
+func (r Record) create(ctx context.Context) dinero.Create {
+	return dinero.Create{
+		Organization: string(r.OrganizationID),
+		Body:         r.Body,
+		Reference:    tasks.TaskID(ctx),
+	}
+}
+
+// reference is what the record is found by.
+func (r Record) reference(ctx context.Context) string {
+	if reference, err := dinero.ReferenceOf(r.Body); err == nil && reference != "" {
+		return reference
+	}
+	return tasks.TaskID(ctx)
+}
