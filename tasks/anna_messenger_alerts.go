@@ -138,7 +138,7 @@ func countAlerts(
 			Filters:      anna.Filters(p.Filters),
 		})
 		if err == nil && reading != nil {
-			err = reading.Saw(ctx, n)
+			err = reading.Record(ctx, n)
 		}
 		return AlertCount{AlertCounter: n}, err
 	}
