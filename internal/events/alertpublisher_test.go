@@ -25,16 +25,16 @@ func startWorkers(t *testing.T, server *redistest.Server, publish events.Publish
 	t.Helper()
 	var all []*events.AlertPublisher
 	for range n {
-		b := events.NewAlertPublisher(server.Client(), publish, nopLog)
-		b.Start()
-		all = append(all, b)
+		p := events.NewAlertPublisher(server.Client(), publish, nopLog)
+		p.Start()
+		all = append(all, p)
 	}
 	return all
 }
 
 func closeAll(all []*events.AlertPublisher) {
-	for _, b := range all {
-		b.Close()
+	for _, p := range all {
+		p.Close()
 	}
 }
 
@@ -66,8 +66,8 @@ func TestFleetPublishesEachAlertOnce(t *testing.T) {
 	}
 	for i, step := range steps {
 		workers := startWorkers(t, server, published.publish, 3)
-		for _, b := range workers {
-			b.Publish(alert.Alert{Kind: step.kind, Subject: step.subject, Data: step.data})
+		for _, p := range workers {
+			p.Publish(alert.Alert{Kind: step.kind, Subject: step.subject, Data: step.data})
 		}
 		closeAll(workers)
 		all := published.all()
@@ -175,8 +175,8 @@ func TestNewWorkersReportARecoveredCredential(t *testing.T) {
 
 	var works atomic.Bool
 	checked := make(chan struct{}, 100)
-	b := events.NewAlertPublisher(server.Client(), published.publish, nopLog)
-	b.Watch(
+	p := events.NewAlertPublisher(server.Client(), published.publish, nopLog)
+	p.Watch(
 		events.WatchedCredential{Name: "anna", Works: func(context.Context) (bool, error) {
 			checked <- struct{}{}
 			return works.Load(), nil
@@ -186,14 +186,14 @@ func TestNewWorkersReportARecoveredCredential(t *testing.T) {
 			return true, nil
 		}},
 	)
-	b.Start()
+	p.Start()
 	<-checked
 	if n := len(published.all()); n != 1 {
 		t.Errorf("%d events before it works", n)
 	}
 	works.Store(true)
 	all := published.await(t, 2)
-	b.Close()
+	p.Close()
 	if all[1].Type != "credential.resumed" || data(t, all[1])["credential"] != "anna" {
 		t.Errorf("event %+v", all[1])
 	}
@@ -212,8 +212,8 @@ func TestExpiryWarningsArePublishedOnce(t *testing.T) {
 		{"2026-02-14 1", "0", "true"},
 	} {
 		workers := startWorkers(t, server, published.publish, 2)
-		for _, b := range workers {
-			b.Publish(alert.Alert{
+		for _, p := range workers {
+			p.Publish(alert.Alert{
 				Kind:     alert.CredentialExpiring,
 				Subject:  "dckap",
 				DedupKey: warning.dedupKey,
