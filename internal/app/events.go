@@ -10,7 +10,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"errand.internal/clients"
-	"errand.internal/internal/announce"
+	"errand.internal/internal/alert"
 	"errand.internal/internal/events"
 	"errand.internal/internal/ledger"
 	"errand.internal/internal/queue"
@@ -25,10 +25,10 @@ import (
 // nothing.
 type outlet struct {
 	config   events.Config
-	sink     *events.Sink
+	sink     *events.Receiver
 	rest     *events.Rest
-	bulletin *events.Bulletin
-	notices  *events.Notices
+	bulletin *events.AlertPublisher
+	notices  *events.Outbox
 	changes  *events.Detector
 }
 
@@ -43,7 +43,7 @@ func openOutlet(
 	if !p.Events.Configured() {
 		return &outlet{}, nil
 	}
-	sink, err := events.NewSink(p.Events, rdb, salt)
+	sink, err := events.NewReceiver(p.Events, rdb, salt)
 	if err != nil {
 		return nil, err
 	}
@@ -58,20 +58,23 @@ func openOutlet(
 			tokens.WithSalt(salt),
 			tokens.WithMetrics(figures),
 		),
-		bulletin: events.NewBulletin(rdb, publish, log),
-		notices:  events.NewNotices(store, knownQueues, publish, log),
-		changes:  events.NewDetector(rdb, salt, publish),
+		bulletin: events.NewAlertPublisher(rdb, publish, log),
+		notices:  events.NewOutbox(store, knownQueues, publish, log),
+		changes: events.NewDetector(events.DetectorConfig{
+			EventType: events.AlertsChanged,
+			KeyPrefix: "errand:{polls}:alerts:",
+		}, rdb, salt, publish),
 	}, nil
 }
 
 // announce has announcements become events, too.
-func (o *outlet) announce(also announce.Func) announce.Func {
+func (o *outlet) announce(also alert.Func) alert.Func {
 	if o.bulletin == nil {
 		return also
 	}
-	return func(a announce.Announcement) {
+	return func(a alert.Alert) {
 		also(a)
-		o.bulletin.Announce(a)
+		o.bulletin.Publish(a)
 	}
 }
 
@@ -79,7 +82,7 @@ func (o *outlet) announce(also announce.Func) announce.Func {
 func (o *outlet) serve(
 	v *tasks.Vendors,
 	observe func(clients.Observation),
-	tell announce.Func,
+	tell alert.Func,
 ) error {
 	if o.sink == nil {
 		return nil
@@ -88,7 +91,7 @@ func (o *outlet) serve(
 		o.config,
 		o.sink,
 		o.rest,
-		clients.NewCaller(events.Vendor, o.config.Limits(), nil, observe),
+		clients.NewCaller(events.Vendor, o.config.Timeouts(), nil, observe),
 		tell,
 	)
 	if err != nil {
@@ -123,7 +126,7 @@ func (o *outlet) finished() func(id string) {
 	if o.notices == nil {
 		return nil
 	}
-	return o.notices.Finished
+	return o.notices.Wake
 }
 
 // start begins to publish; stop publishes what is left.
@@ -133,7 +136,7 @@ func (o *outlet) start(credentials []vendors.Credential) (stop func()) {
 	}
 	for _, c := range credentials {
 		o.bulletin.Watch(
-			events.Credential{
+			events.WatchedCredential{
 				Name: c.Name,
 				Works: func(ctx context.Context) (bool, error) {
 					s, err := c.State(ctx)
@@ -168,7 +171,7 @@ func ResumeEvents(ctx context.Context, environ map[string]string) (string, error
 	}
 	rdb := p.target.Open(redisconn.General)
 	defer closeQuietly(rdb)
-	sink, err := events.NewSink(p.Events, rdb, seal.NewSalt(rdb))
+	sink, err := events.NewReceiver(p.Events, rdb, seal.NewSalt(rdb))
 	if err != nil {
 		return "", &ConfigError{err}
 	}

@@ -5,7 +5,7 @@ import (
 	"strconv"
 	"time"
 
-	"errand.internal/internal/announce"
+	"errand.internal/internal/alert"
 	"errand.internal/internal/tokens"
 )
 
@@ -21,7 +21,7 @@ func warnOfExpiry(
 	credential string,
 	last time.Time,
 	now func() time.Time,
-	to announce.Func,
+	to alert.Func,
 ) {
 	if last.IsZero() {
 		return
@@ -33,10 +33,10 @@ func warnOfExpiry(
 		if c.Due != 0 && c.Due != said {
 			said = c.Due
 			day := last.Format(time.DateOnly)
-			to(announce.Announcement{
-				Kind:    announce.CredentialExpiring,
-				Subject: credential,
-				Once:    day + " " + strconv.Itoa(c.Due),
+			to(alert.Alert{
+				Kind:     alert.CredentialExpiring,
+				Subject:  credential,
+				DedupKey: day + " " + strconv.Itoa(c.Due),
 				Data: map[string]string{
 					"lastDay":  day,
 					"daysLeft": strconv.Itoa(max(c.Left, 0)),

@@ -8,7 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"errand.internal/internal/announce"
+	"errand.internal/internal/alert"
 )
 
 func TestExpiryIsAnnouncedOnceForEachStep(t *testing.T) {
@@ -19,15 +19,15 @@ func TestExpiryIsAnnouncedOnceForEachStep(t *testing.T) {
 		var left []string
 		once := map[string]bool{}
 		last := time.Now().AddDate(0, 0, 40)
-		tell := func(a announce.Announcement) {
-			if a.Kind != announce.CredentialExpiring || a.Subject != "dckap" ||
+		tell := func(a alert.Alert) {
+			if a.Kind != alert.CredentialExpiring || a.Subject != "dckap" ||
 				a.Data["lastDay"] != last.Format(time.DateOnly) {
 				t.Errorf("announced %+v", a)
 			}
 			mu.Lock()
 			defer mu.Unlock()
 			left = append(left, a.Data["daysLeft"])
-			once[a.Once] = true
+			once[a.DedupKey] = true
 		}
 		go warnOfExpiry(ctx, "dckap", last, time.Now, tell)
 		time.Sleep(12 * 24 * time.Hour) // of the bubble's clock

@@ -16,7 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/rs/zerolog"
 
-	"errand.internal/internal/announce"
+	"errand.internal/internal/alert"
 	"errand.internal/internal/ledger"
 	"errand.internal/internal/limits"
 	"errand.internal/internal/monitor"
@@ -81,7 +81,7 @@ func (w Worker) Run(ctx context.Context) error {
 		return &ConfigError{err}
 	}
 	defer out.close()
-	announcer := out.announce(announce.New(log, registry))
+	announcer := out.announce(alert.New(log, registry))
 
 	accounts, err := p.Vendors.Open(vendors.Shared{
 		Redis:   generalRedis,
@@ -249,13 +249,13 @@ func newLog(c Config, stderr io.Writer) zerolog.Logger {
 }
 
 // credentialEvents makes changes of credentials known.
-func credentialEvents(to announce.Func) tokens.Announce {
+func credentialEvents(to alert.Func) tokens.Announce {
 	return func(e tokens.Event) {
-		kind := announce.CredentialParked
+		kind := alert.CredentialParked
 		if e.Kind == tokens.Resumed {
-			kind = announce.CredentialResumed
+			kind = alert.CredentialResumed
 		}
-		to(announce.Announcement{Kind: kind, Subject: e.Profile})
+		to(alert.Alert{Kind: kind, Subject: e.Profile})
 	}
 }
 

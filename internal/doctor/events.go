@@ -66,7 +66,7 @@ func (d *doctor) receiver(
 	cfg events.Config,
 ) (gone time.Time, state tokens.State, err error) {
 	salt := seal.NewSalt(d.redis)
-	sink, err := events.NewSink(cfg, d.redis, salt)
+	sink, err := events.NewReceiver(cfg, d.redis, salt)
 	if err != nil {
 		return gone, state, err
 	}

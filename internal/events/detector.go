@@ -16,56 +16,62 @@ import (
 	"errand.internal/internal/seal"
 )
 
-// rememberedFor is how long a subject that is not read any more is remembered.
-const rememberedFor = 30 * 24 * time.Hour
+// subjectTTL is how long a subject is remembered after its last reading.
+const subjectTTL = 30 * 24 * time.Hour
 
-// Detector notices that a subject's value is not what it was when it was last
-// read, by any worker.
+// subjectLabel keeps the digests of subjects apart from other uses of the salt.
+const subjectLabel = "alerts"
+
+// DetectorConfig names what a Detector publishes and where it keeps its state.
+type DetectorConfig struct {
+	// EventType is the type of the event that reports a change.
+	EventType string
+	// KeyPrefix begins the Redis key of every subject, such as
+	// "errand:{polls}:alerts:". Its hash tag decides the cluster slot. Each kind of
+	// value needs a prefix of its own.
+	KeyPrefix string
+}
+
+// Detector publishes an event when a subject's value differs from the previous
+// reading by any worker.
 //
-// What it knows of a subject is one hash, named by a salted digest:
+// A subject's state is one hash, whose key ends with a salted digest:
 //
-//	n  tickets given out       v  the value    s  its sequence
-//	t  ticket of v             e<sequence>  a change whose event is not enqueued yet
+//	n  tickets handed out    v  the value    s  its sequence
+//	t  ticket of v           e<sequence>  a change whose event is not enqueued yet
 //
-// A read takes its ticket before the call, and counts only if no read with a
-// later ticket was there first: what comes late is stale and changes nothing.
-// Tickets need no clock, so neither a fail-over nor a clock that is set can make
-// news look old.
+// A reading takes a ticket before the call. It counts only if no reading with a
+// later ticket has been recorded: a late answer is stale and changes nothing.
+// Tickets need no clock, so neither a failover nor a clock adjustment makes a new
+// reading look old.
 type Detector struct {
-	config  DetectorConfig
+	cfg     DetectorConfig
 	rdb     redis.UniversalClient
 	salt    *seal.Salt
 	publish Publish
 }
 
-// DetectorConfig says whose values a Detector compares.
-type DetectorConfig struct {
-	// EventType is the type of the event that tells of a change.
-	EventType string
-	// KeyPrefix begins the subjects' Redis keys; it has a hash tag.
-	KeyPrefix string
-}
-
-// NewDetector returns a Detector that publishes what it notices.
-func NewDetector(c DetectorConfig, rdb redis.UniversalClient, salt *seal.Salt, publish Publish) *Detector {
+// NewDetector returns a Detector.
+func NewDetector(cfg DetectorConfig, rdb redis.UniversalClient, salt *seal.Salt, publish Publish) *Detector {
 	return &Detector{
-		config:  c,
+		cfg:     cfg,
 		rdb:     rdb,
 		salt:    salt,
 		publish: publish,
 	}
 }
 
-// Reading is one read of a subject's value that is under way.
+// Reading is one reading of a subject's value, from before the call that reads
+// it until Record.
 type Reading struct {
 	detector *Detector
 	subject  json.RawMessage
-	hash     string
+	key      string
 	ticket   int64
 }
 
-// Begin is called right before the value is read. subject is a JSON object; it
-// goes into the event, and into Redis as a digest only.
+// Begin starts a reading; call it right before the value is read. The subject
+// must encode to a JSON object. The event contains it; Redis holds a digest only.
 func (d *Detector) Begin(ctx context.Context, subject any) (*Reading, error) {
 	raw, err := json.Marshal(subject)
 	if err != nil {
@@ -75,64 +81,77 @@ func (d *Detector) Begin(ctx context.Context, subject any) (*Reading, error) {
 	if err != nil {
 		return nil, err
 	}
+	digest := seal.HMAC(salt, subjectLabel, string(raw))[:16]
 	r := &Reading{
 		detector: d,
 		subject:  raw,
-		hash: d.config.KeyPrefix + hex.EncodeToString(
-			seal.HMAC(salt, "alerts", string(raw))[:16],
-		),
+		key:      d.cfg.KeyPrefix + hex.EncodeToString(digest),
 	}
 	pipe := d.rdb.Pipeline()
-	ticket := pipe.HIncrBy(ctx, r.hash, "n", 1)
-	pipe.PExpire(ctx, r.hash, rememberedFor)
+	ticket := pipe.HIncrBy(ctx, r.key, "n", 1)
+	pipe.PExpire(ctx, r.key, subjectTTL)
 	if _, err := pipe.Exec(ctx); err != nil {
-		return nil, fmt.Errorf("take a ticket for the read: %w", err)
+		return nil, fmt.Errorf("take a ticket for the reading: %w", err)
 	}
 	r.ticket = ticket.Val()
 	return r, nil
 }
 
-// Saw is called with what was read, never with what could not be. The first
-// value of a subject is its baseline. An error means that the event of this
-// change, or of an earlier one, may not be enqueued yet; whoever reads the
-// subject next enqueues it.
-func (r *Reading) Saw(ctx context.Context, value int) error {
+// Record compares the value that was read with the previous one, and publishes
+// an event if they differ. Do not call it after a failed read. A subject's first
+// value is its baseline. After an error, the event of this change or of an
+// earlier one may be missing; the subject's next reading enqueues it.
+func (r *Reading) Record(ctx context.Context, value int) error {
 	d := r.detector
-	reply, err := sawScript.Run(ctx, d.rdb, []string{r.hash}, r.ticket, value, newID(), rememberedFor.Milliseconds()).
-		StringSlice()
+	reply, err := recordValueScript.Run(
+		ctx,
+		d.rdb,
+		[]string{r.key},
+		r.ticket,
+		value,
+		newID(),
+		subjectTTL.Milliseconds(),
+	).StringSlice()
 	if err != nil {
-		return fmt.Errorf("compare with the value before: %w", err)
+		return fmt.Errorf("compare with the previous value: %w", err)
 	}
-	changes, err := readChanges(reply)
+	changes, err := parseChanges(reply)
 	if err != nil {
 		return err
 	}
 	if len(changes) == 0 {
 		return nil
 	}
-	done := make([]string, len(changes))
+	enqueued := make([]string, len(changes))
 	for i, c := range changes {
-		e, err := newEvent(
-			c.id,
-			d.config.EventType,
-			time.UnixMilli(c.at),
-			changeData{r.subject, c.previous, c.current, c.sequence},
-		)
-		if err != nil {
+		if err := r.publish(ctx, c); err != nil {
 			return err
 		}
-		if err := d.publish(ctx, e); err != nil {
-			return fmt.Errorf("enqueue the event of a change: %w", err)
-		}
-		done[i] = changeField + strconv.FormatInt(c.sequence, 10)
+		enqueued[i] = changeField + strconv.FormatInt(c.sequence, 10)
 	}
-	if err := d.rdb.HDel(ctx, r.hash, done...).Err(); err != nil {
-		return fmt.Errorf("take enqueued events off the list: %w", err)
+	if err := d.rdb.HDel(ctx, r.key, enqueued...).Err(); err != nil {
+		return fmt.Errorf("remove the changes whose events are enqueued: %w", err)
 	}
 	return nil
 }
 
-// changeData is the data of AlertsChanged.
+func (r *Reading) publish(ctx context.Context, c change) error {
+	e, err := newEvent(c.id, r.detector.cfg.EventType, time.UnixMilli(c.at), changeData{
+		Subject:  r.subject,
+		Previous: c.previous,
+		Current:  c.current,
+		Sequence: c.sequence,
+	})
+	if err != nil {
+		return err
+	}
+	if err := r.detector.publish(ctx, e); err != nil {
+		return fmt.Errorf("enqueue the event of a change: %w", err)
+	}
+	return nil
+}
+
+// changeData is the data of the event that reports a change.
 type changeData struct {
 	Subject  json.RawMessage `json:"subject"`
 	Previous int64           `json:"previous"`
@@ -142,15 +161,18 @@ type changeData struct {
 
 const changeField = "e"
 
-// change is a change as the hash keeps it.
+// change is a change whose event is not enqueued yet.
 type change struct {
-	id                              string
-	sequence, previous, current, at int64
+	id       string
+	sequence int64
+	previous int64
+	current  int64
+	at       int64 // Unix milliseconds
 }
 
-// readChanges finds the changes in a flat list of a hash's fields and values,
-// in the order in which they happened.
-func readChanges(reply []string) ([]change, error) {
+// parseChanges finds the changes in a flat list of a hash's fields and values,
+// and returns them in the order in which they happened.
+func parseChanges(reply []string) ([]change, error) {
 	var changes []change
 	for pair := range slices.Chunk(reply, 2) {
 		number, found := strings.CutPrefix(pair[0], changeField)
@@ -160,17 +182,10 @@ func readChanges(reply []string) ([]change, error) {
 		var c change
 		var err error
 		if c.sequence, err = strconv.ParseInt(number, 10, 64); err == nil {
-			_, err = fmt.Sscanf(
-				pair[1],
-				"%s %d %d %d",
-				&c.id,
-				&c.previous,
-				&c.current,
-				&c.at,
-			)
+			_, err = fmt.Sscanf(pair[1], "%s %d %d %d", &c.id, &c.previous, &c.current, &c.at)
 		}
 		if err != nil {
-			return nil, errors.New("the list of changes in Redis cannot be read")
+			return nil, errors.New("the changes in Redis cannot be parsed")
 		}
 		changes = append(changes, c)
 	}
@@ -180,15 +195,14 @@ func readChanges(reply []string) ([]change, error) {
 	return changes, nil
 }
 
-// sawScript compares a value with the one before.
+// recordValueScript compares a value with the previous one, and returns the
+// whole hash if events of changes remain to be enqueued. A sequence starts at the
+// time in seconds and then counts by one, so that it keeps rising even if Redis
+// loses its data: a receiver that has seen sequence 1000 would drop a second 1.
 //
 // KEYS: the subject's hash
-// ARGV: ticket, value, ID for an event, ms to remember
-//
-// Returns the whole hash if there are changes to enqueue. A sequence begins at
-// the time in seconds and then counts by one, so that it rises also over a loss
-// of memory: a receiver that has seen 1000 would take a second 1 for old.
-var sawScript = redis.NewScript(`
+// ARGV: ticket, value, event ID to use for a change, TTL in ms
+var recordValueScript = redis.NewScript(`
 local h = redis.call('HMGET', KEYS[1], 'v', 's', 't', 'n')
 local ticket = tonumber(ARGV[1])
 local time = redis.call('TIME')

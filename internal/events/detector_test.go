@@ -16,6 +16,11 @@ import (
 	"errand.internal/internal/seal"
 )
 
+var counterChanges = events.DetectorConfig{
+	EventType: events.AlertsChanged,
+	KeyPrefix: "errand:{polls}:alerts:",
+}
+
 type subject struct {
 	UserID string `json:"userId"`
 }
@@ -37,10 +42,10 @@ func readChange(t testing.TB, e events.Event) changed {
 	return c
 }
 
-func newDetector(t testing.TB) (*events.Detector, *shelf, *redistest.Server) {
+func newDetector(t testing.TB) (*events.Detector, *recorder, *redistest.Server) {
 	t.Helper()
-	server, kept := redistest.New(t), &shelf{}
-	return events.NewDetector(server.Client(), seal.NewSalt(server.Client()), kept.publish), kept, server
+	server, published := redistest.New(t), &recorder{}
+	return events.NewDetector(counterChanges, server.Client(), seal.NewSalt(server.Client()), published.publish), published, server
 }
 
 func begin(t testing.TB, d *events.Detector, user string) *events.Reading {
@@ -52,24 +57,24 @@ func begin(t testing.TB, d *events.Detector, user string) *events.Reading {
 	return r
 }
 
-func saw(t testing.TB, r *events.Reading, value int) {
+func record(t testing.TB, r *events.Reading, value int) {
 	t.Helper()
-	if err := r.Saw(t.Context(), value); err != nil {
+	if err := r.Record(t.Context(), value); err != nil {
 		t.Fatal(err)
 	}
 }
 
 func TestDetector(t *testing.T) {
 	t.Parallel()
-	d, kept, server := newDetector(t)
+	d, published, server := newDetector(t)
 	for _, value := range []int{2, 2, 3, 3, 0, 0} {
-		saw(t, begin(t, d, "u-canary"), value)
+		record(t, begin(t, d, "u-canary"), value)
 	}
-	saw(t, begin(t, d, "u-other"), 7) // its baseline
-	begin(t, d, "u-canary")           // a read that fails says nothing
-	saw(t, begin(t, d, "u-canary"), 0)
+	record(t, begin(t, d, "u-other"), 7) // a baseline
+	begin(t, d, "u-canary")              // a failed read changes nothing
+	record(t, begin(t, d, "u-canary"), 0)
 
-	all := kept.all()
+	all := published.all()
 	if len(all) != 2 {
 		t.Fatalf("%d events, want 2: %+v", len(all), all)
 	}
@@ -86,79 +91,79 @@ func TestDetector(t *testing.T) {
 			t.Errorf("%s names the person", key)
 		}
 		if strings.Contains(key, "alerts") && server.Client().TTL(t.Context(), key).Val() <= 0 {
-			t.Errorf("%s stays for ever", key)
+			t.Errorf("%s has no TTL", key)
 		}
 	}
 }
 
-func TestALateReadChangesNothing(t *testing.T) {
+func TestStaleReadingChangesNothing(t *testing.T) {
 	t.Parallel()
-	d, kept, _ := newDetector(t)
-	saw(t, begin(t, d, "u"), 1)
-	slow := begin(t, d, "u") // has read 1, and comes back late
-	saw(t, begin(t, d, "u"), 2)
-	saw(t, slow, 1)
-	saw(t, begin(t, d, "u"), 2)
-	if all := kept.all(); len(all) != 1 || readChange(t, all[0]).Current != 2 {
+	d, published, _ := newDetector(t)
+	record(t, begin(t, d, "u"), 1)
+	slow := begin(t, d, "u") // reads 1 and returns late
+	record(t, begin(t, d, "u"), 2)
+	record(t, slow, 1)
+	record(t, begin(t, d, "u"), 2)
+	if all := published.all(); len(all) != 1 || readChange(t, all[0]).Current != 2 {
 		t.Errorf("events %+v, want one", all)
 	}
 }
 
-// Whoever decides that a value has changed may die before the event is
-// enqueued: the next read does it, with the same ID, and in order.
-func TestAChangeIsNotLostOnTheWay(t *testing.T) {
+// If an event cannot be enqueued, the next reading enqueues it, with the same ID
+// and in order.
+func TestChangeSurvivesAFailedPublish(t *testing.T) {
 	t.Parallel()
-	d, kept, _ := newDetector(t)
-	saw(t, begin(t, d, "u"), 1)
+	d, published, _ := newDetector(t)
+	record(t, begin(t, d, "u"), 1)
 	var ids []string
-	kept.fail = func(e events.Event) error { ids = append(ids, e.ID); return errors.New("the queue is away") }
+	published.fail = func(e events.Event) error { ids = append(ids, e.ID); return errors.New("the queue is down") }
 	for _, value := range []int{2, 3} {
-		if err := begin(t, d, "u").Saw(t.Context(), value); err == nil {
-			t.Error("Saw hides that the event is not enqueued")
+		if err := begin(t, d, "u").Record(t.Context(), value); err == nil {
+			t.Error("Record hides that the event is not enqueued")
 		}
 	}
-	kept.fail = nil
-	saw(t, begin(t, d, "u"), 3)
-	saw(t, begin(t, d, "u"), 3)
-	all := kept.all()
+	published.fail = nil
+	record(t, begin(t, d, "u"), 3)
+	record(t, begin(t, d, "u"), 3)
+	all := published.all()
 	if len(all) != 2 || all[0].ID != ids[0] || readChange(t, all[0]).Current != 2 ||
 		readChange(t, all[1]).Current != 3 ||
 		readChange(t, all[1]).Sequence != readChange(t, all[0]).Sequence+1 {
-		t.Errorf("events %+v, first tried as %v", all, ids)
+		t.Errorf("events %+v, first tried with %v", all, ids)
 	}
-	if kept.doubts != 0 {
-		t.Errorf("%d events were enqueued again after they were taken down", kept.doubts)
+	if published.duplicates != 0 {
+		t.Errorf("%d events were published again after their changes were removed", published.duplicates)
 	}
 }
 
-// Redis forgets: the sequence rises all the same, so that no receiver takes
-// what is new for old, and reads that were under way do no harm.
-func TestSequencesRiseOverALossOfMemory(t *testing.T) {
+// If Redis loses its data, the sequence still rises, so that no receiver drops a
+// new event as stale, and readings in progress do no harm.
+func TestSequenceRisesAfterDataLoss(t *testing.T) {
 	t.Parallel()
-	d, kept, server := newDetector(t)
-	saw(t, begin(t, d, "u"), 1)
-	saw(t, begin(t, d, "u"), 2)
-	before := readChange(t, kept.all()[0]).Sequence
-	underWay := begin(t, d, "u")
+	d, published, server := newDetector(t)
+	record(t, begin(t, d, "u"), 1)
+	record(t, begin(t, d, "u"), 2)
+	before := readChange(t, published.all()[0]).Sequence
+	inProgress := begin(t, d, "u")
 	server.Client().FlushAll(t.Context())
-	saw(t, underWay, 5)
-	saw(t, begin(t, d, "u"), 6)
-	all := kept.all()
+	record(t, inProgress, 5)
+	record(t, begin(t, d, "u"), 6)
+	all := published.all()
 	last := readChange(t, all[len(all)-1])
 	if len(all) != 2 || last.Previous != 5 || last.Current != 6 || last.Sequence < before {
 		t.Errorf("events %+v, want 5 to 6 with a sequence from %d", all, before)
 	}
 }
 
-// With FLEET_LONG=1 a million polls, a tenth of that
-// otherwise. One poll in a hundred finds a change; each is one event.
-func TestPollsAndEventsAgree(t *testing.T) {
+// TestEveryChangeIsOneEvent makes 100,000 polls, or a million with FLEET_LONG=1.
+// One poll in a hundred finds a change.
+func TestEveryChangeIsOneEvent(t *testing.T) {
 	t.Parallel()
 	subjects, rounds := 200, 500
 	if os.Getenv("FLEET_LONG") == "1" {
 		rounds *= 10
 	}
-	server, kept := redistest.New(t), &shelf{}
+	server, published := redistest.New(t), &recorder{}
 	rdb, err := server.Client().AutoPipeline()
 	if err != nil {
 		t.Fatal(err)
@@ -170,7 +175,7 @@ func TestPollsAndEventsAgree(t *testing.T) {
 	want := make([][]int, subjects) // the values of each, in order
 	for p := range pollers {
 		polls.Go(func() {
-			d := events.NewDetector(rdb, salt, kept.publish)
+			d := events.NewDetector(counterChanges, rdb, salt, published.publish)
 			random := rand.New(rand.NewPCG(1, uint64(p)))
 			for s := p; s < subjects; s += pollers {
 				value := random.IntN(5)
@@ -192,13 +197,12 @@ func TestPollsAndEventsAgree(t *testing.T) {
 						if random.IntN(4) > 0 {
 							read = value
 						} else {
-							// This poll has read the old value, and another one, begun later, is
-							// back before it.
+							// This poll has read the old value, and a later one overtakes it.
 							err = poll(d, s, value)
 						}
 					}
 					if err == nil {
-						err = reading.Saw(context.Background(), read)
+						err = reading.Record(context.Background(), read)
 					}
 					if err != nil {
 						t.Error(err)
@@ -212,7 +216,7 @@ func TestPollsAndEventsAgree(t *testing.T) {
 
 	last := map[string]changed{}
 	counted := map[string]int{}
-	for _, e := range kept.all() {
+	for _, e := range published.all() {
 		c := readChange(t, e)
 		user := c.Subject.UserID
 		if before, known := last[user]; known && (c.Sequence != before.Sequence+1 || c.Previous != before.Current) {
@@ -229,10 +233,10 @@ func TestPollsAndEventsAgree(t *testing.T) {
 			t.Errorf("%s: %d events, the last to %d; want %v", user, counted[user], last[user].Current, values)
 		}
 	}
-	if kept.doubts != 0 {
-		t.Errorf("%d events were enqueued more than once", kept.doubts)
+	if published.duplicates != 0 {
+		t.Errorf("%d events were published more than once", published.duplicates)
 	}
-	t.Logf("%d polls, %d changes, %d events", subjects*rounds, total, len(kept.all()))
+	t.Logf("%d polls, %d changes, %d events", subjects*rounds, total, len(published.all()))
 }
 
 func poll(d *events.Detector, s, value int) error {
@@ -240,5 +244,5 @@ func poll(d *events.Detector, s, value int) error {
 	if err != nil {
 		return err
 	}
-	return r.Saw(context.Background(), value)
+	return r.Record(context.Background(), value)
 }

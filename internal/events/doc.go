@@ -1,29 +1,30 @@
-// Package events tells the operator's own system what happens in Errand: HTTP
-// POST, signed as Standard Webhooks asks. docs/events.md is the receiver's side.
+// Package events reports what happens in Errand to the operator's own system:
+// one HTTP POST per event, signed as Standard Webhooks specifies.
+// docs/events.md describes the receiver's side.
 //
-//	poll ────────────▶ Detector ─┐ a value has changed
-//	announcements ───▶ Bulletin ─┼─▶ Publish ─▶ event:deliver task ─▶ Sender ─▶ sink
-//	ends of tasks ───▶ Notices ──┘ with Notify, or dead
+//	polls ────────▶ Detector ───────┐ a value has changed
+//	alerts ───────▶ AlertPublisher ─┼─▶ Publish ─▶ event:deliver task ─▶ Sender ─▶ receiver
+//	task ends ────▶ Outbox ─────────┘ with Notify, or dead letters
 //
-// # At least once, and told apart
+// # At-least-once delivery
 //
-// Each of the three writes into Redis what is to be sent before it enqueues
-// the task, and takes it off that list only afterwards. Whoever dies in between
-// leaves it to the next; the event's ID, which is the task's key and the
-// webhook-id of every try, is in the list, so that an event that is enqueued
-// twice is one task, and one that is delivered twice can be told by the
-// receiver.
+// Detector, AlertPublisher and Outbox each record an event in Redis before they
+// enqueue its task, and remove the record only afterwards. If a worker dies in
+// between, another one enqueues the event. The record includes the event's ID,
+// which is the task's key and the webhook-id of every try: enqueueing an event
+// twice yields one task, and a receiver recognizes a repeated delivery.
 //
-// The ends of tasks are written to their list by the very script that writes the
-// end. Announcements wait in memory for Redis: each is made again by whoever
-// meets the same credential, or the same unconfirmed task.
+// The script that ends a task writes its outbox entry, so neither exists without
+// the other. Alerts wait in memory while Redis is unreachable and are lost with
+// the process; the next worker that meets the same credential or the same
+// unconfirmed task raises them again.
 //
-// # The sink
+// # The receiver
 //
-// Nothing of its answer counts but the status and Retry-After. 2xx is taken as
-// delivered. 410 stops the sink: a mark in Redis keeps every worker from sending
-// to that URL. Everything else is tried again, for a day; a sink that takes
-// nothing is left alone meanwhile but for one event now and then (Rest).
+// Only the status and Retry-After of an answer count. A 2xx means delivered. A
+// 410 stops delivery: a mark in Redis keeps every worker from sending to that
+// URL. Any other answer is retried for a day; a receiver that accepts nothing
+// gets a probe now and then until it accepts one (Rest).
 //
-// What becomes of an event is not the subject of another one.
+// The fate of a delivery never becomes an event itself.
 package events

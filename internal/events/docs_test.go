@@ -18,24 +18,24 @@ import (
 	"time"
 
 	"errand.internal/clients"
-	"errand.internal/internal/announce"
+	"errand.internal/internal/alert"
 	"errand.internal/internal/events"
 	"errand.internal/internal/redistest"
 )
 
 const manual = "../../docs/events.md"
 
-// The receivers in the manual are those that the tests run.
+// The receivers in docs/events.md are those that the tests run.
 func TestGoldenReceiversInTheManual(t *testing.T) {
-	code, err := os.ReadFile("receiver_test.go")
+	code, err := os.ReadFile("example_test.go")
 	if err != nil {
 		t.Fatal(err)
 	}
-	whole, _, found := strings.Cut(string(code), "// end of the code in docs/events.md")
+	begin, _, found := strings.Cut(string(code), "// end of the code in docs/events.md")
 	if !found {
-		t.Fatal("receiver_test.go has no end of the code")
+		t.Fatal("example_test.go has no end of the code")
 	}
-	_, inGo, _ := strings.Cut(whole, "// Receiver takes Errand's events.")
+	_, inGo, _ := strings.Cut(begin, "// Receiver takes Errand's events.")
 	python, err := os.ReadFile("testdata/receiver.py")
 	if err != nil {
 		t.Fatal(err)
@@ -48,7 +48,7 @@ func TestGoldenReceiversInTheManual(t *testing.T) {
 	for language, text := range map[string]string{"go": "// Receiver takes Errand's events." + inGo, "python": string(python)} {
 		part := regexp.MustCompile(`(?s)<!-- ` + language + `: .*?<!-- /` + language + ` -->`)
 		if !part.MatchString(want) {
-			t.Fatalf("the manual has no place for %s", language)
+			t.Fatalf("docs/events.md has no place for %s", language)
 		}
 		want = part.ReplaceAllLiteralString(
 			want,
@@ -70,8 +70,8 @@ func TestGoldenReceiversInTheManual(t *testing.T) {
 	}
 }
 
-// The manual shows every type of event, each as it could be sent.
-func TestTheManualShowsEveryEvent(t *testing.T) {
+// docs/events.md shows every type of event, each as it could be sent.
+func TestManualShowsEveryEvent(t *testing.T) {
 	t.Parallel()
 	raw, err := os.ReadFile(manual)
 	if err != nil {
@@ -92,17 +92,17 @@ func TestTheManualShowsEveryEvent(t *testing.T) {
 		shown = append(shown, e.Type)
 	}
 	for _, want := range []string{
-		events.AlertsChanged, events.TaskFinished, string(announce.TaskDead), string(announce.TaskUnconfirmed),
-		string(announce.CredentialParked), string(announce.CredentialResumed), string(announce.CredentialExpiring),
+		events.AlertsChanged, events.TaskFinished, string(alert.TaskDead), string(alert.TaskUnconfirmed),
+		string(alert.CredentialParked), string(alert.CredentialResumed), string(alert.CredentialExpiring),
 	} {
 		if !slices.Contains(shown, want) {
-			t.Errorf("%s is not shown", want)
+			t.Errorf("docs/events.md does not show %s", want)
 		}
 	}
 }
 
-// change is an event whose sequence a receiver looks at.
-func changeOf(id string, sequence int) events.Event {
+// newChange returns an event with a sequence.
+func newChange(id string, sequence int) events.Event {
 	return events.Event{
 		ID:        id,
 		Type:      events.AlertsChanged,
@@ -113,16 +113,16 @@ func changeOf(id string, sequence int) events.Event {
 	}
 }
 
-func TestTheGoReceiver(t *testing.T) {
+func TestGoReceiver(t *testing.T) {
 	t.Parallel()
-	var taken []string
+	var accepted []string
 	refuse := true
 	r, err := NewReceiver(newSecret('a'), func(e Event) error {
 		if refuse {
 			refuse = false
 			return io.ErrUnexpectedEOF
 		}
-		taken = append(taken, e.Type+string(e.Data))
+		accepted = append(accepted, e.Type+string(e.Data))
 		return nil
 	})
 	if err != nil {
@@ -133,15 +133,15 @@ func TestTheGoReceiver(t *testing.T) {
 	server := redistest.New(t)
 	s := newSender(t, server, web.URL, newSecret('a'), clients.Limits{})
 	if err := s.Send(t.Context(), sample, false); err == nil {
-		t.Error("an event that was not taken was delivered")
+		t.Error("an event that the receiver refused counts as delivered")
 	}
-	for _, e := range []events.Event{sample, sample, changeOf("evt_b", 11), changeOf("evt_a", 10)} {
+	for _, e := range []events.Event{sample, sample, newChange("evt_b", 11), newChange("evt_a", 10)} {
 		if err := s.Send(t.Context(), e, false); err != nil {
 			t.Error(err)
 		}
 	}
-	if len(taken) != 2 || !strings.HasPrefix(taken[0], sample.Type) || !strings.Contains(taken[1], `"sequence":11`) {
-		t.Errorf("taken %v", taken)
+	if len(accepted) != 2 || !strings.HasPrefix(accepted[0], sample.Type) || !strings.Contains(accepted[1], `"sequence":11`) {
+		t.Errorf("accepted %v", accepted)
 	}
 	forged := newSender(t, server, web.URL, newSecret('b'), clients.Limits{})
 	if fault, ok := clients.AsError(forged.Send(t.Context(), sample, false)); !ok ||
@@ -150,12 +150,12 @@ func TestTheGoReceiver(t *testing.T) {
 	}
 }
 
-func TestThePythonReceiver(t *testing.T) {
+func TestPythonReceiver(t *testing.T) {
 	t.Parallel()
 	python, err := exec.LookPath("python3")
 	if err != nil {
 		t.Fatal(
-			"python3 is missing, and the manual's receiver is written in it; install it (apt-get install python3) and try again",
+			"python3 is missing; the receiver in docs/events.md needs it (apt-get install python3)",
 		)
 	}
 	cmd := exec.CommandContext(t.Context(), python, "testdata/receiver.py")
@@ -177,7 +177,7 @@ func TestThePythonReceiver(t *testing.T) {
 	next := func() string {
 		t.Helper()
 		if !lines.Scan() {
-			t.Fatalf("the receiver says nothing more: %v", lines.Err())
+			t.Fatalf("the receiver prints nothing more: %v", lines.Err())
 		}
 		return lines.Text()
 	}
@@ -187,7 +187,7 @@ func TestThePythonReceiver(t *testing.T) {
 	}
 	url := "http://127.0.0.1:" + port + "/hook"
 	server := redistest.New(t)
-	for _, letter := range []byte("ab") { // it knows both while the secret is replaced
+	for _, letter := range []byte("ab") { // it knows both secrets during a rotation
 		s := newSender(t, server, url, newSecret(letter), clients.Limits{})
 		e := sample
 		e.ID += string(letter)
@@ -197,7 +197,7 @@ func TestThePythonReceiver(t *testing.T) {
 			}
 		}
 		if line := next(); line != `task.finished {"id": "otp-1", "note": "<\u00fc>"}` {
-			t.Errorf("it took %s", line)
+			t.Errorf("the receiver printed %s", line)
 		}
 	}
 	forged := newSender(t, server, url, newSecret('c'), clients.Limits{})

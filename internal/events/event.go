@@ -9,25 +9,25 @@ import (
 	"time"
 )
 
-// Types of events that are no announcements; those have the announcement's kind
-// as their type.
+// Types of events that do not stem from alerts. An alert's event has the alert's
+// kind as its type.
 const (
-	// AlertsChanged: an alert counter has another value than at the last read.
+	// AlertsChanged means that an alert counter differs from its previous reading.
 	AlertsChanged = "messenger.alerts.changed"
-	// TaskFinished: a task that was enqueued with Notify has ended.
+	// TaskFinished means that a task enqueued with Notify has ended.
 	TaskFinished = "task.finished"
 )
 
 // DeliverType is the type of the tasks that deliver events.
 const DeliverType = "event:deliver"
 
-// Queue carries those tasks.
+// Queue holds the tasks that deliver events.
 const Queue = "events"
 
 // Event is one event as it is delivered.
 type Event struct {
-	// ID is the event's for ever: the task's key, and webhook-id on every try. It
-	// reveals nothing personal.
+	// ID is the task's key and the webhook-id of every try. It reveals no personal
+	// data.
 	ID   string `json:"id"`
 	Type string `json:"type"`
 	// Timestamp is when it happened, in RFC 3339.
@@ -36,24 +36,28 @@ type Event struct {
 	Data json.RawMessage `json:"data"`
 }
 
-// Publish hands an event over for delivery. When it returns nil, the event is
-// in Redis; doing so again with the same event does nothing.
+// Publish hands an event over for delivery. Once it returns nil, the event is in
+// Redis. Publishing the same event again has no effect.
 type Publish func(ctx context.Context, e Event) error
 
-// Body is what is sent: type, timestamp, data, in this order.
+// Body returns the request body: type, timestamp and data, in this order.
 func (e Event) Body() ([]byte, error) {
 	body, err := json.Marshal(struct {
 		Type      string          `json:"type"`
 		Timestamp string          `json:"timestamp"`
 		Data      json.RawMessage `json:"data"`
-	}{e.Type, e.Timestamp, e.Data})
+	}{
+		Type:      e.Type,
+		Timestamp: e.Timestamp,
+		Data:      e.Data,
+	})
 	if err != nil {
 		return nil, fmt.Errorf("encode the event: %w", err)
 	}
 	return body, nil
 }
 
-// newEvent makes an event; data must encode to a JSON object.
+// newEvent builds an event; data must encode to a JSON object.
 func newEvent(id, eventType string, at time.Time, data any) (Event, error) {
 	raw, err := json.Marshal(data)
 	if err != nil {
@@ -71,7 +75,7 @@ func newID() string {
 	return "evt_" + strings.ToLower(rand.Text())
 }
 
-// key puts a name into the slot of the events' queue.
+// key returns a Redis key in the cluster slot of the events queue.
 func key(parts ...string) string {
 	return "errand:{" + Queue + "}:" + strings.Join(parts, ":")
 }

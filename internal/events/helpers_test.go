@@ -16,7 +16,7 @@ import (
 	"errand.internal/internal/events"
 )
 
-// newSecret makes a secret that is told apart by its letter.
+// newSecret returns a secret that consists of one letter.
 func newSecret(letter byte) string {
 	raw := make([]byte, 24)
 	for i := range raw {
@@ -25,7 +25,7 @@ func newSecret(letter byte) string {
 	return "whsec_" + base64.StdEncoding.EncodeToString(raw)
 }
 
-// delivery is one request that a receiver has got.
+// delivery is one request that a receiver got.
 type delivery struct {
 	id    string
 	body  []byte
@@ -37,28 +37,28 @@ type delivery struct {
 	header http.Header
 }
 
-// receiver is an operator's system. It checks every request with the library of
-// Standard Webhooks.
+// receiver is an operator's system. It verifies every request with the library
+// of Standard Webhooks.
 type receiver struct {
-	t      testing.TB
-	secret string
-	web    *httptest.Server
-	got    chan delivery
+	t          testing.TB
+	secret     string
+	web        *httptest.Server
+	deliveries chan delivery
 
 	mu     sync.Mutex
 	answer http.HandlerFunc
 }
 
-// newReceiver starts one that answers 204 until told otherwise.
+// newReceiver starts a receiver that answers 204 until respond changes that.
 func newReceiver(t testing.TB, secret string) *receiver {
 	t.Helper()
-	r := &receiver{t: t, secret: secret, got: make(chan delivery, 10_000)}
+	r := &receiver{t: t, secret: secret, deliveries: make(chan delivery, 10_000)}
 	r.web = httptest.NewServer(r)
 	t.Cleanup(r.web.Close)
 	return r
 }
 
-func (r *receiver) answers(h http.HandlerFunc) {
+func (r *receiver) respond(h http.HandlerFunc) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.answer = h
@@ -85,66 +85,66 @@ func (r *receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		answer = func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) }
 	}
 	answer(w, req)
-	r.got <- d
+	r.deliveries <- d
 }
 
 func (r *receiver) next() delivery {
 	r.t.Helper()
 	select {
-	case d := <-r.got:
+	case d := <-r.deliveries:
 		return d
 	case <-time.After(30 * time.Second):
-		r.t.Fatal("no event has come")
+		r.t.Fatal("no event arrived")
 		panic("unreachable")
 	}
 }
 
-// shelf is a Publish that keeps events, each ID once, as the queue does.
-type shelf struct {
-	mu     sync.Mutex
-	events []events.Event
-	ids    map[string]bool
-	doubts int
-	fail   func(e events.Event) error
+// recorder records published events, each ID once, as the queue does.
+type recorder struct {
+	mu         sync.Mutex
+	events     []events.Event
+	ids        map[string]bool
+	duplicates int
+	fail       func(e events.Event) error
 }
 
-func (s *shelf) publish(_ context.Context, e events.Event) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.fail != nil {
-		if err := s.fail(e); err != nil {
+func (r *recorder) publish(_ context.Context, e events.Event) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.fail != nil {
+		if err := r.fail(e); err != nil {
 			return err
 		}
 	}
-	if s.ids == nil {
-		s.ids = map[string]bool{}
+	if r.ids == nil {
+		r.ids = map[string]bool{}
 	}
-	if s.ids[e.ID] {
-		s.doubts++
+	if r.ids[e.ID] {
+		r.duplicates++
 		return nil
 	}
-	s.ids[e.ID] = true
-	s.events = append(s.events, e)
+	r.ids[e.ID] = true
+	r.events = append(r.events, e)
 	return nil
 }
 
-func (s *shelf) all() []events.Event {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return append([]events.Event(nil), s.events...)
+func (r *recorder) all() []events.Event {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return append([]events.Event(nil), r.events...)
 }
 
-// when waits for the first n events.
-func (s *shelf) when(t testing.TB, n int) []events.Event {
+// await waits for the first n events.
+func (r *recorder) await(t testing.TB, n int) []events.Event {
 	t.Helper()
 	for end := time.Now().Add(30 * time.Second); ; {
-		all := s.all()
+		all := r.all()
 		if len(all) >= n {
 			return all
 		}
 		if time.Now().After(end) {
 			t.Fatalf("%d events, want %d: %+v", len(all), n, all)
 		}
-		time.Sleep(time.Millisecond) // a Publish tells nobody
+		time.Sleep(time.Millisecond) // a Publish signals nobody
 	}
 }

@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"errand.internal/clients"
-	"errand.internal/internal/announce"
+	"errand.internal/internal/alert"
 	"errand.internal/internal/events"
 	"errand.internal/internal/redistest"
 	"errand.internal/internal/seal"
@@ -24,18 +24,18 @@ func newResting(t *testing.T, server *redistest.Server, url string) *events.Send
 	t.Helper()
 	rdb := server.Client()
 	cfg := events.Config{URL: secret.New(url), Secret: secret.New(newSecret('a'))}
-	sink, err := events.NewSink(cfg, rdb, seal.NewSalt(rdb))
+	sink, err := events.NewReceiver(cfg, rdb, seal.NewSalt(rdb))
 	if err != nil {
 		t.Fatal(err)
 	}
-	rest := events.NewRest(cfg, rdb, silent, tokens.WithSalt(seal.NewSalt(rdb)))
+	rest := events.NewRest(cfg, rdb, nopLog, tokens.WithSalt(seal.NewSalt(rdb)))
 	t.Cleanup(rest.Close)
 	s, err := events.NewSender(
 		cfg,
 		sink,
 		rest,
 		clients.NewCaller(events.Vendor, clients.Limits{Call: 2 * time.Second}, nil, nil),
-		func(announce.Announcement) {},
+		func(alert.Alert) {},
 	)
 	if err != nil {
 		t.Fatal(err)

@@ -12,84 +12,85 @@ import (
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 
 	"errand.internal/clients"
-	"errand.internal/internal/announce"
+	"errand.internal/internal/alert"
 	"errand.internal/internal/tokens"
 )
 
 const opDeliver = "deliver"
 
-// longestPause is the most that a sink's Retry-After may ask for: a day would
-// be the end of the event.
-const longestPause = time.Hour
+// maxRetryAfter caps a receiver's Retry-After: a day, say, would exceed the
+// event's lifetime.
+const maxRetryAfter = time.Hour
 
-// Sender delivers events to the sink.
+// Sender delivers events to the receiver.
 type Sender struct {
-	url      string
-	host     string
-	signers  []*standardwebhooks.Webhook
-	sink     *Sink
+	to       endpoint
+	receiver *Receiver
 	rest     *Rest
 	caller   *clients.Caller
-	announce announce.Func
-	now      func() time.Time
+	alert    alert.Func
 }
 
-// NewSender makes the Sender of a configured sink. With a nil rest a sink that
-// takes nothing is not left alone.
+// NewSender returns the Sender of a configured receiver. With a nil rest, every
+// event is sent even while the receiver accepts none.
 func NewSender(
 	cfg Config,
-	sink *Sink,
+	receiver *Receiver,
 	rest *Rest,
 	caller *clients.Caller,
-	tell announce.Func,
+	raise alert.Func,
 ) (*Sender, error) {
-	url, host, signers, err := cfg.check()
+	to, err := cfg.endpoint()
 	if err != nil {
 		return nil, err
 	}
 	return &Sender{
-		url:      url,
-		host:     host,
-		signers:  signers,
-		sink:     sink,
+		to:       to,
+		receiver: receiver,
 		rest:     rest,
 		caller:   caller.StatusOnly(),
-		announce: tell,
-		now:      time.Now,
+		alert:    raise,
 	}, nil
 }
 
-// Send delivers an event once; again says that it was tried before. Its errors
-// are *clients.Error: worth another try unless Final is set. While the sink
-// rests, nothing that was tried before is sent, and the error asks for the task
-// to be parked.
+// Send makes one attempt to deliver an event; retried says that an earlier one
+// was made. Its errors are *clients.Error, and the event is worth another attempt
+// unless Final is set. While the receiver accepts nothing, Send does not send a
+// retried event: its error asks for the task to be parked.
 //
 // https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
-func (s *Sender) Send(ctx context.Context, e Event, again bool) error {
-	since, err := s.sink.Gone(ctx)
+func (s *Sender) Send(ctx context.Context, e Event, retried bool) error {
+	since, err := s.receiver.Gone(ctx)
 	if err != nil {
 		return &clients.Error{
 			Vendor:  Vendor,
 			Op:      opDeliver,
 			Kind:    clients.Temporary,
 			NotSent: true,
-			Message: "Redis does not say whether the sink is gone",
+			Message: "Redis does not say whether the receiver is gone",
 		}
 	}
 	if !since.IsZero() {
 		return gone(&clients.Error{NotSent: true})
 	}
-	report, fault := s.rest.enter(ctx, again)
-	if fault != nil {
-		return fault
+	report, blocked := s.rest.enter(ctx, retried)
+	if blocked != nil {
+		return blocked
 	}
-	says := tokens.NoVerdict
+	verdict := tokens.NoVerdict
 	defer func() {
-		report(says)
+		report(verdict)
 	}()
+	verdict, err = s.deliver(ctx, e)
+	return err
+}
+
+// deliver posts an event. Besides its result it returns what the attempt says
+// about the receiver as a whole.
+func (s *Sender) deliver(ctx context.Context, e Event) (tokens.Verdict, error) {
 	req, err := s.request(ctx, e)
 	if err != nil {
-		return &clients.Error{
+		return tokens.NoVerdict, &clients.Error{
 			Vendor:  Vendor,
 			Op:      opDeliver,
 			Kind:    clients.Invalid,
@@ -98,46 +99,55 @@ func (s *Sender) Send(ctx context.Context, e Event, again bool) error {
 		}
 	}
 	answer, err := s.caller.Do(ctx, opDeliver, req)
-	if err != nil {
-		if ctx.Err() == nil { // else it was we who gave it too little time
-			says = tokens.Refused
-		}
-		if fault, ok := clients.AsError(err); ok && fault.Kind == clients.Credentials {
-			fault.Kind = clients.Temporary // a certificate is renewed; the event has a day
-		}
-		return err
-	}
 	switch {
+	case err != nil:
+		return callFailed(ctx, err)
 	case answer.Status >= 200 && answer.Status <= 299:
-		says = sayOf(answer.Status)
-		return nil
+		return sayOf(answer.Status), nil
 	case answer.Status == http.StatusGone:
-		first, err := s.sink.stop(ctx)
-		if err != nil {
-			return &clients.Error{
-				Vendor:  Vendor,
-				Op:      opDeliver,
-				Kind:    clients.Temporary,
-				Status:  answer.Status,
-				Message: "the sink says that it is gone, and Redis did not take it down",
-			}
-		}
-		if first {
-			s.announce(
-				announce.Announcement{
-					Kind:    announce.SinkGone,
-					Subject: s.host,
-					Data:    map[string]string{"message": goneMessage},
-				},
-			)
-		}
-		return gone(&clients.Error{Status: answer.Status})
+		return tokens.NoVerdict, s.stop(ctx, answer.Status)
 	}
-	says = sayOf(answer.Status)
-	return refusal(answer)
+	return sayOf(answer.Status), refusal(answer)
 }
 
-const goneMessage = "the sink has said that it is gone: nothing more is sent until EVENTS_URL changes or `worker events resume` is run"
+// callFailed handles a call that got no answer.
+func callFailed(ctx context.Context, err error) (tokens.Verdict, error) {
+	verdict := tokens.Refused
+	if ctx.Err() != nil { // the attempt was cut short on this side
+		verdict = tokens.NoVerdict
+	}
+	// An untrusted certificate parks a vendor's tasks. Here it is retried: it may
+	// be renewed within the event's day.
+	if fault, ok := clients.AsError(err); ok && fault.Kind == clients.Credentials {
+		fault.Kind = clients.Temporary
+	}
+	return verdict, err
+}
+
+// stop handles a 410: it stops delivery for the whole fleet and raises one alert.
+func (s *Sender) stop(ctx context.Context, status int) error {
+	first, err := s.receiver.markGone(ctx)
+	if err != nil {
+		return &clients.Error{
+			Vendor:  Vendor,
+			Op:      opDeliver,
+			Kind:    clients.Temporary,
+			Status:  status,
+			Message: "the receiver answered 410 Gone, and Redis did not record it",
+		}
+	}
+	if first {
+		s.alert(alert.Alert{
+			Kind:    alert.ReceiverGone,
+			Subject: s.to.host,
+			Data:    map[string]string{"message": goneMessage},
+		})
+	}
+	return gone(&clients.Error{Status: status})
+}
+
+const goneMessage = "the receiver answered 410 Gone: nothing more is sent " +
+	"until EVENTS_URL changes or `worker events resume` is run"
 
 func gone(e *clients.Error) *clients.Error {
 	e.Vendor = Vendor
@@ -148,8 +158,8 @@ func gone(e *clients.Error) *clients.Error {
 	return e
 }
 
-// refusal is an answer that was no success: whatever it says, the sink may be
-// mended within the day that an event has.
+// refusal returns the error of an answer other than success. None is final: the
+// receiver may be repaired within the event's day.
 func refusal(a *clients.Answer) *clients.Error {
 	e := clients.StatusError(Vendor, opDeliver, a)
 	switch e.Kind {
@@ -157,45 +167,36 @@ func refusal(a *clients.Answer) *clients.Error {
 	default:
 		e.Kind = clients.Temporary
 	}
-	e.RetryAfter = clients.RetryAfter(a.Header, longestPause)
+	e.RetryAfter = clients.RetryAfter(a.Header, maxRetryAfter)
 	return e
 }
 
-// request makes one try: the same ID and body each time, signed for this
-// moment, once with every secret.
+// request builds the request of one attempt. ID and body are the same each time;
+// the signatures, one per secret, cover the current time.
 func (s *Sender) request(ctx context.Context, e Event) (*http.Request, error) {
 	body, err := e.Body()
 	if err != nil {
 		return nil, err
 	}
-	req, err := http.NewRequestWithContext(
-		ctx,
-		http.MethodPost,
-		s.url,
-		bytes.NewReader(body),
-	)
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.to.url, bytes.NewReader(body))
 	if err != nil {
-		return nil, fmt.Errorf(
-			"make the request for %s",
-			s.host,
-		) // the cause quotes the URL
+		// The cause quotes the URL, which may hold a token.
+		return nil, fmt.Errorf("build the request for %s", s.to.host)
 	}
-	now := s.now()
+	now := time.Now()
 	var signatures []string
-	for _, signer := range s.signers {
+	for _, signer := range s.to.signers {
 		signature, err := signer.Sign(e.ID, now, body)
 		if err != nil {
 			return nil, fmt.Errorf("sign the event: %w", err)
 		}
 		signatures = append(signatures, signature)
 	}
+	timestamp := strconv.FormatInt(now.Unix(), 10)
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("User-Agent", "Errand")
 	req.Header.Set(standardwebhooks.HeaderWebhookID, e.ID)
-	req.Header.Set(
-		standardwebhooks.HeaderWebhookTimestamp,
-		strconv.FormatInt(now.Unix(), 10),
-	)
+	req.Header.Set(standardwebhooks.HeaderWebhookTimestamp, timestamp)
 	req.Header.Set(standardwebhooks.HeaderWebhookSignature, strings.Join(signatures, " "))
 	return req, nil
 }

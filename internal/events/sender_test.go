@@ -14,43 +14,47 @@ import (
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 
 	"errand.internal/clients"
-	"errand.internal/internal/announce"
+	"errand.internal/internal/alert"
 	"errand.internal/internal/events"
 	"errand.internal/internal/redistest"
 	"errand.internal/internal/seal"
 	"errand.internal/internal/secret"
 )
 
-type sending struct {
+type senderFixture struct {
 	*events.Sender
-	sink *events.Sink
-	said *[]announce.Announcement
+	receiver *events.Receiver
+	alerts   *[]alert.Alert
 }
 
-func newSender(t testing.TB, server *redistest.Server, url, secrets string, limits clients.Limits) sending {
+func newSender(t testing.TB, server *redistest.Server, url, secrets string, limits clients.Limits) senderFixture {
 	t.Helper()
 	cfg := events.Config{URL: secret.New(url), Secret: secret.New(secrets)}
-	sink, err := events.NewSink(cfg, server.Client(), seal.NewSalt(server.Client()))
+	receiver, err := events.NewReceiver(cfg, server.Client(), seal.NewSalt(server.Client()))
 	if err != nil {
 		t.Fatal(err)
 	}
 	var mu sync.Mutex
-	said := &[]announce.Announcement{}
+	alerts := &[]alert.Alert{}
 	s, err := events.NewSender(
 		cfg,
-		sink,
+		receiver,
 		nil,
 		clients.NewCaller(events.Vendor, limits, nil, nil),
-		func(a announce.Announcement) {
+		func(a alert.Alert) {
 			mu.Lock()
 			defer mu.Unlock()
-			*said = append(*said, a)
+			*alerts = append(*alerts, a)
 		},
 	)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return sending{s, sink, said}
+	return senderFixture{
+		Sender:   s,
+		receiver: receiver,
+		alerts:   alerts,
+	}
 }
 
 var sample = events.Event{
@@ -60,18 +64,18 @@ var sample = events.Event{
 	Data:      []byte(`{"id":"otp-1","note":"<ü>"}`),
 }
 
-func TestWhatIsSent(t *testing.T) {
+func TestRequestOfADelivery(t *testing.T) {
 	t.Parallel()
-	sink := newReceiver(t, newSecret('a'))
-	s := newSender(t, redistest.New(t), sink.web.URL+"/hooks/errand/?token=t", newSecret('a'), clients.Limits{})
+	receiver := newReceiver(t, newSecret('a'))
+	s := newSender(t, redistest.New(t), receiver.web.URL+"/hooks/errand/?token=t", newSecret('a'), clients.Limits{})
 	var uri string
-	sink.answers(
+	receiver.respond(
 		func(w http.ResponseWriter, r *http.Request) { uri = r.RequestURI; w.WriteHeader(http.StatusAccepted) },
 	)
 	if err := s.Send(t.Context(), sample, false); err != nil {
 		t.Fatal(err)
 	}
-	d := sink.next()
+	d := receiver.next()
 	if want := `{"type":"task.finished","timestamp":"2026-01-31T12:00:00.000Z","data":{"id":"otp-1","note":"\u003cü\u003e"}}`; string(
 		d.body,
 	) != want {
@@ -82,16 +86,15 @@ func TestWhatIsSent(t *testing.T) {
 	}
 }
 
-// While a secret is replaced, whoever knows the old one or the new one can
-// verify, and nobody else.
-func TestRotation(t *testing.T) {
+// During a rotation, both the old and the new secret verify a request.
+func TestSecretRotation(t *testing.T) {
 	t.Parallel()
-	sink := newReceiver(t, newSecret('a'))
-	s := newSender(t, redistest.New(t), sink.web.URL, newSecret('b')+" "+newSecret('a'), clients.Limits{})
+	receiver := newReceiver(t, newSecret('a'))
+	s := newSender(t, redistest.New(t), receiver.web.URL, newSecret('b')+" "+newSecret('a'), clients.Limits{})
 	if err := s.Send(t.Context(), sample, false); err != nil {
 		t.Fatal(err)
 	}
-	d := sink.next()
+	d := receiver.next()
 	for letter, valid := range map[byte]bool{'a': true, 'b': true, 'c': false} {
 		hook, err := standardwebhooks.NewWebhook(newSecret(letter))
 		if err != nil {
@@ -103,10 +106,10 @@ func TestRotation(t *testing.T) {
 	}
 }
 
-func TestAnswersOfTheSink(t *testing.T) {
+func TestErrorByAnswer(t *testing.T) {
 	t.Parallel()
 	server := redistest.New(t)
-	const canary = "canary-of-the-sink"
+	const canary = "canary-of-the-receiver"
 	status := func(code int, headers ...string) http.HandlerFunc {
 		return func(w http.ResponseWriter, _ *http.Request) {
 			for i := 0; i < len(headers); i += 2 {
@@ -173,14 +176,14 @@ func TestAnswersOfTheSink(t *testing.T) {
 				t.Errorf("%#v, %v", fault, err)
 			}
 			if text := fmt.Sprint(err); strings.Contains(text, canary) || strings.Contains(text, "secret-path") {
-				t.Errorf("the error quotes the sink: %s", text)
+				t.Errorf("the error quotes the receiver: %s", text)
 			}
 		})
 	}
 }
 
-// A sink that is slow with its body, or never ends it, is not waited for.
-func TestTheBodyOfAnAnswerIsNotWaitedFor(t *testing.T) {
+// Send does not wait for an answer's body, which may be slow or endless.
+func TestSendDoesNotWaitForTheBody(t *testing.T) {
 	t.Parallel()
 	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusOK)
@@ -204,12 +207,12 @@ func TestTheBodyOfAnAnswerIsNotWaitedFor(t *testing.T) {
 	}
 }
 
-func TestGone(t *testing.T) {
+func TestGoneStopsDelivery(t *testing.T) {
 	t.Parallel()
-	server, sink := redistest.New(t), newReceiver(t, newSecret('a'))
-	sink.answers(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusGone) })
-	one := newSender(t, server, sink.web.URL+"/a", newSecret('a'), clients.Limits{})
-	other := newSender(t, server, sink.web.URL+"/a", newSecret('a'), clients.Limits{})
+	server, receiver := redistest.New(t), newReceiver(t, newSecret('a'))
+	receiver.respond(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusGone) })
+	one := newSender(t, server, receiver.web.URL+"/a", newSecret('a'), clients.Limits{})
+	other := newSender(t, server, receiver.web.URL+"/a", newSecret('a'), clients.Limits{})
 	final := func(err error) {
 		t.Helper()
 		if fault, ok := clients.AsError(err); !ok || fault.Kind != clients.Failed || !fault.Final {
@@ -217,25 +220,25 @@ func TestGone(t *testing.T) {
 		}
 	}
 	final(one.Send(t.Context(), sample, false))
-	sink.next()
+	receiver.next()
 	final(one.Send(t.Context(), sample, false))
 	final(other.Send(t.Context(), sample, false))
-	if len(sink.got) != 0 {
-		t.Error("it was called again")
+	if len(receiver.deliveries) != 0 {
+		t.Error("the receiver was called again")
 	}
-	if said := append(*one.said, *other.said...); len(said) != 1 || said[0].Kind != announce.SinkGone ||
-		said[0].Subject != strings.TrimPrefix(sink.web.URL, "http://") {
-		t.Errorf("announced %+v", said)
+	if alerts := append(*one.alerts, *other.alerts...); len(alerts) != 1 || alerts[0].Kind != alert.ReceiverGone ||
+		alerts[0].Subject != strings.TrimPrefix(receiver.web.URL, "http://") {
+		t.Errorf("alerts %+v", alerts)
 	}
-	sink.answers(nil)
-	moved := newSender(t, server, sink.web.URL+"/b", newSecret('a'), clients.Limits{})
+	receiver.respond(nil)
+	moved := newSender(t, server, receiver.web.URL+"/b", newSecret('a'), clients.Limits{})
 	if err := moved.Send(t.Context(), sample, false); err != nil {
 		t.Errorf("another URL: %v", err)
 	}
-	if was, err := other.sink.Resume(t.Context()); err != nil || !was {
+	if was, err := other.receiver.Resume(t.Context()); err != nil || !was {
 		t.Errorf("Resume() = %t, %v", was, err)
 	}
-	if was, err := other.sink.Resume(t.Context()); err != nil || was {
+	if was, err := other.receiver.Resume(t.Context()); err != nil || was {
 		t.Errorf("the second Resume() = %t, %v", was, err)
 	}
 	if err := one.Send(t.Context(), sample, false); err != nil {
@@ -245,8 +248,8 @@ func TestGone(t *testing.T) {
 
 func TestNothingIsSentWithoutRedis(t *testing.T) {
 	t.Parallel()
-	server, sink := redistest.New(t), newReceiver(t, newSecret('a'))
-	s := newSender(t, server, sink.web.URL, newSecret('a'), clients.Limits{})
+	server, receiver := redistest.New(t), newReceiver(t, newSecret('a'))
+	s := newSender(t, server, receiver.web.URL, newSecret('a'), clients.Limits{})
 	server.Stop()
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 	defer cancel()
@@ -254,8 +257,8 @@ func TestNothingIsSentWithoutRedis(t *testing.T) {
 		!fault.NotSent {
 		t.Errorf("%+v", fault)
 	}
-	if len(sink.got) != 0 {
-		t.Error("an event was sent although nobody knows whether the sink is gone")
+	if len(receiver.deliveries) != 0 {
+		t.Error("an event was sent although it is unknown whether the receiver is gone")
 	}
 }
 
@@ -282,7 +285,7 @@ func TestConfig(t *testing.T) {
 				t.Errorf("%v, want %q", err, tc.want)
 			}
 			if err != nil && (strings.Contains(err.Error(), "canary") || strings.Contains(err.Error(), "Y2Fu")) {
-				t.Errorf("it quotes the value: %v", err)
+				t.Errorf("the error quotes the value: %v", err)
 			}
 		})
 	}

@@ -21,8 +21,8 @@ import (
 	"errand.internal/internal/monitor"
 )
 
-// chromium finds the browser, by the names it has on Debian, Alpine, other
-// distributions and macOS.
+// chromium returns the path of the browser, which has different names on Debian,
+// Alpine, other distributions and macOS.
 func chromium(t *testing.T) string {
 	t.Helper()
 	for _, name := range []string{
@@ -34,21 +34,19 @@ func chromium(t *testing.T) string {
 			return path
 		}
 	}
-	t.Fatal(
-		"no Chromium is installed; this test needs one. Debian and Ubuntu: `apt-get install chromium`, macOS: `brew install chromium`",
-	)
+	t.Fatal("Chromium is not installed; install it with `apt-get install chromium` or `brew install chromium`")
 	return ""
 }
 
-// findings are what the browser complains about, and whom it talked to.
+// findings collects what the browser reports.
 type findings struct {
 	mu         sync.Mutex
 	exceptions []string
-	complaints []string // of the console and the content policy
-	answers    []string // URLs that were answered
+	errors     []string // from the console and the content policy
+	responses  []string // URLs
 }
 
-func (f *findings) note(event any) {
+func (f *findings) add(event any) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	switch e := event.(type) {
@@ -60,21 +58,21 @@ func (f *findings) note(event any) {
 		f.exceptions = append(f.exceptions, text)
 	case *log.EventEntryAdded:
 		if e.Entry.Level == log.EntryLevelError {
-			f.complaints = append(f.complaints, e.Entry.Text+" "+e.Entry.URL)
+			f.errors = append(f.errors, e.Entry.Text+" "+e.Entry.URL)
 		}
 	case *network.EventResponseReceived:
-		f.answers = append(f.answers, e.Response.URL)
+		f.responses = append(f.responses, e.Response.URL)
 	}
 }
 
 func (f *findings) String() string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return fmt.Sprintf("exceptions %q, complaints %q", f.exceptions, f.complaints)
+	return fmt.Sprintf("exceptions %q, errors %q", f.exceptions, f.errors)
 }
 
-// TestBrowserShowsTheQueues loads the web UI in a real browser, as only a
-// browser enforces the content policy.
+// TestBrowserShowsTheQueues loads the web UI in a real browser: only a browser
+// enforces the content policy.
 func TestBrowserShowsTheQueues(t *testing.T) {
 	base, _ := start(t, monitor.Config{ReadOnly: true}, nil)
 	alloc, cancel := chromedp.NewExecAllocator(t.Context(),
@@ -88,16 +86,15 @@ func TestBrowserShowsTheQueues(t *testing.T) {
 	)
 	defer cancel()
 	seen := &findings{}
-	browser, cancel := chromedp.NewContext(alloc, chromedp.WithListener(seen.note))
+	browser, cancel := chromedp.NewContext(alloc, chromedp.WithListener(seen.add))
 	defer cancel()
-	if err := chromedp.Do(browser); err != nil { // its context is the browser's life
+	if err := chromedp.Do(browser); err != nil { // its context bounds the browser's lifetime
 		t.Fatalf("start Chromium: %v", err)
 	}
 	ctx, cancel := context.WithTimeout(browser, 2*time.Minute)
 	defer cancel()
 
-	// A script of the test's own would meet the page's content policy; Poll
-	// and Evaluate run outside of it.
+	// Poll and Evaluate are not subject to the page's content policy.
 	pageText := chromedp.Evaluate[string](`document.body.innerText`)
 	shows := func(path string, want ...string) {
 		t.Helper()
@@ -130,22 +127,22 @@ func TestBrowserShowsTheQueues(t *testing.T) {
 	if len(seen.exceptions) > 0 {
 		t.Errorf("scripts failed: %q", seen.exceptions)
 	}
-	for _, complaint := range seen.complaints {
-		// asynqmon asks for these fonts; the policy keeps it at home.
-		if !strings.Contains(complaint, "https://fonts.googleapis.com/") {
-			t.Errorf("the browser complains: %s", complaint)
+	for _, text := range seen.errors {
+		// asynqmon requests these fonts and the policy blocks them.
+		if !strings.Contains(text, "https://fonts.googleapis.com/") {
+			t.Errorf("the browser reports an error: %s", text)
 		}
 	}
 	own, err := url.Parse(base)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(seen.answers) == 0 {
-		t.Error("no answers were seen")
+	if len(seen.responses) == 0 {
+		t.Error("the browser received no responses")
 	}
-	for _, answer := range seen.answers {
-		if u, err := url.Parse(answer); err != nil || u.Scheme != "data" && u.Host != own.Host {
-			t.Errorf("the page fetched something from elsewhere: %s", answer)
+	for _, response := range seen.responses {
+		if u, err := url.Parse(response); err != nil || u.Scheme != "data" && u.Host != own.Host {
+			t.Errorf("the page fetched from another host: %s", response)
 		}
 	}
 }

@@ -9,37 +9,28 @@ import (
 	"strings"
 )
 
-// guard lets in who knows the login. Without a login it lets in who sits on the
-// same host.
+// guard requires the login, or, without one, a client on the same host.
 func guard(cfg Config, next http.Handler) http.Handler {
 	if cfg.User == "" {
 		return localOnly(next)
 	}
-	user, password := sha256.Sum256(
-		[]byte(cfg.User),
-	), sha256.Sum256(
-		[]byte(cfg.Password.Reveal()),
-	)
+	return requireLogin(cfg, next)
+}
+
+func requireLogin(cfg Config, next http.Handler) http.Handler {
+	wantUser := sha256.Sum256([]byte(cfg.User))
+	wantPassword := sha256.Sum256([]byte(cfg.Password.Reveal()))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		u, p, _ := r.BasicAuth()
-		givenUser, givenPassword := sha256.Sum256([]byte(u)), sha256.Sum256([]byte(p))
-		// Digests have one length, and both are always compared: the time says
-		// nothing about which was wrong, nor how much.
-		ok := subtle.ConstantTimeCompare(
-			user[:],
-			givenUser[:],
-		) & subtle.ConstantTimeCompare(
-			password[:],
-			givenPassword[:],
-		)
-		if ok != 1 {
-			w.Header().
-				Set("WWW-Authenticate", `Basic realm="Errand monitoring", charset="UTF-8"`)
-			http.Error(
-				w,
-				"log in with MONITORING_USER and MONITORING_PASSWORD",
-				http.StatusUnauthorized,
-			)
+		user, password, _ := r.BasicAuth()
+		gotUser := sha256.Sum256([]byte(user))
+		gotPassword := sha256.Sum256([]byte(password))
+		// Digests have equal lengths and both are always compared, so the timing
+		// does not reveal which one is wrong or where.
+		userOK := subtle.ConstantTimeCompare(wantUser[:], gotUser[:])
+		passwordOK := subtle.ConstantTimeCompare(wantPassword[:], gotPassword[:])
+		if userOK&passwordOK != 1 {
+			w.Header().Set("WWW-Authenticate", `Basic realm="Errand monitoring", charset="UTF-8"`)
+			http.Error(w, "log in with MONITORING_USER and MONITORING_PASSWORD", http.StatusUnauthorized)
 			return
 		}
 		next.ServeHTTP(w, r)
@@ -61,14 +52,16 @@ func localOnly(next http.Handler) http.Handler {
 	})
 }
 
-// local reports whether the client is on this host and says so. The name in
-// Host is looked at too, because a browser on this host can be made to connect
-// here by a site whose name resolves to loopback. A proxy on this host hides
-// where its clients are; that it does not always say so is why a login is
-// wanted behind one.
+// local reports whether a request comes from this host and names it. The Host
+// header counts because DNS rebinding can make a browser on this host connect
+// here under a foreign name. A request through a proxy is not local: the proxy
+// hides where its client is. Not every proxy identifies itself, so a setup
+// behind one needs the login.
 func local(r *http.Request) bool {
 	addr, err := netip.ParseAddrPort(r.RemoteAddr)
-	return err == nil && addr.Addr().Unmap().IsLoopback() && loopbackHost(r.Host) &&
+	return err == nil &&
+		addr.Addr().Unmap().IsLoopback() &&
+		loopbackHost(r.Host) &&
 		!proxied(r.Header)
 }
 
@@ -87,7 +80,7 @@ func loopbackHost(hostport string) bool {
 	return err == nil && addr.Unmap().IsLoopback()
 }
 
-// proxied reports whether a proxy says that it stands between.
+// proxied reports whether a proxy has added its headers.
 func proxied(h http.Header) bool {
 	for name := range h {
 		switch {

@@ -6,8 +6,10 @@ import (
 	"strings"
 )
 
-// secureHeaders are for every page. The content policy allows nothing; the web
-// UI replaces it with its own.
+const denyAll = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+
+// secureHeaders sets the security headers of every page. Its content policy
+// allows nothing; the web UI replaces it with its own.
 func secureHeaders(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
@@ -16,16 +18,13 @@ func secureHeaders(next http.Handler) http.Handler {
 		h.Set("Referrer-Policy", "no-referrer")
 		h.Set("Cross-Origin-Opener-Policy", "same-origin")
 		h.Set("Cross-Origin-Resource-Policy", "same-origin")
-		h.Set(
-			"Content-Security-Policy",
-			"default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-		)
+		h.Set("Content-Security-Policy", denyAll)
 		next.ServeHTTP(w, r)
 	})
 }
 
-// uiHeaders are for asynqmon's pages. What shows tasks is never kept by a
-// browser.
+// uiHeaders sets the headers of asynqmon's pages. Browsers must not cache pages
+// that show tasks.
 func uiHeaders(policy string, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
@@ -35,32 +34,34 @@ func uiHeaders(policy string, next http.Handler) http.Handler {
 	})
 }
 
-// typed corrects the content types of asynqmon, which guesses them. Under
-// nosniff a browser believes what it is told.
-func typed(next http.Handler) http.Handler {
+// fixContentTypes corrects the content types that asynqmon guesses wrong: with
+// nosniff, a browser trusts them.
+func fixContentTypes(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		next.ServeHTTP(&typeWriter{ResponseWriter: w, path: r.URL.Path}, r)
+		next.ServeHTTP(&contentTypeWriter{ResponseWriter: w, path: r.URL.Path}, r)
 	})
 }
 
-// typeWriter sets the headers of a good answer when it begins.
-type typeWriter struct {
+// contentTypeWriter corrects the headers of a successful response before they
+// are sent.
+type contentTypeWriter struct {
 	http.ResponseWriter
-	path  string
-	begun bool
+	path        string
+	wroteHeader bool
 }
 
-func (w *typeWriter) WriteHeader(status int) {
-	if !w.begun && status < http.StatusMultipleChoices {
+func (w *contentTypeWriter) WriteHeader(status int) {
+	if !w.wroteHeader && status < http.StatusMultipleChoices {
 		w.correct(w.Header())
 	}
-	w.begun = true
+	w.wroteHeader = true
 	w.ResponseWriter.WriteHeader(status)
 }
 
-// correct knows asynqmon's files by their having a type: its API and its page,
-// which also stands in for every file that is missing, are sent without one.
-func (w *typeWriter) correct(h http.Header) {
+// correct fixes the headers of one response. asynqmon sets a content type only
+// for its files, not for its API or for its page, which it also serves in place
+// of a missing file.
+func (w *contentTypeWriter) correct(h http.Header) {
 	isFile := h.Get("Content-Type") != ""
 	switch {
 	case !isFile && strings.HasPrefix(w.path, uiAPI):
@@ -71,20 +72,20 @@ func (w *typeWriter) correct(h http.Header) {
 	case path.Ext(w.path) == ".json":
 		h.Set("Content-Type", "application/json")
 	}
-	// The names of these files hold their digest.
+	// The names of these files contain their digest.
 	if isFile && strings.HasPrefix(w.path, uiRoot+"/static/") {
 		h.Set("Cache-Control", "private, max-age=86400")
 	}
 }
 
-func (w *typeWriter) Write(p []byte) (int, error) {
-	if !w.begun {
+func (w *contentTypeWriter) Write(p []byte) (int, error) {
+	if !w.wroteHeader {
 		w.WriteHeader(http.StatusOK)
 	}
 	return w.ResponseWriter.Write(p)
 }
 
-// Unwrap lets http.ResponseController reach the connection.
-func (w *typeWriter) Unwrap() http.ResponseWriter {
+// Unwrap gives http.ResponseController access to the connection.
+func (w *contentTypeWriter) Unwrap() http.ResponseWriter {
 	return w.ResponseWriter
 }

@@ -1,14 +1,14 @@
-// Package monitor is the admin HTTP of a worker: health, metrics and asynqmon's
-// web UI, guarded and read-only unless asked otherwise.
+// Package monitor serves the admin HTTP of a worker: health, metrics and the web
+// UI of asynqmon, which needs a login and is read-only by default.
 //
-//	/            a page with the links below
-//	/healthz     the process runs
-//	/readyz      it can do its work: 200, or 503 with the reason
-//	/metrics     Prometheus
+//	/            links to the pages below
+//	/healthz     200 while the process runs
+//	/readyz      200 if the worker can work, else 503 with the reason
+//	/metrics     Prometheus metrics
 //	/monitoring/ asynqmon
 //
-// asynqmon has no login, no defence against other sites' requests and no
-// security headers of its own; guard.go and headers.go add them.
+// asynqmon has no login, no protection against cross-site requests and no
+// security headers; guard.go and headers.go add them.
 package monitor
 
 import (
@@ -26,14 +26,14 @@ import (
 	"errand.internal/internal/secret"
 )
 
-// Config are the settings with the prefix MONITORING_.
+// Config holds the settings with the prefix MONITORING_.
 type Config struct {
-	// User and Password are the Basic login of /monitoring/. Unset, both: it is
-	// served only to clients on the same host that name a loopback host.
+	// User and Password are the Basic login of /monitoring/. If both are unset, it
+	// is served only to clients on the same host that name a loopback host.
 	User     string        `env:"USER" doc:"Basic login of /monitoring/. Without user and password it is served only to loopback clients that name a loopback host."`
 	Password secret.String `env:"PASSWORD" doc:"Password of that login."`
-	// ReadOnly refuses every change: pausing queues, running or deleting tasks.
-	// Unset: true.
+	// ReadOnly refuses every change, such as pausing a queue or deleting a task. If
+	// it is unset, it is true.
 	ReadOnly bool `env:"READ_ONLY" envDefault:"true" doc:"Refuse changes in /monitoring/: pausing queues, running, archiving or deleting tasks."`
 }
 
@@ -47,37 +47,36 @@ func (c Config) Validate() error {
 	}
 	for _, r := range c.User {
 		if r == ':' || r < ' ' || r == 0x7f {
-			// HTTP Basic ends the user at the first colon.
-			return errors.New(
-				"MONITORING_USER: must not contain a colon or control characters",
-			)
+			// HTTP Basic authentication ends the user at the first colon.
+			return errors.New("MONITORING_USER: must not contain a colon or control characters")
 		}
 	}
 	return nil
 }
 
-// Formatter turns a task's payload or result into what the UI shows.
+// Formatter renders a task's payload or result for the UI.
 type Formatter func(taskType string, data []byte) string
 
-// Parts are what the handler shows.
+// Parts are the parts of a worker that the handler shows.
 type Parts struct {
-	// Redis is a *redis.Client or *redis.ClusterClient. It is shared: the
-	// handler never closes it.
+	// Redis is a *redis.Client or *redis.ClusterClient. The handler never closes
+	// it.
 	Redis redis.UniversalClient
-	// Metrics are gathered for /metrics.
+	// Metrics supplies /metrics.
 	Metrics prometheus.Gatherer
-	// Ready answers /readyz; nil is ready. Its context ends after a few
-	// seconds. Its error is shown to anybody who may connect, so it must hold
-	// no secret.
+	// Ready answers /readyz. A nil error means ready, and so does a nil Ready. Its
+	// context ends after a few seconds. Its error is shown to anyone who can
+	// connect, so it must not hold a secret.
 	Ready func(context.Context) error
-	// Payload and Result mask what tasks carry. Unset, nothing of it is shown.
+	// Payload and Result mask what tasks carry. Without them nothing of it is
+	// shown.
 	Payload, Result Formatter
 }
 
-// readyTimeout is shorter than a container's health check usually waits.
+// readyTimeout is shorter than the usual timeout of a container's health check.
 const readyTimeout = 4 * time.Second
 
-// New makes the handler of the admin HTTP.
+// New returns the handler of the admin HTTP.
 func New(cfg Config, parts Parts) (http.Handler, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
@@ -90,10 +89,7 @@ func New(cfg Config, parts Parts) (http.Handler, error) {
 	mux.HandleFunc("GET /{$}", index)
 	mux.HandleFunc("GET /healthz", healthz)
 	mux.Handle("GET /readyz", readyz(parts.Ready))
-	mux.Handle(
-		"GET /metrics",
-		promhttp.HandlerFor(parts.Metrics, promhttp.HandlerOpts{MaxRequestsInFlight: 4}),
-	)
+	mux.Handle("GET /metrics", promhttp.HandlerFor(parts.Metrics, promhttp.HandlerOpts{MaxRequestsInFlight: 4}))
 	mux.Handle(uiRoot+"/", ui)
 	return secureHeaders(mux), nil
 }
@@ -104,8 +100,8 @@ const indexPage = `<!doctype html>
 <ul>
 <li><a href="monitoring/">monitoring</a>: queues and tasks</li>
 <li><a href="metrics">metrics</a>: for Prometheus</li>
-<li><a href="readyz">readyz</a>: can it do its work?</li>
-<li><a href="healthz">healthz</a>: does it run?</li>
+<li><a href="readyz">readyz</a>: whether it can work</li>
+<li><a href="healthz">healthz</a>: whether it runs</li>
 </ul>
 </body></html>
 `
@@ -121,7 +117,7 @@ func healthz(w http.ResponseWriter, _ *http.Request) {
 	_, _ = io.WriteString(w, "ok\n")
 }
 
-// readiness is the answer of /readyz.
+// readiness is the body of /readyz.
 type readiness struct {
 	Ready  bool   `json:"ready"`
 	Reason string `json:"reason,omitempty"`
@@ -129,7 +125,8 @@ type readiness struct {
 
 func readyz(ready func(context.Context) error) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		answer, status := readiness{Ready: true}, http.StatusOK
+		answer := readiness{Ready: true}
+		status := http.StatusOK
 		if ready != nil {
 			ctx, cancel := context.WithTimeout(r.Context(), readyTimeout)
 			defer cancel()

@@ -21,7 +21,8 @@ import (
 	"errand.internal/internal/secret"
 )
 
-const canary = "+4512345678" // a phone number in the payload
+// canary is a phone number in the payload.
+const canary = "+4512345678"
 
 func masked(taskType string, data []byte) string {
 	if !strings.Contains(string(data), canary) {
@@ -30,7 +31,7 @@ func masked(taskType string, data []byte) string {
 	return `{"phone":"` + taskType + ` masked"}`
 }
 
-// start serves a handler over real HTTP with one task in the queue "otp".
+// start serves a handler over HTTP, with one task in the queue "otp".
 func start(t *testing.T, cfg monitor.Config, change func(*monitor.Parts)) (base string, client redis.UniversalClient) {
 	t.Helper()
 	s := redistest.New(t)
@@ -62,7 +63,7 @@ type request struct {
 	body               string
 }
 
-// answer is a response that has been read.
+// answer is a response without its body.
 type answer struct {
 	StatusCode int
 	Header     http.Header
@@ -354,19 +355,19 @@ func TestLogin(t *testing.T) {
 					t.Errorf("%s: WWW-Authenticate %q", path, challenge)
 				}
 				if tt.status == 401 && (strings.Contains(body, "otp") || strings.Contains(body, "pä:ss")) {
-					t.Errorf("%s: the refusal says too much: %s", path, body)
+					t.Errorf("%s: the refusal reveals too much: %s", path, body)
 				}
 			}
 			for _, path := range []string{"/healthz", "/readyz", "/metrics"} {
 				if resp, _ := (request{path: path, header: tt.header, host: tt.host}).do(t, base); resp.StatusCode != http.StatusOK {
-					t.Errorf("%s asks for a login: %d", path, resp.StatusCode)
+					t.Errorf("%s requires a login: %d", path, resp.StatusCode)
 				}
 			}
 		})
 	}
 }
 
-func TestWithoutLoginOnlyThisHost(t *testing.T) {
+func TestWithoutLoginOnlyThisHostIsServed(t *testing.T) {
 	t.Parallel()
 	s := redistest.New(t)
 	h, err := monitor.New(
@@ -510,7 +511,7 @@ func TestReadOnly(t *testing.T) {
 	}
 }
 
-func TestChangesComeFromThisPageOnly(t *testing.T) {
+func TestCrossSiteChangesAreRefused(t *testing.T) {
 	t.Parallel()
 	base, client := start(t, monitor.Config{}, nil)
 	inspector := asynq.NewInspectorFromRedisClient(client)
@@ -546,12 +547,12 @@ func TestChangesComeFromThisPageOnly(t *testing.T) {
 	}
 }
 
-func TestTheSharedClientStaysOpen(t *testing.T) {
+func TestSharedClientStaysOpen(t *testing.T) {
 	t.Parallel()
 	base, client := start(t, monitor.Config{}, nil)
 	request{path: "/monitoring/api/queues"}.do(t, base)
 	if err := client.Ping(t.Context()).Err(); err != nil {
-		t.Errorf("after a page was shown: %v", err)
+		t.Errorf("ping after a page was served: %v", err)
 	}
 }
 
@@ -570,7 +571,7 @@ func TestClusterIsShown(t *testing.T) {
 	}
 }
 
-func TestConfigIsChecked(t *testing.T) {
+func TestInvalidConfigIsRefused(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
 		name string

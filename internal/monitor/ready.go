@@ -14,12 +14,12 @@ import (
 	"time"
 )
 
-// checkTimeout leaves /readyz its own time.
+// checkTimeout exceeds the time that /readyz takes at most.
 const checkTimeout = readyTimeout + time.Second
 
-// CheckReady asks /readyz of the worker whose HTTP_ADDR is httpAddr, on this
-// host: an address that means all interfaces is asked over loopback. It returns
-// nil if the worker is ready, else why not.
+// CheckReady requests /readyz from the worker on this host whose HTTP_ADDR is
+// httpAddr. An address that means all interfaces is reached over loopback. It
+// returns nil if the worker is ready, and otherwise an error that says why not.
 func CheckReady(ctx context.Context, httpAddr string) error {
 	addrs, err := checkAddrs(ctx, httpAddr)
 	if err != nil {
@@ -29,7 +29,7 @@ func CheckReady(ctx context.Context, httpAddr string) error {
 	defer cancel()
 	var first error
 	for _, addr := range addrs {
-		err := askReady(ctx, addr)
+		err := requestReady(ctx, addr)
 		if _, unreached := errors.AsType[*net.OpError](err); !unreached {
 			return err
 		}
@@ -40,11 +40,11 @@ func CheckReady(ctx context.Context, httpAddr string) error {
 	return first
 }
 
-// checkAddrs is where a server on httpAddr can be reached from this host, the
-// likeliest first.
+// checkAddrs returns the addresses at which a server on httpAddr can be reached
+// from this host, the likeliest first.
 func checkAddrs(ctx context.Context, httpAddr string) ([]string, error) {
 	if httpAddr == "" {
-		return nil, errors.New("is empty, so there is no admin HTTP to ask")
+		return nil, errors.New("is empty, so there is no admin HTTP to check")
 	}
 	host, service, err := net.SplitHostPort(httpAddr)
 	if err != nil {
@@ -52,12 +52,12 @@ func checkAddrs(ctx context.Context, httpAddr string) ([]string, error) {
 	}
 	port, err := net.DefaultResolver.LookupPort(ctx, "tcp", service)
 	if err != nil || port == 0 {
-		return nil, errors.New("names no port that can be asked")
+		return nil, errors.New("names no usable port")
 	}
 	hosts := []string{host}
 	switch ip, err := netip.ParseAddr(host); {
 	case host == "", err == nil && ip == netip.IPv6Unspecified():
-		hosts = []string{"127.0.0.1", "::1"} // usually both
+		hosts = []string{"127.0.0.1", "::1"} // usually both work
 	case err == nil && ip.Unmap() == netip.IPv4Unspecified():
 		hosts = []string{"127.0.0.1"}
 	}
@@ -68,7 +68,7 @@ func checkAddrs(ctx context.Context, httpAddr string) ([]string, error) {
 	return addrs, nil
 }
 
-func askReady(ctx context.Context, addr string) error {
+func requestReady(ctx context.Context, addr string) error {
 	u := url.URL{
 		Scheme: "http",
 		Host:   addr,
@@ -78,7 +78,7 @@ func askReady(ctx context.Context, addr string) error {
 	if err != nil {
 		return err
 	}
-	// Never over a proxy: it is this host.
+	// A zero Proxy ignores the environment: the request stays on this host.
 	transport := &http.Transport{DisableKeepAlives: true}
 	defer transport.CloseIdleConnections()
 	client := &http.Client{
@@ -89,10 +89,10 @@ func askReady(ctx context.Context, addr string) error {
 	}
 	resp, err := client.Do(r)
 	if err != nil {
-		if bare, ok := errors.AsType[*url.Error](err); ok {
-			err = bare.Err
+		if urlErr, ok := errors.AsType[*url.Error](err); ok {
+			err = urlErr.Err
 		}
-		return fmt.Errorf("ask /readyz: %w", err)
+		return fmt.Errorf("request /readyz: %w", err)
 	}
 	defer func() {
 		_ = resp.Body.Close()
@@ -103,11 +103,7 @@ func askReady(ctx context.Context, addr string) error {
 		return fmt.Errorf("read /readyz: %w", err)
 	}
 	if err := json.Unmarshal(body, &answer); err != nil {
-		return fmt.Errorf(
-			"%s answers /readyz with status %d and not as a worker does",
-			addr,
-			resp.StatusCode,
-		)
+		return fmt.Errorf("%s is not a worker: /readyz has status %d and another body", addr, resp.StatusCode)
 	}
 	switch {
 	case resp.StatusCode == http.StatusOK && answer.Ready:

@@ -13,11 +13,10 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// drain is how long requests may take to end once the worker stops.
-const drain = 5 * time.Second
+// shutdownTimeout bounds how long requests may run on once the worker stops.
+const shutdownTimeout = 5 * time.Second
 
-// Listen binds HTTP_ADDR. The listener's Addr is the address in use, which
-// differs for port 0.
+// Listen binds HTTP_ADDR. For port 0, the listener's Addr has the actual port.
 func Listen(ctx context.Context, addr string) (net.Listener, error) {
 	var cfg net.ListenConfig
 	l, err := cfg.Listen(ctx, "tcp", addr)
@@ -27,15 +26,10 @@ func Listen(ctx context.Context, addr string) (net.Listener, error) {
 	return l, nil
 }
 
-// Serve serves the admin HTTP on a listener until ctx ends, then lets running
-// requests end for 5 s and closes the listener. It returns nil after such an
-// end.
-func Serve(
-	ctx context.Context,
-	l net.Listener,
-	h http.Handler,
-	logger zerolog.Logger,
-) error {
+// Serve serves the admin HTTP on a listener until ctx ends. It then closes the
+// listener and gives running requests 5 s to finish. It returns nil after such a
+// shutdown.
+func Serve(ctx context.Context, l net.Listener, h http.Handler, logger zerolog.Logger) error {
 	server := &http.Server{
 		Handler:           h,
 		ReadHeaderTimeout: 5 * time.Second,
@@ -54,11 +48,10 @@ func Serve(
 		return fmt.Errorf("admin http: %w", err)
 	case <-ctx.Done():
 	}
-	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), drain)
+	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
 	defer cancel()
 	if err := server.Shutdown(stop); err != nil {
-		// Whoever is still reading is cut off: the worker ends now.
-		logger.Warn().Err(err).Msg("admin http: requests cut off")
+		logger.Warn().Err(err).Msg("admin http: requests still run after the timeout; closing their connections")
 		_ = server.Close()
 	}
 	if err := <-served; !errors.Is(err, http.ErrServerClosed) {
@@ -67,7 +60,7 @@ func Serve(
 	return nil
 }
 
-// errorLog takes net/http's own lines, such as those about panics.
+// errorLog writes net/http's own messages, such as those about panics, to the log.
 type errorLog struct{ logger zerolog.Logger }
 
 func (l errorLog) Write(p []byte) (int, error) {

@@ -14,8 +14,8 @@ import (
 	"errand.internal/internal/monitor"
 )
 
-// serve starts a handler and returns its address, a way to stop it, and what
-// Serve returned.
+// serve starts a handler. It returns its address, a function that stops it, and
+// a channel with the result of Serve.
 func serve(t *testing.T, addr string, h http.Handler) (bound string, stop func(), ended <-chan error) {
 	t.Helper()
 	l, err := monitor.Listen(t.Context(), addr)
@@ -23,19 +23,19 @@ func serve(t *testing.T, addr string, h http.Handler) (bound string, stop func()
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	result, gone := make(chan error, 1), make(chan struct{})
+	result, done := make(chan error, 1), make(chan struct{})
 	go func() {
-		defer close(gone)
+		defer close(done)
 		result <- monitor.Serve(ctx, l, h, zerolog.Nop())
 	}()
 	t.Cleanup(func() {
 		cancel()
-		<-gone
+		<-done
 	})
 	return l.Addr().String(), cancel, result
 }
 
-func TestServeLetsRequestsEnd(t *testing.T) {
+func TestServeFinishesRunningRequests(t *testing.T) {
 	t.Parallel()
 	started, release := make(chan struct{}), make(chan struct{})
 	addr, stop, ended := serve(t, "127.0.0.1:0", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -68,11 +68,11 @@ func TestServeLetsRequestsEnd(t *testing.T) {
 	}
 	if c, err := net.Dial("tcp", addr); err == nil {
 		_ = c.Close()
-		t.Error("it still listens")
+		t.Error("the server still listens")
 	}
 }
 
-func TestServeReportsABrokenListener(t *testing.T) {
+func TestServeReportsClosedListener(t *testing.T) {
 	t.Parallel()
 	l, err := monitor.Listen(t.Context(), "127.0.0.1:0")
 	if err != nil {
@@ -113,7 +113,7 @@ func TestCheckReady(t *testing.T) {
 		})
 	}
 	ready := reply(200, `{"ready":true}`)
-	// Bound on every interface, so that the forms without a host mean it too.
+	// The server listens on every interface, so that addresses without a host reach it.
 	addr, _, _ := serve(t, ":0", ready)
 	_, port, err := net.SplitHostPort(addr)
 	if err != nil {
@@ -126,8 +126,8 @@ func TestCheckReady(t *testing.T) {
 	}
 
 	notReady, _, _ := serve(t, "127.0.0.1:0", reply(503, `{"ready":false,"reason":"redis: gone"}`))
-	wordless, _, _ := serve(t, "127.0.0.1:0", reply(503, `{}`))
-	stranger, _, _ := serve(t, "127.0.0.1:0", http.NotFoundHandler())
+	reasonless, _, _ := serve(t, "127.0.0.1:0", reply(503, `{}`))
+	foreign, _, _ := serve(t, "127.0.0.1:0", http.NotFoundHandler())
 	redirect, _, _ := serve(t, "127.0.0.1:0", http.RedirectHandler("http://"+addr+"/readyz", http.StatusFound))
 	closed, err := monitor.Listen(t.Context(), "127.0.0.1:0")
 	if err != nil {
@@ -138,13 +138,13 @@ func TestCheckReady(t *testing.T) {
 	}
 	tests := []struct{ name, addr, want string }{
 		{name: "not ready", addr: notReady, want: "not ready: redis: gone"},
-		{name: "not ready without a word", addr: wordless, want: "not ready: status 503"},
-		{name: "somebody else", addr: stranger, want: "not as a worker does"},
-		{name: "redirect", addr: redirect, want: "not as a worker does"},
-		{name: "nobody", addr: closed.Addr().String(), want: "ask /readyz: dial tcp"},
+		{name: "not ready without a reason", addr: reasonless, want: "not ready: status 503"},
+		{name: "another server", addr: foreign, want: "is not a worker"},
+		{name: "redirect", addr: redirect, want: "is not a worker"},
+		{name: "nothing listens", addr: closed.Addr().String(), want: "request /readyz: dial tcp"},
 		{name: "no admin http", addr: "", want: "HTTP_ADDR: is empty"},
 		{name: "no port", addr: "localhost", want: "HTTP_ADDR: must be host:port"},
-		{name: "port zero", addr: "localhost:0", want: "HTTP_ADDR: names no port"},
+		{name: "port zero", addr: "localhost:0", want: "HTTP_ADDR: names no usable port"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

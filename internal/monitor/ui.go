@@ -19,17 +19,17 @@ import (
 const (
 	uiRoot  = "/monitoring"
 	uiAPI   = uiRoot + "/api/"
-	maxBody = 1 << 20 // task IDs of a batch
+	maxBody = 1 << 20 // a request lists the task IDs of a batch
 )
 
-// newUI wraps asynqmon. Its Close is never called: it would close the shared
-// client.
+// newUI wraps asynqmon. It never calls asynqmon's Close, which would close the
+// shared client.
 func newUI(cfg Config, parts Parts) (http.Handler, error) {
 	app := asynqmon.New(asynqmon.Options{
 		RootPath:         uiRoot,
 		RedisConnOpt:     redisconn.Shared(parts.Redis),
-		PayloadFormatter: asynqmon.PayloadFormatterFunc(orHidden(parts.Payload)),
-		ResultFormatter:  asynqmon.ResultFormatterFunc(orHidden(parts.Result)),
+		PayloadFormatter: asynqmon.PayloadFormatterFunc(orRedact(parts.Payload)),
+		ResultFormatter:  asynqmon.ResultFormatterFunc(orRedact(parts.Result)),
 		ReadOnly:         cfg.ReadOnly,
 	})
 	policy, err := contentPolicy(app)
@@ -38,16 +38,12 @@ func newUI(cfg Config, parts Parts) (http.Handler, error) {
 	}
 	mux := http.NewServeMux()
 	mux.Handle(uiRoot+"/", app)
-	// asynqmon would ask a Prometheus for this, of which it has no address, and
-	// answer 500.
+	// asynqmon would query a Prometheus server here; without its address it answers
+	// 500.
 	mux.HandleFunc(uiAPI+"metrics", func(w http.ResponseWriter, _ *http.Request) {
-		http.Error(
-			w,
-			"no Prometheus is connected; the numbers are at /metrics",
-			http.StatusNotFound,
-		)
+		http.Error(w, "no Prometheus server is configured; see /metrics", http.StatusNotFound)
 	})
-	h := typed(mux)
+	h := fixContentTypes(mux)
 	if cfg.ReadOnly {
 		h = readOnly(h)
 	}
@@ -55,15 +51,14 @@ func newUI(cfg Config, parts Parts) (http.Handler, error) {
 	return uiHeaders(policy, guard(cfg, http.MaxBytesHandler(h, maxBody))), nil
 }
 
-func orHidden(f Formatter) func(string, []byte) string {
+func orRedact(f Formatter) func(string, []byte) string {
 	if f == nil {
 		return func(string, []byte) string { return secret.Redacted }
 	}
 	return f
 }
 
-// readOnly refuses changes before asynqmon's own check, which looks at its API
-// only.
+// readOnly refuses changes. asynqmon's own check covers only its API.
 func readOnly(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method != http.MethodGet && r.Method != http.MethodHead {
@@ -81,12 +76,12 @@ func readOnly(next http.Handler) http.Handler {
 
 var inlineScript = regexp.MustCompile(`(?s)<script>(.*?)</script>`)
 
-// contentPolicy lets exactly asynqmon's own page work: its files, and its two
-// inline scripts by their digests. Its styles are made by script, so they
-// cannot be told from others. The fonts it wants from Google stay blocked; the
-// page does without them.
+// contentPolicy returns a content security policy that allows asynqmon's own
+// files and, by their digests, the inline scripts of its page. Inline styles are
+// allowed in general, because the page creates its styles by script. The Google
+// fonts that it requests stay blocked; the page works without them.
 func contentPolicy(app http.Handler) (string, error) {
-	page := &recorder{header: http.Header{}}
+	page := &responseRecorder{header: http.Header{}}
 	app.ServeHTTP(page, &http.Request{
 		Method: http.MethodGet,
 		URL:    &url.URL{Path: uiRoot + "/"},
@@ -95,16 +90,13 @@ func contentPolicy(app http.Handler) (string, error) {
 	scripts := inlineScript.FindAllSubmatch(page.body.Bytes(), -1)
 	if len(scripts) == 0 {
 		return "", errors.New(
-			"asynqmon's page has no inline script any more: look at its content policy again",
+			"asynqmon's page has no inline script any more; its content policy needs a review",
 		)
 	}
 	sources := []string{"'self'"}
 	for _, script := range scripts {
 		digest := sha256.Sum256(script[1])
-		sources = append(
-			sources,
-			"'sha256-"+base64.StdEncoding.EncodeToString(digest[:])+"'",
-		)
+		sources = append(sources, "'sha256-"+base64.StdEncoding.EncodeToString(digest[:])+"'")
 	}
 	return strings.Join([]string{
 		"default-src 'none'",
@@ -120,17 +112,18 @@ func contentPolicy(app http.Handler) (string, error) {
 	}, "; "), nil
 }
 
-// recorder keeps a page.
-type recorder struct {
+// responseRecorder keeps the body of a response.
+type responseRecorder struct {
 	header http.Header
 	body   bytes.Buffer
 }
 
-func (r *recorder) Header() http.Header {
+func (r *responseRecorder) Header() http.Header {
 	return r.header
 }
 
-func (r *recorder) Write(p []byte) (int, error) {
+func (r *responseRecorder) Write(p []byte) (int, error) {
 	return r.body.Write(p)
 }
-func (r *recorder) WriteHeader(int) {}
+
+func (r *responseRecorder) WriteHeader(int) {}

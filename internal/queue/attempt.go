@@ -13,7 +13,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"errand.internal/clients"
-	"errand.internal/internal/announce"
+	"errand.internal/internal/alert"
 	"errand.internal/internal/ledger"
 	"errand.internal/internal/seal"
 )
@@ -239,7 +239,7 @@ func (a *attempt) tell(v verdict, took time.Duration) {
 		a.metrics.finished.WithLabelValues(a.metricType(), string(v.outcome)).Inc()
 		line = line.Str("outcome", string(v.outcome))
 		if v.outcome.Archived() {
-			a.announce(announce.Announcement{Kind: announce.TaskDead, Subject: a.id, Data: map[string]string{
+			a.announce(alert.Alert{Kind: alert.TaskDead, Subject: a.id, Data: map[string]string{
 				"type": a.metricType(), "outcome": string(v.outcome), "message": v.message, "scheduled": strconv.FormatBool(a.scheduled()),
 			}})
 		}

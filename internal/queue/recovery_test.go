@@ -12,7 +12,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"errand.internal/clients"
-	"errand.internal/internal/announce"
+	"errand.internal/internal/alert"
 	"errand.internal/internal/ledger"
 	"errand.internal/internal/queue"
 )
@@ -222,11 +222,11 @@ func TestAnOvertakenUnknownOpeningIsClosedTwice(t *testing.T) {
 func TestDeadLettersAndTrail(t *testing.T) {
 	t.Parallel()
 	var mu sync.Mutex
-	var heard []announce.Announcement
+	var heard []alert.Alert
 	r := newRig(t, append(intentDefs(nil, func(context.Context, string) (any, error) { return nil, nil }),
 		define("t:bad", queue.Policy{}, func(context.Context, string) (any, error) { return nil, fault(clients.Invalid, "bad") }))...)
 	stop := r.work(func(c *queue.Config) {
-		c.Announce = func(a announce.Announcement) {
+		c.Announce = func(a alert.Alert) {
 			mu.Lock()
 			defer mu.Unlock()
 			heard = append(heard, a)

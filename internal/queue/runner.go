@@ -13,7 +13,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"errand.internal/clients"
-	"errand.internal/internal/announce"
+	"errand.internal/internal/alert"
 	"errand.internal/internal/ledger"
 	"errand.internal/internal/redisconn"
 	"errand.internal/internal/seal"
@@ -29,7 +29,7 @@ type runner struct {
 	ring           *seal.Ring
 	owner          string
 	morgue         *morgue
-	announce       announce.Func
+	announce       alert.Func
 	finished       func(id string)
 	lookupPause    time.Duration
 	reconfirmAfter time.Duration

@@ -15,7 +15,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/rs/zerolog"
 
-	"errand.internal/internal/announce"
+	"errand.internal/internal/alert"
 	"errand.internal/internal/ledger"
 	"errand.internal/internal/redisconn"
 	"errand.internal/internal/seal"
@@ -57,7 +57,7 @@ type Config struct {
 	// happened is looked for; 2 s if unset.
 	LookupPause time.Duration
 	// Announce takes what somebody should hear of; nil for nobody.
-	Announce announce.Func
+	Announce alert.Func
 	// Finished is told of the end of each task that was enqueued with Notify, or
 	// that is a dead letter no schedule makes up for, once it is written; nil for
 	// nobody. What it misses, because the process ends, is in
@@ -105,7 +105,7 @@ func NewServer(cfg Config) (*Server, error) {
 		cfg.General.AddHook(&combineHook{rdb: cfg.General})
 	}
 	if cfg.Announce == nil {
-		cfg.Announce = func(announce.Announcement) {}
+		cfg.Announce = func(alert.Alert) {}
 	}
 	if cfg.Intervals == nil {
 		cfg.Intervals = func(string) (poll, delay time.Duration) { return 0, 0 }

@@ -9,7 +9,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/rs/zerolog"
 
-	"errand.internal/internal/announce"
+	"errand.internal/internal/alert"
 	"errand.internal/internal/ledger"
 )
 
@@ -43,7 +43,7 @@ type sweeper struct {
 	store    *ledger.Store
 	morgue   *morgue
 	queues   []string
-	announce announce.Func
+	announce alert.Func
 	log      zerolog.Logger
 	deaths   map[string]*atomic.Int64 // by queue: tasks archived since the last look
 	full     chan string              // queues whose archive wants a look
@@ -218,7 +218,7 @@ func (s *sweeper) tidy(ctx context.Context, queue string) error {
 		for _, age := range unconfirmedAges {
 			if now.Sub(due) >= age && s.alarmed[id] < age {
 				s.alarmed[id] = age
-				s.announce(announce.Announcement{Kind: announce.TaskUnconfirmed, Subject: id, Data: map[string]string{"age": age.String()}})
+				s.announce(alert.Alert{Kind: alert.TaskUnconfirmed, Subject: id, Data: map[string]string{"age": age.String()}})
 			}
 		}
 	}

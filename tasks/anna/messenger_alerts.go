@@ -132,7 +132,7 @@ func countAlerts(c *client) tasks.Handler[MessengerAlerts, AlertCount] {
 			Filters:      anna.Filters(p.Filters),
 		})
 		if err == nil && reading != nil {
-			err = reading.Saw(ctx, n)
+			err = reading.Record(ctx, n)
 		}
 		return AlertCount{AlertCounter: n}, err
 	}

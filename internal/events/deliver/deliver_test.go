@@ -23,7 +23,7 @@ import (
 
 	"errand.internal/clients"
 	"errand.internal/clients/clientstest"
-	"errand.internal/internal/announce"
+	"errand.internal/internal/alert"
 	"errand.internal/internal/events"
 	"errand.internal/internal/ledger"
 	"errand.internal/internal/queue"
@@ -140,7 +140,7 @@ func (s *sink) wait(n int) {
 func post(t *testing.T, rdb redis.UniversalClient, url string, call time.Duration) (*events.Sender, events.Publish) {
 	t.Helper()
 	cfg := events.Config{URL: secret.New(url), Secret: secret.New(eventSecret)}
-	receiver, err := events.NewSink(cfg, rdb, seal.NewSalt(rdb))
+	receiver, err := events.NewReceiver(cfg, rdb, seal.NewSalt(rdb))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -149,7 +149,7 @@ func post(t *testing.T, rdb redis.UniversalClient, url string, call time.Duratio
 		receiver,
 		nil,
 		clients.NewCaller(events.Vendor, clients.Limits{Call: call}, nil, nil),
-		func(announce.Announcement) {},
+		func(alert.Alert) {},
 	)
 	if err != nil {
 		t.Fatal(err)
@@ -290,7 +290,7 @@ func TestAReceiverThatIsGone(t *testing.T) {
 	for _, key := range server.Client().Keys(t.Context(), "errand:{events}:task:*").Val() {
 		status, err := c.Wait(ctx, key[strings.LastIndexByte(key, ':')+1:])
 		if err != nil || status.Outcome != tasks.Failed ||
-			!strings.Contains(status.Message, "the sink has said that it is gone") {
+			!strings.Contains(status.Message, "the receiver answered 410 Gone") {
 			t.Errorf("%+v, %v", status, err)
 		}
 	}
@@ -316,7 +316,11 @@ func TestAChangedCounterIsOneEvent(t *testing.T) {
 		}
 		rdb := redis.NewClient(&redis.Options{Addr: w.redis.Addr()})
 		sender, publish := post(t, rdb, web.URL, time.Second)
-		vendors.Events, vendors.Changes = sender, events.NewDetector(rdb, seal.NewSalt(rdb), publish)
+		vendors.Events = sender
+		vendors.Changes = events.NewDetector(events.DetectorConfig{
+			EventType: events.AlertsChanged,
+			KeyPrefix: "errand:{polls}:alerts:",
+		}, rdb, seal.NewSalt(rdb), publish)
 		deliver(t, w.redis, fmt.Sprint("w-", i), vendors, map[string]int{"polls": 2, "events": 2})
 	}
 	c := open(t, w.redis.URL())

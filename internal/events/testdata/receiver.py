@@ -2,11 +2,11 @@ import base64, hashlib, hmac, json, os, time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 SECRETS = [base64.b64decode(s.removeprefix("whsec_")) for s in os.environ["EVENTS_SECRET"].split()]
-seen = set()  # in earnest: a table with the event's ID as its key, kept for some days
+seen = set()  # in production: a table keyed by event ID, kept for some days
 
 
 def verified(headers, body):
-    """Whether a request comes from Errand, and is not an old one sent again."""
+    """Reports whether a request comes from Errand and is not a replay of an old one."""
     event_id, sent_at = headers.get("webhook-id", ""), headers.get("webhook-timestamp", "")
     if not sent_at.isdigit() or abs(time.time() - int(sent_at)) > 300:
         return False
@@ -24,9 +24,9 @@ class Receiver(BaseHTTPRequestHandler):
         event_id = self.headers["webhook-id"]
         if event_id not in seen:
             event = json.loads(body)
-            print(event["type"], json.dumps(event["data"]), flush=True)  # put it where it is worked on
+            print(event["type"], json.dumps(event["data"]), flush=True)  # hand it over for processing
             seen.add(event_id)
-        self.answer(204)  # at once; an event that was taken before is answered in the same way
+        self.answer(204)  # at once, and also for an event that was accepted before
 
     def answer(self, status):
         self.send_response(status)

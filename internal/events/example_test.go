@@ -17,10 +17,10 @@ import (
 // Receiver takes Errand's events.
 type Receiver struct {
 	Hook *standardwebhooks.Webhook // standardwebhooks.NewWebhook("whsec_…")
-	Take func(event Event) error   // quick; an error has the event sent again
+	Take func(event Event) error   // must be quick; after an error the event is sent again
 
 	mu   sync.Mutex
-	seen map[string]bool // in earnest: a table with the event's ID as its key, kept for some days
+	seen map[string]bool // in production: a table keyed by event ID, kept for some days
 	last map[string]int64
 }
 
@@ -33,14 +33,14 @@ type Event struct {
 func (r *Receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	body, err := io.ReadAll(http.MaxBytesReader(w, req.Body, 1<<20))
 	if err == nil {
-		err = r.Hook.Verify(body, req.Header) // signature, and not older than 5 minutes
+		err = r.Hook.Verify(body, req.Header) // signature, and at most 5 minutes old
 	}
 	if err != nil {
-		http.Error(w, "not an event of ours", http.StatusUnauthorized)
+		http.Error(w, "invalid signature", http.StatusUnauthorized)
 		return
 	}
 	if err := r.once(req.Header.Get("webhook-id"), body); err != nil {
-		http.Error(w, "not taken; try again", http.StatusServiceUnavailable)
+		http.Error(w, "not accepted; try again", http.StatusServiceUnavailable)
 		return
 	}
 	w.WriteHeader(http.StatusNoContent)
@@ -50,13 +50,13 @@ func (r *Receiver) once(id string, body []byte) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.seen[id] {
-		return nil // taken before
+		return nil // accepted before
 	}
 	var event Event
 	if err := json.Unmarshal(body, &event); err != nil {
 		return err
 	}
-	var order struct { // of changes
+	var order struct { // set in messenger.alerts.changed
 		Subject  json.RawMessage `json:"subject"`
 		Sequence int64           `json:"sequence"`
 	}
@@ -66,7 +66,7 @@ func (r *Receiver) once(id string, body []byte) error {
 		}
 	}
 	subject := string(order.Subject)
-	if order.Sequence == 0 || order.Sequence > r.last[subject] { // else a later change came before it
+	if order.Sequence == 0 || order.Sequence > r.last[subject] { // else a later change overtook it
 		if err := r.Take(event); err != nil {
 			return err
 		}
@@ -78,7 +78,7 @@ func (r *Receiver) once(id string, body []byte) error {
 
 // end of the code in docs/events.md
 
-// NewReceiver makes the receiver of the manual.
+// NewReceiver returns the receiver of docs/events.md.
 func NewReceiver(secret string, take func(Event) error) (*Receiver, error) {
 	hook, err := standardwebhooks.NewWebhook(secret)
 	return &Receiver{
@@ -99,7 +99,7 @@ func Example_receiver() {
 		fmt.Println(err)
 		return
 	}
-	// What Errand does: it signs ID, time and body, and posts.
+	// Errand signs ID, time and body, and posts them.
 	body := `{"type":"credential.parked","timestamp":"2026-01-31T12:00:00.000Z","data":{"credential":"anna"}}`
 	now := time.Now()
 	signature, err := receiver.Hook.Sign("evt_1", now, []byte(body))

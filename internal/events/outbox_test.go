@@ -11,13 +11,13 @@ import (
 	"errand.internal/internal/redistest"
 )
 
-// endTask makes a task with Notify that has ended.
+// endTask creates a task with Notify and ends it.
 func endTask(t *testing.T, s *ledger.Store, taskType string, outcome ledger.Outcome) string {
 	t.Helper()
-	return endOf(t, s, taskType, outcome, true, false)
+	return endTaskAs(t, s, taskType, outcome, true, false)
 }
 
-func endOf(t *testing.T, s *ledger.Store, taskType string, outcome ledger.Outcome, notify, tellDead bool) string {
+func endTaskAs(t *testing.T, s *ledger.Store, taskType string, outcome ledger.Outcome, notify, notifyDead bool) string {
 	t.Helper()
 	created, err := s.Create(t.Context(), ledger.NewTask{
 		Queue:   "otp",
@@ -47,7 +47,7 @@ func endOf(t *testing.T, s *ledger.Store, taskType string, outcome ledger.Outcom
 		Data:     []byte("canary"),
 		Keep:     time.Millisecond,
 		Attempt:  &ledger.Attempt{At: time.Now(), Class: string(outcome)},
-		TellDead: tellDead,
+		TellDead: notifyDead,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -55,28 +55,28 @@ func endOf(t *testing.T, s *ledger.Store, taskType string, outcome ledger.Outcom
 	return created.ID
 }
 
-func TestEndsOfTasksBecomeEvents(t *testing.T) {
+func TestTaskEndsBecomeEvents(t *testing.T) {
 	t.Parallel()
-	server, kept := redistest.New(t), &shelf{}
+	server, published := redistest.New(t), &recorder{}
 	store := ledger.New(server.Client())
-	// Its worker died after it had written the end, and the record is not kept.
+	// The worker died right after it ended the task, and the record is not retained.
 	lost := endTask(t, store, "danaconnect:otp:send", ledger.Done)
-	away := true
-	kept.fail = func(events.Event) error {
-		if away {
-			away = false
-			return errors.New("the queue is away")
+	down := true
+	published.fail = func(events.Event) error {
+		if down {
+			down = false
+			return errors.New("the queue is down")
 		}
 		return nil
 	}
-	workers := []*events.Notices{
-		events.NewNotices(store, []string{"otp", "anna"}, kept.publish, silent),
-		events.NewNotices(store, []string{"otp", "anna"}, kept.publish, silent),
+	workers := []*events.Outbox{
+		events.NewOutbox(store, []string{"otp", "anna"}, published.publish, nopLog),
+		events.NewOutbox(store, []string{"otp", "anna"}, published.publish, nopLog),
 	}
 	for _, w := range workers {
 		w.Start()
 	}
-	all := kept.when(t, 1)
+	all := published.await(t, 1)
 	if want := `{"id":"` + lost + `","type":"danaconnect:otp:send","outcome":"done","code":"E7","message":"in our words","attempts":1}`; string(
 		all[0].Data,
 	) != want ||
@@ -86,9 +86,9 @@ func TestEndsOfTasksBecomeEvents(t *testing.T) {
 	for range 150 {
 		endTask(t, store, "danaconnect:otp:send", ledger.Failed)
 	}
-	workers[1].Finished("otp-x")
-	workers[1].Finished("nonsense")
-	kept.when(t, 151)
+	workers[1].Wake("otp-x")
+	workers[1].Wake("nonsense")
+	published.await(t, 151)
 	for end := time.Now().Add(30 * time.Second); ; {
 		left, err := store.PendingNotices(t.Context(), "otp", 10)
 		if err != nil {
@@ -98,14 +98,14 @@ func TestEndsOfTasksBecomeEvents(t *testing.T) {
 			break
 		}
 		if time.Now().After(end) {
-			t.Fatalf("notices stay in Redis: %+v", left)
+			t.Fatalf("entries stay in Redis: %+v", left)
 		}
 	}
 	for _, w := range workers {
 		w.Close()
 	}
 	ids := map[string]bool{}
-	for _, e := range kept.all() {
+	for _, e := range published.all() {
 		var d struct{ ID string }
 		if err := json.Unmarshal(e.Data, &d); err != nil || ids[d.ID] || e.ID != "evt_finished_"+d.ID {
 			t.Errorf("%v %+v", err, e)
@@ -114,37 +114,36 @@ func TestEndsOfTasksBecomeEvents(t *testing.T) {
 	}
 }
 
-func TestTheEndOfADeliveryIsNoEvent(t *testing.T) {
+func TestDeliveryEndsBecomeNoEvents(t *testing.T) {
 	t.Parallel()
-	server, kept := redistest.New(t), &shelf{}
+	server, published := redistest.New(t), &recorder{}
 	store := ledger.New(server.Client())
-	endOf(t, store, "event:deliver", ledger.Failed, true, true)
-	n := events.NewNotices(store, []string{"otp"}, kept.publish, silent)
-	n.Start()
+	endTaskAs(t, store, "event:deliver", ledger.Failed, true, true)
+	o := events.NewOutbox(store, []string{"otp"}, published.publish, nopLog)
+	o.Start()
 	endTask(t, store, "danaconnect:otp:send", ledger.Done)
-	n.Finished("otp-x")
-	kept.when(t, 1)
-	n.Close()
-	if all := kept.all(); len(all) != 1 || all[0].Type != "task.finished" {
+	o.Wake("otp-x")
+	published.await(t, 1)
+	o.Close()
+	if all := published.all(); len(all) != 1 || all[0].Type != "task.finished" {
 		t.Errorf("events %+v", all)
 	}
 }
 
-// Dead letters are told, beside what was asked for, whoever ended the task and
-// whatever has become of it.
-func TestDeadTasksBecomeEvents(t *testing.T) {
+// A dead letter is reported besides the task.finished event that Notify asks for.
+func TestDeadLettersBecomeEvents(t *testing.T) {
 	t.Parallel()
-	server, kept := redistest.New(t), &shelf{}
+	server, published := redistest.New(t), &recorder{}
 	store := ledger.New(server.Client())
-	dead := endOf(t, store, "danaconnect:otp:send", ledger.Failed, false, true)
-	both := endOf(t, store, "danaconnect:otp:send", ledger.Unknown, true, true)
-	endOf(t, store, "danaconnect:otp:send", ledger.Invalid, false, false) // nobody is to hear of it
-	n := events.NewNotices(store, []string{"otp"}, kept.publish, silent)
-	n.Start()
-	kept.when(t, 3)
-	n.Close()
+	dead := endTaskAs(t, store, "danaconnect:otp:send", ledger.Failed, false, true)
+	both := endTaskAs(t, store, "danaconnect:otp:send", ledger.Uncertain, true, true)
+	endTaskAs(t, store, "danaconnect:otp:send", ledger.Invalid, false, false) // neither was asked for
+	o := events.NewOutbox(store, []string{"otp"}, published.publish, nopLog)
+	o.Start()
+	published.await(t, 3)
+	o.Close()
 	got := map[string]string{}
-	for _, e := range kept.all() {
+	for _, e := range published.all() {
 		got[e.ID] = e.Type + " " + string(e.Data)
 	}
 	letter := func(id, outcome string) string {

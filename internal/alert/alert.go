@@ -1,0 +1,68 @@
+// Package alert reports what an operator should know about: credentials that
+// are refused, recover or expire, tasks that end as dead letters, offboardings
+// that stay unconfirmed. Each alert is logged and counted here; package events
+// turns most of them into events.
+package alert
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/rs/zerolog"
+)
+
+// Kind says what happened. It doubles as the type of the event that is sent.
+type Kind string
+
+// The kinds of alerts.
+const (
+	CredentialParked   Kind = "credential.parked"
+	CredentialResumed  Kind = "credential.resumed"
+	CredentialExpiring Kind = "credential.expiring"
+	// TaskDead means that a task has ended archived.
+	TaskDead Kind = "task.dead"
+	// TaskUnconfirmed means that a task whose effect must be confirmed has stayed
+	// unconfirmed for too long.
+	TaskUnconfirmed Kind = "task.unconfirmed"
+	// ReceiverGone means that the receiver of events has answered 410 Gone. It
+	// never becomes an event: nobody would receive it.
+	ReceiverGone Kind = "events.gone"
+)
+
+// Alert is one report. It holds no personal data and no secret.
+type Alert struct {
+	Kind Kind
+	// Subject is the credential's profile or the task's ID.
+	Subject string
+	// Data adds details such as "type", "outcome", "message", "age" or "lastDay".
+	Data map[string]string
+	// DedupKey identifies the alert among those that several workers raise, or
+	// that one raises again after a restart. If it is empty, the kind, subject and
+	// data identify it.
+	DedupKey string
+}
+
+// Func takes an alert. It must return quickly and be safe for concurrent use.
+type Func func(Alert)
+
+// New returns a Func that logs and counts alerts.
+func New(log zerolog.Logger, reg prometheus.Registerer) Func {
+	count := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "errand_announcements_total",
+		Help: "Alerts raised, by kind.",
+	}, []string{"kind"})
+	reg.MustRegister(count)
+	return func(a Alert) {
+		count.WithLabelValues(string(a.Kind)).Inc()
+		line := log.Error()
+		switch a.Kind {
+		case CredentialResumed:
+			line = log.Info()
+		case CredentialParked, CredentialExpiring:
+			line = log.Warn()
+		}
+		line = line.Str("alert", string(a.Kind)).Str("subject", a.Subject)
+		for name, value := range a.Data {
+			line = line.Str(name, value)
+		}
+		line.Msg(string(a.Kind))
+	}
+}
