@@ -39,7 +39,7 @@ func Statuses(t *testing.T, s Subject) {
 			}
 			t.Run(fmt.Sprint(status), func(t *testing.T) {
 				t.Parallel()
-				sb, call := s.start(t, clients.Limits{})
+				sb, call := s.start(t, clients.Timeouts{})
 				sb.Inject(sandbox.Fault{
 					Op:         s.Op,
 					Status:     status,
@@ -66,7 +66,7 @@ func Statuses(t *testing.T, s Subject) {
 	}
 	t.Run("retry after a date", func(t *testing.T) {
 		t.Parallel()
-		sb, call := s.start(t, clients.Limits{})
+		sb, call := s.start(t, clients.Timeouts{})
 		// The server's clock is years away from ours: only the difference counts.
 		server := time.Date(2031, 5, 4, 12, 0, 0, 0, time.UTC)
 		sb.Inject(sandbox.Fault{
@@ -127,7 +127,7 @@ func Bodies(t *testing.T, s Subject) {
 	for _, tt := range bad {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			sb, call := s.start(t, clients.Limits{})
+			sb, call := s.start(t, clients.Timeouts{})
 			tt.fault.Op = s.Op
 			sb.Inject(tt.fault)
 			e := expectKind(t, call(t.Context()), s.Unreadable)
@@ -147,7 +147,7 @@ func Bodies(t *testing.T, s Subject) {
 	for _, tt := range good {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			sb, call := s.start(t, clients.Limits{})
+			sb, call := s.start(t, clients.Timeouts{})
 			tt.fault.Op = s.Op
 			sb.Inject(tt.fault)
 			if err := call(t.Context()); err != nil {
@@ -157,7 +157,7 @@ func Bodies(t *testing.T, s Subject) {
 	}
 	t.Run("byte by byte for too long", func(t *testing.T) {
 		t.Parallel()
-		sb, call := s.start(t, clients.Limits{Call: time.Second})
+		sb, call := s.start(t, clients.Timeouts{Call: time.Second})
 		sb.Inject(sandbox.Fault{Op: s.Op, Slow: time.Second})
 		expectKind(t, call(t.Context()), s.Unreadable)
 	})
@@ -171,7 +171,7 @@ func Bodies(t *testing.T, s Subject) {
 		)
 		t.Cleanup(other.Close)
 		for _, status := range []int{301, 302, 303, 307, 308} {
-			sb, call := s.start(t, clients.Limits{})
+			sb, call := s.start(t, clients.Timeouts{})
 			sb.Inject(sandbox.Fault{
 				Op:       s.Op,
 				Redirect: other.URL + "/elsewhere",
@@ -188,7 +188,7 @@ func Bodies(t *testing.T, s Subject) {
 	})
 	t.Run("the plain call succeeds", func(t *testing.T) {
 		t.Parallel()
-		sb, call := s.start(t, clients.Limits{})
+		sb, call := s.start(t, clients.Timeouts{})
 		if err := call(t.Context()); err != nil {
 			t.Fatal(err)
 		}

@@ -44,7 +44,7 @@ type Subject struct {
 	New func(t *testing.T) Sandbox
 	// Call makes a client whose base URLs lie below baseURL, which ends in
 	// Mount, and returns one call of Op. It must be repeatable.
-	Call func(t *testing.T, baseURL string, limits clients.Limits) func(ctx context.Context) error
+	Call func(t *testing.T, baseURL string, limits clients.Timeouts) func(ctx context.Context) error
 	// Kinds are the statuses that this vendor means otherwise than the table.
 	Kinds map[int]clients.Kind
 	// Unreadable is the kind of a 2xx whose body cannot be read: Unknown, unless
@@ -97,7 +97,7 @@ func Within(t *testing.T) context.Context {
 // start makes a sandbox and a client with limits for it.
 func (s Subject) start(
 	t *testing.T,
-	limits clients.Limits,
+	limits clients.Timeouts,
 ) (Sandbox, func(context.Context) error) {
 	t.Helper()
 	sb := s.New(t)

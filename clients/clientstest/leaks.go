@@ -56,7 +56,7 @@ func Leaks(t *testing.T, s Subject) {
 			base := Serve(t, sb, s.Mount)
 			fault.Op = s.Op
 			sb.Inject(fault)
-			err := s.Call(t, base, clients.Limits{})(t.Context())
+			err := s.Call(t, base, clients.Timeouts{})(t.Context())
 			if err == nil {
 				t.Fatal("the call succeeded, so that there is nothing to check")
 			}
@@ -71,7 +71,7 @@ func Leaks(t *testing.T, s Subject) {
 		base := refused(t) + s.Mount
 		NoLeak(
 			t,
-			s.Call(t, base, clients.Limits{})(t.Context()),
+			s.Call(t, base, clients.Timeouts{})(t.Context()),
 			append([]string{base}, s.Canaries...)...)
 	})
 }

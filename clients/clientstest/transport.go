@@ -21,28 +21,28 @@ func Transport(t *testing.T, s Subject) {
 	never := []struct {
 		name   string
 		url    func(t *testing.T) string
-		limits clients.Limits // short only where the time out is the point
+		limits clients.Timeouts // short only where the time out is the point
 		kind   clients.Kind
 	}{
-		{"refused", refused, clients.Limits{}, clients.Temporary},
+		{"refused", refused, clients.Timeouts{}, clients.Temporary},
 		{
 			"unknown host",
 			func(*testing.T) string {
 				return "https://errand-test.invalid"
 			},
-			clients.Limits{},
+			clients.Timeouts{},
 			clients.Temporary,
 		},
 		{
 			"TLS handshake hangs",
 			silent,
-			clients.Limits{TLS: 200 * time.Millisecond},
+			clients.Timeouts{TLS: 200 * time.Millisecond},
 			clients.Temporary,
 		},
 		{
 			"untrusted certificate",
 			untrusted,
-			clients.Limits{TLS: 15 * time.Second},
+			clients.Timeouts{TLS: 15 * time.Second},
 			clients.Credentials,
 		},
 	}
@@ -72,7 +72,7 @@ func Transport(t *testing.T, s Subject) {
 	for _, tt := range maybe {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			sb, call := s.start(t, clients.Limits{})
+			sb, call := s.start(t, clients.Timeouts{})
 			tt.fault.Op = s.Op
 			sb.Inject(tt.fault)
 			e := expectKind(t, call(t.Context()), clients.Unknown)
@@ -90,7 +90,7 @@ func Transport(t *testing.T, s Subject) {
 
 	t.Run("no answer in time", func(t *testing.T) {
 		t.Parallel()
-		sb, call := s.start(t, clients.Limits{Call: time.Second})
+		sb, call := s.start(t, clients.Timeouts{Call: time.Second})
 		gate := sb.HoldAnswer(s.Op)
 		t.Cleanup(gate.Release)
 		e := expectKind(t, call(t.Context()), clients.Unknown)
@@ -100,7 +100,7 @@ func Transport(t *testing.T, s Subject) {
 	})
 	t.Run("cancelled while the vendor works", func(t *testing.T) {
 		t.Parallel()
-		sb, call := s.start(t, clients.Limits{})
+		sb, call := s.start(t, clients.Timeouts{})
 		gate := sb.Hold(s.Op)
 		t.Cleanup(gate.Release)
 		ctx, cancel := context.WithCancel(t.Context())
@@ -119,7 +119,7 @@ func Transport(t *testing.T, s Subject) {
 	})
 	t.Run("cancelled before", func(t *testing.T) {
 		t.Parallel()
-		sb, call := s.start(t, clients.Limits{})
+		sb, call := s.start(t, clients.Timeouts{})
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
 		if e := expectKind(t, call(ctx), clients.Temporary); !e.NotSent {

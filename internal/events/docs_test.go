@@ -131,7 +131,7 @@ func TestGoReceiver(t *testing.T) {
 	web := httptest.NewServer(r)
 	t.Cleanup(web.Close)
 	server := redistest.New(t)
-	s := newSender(t, server, web.URL, newSecret('a'), clients.Limits{})
+	s := newSender(t, server, web.URL, newSecret('a'), clients.Timeouts{})
 	if err := s.Send(t.Context(), sample, false); err == nil {
 		t.Error("an event that the receiver refused counts as delivered")
 	}
@@ -143,7 +143,7 @@ func TestGoReceiver(t *testing.T) {
 	if len(accepted) != 2 || !strings.HasPrefix(accepted[0], sample.Type) || !strings.Contains(accepted[1], `"sequence":11`) {
 		t.Errorf("accepted %v", accepted)
 	}
-	forged := newSender(t, server, web.URL, newSecret('b'), clients.Limits{})
+	forged := newSender(t, server, web.URL, newSecret('b'), clients.Timeouts{})
 	if fault, ok := clients.AsError(forged.Send(t.Context(), sample, false)); !ok ||
 		fault.Status != http.StatusUnauthorized {
 		t.Errorf("another secret: %v", fault)
@@ -200,7 +200,7 @@ func TestPythonReceiver(t *testing.T) {
 			t.Errorf("the receiver printed %s", line)
 		}
 	}
-	forged := newSender(t, server, url, newSecret('c'), clients.Limits{})
+	forged := newSender(t, server, url, newSecret('c'), clients.Timeouts{})
 	if fault, ok := clients.AsError(forged.Send(t.Context(), sample, false)); !ok ||
 		fault.Status != http.StatusUnauthorized {
 		t.Errorf("another secret: %v", fault)

@@ -163,7 +163,7 @@ func TestErrorByAnswer(t *testing.T) {
 				tc.answer(w, r)
 			}))
 			defer web.Close()
-			s := newSender(t, server, web.URL+"/secret-path", newSecret('a'), clients.Limits{Call: 2 * time.Second})
+			s := newSender(t, server, web.URL+"/secret-path", newSecret('a'), clients.Timeouts{Call: 2 * time.Second})
 			err := s.Send(t.Context(), sample, false)
 			if tc.ok {
 				if err != nil {
@@ -197,7 +197,7 @@ func TestSendDoesNotWaitForTheBody(t *testing.T) {
 		}
 	}))
 	defer web.Close()
-	s := newSender(t, redistest.New(t), web.URL, newSecret('a'), clients.Limits{Call: time.Minute})
+	s := newSender(t, redistest.New(t), web.URL, newSecret('a'), clients.Timeouts{Call: time.Minute})
 	start := time.Now()
 	if err := s.Send(t.Context(), sample, false); err != nil {
 		t.Fatal(err)
