@@ -58,7 +58,7 @@ func (p DynamicCall) Check() []payload.Problem {
 		}
 	}
 	for name := range p.Query {
-		if dckap.CredentialName(name) {
+		if dckap.IsCredentialParameter(name) {
 			found = append(
 				found,
 				payload.Problem{

@@ -29,7 +29,7 @@ func (ContactCreate) result() (r DineroCreated) {
 }
 
 type contactCreator interface {
-	CreateContact(ctx context.Context, r dinero.Create) (dinero.Created, error)
+	CreateContact(ctx context.Context, r dinero.CreateRequest) (dinero.Created, error)
 }
 
 func createContact(c contactCreator) handler[ContactCreate, DineroCreated] {
@@ -40,7 +40,7 @@ func createContact(c contactCreator) handler[ContactCreate, DineroCreated] {
 }
 
 type contactFinder interface {
-	FindContact(
+	ReconcileContact(
 		ctx context.Context,
 		organization, reference string,
 	) (dinero.Created, bool, error)
@@ -48,7 +48,7 @@ type contactFinder interface {
 
 func findContact(c contactFinder) finder[ContactCreate, DineroCreated] {
 	return func(ctx context.Context, p ContactCreate) (DineroCreated, bool, error) {
-		made, found, err := c.FindContact(ctx, string(p.OrganizationID), p.reference(ctx))
+		made, found, err := c.ReconcileContact(ctx, string(p.OrganizationID), p.reference(ctx))
 		return DineroCreated(made), found, err
 	}
 }

@@ -66,8 +66,8 @@ func (DineroRecord) defaults() queue.Defaults {
 
 // create is the record for the client. The task's ID is the same in every
 // attempt, so that whoever looks for the record finds that of any attempt.
-func (r DineroRecord) create(ctx context.Context) dinero.Create {
-	return dinero.Create{
+func (r DineroRecord) create(ctx context.Context) dinero.CreateRequest {
+	return dinero.CreateRequest{
 		Organization: string(r.OrganizationID),
 		Body:         r.Body,
 		Reference:    queue.TaskID(ctx),

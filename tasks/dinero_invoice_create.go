@@ -29,7 +29,7 @@ func (InvoiceCreate) result() (r DineroCreated) {
 }
 
 type invoiceCreator interface {
-	CreateInvoice(ctx context.Context, r dinero.Create) (dinero.Created, error)
+	CreateInvoice(ctx context.Context, r dinero.CreateRequest) (dinero.Created, error)
 }
 
 func createInvoice(c invoiceCreator) handler[InvoiceCreate, DineroCreated] {
@@ -40,7 +40,7 @@ func createInvoice(c invoiceCreator) handler[InvoiceCreate, DineroCreated] {
 }
 
 type invoiceFinder interface {
-	FindInvoice(
+	ReconcileInvoice(
 		ctx context.Context,
 		organization, reference string,
 	) (dinero.Created, bool, error)
@@ -48,7 +48,7 @@ type invoiceFinder interface {
 
 func findInvoice(c invoiceFinder) finder[InvoiceCreate, DineroCreated] {
 	return func(ctx context.Context, p InvoiceCreate) (DineroCreated, bool, error) {
-		made, found, err := c.FindInvoice(ctx, string(p.OrganizationID), p.reference(ctx))
+		made, found, err := c.ReconcileInvoice(ctx, string(p.OrganizationID), p.reference(ctx))
 		return DineroCreated(made), found, err
 	}
 }

@@ -23,20 +23,20 @@ type Answer struct {
 
 // look reads an answer by the pipe's rule, which may be nil. why says in our own
 // words what is wrong with a body that cannot be read.
-func look(a *clients.Answer, rule *Success) (body json.RawMessage, s Sight, why string) {
+func look(a *clients.Answer, rule *Success) (body json.RawMessage, s BodyClass, why string) {
 	document, body, why := decode(a)
 	switch {
 	case why != "":
 		return body, Unreadable, why
 	case reportsFailure(document):
 		// Before the rule: what a pipe itself calls a failure is never called done.
-		return body, Reported, ""
+		return body, ReportsFailure, ""
 	case rule == nil:
-		return body, Unverified, ""
+		return body, NoRule, ""
 	case rule.met(document):
-		return body, Verified, ""
+		return body, RuleMet, ""
 	}
-	return body, Unmet, ""
+	return body, RuleNotMet, ""
 }
 
 // decode reads a body that must be one JSON text, of whatever type.
@@ -62,9 +62,9 @@ func decode(a *clients.Answer) (document any, body json.RawMessage, why string) 
 	return document, body, ""
 }
 
-// FailureSigns are what, at the top of an answer, says that the pipe failed,
+// FailureFields are what, at the top of an answer, says that the pipe failed,
 // whatever the rule says. Names count in any case of letters.
-var FailureSigns = []string{
+var FailureFields = []string{
 	"error: anything but null, false, 0, and what is empty",
 	"errors: anything but null, false, 0, and what is empty",
 	"success: false",
@@ -117,7 +117,7 @@ func hollow(value any) bool {
 
 // met applies the rule to an answer.
 func (s Success) met(document any) bool {
-	value, found := s.Path.Find(document)
+	value, found := s.Path.Lookup(document)
 	if !found {
 		return false
 	}

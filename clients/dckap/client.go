@@ -106,7 +106,7 @@ func (c *Client) target(call Call) (id, target string, err error) {
 	}
 	query := url.Values{}
 	for name, values := range call.Query {
-		if CredentialName(name) {
+		if IsCredentialParameter(name) {
 			return "", "", errors.New(
 				"the query must not carry a credential; it is in the settings",
 			)
@@ -125,9 +125,9 @@ func (c *Client) target(call Call) (id, target string, err error) {
 	return id, target, nil
 }
 
-// CredentialName tells the names under which the vendor takes a credential in a
+// IsCredentialParameter tells the names under which the vendor takes a credential in a
 // query: no payload may use them.
-func CredentialName(name string) bool {
+func IsCredentialParameter(name string) bool {
 	return slices.Contains(
 		[]string{"access_token", "token", "jwt_token"},
 		strings.ToLower(strings.TrimSpace(name)),

@@ -8,11 +8,11 @@ import (
 )
 
 // Judge reads an answer by a rule that wants data.id.
-func Judge(a *clients.Answer) (Answer, Sight, bool) {
+func Judge(a *clients.Answer) (Answer, BodyClass, bool) {
 	body, sight, _ := look(a, &Success{Path: Path{"data", "id"}})
 	rule, listed := findRule(a.Status, sight)
 	done := listed && rule.Done
-	return Answer{Status: a.Status, Body: body, Verified: done && sight == Verified}, sight, done
+	return Answer{Status: a.Status, Body: body, Verified: done && sight == RuleMet}, sight, done
 }
 
 // ParsePipes reads a pipes file for the default base URL.

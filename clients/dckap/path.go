@@ -65,9 +65,9 @@ func bracketed(text string) (part, rest string, err error) {
 	return number, after, nil
 }
 
-// Find returns the value at the path of a document that was decoded with
+// Lookup returns the value at the path of a document that was decoded with
 // json.Number, and whether there is one. Names count as they are spelt.
-func (p Path) Find(document any) (value any, found bool) {
+func (p Path) Lookup(document any) (value any, found bool) {
 	value = document
 	for _, part := range p {
 		switch inner := value.(type) {

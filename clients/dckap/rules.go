@@ -10,25 +10,25 @@ import (
 // OpCall is the one operation, as errors and metrics name it.
 const OpCall = "dynamic call"
 
-// Sight is what the body of an answer shows.
-type Sight string
+// BodyClass is what the body of an answer shows.
+type BodyClass string
 
 // The sights. Only those of a 2xx are told apart: whatever a pipe has to say
 // comes with status 200.
 const (
-	Any        Sight = "any"
-	Verified   Sight = "verified"   // JSON that the pipe's rule calls good
-	Unverified Sight = "unverified" // JSON, no rule, no failure sign
-	Reported   Sight = "reported"   // JSON with a failure sign
-	Unmet      Sight = "unmet"      // JSON that the pipe's rule does not call good
-	Unreadable Sight = "unreadable" // empty, null, a web page, cut off, no JSON
+	AnyBody        BodyClass = "any"
+	RuleMet   BodyClass = "verified"   // JSON that the pipe's rule calls good
+	NoRule BodyClass = "unverified" // JSON, no rule, no failure sign
+	ReportsFailure   BodyClass = "reported"   // JSON with a failure sign
+	RuleNotMet      BodyClass = "unmet"      // JSON that the pipe's rule does not call good
+	Unreadable BodyClass = "unreadable" // empty, null, a web page, cut off, no JSON
 )
 
 // Rule says what one observation means.
 type Rule struct {
 	// From and To are the first and the last status of the row.
 	From, To int
-	Sight    Sight
+	Body    BodyClass
 	// Done: the call succeeded; Kind does not count.
 	Done bool
 	Kind clients.Kind
@@ -50,7 +50,7 @@ var rules = []Rule{
 	{
 		From:       200,
 		To:         299,
-		Sight:      Verified,
+		Body:      RuleMet,
 		Done:       true,
 		Credential: tokens.Accepted,
 		Pipe:       tokens.Accepted,
@@ -58,7 +58,7 @@ var rules = []Rule{
 	{
 		From:       200,
 		To:         299,
-		Sight:      Unverified,
+		Body:      NoRule,
 		Done:       true,
 		Credential: tokens.Accepted,
 		Pipe:       tokens.Accepted,
@@ -66,7 +66,7 @@ var rules = []Rule{
 	{
 		From:       200,
 		To:         299,
-		Sight:      Reported,
+		Body:      ReportsFailure,
 		Kind:       clients.Failed,
 		Message:    "the pipe reports a failure",
 		Credential: tokens.Accepted,
@@ -75,7 +75,7 @@ var rules = []Rule{
 	{
 		From:       200,
 		To:         299,
-		Sight:      Unmet,
+		Body:      RuleNotMet,
 		Kind:       clients.Failed,
 		Message:    "the answer does not meet the pipe's success rule",
 		Credential: tokens.Accepted,
@@ -84,14 +84,14 @@ var rules = []Rule{
 	{
 		From:    200,
 		To:      299,
-		Sight:   Unreadable,
+		Body:   Unreadable,
 		Kind:    clients.Unknown,
 		Message: "the answer cannot be read",
 	},
 	{
 		From:    400,
 		To:      400,
-		Sight:   Any,
+		Body:   AnyBody,
 		Kind:    clients.Credentials,
 		Message: "the pipe is disabled",
 		Pipe:    tokens.Refused,
@@ -99,7 +99,7 @@ var rules = []Rule{
 	{
 		From:       401,
 		To:         401,
-		Sight:      Any,
+		Body:      AnyBody,
 		Kind:       clients.Credentials,
 		Message:    "the credential is refused",
 		Credential: tokens.Refused,
@@ -107,42 +107,42 @@ var rules = []Rule{
 	{
 		From:    403,
 		To:      403,
-		Sight:   Any,
+		Body:   AnyBody,
 		Kind:    clients.Credentials,
 		Message: "access is refused: the account lacks the right, or this address is not on the allow-list",
 	},
 	{
 		From:    404,
 		To:      404,
-		Sight:   Any,
+		Body:   AnyBody,
 		Kind:    clients.Invalid,
 		Message: "there is no such listener",
 	},
 	{
 		From:    408,
 		To:      408,
-		Sight:   Any,
+		Body:   AnyBody,
 		Kind:    clients.Unknown,
 		Message: "the server gave up waiting; the pipe may have run",
 	},
 	{
 		From:    429,
 		To:      429,
-		Sight:   Any,
+		Body:   AnyBody,
 		Kind:    clients.RateLimited,
 		Message: "too many requests",
 	},
 	{
 		From:    504,
 		To:      504,
-		Sight:   Any,
+		Body:   AnyBody,
 		Kind:    clients.Unknown,
 		Message: "a gateway gave up waiting; the pipe may have run",
 	},
 	{
 		From:    500,
 		To:      599,
-		Sight:   Any,
+		Body:   AnyBody,
 		Kind:    clients.Temporary,
 		Message: "the platform failed",
 	},
@@ -153,9 +153,9 @@ func Rules() []Rule {
 	return slices.Clone(rules)
 }
 
-func findRule(status int, s Sight) (Rule, bool) {
+func findRule(status int, s BodyClass) (Rule, bool) {
 	i := slices.IndexFunc(rules, func(r Rule) bool {
-		return r.From <= status && status <= r.To && (r.Sight == Any || r.Sight == s)
+		return r.From <= status && status <= r.To && (r.Body == AnyBody || r.Body == s)
 	})
 	if i < 0 {
 		return Rule{}, false

@@ -180,7 +180,7 @@ func FuzzAnswer(f *testing.F) {
 		switch {
 		case done && (status < 200 || status > 299 || incomplete || !json.Valid(answer.Body)):
 			t.Errorf("%s passes for a success: %q", fmt.Sprint(status), body)
-		case answer.Verified && sight != dckap.Verified:
+		case answer.Verified && sight != dckap.RuleMet:
 			t.Errorf("verified although %s", sight)
 		case answer.Body != nil && !json.Valid(answer.Body):
 			t.Errorf("the body is no JSON: %q", answer.Body)

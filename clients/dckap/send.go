@@ -44,7 +44,7 @@ func (c *Client) send(
 	aboutPipe = rule.Pipe
 	aboutCredential = rule.Credential
 	if rule.Done {
-		answer.Verified = sight == Verified
+		answer.Verified = sight == RuleMet
 		return answer, nil
 	}
 	e := &clients.Error{
