@@ -7,16 +7,12 @@ import (
 	"net/url"
 	"slices"
 
+	"errand.internal/clients"
 	"errand.internal/internal/payload"
 )
 
 // VendorAnswer is what a vendor answered to a free call, as it came.
-type VendorAnswer struct {
-	// Status is the HTTP status.
-	Status int `json:"status"`
-	// Body is the vendor's JSON, nothing if the answer has no content.
-	Body json.RawMessage `json:"body,omitempty"`
-}
+type VendorAnswer = clients.Reply
 
 // Query is the query of a free call: to each name one value, or a list of
 // values. A value is text, a number (sent as it was written), true or false.

@@ -27,12 +27,7 @@ type DynamicCall struct {
 }
 
 // PipeAnswer is what a pipe answered, as it came.
-type PipeAnswer struct {
-	VendorAnswer
-	// Verified: the pipe's success rule was applied and met. false means that there
-	// is no rule, so that nobody can tell.
-	Verified bool `json:"verified"`
-}
+type PipeAnswer = dckap.Answer
 
 // Type implements Task.
 func (DynamicCall) Type() string {
@@ -85,16 +80,12 @@ func callPipe(c pipeCaller) handler[DynamicCall, PipeAnswer] {
 		if err != nil {
 			return PipeAnswer{}, err // a decoded payload can always be written
 		}
-		answer, err := c.Call(ctx, dckap.Call{
+		return c.Call(ctx, dckap.Call{
 			Listener:   p.Listener,
 			Method:     p.Method,
 			Query:      p.Query.Values(),
 			Body:       body,
 			Idempotent: p.Idempotent,
 		})
-		return PipeAnswer{
-			VendorAnswer{Status: answer.Status, Body: answer.Body},
-			answer.Verified,
-		}, err
 	}
 }

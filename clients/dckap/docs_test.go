@@ -17,11 +17,11 @@ func TestGoldenDocs(t *testing.T) {
 	answers.WriteString("| status | answer | kind | meaning | rests |\n|---|---|---|---|---|\n")
 	words := map[dckap.BodyClass]string{
 		dckap.AnyBody:        "any",
-		dckap.RuleMet:   "JSON that meets the pipe's rule",
-		dckap.NoRule: "JSON, and the pipe has no rule",
-		dckap.ReportsFailure:   "JSON with a failure sign",
-		dckap.RuleNotMet:      "JSON that does not meet the pipe's rule",
-		dckap.Unreadable: "empty, `null`, a web page, cut off, no JSON",
+		dckap.RuleMet:        "JSON that meets the pipe's rule",
+		dckap.NoRule:         "JSON, and the pipe has no rule",
+		dckap.ReportsFailure: "JSON with a failure sign",
+		dckap.RuleNotMet:     "JSON that does not meet the pipe's rule",
+		dckap.Unreadable:     "empty, `null`, a web page, cut off, no JSON",
 	}
 	for _, r := range dckap.Rules() {
 		kind := r.Kind.String()

@@ -176,7 +176,7 @@ func FuzzAnswer(f *testing.F) {
 		f.Add(200, body, false)
 	}
 	f.Fuzz(func(t *testing.T, status int, body string, incomplete bool) {
-		answer, sight, done := dckap.Judge(&clients.Answer{Status: status, Body: []byte(body), Incomplete: incomplete})
+		answer, sight, done := dckap.Interpret(&clients.Answer{Status: status, Body: []byte(body), Incomplete: incomplete})
 		switch {
 		case done && (status < 200 || status > 299 || incomplete || !json.Valid(answer.Body)):
 			t.Errorf("%s passes for a success: %q", fmt.Sprint(status), body)

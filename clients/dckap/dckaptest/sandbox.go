@@ -25,7 +25,7 @@ const OpCall = "call"
 // Mount is the base path under which tests and the demo serve the sandbox;
 // ListenerPath is where the listeners lie below it.
 const (
-	Mount     = "/dckap/"
+	Mount        = "/dckap/"
 	ListenerPath = "v1/dynamic/listener/"
 )
 
