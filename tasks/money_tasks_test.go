@@ -56,7 +56,7 @@ func startShop(t *testing.T, o dinerotest.Options, change ...func(*vendors.Confi
 	}
 	cfg := vendors.Config{
 		DCKAP: dckap.Config{
-			URL:       web.URL + dckaptest.Mount + dckaptest.Listeners,
+			URL:       web.URL + dckaptest.Mount + dckaptest.ListenerPath,
 			Token:     secret.New(dckaptest.Token),
 			PipesFile: pipes,
 			Timeout:   2 * time.Second,
@@ -177,7 +177,7 @@ func TestCreateThatDidNotHappenIsMadeAfterTwoLookups(t *testing.T) {
 // A list that lags behind shows the invoice at the second look only.
 func TestCreateIsFoundLate(t *testing.T) {
 	t.Parallel()
-	s := startShop(t, dinerotest.Options{Hide: 1})
+	s := startShop(t, dinerotest.Options{ListLag: 1})
 	s.dinero.Inject(sandbox.Fault{
 		Op:          dinerotest.OpInvoiceCreate,
 		Drop:        true,
@@ -393,7 +393,7 @@ func TestDynamicCall(t *testing.T) {
 func TestDisabledPipeIsParked(t *testing.T) {
 	t.Parallel()
 	s := startShop(t, dinerotest.Options{})
-	s.dckap.Put(ruledPipe, dckaptest.Pipe{Disabled: true})
+	s.dckap.SetPipe(ruledPipe, dckaptest.Pipe{Disabled: true})
 	if _, err := tasks.Enqueue(t.Context(), s.client, tasks.DynamicCall{Listener: ruledPipe}); err != nil {
 		t.Fatal(err)
 	}
@@ -403,7 +403,7 @@ func TestDisabledPipeIsParked(t *testing.T) {
 	if _, err := s.run(t, "dckap:dynamic:call", `{"listener":"`+plainPipe+`"}`); err != nil {
 		t.Errorf("another pipe: %v", err)
 	}
-	s.dckap.Put(ruledPipe, dckaptest.Pipe{})
+	s.dckap.SetPipe(ruledPipe, dckaptest.Pipe{})
 	// The next one waits out the pipe's rest and is then woken; the first comes
 	// back by itself, later.
 	if _, err := s.run(t, "dckap:dynamic:call", `{"listener":"`+ruledPipe+`"}`); err != nil {

@@ -5,87 +5,63 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"net/http"
 	"net/url"
 	"slices"
-	"strings"
 
 	"errand.internal/clients"
 	"errand.internal/internal/tokens"
 )
 
-// Call is one call of a dynamic pipe.
-type Call struct {
-	// Listener is the id of the pipe's listener, or the URL copied from the pipe
-	// if it lies below the account's base URL.
-	Listener string
-	// Method is GET, POST (also if it is ""), PUT, PATCH or DELETE.
-	Method string
-	Query  url.Values
-	// Body is JSON, nil for none.
-	Body json.RawMessage
-	// Idempotent, if not nil, overrules what the pipes file says.
-	Idempotent *bool
-}
-
 // Client calls the pipes of one account. It is safe for concurrent use. Its
 // errors are *clients.Error.
 type Client struct {
-	cfg    Config
-	base   clients.BaseURL
-	pipes  map[string]Pipe
-	gate   tokens.Gate
-	gates  func(listener string) tokens.Gate
-	caller *clients.Caller
+	cfg          Config
+	base         clients.BaseURL
+	pipes        map[string]Pipe // by listener id
+	breaker      tokens.Gate
+	pipeBreakers func(listener string) tokens.Gate
+	caller       *clients.Caller
 }
 
-// New makes a Client. gate guards the account's credential; gates gives the gate
-// of a pipe, which rests while the pipe is disabled. Its error names every
-// variable of cfg that is wrong.
+// New returns a Client. breaker guards the account's credential; pipeBreakers
+// returns the breaker of one pipe, which is open while the pipe is disabled. The
+// error names every invalid variable of cfg.
 func New(
 	cfg Config,
-	gate tokens.Gate,
-	gates func(listener string) tokens.Gate,
+	breaker tokens.Gate,
+	pipeBreakers func(listener string) tokens.Gate,
 	caller *clients.Caller,
 ) (*Client, error) {
-	checked, err := cfg.check()
+	validated, err := cfg.validate()
 	if err != nil {
 		return nil, err
 	}
-	if gate == nil || gates == nil || caller == nil {
-		return nil, errors.New("dckap: a gate, the pipes' gates and a caller are needed")
+	if breaker == nil || pipeBreakers == nil || caller == nil {
+		return nil, errors.New("dckap: a breaker, the pipes' breakers and a caller are required")
 	}
 	return &Client{
-		cfg:    cfg,
-		base:   checked.base,
-		pipes:  checked.pipes,
-		gate:   gate,
-		gates:  gates,
-		caller: caller,
+		cfg:          cfg,
+		base:         validated.base,
+		pipes:        validated.pipes,
+		breaker:      breaker,
+		pipeBreakers: pipeBreakers,
+		caller:       caller,
 	}, nil
 }
 
-// Methods are the methods of a call. HEAD is none of them: a pipe's answer lies
-// in its body.
-var Methods = []string{
-	http.MethodGet,
-	http.MethodPost,
-	http.MethodPut,
-	http.MethodPatch,
-	http.MethodDelete,
-}
-
-// Call calls a pipe once. The Answer is there also beside an error, if the pipe
-// gave one. Where the pipes file calls the pipe idempotent, whatever may have
-// happened, or failed, is Temporary.
+// Call calls a pipe once. If the pipe answered, the Answer is set even beside an
+// error. Where the pipes file declares the pipe idempotent, Unknown and Failed
+// become Temporary.
 func (c *Client) Call(ctx context.Context, call Call) (Answer, error) {
-	id, target, err := c.target(call)
+	id, target, err := c.resolve(call)
 	if err != nil {
-		return Answer{}, unsendable(err.Error())
+		return Answer{}, clients.InvalidRequest(Vendor, OpCall, err.Error())
 	}
-	req, err := c.request(call, target)
+	req, err := c.request(ctx, call, target)
 	if err != nil {
-		return Answer{}, unsendable(err.Error())
+		return Answer{}, clients.InvalidRequest(Vendor, OpCall, err.Error())
 	}
 	pipe := c.pipes[id]
 	answer, err := c.send(ctx, id, pipe, req)
@@ -96,8 +72,8 @@ func (c *Client) Call(ctx context.Context, call Call) (Answer, error) {
 	return answer, err
 }
 
-// target finds out which listener is meant, and its URL.
-func (c *Client) target(call Call) (id, target string, err error) {
+// resolve returns the id of the listener that a call names, and the URL to call.
+func (c *Client) resolve(call Call) (id, target string, err error) {
 	if id, err = listenerID(c.base, call.Listener); err != nil {
 		return "", "", errors.New("listener " + err.Error())
 	}
@@ -106,19 +82,12 @@ func (c *Client) target(call Call) (id, target string, err error) {
 	}
 	query := url.Values{}
 	for name, values := range call.Query {
-		if CredentialName(name) {
-			return "", "", errors.New(
-				"the query must not carry a credential; it is in the settings",
-			)
+		if IsCredentialParameter(name) {
+			return "", "", errors.New("the query must not carry a credential; it is in the settings")
 		}
 		query[name] = values
 	}
-	switch c.cfg.auth() {
-	case Query:
-		query.Set("access_token", c.cfg.Token.Reveal())
-	case JWTQuery:
-		query.Set("token", c.cfg.Token.Reveal())
-	}
+	c.cfg.addToQuery(query)
 	if len(query) > 0 {
 		target += "?" + query.Encode()
 	}
@@ -195,21 +164,16 @@ func (c *Client) request(call Call, target string) (*http.Request, error) {
 		method = http.MethodPost
 	}
 	if !slices.Contains(Methods, method) {
-		return nil, errors.New("the method is none of GET, POST, PUT, PATCH and DELETE")
+		return nil, errors.New("the method must be GET, POST, PUT, PATCH or DELETE")
 	}
 	if call.Body != nil && (method == http.MethodGet || !json.Valid(call.Body)) {
 		return nil, errors.New("the body is not JSON, or the method takes none")
 	}
-	// The context is the Caller's to set.
-	req, err := http.NewRequestWithContext(context.Background(), method, target, nil)
-	if call.Body != nil && err == nil {
-		req, err = http.NewRequestWithContext(
-			context.Background(),
-			method,
-			target,
-			bytes.NewReader(call.Body),
-		)
+	var body io.Reader
+	if call.Body != nil {
+		body = bytes.NewReader(call.Body)
 	}
+	req, err := http.NewRequestWithContext(ctx, method, target, body)
 	if err != nil {
 		return nil, errors.New("the request cannot be built")
 	}
@@ -217,25 +181,63 @@ func (c *Client) request(call Call, target string) (*http.Request, error) {
 		req.Header.Set("Content-Type", "application/json")
 	}
 	req.Header.Set("Accept", "application/json")
-	switch c.cfg.auth() {
-	case Bearer:
-		req.Header.Set("Authorization", "Bearer "+c.cfg.Token.Reveal())
-	case Header:
-		// Spelt as the vendor's page has it, not as Access_token.
-		req.Header["access_token"] = []string{c.cfg.Token.Reveal()}
-	case Basic:
-		req.SetBasicAuth(c.cfg.Username, c.cfg.Password.Reveal())
-	}
+	c.cfg.addToHeader(req)
 	return req, nil
 }
 
-// unsendable is an error about a request that can never be sent.
-func unsendable(message string) *clients.Error {
-	return &clients.Error{
-		Vendor:  Vendor,
-		Op:      OpCall,
-		Kind:    clients.Invalid,
-		Message: message,
-		NotSent: true,
+// send sends one request once both breakers permit it, and interprets the answer.
+// The pipe's breaker comes first, so that the tasks of a disabled pipe do not
+// occupy the credential.
+func (c *Client) send(ctx context.Context, id string, pipe Pipe, req *http.Request) (Answer, error) {
+	var rule Rule // reports no verdict until an answer matches a row
+	releasePipe, err := acquire(ctx, c.pipeBreakers(id), "the pipe")
+	if err != nil {
+		return Answer{}, err
 	}
+	defer func() {
+		releasePipe(rule.Pipe)
+	}()
+	releaseCredential, err := acquire(ctx, c.breaker, "the credential")
+	if err != nil {
+		return Answer{}, err
+	}
+	defer func() {
+		releaseCredential(rule.Credential)
+	}()
+
+	got, err := c.caller.Do(ctx, OpCall, req)
+	if err != nil {
+		return Answer{}, err
+	}
+	body, class, unreadable := classify(got, pipe.Success)
+	answer := Answer{Reply: clients.Reply{Status: got.Status, Body: body}}
+	var listed bool
+	rule, listed = findRule(got.Status, class)
+	switch {
+	case !listed:
+		e := clients.StatusError(Vendor, OpCall, got)
+		e.Unlisted = true
+		return answer, e
+	case rule.Done:
+		answer.Verified = class == RuleMet
+		return answer, nil
+	}
+	return answer, rule.failure(got, unreadable)
+}
+
+// acquire gets a permit from a breaker. release must be called exactly once, even
+// after a panic or once the task's time is over; it reports the verdict on what
+// the breaker guards.
+func acquire(
+	ctx context.Context,
+	breaker tokens.Gate,
+	guarded string,
+) (release func(tokens.Verdict), err error) {
+	permit, err := breaker.Enter(ctx)
+	if err != nil {
+		return nil, clients.GateError(Vendor, OpCall, guarded, err)
+	}
+	return func(verdict tokens.Verdict) {
+		permit.Report(context.WithoutCancel(ctx), verdict)
+	}, nil
 }

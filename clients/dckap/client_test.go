@@ -137,7 +137,7 @@ func TestRequests(t *testing.T) {
 func TestListener(t *testing.T) {
 	t.Parallel()
 	f := start(t, dckap.Bearer, "")
-	base := "http://" + "127.0.0.1:1" + dckaptest.Mount + dckaptest.Listeners
+	base := "http://" + "127.0.0.1:1" + dckaptest.Mount + dckaptest.ListenerPath
 	cfg := config("http://127.0.0.1:1"+dckaptest.Mount, dckap.Bearer, "")
 	f.connect(t, cfg, clients.Timeouts{})
 	for _, tt := range []struct{ name, listener, want string }{
@@ -240,7 +240,7 @@ func TestNoAnswerIsNoVerdict(t *testing.T) {
 func TestSandboxIsStrict(t *testing.T) {
 	t.Parallel()
 	f := start(t, dckap.Bearer, "")
-	base := clientstest.Serve(t, f.Sandbox, dckaptest.Mount) + dckaptest.Listeners + dckaptest.Listener
+	base := clientstest.Serve(t, f.Sandbox, dckaptest.Mount) + dckaptest.ListenerPath + dckaptest.Listener
 	for _, tt := range []struct {
 		name, query, authorization, header string
 		status                             int

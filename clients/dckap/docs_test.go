@@ -15,20 +15,20 @@ func TestGoldenDocs(t *testing.T) {
 	const page = "../../docs/vendors/dckap.md"
 	var answers strings.Builder
 	answers.WriteString("| status | answer | kind | meaning | rests |\n|---|---|---|---|---|\n")
-	words := map[dckap.Sight]string{
-		dckap.Any:        "any",
-		dckap.Verified:   "JSON that meets the pipe's rule",
-		dckap.Unverified: "JSON, and the pipe has no rule",
-		dckap.Reported:   "JSON with a failure sign",
-		dckap.Unmet:      "JSON that does not meet the pipe's rule",
-		dckap.Unreadable: "empty, `null`, a web page, cut off, no JSON",
+	words := map[dckap.BodyClass]string{
+		dckap.AnyBody:        "any",
+		dckap.RuleMet:        "JSON that meets the pipe's rule",
+		dckap.NoRule:         "JSON, and the pipe has no rule",
+		dckap.ReportsFailure: "JSON with a failure sign",
+		dckap.RuleNotMet:     "JSON that does not meet the pipe's rule",
+		dckap.Unreadable:     "empty, `null`, a web page, cut off, no JSON",
 	}
 	for _, r := range dckap.Rules() {
 		kind := r.Kind.String()
 		rests := ""
 		span := fmt.Sprintf("%d–%d", r.From, r.To)
 		switch {
-		case r.Done && r.Sight == dckap.Verified:
+		case r.Done && r.Body == dckap.RuleMet:
 			kind = "done, verified"
 		case r.Done:
 			kind = "done"
@@ -42,9 +42,9 @@ func TestGoldenDocs(t *testing.T) {
 		if r.From == r.To {
 			span = fmt.Sprint(r.From)
 		}
-		fmt.Fprintf(&answers, "| %s | %s | %s | %s | %s |\n", span, words[r.Sight], kind, r.Message, rests)
+		fmt.Fprintf(&answers, "| %s | %s | %s | %s | %s |\n", span, words[r.Body], kind, r.Message, rests)
 	}
 	clientstest.GoldenPart(t, page, "answers", answers.String())
-	clientstest.GoldenPart(t, page, "failure signs", "- "+strings.Join(dckap.FailureSigns, "\n- ")+"\n")
+	clientstest.GoldenPart(t, page, "failure signs", "- "+strings.Join(dckap.FailureFields, "\n- ")+"\n")
 	clientstest.GoldenPart(t, page, "statuses", clientstest.StatusTable())
 }

@@ -1,28 +1,31 @@
 package dckap
 
 import (
-	"errors"
+	"fmt"
 
 	"errand.internal/clients"
 	"errand.internal/internal/secret"
 )
 
-// Judge reads an answer by a rule that wants data.id.
-func Judge(a *clients.Answer) (Answer, Sight, bool) {
-	body, sight, _ := look(a, &Success{Path: Path{"data", "id"}})
-	rule, listed := findRule(a.Status, sight)
+// Interpret classifies an answer by a rule that requires data.id.
+func Interpret(a *clients.Answer) (Answer, BodyClass, bool) {
+	body, class, _ := classify(a, &Success{Path: Path{"data", "id"}})
+	rule, listed := findRule(a.Status, class)
 	done := listed && rule.Done
-	return Answer{Status: a.Status, Body: body, Verified: done && sight == Verified}, sight, done
+	return Answer{
+		Reply:    clients.Reply{Status: a.Status, Body: body},
+		Verified: done && class == RuleMet,
+	}, class, done
 }
 
 // ParsePipes reads a pipes file for the default base URL.
 func ParsePipes(raw []byte) (map[string]Pipe, error) {
-	checked, err := Config{Token: secret.New("t")}.check()
+	validated, err := Config{Token: secret.New("t")}.validate()
 	if err != nil {
-		return nil, errors.Join(errors.New("the test is wrong"), err)
+		return nil, fmt.Errorf("the test's settings are invalid: %w", err)
 	}
-	return parsePipes(raw, checked.base)
+	return parsePipes(raw, validated.base)
 }
 
-// Table is the rules in use.
+// Table gives access to the table in use.
 func Table() *[]Rule { return &rules }

@@ -1,56 +1,59 @@
 package dckap
 
 import (
+	"encoding/json"
+	"errors"
 	"slices"
+	"strings"
 
 	"errand.internal/clients"
 	"errand.internal/internal/tokens"
 )
 
-// OpCall is the one operation, as errors and metrics name it.
+// OpCall is the only operation, as errors and metrics name it.
 const OpCall = "dynamic call"
 
-// Sight is what the body of an answer shows.
-type Sight string
+// BodyClass classifies the body of an answer.
+type BodyClass string
 
-// The sights. Only those of a 2xx are told apart: whatever a pipe has to say
-// comes with status 200.
+// The classes. They matter for a 2xx only, because a pipe answers everything
+// with status 200.
 const (
-	Any        Sight = "any"
-	Verified   Sight = "verified"   // JSON that the pipe's rule calls good
-	Unverified Sight = "unverified" // JSON, no rule, no failure sign
-	Reported   Sight = "reported"   // JSON with a failure sign
-	Unmet      Sight = "unmet"      // JSON that the pipe's rule does not call good
-	Unreadable Sight = "unreadable" // empty, null, a web page, cut off, no JSON
+	AnyBody        BodyClass = "any"
+	RuleMet        BodyClass = "rule met"        // JSON that meets the pipe's success rule
+	NoRule         BodyClass = "no rule"         // JSON without a failure field; the pipe has no rule
+	ReportsFailure BodyClass = "reports failure" // JSON with a failure field
+	RuleNotMet     BodyClass = "rule not met"    // JSON that does not meet the pipe's success rule
+	Unreadable     BodyClass = "unreadable"      // empty, null, a web page, truncated or not JSON
 )
 
-// Rule says what one observation means.
+// Rule is one row of the table: what an answer means.
 type Rule struct {
 	// From and To are the first and the last status of the row.
 	From, To int
-	Sight    Sight
-	// Done: the call succeeded; Kind does not count.
+	Body     BodyClass
+	// Done means that the call succeeded. Kind is then unused.
 	Done bool
 	Kind clients.Kind
-	// Message in our own words, for everything but success.
+	// Message describes a failure in our own words.
 	Message string
-	// Credential and Pipe are what the observation says about the account's
-	// credential and about the pipe being enabled.
+	// Credential and Pipe are the verdicts that the answer gives on the account's
+	// credential and on the pipe being enabled.
 	Credential, Pipe tokens.Verdict
 }
 
-// rules is the one table; the first row that fits counts. What it does not list
-// is clients.StatusError's and counts as unlisted.
+// rules is the table. The first matching row applies. An answer that matches none
+// is interpreted by clients.StatusError and counted as unlisted.
 //
-// The vendor names two statuses, 400 and 401, and says that every other error
-// comes as 200. So a 5xx is the platform's and not the pipe's, and the pipe has
-// not run; but one that speaks of a time out (408, 504) may hide a pipe that
-// has.
+// The vendor documents two error statuses, 400 and 401, and says that every other
+// error has status 200. So a 5xx comes from the platform rather than from the
+// pipe, and the pipe has not run. The exceptions are the timeouts 408 and 504: the
+// pipe may have run.
 var rules = []Rule{
 	{
 		From:       200,
 		To:         299,
-		Sight:      Verified,
+		Body:       RuleMet,
 		Done:       true,
 		Credential: tokens.Accepted,
 		Pipe:       tokens.Accepted,
@@ -58,7 +61,7 @@ var rules = []Rule{
 	{
 		From:       200,
 		To:         299,
-		Sight:      Unverified,
+		Body:       NoRule,
 		Done:       true,
 		Credential: tokens.Accepted,
 		Pipe:       tokens.Accepted,
@@ -66,7 +69,7 @@ var rules = []Rule{
 	{
 		From:       200,
 		To:         299,
-		Sight:      Reported,
+		Body:       ReportsFailure,
 		Kind:       clients.Failed,
 		Message:    "the pipe reports a failure",
 		Credential: tokens.Accepted,
@@ -75,7 +78,7 @@ var rules = []Rule{
 	{
 		From:       200,
 		To:         299,
-		Sight:      Unmet,
+		Body:       RuleNotMet,
 		Kind:       clients.Failed,
 		Message:    "the answer does not meet the pipe's success rule",
 		Credential: tokens.Accepted,
@@ -84,14 +87,14 @@ var rules = []Rule{
 	{
 		From:    200,
 		To:      299,
-		Sight:   Unreadable,
+		Body:    Unreadable,
 		Kind:    clients.Unknown,
 		Message: "the answer cannot be read",
 	},
 	{
 		From:    400,
 		To:      400,
-		Sight:   Any,
+		Body:    AnyBody,
 		Kind:    clients.Credentials,
 		Message: "the pipe is disabled",
 		Pipe:    tokens.Refused,
@@ -99,7 +102,7 @@ var rules = []Rule{
 	{
 		From:       401,
 		To:         401,
-		Sight:      Any,
+		Body:       AnyBody,
 		Kind:       clients.Credentials,
 		Message:    "the credential is refused",
 		Credential: tokens.Refused,
@@ -107,42 +110,42 @@ var rules = []Rule{
 	{
 		From:    403,
 		To:      403,
-		Sight:   Any,
+		Body:    AnyBody,
 		Kind:    clients.Credentials,
 		Message: "access is refused: the account lacks the right, or this address is not on the allow-list",
 	},
 	{
 		From:    404,
 		To:      404,
-		Sight:   Any,
+		Body:    AnyBody,
 		Kind:    clients.Invalid,
 		Message: "there is no such listener",
 	},
 	{
 		From:    408,
 		To:      408,
-		Sight:   Any,
+		Body:    AnyBody,
 		Kind:    clients.Unknown,
 		Message: "the server gave up waiting; the pipe may have run",
 	},
 	{
 		From:    429,
 		To:      429,
-		Sight:   Any,
+		Body:    AnyBody,
 		Kind:    clients.RateLimited,
 		Message: "too many requests",
 	},
 	{
 		From:    504,
 		To:      504,
-		Sight:   Any,
+		Body:    AnyBody,
 		Kind:    clients.Unknown,
 		Message: "a gateway gave up waiting; the pipe may have run",
 	},
 	{
 		From:    500,
 		To:      599,
-		Sight:   Any,
+		Body:    AnyBody,
 		Kind:    clients.Temporary,
 		Message: "the platform failed",
 	},
@@ -153,12 +156,106 @@ func Rules() []Rule {
 	return slices.Clone(rules)
 }
 
-func findRule(status int, s Sight) (Rule, bool) {
+func findRule(status int, class BodyClass) (rule Rule, listed bool) {
 	i := slices.IndexFunc(rules, func(r Rule) bool {
-		return r.From <= status && status <= r.To && (r.Sight == Any || r.Sight == s)
+		return r.From <= status && status <= r.To && (r.Body == AnyBody || r.Body == class)
 	})
 	if i < 0 {
 		return Rule{}, false
 	}
 	return rules[i], true
+}
+
+// failure returns the error that the row means. unreadable says why the body could
+// not be read.
+func (r Rule) failure(a *clients.Answer, unreadable error) *clients.Error {
+	e := &clients.Error{
+		Vendor:  Vendor,
+		Op:      OpCall,
+		Kind:    r.Kind,
+		Status:  a.Status,
+		Message: r.Message,
+	}
+	if r.Body == Unreadable {
+		e.Message += ": " + unreadable.Error()
+	}
+	if r.Kind != clients.Credentials && r.Kind != clients.Invalid {
+		e.RetryAfter = clients.RetryAfter(a.Header, clients.MaxRetryAfter)
+	}
+	return e
+}
+
+// classify reads the body of an answer and applies the pipe's rule, which may be
+// nil. If the body is unreadable, the error says why, in our own words.
+func classify(a *clients.Answer, rule *Success) (json.RawMessage, BodyClass, error) {
+	body, err := clients.JSONBody(a)
+	if err != nil {
+		return nil, Unreadable, err
+	}
+	document, err := decodeDocument(body)
+	switch {
+	case err != nil:
+		return nil, Unreadable, errors.New("it is not JSON")
+	case reportsFailure(document):
+		// Before the rule: what the pipe itself calls a failure is never done.
+		return body, ReportsFailure, nil
+	case rule == nil:
+		return body, NoRule, nil
+	case rule.matches(document):
+		return body, RuleMet, nil
+	}
+	return body, RuleNotMet, nil
+}
+
+// FailureFields describes the top-level fields by which an answer reports a
+// failure, whatever the pipe's rule says. Names are case-insensitive.
+var FailureFields = []string{
+	"error: anything but null, false, 0 or an empty value",
+	"errors: anything but null, false, 0 or an empty value",
+	"success: false",
+	`status: "error" or "failed"`,
+}
+
+func reportsFailure(document any) bool {
+	object, ok := document.(map[string]any)
+	if !ok {
+		return false
+	}
+	for name, value := range object {
+		text, _ := value.(string)
+		switch strings.ToLower(name) {
+		case "error", "errors":
+			if !isZeroValue(value) {
+				return true
+			}
+		case "success":
+			if value == false || strings.EqualFold(text, "false") {
+				return true
+			}
+		case "status":
+			if strings.EqualFold(text, "error") || strings.EqualFold(text, "failed") {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// isZeroValue reports whether the value of an error field means "no error".
+func isZeroValue(value any) bool {
+	switch v := value.(type) {
+	case nil:
+		return true
+	case bool:
+		return !v
+	case string:
+		return strings.TrimSpace(v) == ""
+	case json.Number:
+		return equalNumbers(v.String(), "0")
+	case []any:
+		return len(v) == 0
+	case map[string]any:
+		return len(v) == 0
+	}
+	return false
 }

@@ -176,11 +176,11 @@ func FuzzAnswer(f *testing.F) {
 		f.Add(200, body, false)
 	}
 	f.Fuzz(func(t *testing.T, status int, body string, incomplete bool) {
-		answer, sight, done := dckap.Judge(&clients.Answer{Status: status, Body: []byte(body), Incomplete: incomplete})
+		answer, sight, done := dckap.Interpret(&clients.Answer{Status: status, Body: []byte(body), Incomplete: incomplete})
 		switch {
 		case done && (status < 200 || status > 299 || incomplete || !json.Valid(answer.Body)):
 			t.Errorf("%s passes for a success: %q", fmt.Sprint(status), body)
-		case answer.Verified && sight != dckap.Verified:
+		case answer.Verified && sight != dckap.RuleMet:
 			t.Errorf("verified although %s", sight)
 		case answer.Body != nil && !json.Valid(answer.Body):
 			t.Errorf("the body is no JSON: %q", answer.Body)

@@ -43,7 +43,7 @@ func options() dckaptest.Options {
 
 // config is an account of one way to carry the credential.
 func config(base string, auth dckap.Auth, pipesFile string) dckap.Config {
-	cfg := dckap.Config{URL: base + dckaptest.Listeners, Auth: auth, PipesFile: pipesFile}
+	cfg := dckap.Config{URL: base + dckaptest.ListenerPath, Auth: auth, PipesFile: pipesFile}
 	switch auth {
 	case dckap.Basic:
 		cfg.Username, cfg.Password = username, secret.New(password)

@@ -19,10 +19,10 @@ import (
 type Account struct {
 	// Source gives its tokens.
 	Source tokens.Source
-	// Gate rests while the organization has no subscription.
-	Gate tokens.Gate
-	// Limit keeps its calls within its quota; nil for as many as there are.
-	Limit clients.Limiter
+	// Breaker rests while the organization has no subscription.
+	Breaker tokens.Gate
+	// Limiter keeps its calls within its quota; nil for as many as there are.
+	Limiter clients.Limiter
 }
 
 // Client calls the API for the organizations that have a key. It is safe for
@@ -59,7 +59,7 @@ func New(
 // account finds an organization's. One without a key here may have one on
 // another worker, for which the task waits.
 func (c *Client) account(op, organization string) (Account, error) {
-	if !IsOrganization(organization) {
+	if !validOrganization(organization) {
 		return Account{}, unsendable(op, "the organization id must be digits")
 	}
 	account, known := c.accounts(organization)
@@ -153,7 +153,7 @@ func (c *Client) below(version, organization, path string) (string, error) {
 	switch {
 	case !IsVersion(version):
 		return "", errors.New("the version must be written v1, v2 or v1.2")
-	case !IsOrganization(organization):
+	case !validOrganization(organization):
 		return "", errors.New("the organization id must be digits")
 	}
 	if err := CheckPath(path); err != nil {

@@ -151,7 +151,7 @@ func TestOrganizationWithoutAKey(t *testing.T) {
 	f := start(t, options())
 	_, err := f.client.CreateInvoice(
 		t.Context(),
-		dinero.Create{Organization: "999", Reference: "r", Body: map[string]any{"a": 1}},
+		dinero.CreateRequest{Organization: "999", Reference: "r", Body: map[string]any{"a": 1}},
 	)
 	if e := fault(t, err, clients.Credentials); !e.NotSent {
 		t.Error("it waits for another worker, so no attempt must be spent")

@@ -5,7 +5,7 @@
 //
 // Dinero has no idempotency key. So that money is not booked twice, every create
 // carries an ExternalReference by which it can be found again: see
-// Client.FindInvoice.
+// Client.ReconcileInvoice.
 //
 // The vendor's pages: "Personal integration", https://api.dinero.dk/docs and
 // https://developer.dinero.dk/documentation/error-and-status
@@ -193,7 +193,7 @@ func (c Config) keys() (map[string]secret.String, error) {
 		switch _, twice := keys[organization]; {
 		case !found || key == "":
 			fault("must be written organizationId=key")
-		case !IsOrganization(organization):
+		case !validOrganization(organization):
 			fault("must begin with an organization id, which is digits")
 		case strings.ContainsFunc(key, func(r rune) bool { return r == ' ' || isControl(r) }):
 			fault("has a space or a control character in its key")
@@ -209,8 +209,8 @@ func (c Config) keys() (map[string]secret.String, error) {
 	return keys, nil
 }
 
-// IsOrganization reports whether id can name an organization.
-func IsOrganization(id string) bool {
+// validOrganization reports whether id can name an organization.
+func validOrganization(id string) bool {
 	return id != "" && len(id) <= 20 && strings.Trim(id, "0123456789") == ""
 }
 

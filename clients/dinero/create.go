@@ -13,8 +13,8 @@ import (
 	"errand.internal/clients"
 )
 
-// Create is a record to be made.
-type Create struct {
+// CreateRequest is a record to be made.
+type CreateRequest struct {
 	Organization string
 	// Body is the vendor's own, of POST contacts or POST invoices.
 	Body map[string]any
@@ -33,8 +33,8 @@ type Created struct {
 	TimeStamp string
 }
 
-// MaxReference is the most characters of an ExternalReference.
-const MaxReference = 128
+// MaxReferenceLength is the most characters of an ExternalReference.
+const MaxReferenceLength = 128
 
 // ReferenceOf returns the ExternalReference of a body, "" if it has none. Names
 // count in any case of letters, as the vendor reads them. The error says what
@@ -57,7 +57,7 @@ func CheckReference(reference string) error {
 	switch {
 	case reference == "":
 		return errors.New("must not be empty")
-	case !utf8.ValidString(reference) || utf8.RuneCountInString(reference) > MaxReference:
+	case !utf8.ValidString(reference) || utf8.RuneCountInString(reference) > MaxReferenceLength:
 		return errors.New("must have at most 128 characters")
 	case strings.TrimSpace(reference) != reference:
 		return errors.New("must not begin or end with a space")
@@ -109,22 +109,22 @@ var (
 )
 
 // CreateContact makes a contact, once. Unknown means that it may be there:
-// FindContact tells. A second call makes a second contact.
+// ReconcileContact tells. A second call makes a second contact.
 //
 // https://api.dinero.dk/v1/docs
-func (c *Client) CreateContact(ctx context.Context, r Create) (Created, error) {
+func (c *Client) CreateContact(ctx context.Context, r CreateRequest) (Created, error) {
 	return c.create(ctx, contacts, r)
 }
 
 // CreateInvoice makes a draft of an invoice, once. Unknown means that it may be
-// there: FindInvoice tells. A second call makes a second draft.
+// there: ReconcileInvoice tells. A second call makes a second draft.
 //
 // https://api.dinero.dk/v1/docs/api/POST-v1-organizationId-invoices
-func (c *Client) CreateInvoice(ctx context.Context, r Create) (Created, error) {
+func (c *Client) CreateInvoice(ctx context.Context, r CreateRequest) (Created, error) {
 	return c.create(ctx, invoices, r)
 }
 
-func (c *Client) create(ctx context.Context, k kind, r Create) (Created, error) {
+func (c *Client) create(ctx context.Context, k kind, r CreateRequest) (Created, error) {
 	reference, body, err := r.body()
 	if err != nil {
 		return Created{}, unsendable(k.create, err.Error())
@@ -169,7 +169,7 @@ func (c *Client) create(ctx context.Context, k kind, r Create) (Created, error) 
 }
 
 // body is what goes out, and the reference in it.
-func (r Create) body() (reference string, body []byte, err error) {
+func (r CreateRequest) body() (reference string, body []byte, err error) {
 	if len(r.Body) == 0 {
 		return "", nil, errors.New("there is no body")
 	}

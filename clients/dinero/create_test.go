@@ -23,7 +23,7 @@ func TestCreateAndFind(t *testing.T) {
 		f.EffectsOf(dinerotest.OpInvoiceCreate, "dinero-task-1") != 1 {
 		t.Fatalf("%+v, %v", made, err)
 	}
-	found, ok, err := f.client.FindInvoice(t.Context(), org, "dinero-task-1")
+	found, ok, err := f.client.ReconcileInvoice(t.Context(), org, "dinero-task-1")
 	if err != nil || !ok || found != made {
 		t.Errorf("%+v, %v, %v; want %+v", found, ok, err, made)
 	}
@@ -31,16 +31,16 @@ func TestCreateAndFind(t *testing.T) {
 	if err != nil || person.GUID == "" || f.EffectsOf(dinerotest.OpContactCreate, "dinero-task-2") != 1 {
 		t.Fatalf("%+v, %v", person, err)
 	}
-	if found, ok, err = f.client.FindContact(t.Context(), org, "dinero-task-2"); err != nil || !ok || found != person {
+	if found, ok, err = f.client.ReconcileContact(t.Context(), org, "dinero-task-2"); err != nil || !ok || found != person {
 		t.Errorf("%+v, %v, %v; want %+v", found, ok, err, person)
 	}
 	for _, reference := range []string{"dinero-task-1", "dinero-task-", "DINERO-TASK-2"} {
-		if found, ok, err := f.client.FindContact(t.Context(), org, reference); ok || err != nil ||
+		if found, ok, err := f.client.ReconcileContact(t.Context(), org, reference); ok || err != nil ||
 			found != (dinero.Created{}) {
 			t.Errorf("%s: %+v, %v, %v", reference, found, ok, err)
 		}
 	}
-	if _, ok, err := f.client.FindInvoice(t.Context(), otherOrg, "dinero-task-1"); ok || err != nil {
+	if _, ok, err := f.client.ReconcileInvoice(t.Context(), otherOrg, "dinero-task-1"); ok || err != nil {
 		t.Errorf("found with another organization: %v", err)
 	}
 }
@@ -75,7 +75,7 @@ func TestReference(t *testing.T) {
 			before := fmt.Sprint(tt.body)
 			_, err := f.client.CreateContact(
 				t.Context(),
-				dinero.Create{Organization: org, Reference: tt.task, Body: tt.body},
+				dinero.CreateRequest{Organization: org, Reference: tt.task, Body: tt.body},
 			)
 			if fmt.Sprint(tt.body) != before {
 				t.Error("the caller's body was changed")
@@ -89,7 +89,7 @@ func TestReference(t *testing.T) {
 			if kept := f.Contacts(org); err != nil || len(kept) != 1 || kept[0].ExternalReference != tt.want {
 				t.Errorf("%v, %+v", err, kept)
 			}
-			if _, found, err := f.client.FindContact(t.Context(), org, tt.want); !found || err != nil {
+			if _, found, err := f.client.ReconcileContact(t.Context(), org, tt.want); !found || err != nil {
 				t.Errorf("not found again: %v", err)
 			}
 		})
@@ -118,7 +118,7 @@ func TestLostAnswerIsFound(t *testing.T) {
 			if e := fault(t, err, clients.Unknown); e.NotSent || made != (dinero.Created{}) {
 				t.Errorf("%+v beside %+v", made, *e)
 			}
-			found, ok, err := f.client.FindInvoice(t.Context(), org, "dinero-task-1")
+			found, ok, err := f.client.ReconcileInvoice(t.Context(), org, "dinero-task-1")
 			if kept := f.Invoices(org); err != nil || !ok || found.GUID != kept[0].GUID ||
 				found.TimeStamp != kept[0].TimeStamp ||
 				len(kept) != 1 {
@@ -134,7 +134,7 @@ func TestEmptyCreatedIsASuccess(t *testing.T) {
 	t.Parallel()
 	for hide, want := range map[int]bool{0: true, 9: false} {
 		o := options()
-		o.EmptyCreated, o.Hide = true, hide
+		o.EmptyCreated, o.ListLag = true, hide
 		f := start(t, o)
 		made, err := f.client.CreateInvoice(t.Context(), invoice())
 		if err != nil || (made.GUID != "") != want || (want && made.TimeStamp == "") {
@@ -186,12 +186,12 @@ func TestFindFollowsPages(t *testing.T) {
 		}
 	}
 	for _, i := range []int{0, 6, 7, 29} {
-		if _, ok, err := f.client.FindInvoice(t.Context(), org, fmt.Sprint("r", i)); !ok || err != nil {
+		if _, ok, err := f.client.ReconcileInvoice(t.Context(), org, fmt.Sprint("r", i)); !ok || err != nil {
 			t.Errorf("r%d: %v, %v", i, ok, err)
 		}
 	}
 	before := f.Calls(dinerotest.OpInvoiceFind)
-	if _, ok, err := f.client.FindInvoice(t.Context(), org, "r30"); ok || err != nil {
+	if _, ok, err := f.client.ReconcileInvoice(t.Context(), org, "r30"); ok || err != nil {
 		t.Errorf("r30: %v, %v", ok, err)
 	}
 	if n := f.Calls(dinerotest.OpInvoiceFind) - before; n != 5 {
@@ -211,20 +211,20 @@ func TestFindLeavesOutDeletedAndOld(t *testing.T) {
 		t.Fatal(err)
 	}
 	now = now.Add(29 * 24 * time.Hour)
-	if _, ok, err := f.client.FindInvoice(t.Context(), org, "dinero-task-1"); !ok || err != nil {
+	if _, ok, err := f.client.ReconcileInvoice(t.Context(), org, "dinero-task-1"); !ok || err != nil {
 		t.Errorf("after 29 days: %v, %v", ok, err)
 	}
 	if _, err := f.client.Call(t.Context(), dinero.Request{Organization: org, Method: http.MethodDelete, Path: "invoices/" + made.GUID}); err != nil {
 		t.Fatal(err)
 	}
-	if _, ok, err := f.client.FindInvoice(t.Context(), org, "dinero-task-1"); ok || err != nil {
+	if _, ok, err := f.client.ReconcileInvoice(t.Context(), org, "dinero-task-1"); ok || err != nil {
 		t.Errorf("after it was deleted: %v, %v", ok, err)
 	}
 	// Also where a list has deleted ones, as that of v2.
 	f.Inject(sandbox.Fault{Op: dinerotest.OpInvoiceFind, Body: new(
 		`{"Collection":[{"Guid":"g","ExternalReference":"dinero-task-1","DeletedAt":"2026-05-04T00:00:00.1"}],"Pagination":{"PageSize":100,"Result":1}}`,
 	)})
-	if _, ok, err := f.client.FindInvoice(t.Context(), org, "dinero-task-1"); ok || err != nil {
+	if _, ok, err := f.client.ReconcileInvoice(t.Context(), org, "dinero-task-1"); ok || err != nil {
 		t.Errorf("a deleted one in the list: %v, %v", ok, err)
 	}
 }
@@ -267,7 +267,7 @@ func TestNotFoundNeedsAWholeList(t *testing.T) {
 			t.Parallel()
 			f := start(t, options())
 			f.Inject(sandbox.Fault{Op: dinerotest.OpInvoiceFind, Body: tt.body})
-			found, ok, err := f.client.FindInvoice(t.Context(), org, "x")
+			found, ok, err := f.client.ReconcileInvoice(t.Context(), org, "x")
 			if fault(t, err, tt.kind); ok || found != (dinero.Created{}) {
 				t.Errorf("%+v, %v beside an error", found, ok)
 			}
@@ -277,7 +277,7 @@ func TestNotFoundNeedsAWholeList(t *testing.T) {
 		t.Parallel()
 		f := start(t, options())
 		f.Inject(sandbox.Fault{Op: dinerotest.OpInvoiceFind, Body: page(3, 4), Times: 1})
-		if _, ok, err := f.client.FindInvoice(t.Context(), org, "x"); ok || err != nil ||
+		if _, ok, err := f.client.ReconcileInvoice(t.Context(), org, "x"); ok || err != nil ||
 			f.Calls(dinerotest.OpInvoiceFind) != 2 {
 			t.Errorf("%v, %v", ok, err)
 		}
@@ -289,7 +289,7 @@ func TestNotFoundNeedsAWholeList(t *testing.T) {
 			sandbox.Fault{Op: dinerotest.OpInvoiceFind, Body: page(100, 200), Times: 1},
 			sandbox.Fault{Op: dinerotest.OpInvoiceFind, Code: "429"},
 		)
-		if _, ok, err := f.client.FindInvoice(t.Context(), org, "x"); fault(t, err, clients.RateLimited) == nil || ok {
+		if _, ok, err := f.client.ReconcileInvoice(t.Context(), org, "x"); fault(t, err, clients.RateLimited) == nil || ok {
 			t.Error("found")
 		}
 	})
@@ -298,7 +298,7 @@ func TestNotFoundNeedsAWholeList(t *testing.T) {
 		f := start(t, options())
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		if _, ok, err := f.client.FindInvoice(ctx, org, "x"); err == nil || ok {
+		if _, ok, err := f.client.ReconcileInvoice(ctx, org, "x"); err == nil || ok {
 			t.Error("an answer without a question")
 		}
 	})

@@ -26,8 +26,8 @@ func TestGoldenDocs(t *testing.T) {
 		if r.From == r.To {
 			span = fmt.Sprint(r.From)
 		}
-		if r.Wait > 0 {
-			meaning += fmt.Sprintf("; after `Retry-After`, else %d s", r.Wait/time.Second)
+		if r.RetryAfter > 0 {
+			meaning += fmt.Sprintf("; after `Retry-After`, else %d s", r.RetryAfter/time.Second)
 		}
 		if r.Organization == tokens.Refused {
 			meaning += "; the organization rests"

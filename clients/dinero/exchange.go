@@ -29,7 +29,7 @@ func (c *Client) exchange(ctx context.Context, out outgoing) (*clients.Answer, e
 	if err != nil {
 		return nil, err
 	}
-	pass, err := account.Gate.Enter(ctx)
+	pass, err := account.Breaker.Enter(ctx)
 	if err != nil {
 		return nil, clients.GateError(Vendor, out.op, "the organization", err)
 	}
@@ -44,7 +44,7 @@ func (c *Client) exchange(ctx context.Context, out outgoing) (*clients.Answer, e
 		Source: account.Source,
 	}.Do(
 		ctx,
-		c.caller.Limited(account.Limit),
+		c.caller.Limited(account.Limiter),
 		out.op,
 		func(token secret.String) (*http.Request, error) {
 			return out.request(ctx, token)
@@ -105,13 +105,13 @@ func judge(out outgoing, a *clients.Answer) (tokens.Verdict, error) {
 	e.Unlisted = rule.Code == "" &&
 		(a.Status == http.StatusBadRequest || a.Status == http.StatusForbidden) &&
 		!slices.Contains(listedCodes, code)
-	if rule.Named && code == "" {
+	if rule.StatusAsCode && code == "" {
 		e.Code = strconv.Itoa(a.Status)
 	}
 	switch rule.Kind {
 	case clients.RateLimited, clients.Temporary, clients.Unknown:
 		if e.RetryAfter = clients.RetryAfter(a.Header, clients.MaxRetryAfter); e.RetryAfter == 0 {
-			e.RetryAfter = rule.Wait
+			e.RetryAfter = rule.RetryAfter
 		}
 	}
 	return rule.Organization, e

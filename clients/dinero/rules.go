@@ -21,8 +21,8 @@ const (
 const (
 	// brownOut is the vendor's own status.
 	brownOut = 480
-	// QuotaRest is what the vendor asks for after a 429: "wait a minute".
-	QuotaRest = time.Minute
+	// QuotaRetryAfter is what the vendor asks for after a 429: "wait a minute".
+	QuotaRetryAfter = time.Minute
 	// The codes for a missing subscription, on the newer and on the older page.
 	noPro, noProOld = "90", "48"
 )
@@ -40,10 +40,10 @@ type Rule struct {
 	Kind clients.Kind
 	// Message in our own words, for everything but success.
 	Message string
-	// Wait is the rest after a refusal that names none.
-	Wait time.Duration
-	// Named: Code of the error is the status where the body has none.
-	Named bool
+	// RetryAfter is the rest after a refusal that names none.
+	RetryAfter time.Duration
+	// StatusAsCode: Code of the error is the status where the body has none.
+	StatusAsCode bool
 	// Organization is what the answer says about the organization being usable.
 	Organization tokens.Verdict
 }
@@ -158,13 +158,13 @@ var rules = []Rule{
 		To:      429,
 		Kind:    clients.RateLimited,
 		Message: "the organization's quota is used up",
-		Wait:    QuotaRest,
+		RetryAfter:    QuotaRetryAfter,
 	},
 	{
 		From:    brownOut,
 		To:      brownOut,
 		Kind:    clients.Temporary,
-		Named:   true,
+		StatusAsCode:   true,
 		Message: "brown-out: the vendor is about to remove this endpoint, and lets it fail at random until then",
 	},
 	{

@@ -110,8 +110,8 @@ func (f *fixture) dial(t *testing.T, base string, caller *clients.Caller) {
 	t.Helper()
 	var err error
 	accounts := map[string]dinero.Account{
-		org:      {Source: f.source, Gate: f.gate},
-		otherOrg: {Source: &source{prefix: "other-"}, Gate: &clientstest.Gate{}},
+		org:      {Source: f.source, Breaker: f.gate},
+		otherOrg: {Source: &source{prefix: "other-"}, Breaker: &clientstest.Gate{}},
 	}
 	f.client, err = dinero.New(config(base), func(organization string) (dinero.Account, bool) {
 		account, known := accounts[organization]
@@ -123,8 +123,8 @@ func (f *fixture) dial(t *testing.T, base string, caller *clients.Caller) {
 }
 
 // invoice is a create of the sandbox.
-func invoice() dinero.Create {
-	return dinero.Create{Organization: org, Reference: "dinero-task-1", Body: map[string]any{
+func invoice() dinero.CreateRequest {
+	return dinero.CreateRequest{Organization: org, Reference: "dinero-task-1", Body: map[string]any{
 		"ContactGuid":  "c1",
 		"Date":         "2026-05-04",
 		"Comment":      "Tom & <Zoë> canary-customer-76",
@@ -133,8 +133,8 @@ func invoice() dinero.Create {
 }
 
 // contact is a create of the sandbox.
-func contact() dinero.Create {
-	return dinero.Create{
+func contact() dinero.CreateRequest {
+	return dinero.CreateRequest{
 		Organization: org,
 		Reference:    "dinero-task-2",
 		Body:         map[string]any{"Name": "canary-customer-76", "IsPerson": true},
@@ -157,11 +157,11 @@ var operations = []operation{
 		return err
 	}},
 	{dinero.OpInvoiceFind, dinerotest.OpInvoiceFind, func(ctx context.Context, c *dinero.Client) error {
-		_, _, err := c.FindInvoice(ctx, org, "r")
+		_, _, err := c.ReconcileInvoice(ctx, org, "r")
 		return err
 	}},
 	{dinero.OpContactFind, dinerotest.OpContactFind, func(ctx context.Context, c *dinero.Client) error {
-		_, _, err := c.FindContact(ctx, org, "r")
+		_, _, err := c.ReconcileContact(ctx, org, "r")
 		return err
 	}},
 	{dinero.OpCall, dinerotest.OpContactFind, func(ctx context.Context, c *dinero.Client) error {

@@ -36,7 +36,7 @@ func newSandboxes() *sandboxes {
 	}
 	s.anna.PutUser(staying, true)
 	s.anna.PutUser(leaving, true)
-	s.dckap.Put(
+	s.dckap.SetPipe(
 		"64f1c0de0002",
 		dckaptest.Pipe{Answer: json.RawMessage(`{"data":{"orderId":"1001"}}`)},
 	)
@@ -83,7 +83,7 @@ func (s *sandboxes) environ(base string) map[string]string {
 		"ANNA_COMPANY_HASH":         account.CompanyHash,
 		"ANNA_USER":                 account.User,
 		"ANNA_PASSWORD":             account.Password,
-		"DCKAP_URL":                 base + dckaptest.Mount + dckaptest.Listeners,
+		"DCKAP_URL":                 base + dckaptest.Mount + dckaptest.ListenerPath,
 		"DCKAP_TOKEN":               dckaptest.Token,
 		"DINERO_CLIENT_ID":          dinerotest.ClientID,
 		"DINERO_CLIENT_SECRET":      dinerotest.ClientSecret,

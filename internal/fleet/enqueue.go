@@ -117,7 +117,7 @@ func (s *Site) CallPipe(opts ...tasks.Option) string {
 	s.next++
 	listener := fmt.Sprintf("64f1c0de%04x", s.next)
 	s.mu.Unlock()
-	s.DCKAP.Put(listener, dckaptest.Pipe{})
+	s.DCKAP.SetPipe(listener, dckaptest.Pipe{})
 	return s.Enqueue(
 		tasks.DynamicCall{
 			Listener: listener,

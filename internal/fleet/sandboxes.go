@@ -66,7 +66,7 @@ func (s *Site) openVendors(o Options) map[string]string {
 		"ANNA_COMPANY_HASH":        s.secret("company"),
 		"ANNA_USER":                s.secret("anna-user"),
 		"ANNA_PASSWORD":            s.secret("anna-password"),
-		"DCKAP_URL":                web.URL + dckaptest.Mount + dckaptest.Listeners,
+		"DCKAP_URL":                web.URL + dckaptest.Mount + dckaptest.ListenerPath,
 		"DCKAP_TOKEN":              s.secret("dckap-token"),
 		"DINERO_CLIENT_ID":         "client",
 		"DINERO_CLIENT_SECRET":     s.secret("dinero-secret"),

@@ -120,7 +120,7 @@ func TestDineroNeverSeesItsQuotaUsedUp(t *testing.T) {
 		t.Errorf("%d calls", n)
 	}
 	_ = b.clock.Sleep(t.Context(), time.Minute)
-	if _, _, err := b.workers[0].FindContact(t.Context(), dinerotest.Organization, "x"); err != nil {
+	if _, _, err := b.workers[0].ReconcileContact(t.Context(), dinerotest.Organization, "x"); err != nil {
 		t.Error(err)
 	}
 	began = b.clock.Now()

@@ -222,11 +222,11 @@ func (a *Accounts) openDinero(cfg dinero.Config, s Shared) error {
 		a.Credentials = append(a.Credentials, Credential{profile.Name, source})
 		accounts[organization] = dinero.Account{
 			Source: source,
-			Gate:   organizations.of(organization),
-			Limit: a.limit(s, profile, limits.Account{
+			Breaker:   organizations.of(organization),
+			Limiter: a.limit(s, profile, limits.Account{
 				Rate:   cfg.Rate,
 				AtOnce: cfg.Concurrency,
-				Rest:   dinero.QuotaRest,
+				Rest:   dinero.QuotaRetryAfter,
 			}),
 		}
 	}
@@ -308,7 +308,7 @@ func (c Config) DryRun(transport http.RoundTripper) (tasks.Vendors, error) {
 	v.Dinero, errDinero = dinero.New(c.Dinero, func(string) (dinero.Account, bool) {
 		return dinero.Account{
 			Source: tokens.Fixed(placeholder.Reveal()),
-			Gate:   tokens.OpenGate(),
+			Breaker:   tokens.OpenGate(),
 		}, true
 	}, clients.NewCaller(dinero.Vendor, clients.Timeouts{}, transport, nil))
 	return v, errors.Join(errOTP, errContacts, errAPI, errAnnA, errDCKAP, errDinero)

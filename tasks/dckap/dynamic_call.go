@@ -59,7 +59,7 @@ func (p DynamicCall) Check() []payload.Problem {
 		}
 	}
 	for name := range p.Query {
-		if dckap.CredentialName(name) {
+		if dckap.IsCredentialParameter(name) {
 			found = append(
 				found,
 				payload.Problem{
@@ -83,7 +83,7 @@ func callPipe(c *dckap.Client) tasks.Handler[DynamicCall, PipeAnswer] {
 		if err != nil {
 			return PipeAnswer{}, err // a decoded payload can always be written
 		}
-		answer, err := c.Call(ctx, dckap.Call{
+		return c.Call(ctx, dckap.Call{
 			Listener:   p.Listener,
 			Method:     p.Method,
 			Query:      p.Query.Values(),

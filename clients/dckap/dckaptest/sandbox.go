@@ -23,10 +23,10 @@ import (
 const OpCall = "call"
 
 // Mount is the base path under which tests and the demo serve the sandbox;
-// Listeners is where the listeners lie below it.
+// ListenerPath is where the listeners lie below it.
 const (
-	Mount     = "/dckap/"
-	Listeners = "v1/dynamic/listener/"
+	Mount        = "/dckap/"
+	ListenerPath = "v1/dynamic/listener/"
 )
 
 // The account and the pipe that are good unless Options say otherwise.
@@ -79,7 +79,7 @@ func New(opts Options) *Sandbox {
 		s.pipes[listener] = pipe
 	}
 	s.Engine = sandbox.New(recode)
-	s.Handle(Listeners+"{listener}", OpCall, s.call)
+	s.Handle(ListenerPath+"{listener}", OpCall, s.call)
 	s.HandleControl("PUT pipes/{listener}", func(w http.ResponseWriter, r *http.Request) {
 		var pipe Pipe
 		decoder := json.NewDecoder(http.MaxBytesReader(w, r.Body, 1<<20))
@@ -92,14 +92,14 @@ func New(opts Options) *Sandbox {
 			)
 			return
 		}
-		s.Put(r.PathValue("listener"), pipe)
+		s.SetPipe(r.PathValue("listener"), pipe)
 		w.WriteHeader(http.StatusNoContent)
 	})
 	return s
 }
 
-// Put adds a pipe or changes it.
-func (s *Sandbox) Put(listener string, pipe Pipe) {
+// SetPipe adds a pipe or changes it.
+func (s *Sandbox) SetPipe(listener string, pipe Pipe) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.pipes[listener] = pipe

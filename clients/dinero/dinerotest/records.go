@@ -65,7 +65,7 @@ func (s *Sandbox) create(r records) operation {
 			GUID:              fmt.Sprintf("00000000-0000-4000-8000-%012d", s.next),
 			ExternalReference: reference,
 			Body:              body,
-			hidden:            s.opts.Hide,
+			hidden:            s.opts.ListLag,
 		}
 		s.touch(o, r, record)
 		c.Effect(reference)

@@ -66,8 +66,8 @@ type Options struct {
 	// EmptyCreated answers a create with 201 and no body, as the status page has
 	// it.
 	EmptyCreated bool
-	// Hide is how many lists after a create do not have the record yet.
-	Hide int
+	// ListLag is how many lists after a create do not have the record yet.
+	ListLag int
 	// MaxPageSize is the most entries of one page, by default 1000.
 	MaxPageSize int
 	// Now is the vendor's clock, by default the machine's.

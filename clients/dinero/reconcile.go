@@ -24,18 +24,18 @@ const (
 	listings = 3
 )
 
-// FindContact looks for the contact with an ExternalReference, deleted ones left
+// ReconcileContact looks for the contact with an ExternalReference, deleted ones left
 // out.
-func (c *Client) FindContact(
+func (c *Client) ReconcileContact(
 	ctx context.Context,
 	organization, reference string,
 ) (Created, bool, error) {
 	return c.find(ctx, contacts, organization, reference)
 }
 
-// FindInvoice looks for the invoice with an ExternalReference, deleted ones left
+// ReconcileInvoice looks for the invoice with an ExternalReference, deleted ones left
 // out.
-func (c *Client) FindInvoice(
+func (c *Client) ReconcileInvoice(
 	ctx context.Context,
 	organization, reference string,
 ) (Created, bool, error) {
