@@ -39,7 +39,7 @@ func (MessengerLink) Defaults() queue.Defaults {
 
 // Check implements payload.Checker.
 func (p MessengerLink) Check() []payload.Problem {
-	return p.userProblems()
+	return p.MessengerUser.Problems()
 }
 
 func (MessengerLink) result() (r UserLink) {
@@ -47,15 +47,11 @@ func (MessengerLink) result() (r UserLink) {
 }
 
 type linkReader interface {
-	Link(ctx context.Context, q anna.UserQuery) (anna.Link, error)
+	Link(ctx context.Context, u anna.User) (anna.Link, error)
 }
 
 func readLink(c linkReader) handler[MessengerLink, UserLink] {
 	return func(ctx context.Context, p MessengerLink) (UserLink, error) {
-		return c.Link(ctx, anna.UserQuery{
-			UserID:       p.UserID,
-			UserDocType:  p.UserDocType,
-			UserDocValue: p.UserDocValue,
-		})
+		return c.Link(ctx, p.MessengerUser)
 	}
 }

@@ -42,7 +42,7 @@ func (MessengerRequests) Defaults() queue.Defaults {
 
 // Check implements payload.Checker.
 func (p MessengerRequests) Check() []payload.Problem {
-	return append(p.userProblems(), p.Filters.problems("messengerFilters.")...)
+	return append(p.MessengerUser.Problems(), p.Filters.Problems("messengerFilters.")...)
 }
 
 func (MessengerRequests) result() (r UserRequests) {
@@ -50,17 +50,12 @@ func (MessengerRequests) result() (r UserRequests) {
 }
 
 type requestLister interface {
-	Requests(ctx context.Context, q anna.AlertQuery) (json.RawMessage, error)
+	Requests(ctx context.Context, u anna.User, f anna.Filters) (json.RawMessage, error)
 }
 
 func listRequests(c requestLister) handler[MessengerRequests, UserRequests] {
 	return func(ctx context.Context, p MessengerRequests) (UserRequests, error) {
-		list, err := c.Requests(ctx, anna.AlertQuery{
-			UserID:       p.UserID,
-			UserDocType:  p.UserDocType,
-			UserDocValue: p.UserDocValue,
-			Filters:      anna.Filters(p.Filters),
-		})
+		list, err := c.Requests(ctx, p.MessengerUser, p.Filters)
 		return UserRequests{UserRequests: list}, err
 	}
 }
