@@ -75,13 +75,7 @@ func (b Bearer) once(
 			return nil, token, e
 		}
 		// The text is not promised to be safe to show.
-		return nil, token, &Error{
-			Vendor:  caller.Vendor(),
-			Op:      op,
-			Kind:    Invalid,
-			Message: "the request cannot be built",
-			NotSent: true,
-		}
+		return nil, token, InvalidRequest(caller.Vendor(), op, "the request cannot be built")
 	}
 	answer, err := caller.Do(ctx, op, req)
 	return answer, token, err

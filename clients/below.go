@@ -117,7 +117,7 @@ func checkSegment(segment string) error {
 		return errors.New("must not contain . or .. as a part")
 	case strings.ContainsAny(segment, `/\`):
 		return errors.New("must not contain an escaped slash or a backslash")
-	case strings.ContainsFunc(segment, func(r rune) bool { return r < ' ' || r == 0x7f }):
+	case HasControl(segment):
 		return errors.New("must not contain control characters")
 	}
 	return nil

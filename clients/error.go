@@ -121,6 +121,18 @@ func (e *Error) RetryAfterHint() time.Duration {
 	return e.RetryAfter
 }
 
+// InvalidRequest returns the Error for a request that cannot be sent because it
+// is wrong in itself. message quotes nothing of the request.
+func InvalidRequest(vendor, op, message string) *Error {
+	return &Error{
+		Vendor:  vendor,
+		Op:      op,
+		Kind:    Invalid,
+		Message: message,
+		NotSent: true,
+	}
+}
+
 // AsError finds the *Error in err's chain.
 func AsError(err error) (*Error, bool) {
 	return errors.AsType[*Error](err)

@@ -63,13 +63,7 @@ func (r TokenRequest) Fetch(ctx context.Context, caller *Caller) (tokens.Grant, 
 		strings.NewReader(r.Form.Encode()),
 	)
 	if err != nil {
-		return tokens.Grant{}, &Error{
-			Vendor:  caller.Vendor(),
-			Op:      OpToken,
-			Kind:    Invalid,
-			Message: "the request cannot be built",
-			NotSent: true,
-		}
+		return tokens.Grant{}, InvalidRequest(caller.Vendor(), OpToken, "the request cannot be built")
 	}
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	req.Header.Set("Accept", "application/json")
@@ -132,7 +126,7 @@ func (r TokenRequest) grant(vendor string, a *Answer) (tokens.Grant, error) {
 		return unreadable("it has an error that the standard does not list")
 	case token == "":
 		return unreadable("access_token is missing, empty or no text")
-	case strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r > '~' }):
+	case !VisibleASCII(token):
 		return unreadable("access_token cannot stand in a header")
 	case Stated(reply.TokenType) && !strings.EqualFold(kind, "Bearer"):
 		return unreadable("token_type is not Bearer")
