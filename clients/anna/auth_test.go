@@ -74,34 +74,34 @@ func TestLoginAnswers(t *testing.T) {
 		fault sandbox.Fault
 		want  clients.Kind
 	}{
-		{"the page's answer", body(string(clientstest.ReadFile(t, "testdata/token.json"))), ok},
-		{"other casing", body(`{"Success":true,"Data":{"token":"JWT_TOKEN"}}`), ok},
-		{"no ExpiresIn", body(`{"success":true,"data":{"Token":"JWT_TOKEN"}}`), ok},
-		{"ExpiresIn an object", body(`{"success":true,"data":{"Token":" JWT_TOKEN\n","ExpiresIn":{}}}`), ok},
+		{"the page's answer", answerWith(string(clientstest.ReadFile(t, "testdata/token.json"))), ok},
+		{"other casing", answerWith(`{"Success":true,"Data":{"token":"JWT_TOKEN"}}`), ok},
+		{"no ExpiresIn", answerWith(`{"success":true,"data":{"Token":"JWT_TOKEN"}}`), ok},
+		{"ExpiresIn an object", answerWith(`{"success":true,"data":{"Token":" JWT_TOKEN\n","ExpiresIn":{}}}`), ok},
 
-		{"success false", body(`{"success":false,"message":"x"}`), refused},
-		{"success false with a token", body(`{"success":false,` + good + `}`), refused},
-		{"no data", body(`{"success":true}`), refused},
-		{"data null", body(`{"success":true,"data":null}`), refused},
-		{"no token", body(`{"success":true,"data":{"ExpiresIn":"60"}}`), refused},
-		{"token null", body(`{"success":true,"data":{"Token":null}}`), refused},
-		{"token empty", body(`{"success":true,"data":{"Token":""}}`), refused},
-		{"token blank", body(`{"success":true,"data":{"Token":"  "}}`), refused},
-		{"neither success nor token", body(`{"message":"x"}`), refused},
-		{"empty object", body(`{}`), refused},
+		{"success false", answerWith(`{"success":false,"message":"x"}`), refused},
+		{"success false with a token", answerWith(`{"success":false,` + good + `}`), refused},
+		{"no data", answerWith(`{"success":true}`), refused},
+		{"data null", answerWith(`{"success":true,"data":null}`), refused},
+		{"no token", answerWith(`{"success":true,"data":{"ExpiresIn":"60"}}`), refused},
+		{"token null", answerWith(`{"success":true,"data":{"Token":null}}`), refused},
+		{"token empty", answerWith(`{"success":true,"data":{"Token":""}}`), refused},
+		{"token blank", answerWith(`{"success":true,"data":{"Token":"  "}}`), refused},
+		{"neither success nor token", answerWith(`{"message":"x"}`), refused},
+		{"empty object", answerWith(`{}`), refused},
 		{"401", status(401, ``), refused},
 		{"401 with success", status(401, `{"success":true,`+good+`}`), refused},
 		{"403", status(403, `{"success":false}`), refused},
 
-		{"success missing", body(`{` + good + `}`), clients.Unknown},
-		{"success a text", body(`{"success":"true",` + good + `}`), clients.Unknown},
-		{"token a number", body(`{"success":true,"data":{"Token":7}}`), clients.Unknown},
-		{"data a list", body(`{"success":true,"data":[]}`), clients.Unknown},
-		{"token that no header can carry", body(`{"success":true,"data":{"Token":"a\nb"}}`), clients.Unknown},
-		{"empty", body(``), clients.Unknown},
-		{"null", body(`null`), clients.Unknown},
-		{"a text", body(`"t"`), clients.Unknown},
-		{"not JSON", body(`token`), clients.Unknown},
+		{"success missing", answerWith(`{` + good + `}`), clients.Unknown},
+		{"success a text", answerWith(`{"success":"true",` + good + `}`), clients.Unknown},
+		{"token a number", answerWith(`{"success":true,"data":{"Token":7}}`), clients.Unknown},
+		{"data a list", answerWith(`{"success":true,"data":[]}`), clients.Unknown},
+		{"token that no header can carry", answerWith(`{"success":true,"data":{"Token":"a\nb"}}`), clients.Unknown},
+		{"empty", answerWith(``), clients.Unknown},
+		{"null", answerWith(`null`), clients.Unknown},
+		{"a text", answerWith(`"t"`), clients.Unknown},
+		{"not JSON", answerWith(`token`), clients.Unknown},
 		{"web page", sandbox.Fault{HTML: true}, clients.Unknown},
 		{"cut off", sandbox.Fault{Truncate: true}, clients.Unknown},
 		{"too long", sandbox.Fault{Oversized: true}, clients.Unknown},
@@ -179,4 +179,29 @@ func TestLoginIsNoAttempt(t *testing.T) {
 	if attempt.Sent() {
 		t.Error("the login counts as sent by the task")
 	}
+}
+
+// The login skips the checks of bodies: for it an object without a token is a
+// refusal, see TestLoginAnswers.
+func TestSharedChecksOfTheLogin(t *testing.T) {
+	t.Parallel()
+	subject := clientstest.Subject{
+		Op:       annatest.OpToken,
+		Mount:    mount,
+		New:      func(*testing.T) clientstest.Sandbox { return newSandbox(annatest.Options{}) },
+		Canaries: canaries,
+		Call: func(t *testing.T, baseURL string, limits clients.Limits) func(context.Context) error {
+			l, err := anna.NewLogin(config(baseURL), clients.NewCaller("anna", limits, nil, nil))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return func(ctx context.Context) error {
+				_, err := l.Fetch(ctx)
+				return clientstest.AsCredentials(annatest.OpToken, err)
+			}
+		},
+	}
+	t.Run("statuses", func(t *testing.T) { t.Parallel(); clientstest.Statuses(t, subject) })
+	t.Run("transport", func(t *testing.T) { t.Parallel(); clientstest.Transport(t, subject) })
+	t.Run("leaks", func(t *testing.T) { t.Parallel(); clientstest.Leaks(t, subject) })
 }

@@ -1,277 +1,247 @@
+// Package anna calls AnnA's Corporate User API, version 3.
+//
+// The vendor's page: https://docs.anna.center/anna-services/corporate-user/generate-hash
+//
+// A Login fetches tokens, a tokens.Source shares them across the fleet, and a
+// Client makes calls with them. The page hardly describes failures, so this
+// package is careful where the page is silent:
+//
+//   - An answer is a success only if its success field is the JSON boolean true
+//     and the promised field is present (rules.go, answer.go).
+//   - A success:false may hide an expired token, so it can trigger one replay
+//     with a fresh token (Client.do).
+//   - A time without a zone is read in every plausible way, and the earliest
+//     reading counts (auth.go).
+//   - The vendor's message is neither interpreted nor repeated: it is translated
+//     prose that contains the company hash and the user.
 package anna
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
-	"strconv"
-	"strings"
+	"net/http"
 	"time"
 
 	"errand.internal/clients"
+	"errand.internal/internal/secret"
 	"errand.internal/internal/tokens"
 )
 
-// Client calls AnnA with the fleet's shared token. It is safe for concurrent
-// use. Its errors are *clients.Error.
+// Client calls AnnA with the token shared by the fleet. It is safe for
+// concurrent use. Its errors are *clients.Error.
 type Client struct {
 	endpoint
-	source  tokens.Source
-	company string
-	zone    *time.Location
-	already []string // lower case
-	now     func() time.Time
+	source          tokens.Source
+	companyHash     string
+	zone            *time.Location
+	alreadyInactive []string // lower case
+	now             func() time.Time
 }
 
-// New makes a Client. Its error names every variable of cfg that is wrong.
+// New returns a Client. Its error names every invalid variable of cfg.
 func New(cfg Config, src tokens.Source, caller *clients.Caller) (*Client, error) {
-	checked, err := cfg.check()
+	valid, err := cfg.validate()
 	if err != nil {
 		return nil, err
 	}
 	if src == nil || caller == nil {
-		return nil, errors.New("anna: a token source and a caller are needed")
+		return nil, errors.New("anna: a token source and a caller are required")
 	}
 	return &Client{
-		endpoint: endpoint{base: checked.base, caller: caller},
-		source:   src,
-		company:  cfg.CompanyHash.Reveal(),
-		zone:     checked.zone,
-		already:  checked.already,
-		now:      time.Now,
+		endpoint:        endpoint{base: valid.base, caller: caller},
+		source:          src,
+		companyHash:     cfg.CompanyHash.Reveal(),
+		zone:            valid.zone,
+		alreadyInactive: valid.alreadyInactive,
+		now:             time.Now,
 	}, nil
 }
 
-// UserHash mints a login for userID, who must be active; an inactive user is
-// Declined. startService, which may be empty, is where the chat opens. Every
-// call mints another login, so it is no way to ask whether a user is active.
-func (c *Client) UserHash(
-	ctx context.Context,
-	userID, startService string,
-) (AccessData, error) {
+// UserHash creates a login for userID, who must be active; for an inactive user
+// the error is Declined. startService, which may be empty, is where the chat
+// opens. Every call creates another login, so UserHash is not a way to find out
+// whether a user is active.
+func (c *Client) UserHash(ctx context.Context, userID, startService string) (AccessData, error) {
 	if userID == "" {
-		return AccessData{}, c.invalid(userHash.op, "no user ID")
+		return AccessData{}, c.invalid(userHash.name, "no user ID")
 	}
-	return ask(ctx, c, userHash, hashRequest{
-		Hash:         c.company,
+	return call(ctx, c, userHash, c.accessData, hashRequest{
+		Hash:         c.companyHash,
 		UserID:       userID,
 		StartService: startService,
-	}, c.accessData)
+	})
 }
 
-// UserHashForced makes the user, or gives an existing one this name, and mints a
-// login. It opens access: one that runs late may bring back a user who has left
-// meanwhile, so Unknown must not be retried blindly.
-func (c *Client) UserHashForced(
-	ctx context.Context,
-	userID, userName, startService string,
-) (AccessData, error) {
+// UserHashForced creates the user, or renames an existing one, and creates a
+// login. It opens access: a call that runs late may reactivate a user who has
+// left in the meantime, so an Unknown must not be retried blindly.
+func (c *Client) UserHashForced(ctx context.Context, userID, userName, startService string) (AccessData, error) {
 	if userID == "" || userName == "" {
-		return AccessData{}, c.invalid(userHashForced.op, "no user ID or no user name")
+		return AccessData{}, c.invalid(userHashForced.name, "no user ID or no user name")
 	}
-	return ask(ctx, c, userHashForced, forcedHashRequest{
-		Hash:         c.company,
+	return call(ctx, c, userHashForced, c.accessData, forcedHashRequest{
+		Hash:         c.companyHash,
 		UserID:       userID,
 		UserName:     userName,
 		StartService: startService,
-	}, c.accessData)
+	})
 }
 
-// Inactivate closes userID's access. nil means that the vendor confirmed it;
-// Temporary with a long RetryAfter that it answered and did not: there is no
-// telling a refusal from "already inactive", so it is never Declined.
+// Inactivate closes userID's access. A nil error means that the vendor confirmed
+// it. Temporary with a long RetryAfter means that the vendor answered without
+// confirming it; a refusal cannot be told from "already inactive", so the error
+// is never Declined.
 func (c *Client) Inactivate(ctx context.Context, userID string) error {
 	if userID == "" {
-		return c.invalid(userInactivate.op, "no user ID")
+		return c.invalid(userInactivate.name, "no user ID")
 	}
-	_, err := c.exchange(
-		ctx,
-		userInactivate,
-		inactivateRequest{Hash: c.company, UserID: userID},
-		c.alreadyInactive,
-	)
+	body := inactivateRequest{Hash: c.companyHash, UserID: userID}
+	_, err := c.do(ctx, userInactivate, body, c.saysAlreadyInactive)
 	return err
 }
 
-// AlertCounter counts the open requests that wait for the user's answer. It
-// returns no count that the vendor did not state: never a zero for a failure.
-// Dates such as today-7d are those of ANNA_TIME_ZONE at the time of the call.
-func (c *Client) AlertCounter(ctx context.Context, q AlertQuery) (int, error) {
-	body, err := c.alertRequest(messengerAlerts, q)
+// AlertCounter counts the open requests that wait for the user's answer. A count
+// is always one that the vendor stated, never a zero in place of a failure.
+// Relative dates such as today-7d are resolved in ANNA_TIME_ZONE when the call
+// is made.
+func (c *Client) AlertCounter(ctx context.Context, u User, f Filters) (int, error) {
+	body, err := c.messengerRequest(messengerAlerts, u, f)
 	if err != nil {
 		return 0, err
 	}
-	return ask(ctx, c, messengerAlerts, body, alertCounter)
+	return call(ctx, c, messengerAlerts, alertCounter, body)
 }
 
-// Requests lists the user's requests as the vendor has them: a JSON list. Its
-// filters are those of AlertCounter.
-func (c *Client) Requests(ctx context.Context, q AlertQuery) (json.RawMessage, error) {
-	body, err := c.alertRequest(messengerRequests, q)
+// Requests returns the user's requests as the vendor sent them, a JSON array.
+// Its filters are those of AlertCounter.
+func (c *Client) Requests(ctx context.Context, u User, f Filters) (json.RawMessage, error) {
+	body, err := c.messengerRequest(messengerRequests, u, f)
 	if err != nil {
 		return nil, err
 	}
-	return ask(
-		ctx,
-		c,
-		messengerRequests,
-		body,
-		func(r reply) (json.RawMessage, bool) {
-			return begins(r.UserRequests, '[')
-		},
-	)
+	return call(ctx, c, messengerRequests, requestList, body)
 }
 
-// Structure returns the company's departments and channels as the vendor has
-// them: a JSON object.
+// Structure returns the company's departments and channels as the vendor sent
+// them, a JSON object.
 func (c *Client) Structure(ctx context.Context) (json.RawMessage, error) {
-	return ask(
-		ctx,
-		c,
-		messengerStructure,
-		structureRequest{Hash: c.company},
-		func(r reply) (json.RawMessage, bool) {
-			return begins(r.Structure, '{')
-		},
-	)
+	return call(ctx, c, messengerStructure, structure, structureRequest{Hash: c.companyHash})
 }
 
 // Link returns the address under which the user's requests can be read.
-func (c *Client) Link(ctx context.Context, q UserQuery) (Link, error) {
-	if !q.names() {
-		return Link{}, c.invalid(messengerLink.op, nobody)
+func (c *Client) Link(ctx context.Context, u User) (Link, error) {
+	if !u.complete() {
+		return Link{}, c.invalid(messengerLink.name, incompleteUser)
 	}
-	return ask(ctx, c, messengerLink, linkRequest{
-		Hash:         c.company,
-		UserID:       q.UserID,
-		UserDocType:  q.UserDocType,
-		UserDocValue: q.UserDocValue,
-	}, link)
+	return call(ctx, c, messengerLink, link, linkRequest{Hash: c.companyHash, userFields: userFields(u)})
 }
 
-const nobody = "neither a user ID nor a document type and value"
+const incompleteUser = "neither a user ID nor a document type and value"
 
-func (c *Client) alertRequest(r rule, q AlertQuery) (alertRequest, error) {
-	if !(UserQuery{q.UserID, q.UserDocType, q.UserDocValue}).names() {
-		return alertRequest{}, c.invalid(r.op, nobody)
+func (c *Client) messengerRequest(op operation, u User, f Filters) (messengerRequest, error) {
+	if !u.complete() {
+		return messengerRequest{}, c.invalid(op.name, incompleteUser)
 	}
-	filters, valid := c.resolve(q.Filters)
-	if !valid {
-		return alertRequest{}, c.invalid(
-			r.op,
-			"a filter's date is neither DD/MM/YYYY nor today or today-7d",
-		)
+	f, ok := f.resolveDates(c.now().In(c.zone))
+	if !ok {
+		return messengerRequest{}, c.invalid(op.name, "a filter's date is neither DD/MM/YYYY nor today or today-7d")
 	}
-	return alertRequest{
-		Hash:         c.company,
-		UserID:       q.UserID,
-		UserDocType:  q.UserDocType,
-		UserDocValue: q.UserDocValue,
-		Filters:      filters,
+	return messengerRequest{
+		Hash:       c.companyHash,
+		userFields: userFields(u),
+		Filters:    filterFields(f),
 	}, nil
 }
 
-// resolve turns relative dates into the vendor's form, both as of one moment.
-func (c *Client) resolve(f Filters) (Filters, bool) {
-	now := c.now().In(c.zone)
-	from, fromValid := resolveDate(f.DataIni, now)
-	to, toValid := resolveDate(f.DataFim, now)
-	f.DataIni, f.DataFim = from, to
-	return f, fromValid && toValid
-}
-
-// ask makes a call that promises a field; read reports whether the field is
-// there and of the right type.
-func ask[T any](
-	ctx context.Context,
-	c *Client,
-	r rule,
-	body any,
-	read func(reply) (T, bool),
-) (T, error) {
-	var none T
-	answer, err := c.exchange(ctx, r, body, nil)
+// call makes a call whose answer promises a field. read returns the field, and
+// false if it is missing or of another type.
+func call[T any](ctx context.Context, c *Client, op operation, read func(reply) (T, bool), body any) (T, error) {
+	var zero T
+	answer, err := c.do(ctx, op, body, nil)
 	if err != nil {
-		return none, err
+		return zero, err
 	}
 	value, ok := read(answer)
 	if !ok {
-		return none, c.verdictError(r.op, answer.status, r.incomplete)
+		return zero, c.answerError(op.name, answer.status, op.incomplete)
 	}
 	return value, nil
 }
 
-// accessData reads a minted login. The keys must be there; only Hash must hold
-// something. Expires is never a reason to throw the login away.
-func (c *Client) accessData(r reply) (AccessData, bool) {
-	var raw struct {
-		Hash, ChatURL, EmbeddedURL *string
-		Expires                    json.RawMessage
+// do makes one call with the shared token, and replays it once with a fresh
+// token if the answer says, or may hide, that the token has expired; see
+// clients.Bearer. A success:false may hide it, because the vendor's page knows
+// no 401.
+//
+// alreadyDone, if not nil, reports whether a success:false is as good as
+// success:true.
+func (c *Client) do(ctx context.Context, op operation, body any, alreadyDone func(reply) bool) (reply, error) {
+	bearer := clients.Bearer{
+		Source: c.source,
+		Denied: unauthorized,
+		Suspicious: func(a *clients.Answer) bool {
+			r, seen, _ := classify(a)
+			return seen == Refused && (alreadyDone == nil || !alreadyDone(r))
+		},
 	}
-	if json.Unmarshal(r.AccessData, &raw) != nil || raw.Hash == nil || *raw.Hash == "" ||
-		raw.ChatURL == nil ||
-		raw.EmbeddedURL == nil {
-		return AccessData{}, false
+	build := func(token secret.String) (*http.Request, error) {
+		return c.request(ctx, op.name, op.path, token, body)
 	}
-	access := AccessData{
-		Hash:        *raw.Hash,
-		ChatURL:     *raw.ChatURL,
-		EmbeddedURL: *raw.EmbeddedURL,
-		Expires:     looseText(raw.Expires),
+	answer, err := bearer.Do(ctx, c.caller, op.name, build)
+	if err != nil {
+		return reply{}, err
 	}
-	access.ExpiresAt, _ = parseStamp(strings.TrimSpace(access.Expires), c.zone)
-	return access, true
+	return c.interpret(op, answer, alreadyDone)
 }
 
-// alertCounter reads the count: a JSON integer, not negative. Anything else is
-// not a count.
-func alertCounter(r reply) (int, bool) {
-	n, err := strconv.ParseUint(string(r.AlertCounter), 10, strconv.IntSize-1)
-	return int(n), err == nil
+// unauthorized treats a 403 like a 401, because some gateways send it for an
+// expired token.
+func unauthorized(a *clients.Answer) bool {
+	return a.Status == http.StatusUnauthorized || a.Status == http.StatusForbidden
 }
 
-// begins returns a JSON value that begins with sign: an object or a list.
-func begins(raw json.RawMessage, sign byte) (json.RawMessage, bool) {
-	if len(raw) == 0 || raw[0] != sign {
-		return nil, false
-	}
-	return raw, true
+// endpoint is the vendor's API below one base URL.
+type endpoint struct {
+	base   clients.BaseURL
+	caller *clients.Caller
 }
 
-// link reads a link: a text that is not empty.
-func link(r reply) (Link, bool) {
-	var text string
-	if json.Unmarshal(r.Link, &text) != nil || text == "" {
-		return Link{}, false
+// request builds a POST of body as JSON. token is empty for the login only. The
+// error is a *clients.Error.
+func (e endpoint) request(
+	ctx context.Context,
+	op, path string,
+	token secret.String,
+	body any,
+) (*http.Request, error) {
+	var encoded bytes.Buffer
+	encoder := json.NewEncoder(&encoded)
+	encoder.SetEscapeHTML(false) // as in the vendor's samples
+	if err := encoder.Encode(body); err != nil {
+		return nil, e.invalid(op, "the request cannot be encoded")
 	}
-	return Link{MessengerLink: text}, true
+	content := bytes.TrimSuffix(encoded.Bytes(), []byte("\n"))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, e.base.Join(path), bytes.NewReader(content))
+	if err != nil {
+		return nil, e.invalid(op, "the request cannot be built")
+	}
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("Accept", "application/json")
+	if !token.Empty() {
+		req.Header.Set("Authorization", "Bearer "+token.Reveal())
+	}
+	return req, nil
 }
 
-// alreadyInactive reports whether the vendor's text is one of those that the
-// operator declared to mean that the user is inactive already.
-func (c *Client) alreadyInactive(r reply) bool {
-	var message string
-	if json.Unmarshal(r.Message, &message) != nil {
-		return false
+// invalid returns the error of a request that can never be sent.
+func (e endpoint) invalid(op, message string) *clients.Error {
+	return &clients.Error{
+		Vendor:  e.caller.Vendor(),
+		Op:      op,
+		Kind:    clients.Invalid,
+		Message: message,
+		NotSent: true,
 	}
-	message = strings.ToLower(message)
-	for _, text := range c.already {
-		if strings.Contains(message, text) {
-			return true
-		}
-	}
-	return false
-}
-
-// looseText is the text of a JSON string, or the literal of another scalar; ""
-// for null, a missing field, an object or a list.
-func looseText(raw json.RawMessage) string {
-	var text string
-	if json.Unmarshal(raw, &text) == nil {
-		return text
-	}
-	if len(raw) == 0 || raw[0] == '{' || raw[0] == '[' {
-		return ""
-	}
-	return string(raw)
 }

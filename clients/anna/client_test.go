@@ -2,6 +2,7 @@ package anna_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -58,12 +59,12 @@ func TestRequests(t *testing.T) {
 			annatest.OpRequests,
 			"REST/AnnACorporate/Messenger/Requests",
 			func(t *testing.T, c *anna.Client) error {
-				_, err := c.Requests(t.Context(), anna.AlertQuery{UserID: "u&<1>", Filters: anna.Filters{
+				_, err := c.Requests(t.Context(), anna.User{UserID: "u&<1>"}, anna.Filters{
 					DataIni:   "01/01/2024",
 					DataFim:   "31/12/2024",
 					Status:    "E",
 					Pendentes: "N",
-				}})
+				})
 				return err
 			},
 		},
@@ -72,12 +73,12 @@ func TestRequests(t *testing.T) {
 			annatest.OpRequests,
 			"REST/AnnACorporate/Messenger/Requests",
 			func(t *testing.T, c *anna.Client) error {
-				_, err := c.Requests(t.Context(), anna.AlertQuery{UserDocType: "CPF", UserDocValue: "00123"})
+				_, err := c.Requests(t.Context(), anna.User{UserDocType: "CPF", UserDocValue: "00123"}, anna.Filters{})
 				return err
 			},
 		},
 		{"link", annatest.OpLink, "REST/AnnACorporate/Messenger/Link", func(t *testing.T, c *anna.Client) error {
-			_, err := c.Link(t.Context(), anna.UserQuery{UserID: "u&<1>"})
+			_, err := c.Link(t.Context(), anna.User{UserID: "u&<1>"})
 			return err
 		}},
 		{
@@ -85,7 +86,7 @@ func TestRequests(t *testing.T) {
 			annatest.OpLink,
 			"REST/AnnACorporate/Messenger/Link",
 			func(t *testing.T, c *anna.Client) error {
-				_, err := c.Link(t.Context(), anna.UserQuery{UserDocType: "CPF", UserDocValue: "00123"})
+				_, err := c.Link(t.Context(), anna.User{UserDocType: "CPF", UserDocValue: "00123"})
 				return err
 			},
 		},
@@ -102,14 +103,14 @@ func TestRequests(t *testing.T) {
 			annatest.OpAlerts,
 			"REST/AnnACorporate/Messenger/AlertCounter",
 			func(t *testing.T, c *anna.Client) error {
-				_, err := c.AlertCounter(t.Context(), anna.AlertQuery{UserID: "u&<1>", Filters: anna.Filters{
+				_, err := c.AlertCounter(t.Context(), anna.User{UserID: "u&<1>"}, anna.Filters{
 					DepartmentAlias: "sales",
 					ChannelAlias:    "web",
 					DataIni:         "01/01/2024",
 					DataFim:         "31/12/2024",
 					Status:          "A",
 					Pendentes:       "S",
-				}})
+				})
 				return err
 			},
 		},
@@ -118,7 +119,7 @@ func TestRequests(t *testing.T) {
 			annatest.OpAlerts,
 			"REST/AnnACorporate/Messenger/AlertCounter",
 			func(t *testing.T, c *anna.Client) error {
-				_, err := c.AlertCounter(t.Context(), anna.AlertQuery{UserDocType: "CPF", UserDocValue: "00123"})
+				_, err := c.AlertCounter(t.Context(), anna.User{UserDocType: "CPF", UserDocValue: "00123"}, anna.Filters{})
 				return err
 			},
 		},
@@ -189,7 +190,7 @@ func TestUserHashResult(t *testing.T) {
 				tt.expires,
 				1,
 			)
-			sb.Inject(body(reply))
+			sb.Inject(answerWith(reply))
 			cfg := config(clientstest.Serve(t, sb, mount))
 			cfg.TimeZone = tt.zone
 			got, err := newClient(t, cfg, &source{}, clients.Timeouts{}).UserHash(t.Context(), userID, "")
@@ -234,9 +235,9 @@ func TestWhatIsListedComesAsTheVendorHasIt(t *testing.T) {
 		call             func() (any, error)
 	}{
 		{annatest.OpStructure, "structure", `{"Departments":[{"n":12345678901234567890}]}`, func() (any, error) { return c.Structure(t.Context()) }},
-		{annatest.OpRequests, "userRequests", `[{"protocol":12345678901234567890},null]`, func() (any, error) { return c.Requests(t.Context(), query) }},
+		{annatest.OpRequests, "userRequests", `[{"protocol":12345678901234567890},null]`, func() (any, error) { return c.Requests(t.Context(), user, anna.Filters{}) }},
 		{annatest.OpLink, "messengerLink", `"https://l/?h=1&x=<é>"`, func() (any, error) {
-			got, err := c.Link(t.Context(), anna.UserQuery{UserID: userID})
+			got, err := c.Link(t.Context(), anna.User{UserID: userID})
 			var plain bytes.Buffer
 			enc := json.NewEncoder(&plain)
 			enc.SetEscapeHTML(false)
@@ -285,12 +286,11 @@ func TestRelativeDatesAreThoseOfTheZone(t *testing.T) {
 			cfg.TimeZone = zone
 			c := newClient(t, cfg, &source{}, clients.Timeouts{})
 			c.SetNow(func() time.Time { return time.Date(2026, 3, 1, 1, 30, 0, 0, time.UTC) })
-			q := query
-			q.Filters = anna.Filters{DataIni: "today-7d", DataFim: "today"}
-			if _, err := c.AlertCounter(t.Context(), q); err != nil {
+			filters := anna.Filters{DataIni: "today-7d", DataFim: "today"}
+			if _, err := c.AlertCounter(t.Context(), user, filters); err != nil {
 				t.Fatal(err)
 			}
-			if _, err := c.Requests(t.Context(), q); err != nil {
+			if _, err := c.Requests(t.Context(), user, filters); err != nil {
 				t.Fatal(err)
 			}
 			for _, op := range []string{annatest.OpAlerts, annatest.OpRequests} {
@@ -307,25 +307,16 @@ func TestArgumentsAreCheckedBeforeAnythingLeaves(t *testing.T) {
 	src := &source{}
 	c := newClient(t, config("https://anna.example"), src, clients.Timeouts{})
 	_, hashErr := c.UserHash(t.Context(), "", "support")
-	_, noneErr := c.AlertCounter(t.Context(), anna.AlertQuery{})
-	_, halfErr := c.AlertCounter(t.Context(), anna.AlertQuery{UserDocType: "CPF"})
-	_, iniErr := c.AlertCounter(
-		t.Context(),
-		anna.AlertQuery{UserID: userID, Filters: anna.Filters{DataIni: "2024-01-01"}},
-	)
-	_, fimErr := c.AlertCounter(
-		t.Context(),
-		anna.AlertQuery{UserID: userID, Filters: anna.Filters{DataFim: "12/31/2024"}},
-	)
+	_, noneErr := c.AlertCounter(t.Context(), anna.User{}, anna.Filters{})
+	_, halfErr := c.AlertCounter(t.Context(), anna.User{UserDocType: "CPF"}, anna.Filters{})
+	_, iniErr := c.AlertCounter(t.Context(), user, anna.Filters{DataIni: "2024-01-01"})
+	_, fimErr := c.AlertCounter(t.Context(), user, anna.Filters{DataFim: "12/31/2024"})
 	_, forcedErr := c.UserHashForced(t.Context(), "", userName, "support")
 	_, namelessErr := c.UserHashForced(t.Context(), userID, "", "support")
-	_, requestsErr := c.Requests(t.Context(), anna.AlertQuery{UserDocValue: docValue})
-	_, requestsDateErr := c.Requests(
-		t.Context(),
-		anna.AlertQuery{UserID: userID, Filters: anna.Filters{DataIni: "yesterday"}},
-	)
-	_, linkErr := c.Link(t.Context(), anna.UserQuery{})
-	_, halfLinkErr := c.Link(t.Context(), anna.UserQuery{UserDocType: "CPF"})
+	_, requestsErr := c.Requests(t.Context(), anna.User{UserDocValue: docValue}, anna.Filters{})
+	_, requestsDateErr := c.Requests(t.Context(), user, anna.Filters{DataIni: "yesterday"})
+	_, linkErr := c.Link(t.Context(), anna.User{})
+	_, halfLinkErr := c.Link(t.Context(), anna.User{UserDocType: "CPF"})
 	for name, err := range map[string]error{
 		"first date":                  iniErr,
 		"last date":                   fimErr,
@@ -369,7 +360,7 @@ func TestAlreadyInactive(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			sb := newSandbox(annatest.Options{})
-			sb.Inject(body(`{"success":false,"message":` + tt.message + `}`))
+			sb.Inject(answerWith(`{"success":false,"message":` + tt.message + `}`))
 			cfg := config(clientstest.Serve(t, sb, mount))
 			cfg.AlreadyInactive = tt.texts
 			src := &source{}
@@ -395,4 +386,24 @@ func TestAlreadyInactive(t *testing.T) {
 		_, err := newClient(t, cfg, &source{}, clients.Timeouts{}).UserHash(t.Context(), userID, "")
 		wantKind(t, err, clients.Declined)
 	})
+}
+
+func TestSharedChecks(t *testing.T) {
+	t.Parallel()
+	for _, o := range operations {
+		t.Run(o.name, func(t *testing.T) {
+			t.Parallel()
+			clientstest.Check(t, clientstest.Subject{
+				Op:         o.name,
+				Mount:      mount,
+				New:        func(*testing.T) clientstest.Sandbox { return newSandbox(annatest.Options{}) },
+				Unreadable: clients.Unknown,
+				Canaries:   canaries,
+				Call: func(t *testing.T, baseURL string, limits clients.Limits) func(context.Context) error {
+					c := newClient(t, config(baseURL), &source{}, limits)
+					return func(ctx context.Context) error { return o.run(ctx, c) }
+				},
+			})
+		})
+	}
 }

@@ -2,20 +2,32 @@ package anna
 
 import "time"
 
-// SetNow gives the login another clock.
+// SetNow replaces the login's clock.
 func (l *Login) SetNow(now func() time.Time) { l.now = now }
 
-// SetNow gives the client another clock.
+// SetNow replaces the client's clock.
 func (c *Client) SetNow(now func() time.Time) { c.now = now }
 
-// Cells are the verdicts of the table in use, by operation and observation.
-func Cells() map[string]*verdict {
-	cells := map[string]*verdict{string(Contradicted): &contradicted}
-	for _, r := range []*rule{&userHash, &userHashForced, &userInactivate, &messengerStructure, &messengerAlerts, &messengerRequests, &messengerLink} {
-		cells[r.op+", "+string(Refused)], cells[r.op+", "+string(Unreadable)] = &r.refused, &r.unreadable
-		if r != &userInactivate { // which promises nothing that could be missing
-			cells[r.op+", "+string(Incomplete)] = &r.incomplete
+// ResolveDate is resolveDate.
+var ResolveDate = resolveDate
+
+// AnswerRules returns the answer rules in use, by operation and observation.
+func AnswerRules() map[string]*answerRule {
+	rules := map[string]*answerRule{string(Contradicted): &contradicted}
+	for _, op := range []*operation{
+		&userHash,
+		&userHashForced,
+		&userInactivate,
+		&messengerStructure,
+		&messengerAlerts,
+		&messengerRequests,
+		&messengerLink,
+	} {
+		rules[op.name+", "+string(Refused)] = &op.refused
+		rules[op.name+", "+string(Unreadable)] = &op.unreadable
+		if op != &userInactivate { // which promises no field
+			rules[op.name+", "+string(Incomplete)] = &op.incomplete
 		}
 	}
-	return cells
+	return rules
 }

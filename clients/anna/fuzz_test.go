@@ -12,16 +12,26 @@ import (
 	"errand.internal/internal/tokens"
 )
 
-// FuzzAnswers gives every operation, and the login, any answer. None may panic,
-// fail with anything but the promised error, leak a secret, or succeed on an
+// FuzzAnswers gives arbitrary answers to every operation and to the login. None
+// may panic, fail with an undocumented error, leak a secret, or succeed on an
 // answer that does not say so.
 func FuzzAnswers(f *testing.F) {
 	for _, body := range []string{
-		`{"success":true,` + everything + `}`, `{"success":false,"message":"x"}`, `{"success":"true"}`, `{"success":true,"accessData":{"Hash":7}}`,
-		`{"success":true,"data":{"Token":"t","ExpiresIn":"3600"}}`, `{"success":true,"data":{"Token":"a.eyJleHAiOjF9.c","ExpiresIn":{}}}`,
-		"", "null", "[]", "<html>", "\xef\xbb\xbf{}", `{"success":true`, `{"alertCounter":1e400,"success":true}`,
+		`{"success":true,` + allFields + `}`,
+		`{"success":false,"message":"x"}`,
+		`{"success":"true"}`,
+		`{"success":true,"accessData":{"Hash":7}}`,
+		`{"success":true,"data":{"Token":"t","ExpiresIn":"3600"}}`,
+		`{"success":true,"data":{"Token":"a.eyJleHAiOjF9.c","ExpiresIn":{}}}`,
+		"",
+		"null",
+		"[]",
+		"<html>",
+		"\xef\xbb\xbf{}",
+		`{"success":true`,
+		`{"alertCounter":1e400,"success":true}`,
 	} {
-		for _, status := range []int{0, 4, 102, 201, 300, 303} { // of 200 and more
+		for _, status := range []int{0, 4, 102, 201, 300, 303} { // offsets from 200
 			f.Add(status, []byte(body))
 		}
 	}
@@ -47,13 +57,13 @@ func FuzzAnswers(f *testing.F) {
 			err := o.run(t.Context(), c)
 			if err == nil {
 				if !succeeds {
-					t.Errorf("%s succeeded", o.op)
+					t.Errorf("%s succeeded", o.name)
 				}
 				continue
 			}
 			e, ok := clients.AsError(err)
 			if !ok || e.NotSent || e.Vendor != anna.Vendor {
-				t.Errorf("%s: %#v", o.op, err)
+				t.Errorf("%s: %#v", o.name, err)
 			}
 			clientstest.NoLeak(t, err, canaries...)
 		}
@@ -65,7 +75,7 @@ func FuzzAnswers(f *testing.F) {
 		switch err := err.(type) { //nolint:errorlint // these two and nothing that wraps them
 		case nil:
 			if grant.Life <= 0 || grant.Value.Empty() || strings.ContainsAny(grant.Value.Reveal(), " \r\n") || !succeeds {
-				t.Errorf("the grant is of no use: life %v", grant.Life)
+				t.Errorf("unusable grant: life %v", grant.Life)
 			}
 		case *tokens.RefusedError, *clients.Error:
 			clientstest.NoLeak(t, err, canaries...)

@@ -19,12 +19,12 @@ import (
 func TestReplay(t *testing.T) {
 	t.Parallel()
 	var (
-		refusal   = body(`{"success":false,"message":"x"}`)
+		refusal   = answerWith(`{"success":false,"message":"x"}`)
 		denied    = sandbox.Fault{Status: http.StatusUnauthorized}
 		forbidden = sandbox.Fault{Status: http.StatusForbidden}
 		broken    = sandbox.Fault{Status: http.StatusInternalServerError}
 		dropped   = sandbox.Fault{Drop: true}
-		odd       = body(`{"success":"false"}`)
+		odd       = answerWith(`{"success":"false"}`)
 		cut       = sandbox.Fault{Truncate: true, Body: new(`{"success":false}        `)}
 		claimed   = sandbox.Fault{Status: 500, Body: new(`{"success":false}`)}
 	)
@@ -72,14 +72,14 @@ func TestReplay(t *testing.T) {
 	}
 	for _, tt := range tests {
 		for _, o := range operations {
-			t.Run(tt.name+"/"+o.op, func(t *testing.T) {
+			t.Run(tt.name+"/"+o.name, func(t *testing.T) {
 				t.Parallel()
 				src := &source{replay: tt.replay}
-				sb, err := o.against(t, src, tt.faults...)
+				sb, err := o.callWithFaults(t, src, tt.faults...)
 				want := tt.kind
 				if want == refused {
 					want = clients.Declined
-					if o.op == annatest.OpInactivate {
+					if o.name == annatest.OpInactivate {
 						want = clients.Temporary
 					}
 				}
@@ -92,14 +92,14 @@ func TestReplay(t *testing.T) {
 				}
 
 				var bearers []string
-				for _, r := range sb.Requests(o.op) {
+				for _, r := range sb.Requests(o.name) {
 					bearers = append(bearers, r.Header.Get("Authorization"))
 				}
 				wantBearers := []string{"Bearer " + oldToken, "Bearer " + newToken}[:tt.calls]
 				if !slices.Equal(bearers, wantBearers) {
 					t.Errorf("calls with %q, want %q", bearers, wantBearers)
 				}
-				if requests := sb.Requests(o.op); tt.calls == 2 &&
+				if requests := sb.Requests(o.name); tt.calls == 2 &&
 					string(requests[0].Body) != string(requests[1].Body) {
 					t.Errorf("the replay sent %s after %s", requests[1].Body, requests[0].Body)
 				}
@@ -123,7 +123,7 @@ func TestReplayOfAnExpiredToken(t *testing.T) {
 	t.Parallel()
 	for _, status := range []int{http.StatusUnauthorized, http.StatusForbidden, http.StatusOK} {
 		for _, o := range operations {
-			t.Run(fmt.Sprint(status, " ", o.op), func(t *testing.T) {
+			t.Run(fmt.Sprint(status, " ", o.name), func(t *testing.T) {
 				t.Parallel()
 				sb := newSandbox(annatest.Options{RefusedStatus: status})
 				sb.RevokeTokens()
@@ -132,10 +132,10 @@ func TestReplayOfAnExpiredToken(t *testing.T) {
 				if err := o.run(t.Context(), c); err != nil {
 					t.Fatal(err)
 				}
-				if n := sb.Calls(o.op); n != 2 {
+				if n := sb.Calls(o.name); n != 2 {
 					t.Errorf("%d calls, want 2", n)
 				}
-				if n := sb.Effects(o.op); n > 1 {
+				if n := sb.Effects(o.name); n > 1 {
 					t.Errorf("%d effects, want at most 1", n)
 				}
 			})
@@ -211,26 +211,26 @@ func TestTokenErrors(t *testing.T) {
 	}
 	for _, tt := range tests {
 		for _, o := range operations {
-			t.Run(tt.name+" at first/"+o.op, func(t *testing.T) {
+			t.Run(tt.name+" at first/"+o.name, func(t *testing.T) {
 				t.Parallel()
-				sb, err := o.against(t, &source{errs: []error{tt.err}})
+				sb, err := o.callWithFaults(t, &source{errs: []error{tt.err}})
 				e := wantKind(t, err, tt.kind)
 				if !e.NotSent || e.RetryAfter != tt.wait || !tt.find(err) {
 					t.Errorf("NotSent %v, RetryAfter %v, want true, %v: %v", e.NotSent, e.RetryAfter, tt.wait, err)
 				}
-				if n := sb.Calls(o.op); n != 0 {
+				if n := sb.Calls(o.name); n != 0 {
 					t.Errorf("%d calls without a token", n)
 				}
 			})
-			t.Run(tt.name+" before the replay/"+o.op, func(t *testing.T) {
+			t.Run(tt.name+" before the replay/"+o.name, func(t *testing.T) {
 				t.Parallel()
 				src := &source{replay: true, errs: []error{nil, tt.err}}
-				sb, err := o.against(t, src, body(`{"success":false}`))
+				sb, err := o.callWithFaults(t, src, answerWith(`{"success":false}`))
 				e := wantKind(t, err, tt.kind)
 				if e.NotSent || e.RetryAfter != tt.wait || !tt.find(err) {
 					t.Errorf("NotSent %v, RetryAfter %v, want false, %v: %v", e.NotSent, e.RetryAfter, tt.wait, err)
 				}
-				if n := sb.Calls(o.op); n != 1 {
+				if n := sb.Calls(o.name); n != 1 {
 					t.Errorf("%d calls, want 1", n)
 				}
 			})

@@ -1,28 +1,30 @@
 package anna
 
 import (
-	"encoding/json"
 	"fmt"
 	"log/slog"
+	"regexp"
+	"strconv"
 	"time"
 
 	"github.com/rs/zerolog"
 
+	"errand.internal/internal/payload"
 	"errand.internal/internal/secret"
 )
 
-// AccessData is a login minted for one user. Hash opens the user's chat, and
-// both URLs carry it, so whoever reads one of the three is that user: they are
-// returned to the caller and redacted everywhere else.
+// AccessData is a login of one user. Hash opens the user's chat and both URLs
+// contain it, so anyone who reads one of the three can act as that user: they
+// are returned to the caller and redacted everywhere else.
 type AccessData struct {
 	Hash        string `json:"Hash"`
 	ChatURL     string `json:"ChatURL"`
 	EmbeddedURL string `json:"EmbeddedURL"`
-	// Expires is the vendor's text as it came, documented as YYYYMMDDhhmmss.
+	// Expires is the vendor's text, documented as YYYYMMDDhhmmss.
 	Expires string `json:"Expires"`
-	// ExpiresAt is Expires read as UTC or as the configured zone, whichever
-	// comes first; zero if it could not be read. It is no part of the JSON form,
-	// which has the vendor's fields only.
+	// ExpiresAt is Expires read as UTC or in the configured zone, whichever is
+	// earlier, and zero if it is unreadable. The JSON form does not contain it,
+	// because it has the vendor's fields only.
 	ExpiresAt time.Time `json:"-"`
 }
 
@@ -31,7 +33,7 @@ func (AccessData) String() string {
 	return secret.Redacted
 }
 
-// Format implements fmt.Formatter, so that no verb reaches the fields.
+// Format implements fmt.Formatter, so that no verb prints the fields.
 func (a AccessData) Format(f fmt.State, _ rune) {
 	_, _ = f.Write([]byte(a.String()))
 }
@@ -41,14 +43,14 @@ func (a AccessData) LogValue() slog.Value {
 	return slog.StringValue(a.String())
 }
 
-// MarshalZerologObject implements zerolog.LogObjectMarshaler; without it
-// zerolog would log the JSON form, which is the result in clear.
+// MarshalZerologObject implements zerolog.LogObjectMarshaler; without it zerolog
+// would log the JSON form, which is in clear.
 func (a AccessData) MarshalZerologObject(e *zerolog.Event) {
 	e.Str("access", a.String())
 }
 
-// Link opens a user's requests in the messenger. Whoever has it reads them, so
-// it is redacted like AccessData.
+// Link opens a user's requests in the messenger. Anyone who has it can read them,
+// so it is redacted like AccessData.
 type Link struct {
 	MessengerLink string `json:"messengerLink"`
 }
@@ -58,7 +60,7 @@ func (Link) String() string {
 	return secret.Redacted
 }
 
-// Format implements fmt.Formatter, so that no verb reaches the field.
+// Format implements fmt.Formatter, so that no verb prints the field.
 func (l Link) Format(f fmt.State, _ rune) {
 	_, _ = f.Write([]byte(l.String()))
 }
@@ -68,49 +70,102 @@ func (l Link) LogValue() slog.Value {
 	return slog.StringValue(l.String())
 }
 
-// MarshalZerologObject implements zerolog.LogObjectMarshaler; without it
-// zerolog would log the JSON form, which is the result in clear.
+// MarshalZerologObject implements zerolog.LogObjectMarshaler; without it zerolog
+// would log the JSON form, which is in clear.
 func (l Link) MarshalZerologObject(e *zerolog.Event) {
 	e.Str("link", l.String())
 }
 
-// UserQuery says whose link is asked for: UserID, or both of UserDocType and
-// UserDocValue.
-type UserQuery struct {
-	UserID       string
-	UserDocType  string
-	UserDocValue string
+// User identifies a user: by UserID, or by both UserDocType and UserDocValue.
+type User struct {
+	UserID       string `json:"userId,omitempty" validate:"max=256" doc:"the user, or both of the following"`
+	UserDocType  string `json:"userDocType,omitempty" validate:"max=64" clear:"true" doc:"kind of the user's document"`
+	UserDocValue string `json:"userDocValue,omitempty" validate:"max=256" doc:"number of the user's document"`
 }
 
-func (q UserQuery) names() bool {
-	return q.UserID != "" || (q.UserDocType != "" && q.UserDocValue != "")
+func (u User) complete() bool {
+	return u.UserID != "" || (u.UserDocType != "" && u.UserDocValue != "")
 }
 
-// AlertQuery says whose requests are counted or listed: UserID, or both of
-// UserDocType and UserDocValue.
-type AlertQuery struct {
-	UserID       string
-	UserDocType  string
-	UserDocValue string
-	Filters      Filters
+// Problems returns the rules that u breaks as part of a payload, which must
+// identify the user in exactly one way.
+func (u User) Problems() []payload.Problem {
+	byDocument := u.UserDocType != "" || u.UserDocValue != ""
+	switch {
+	case u.UserID == "" && !byDocument:
+		return []payload.Problem{{Field: "userId", Rule: "is required, or both of userDocType and userDocValue"}}
+	case u.UserID != "" && byDocument:
+		return []payload.Problem{{
+			Field: "userId",
+			Rule:  "must not be given together with userDocType or userDocValue",
+		}}
+	case byDocument && u.UserDocType == "":
+		return []payload.Problem{{Field: "userDocType", Rule: "is required with userDocValue"}}
+	case byDocument && u.UserDocValue == "":
+		return []payload.Problem{{Field: "userDocValue", Rule: "is required with userDocType"}}
+	}
+	return nil
 }
 
-// Filters narrow a messenger query; an empty field filters nothing.
+// Filters narrow a messenger query. An empty field does not filter.
 type Filters struct {
-	DepartmentAlias string `json:"departmentAlias"`
-	ChannelAlias    string `json:"channelAlias"`
-	// DataIni and DataFim are the first and the last date: DD/MM/YYYY, today, or
-	// today-7d.
-	DataIni string `json:"dataIni"`
-	DataFim string `json:"dataFim"`
-	// Status is A (open) or E (closed).
-	Status string `json:"status"`
-	// Pendentes is S (waits for the user's answer) or N.
-	Pendentes string `json:"pendentes"`
+	DepartmentAlias string `json:"departmentAlias,omitempty" validate:"max=256" clear:"true" doc:"one department"`
+	ChannelAlias    string `json:"channelAlias,omitempty" validate:"max=256" clear:"true" doc:"one channel"`
+	DataIni         string `json:"dataIni,omitempty" clear:"true" doc:"first date: DD/MM/YYYY, today, today-7d"`
+	DataFim         string `json:"dataFim,omitempty" clear:"true" doc:"last date: DD/MM/YYYY, today, today-7d"`
+	Status          string `json:"status,omitempty" validate:"omitempty,oneof=A E" clear:"true" doc:"A open, E closed"`
+	Pendentes       string `json:"pendentes,omitempty" validate:"omitempty,oneof=S N" clear:"true" doc:"S waits for the user's answer, N does not"`
 }
 
-// The requests, in the order and with the casing of the vendor's page. Fields
-// that hold nothing are sent as empty strings, as its examples do.
+// Problems returns the rules that f breaks as part of a payload. prefix is the
+// path of f in the payload, with a dot at its end.
+func (f Filters) Problems(prefix string) []payload.Problem {
+	var problems []payload.Problem
+	for _, date := range []struct{ name, value string }{
+		{"dataIni", f.DataIni},
+		{"dataFim", f.DataFim},
+	} {
+		if _, ok := resolveDate(date.value, time.Time{}); !ok {
+			problems = append(problems, payload.Problem{
+				Field: prefix + date.name,
+				Rule:  "must be DD/MM/YYYY, today, or today-7d",
+			})
+		}
+	}
+	return problems
+}
+
+// resolveDates returns f with both dates in the vendor's form, as of now. It
+// returns false if one of them is invalid.
+func (f Filters) resolveDates(now time.Time) (Filters, bool) {
+	from, fromOK := resolveDate(f.DataIni, now)
+	to, toOK := resolveDate(f.DataFim, now)
+	f.DataIni = from
+	f.DataFim = to
+	return f, fromOK && toOK
+}
+
+// dateLayout is DD/MM/YYYY: the vendor's example 31/12/2024 has no 31st month.
+const dateLayout = "02/01/2006"
+
+var relativeDate = regexp.MustCompile(`^today(?:-([0-9]{1,4})d)?$`)
+
+// resolveDate returns a date in the vendor's form. A relative date counts from
+// now, in now's zone. An empty text stays empty.
+func resolveDate(text string, now time.Time) (string, bool) {
+	if text == "" {
+		return "", true
+	}
+	if m := relativeDate.FindStringSubmatch(text); m != nil {
+		days, _ := strconv.Atoi(m[1]) // "" is 0
+		return now.AddDate(0, 0, -days).Format(dateLayout), true
+	}
+	t, err := time.Parse(dateLayout, text)
+	return text, err == nil && t.Format(dateLayout) == text
+}
+
+// The requests have the field order and the casing of the vendor's page. Unset
+// fields are sent as empty strings, as in its examples.
 type (
 	loginRequest struct {
 		Hash string `json:"hash"`
@@ -128,41 +183,36 @@ type (
 		UserName     string `json:"userName"`
 		StartService string `json:"startService"`
 	}
-	structureRequest struct {
-		Hash string `json:"hash"`
-	}
-	linkRequest struct {
-		Hash         string `json:"hash"`
-		UserID       string `json:"userId"`
-		UserDocType  string `json:"userDocType"`
-		UserDocValue string `json:"userDocValue"`
-	}
 	inactivateRequest struct {
 		Hash   string `json:"hash"`
 		UserID string `json:"userId"`
 	}
-	alertRequest struct {
-		Hash         string  `json:"hash"`
-		UserID       string  `json:"userId"`
-		UserDocType  string  `json:"userDocType"`
-		UserDocValue string  `json:"userDocValue"`
-		Filters      Filters `json:"messengerFilters"`
+	structureRequest struct {
+		Hash string `json:"hash"`
+	}
+	linkRequest struct {
+		Hash string `json:"hash"`
+		userFields
+	}
+	messengerRequest struct {
+		Hash string `json:"hash"`
+		userFields
+		Filters filterFields `json:"messengerFilters"`
+	}
+
+	// userFields is User without omitempty.
+	userFields struct {
+		UserID       string `json:"userId"`
+		UserDocType  string `json:"userDocType"`
+		UserDocValue string `json:"userDocValue"`
+	}
+	// filterFields is Filters without omitempty.
+	filterFields struct {
+		DepartmentAlias string `json:"departmentAlias"`
+		ChannelAlias    string `json:"channelAlias"`
+		DataIni         string `json:"dataIni"`
+		DataFim         string `json:"dataFim"`
+		Status          string `json:"status"`
+		Pendentes       string `json:"pendentes"`
 	}
 )
-
-// reply is any answer of the vendor. Every field stays raw until its rule asks
-// for it, so that one field of an odd type does not hide the others.
-type reply struct {
-	status int
-	object bool // the body is one whole JSON object
-
-	Success json.RawMessage `json:"success"`
-	Message json.RawMessage `json:"message"`
-
-	Data         json.RawMessage `json:"data"`         // GetToken
-	AccessData   json.RawMessage `json:"accessData"`   // UserHash, UserHashForced
-	AlertCounter json.RawMessage `json:"alertCounter"` // AlertCounter
-	Structure    json.RawMessage `json:"structure"`
-	UserRequests json.RawMessage `json:"userRequests"`  // Requests
-	Link         json.RawMessage `json:"messengerLink"` // Link
-}

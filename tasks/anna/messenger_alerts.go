@@ -19,23 +19,11 @@ type MessengerAlerts struct {
 	Filters MessengerFilters `json:"messengerFilters,omitzero" doc:"narrows the count"`
 }
 
-// MessengerUser says whose requests: UserID, or both of UserDocType and
-// UserDocValue.
-type MessengerUser struct {
-	UserID       string `json:"userId,omitempty" validate:"max=256" doc:"the user, or both of the following"`
-	UserDocType  string `json:"userDocType,omitempty" validate:"max=64" clear:"true" doc:"kind of the user's document"`
-	UserDocValue string `json:"userDocValue,omitempty" validate:"max=256" doc:"number of the user's document"`
-}
+// MessengerUser identifies the user whose requests are meant.
+type MessengerUser = anna.User
 
-// MessengerFilters narrow a messenger query; what is left out filters nothing.
-type MessengerFilters struct {
-	DepartmentAlias string `json:"departmentAlias,omitempty" validate:"max=256" clear:"true" doc:"one department"`
-	ChannelAlias    string `json:"channelAlias,omitempty" validate:"max=256" clear:"true" doc:"one channel"`
-	DataIni         string `json:"dataIni,omitempty" clear:"true" doc:"first date: DD/MM/YYYY, today, today-7d"`
-	DataFim         string `json:"dataFim,omitempty" clear:"true" doc:"last date: DD/MM/YYYY, today, today-7d"`
-	Status          string `json:"status,omitempty" validate:"omitempty,oneof=A E" clear:"true" doc:"A open, E closed"`
-	Pendentes       string `json:"pendentes,omitempty" validate:"omitempty,oneof=S N" clear:"true" doc:"S waits for the user's answer, N does not"`
-}
+// MessengerFilters narrow a messenger query. An empty field does not filter.
+type MessengerFilters = anna.Filters
 
 // AlertCount is how many open requests wait for the user's answer.
 type AlertCount struct {
@@ -60,52 +48,7 @@ func (MessengerAlerts) Policy() tasks.Policy {
 
 // Check implements payload.Checker.
 func (p MessengerAlerts) Check() []payload.Problem {
-	return append(p.userProblems(), p.Filters.problems("messengerFilters.")...)
-}
-
-func (u MessengerUser) userProblems() []payload.Problem {
-	pair := u.UserDocType != "" || u.UserDocValue != ""
-	switch {
-	case u.UserID == "" && !pair:
-		return []payload.Problem{
-			{
-				Field: "userId",
-				Rule:  "is required, or both of userDocType and userDocValue",
-			},
-		}
-	case u.UserID != "" && pair:
-		return []payload.Problem{
-			{
-				Field: "userId",
-				Rule:  "must not be given together with userDocType or userDocValue",
-			},
-		}
-	case pair && u.UserDocType == "":
-		return []payload.Problem{
-			{Field: "userDocType", Rule: "is required with userDocValue"},
-		}
-	case pair && u.UserDocValue == "":
-		return []payload.Problem{
-			{Field: "userDocValue", Rule: "is required with userDocType"},
-		}
-	}
-	return nil
-}
-
-func (f MessengerFilters) problems(prefix string) []payload.Problem {
-	var found []payload.Problem
-	for _, d := range []struct{ name, value string }{{"dataIni", f.DataIni}, {"dataFim", f.DataFim}} {
-		if d.value != "" && !anna.ValidDate(d.value) {
-			found = append(
-				found,
-				payload.Problem{
-					Field: prefix + d.name,
-					Rule:  "must be DD/MM/YYYY, today, or today-7d",
-				},
-			)
-		}
-	}
-	return found
+	return append(p.MessengerUser.Problems(), p.Filters.Problems("messengerFilters.")...)
 }
 
 // Result implements tasks.Task.
@@ -125,12 +68,7 @@ func countAlerts(c *client) tasks.Handler[MessengerAlerts, AlertCount] {
 				return AlertCount{}, err
 			}
 		}
-		n, err := c.AlertCounter(ctx, anna.AlertQuery{
-			UserID:       p.UserID,
-			UserDocType:  p.UserDocType,
-			UserDocValue: p.UserDocValue,
-			Filters:      anna.Filters(p.Filters),
-		})
+		n, err := c.AlertCounter(ctx, p.MessengerUser, p.Filters)
 		if err == nil && reading != nil {
 			err = reading.Record(ctx, n)
 		}

@@ -39,7 +39,7 @@ func (MessengerLink) Policy() tasks.Policy {
 
 // Check implements payload.Checker.
 func (p MessengerLink) Check() []payload.Problem {
-	return p.userProblems()
+	return p.MessengerUser.Problems()
 }
 
 // Result implements tasks.Task.
@@ -49,10 +49,6 @@ func (MessengerLink) Result() (r UserLink) {
 
 func readLink(c *client) tasks.Handler[MessengerLink, UserLink] {
 	return func(ctx context.Context, p MessengerLink) (UserLink, error) {
-		return c.Link(ctx, anna.UserQuery{
-			UserID:       p.UserID,
-			UserDocType:  p.UserDocType,
-			UserDocValue: p.UserDocValue,
-		})
+		return c.Link(ctx, p.MessengerUser)
 	}
 }

@@ -42,7 +42,7 @@ func (MessengerRequests) Policy() tasks.Policy {
 
 // Check implements payload.Checker.
 func (p MessengerRequests) Check() []payload.Problem {
-	return append(p.userProblems(), p.Filters.problems("messengerFilters.")...)
+	return append(p.MessengerUser.Problems(), p.Filters.Problems("messengerFilters.")...)
 }
 
 // Result implements tasks.Task.
@@ -52,12 +52,7 @@ func (MessengerRequests) Result() (r UserRequests) {
 
 func listRequests(c *client) tasks.Handler[MessengerRequests, UserRequests] {
 	return func(ctx context.Context, p MessengerRequests) (UserRequests, error) {
-		list, err := c.Requests(ctx, anna.AlertQuery{
-			UserID:       p.UserID,
-			UserDocType:  p.UserDocType,
-			UserDocValue: p.UserDocValue,
-			Filters:      anna.Filters(p.Filters),
-		})
+		list, err := c.Requests(ctx, p.MessengerUser, p.Filters)
 		return UserRequests{UserRequests: list}, err
 	}
 }

@@ -14,7 +14,7 @@ import (
 	"errand.internal/internal/tokens"
 )
 
-// The account and the user of these tests: values that no error may show.
+// The account and the user of these tests. No error may contain these values.
 const (
 	mount    = "/anna/"
 	company  = "canary-company-71"
@@ -38,7 +38,7 @@ func config(baseURL string) anna.Config {
 	}
 }
 
-// newSandbox has the active user and knows both tokens.
+// newSandbox returns a sandbox with the active user and both tokens.
 func newSandbox(o annatest.Options) *annatest.Sandbox {
 	o.CompanyHash = company
 	o.User = login
@@ -50,14 +50,15 @@ func newSandbox(o annatest.Options) *annatest.Sandbox {
 	return sb
 }
 
-// source is a tokens.Source whose every answer the test decides.
+// source is a tokens.Source under the control of the test.
 type source struct {
-	replay bool    // what Reject and Suspect say
-	errs   []error // of the Gets, in order; nil after the last
+	replay bool    // result of Reject and Suspect
+	errs   []error // results of Get, in order; nil after the last
 
-	mu                  sync.Mutex
-	gets                int
-	rejected, suspected []string
+	mu        sync.Mutex
+	gets      int
+	rejected  []string
+	suspected []string
 }
 
 func (s *source) Get(context.Context) (tokens.Token, error) {
@@ -96,13 +97,17 @@ func newClient(t *testing.T, cfg anna.Config, src tokens.Source, limits clients.
 	return c
 }
 
-// operation is one call, without its result.
+// operation calls one of the client's methods and drops its result.
 type operation struct {
-	op  string
-	run func(context.Context, *anna.Client) error
+	name string
+	run  func(context.Context, *anna.Client) error
 }
 
-var query = anna.AlertQuery{UserID: userID, UserDocType: "CPF", UserDocValue: docValue}
+var user = anna.User{
+	UserID:       userID,
+	UserDocType:  "CPF",
+	UserDocValue: docValue,
+}
 
 var operations = []operation{
 	{annatest.OpHash, func(ctx context.Context, c *anna.Client) error {
@@ -113,43 +118,53 @@ var operations = []operation{
 		_, err := c.UserHashForced(ctx, userID, userName, "support")
 		return err
 	}},
-	{annatest.OpInactivate, func(ctx context.Context, c *anna.Client) error { return c.Inactivate(ctx, userID) }},
+	{annatest.OpInactivate, func(ctx context.Context, c *anna.Client) error {
+		return c.Inactivate(ctx, userID)
+	}},
 	{annatest.OpStructure, func(ctx context.Context, c *anna.Client) error {
 		_, err := c.Structure(ctx)
 		return err
 	}},
 	{annatest.OpAlerts, func(ctx context.Context, c *anna.Client) error {
-		_, err := c.AlertCounter(ctx, query)
+		_, err := c.AlertCounter(ctx, user, anna.Filters{})
 		return err
 	}},
 	{annatest.OpRequests, func(ctx context.Context, c *anna.Client) error {
-		_, err := c.Requests(ctx, query)
+		_, err := c.Requests(ctx, user, anna.Filters{})
 		return err
 	}},
 	{annatest.OpLink, func(ctx context.Context, c *anna.Client) error {
-		_, err := c.Link(ctx, anna.UserQuery{UserID: userID, UserDocType: "CPF", UserDocValue: docValue})
+		_, err := c.Link(ctx, user)
 		return err
 	}},
 }
 
-// against calls the operation of a client whose sandbox answers with the faults,
-// one after another.
-func (o operation) against(t *testing.T, src *source, faults ...sandbox.Fault) (*annatest.Sandbox, error) {
+// callWithFaults runs the operation against a sandbox that answers with the
+// faults, one after another.
+func (o operation) callWithFaults(t *testing.T, src *source, faults ...sandbox.Fault) (*annatest.Sandbox, error) {
 	t.Helper()
 	sb := newSandbox(annatest.Options{})
 	for _, f := range faults {
-		f.Op, f.Times = o.op, 1
+		f.Op = o.name
+		f.Times = 1
 		sb.Inject(f)
 	}
 	c := newClient(t, config(clientstest.Serve(t, sb, mount)), src, clients.Timeouts{})
 	return sb, o.run(t.Context(), c)
 }
 
-// wantKind checks an error's kind, and that it leaks nothing.
+// wantKind checks an error's kind and that it leaks nothing.
 func wantKind(t *testing.T, err error, kind clients.Kind) *clients.Error {
 	t.Helper()
 	return clientstest.Fault(t, err, kind, canaries...)
 }
 
-// body makes an answer with status 200.
-func body(text string) sandbox.Fault { return sandbox.Fault{Body: new(text)} }
+// answerWith is a fault with status 200 and this body.
+func answerWith(body string) sandbox.Fault {
+	return sandbox.Fault{Body: new(body)}
+}
+
+// answerStatus is a fault with this status and body.
+func answerStatus(status int, body string) sandbox.Fault {
+	return sandbox.Fault{Status: status, Body: new(body)}
+}

@@ -190,7 +190,7 @@ func TestTokenLife(t *testing.T) {
 			if tt.noDate {
 				date = ""
 			}
-			fault := body(fmt.Sprintf(`{"success":true,"message":"","data":{"Token":%q%s}}`, token, expiry))
+			fault := answerWith(fmt.Sprintf(`{"success":true,"message":"","data":{"Token":%q%s}}`, token, expiry))
 			fault.Header = map[string]string{"Date": date}
 			sb := newSandbox(annatest.Options{})
 			sb.Inject(fault)

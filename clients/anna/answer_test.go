@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -17,13 +16,12 @@ import (
 
 const ok clients.Kind = 255 // no error
 
-// everything is every promised field, as it should be.
-const everything = `"accessData":{"Hash":"h","ChatURL":"c","EmbeddedURL":"e"},"structure":{},"alertCounter":1,"userRequests":[],"messengerLink":"l"`
+// allFields holds every promised field with a valid value.
+const allFields = `"accessData":{"Hash":"h","ChatURL":"c","EmbeddedURL":"e"},` +
+	`"structure":{},"alertCounter":1,"userRequests":[],"messengerLink":"l"`
 
-// The table of VENDORS §2, cell by cell: one row per answer, one column per
-// operation. UNKNOWN and RETRY of a repeatable operation are both Unknown here,
-// by the house rule.
-func TestCells(t *testing.T) {
+// Every answer is given to every operation.
+func TestAnswers(t *testing.T) {
 	t.Parallel()
 	const hash = `"Hash":"h","ChatURL":"https://c","EmbeddedURL":"https://e"`
 	type row struct {
@@ -42,46 +40,48 @@ func TestCells(t *testing.T) {
 			return clients.Declined
 		}}
 	}
-	// success:true and one field: kind for the operations that are promised it.
+	// success:true and one field: kind for the operations that promise the field.
 	only := func(name string, fault sandbox.Fault, kind clients.Kind, promised ...string) row {
 		return row{name, fault, func(op string) clients.Kind {
 			switch {
 			case slices.Contains(promised, op):
 				return kind
 			case op == annatest.OpInactivate:
-				return ok // nothing is promised
+				return ok // promises no field
 			}
 			return clients.Unknown
 		}}
 	}
 	field := func(key, value string, kind clients.Kind, promised ...string) row {
-		return only(key+" "+value, body(`{"success":true,"message":"","`+key+`":`+value+`}`), kind, promised...)
+		return only(key+" "+value, answerWith(`{"success":true,"message":"","`+key+`":`+value+`}`), kind, promised...)
 	}
 	forHash := func(access string, kind clients.Kind) row {
 		return field("accessData", access, kind, annatest.OpHash, annatest.OpForceHash)
 	}
-	forAlerts := func(n string, kind clients.Kind) row { return field("alertCounter", n, kind, annatest.OpAlerts) }
-	status := func(code int, text string) sandbox.Fault { return sandbox.Fault{Status: code, Body: new(text)} }
-	reply := func(name string) sandbox.Fault {
-		return body(string(clientstest.ReadFile(t, "testdata/"+name+".json")))
+	forAlerts := func(n string, kind clients.Kind) row {
+		return field("alertCounter", n, kind, annatest.OpAlerts)
+	}
+	sample := func(name string) sandbox.Fault {
+		return answerWith(string(clientstest.ReadFile(t, "testdata/"+name+".json")))
 	}
 
 	rows := []row{
-		only("the page's hash", reply("user-hash"), ok, annatest.OpHash, annatest.OpForceHash),
-		only("the page's inactivation", reply("user-inactivate"), ok),
-		only("the page's counter", reply("alert-counter"), ok, annatest.OpAlerts),
-		only("the page's structure", reply("structure"), ok, annatest.OpStructure),
-		only("the page's requests", reply("requests"), ok, annatest.OpRequests),
-		only("the page's link", reply("link"), clients.Unknown, annatest.OpLink), // it is empty there
-		refused("the page's failure", reply("user-hash-refused")),
-		refused("failure without a message", body(`{"success":false}`)),
-		refused("failure with the promised fields", body(`{"success":false,`+everything+`}`)),
-		all("everything", body(`{"success":true,`+everything+`}`), ok),
-		all("201 with success", status(http.StatusCreated, `{"success":true,`+everything+`}`), ok),
+		only("the page's hash", sample("user-hash"), ok, annatest.OpHash, annatest.OpForceHash),
+		only("the page's inactivation", sample("user-inactivate"), ok),
+		only("the page's counter", sample("alert-counter"), ok, annatest.OpAlerts),
+		only("the page's structure", sample("structure"), ok, annatest.OpStructure),
+		only("the page's requests", sample("requests"), ok, annatest.OpRequests),
+		only("the page's link", sample("link"), clients.Unknown, annatest.OpLink), // it is empty there
+		refused("the page's failure", sample("user-hash-refused")),
+		refused("failure without a message", answerWith(`{"success":false}`)),
+		refused("failure with the promised fields", answerWith(`{"success":false,`+allFields+`}`)),
+		all("all fields", answerWith(`{"success":true,`+allFields+`}`), ok),
+		all("201 with success", answerStatus(http.StatusCreated, `{"success":true,`+allFields+`}`), ok),
 		all(
 			"other casing",
-			body(
-				`{"Success":true,"AlertCounter":1,"Structure":{},"UserRequests":[],"MessengerLink":"l","AccessData":{"hash":"h","chatUrl":"c","embeddedUrl":"e"}}`,
+			answerWith(
+				`{"Success":true,"AlertCounter":1,"Structure":{},"UserRequests":[],"MessengerLink":"l",`+
+					`"AccessData":{"hash":"h","chatUrl":"c","embeddedUrl":"e"}}`,
 			),
 			ok,
 		),
@@ -113,26 +113,26 @@ func TestCells(t *testing.T) {
 		forAlerts(`{}`, clients.Unknown),
 		forAlerts(`[1]`, clients.Unknown),
 
-		all("success missing", body(`{"message":"",`+everything+`}`), clients.Unknown),
-		all("success null", body(`{"success":null}`), clients.Unknown),
-		all("success the text true", body(`{"success":"true",`+everything+`}`), clients.Unknown),
-		all("success the text false", body(`{"success":"false"}`), clients.Unknown),
-		all("success 1", body(`{"success":1}`), clients.Unknown),
-		all("success 0", body(`{"success":0}`), clients.Unknown),
-		all("no JSON", body(`success`), clients.Unknown),
+		all("success missing", answerWith(`{"message":"",`+allFields+`}`), clients.Unknown),
+		all("success null", answerWith(`{"success":null}`), clients.Unknown),
+		all("success the text true", answerWith(`{"success":"true",`+allFields+`}`), clients.Unknown),
+		all("success the text false", answerWith(`{"success":"false"}`), clients.Unknown),
+		all("success 1", answerWith(`{"success":1}`), clients.Unknown),
+		all("success 0", answerWith(`{"success":0}`), clients.Unknown),
+		all("no JSON", answerWith(`success`), clients.Unknown),
 		all("web page", sandbox.Fault{HTML: true}, clients.Unknown),
 
-		all("500 with success", status(500, `{"success":true,`+everything+`}`), clients.Unknown),
-		all("503 with success", status(503, `{"success":true,`+everything+`}`), clients.Unknown),
-		all("500 with failure", status(500, `{"success":false}`), clients.Unknown),
-		all("503 with failure", status(503, `{"success":false}`), clients.Temporary),
-		all("400 with failure", status(400, `{"success":false}`), clients.Invalid),
-		all("404 with failure", status(404, `{"success":false}`), clients.Invalid),
-		all("404 with success", status(404, `{"success":true,`+everything+`}`), clients.Invalid),
-		all("429 with failure", status(429, `{"success":false}`), clients.RateLimited),
-		all("401 with failure", status(401, `{"success":false}`), clients.Credentials),
-		all("403 with success", status(403, `{"success":true}`), clients.Credentials),
-		all("302 with success", status(302, `{"success":true}`), clients.Invalid),
+		all("500 with success", answerStatus(500, `{"success":true,`+allFields+`}`), clients.Unknown),
+		all("503 with success", answerStatus(503, `{"success":true,`+allFields+`}`), clients.Unknown),
+		all("500 with failure", answerStatus(500, `{"success":false}`), clients.Unknown),
+		all("503 with failure", answerStatus(503, `{"success":false}`), clients.Temporary),
+		all("400 with failure", answerStatus(400, `{"success":false}`), clients.Invalid),
+		all("404 with failure", answerStatus(404, `{"success":false}`), clients.Invalid),
+		all("404 with success", answerStatus(404, `{"success":true,`+allFields+`}`), clients.Invalid),
+		all("429 with failure", answerStatus(429, `{"success":false}`), clients.RateLimited),
+		all("401 with failure", answerStatus(401, `{"success":false}`), clients.Credentials),
+		all("403 with success", answerStatus(403, `{"success":true}`), clients.Credentials),
+		all("302 with success", answerStatus(302, `{"success":true}`), clients.Invalid),
 	}
 	for _, value := range []string{`null`, `""`, `"x"`, `0`, `true`, `[]`, `[{"Alias":"a"}]`} {
 		rows = append(rows, field("structure", value, clients.Unknown, annatest.OpStructure))
@@ -150,13 +150,13 @@ func TestCells(t *testing.T) {
 	)
 	for _, r := range rows {
 		for _, o := range operations {
-			t.Run(fmt.Sprintf("%s/%s", r.name, o.op), func(t *testing.T) {
+			t.Run(fmt.Sprintf("%s/%s", r.name, o.name), func(t *testing.T) {
 				t.Parallel()
-				sb, err := o.against(t, &source{}, r.fault)
-				if n := sb.Calls(o.op); n != 1 {
+				sb, err := o.callWithFaults(t, &source{}, r.fault)
+				if n := sb.Calls(o.name); n != 1 {
 					t.Errorf("%d calls, want 1", n)
 				}
-				want := r.want(o.op)
+				want := r.want(o.name)
 				if want == ok {
 					if err != nil {
 						t.Errorf("error %v, want none", err)
@@ -175,24 +175,19 @@ func TestCells(t *testing.T) {
 	}
 }
 
-// The whole table, written out a second time: the other tests look at what the
-// client does, this one at what the docs are made of.
-func TestGoldenRules(t *testing.T) {
+// A failed read must not return a value together with its error.
+func TestNoResultWithAnError(t *testing.T) {
 	t.Parallel()
-	var got strings.Builder
-	for _, r := range anna.Rules() {
-		fmt.Fprintf(&got, "%s | %s | %s | %s | %s | %s\n", r.Op, r.Path, r.Observation, r.Kind, r.Message, r.RetryAfter)
-	}
-	clientstest.GoldenText(t, "testdata/rules.txt", got.String())
-}
-
-// A read that fails must not hand out a number beside its error.
-func TestNoResultBesideAnError(t *testing.T) {
-	t.Parallel()
+	const (
+		valid = `"alertCounter":7,"structure":{"a":1},"userRequests":[1],"messengerLink":"l",` +
+			`"accessData":{"Hash":"h","ChatURL":"c","EmbeddedURL":"e"}`
+		invalid = `"alertCounter":-7,"structure":[1],"userRequests":{"a":1},"messengerLink":["l"],` +
+			`"accessData":{"Hash":"h","ChatURL":7}`
+	)
 	for name, text := range map[string]string{
-		"refused":  `{"success":false,"alertCounter":7,"structure":{"a":1},"userRequests":[1],"messengerLink":"l","accessData":{"Hash":"h","ChatURL":"c","EmbeddedURL":"e"}}`,
-		"unsure":   `{"alertCounter":7,"structure":{"a":1},"userRequests":[1],"messengerLink":"l","accessData":{"Hash":"h","ChatURL":"c","EmbeddedURL":"e"}}`,
-		"negative": `{"success":true,"alertCounter":-7,"structure":[1],"userRequests":{"a":1},"messengerLink":["l"],"accessData":{"Hash":"h","ChatURL":7}}`,
+		"refused":             `{"success":false,` + valid + `}`,
+		"success missing":     `{` + valid + `}`,
+		"fields out of range": `{"success":true,` + invalid + `}`,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -211,10 +206,10 @@ func TestNoResultBesideAnError(t *testing.T) {
 			if got, err := c.Structure(t.Context()); err == nil || got != nil {
 				t.Errorf("Structure() = %s, %v", got, err)
 			}
-			if got, err := c.Requests(t.Context(), query); err == nil || got != nil {
+			if got, err := c.Requests(t.Context(), user, anna.Filters{}); err == nil || got != nil {
 				t.Errorf("Requests() = %s, %v", got, err)
 			}
-			if got, err := c.Link(t.Context(), anna.UserQuery{UserID: userID}); err == nil || got.MessengerLink != "" {
+			if got, err := c.Link(t.Context(), anna.User{UserID: userID}); err == nil || got.MessengerLink != "" {
 				t.Errorf("Link() = %q, %v", got.MessengerLink, err)
 			}
 		})
