@@ -29,4 +29,3 @@ func (id *ID) UnmarshalJSON(raw []byte) error {
 func (ID) KindName() string {
 	return "number or text"
 }
-

@@ -59,9 +59,15 @@ func (v Vendor) Types() []Info {
 func (v Vendor) Definitions() []queue.Definition {
 	var all []queue.Definition
 	for _, a := range v.Accounts {
-		all = append(all, v.label(a.definitions)...)
+		all = append(all, v.Unopened(a)...)
 	}
 	return all
+}
+
+// Unopened lists the task types of an account type as a worker runs them that has
+// no such account.
+func (v Vendor) Unopened(a AccountType) []queue.Definition {
+	return v.label(a.definitions)
 }
 
 // Open opens an account of the vendor, with clients that take their parts from

@@ -192,9 +192,9 @@ func TestNoResultWithAnError(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			sb := newSandbox(annatest.Options{})
-			sb.Inject(body(text))
+			sb.Inject(answerWith(text))
 			c := newClient(t, config(clientstest.Serve(t, sb, mount)), &source{}, clients.Timeouts{})
-			if n, err := c.AlertCounter(t.Context(), query); err == nil || n != 0 {
+			if n, err := c.AlertCounter(t.Context(), user, anna.Filters{}); err == nil || n != 0 {
 				t.Errorf("AlertCounter() = %d, %v", n, err)
 			}
 			if access, err := c.UserHash(t.Context(), userID, ""); err == nil || access.Hash != "" {

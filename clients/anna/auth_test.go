@@ -190,7 +190,7 @@ func TestSharedChecksOfTheLogin(t *testing.T) {
 		Mount:    mount,
 		New:      func(*testing.T) clientstest.Sandbox { return newSandbox(annatest.Options{}) },
 		Canaries: canaries,
-		Call: func(t *testing.T, baseURL string, limits clients.Limits) func(context.Context) error {
+		Call: func(t *testing.T, baseURL string, limits clients.Timeouts) func(context.Context) error {
 			l, err := anna.NewLogin(config(baseURL), clients.NewCaller("anna", limits, nil, nil))
 			if err != nil {
 				t.Fatal(err)

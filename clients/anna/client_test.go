@@ -218,7 +218,7 @@ func TestAlertCounterResult(t *testing.T) {
 				t.Fatal(err)
 			}
 			c := newClient(t, config(clientstest.Serve(t, sb, mount)), &source{}, clients.Timeouts{})
-			if got, err := c.AlertCounter(t.Context(), query); err != nil || got != want {
+			if got, err := c.AlertCounter(t.Context(), user, anna.Filters{}); err != nil || got != want {
 				t.Errorf("AlertCounter() = %d, %v, want %d", got, err, want)
 			}
 		})
@@ -399,7 +399,7 @@ func TestSharedChecks(t *testing.T) {
 				New:        func(*testing.T) clientstest.Sandbox { return newSandbox(annatest.Options{}) },
 				Unreadable: clients.Unknown,
 				Canaries:   canaries,
-				Call: func(t *testing.T, baseURL string, limits clients.Limits) func(context.Context) error {
+				Call: func(t *testing.T, baseURL string, limits clients.Timeouts) func(context.Context) error {
 					c := newClient(t, config(baseURL), &source{}, limits)
 					return func(ctx context.Context) error { return o.run(ctx, c) }
 				},

@@ -62,7 +62,7 @@ func (c Config) Profile() tokens.Profile {
 	return tokens.Profile{
 		Name:        Vendor,
 		Timeout:     c.Timeouts().WithDefaults().Call,
-		DefaultLife: shortLife,
+		DefaultLife: defaultTokenLife,
 		Identity: tokens.Identity{
 			Grant:    "GetToken",
 			URL:      c.URL,
@@ -72,7 +72,7 @@ func (c Config) Profile() tokens.Profile {
 	}
 }
 
-// Timeouts bounds the calls of this account.
+// Limits returns the timeouts for the account's Caller.
 func (c Config) Timeouts() clients.Timeouts {
 	return clients.Timeouts{Call: c.Timeout}
 }

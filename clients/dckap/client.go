@@ -94,71 +94,8 @@ func (c *Client) resolve(call Call) (id, target string, err error) {
 	return id, target, nil
 }
 
-// CredentialName tells the names under which the vendor takes a credential in a
-// query: no payload may use them.
-func CredentialName(name string) bool {
-	return slices.Contains(
-		[]string{"access_token", "token", "jwt_token"},
-		strings.ToLower(strings.TrimSpace(name)),
-	)
-}
-
-// maxListener is the most characters of a listener's id.
-const maxListener = 200
-
-// CheckListener tells what is wrong with a listener as far as it can be told
-// without the account's base URL.
-func CheckListener(listener string) error {
-	if strings.Contains(listener, "://") {
-		switch {
-		case strings.ContainsAny(listener, "?#"):
-			return errors.New("must not contain a query or a fragment")
-		case strings.ContainsAny(listener, "@\\") || strings.ContainsFunc(listener, func(r rune) bool { return r <= ' ' || r > '~' }):
-			return errors.New("is not a listener's URL")
-		}
-		return nil
-	}
-	_, err := plainID(listener)
-	return err
-}
-
-// listenerID is the id that names a pipe in the pipes file and in profiles, of
-// an id or a copied URL.
-func listenerID(base clients.BaseURL, listener string) (string, error) {
-	if err := CheckListener(listener); err != nil {
-		return "", err
-	}
-	if !strings.Contains(listener, "://") {
-		return plainID(listener)
-	}
-	path, err := base.RelativeTo(listener)
-	if err != nil {
-		return "", err
-	}
-	return plainID(strings.TrimSuffix(path, "/"))
-}
-
-func plainID(id string) (string, error) {
-	odd := func(r rune) bool {
-		return !strings.ContainsRune("-._~", r) && (r < '0' || r > '9') &&
-			(r < 'A' || r > 'Z') &&
-			(r < 'a' || r > 'z')
-	}
-	switch {
-	case id == "":
-		return "", errors.New("is empty")
-	case len(id) > maxListener:
-		return "", errors.New("is too long")
-	case strings.ContainsFunc(id, odd), strings.Trim(id, ".") == "":
-		return "", errors.New(
-			"must be a listener's id (letters, digits, - . _ ~) or its URL",
-		)
-	}
-	return id, nil
-}
-
-// request builds what goes out. Errors quote nothing of it.
-func (c *Client) request(call Call, target string) (*http.Request, error) {
+// request builds the HTTP request. Its errors quote nothing of the call.
+func (c *Client) request(ctx context.Context, call Call, target string) (*http.Request, error) {
 	method := call.Method
 	if method == "" {
 		method = http.MethodPost

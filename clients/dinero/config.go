@@ -67,7 +67,7 @@ func (c Config) Configured() bool {
 	return c.ClientID != "" || !c.ClientSecret.Empty() || !c.APIKeys.Empty()
 }
 
-// Timeouts bounds the calls of this account.
+// Limits are the bounds for the Caller of this account.
 func (c Config) Timeouts() clients.Timeouts {
 	return clients.Timeouts{Call: c.Timeout}
 }

@@ -94,7 +94,7 @@ var Placeholder = secret.New(secret.Redacted)
 
 // Caller returns what makes the account's calls; the first path element of its
 // errors and metrics is vendor.
-func (a *Account) Caller(vendor string, bounds clients.Limits) *clients.Caller {
+func (a *Account) Caller(vendor string, bounds clients.Timeouts) *clients.Caller {
 	return clients.NewCaller(vendor, bounds, a.dryRun, a.shared.Observe)
 }
 

@@ -15,8 +15,8 @@ type Settings interface {
 	Configured() bool
 	// Validate names every variable at fault.
 	Validate() error
-	// Limits are the bounds of one call.
-	Limits() clients.Limits
+	// Timeouts are the bounds of one call.
+	Timeouts() clients.Timeouts
 	// Addresses are the account's base URLs.
 	Addresses() []Address
 	// CredentialVariables name what has to be set to configure the account.

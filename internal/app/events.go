@@ -10,176 +10,156 @@ import (
 	"github.com/rs/zerolog"
 
 	"errand.internal/clients"
+	"errand.internal/internal/account"
 	"errand.internal/internal/alert"
+	"errand.internal/internal/config"
 	"errand.internal/internal/events"
+	"errand.internal/internal/events/deliver"
 	"errand.internal/internal/ledger"
 	"errand.internal/internal/queue"
 	"errand.internal/internal/redisconn"
 	"errand.internal/internal/seal"
 	"errand.internal/internal/tokens"
-	"errand.internal/internal/vendors"
-	"errand.internal/tasks"
 )
 
-// outlet is all that sends events. Without EVENTS_URL it has no parts and does
-// nothing.
-type outlet struct {
+// eventPipeline is everything that sends events. Without EVENTS_URL it has no
+// parts and does nothing.
+type eventPipeline struct {
 	config   events.Config
-	sink     *events.Receiver
+	receiver *events.Receiver
 	rest     *events.Rest
-	bulletin *events.AlertPublisher
-	notices  *events.Outbox
-	changes  *events.Detector
+	alerts   *events.AlertPublisher
+	outbox   *events.Outbox
+	observe  func(clients.Observation)
+	// publish hands an event over for delivery; nil without a receiver.
+	publish events.Publish
 }
 
-func openOutlet(
-	p *plan,
-	rdb redis.UniversalClient,
-	salt *seal.Salt,
-	store *ledger.Store,
-	figures *tokens.Metrics,
-	log zerolog.Logger,
-) (*outlet, error) {
-	if !p.Events.Configured() {
-		return &outlet{}, nil
+// eventParts are the parts of the process that the pipeline uses.
+type eventParts struct {
+	redis   redis.UniversalClient
+	salt    *seal.Salt
+	store   *ledger.Store
+	metrics *tokens.Metrics
+	observe func(clients.Observation)
+	log     zerolog.Logger
+}
+
+func openEvents(c *config.Valid, parts eventParts) (*eventPipeline, error) {
+	if !c.Events.Configured() {
+		return &eventPipeline{}, nil
 	}
-	sink, err := events.NewReceiver(p.Events, rdb, salt)
+	receiver, err := events.NewReceiver(c.Events, parts.redis, parts.salt)
 	if err != nil {
 		return nil, err
 	}
-	publish := tasks.Publisher(queue.NewProducer(rdb, store, p.ring))
-	return &outlet{
-		config: p.Events,
-		sink:   sink,
+	publish := deliver.Publisher(queue.NewProducer(parts.redis, parts.store, c.Ring))
+	return &eventPipeline{
+		config:   c.Events,
+		receiver: receiver,
 		rest: events.NewRest(
-			p.Events,
-			rdb,
-			log,
-			tokens.WithSalt(salt),
-			tokens.WithMetrics(figures),
+			c.Events,
+			parts.redis,
+			parts.log,
+			tokens.WithSalt(parts.salt),
+			tokens.WithMetrics(parts.metrics),
 		),
-		bulletin: events.NewAlertPublisher(rdb, publish, log),
-		notices:  events.NewOutbox(store, knownQueues, publish, log),
-		changes: events.NewDetector(events.DetectorConfig{
-			EventType: events.AlertsChanged,
-			KeyPrefix: "errand:{polls}:alerts:",
-		}, rdb, salt, publish),
+		alerts:  events.NewAlertPublisher(parts.redis, publish, parts.log),
+		outbox:  events.NewOutbox(parts.store, config.QueueNames(), publish, parts.log),
+		observe: parts.observe,
+		publish: publish,
 	}, nil
 }
 
-// announce has announcements become events, too.
-func (o *outlet) announce(also alert.Func) alert.Func {
-	if o.bulletin == nil {
-		return also
+// alert returns a Func that calls next and turns the alert into an event.
+func (p *eventPipeline) alert(next alert.Func) alert.Func {
+	if p.alerts == nil {
+		return next
 	}
 	return func(a alert.Alert) {
-		also(a)
-		o.bulletin.Publish(a)
+		next(a)
+		p.alerts.Publish(a)
 	}
 }
 
-// serve gives the handlers what they need.
-func (o *outlet) serve(
-	v *tasks.Vendors,
-	observe func(clients.Observation),
-	tell alert.Func,
-) error {
-	if o.sink == nil {
+// sender returns what delivers the events; nil without a receiver.
+func (p *eventPipeline) sender(tell alert.Func) (*events.Sender, error) {
+	if p.receiver == nil {
+		return nil, nil
+	}
+	caller := clients.NewCaller(events.Vendor, p.config.Timeouts(), nil, p.observe)
+	return events.NewSender(p.config, p.receiver, p.rest, caller, tell)
+}
+
+// blockers are what events are parked for.
+func (p *eventPipeline) blockers() []queue.Credential {
+	if p.rest == nil {
 		return nil
 	}
-	sender, err := events.NewSender(
-		o.config,
-		o.sink,
-		o.rest,
-		clients.NewCaller(events.Vendor, o.config.Timeouts(), nil, observe),
-		tell,
-	)
-	if err != nil {
-		return err
-	}
-	v.Events, v.Changes = sender, o.changes
-	return nil
+	return []queue.Credential{blocker(events.RestProfile, p.rest.State)}
 }
 
-// parkable is what events are parked for.
-func (o *outlet) parkable() []queue.Credential {
-	if o.rest == nil {
+// finished is queue.Config.Finished.
+func (p *eventPipeline) finished() func(id string) {
+	if p.outbox == nil {
 		return nil
 	}
-	return []queue.Credential{
-		{Name: events.RestProfile, Usable: func(ctx context.Context) bool {
-			state, err := o.rest.State(ctx)
-			return err == nil && state.CoolingFor == 0
-		}},
-	}
-}
-
-// close ends what the outlet does in the background.
-func (o *outlet) close() {
-	if o.rest != nil {
-		o.rest.Close()
-	}
-}
-
-// finished is queue.Config's.
-func (o *outlet) finished() func(id string) {
-	if o.notices == nil {
-		return nil
-	}
-	return o.notices.Wake
+	return p.outbox.Wake
 }
 
 // start begins to publish; stop publishes what is left.
-func (o *outlet) start(credentials []vendors.Credential) (stop func()) {
-	if o.bulletin == nil {
+func (p *eventPipeline) start(credentials []account.Credential) (stop func()) {
+	if p.alerts == nil {
 		return func() {}
 	}
 	for _, c := range credentials {
-		o.bulletin.Watch(
-			events.WatchedCredential{
-				Name: c.Name,
-				Works: func(ctx context.Context) (bool, error) {
-					s, err := c.State(ctx)
-					return err == nil && s.CoolingFor <= 0 &&
-						(s.TokenFor > 0 || s.Proven), err
-				},
+		p.alerts.Watch(events.WatchedCredential{
+			Name: c.Name,
+			Works: func(ctx context.Context) (bool, error) {
+				s, err := c.State(ctx)
+				return err == nil && s.CoolingFor <= 0 && (s.TokenFor > 0 || s.Proven), err
 			},
-		)
+		})
 	}
-	o.bulletin.Start()
-	o.notices.Start()
+	p.alerts.Start()
+	p.outbox.Start()
 	return func() {
-		o.notices.Close()
-		o.bulletin.Close()
+		p.outbox.Close()
+		p.alerts.Close()
+	}
+}
+
+// close ends what the pipeline does in the background.
+func (p *eventPipeline) close() {
+	if p.rest != nil {
+		p.rest.Close()
 	}
 }
 
 // ResumeEvents has events sent again to a receiver that had said that it was
 // gone (410). environ must be the workers' own: another EVENTS_URL is another
-// receiver. The text says what was done; a *ConfigError names settings that are
+// receiver. The text says what was done; a *config.Error names settings that are
 // wrong.
 func ResumeEvents(ctx context.Context, environ map[string]string) (string, error) {
 	redisconn.LogTo(zerolog.Nop())
-	p, err := read(environ)
-	if fault := p.Events.Validate(); p.target == nil || fault != nil {
-		return "", &ConfigError{
-			err,
-		} // other settings at fault are no hindrance, but worth saying then
+	c, err := config.Read(environ)
+	if fault := c.Events.Validate(); c.Target == nil || fault != nil {
+		return "", config.NewError(err) // names other faults too, which alone are no hindrance
 	}
-	if !p.Events.Configured() {
-		return "", &ConfigError{errors.New("EVENTS_URL: is not set")}
+	if !c.Events.Configured() {
+		return "", config.NewError(errors.New("EVENTS_URL: is not set"))
 	}
-	rdb := p.target.Open(redisconn.General)
+	rdb := c.Target.Open(redisconn.General)
 	defer closeQuietly(rdb)
-	sink, err := events.NewReceiver(p.Events, rdb, seal.NewSalt(rdb))
+	receiver, err := events.NewReceiver(c.Events, rdb, seal.NewSalt(rdb))
 	if err != nil {
-		return "", &ConfigError{err}
+		return "", config.NewError(err)
 	}
-	since, err := sink.Gone(ctx)
+	since, err := receiver.Gone(ctx)
 	if err != nil {
 		return "", err
 	}
-	was, err := sink.Resume(ctx)
+	was, err := receiver.Resume(ctx)
 	switch {
 	case err != nil:
 		return "", err

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"errand.internal/internal/config"
 	"errand.internal/internal/ledger"
 	"errand.internal/internal/queue"
 	"errand.internal/internal/redisconn"
@@ -33,7 +34,7 @@ func openReader(environ map[string]string) (*reader, error) {
 	target, errURL := redisconn.Parse(c.RedisURL.Reveal())
 	ring, errKeys := seal.Parse(c.EncryptionKeys.Reveal())
 	if err := settings.Collect(loaded, errURL, errKeys); err != nil {
-		return nil, &ConfigError{err}
+		return nil, config.NewError(err)
 	}
 	rdb := target.Open(redisconn.General)
 	return &reader{
@@ -66,8 +67,8 @@ func ExportDeadLetters(
 	only string,
 	out io.Writer,
 ) error {
-	if only != "" && !slices.Contains(knownQueues, only) {
-		return &ConfigError{fmt.Errorf("there is no queue %q", only)}
+	if only != "" && !slices.Contains(config.QueueNames(), only) {
+		return config.NewError(fmt.Errorf("there is no queue %q", only))
 	}
 	r, err := openReader(environ)
 	if err != nil {
@@ -75,7 +76,7 @@ func ExportDeadLetters(
 	}
 	defer r.close()
 	enc := json.NewEncoder(out)
-	for _, name := range knownQueues {
+	for _, name := range config.QueueNames() {
 		if only != "" && name != only {
 			continue
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	"errand.internal/internal/config"
 	"errand.internal/internal/monitor"
 	"errand.internal/internal/settings"
 )
@@ -15,12 +16,12 @@ func Health(ctx context.Context, environ map[string]string) error {
 		HTTPAddr string `env:"HTTP_ADDR" envDefault:"127.0.0.1:8080"`
 	}
 	if err := settings.Load(&c, environ); err != nil {
-		return &ConfigError{err}
+		return config.NewError(err)
 	}
 	if addr, set := environ["HTTP_ADDR"]; set && addr == "" {
-		return &ConfigError{
+		return config.NewError(
 			errors.New("HTTP_ADDR: is empty, so this worker has no admin HTTP to ask"),
-		}
+		)
 	}
 	return monitor.CheckReady(ctx, c.HTTPAddr)
 }

@@ -3,30 +3,16 @@ package app
 import (
 	"context"
 	"crypto/rand"
-	"errors"
 	"fmt"
 	"io"
 	"os"
-	"slices"
 	"strings"
-	"sync/atomic"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/rs/zerolog"
 
-	"errand.internal/internal/alert"
-	"errand.internal/internal/ledger"
-	"errand.internal/internal/limits"
-	"errand.internal/internal/monitor"
-	"errand.internal/internal/queue"
+	"errand.internal/internal/config"
 	"errand.internal/internal/redisconn"
-	"errand.internal/internal/redisguard"
-	"errand.internal/internal/seal"
-	"errand.internal/internal/tokens"
-	"errand.internal/internal/vendors"
-	"errand.internal/tasks"
 )
 
 // Worker is one worker process.
@@ -41,222 +27,81 @@ type Worker struct {
 }
 
 // Run works until ctx ends, then drains: it takes no more tasks, lets the
-// running ones end, and returns nil. A *ConfigError tells what is wrong with
-// the settings.
+// running ones end, and returns nil. A *config.Error tells what is wrong with the
+// settings.
 func (w Worker) Run(ctx context.Context) error {
-	p, err := load(w.Environ)
+	c, err := config.Load(w.Environ)
 	if err != nil {
 		return err
 	}
-	log := newLog(p.Config, w.Stderr)
+	log := newLog(c.Config, w.Stderr)
 	redisconn.LogTo(log)
-	if !p.ring.Enabled() {
+	if !c.Ring.Enabled() {
 		log.Warn().
-			Msg("ENCRYPTION_KEYS is not set: payloads, results and tokens stand in Redis as they are")
+			Msg("ENCRYPTION_KEYS is not set: payloads, results and tokens are stored in Redis unsealed")
 	}
-
-	instances := &redisconn.Instances{}
-	serversRedis, cutServers := p.target.OpenWatched(redisconn.Servers, instances)
-	generalRedis, cutGeneral := p.target.OpenWatched(redisconn.General, instances)
-	defer closeQuietly(serversRedis)
-	defer closeQuietly(generalRedis)
-	guard, err := redisguard.Start(ctx, generalRedis, log)
+	p, err := build(ctx, c, log)
 	if err != nil {
 		return err
 	}
-	defer guard.Close()
+	defer p.close()
+	return p.run(ctx, w.Ready)
+}
 
-	registry := prometheus.NewRegistry()
-	registry.MustRegister(
-		collectors.NewGoCollector(),
-		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		queue.NewCollector(generalRedis, p.Queues.Names()),
-	)
-	metrics := queue.NewMetrics(registry)
-	salt := seal.NewSalt(generalRedis)
-	store := ledger.New(generalRedis)
-	figures := tokens.NewMetrics(registry)
-	out, err := openOutlet(p, generalRedis, salt, store, figures, log)
-	if err != nil {
-		return &ConfigError{err}
-	}
-	defer out.close()
-	announcer := out.announce(alert.New(log, registry))
-
-	accounts, err := p.Vendors.Open(vendors.Shared{
-		Redis:   generalRedis,
-		Ring:    p.ring,
-		Salt:    salt,
-		Observe: metrics.ObserveCall,
-		Limits:  []limits.Option{limits.WithMetrics(limits.NewMetrics(registry))},
-		Options: []tokens.Option{
-			tokens.WithSalt(salt),
-			tokens.WithMetrics(figures),
-			tokens.WithAnnounce(credentialEvents(announcer)),
-		},
-	})
-	if err != nil {
-		return &ConfigError{err}
-	}
-	defer accounts.Close()
-	if !p.Recipients.Limit.IsZero() {
-		accounts.Recipients = tasks.NewRecipients(
-			p.Recipients,
-			limits.NewGuard(generalRedis, salt, "otp-recipient", p.Recipients.Limit),
-		)
-	}
-
-	if err := out.serve(&accounts.Vendors, metrics.ObserveCall, announcer); err != nil {
-		return &ConfigError{err}
-	}
-	defs := tasks.Definitions(accounts.Vendors)
-	queues := runnable(p.Queues, defs)
-	timeouts := p.timeouts()
-	server, err := queue.NewServer(queue.Config{
-		Redis:   serversRedis,
-		General: generalRedis,
-		Cut: func() {
-			cutServers()
-			cutGeneral()
-		},
-		Instances:   instances,
-		Queues:      queues,
-		Definitions: defs,
-		Credentials: slices.Concat(accounts.Parkable(), out.parkable()),
-		Store:       store,
-		Ring:        p.ring,
-		Owner:       owner(),
-		Grace:       p.ShutdownGrace,
-		Metrics:     metrics,
-		Announce:    announcer,
-		Finished:    out.finished(),
-		Log:         log,
-		Timeout: func(vendor string) time.Duration {
-			return timeouts[vendor] + attemptSlack
-		},
-	})
+// run takes tasks until ctx ends, then drains.
+func (p *process) run(ctx context.Context, ready func(adminAddr string)) error {
+	adminAddr, stopAdmin, err := p.serveAdmin(ctx)
 	if err != nil {
 		return err
 	}
-
-	var draining atomic.Bool
-	ready := func(ctx context.Context) error {
-		if draining.Load() {
-			return errors.New("the worker is stopping")
-		}
-		if err := generalRedis.Ping(ctx).Err(); err != nil {
-			return errors.New("no answer from Redis")
-		}
-		return guard.Err()
-	}
-	adminAddr, stopAdmin, err := serveAdmin(ctx, p, monitor.Parts{
-		Redis:   generalRedis,
-		Metrics: registry,
-		Ready:   ready,
-		Payload: maskPayload,
-		Result:  maskResult,
-	}, log)
-	if err != nil {
-		return err
-	}
-	defer stopAdmin()
-
-	stopEvents := out.start(accounts.Credentials)
+	defer stopAdmin() // it answers while the worker drains
+	stopEvents := p.events.start(p.credentials())
 	defer stopEvents() // after the last task has ended
-	expiry, stopExpiry := context.WithCancel(context.WithoutCancel(ctx))
+	stopExpiry := p.watchExpiry(ctx)
 	defer stopExpiry()
-	for _, c := range accounts.Expiring {
-		go warnOfExpiry(expiry, c.Name, c.ExpiresOn, time.Now, announcer)
-	}
-
-	if err := server.Start(); err != nil {
+	if err := p.server.Start(); err != nil {
 		return err
 	}
-	stopSchedules := startSchedules(ctx, p, registry, log)
+	stopSchedules := startSchedules(ctx, p.config, p.registry, p.log)
 	defer stopSchedules()
-	log.Info().
+	p.log.Info().
 		Str("version", Version).
-		Str("redis", p.target.Redacted()).
-		Interface("queues", queues).
-		Strs("vendors", p.Vendors.Configured()).
+		Str("redis", p.config.Target.Redacted()).
+		Interface("queues", p.queues).
+		Strs("vendors", p.config.Accounts.Configured().Vendors()).
 		Str("http", adminAddr).
 		Msg("worker is ready")
-	if w.Ready != nil {
-		w.Ready(adminAddr)
+	if ready != nil {
+		ready(adminAddr)
 	}
 
 	<-ctx.Done()
-	log.Info().
-		Dur("grace", p.ShutdownGrace).
-		Msg("worker stops: no more tasks are taken, running ones may end")
-	draining.Store(true)
+	p.log.Info().
+		Dur("grace", p.config.ShutdownGrace).
+		Msg("worker stops: it takes no more tasks and lets the running ones end")
+	p.draining.Store(true)
 	stopSchedules()
-	server.Shutdown()
-	log.Info().Msg("worker has stopped")
+	p.server.Shutdown()
+	p.log.Info().Msg("worker has stopped")
 	return nil
 }
 
-// runnable leaves the queues of vendors without credentials to workers that
-// have them.
-func runnable(wanted Queues, defs []queue.Definition) map[string]int {
-	queues := map[string]int{}
-	for _, d := range defs {
-		if n := wanted[d.Base.Queue]; n > 0 && d.Run != nil {
-			queues[d.Base.Queue] = n
+// watchExpiry warns of credentials that end soon, until stop is called.
+func (p *process) watchExpiry(ctx context.Context) (stop func()) {
+	ctx, stop = context.WithCancel(context.WithoutCancel(ctx))
+	for _, a := range p.accounts {
+		for _, c := range a.Expiring {
+			go warnOfExpiry(ctx, c.Name, c.ExpiresOn, time.Now, p.alert)
 		}
 	}
-	return queues
+	return stop
 }
 
-// serveAdmin serves the admin HTTP, if there is to be one, until stop is
-// called: it goes on while the worker drains.
-func serveAdmin(
-	ctx context.Context,
-	p *plan,
-	parts monitor.Parts,
-	log zerolog.Logger,
-) (addr string, stop func(), err error) {
-	if p.HTTPAddr == "" {
-		return "", func() {}, nil
-	}
-	handler, err := monitor.New(p.Monitoring, parts)
-	if err != nil {
-		return "", nil, err
-	}
-	l, err := monitor.Listen(ctx, p.HTTPAddr)
-	if err != nil {
-		return "", nil, err
-	}
-	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		if err := monitor.Serve(ctx, l, handler, log); err != nil {
-			log.Error().Err(err).Msg("the admin HTTP has ended; the queues go on")
-		}
-	}()
-	return l.Addr().String(), func() {
-		cancel()
-		<-done
-	}, nil
-}
-
-func newLog(c Config, stderr io.Writer) zerolog.Logger {
+func newLog(c config.Config, stderr io.Writer) zerolog.Logger {
 	if c.LogFormat == "console" {
 		stderr = zerolog.ConsoleWriter{Out: stderr, TimeFormat: time.TimeOnly}
 	}
 	return zerolog.New(stderr).Level(c.LogLevel.Level).With().Timestamp().Logger()
-}
-
-// credentialEvents makes changes of credentials known.
-func credentialEvents(to alert.Func) tokens.Announce {
-	return func(e tokens.Event) {
-		kind := alert.CredentialParked
-		if e.Kind == tokens.Resumed {
-			kind = alert.CredentialResumed
-		}
-		to(alert.Alert{Kind: kind, Subject: e.Profile})
-	}
 }
 
 // owner names this process in claims: readable, and unique among all there ever

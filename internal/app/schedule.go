@@ -14,6 +14,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/rs/zerolog"
 
+	"errand.internal/internal/config"
 	"errand.internal/internal/ledger"
 	"errand.internal/internal/queue"
 	"errand.internal/internal/redisconn"
@@ -23,37 +24,20 @@ import (
 	"errand.internal/internal/settings"
 )
 
-// loadSchedules reads the schedule file, if there is to be one.
-func loadSchedules(path string) (*schedule.File, error) {
-	if path == "" {
-		return nil, nil
-	}
-	file, err := schedule.Load(path)
-	wrong, ok := errors.AsType[*schedule.FileError](err)
-	if !ok {
-		return file, err
-	}
-	faults := make([]error, len(wrong.Problems))
-	for i, p := range wrong.Problems {
-		faults[i] = fmt.Errorf("SCHEDULE_FILE: %w", p)
-	}
-	return nil, errors.Join(faults...)
-}
-
 // startSchedules runs the schedules until ctx ends or stop is called. stop waits
 // for them, and may be called again.
 func startSchedules(
 	ctx context.Context,
-	p *plan,
+	c *config.Valid,
 	reg prometheus.Registerer,
 	log zerolog.Logger,
 ) (stop func()) {
-	if p.schedules == nil {
+	if c.Schedules == nil {
 		return func() {}
 	}
-	rdb, producer := openProducer(p.target, p.ring)
+	rdb, producer := openProducer(c.Target, c.Ring)
 	scheduler := schedule.New(schedule.Config{
-		File:    p.schedules,
+		File:    c.Schedules,
 		Redis:   rdb,
 		To:      producer,
 		Metrics: reg,
@@ -114,7 +98,7 @@ func openSchedules(environ map[string]string) (*schedules, error) {
 			),
 		)
 	}
-	s.File, err = loadSchedules(c.ScheduleFile)
+	s.File, err = config.LoadSchedules(c.ScheduleFile)
 	faults = append(faults, err)
 	if c.ScheduleFile == "" {
 		faults = append(
@@ -123,7 +107,7 @@ func openSchedules(environ map[string]string) (*schedules, error) {
 		)
 	}
 	if err := settings.Collect(faults...); err != nil {
-		return nil, &ConfigError{err}
+		return nil, config.NewError(err)
 	}
 	return s, nil
 }
@@ -136,13 +120,13 @@ func (s *schedules) named(name string) (*schedule.Schedule, error) {
 	for i, one := range s.Schedules {
 		names[i] = one.Name
 	}
-	return nil, &ConfigError{
+	return nil, config.NewError(
 		fmt.Errorf(
 			"there is no schedule %q; there are: %s",
 			name,
 			strings.Join(names, ", "),
 		),
-	}
+	)
 }
 
 // lookFor bounds the commands about schedules, so that an unreachable Redis is
@@ -219,9 +203,9 @@ const maxNext = 10_000
 // NextTicks writes the next n ticks of a schedule, one a line, in its zone.
 func NextTicks(environ map[string]string, n int, name string, out io.Writer) error {
 	if n < 1 || n > maxNext {
-		return &ConfigError{
+		return config.NewError(
 			fmt.Errorf("the number of ticks must be from 1 to %d", maxNext),
-		}
+		)
 	}
 	s, err := openSchedules(environ)
 	if err != nil {

@@ -34,6 +34,12 @@ func (a Account) Open(to *account.Account) ([]queue.Definition, error) {
 // Accounts are the accounts of all vendors.
 type Accounts []Account
 
+// Unopened lists the account's task types as they are without it: tasks wait for
+// a worker that has such an account.
+func (a Account) Unopened() []queue.Definition {
+	return a.Vendor.Unopened(a.Type)
+}
+
 // LoadAccounts reads the settings of one account of each type, without checking
 // them.
 func LoadAccounts(environ map[string]string) (Accounts, error) {
@@ -89,7 +95,7 @@ func (as Accounts) Vendors() []string {
 func (as Accounts) CallTimeouts() map[string]time.Duration {
 	bounds := map[string]time.Duration{}
 	for _, a := range as {
-		bounds[a.Vendor.Name] = max(bounds[a.Vendor.Name], a.Limits().WithDefaults().Call)
+		bounds[a.Vendor.Name] = max(bounds[a.Vendor.Name], a.Timeouts().WithDefaults().Call)
 	}
 	return bounds
 }

@@ -112,7 +112,7 @@ func (v *Valid) checkGrace() error {
 }
 
 func (v *Valid) eventTimeout() time.Duration {
-	return v.Events.Limits().WithDefaults().Call
+	return v.Events.Timeouts().WithDefaults().Call
 }
 
 // CallTimeouts are the bounds of one call, by vendor, the receiver of events

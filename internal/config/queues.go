@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"errand.internal/internal/events/deliver"
+	"errand.internal/internal/queue"
 	"errand.internal/tasks"
 	"errand.internal/tasks/all"
 )
@@ -80,4 +81,16 @@ func (q Queues) String() string {
 // Names lists the queues in alphabetical order.
 func (q Queues) Names() []string {
 	return slices.Sorted(maps.Keys(q))
+}
+
+// Runnable lists those of the queues that have a task type this process can run.
+// The queues of vendors without an account here are left to other workers.
+func (q Queues) Runnable(definitions []queue.Definition) map[string]int {
+	queues := map[string]int{}
+	for _, d := range definitions {
+		if n := q[d.Base.Queue]; n > 0 && d.Run != nil {
+			queues[d.Base.Queue] = n
+		}
+	}
+	return queues
 }

@@ -1,4 +1,4 @@
-package app
+package doctor
 
 import (
 	"context"
@@ -10,45 +10,46 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"errand.internal/clients"
+	"errand.internal/internal/account"
+	"errand.internal/internal/config"
 	"errand.internal/internal/redisguard"
 	"errand.internal/internal/tokens"
-	"errand.internal/internal/vendors"
 )
 
-// ward is one vendor's account, opened to be examined.
-type ward struct {
-	*vendors.Accounts
+// openedAccount is an account whose credentials are checked.
+type openedAccount struct {
+	*account.Account
 	now     func() time.Time
 	metrics *prometheus.Registry
 	// mayLogin: a token got here is stored as the fleet stores it.
 	mayLogin bool
 }
 
-func (d *doctor) open(s vendors.Site) (*ward, error) {
-	w := &ward{
-		metrics:  prometheus.NewRegistry(),
+func (d *doctor) open(s config.Account) (*openedAccount, error) {
+	registry := prometheus.NewRegistry()
+	opened := &openedAccount{
+		Account: account.New(account.Shared{
+			Redis:        d.redis,
+			Ring:         d.config.Ring,
+			TokenOptions: []tokens.Option{tokens.WithMetrics(tokens.NewMetrics(registry))},
+		}),
+		metrics:  registry,
 		now:      d.now,
 		mayLogin: !d.faulty("ENCRYPTION_"),
 	}
-	var err error
-	w.Accounts, err = s.Alone.Open(vendors.Shared{
-		Redis:   d.redis,
-		Ring:    d.plan.ring,
-		Options: []tokens.Option{tokens.WithMetrics(tokens.NewMetrics(w.metrics))},
-	})
-	if err != nil {
-		w.Close()
+	if _, err := s.Open(opened.Account); err != nil {
+		opened.Close()
 		return nil, err
 	}
-	return w, nil
+	return opened, nil
 }
 
-// examine tells how a credential stands. One that logs in is tried, unless the
+// check tells how a credential stands. One that logs in is tried, unless the
 // fleet knows better: it rests after a refusal, or nothing can be reached.
-func (w *ward) examine(
+func (a *openedAccount) check(
 	ctx context.Context,
-	c vendors.Credential,
-	s vendors.Site,
+	c account.Credential,
+	s config.Account,
 	reached bool,
 ) Check {
 	state, err := c.State(ctx)
@@ -59,23 +60,23 @@ func (w *ward) examine(
 			Fix:   "run the doctor again",
 		}
 	}
-	source, logsIn := c.Standing.(tokens.Source)
+	source, logsIn := c.CredentialState.(tokens.Source)
 	if fault, found := resting(state, s, logsIn); found {
 		return fault
 	}
 	if !logsIn {
-		return judgeStatic(state, s, w.now())
+		return judgeStatic(state, s, a.now())
 	}
 	switch {
 	case !reached: // a failed login would have the whole fleet wait
 		return unasked(state, "the vendor cannot be reached", "see connection above")
-	case !w.mayLogin: // the token would be stored for all to read
+	case !a.mayLogin: // the token would be stored for all to read
 		return unasked(state, "ENCRYPTION_KEYS is wrong", "correct the settings above")
 	}
 	if _, err := source.Get(ctx); err != nil {
 		return judgeLogin(err, s)
 	}
-	if w.counted("errand_token_undecryptable_total") {
+	if a.counted("errand_token_undecryptable_total") {
 		return Check{
 			Level: redisguard.Fail,
 			Seen:  "works, but the fleet's token cannot be opened with these keys, so that this worker would log in for itself",
@@ -83,7 +84,7 @@ func (w *ward) examine(
 		}
 	}
 	how := "logged in"
-	if !w.counted("errand_token_fetches_total") {
+	if !a.counted("errand_token_fetches_total") {
 		how = "the fleet has a token"
 	}
 	if state, err = c.State(ctx); err == nil && state.TokenFor > 0 {
@@ -93,8 +94,8 @@ func (w *ward) examine(
 }
 
 // counted reports whether a counter of this credential is above 0.
-func (w *ward) counted(name string) bool {
-	families, err := w.metrics.Gather()
+func (a *openedAccount) counted(name string) bool {
+	families, err := a.metrics.Gather()
 	if err != nil {
 		return false
 	}
@@ -109,7 +110,7 @@ func (w *ward) counted(name string) bool {
 }
 
 // resting is the check of a credential that nobody may try at the moment.
-func resting(state tokens.State, s vendors.Site, logsIn bool) (c Check, found bool) {
+func resting(state tokens.State, s config.Account, logsIn bool) (c Check, found bool) {
 	switch {
 	case state.CoolingFor <= 0:
 		return Check{}, false
@@ -137,15 +138,15 @@ func resting(state tokens.State, s vendors.Site, logsIn bool) (c Check, found bo
 const fixOutage = "look at the vendor's status page; the workers try again by themselves"
 
 // loginOf names the variables of the credential.
-func loginOf(s vendors.Site) string {
-	last := len(s.Login) - 1
+func loginOf(s config.Account) string {
+	last := len(s.CredentialVariables()) - 1
 	if last < 1 {
-		return strings.Join(s.Login, "")
+		return strings.Join(s.CredentialVariables(), "")
 	}
-	return strings.Join(s.Login[:last], ", ") + " or " + s.Login[last]
+	return strings.Join(s.CredentialVariables()[:last], ", ") + " or " + s.CredentialVariables()[last]
 }
 
-func fixRefused(profile string, s vendors.Site) string {
+func fixRefused(profile string, s config.Account) string {
 	return fmt.Sprintf(
 		"correct %s and restart the workers; or, once the account is unlocked at the vendor: worker credentials clear %s",
 		loginOf(s),
@@ -158,7 +159,7 @@ func fixRefused(profile string, s vendors.Site) string {
 const expiryWarning = 30 * 24 * time.Hour
 
 // judgeStatic is for credentials that no harmless call can prove.
-func judgeStatic(state tokens.State, s vendors.Site, now time.Time) Check {
+func judgeStatic(state tokens.State, s config.Account, now time.Time) Check {
 	if on := state.ExpiresOn; !on.IsZero() {
 		day := on.Format(time.DateOnly)
 		switch left := on.AddDate(0, 0, 1).Sub(now); { // it works on its last day
@@ -217,7 +218,7 @@ func unasked(state tokens.State, why, fix string) Check {
 	}
 }
 
-func judgeLogin(err error, s vendors.Site) Check {
+func judgeLogin(err error, s config.Account) Check {
 	if e, ok := errors.AsType[*tokens.CoolingError](err); ok {
 		return Check{
 			Level: redisguard.Fail,

@@ -1,4 +1,4 @@
-package app
+package doctor
 
 import (
 	"context"
@@ -11,6 +11,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/rs/zerolog"
 
+	"errand.internal/internal/config"
 	"errand.internal/internal/redisconn"
 	"errand.internal/internal/redisguard"
 )
@@ -41,7 +42,7 @@ type doctor struct {
 	dial    func(ctx context.Context, network, addr string) (net.Conn, error)
 	roots   *x509.CertPool // nil: the system's
 
-	plan   *plan
+	config *config.Valid
 	faults []string // of the settings, one line each
 	redis  redis.UniversalClient
 	asked  chan struct{} // closed when it is known whether Redis answers
@@ -52,38 +53,38 @@ func (d *doctor) examine(ctx context.Context) Diagnosis {
 	ctx, cancel := context.WithTimeout(ctx, doctorLimit)
 	defer cancel()
 	var err error
-	if d.plan, err = read(d.environ); err != nil {
+	if d.config, err = config.Read(d.environ); err != nil {
 		d.faults = strings.Split(err.Error(), "\n")
 	}
 	d.asked = make(chan struct{})
-	if d.plan.target != nil {
-		d.redis = d.plan.target.Open(redisconn.General)
-		defer closeQuietly(d.redis)
+	if d.config.Target != nil {
+		d.redis = d.config.Target.Open(redisconn.General)
+		defer func() { _ = d.redis.Close() }()
 	}
 
-	sites := d.plan.Vendors.Sites()
-	sections := make([][]Check, 3+len(sites))
+	accounts := d.config.Accounts
+	sections := make([][]Check, 3+len(accounts))
 	var all sync.WaitGroup
 	all.Go(func() {
 		sections[0] = d.redisChecks(ctx)
 	})
 	all.Go(func() {
-		sections[1] = d.queueChecks(ctx, sites)
+		sections[1] = d.queueChecks(ctx, accounts)
 	})
-	for i, s := range sites {
+	for i, s := range accounts {
 		all.Go(func() {
 			sections[2+i] = d.vendorChecks(ctx, s)
 		})
 	}
 	all.Go(func() {
-		sections[2+len(sites)] = d.eventChecks(ctx)
+		sections[2+len(accounts)] = d.eventChecks(ctx)
 	})
 	all.Wait()
 
 	var r Diagnosis
 	r.Checks = append(r.Checks, d.settingsChecks()...)
 	r.Checks = append(r.Checks, d.encryptionCheck())
-	r.Checks = append(r.Checks, d.recipientCheck()...)
+	r.Checks = append(r.Checks, d.adviceChecks()...)
 	for _, s := range sections {
 		r.Checks = append(r.Checks, s...)
 	}
@@ -128,7 +129,7 @@ func (d *doctor) settingsChecks() []Check {
 
 func (d *doctor) encryptionCheck() Check {
 	c := Check{Level: redisguard.OK, Name: "encryption keys"}
-	switch ids := d.plan.ring.KeyIDs(); {
+	switch ids := d.config.Ring.KeyIDs(); {
 	case d.faulty("ENCRYPTION_KEYS"):
 		c.Level = redisguard.Warn
 		c.Seen = "not checked: ENCRYPTION_KEYS is wrong"
@@ -175,7 +176,7 @@ func (d *doctor) redisChecks(ctx context.Context) []Check {
 		}
 		if f.Name == redisguard.Reachable {
 			c.Name = "redis"
-			c.Seen = f.Seen + " (" + d.plan.target.Redacted() + ")"
+			c.Seen = f.Seen + " (" + d.config.Target.Redacted() + ")"
 		}
 		checks = append(checks, c)
 	}

@@ -1,4 +1,4 @@
-package app
+package doctor
 
 import (
 	"context"
@@ -16,7 +16,7 @@ import (
 // eventChecks says whether events reach their receiver, as the workers have
 // found it; nothing is sent.
 func (d *doctor) eventChecks(ctx context.Context) []Check {
-	cfg := d.plan.Events
+	cfg := d.config.Events
 	if !cfg.Configured() {
 		return nil
 	}

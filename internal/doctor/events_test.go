@@ -1,4 +1,4 @@
-package app_test
+package doctor_test
 
 import (
 	"net/http"

@@ -1,35 +1,34 @@
-package app
+package doctor
 
 import (
 	"context"
-	"fmt"
 
+	"errand.internal/internal/account"
+	"errand.internal/internal/config"
 	"errand.internal/internal/redisguard"
-	"errand.internal/internal/vendors"
 )
 
-// limitChecks tells what an operator has limited, and who waits for it. What has
-// no limits has no line.
-func (d *doctor) limitChecks(ctx context.Context, s vendors.Site) []Check {
-	if s.Validate() != nil || d.redis == nil {
-		return nil // its settings are said to be wrong above
+// limitChecks shows the limits that the operator has set for an account, and how
+// many calls wait for them. An account without limits has no line.
+func (d *doctor) limitChecks(ctx context.Context, a config.Account) []Check {
+	if a.Validate() != nil || d.redis == nil {
+		return nil // the settings' own check says so
 	}
-	accounts, err := s.Alone.Open(vendors.Shared{Redis: d.redis, Ring: d.plan.ring})
-	if err != nil {
-		accounts.Close()
-		return nil // as above
+	opened := account.New(account.Shared{Redis: d.redis, Ring: d.config.Ring})
+	defer opened.Close()
+	if _, err := a.Open(opened); err != nil {
+		return nil // the credential's check says so
 	}
-	defer accounts.Close()
 	var checks []Check
-	for _, l := range accounts.Limits {
-		account := l.Account()
+	for _, l := range opened.Limiters {
+		limited := l.Account()
 		c := Check{
 			Level: redisguard.OK,
-			Name:  s.Name + " limits",
-			Seen:  account.String(),
+			Name:  a.Name() + " limits",
+			Seen:  limited.String(),
 		}
-		if account.Name != s.Name {
-			c.Name += " " + account.Name
+		if limited.Name != a.Name() {
+			c.Name += " " + limited.Name
 		}
 		if d.redisAnswers() {
 			if state, err := l.State(ctx); err == nil && state.String() != "" {
@@ -41,22 +40,17 @@ func (d *doctor) limitChecks(ctx context.Context, s vendors.Site) []Check {
 	return checks
 }
 
-// recipientCheck tells who is guarded against too many passcodes.
-func (d *doctor) recipientCheck() []Check {
-	c := Check{Level: redisguard.OK, Name: "otp recipients"}
-	switch r := d.plan.Recipients; {
-	case r.Limit.IsZero() && len(r.Fields) == 0:
-		return nil
-	case r.Limit.IsZero():
-		c.Level = redisguard.Warn
-		c.Seen = "not guarded: OTP_RECIPIENT_FIELDS has no effect without OTP_RECIPIENT_LIMIT"
-		c.Fix = "set OTP_RECIPIENT_LIMIT, for example to 5/10m"
-	case len(r.Fields) == 0:
-		c.Level = redisguard.Warn
-		c.Seen = fmt.Sprintf("%s for each, told apart by all values together", r.Limit)
-		c.Fix = "set OTP_RECIPIENT_FIELDS: a name that is written otherwise makes another recipient"
-	default:
-		c.Seen = fmt.Sprintf("%s for each, told apart by %s", r.Limit, r.Fields)
+// adviceChecks shows what accounts have to tell beside what is wrong.
+func (d *doctor) adviceChecks() []Check {
+	var checks []Check
+	for _, a := range d.config.Accounts {
+		adviser, ok := a.Settings.(account.Adviser)
+		if !ok {
+			continue
+		}
+		for _, advice := range adviser.Advice() {
+			checks = append(checks, Check(advice))
+		}
 	}
-	return []Check{c}
+	return checks
 }

@@ -1,4 +1,4 @@
-package app
+package doctor
 
 import (
 	"context"
@@ -11,9 +11,10 @@ import (
 	"time"
 
 	"errand.internal/clients"
+	"errand.internal/internal/account"
+	"errand.internal/internal/config"
 	"errand.internal/internal/redisguard"
 	"errand.internal/internal/tokens"
-	"errand.internal/internal/vendors"
 )
 
 func TestDiagnosisText(t *testing.T) {
@@ -175,7 +176,7 @@ func TestReach(t *testing.T) {
 			if tc.name == "silence" {
 				limits.TLS = 100 * time.Millisecond
 			}
-			checks, ok := d.reach(t.Context(), "anna", vendors.Address{Variable: "ANNA_URL", URL: tc.url}, limits)
+			checks, ok := d.reach(t.Context(), "anna", account.Address{Variable: "ANNA_URL", URL: tc.url}, limits)
 			if ok != tc.ok || len(checks) != 2 {
 				t.Fatalf("%t %+v", ok, checks)
 			}
@@ -211,7 +212,7 @@ func TestConnectWithoutTLS(t *testing.T) {
 	checks, ok := d.reach(
 		t.Context(),
 		"anna",
-		vendors.Address{Variable: "ANNA_URL", URL: "http://anna.example/base"},
+		account.Address{Variable: "ANNA_URL", URL: "http://anna.example/base"},
 		clients.Timeouts{},
 	)
 	if !ok || checks[0].Seen != "anna.example has 2 addresses" || checks[1].Level != redisguard.Warn ||
@@ -225,7 +226,7 @@ func TestJudgeStatic(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 3, 10, 12, 0, 0, 0, time.UTC)
 	day := func(d int) time.Time { return time.Date(2026, 3, d, 0, 0, 0, 0, time.UTC) }
-	s := vendors.Site{Login: []string{"DCKAP_TOKEN"}}
+	s := config.Account{Login: []string{"DCKAP_TOKEN"}}
 	for _, tc := range []struct {
 		name  string
 		state tokens.State
@@ -273,7 +274,7 @@ func TestResting(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			c, found := resting(tc.state, vendors.Site{Login: []string{"X"}}, tc.logsIn)
+			c, found := resting(tc.state, config.Account{Login: []string{"X"}}, tc.logsIn)
 			if found != (tc.level != "") || c.Level != tc.level || !strings.Contains(c.Seen, tc.seen) ||
 				found && c.Fix == "" {
 				t.Errorf("%t %+v", found, c)
@@ -308,7 +309,7 @@ func TestJudgeLogin(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			if c := judgeLogin(tc.err, vendors.Site{Login: []string{"X"}}); c.Level != redisguard.Fail ||
+			if c := judgeLogin(tc.err, config.Account{Login: []string{"X"}}); c.Level != redisguard.Fail ||
 				!strings.Contains(c.Seen, tc.seen) ||
 				c.Fix == "" {
 				t.Errorf("%+v", c)

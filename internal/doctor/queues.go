@@ -1,4 +1,4 @@
-package app
+package doctor
 
 import (
 	"context"
@@ -11,16 +11,16 @@ import (
 
 	"github.com/hibiken/asynq"
 
+	"errand.internal/internal/account"
+	"errand.internal/internal/config"
 	"errand.internal/internal/events"
 	"errand.internal/internal/redisguard"
-	"errand.internal/internal/vendors"
-	"errand.internal/tasks"
 )
 
 // queueChecks: what this worker would run, which workers are live, and the
 // queues in which tasks wait for nobody.
-func (d *doctor) queueChecks(ctx context.Context, sites []vendors.Site) []Check {
-	mine := d.runs(sites)
+func (d *doctor) queueChecks(ctx context.Context, accounts config.Accounts) []Check {
+	mine := d.runs(accounts)
 	checks := []Check{d.queueCheck(mine)}
 	if !d.redisAnswers() {
 		return append(checks, Check{
@@ -54,20 +54,20 @@ func (d *doctor) queueChecks(ctx context.Context, sites []vendors.Site) []Check 
 
 // runs is the queues that a worker with these settings runs. A vendor whose
 // settings are wrong runs none.
-func (d *doctor) runs(sites []vendors.Site) map[string]int {
+func (d *doctor) runs(accounts config.Accounts) map[string]int {
 	mine := map[string]int{}
-	for _, s := range sites {
-		if !s.Configured() || s.Validate() != nil {
+	for _, a := range accounts {
+		if !a.Configured() || a.Validate() != nil {
 			continue
 		}
-		accounts, err := s.Alone.Open(vendors.Shared{Redis: d.redis, Ring: d.plan.ring})
-		if err == nil {
-			maps.Copy(mine, runnable(d.plan.Queues, tasks.Definitions(accounts.Vendors)))
+		opened := account.New(account.Shared{Redis: d.redis, Ring: d.config.Ring})
+		if definitions, err := a.Open(opened); err == nil {
+			maps.Copy(mine, d.config.Queues.Runnable(definitions))
 		}
-		accounts.Close()
+		opened.Close()
 	}
-	if n := d.plan.Queues[events.Queue]; n > 0 && d.plan.Events.Configured() &&
-		d.plan.Events.Validate() == nil {
+	if n := d.config.Queues[events.Queue]; n > 0 && d.config.Events.Configured() &&
+		d.config.Events.Validate() == nil {
 		mine[events.Queue] = n
 	}
 	return mine
@@ -76,7 +76,7 @@ func (d *doctor) runs(sites []vendors.Site) map[string]int {
 func (d *doctor) queueCheck(mine map[string]int) Check {
 	c := Check{Level: redisguard.OK, Name: "queues"}
 	var ours, others []string
-	for _, name := range d.plan.Queues.Names() {
+	for _, name := range d.config.Queues.Names() {
 		if n := mine[name]; n > 0 {
 			ours = append(ours, fmt.Sprintf("%s=%d", name, n))
 		} else {
@@ -202,7 +202,7 @@ func (s *scene) check(q *asynq.QueueInfo, mine map[string]int) (c Check, waits b
 	case mine[q.Queue] > 0:
 		c.Seen = "no live worker runs it; " + waiting
 		c.Fix = "start a worker with these settings"
-	case slices.Contains(knownQueues, q.Queue):
+	case slices.Contains(config.QueueNames(), q.Queue):
 		c.Seen = "no live worker runs it; " + waiting
 		c.Fix = "start a worker with " + q.Queue + " in WORKER_QUEUES and its vendor's credentials"
 	default:

@@ -1,4 +1,4 @@
-package app
+package doctor
 
 import (
 	"context"
@@ -13,8 +13,8 @@ import (
 	"time"
 
 	"errand.internal/clients"
+	"errand.internal/internal/account"
 	"errand.internal/internal/redisguard"
-	"errand.internal/internal/vendors"
 )
 
 const (
@@ -29,7 +29,7 @@ const (
 func (d *doctor) reach(
 	ctx context.Context,
 	name string,
-	a vendors.Address,
+	a account.Address,
 	limits clients.Timeouts,
 ) (checks []Check, ok bool) {
 	dns := Check{Level: redisguard.OK, Name: name + " dns"}
@@ -101,7 +101,7 @@ func (d *doctor) connect(
 			Fix:   "check " + variable + ", and that a firewall lets this machine connect to port " + port + "; proxy variables are not used",
 		}
 	}
-	defer closeQuietly(raw)
+	defer func() { _ = raw.Close() }()
 	took := func() time.Duration {
 		return time.Since(began).Round(time.Millisecond)
 	}

@@ -1,26 +1,26 @@
-package app
+package doctor
 
 import (
 	"context"
 	"fmt"
 
+	"errand.internal/internal/config"
 	"errand.internal/internal/redisguard"
-	"errand.internal/internal/vendors"
 )
 
-func (d *doctor) vendorChecks(ctx context.Context, s vendors.Site) []Check {
+func (d *doctor) vendorChecks(ctx context.Context, s config.Account) []Check {
 	if !s.Configured() {
 		return []Check{{
 			Level: redisguard.OK,
-			Name:  s.Name,
+			Name:  s.Name(),
 			Seen:  "not configured",
 		}}
 	}
 	var checks []Check
 	reached := true
-	for _, a := range s.Addresses {
-		name := s.Name
-		if len(s.Addresses) > 1 {
+	for _, a := range s.Addresses() {
+		name := s.Name()
+		if len(s.Addresses()) > 1 {
 			name += " " + a.Variable
 		}
 		found, ok := d.reach(ctx, name, a, s.Timeouts())
@@ -35,10 +35,10 @@ func (d *doctor) vendorChecks(ctx context.Context, s vendors.Site) []Check {
 // addresses could be connected to.
 func (d *doctor) credentialChecks(
 	ctx context.Context,
-	s vendors.Site,
+	s config.Account,
 	reached bool,
 ) []Check {
-	name := s.Name + " credential"
+	name := s.Name() + " credential"
 	skipped := func(why, fix string) []Check {
 		return []Check{{
 			Level: redisguard.Warn,
@@ -57,16 +57,16 @@ func (d *doctor) credentialChecks(
 			"see redis above",
 		)
 	}
-	ward, err := d.open(s)
+	opened, err := d.open(s)
 	if err != nil {
 		return skipped(err.Error(), "correct the settings above")
 	}
-	defer ward.Close()
+	defer opened.Close()
 	var checks []Check
-	for _, c := range ward.Credentials {
-		seen := ward.examine(ctx, c, s, reached)
-		seen.Name = fmt.Sprintf("%s credential %s", s.Name, c.Name)
-		if c.Name == s.Name {
+	for _, c := range opened.Credentials {
+		seen := opened.check(ctx, c, s, reached)
+		seen.Name = fmt.Sprintf("%s credential %s", s.Name(), c.Name)
+		if c.Name == s.Name() {
 			seen.Name = name
 		}
 		checks = append(checks, seen)

@@ -188,7 +188,7 @@ func TestPythonReceiver(t *testing.T) {
 	url := "http://127.0.0.1:" + port + "/hook"
 	server := redistest.New(t)
 	for _, letter := range []byte("ab") { // it knows both secrets during a rotation
-		s := newSender(t, server, url, newSecret(letter), clients.Limits{})
+		s := newSender(t, server, url, newSecret(letter), clients.Timeouts{})
 		e := sample
 		e.ID += string(letter)
 		for range 2 {

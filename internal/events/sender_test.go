@@ -27,7 +27,7 @@ type senderFixture struct {
 	alerts   *[]alert.Alert
 }
 
-func newSender(t testing.TB, server *redistest.Server, url, secrets string, limits clients.Limits) senderFixture {
+func newSender(t testing.TB, server *redistest.Server, url, secrets string, limits clients.Timeouts) senderFixture {
 	t.Helper()
 	cfg := events.Config{URL: secret.New(url), Secret: secret.New(secrets)}
 	receiver, err := events.NewReceiver(cfg, server.Client(), seal.NewSalt(server.Client()))
@@ -67,7 +67,7 @@ var sample = events.Event{
 func TestRequestOfADelivery(t *testing.T) {
 	t.Parallel()
 	receiver := newReceiver(t, newSecret('a'))
-	s := newSender(t, redistest.New(t), receiver.web.URL+"/hooks/errand/?token=t", newSecret('a'), clients.Limits{})
+	s := newSender(t, redistest.New(t), receiver.web.URL+"/hooks/errand/?token=t", newSecret('a'), clients.Timeouts{})
 	var uri string
 	receiver.respond(
 		func(w http.ResponseWriter, r *http.Request) { uri = r.RequestURI; w.WriteHeader(http.StatusAccepted) },
@@ -90,7 +90,7 @@ func TestRequestOfADelivery(t *testing.T) {
 func TestSecretRotation(t *testing.T) {
 	t.Parallel()
 	receiver := newReceiver(t, newSecret('a'))
-	s := newSender(t, redistest.New(t), receiver.web.URL, newSecret('b')+" "+newSecret('a'), clients.Limits{})
+	s := newSender(t, redistest.New(t), receiver.web.URL, newSecret('b')+" "+newSecret('a'), clients.Timeouts{})
 	if err := s.Send(t.Context(), sample, false); err != nil {
 		t.Fatal(err)
 	}
@@ -211,8 +211,8 @@ func TestGoneStopsDelivery(t *testing.T) {
 	t.Parallel()
 	server, receiver := redistest.New(t), newReceiver(t, newSecret('a'))
 	receiver.respond(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusGone) })
-	one := newSender(t, server, receiver.web.URL+"/a", newSecret('a'), clients.Limits{})
-	other := newSender(t, server, receiver.web.URL+"/a", newSecret('a'), clients.Limits{})
+	one := newSender(t, server, receiver.web.URL+"/a", newSecret('a'), clients.Timeouts{})
+	other := newSender(t, server, receiver.web.URL+"/a", newSecret('a'), clients.Timeouts{})
 	final := func(err error) {
 		t.Helper()
 		if fault, ok := clients.AsError(err); !ok || fault.Kind != clients.Failed || !fault.Final {
@@ -231,7 +231,7 @@ func TestGoneStopsDelivery(t *testing.T) {
 		t.Errorf("alerts %+v", alerts)
 	}
 	receiver.respond(nil)
-	moved := newSender(t, server, receiver.web.URL+"/b", newSecret('a'), clients.Limits{})
+	moved := newSender(t, server, receiver.web.URL+"/b", newSecret('a'), clients.Timeouts{})
 	if err := moved.Send(t.Context(), sample, false); err != nil {
 		t.Errorf("another URL: %v", err)
 	}
@@ -249,7 +249,7 @@ func TestGoneStopsDelivery(t *testing.T) {
 func TestNothingIsSentWithoutRedis(t *testing.T) {
 	t.Parallel()
 	server, receiver := redistest.New(t), newReceiver(t, newSecret('a'))
-	s := newSender(t, server, receiver.web.URL, newSecret('a'), clients.Limits{})
+	s := newSender(t, server, receiver.web.URL, newSecret('a'), clients.Timeouts{})
 	server.Stop()
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 	defer cancel()

@@ -190,7 +190,7 @@ func (d *draft) tasks(s *Schedule) {
 		return
 	}
 	info, known := all.Vendors.Find(taskType)
-	if !known || info.Internal {
+	if !known {
 		d.fault(at, "type is unknown; `enqueue types` lists them")
 		return
 	}

@@ -41,7 +41,7 @@ func (MessengerAlerts) Policy() tasks.Policy {
 		Queue:      "polls",
 		Budget:     5 * time.Minute,
 		Redelivery: tasks.AtLeastOnce,
-		Retention:       10 * time.Minute,
+		Retention:  10 * time.Minute,
 		Backoff:    tasks.Backoff{Base: time.Second, Max: 30 * time.Second},
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"time"
 
-	"errand.internal/clients/anna"
 	"errand.internal/internal/payload"
 	"errand.internal/tasks"
 )
@@ -35,7 +34,7 @@ func (MessengerRequests) Policy() tasks.Policy {
 		Queue:      "anna",
 		Budget:     5 * time.Minute,
 		Redelivery: tasks.AtLeastOnce,
-		Retention:       10 * time.Minute,
+		Retention:  10 * time.Minute,
 		Backoff:    tasks.Backoff{Base: time.Second, Max: 30 * time.Second},
 	}
 }

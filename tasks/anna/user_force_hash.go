@@ -28,11 +28,11 @@ func (UserForceHash) Type() string {
 // Policy implements tasks.Task.
 func (p UserForceHash) Policy() tasks.Policy {
 	return tasks.Policy{
-		Queue:   "anna",
-		Budget:  2 * time.Minute,
-		Retention:    5 * time.Minute,
-		Intent:  tasks.Intent{Subject: p.UserID, Role: tasks.Opens},
-		Backoff: tasks.Backoff{Base: 500 * time.Millisecond, Max: 15 * time.Second},
+		Queue:     "anna",
+		Budget:    2 * time.Minute,
+		Retention: 5 * time.Minute,
+		Intent:    tasks.Intent{Subject: p.UserID, Role: tasks.Opens},
+		Backoff:   tasks.Backoff{Base: 500 * time.Millisecond, Max: 15 * time.Second},
 	}
 }
 

@@ -32,7 +32,7 @@ func (UserHash) Policy() tasks.Policy {
 		Queue:      "anna",
 		Budget:     2 * time.Minute,
 		Redelivery: tasks.AtLeastOnce,
-		Retention:       5 * time.Minute,
+		Retention:  5 * time.Minute,
 		Backoff:    tasks.Backoff{Base: 500 * time.Millisecond, Max: 15 * time.Second},
 	}
 }

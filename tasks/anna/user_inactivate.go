@@ -24,12 +24,12 @@ func (UserInactivate) Type() string {
 // Policy implements tasks.Task. Inactivating twice does no harm.
 func (p UserInactivate) Policy() tasks.Policy {
 	return tasks.Policy{
-		Queue:      "anna",
-		Budget:     72 * time.Hour,
-		Redelivery: tasks.AtLeastOnce,
-		Intent:     tasks.Intent{Subject: p.UserID, Role: tasks.Closes},
-		AuditSubject:      p.UserID,
-		Backoff:    tasks.Backoff{Base: 2 * time.Second, Max: 10 * time.Minute},
+		Queue:        "anna",
+		Budget:       72 * time.Hour,
+		Redelivery:   tasks.AtLeastOnce,
+		Intent:       tasks.Intent{Subject: p.UserID, Role: tasks.Closes},
+		AuditSubject: p.UserID,
+		Backoff:      tasks.Backoff{Base: 2 * time.Second, Max: 10 * time.Minute},
 	}
 }
 

@@ -130,7 +130,7 @@ type client struct {
 }
 
 func open(s *settings, to *account.Account) (*client, error) {
-	caller := to.Caller(anna.Vendor, s.Limits())
+	caller := to.Caller(anna.Vendor, s.Timeouts())
 	login, err := anna.NewLogin(s.Config, caller)
 	if err != nil {
 		return nil, err

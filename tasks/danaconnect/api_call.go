@@ -5,8 +5,8 @@ import (
 	"time"
 
 	"errand.internal/clients/danaconnect"
-	"errand.internal/internal/payload"
 	"errand.internal/internal/freecall"
+	"errand.internal/internal/payload"
 	"errand.internal/tasks"
 )
 
@@ -17,10 +17,10 @@ import (
 //
 // https://dev.danaconnect.com/developer-portal
 type APICall struct {
-	Method string `json:"method" validate:"required,oneof=GET HEAD POST PUT PATCH DELETE" clear:"true" doc:"HTTP method"`
-	Path   string `json:"path" validate:"required,max=2048" doc:"below DANACONNECT_API_URL, as in a URL: rest/conversation/824541"`
-	Query  freecall.Query  `json:"query,omitempty" doc:"name to text, number, true or false, or to a list of those"`
-	Body   any    `json:"body,omitempty" doc:"sent as JSON; none if left out"`
+	Method string         `json:"method" validate:"required,oneof=GET HEAD POST PUT PATCH DELETE" clear:"true" doc:"HTTP method"`
+	Path   string         `json:"path" validate:"required,max=2048" doc:"below DANACONNECT_API_URL, as in a URL: rest/conversation/824541"`
+	Query  freecall.Query `json:"query,omitempty" doc:"name to text, number, true or false, or to a list of those"`
+	Body   any            `json:"body,omitempty" doc:"sent as JSON; none if left out"`
 	// Idempotent says whether the call may be repeated; nil means GET and HEAD.
 	Idempotent *bool `json:"idempotent,omitempty" clear:"true" doc:"true if repeating does no harm; GET and HEAD are by themselves"`
 }

@@ -10,8 +10,8 @@ import (
 	"time"
 
 	"errand.internal/clients/danaconnect"
-	"errand.internal/internal/payload"
 	"errand.internal/internal/freecall"
+	"errand.internal/internal/payload"
 	"errand.internal/tasks"
 )
 

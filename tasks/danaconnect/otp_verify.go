@@ -5,8 +5,8 @@ import (
 	"time"
 
 	"errand.internal/clients/danaconnect"
-	"errand.internal/tasks"
 	"errand.internal/internal/secret"
+	"errand.internal/tasks"
 )
 
 // OTPVerify asks whether a person typed the right code. A wrong, expired, used
@@ -16,8 +16,8 @@ import (
 //
 // https://help.danaconnect.com/en-us/article/api-rest-one-time-password-otp-api-vnkelx
 type OTPVerify struct {
-	IDRequest tasks.ID     `json:"idRequest" validate:"required,number" clear:"true" doc:"idRequest of the send"`
-	OTP       string `json:"otp" validate:"required,max=64" doc:"what the person typed"`
+	IDRequest tasks.ID `json:"idRequest" validate:"required,number" clear:"true" doc:"idRequest of the send"`
+	OTP       string   `json:"otp" validate:"required,max=64" doc:"what the person typed"`
 }
 
 // OTPVerdict is the vendor's word on a code: correct, incorrect, expired, used

@@ -13,8 +13,8 @@ import (
 	"errand.internal/internal/account"
 	"errand.internal/internal/limits"
 	"errand.internal/internal/redisguard"
-	"errand.internal/tasks"
 	"errand.internal/internal/settings"
+	"errand.internal/tasks"
 )
 
 // recipientSettings say who is one recipient of passcodes, and how many may be

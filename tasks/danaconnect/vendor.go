@@ -158,12 +158,12 @@ func openBasic(s *basicSettings, to *account.Account) (*basicClient, error) {
 	otp, errOTP := danaconnect.NewOTP(
 		s.OTPConfig,
 		gate,
-		to.Caller(danaconnect.Vendor, s.Limits()).Limited(limiter),
+		to.Caller(danaconnect.Vendor, s.Timeouts()).Limited(limiter),
 	)
 	contacts, errContacts := danaconnect.NewContacts(
 		s.OTPConfig,
 		gate,
-		to.Caller(danaconnect.Vendor, s.Limits()).Limited(limiter),
+		to.Caller(danaconnect.Vendor, s.Timeouts()).Limited(limiter),
 	)
 	return &basicClient{
 		otp:        otp,
@@ -205,7 +205,7 @@ func (s *apiSettings) UsePlaceholders() {
 }
 
 func openAPI(s *apiSettings, to *account.Account) (*danaconnect.APIClient, error) {
-	caller := to.Caller(danaconnect.Vendor, s.Limits())
+	caller := to.Caller(danaconnect.Vendor, s.Timeouts())
 	login, err := danaconnect.NewAPILogin(s.APIConfig, caller)
 	if err != nil {
 		return nil, err

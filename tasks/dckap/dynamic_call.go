@@ -5,8 +5,8 @@ import (
 	"time"
 
 	"errand.internal/clients/dckap"
-	"errand.internal/internal/payload"
 	"errand.internal/internal/freecall"
+	"errand.internal/internal/payload"
 	"errand.internal/tasks"
 )
 
@@ -18,22 +18,17 @@ import (
 //
 // https://docs.dckapintegrator.com/user-guide/api-access-keys
 type DynamicCall struct {
-	Listener string `json:"listener" validate:"required,max=2048" clear:"true" doc:"id of the pipe's listener, or the URL copied from the pipe"`
-	Method   string `json:"method,omitempty" validate:"omitempty,oneof=GET POST PUT PATCH DELETE" clear:"true" doc:"HTTP method, POST if left out"`
-	Query    freecall.Query  `json:"query,omitempty" doc:"name to text, number, true or false, or to a list of those"`
-	Body     any    `json:"body,omitempty" doc:"sent as JSON; none if left out"`
+	Listener string         `json:"listener" validate:"required,max=2048" clear:"true" doc:"id of the pipe's listener, or the URL copied from the pipe"`
+	Method   string         `json:"method,omitempty" validate:"omitempty,oneof=GET POST PUT PATCH DELETE" clear:"true" doc:"HTTP method, POST if left out"`
+	Query    freecall.Query `json:"query,omitempty" doc:"name to text, number, true or false, or to a list of those"`
+	Body     any            `json:"body,omitempty" doc:"sent as JSON; none if left out"`
 	// Idempotent says whether the call may be repeated; nil means GET, and what the
 	// pipes file says.
 	Idempotent *bool `json:"idempotent,omitempty" clear:"true" doc:"true if repeating does no harm; by itself GET is, and a pipe that DCKAP_PIPES_FILE says it of"`
 }
 
-// PipeAnswer is what a pipe answered, as it came.
-type PipeAnswer struct {
-	tasks.Reply
-	// Verified: the pipe's success rule was applied and met. false means that there
-	// is no rule, so that nobody can tell.
-	Verified bool `json:"verified"`
-}
+// PipeAnswer is a pipe's answer, as it came.
+type PipeAnswer = dckap.Answer
 
 // Type implements tasks.Task.
 func (DynamicCall) Type() string {
@@ -90,9 +85,5 @@ func callPipe(c *dckap.Client) tasks.Handler[DynamicCall, PipeAnswer] {
 			Body:       body,
 			Idempotent: p.Idempotent,
 		})
-		return PipeAnswer{
-			tasks.Reply{Status: answer.Status, Body: answer.Body},
-			answer.Verified,
-		}, err
 	}
 }

@@ -31,14 +31,12 @@ func (ContactCreate) Result() (r Created) {
 
 func createContact(c *dinero.Client) tasks.Handler[ContactCreate, Created] {
 	return func(ctx context.Context, p ContactCreate) (Created, error) {
-		made, err := c.CreateContact(ctx, p.create(ctx))
-		return Created(made), err
+		return c.CreateContact(ctx, p.create(ctx))
 	}
 }
 
 func reconcileContact(c *dinero.Client) tasks.Reconciler[ContactCreate, Created] {
 	return func(ctx context.Context, p ContactCreate) (Created, bool, error) {
-		made, found, err := c.FindContact(ctx, string(p.OrganizationID), p.reference(ctx))
-		return Created(made), found, err
+		return c.ReconcileContact(ctx, string(p.OrganizationID), p.reference(ctx))
 	}
 }

@@ -31,14 +31,12 @@ func (InvoiceCreate) Result() (r Created) {
 
 func createInvoice(c *dinero.Client) tasks.Handler[InvoiceCreate, Created] {
 	return func(ctx context.Context, p InvoiceCreate) (Created, error) {
-		made, err := c.CreateInvoice(ctx, p.create(ctx))
-		return Created(made), err
+		return c.CreateInvoice(ctx, p.create(ctx))
 	}
 }
 
 func reconcileInvoice(c *dinero.Client) tasks.Reconciler[InvoiceCreate, Created] {
 	return func(ctx context.Context, p InvoiceCreate) (Created, bool, error) {
-		made, found, err := c.FindInvoice(ctx, string(p.OrganizationID), p.reference(ctx))
-		return Created(made), found, err
+		return c.ReconcileInvoice(ctx, string(p.OrganizationID), p.reference(ctx))
 	}
 }

@@ -18,14 +18,7 @@ type Record struct {
 }
 
 // Created names a record in Dinero.
-type Created struct {
-	// GUID is the vendor's id. It is missing if the vendor said that it made the
-	// record, did not name it, and does not list it.
-	GUID string `json:"Guid,omitempty"`
-	// TimeStamp is its version, which the next change must name; a contact has
-	// none.
-	TimeStamp string `json:"TimeStamp,omitempty"`
-}
+type Created = dinero.Created
 
 // Check implements payload.Checker.
 func (r Record) Check() []payload.Problem {
@@ -58,8 +51,8 @@ func policy() tasks.Policy {
 
 // create is the record for the client. The task's ID is the same in every
 // attempt, so that whoever looks for the record finds that of any attempt.
-func (r Record) create(ctx context.Context) dinero.Create {
-	return dinero.Create{
+func (r Record) create(ctx context.Context) dinero.CreateRequest {
+	return dinero.CreateRequest{
 		Organization: string(r.OrganizationID),
 		Body:         r.Body,
 		Reference:    tasks.TaskID(ctx),

@@ -110,7 +110,7 @@ func (s *settings) UsePlaceholders() {
 }
 
 func open(s *settings, to *account.Account) (*dinero.Client, error) {
-	caller := to.Caller(dinero.Vendor, s.Limits())
+	caller := to.Caller(dinero.Vendor, s.Timeouts())
 	subscriptions := to.Gates(s.OrganizationProfile, s.Organizations())
 	organizations := map[string]dinero.Account{}
 	for _, id := range s.Organizations() {
@@ -122,11 +122,11 @@ func open(s *settings, to *account.Account) (*dinero.Client, error) {
 		profile.Fetch = login.Fetch
 		organizations[id] = dinero.Account{
 			Source: to.Source(profile),
-			Gate:   subscriptions.Of(id),
-			Limit: to.Limiter(profile, limits.Account{
+			Breaker: subscriptions.Of(id),
+			Limiter: to.Limiter(profile, limits.Account{
 				Rate:   s.Rate,
 				AtOnce: s.Concurrency,
-				Rest:   dinero.QuotaRest,
+				Rest:   dinero.QuotaRetryAfter,
 			}),
 		}
 	}

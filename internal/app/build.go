@@ -1,0 +1,235 @@
+package app
+
+import (
+	"context"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/redis/go-redis/v9"
+	"github.com/rs/zerolog"
+
+	"errand.internal/internal/account"
+	"errand.internal/internal/alert"
+	"errand.internal/internal/config"
+	"errand.internal/internal/events/deliver"
+	"errand.internal/internal/ledger"
+	"errand.internal/internal/limits"
+	"errand.internal/internal/queue"
+	"errand.internal/internal/redisconn"
+	"errand.internal/internal/redisguard"
+	"errand.internal/internal/seal"
+	"errand.internal/internal/tokens"
+)
+
+// attemptSlack is what an attempt may take beyond one call: waiting for a token
+// that another worker fetches.
+const attemptSlack = 3 * time.Second
+
+// process is a worker process, wired together.
+type process struct {
+	config   *config.Valid
+	log      zerolog.Logger
+	registry *prometheus.Registry
+	metrics  *queue.Metrics
+	redis    redis.UniversalClient
+	guard    *redisguard.Watch
+	events   *eventPipeline
+	alert    alert.Func
+	accounts []*account.Account
+	queues   map[string]int
+	server   *queue.Server
+	draining atomic.Bool
+	closers  []func()
+}
+
+// build connects to Redis, opens the accounts and makes the server, which does
+// not take tasks yet.
+func build(ctx context.Context, c *config.Valid, log zerolog.Logger) (*process, error) {
+	p := &process{
+		config:   c,
+		log:      log,
+		registry: prometheus.NewRegistry(),
+	}
+	if err := p.build(ctx); err != nil {
+		p.close()
+		return nil, err
+	}
+	return p, nil
+}
+
+func (p *process) build(ctx context.Context) (err error) {
+	instances := &redisconn.Instances{}
+	serversRedis, closeServers := p.config.Target.OpenWatched(redisconn.Servers, instances)
+	p.onClose(func() { closeQuietly(serversRedis) })
+	generalRedis, closeGeneral := p.config.Target.OpenWatched(redisconn.General, instances)
+	p.onClose(func() { closeQuietly(generalRedis) })
+	p.redis = generalRedis
+	p.guard, err = redisguard.Start(ctx, generalRedis, p.log)
+	if err != nil {
+		return err
+	}
+	p.onClose(p.guard.Close)
+
+	p.registry.MustRegister(
+		collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		queue.NewCollector(generalRedis, p.config.Queues.Names()),
+	)
+	p.metrics = queue.NewMetrics(p.registry)
+	store := ledger.New(generalRedis)
+	definitions, err := p.open(store)
+	if err != nil {
+		return err
+	}
+	p.queues = p.config.Queues.Runnable(definitions)
+	timeouts := p.config.CallTimeouts()
+	p.server, err = queue.NewServer(queue.Config{
+		Redis:   serversRedis,
+		General: generalRedis,
+		Cut: func() {
+			closeServers()
+			closeGeneral()
+		},
+		Instances:   instances,
+		Queues:      p.queues,
+		Intervals:   intervals(),
+		Definitions: definitions,
+		Credentials: p.blockers(),
+		Store:       store,
+		Ring:        p.config.Ring,
+		Owner:       owner(),
+		Grace:       p.config.ShutdownGrace,
+		Metrics:     p.metrics,
+		Announce:    p.alert,
+		Finished:    p.events.finished(),
+		Log:         p.log,
+		Timeout: func(vendor string) time.Duration {
+			return timeouts[vendor] + attemptSlack
+		},
+	})
+	return err
+}
+
+// open opens the configured accounts and the receiver of events, and returns all
+// task types: those of other accounts wait for another worker.
+func (p *process) open(store *ledger.Store) ([]queue.Definition, error) {
+	salt := seal.NewSalt(p.redis)
+	tokenMetrics := tokens.NewMetrics(p.registry)
+	var err error
+	p.events, err = openEvents(p.config, eventParts{
+		redis:   p.redis,
+		salt:    salt,
+		store:   store,
+		metrics: tokenMetrics,
+		observe: p.metrics.ObserveCall,
+		log:     p.log,
+	})
+	if err != nil {
+		return nil, config.NewError(err)
+	}
+	p.onClose(p.events.close)
+	p.alert = p.events.alert(alert.New(p.log, p.registry))
+	sender, err := p.events.sender(p.alert)
+	if err != nil {
+		return nil, config.NewError(err)
+	}
+
+	shared := account.Shared{
+		Redis:        p.redis,
+		Ring:         p.config.Ring,
+		Salt:         salt,
+		Observe:      p.metrics.ObserveCall,
+		Publish:      p.events.publish,
+		LimitOptions: []limits.Option{limits.WithMetrics(limits.NewMetrics(p.registry))},
+		TokenOptions: []tokens.Option{
+			tokens.WithSalt(salt),
+			tokens.WithMetrics(tokenMetrics),
+			tokens.WithAnnounce(credentialAlerts(p.alert)),
+		},
+	}
+	definitions := []queue.Definition{deliver.Definition(sender)}
+	for _, a := range p.config.Accounts {
+		if !a.Configured() {
+			definitions = append(definitions, a.Unopened()...)
+			continue
+		}
+		opened := account.New(shared)
+		p.accounts = append(p.accounts, opened)
+		p.onClose(opened.Close)
+		bound, err := a.Open(opened)
+		if err != nil {
+			return nil, config.NewError(err)
+		}
+		definitions = append(definitions, bound...)
+	}
+	return definitions, nil
+}
+
+// credentials lists the credentials of all accounts.
+func (p *process) credentials() []account.Credential {
+	var all []account.Credential
+	for _, a := range p.accounts {
+		all = append(all, a.Credentials...)
+	}
+	return all
+}
+
+// blockers lists what tasks may be parked for. A pipe that no settings name is
+// not among them; its tasks come back by themselves.
+func (p *process) blockers() []queue.Credential {
+	var list []queue.Credential
+	for _, a := range p.accounts {
+		for _, c := range slices.Concat(a.Credentials, a.Blockers) {
+			list = append(list, blocker(c.Name, c.State))
+		}
+	}
+	return append(list, p.events.blockers()...)
+}
+
+func blocker(name string, state func(context.Context) (tokens.State, error)) queue.Credential {
+	return queue.Credential{
+		Name: name,
+		Usable: func(ctx context.Context) bool {
+			s, err := state(ctx)
+			return err == nil && s.CoolingFor == 0
+		},
+	}
+}
+
+// onClose registers what close does, the latest first.
+func (p *process) onClose(f func()) {
+	p.closers = append(p.closers, f)
+}
+
+func (p *process) close() {
+	for _, f := range slices.Backward(p.closers) {
+		f()
+	}
+}
+
+// intervals tells how often each queue is looked at.
+func intervals() func(queue string) (poll, delay time.Duration) {
+	type interval struct{ poll, delay time.Duration }
+	byQueue := map[string]interval{}
+	for _, q := range config.KnownQueues() {
+		byQueue[q.Name] = interval{q.PollInterval, q.DelayInterval}
+	}
+	return func(name string) (poll, delay time.Duration) {
+		i := byQueue[name]
+		return i.poll, i.delay
+	}
+}
+
+// credentialAlerts turns changes of credentials into alerts.
+func credentialAlerts(to alert.Func) tokens.Announce {
+	return func(e tokens.Event) {
+		kind := alert.CredentialParked
+		if e.Kind == tokens.Resumed {
+			kind = alert.CredentialResumed
+		}
+		to(alert.Alert{Kind: kind, Subject: e.Profile})
+	}
+}

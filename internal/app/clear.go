@@ -1,0 +1,70 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/rs/zerolog"
+
+	"errand.internal/internal/account"
+	"errand.internal/internal/config"
+	"errand.internal/internal/redisconn"
+)
+
+// ClearCoolDown lets a refused credential be tried at once in the whole fleet,
+// after its account was unlocked at the vendor. profile is its name as the
+// doctor and the log show it. environ must be the workers' own: another
+// password is another credential. The text says what was done; a *config.Error
+// names settings that are wrong, or that there is no such credential.
+func ClearCoolDown(ctx context.Context, environ map[string]string, profile string) (string, error) {
+	redisconn.LogTo(zerolog.Nop())
+	c, err := config.Read(environ)
+	if c.Target == nil {
+		return "", config.NewError(err)
+	}
+	rdb := c.Target.Open(redisconn.General)
+	defer closeQuietly(rdb)
+	// The faults of other accounts are no hindrance.
+	var names []string
+	var faults []error
+	for _, a := range c.Accounts.Configured() {
+		opened := account.New(account.Shared{Redis: rdb, Ring: c.Ring})
+		defer opened.Close()
+		if _, err := a.Open(opened); err != nil {
+			faults = append(faults, err)
+			continue
+		}
+		for _, credential := range opened.Credentials {
+			if credential.Name == profile {
+				return clearCoolDown(ctx, credential)
+			}
+			names = append(names, credential.Name)
+		}
+	}
+	known := "none is configured here"
+	if len(names) > 0 {
+		known = "there are " + strings.Join(names, ", ")
+	}
+	faults = append(faults, fmt.Errorf("no usable credential is named %q; %s", profile, known))
+	return "", config.NewError(errors.Join(faults...))
+}
+
+func clearCoolDown(ctx context.Context, c account.Credential) (string, error) {
+	before, err := c.State(ctx)
+	if err != nil {
+		return "", fmt.Errorf("read the state of %s: %w", c.Name, err)
+	}
+	if err := c.ClearCoolDown(ctx); err != nil {
+		return "", fmt.Errorf("clear the cool-down of %s: %w", c.Name, err)
+	}
+	if before.CoolingFor <= 0 && before.Refusals == 0 {
+		return fmt.Sprintf(
+			"%s: nothing to clear (%s); if workers say it was refused, they have another password, and this must run with theirs",
+			c.Name,
+			before,
+		), nil
+	}
+	return fmt.Sprintf("%s: %s; cleared: every worker may try it again within a second", c.Name, before), nil
+}
