@@ -46,7 +46,9 @@ func TestRate(t *testing.T) {
 
 func TestRateRefusesInvalidText(t *testing.T) {
 	t.Parallel()
-	for _, text := range []string{"", "5", "/1m", "5/", "x/1m", "5/x", "5/1", "0/1m", "-1/1m", "5/0s", "5/-1m", "1.5/1m", "5/1m/2", " 5/1m", "None"} {
+	for _, text := range []string{
+		"", "5", "/1m", "5/", "x/1m", "5/x", "5/1", "0/1m", "-1/1m", "5/0s", "5/-1m", "1.5/1m", "5/1m/2", " 5/1m", "None",
+	} {
 		var r Rate
 		err := r.UnmarshalText([]byte(text))
 		if err == nil || !strings.Contains(err.Error(), "N/duration") || !r.IsZero() {
