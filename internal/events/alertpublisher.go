@@ -15,6 +15,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"errand.internal/internal/alert"
+	"errand.internal/internal/redisscript"
 	"errand.internal/internal/seal"
 )
 
@@ -248,7 +249,7 @@ func (p *AlertPublisher) publishOnce(ctx context.Context, a pendingAlert) error 
 		record = credentialKey(a.Subject)
 	}
 	age := time.Since(a.raised)
-	recorded, err := recordScript.Run(
+	reply, err := recordScript.Run(
 		ctx,
 		p.rdb,
 		[]string{record},
@@ -257,10 +258,11 @@ func (p *AlertPublisher) publishOnce(ctx context.Context, a pendingAlert) error 
 		interval.Microseconds(),
 		dedupTTL.Milliseconds(),
 		age.Microseconds(),
-	).Text()
+	)
 	if err != nil {
 		return fmt.Errorf("record the event: %w", err)
 	}
+	recorded := reply.Text(0)
 	if recorded == "" {
 		return nil
 	}
@@ -271,7 +273,7 @@ func (p *AlertPublisher) publishOnce(ctx context.Context, a pendingAlert) error 
 	if err := p.publish(ctx, e); err != nil {
 		return err
 	}
-	if err := markSentScript.Run(ctx, p.rdb, []string{record}, recorded).Err(); err != nil {
+	if _, err := markSentScript.Run(ctx, p.rdb, []string{record}, recorded); err != nil {
 		return fmt.Errorf("record that the event is published: %w", err)
 	}
 	return nil
@@ -335,9 +337,8 @@ func dedupKey(a alert.Alert) string {
 // KEYS: the record: one for each credential, one for each other alert
 // ARGV: kind, event, µs after which the same kind is a new alert (0: never), ms
 // to keep the record, µs since the alert was raised
-var recordScript = redis.NewScript(`
-local t = redis.call('TIME')
-local at = t[1] * 1000000 + t[2] - tonumber(ARGV[5])
+var recordScript = redisscript.New(redisscript.NowMicros, `
+local at = now - tonumber(ARGV[5])
 local had = redis.call('HMGET', KEYS[1], 'kind', 'event', 'at', 'sent')
 if had[1] == ARGV[1] and (ARGV[3] == '0' or at - tonumber(had[3]) < tonumber(ARGV[3])) then
   if had[4] then return '' end
@@ -354,7 +355,7 @@ return ARGV[2]
 //
 // KEYS: the record
 // ARGV: event
-var markSentScript = redis.NewScript(`
+var markSentScript = redisscript.New(`
 if redis.call('HGET', KEYS[1], 'event') == ARGV[1] then redis.call('HSET', KEYS[1], 'sent', 1) end
 return 1
 `)

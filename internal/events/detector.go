@@ -13,6 +13,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"errand.internal/internal/redisscript"
 	"errand.internal/internal/seal"
 )
 
@@ -111,16 +112,16 @@ func (r *Reading) Record(ctx context.Context, value int) error {
 		value,
 		newID(),
 		subjectTTL.Milliseconds(),
-	).StringSlice()
-	if err != nil {
+	)
+	switch {
+	case errors.Is(err, redis.Nil):
+		return nil
+	case err != nil:
 		return fmt.Errorf("compare with the previous value: %w", err)
 	}
 	changes, err := parseChanges(reply)
 	if err != nil {
 		return err
-	}
-	if len(changes) == 0 {
-		return nil
 	}
 	enqueued := make([]string, len(changes))
 	for i, c := range changes {
@@ -172,17 +173,17 @@ type change struct {
 
 // parseChanges finds the changes in a flat list of a hash's fields and values,
 // and returns them in the order in which they happened.
-func parseChanges(reply []string) ([]change, error) {
+func parseChanges(hash redisscript.Reply) ([]change, error) {
 	var changes []change
-	for pair := range slices.Chunk(reply, 2) {
-		number, found := strings.CutPrefix(pair[0], changeField)
+	for i := 0; i < len(hash); i += 2 {
+		number, found := strings.CutPrefix(hash.Text(i), changeField)
 		if !found {
 			continue
 		}
 		var c change
 		var err error
 		if c.sequence, err = strconv.ParseInt(number, 10, 64); err == nil {
-			_, err = fmt.Sscanf(pair[1], "%s %d %d %d", &c.id, &c.previous, &c.current, &c.at)
+			_, err = fmt.Sscanf(hash.Text(i+1), "%s %d %d %d", &c.id, &c.previous, &c.current, &c.at)
 		}
 		if err != nil {
 			return nil, errors.New("the changes in Redis cannot be parsed")
@@ -195,28 +196,28 @@ func parseChanges(reply []string) ([]change, error) {
 	return changes, nil
 }
 
-// recordValueScript compares a value with the previous one, and returns the
-// whole hash if events of changes remain to be enqueued. A sequence starts at the
+// recordValueScript compares a value with the previous one. It returns the whole
+// hash if events of changes remain to be enqueued, else nil. A sequence starts at the
 // time in seconds and then counts by one, so that it keeps rising even if Redis
 // loses its data: a receiver that has seen sequence 1000 would drop a second 1.
 //
 // KEYS: the subject's hash
 // ARGV: ticket, value, event ID to use for a change, TTL in ms
-var recordValueScript = redis.NewScript(`
+var recordValueScript = redisscript.New(redisscript.NowMillis, `
 local h = redis.call('HMGET', KEYS[1], 'v', 's', 't', 'n')
 local ticket = tonumber(ARGV[1])
-local time = redis.call('TIME')
 if not h[2] then
-  redis.call('HSET', KEYS[1], 'v', ARGV[2], 's', time[1], 't', ARGV[1], 'n', string.format('%.0f', math.max(ticket, tonumber(h[4] or '0'))))
+  local tickets = math.max(ticket, tonumber(h[4] or '0'))
+  redis.call('HSET', KEYS[1], 'v', ARGV[2], 's', math.floor(now / 1000), 't', ARGV[1], 'n', string.format('%.0f', tickets))
 elseif ticket > tonumber(h[3]) then
   redis.call('HSET', KEYS[1], 't', ARGV[1])
   if h[1] ~= ARGV[2] then
     local sequence = redis.call('HINCRBY', KEYS[1], 's', 1)
-    redis.call('HSET', KEYS[1], 'v', ARGV[2], 'e' .. string.format('%.0f', sequence),
-      ARGV[3] .. ' ' .. h[1] .. ' ' .. ARGV[2] .. ' ' .. string.format('%.0f', time[1] * 1000 + math.floor(time[2] / 1000)))
+    local change = ARGV[3] .. ' ' .. h[1] .. ' ' .. ARGV[2] .. ' ' .. string.format('%.0f', now)
+    redis.call('HSET', KEYS[1], 'v', ARGV[2], 'e' .. string.format('%.0f', sequence), change)
   end
 end
 redis.call('PEXPIRE', KEYS[1], ARGV[4])
 if redis.call('HLEN', KEYS[1]) > 4 then return redis.call('HGETALL', KEYS[1]) end
-return {}
+return nil
 `)

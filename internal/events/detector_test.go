@@ -45,7 +45,8 @@ func readChange(t testing.TB, e events.Event) changed {
 func newDetector(t testing.TB) (*events.Detector, *recorder, *redistest.Server) {
 	t.Helper()
 	server, published := redistest.New(t), &recorder{}
-	return events.NewDetector(counterChanges, server.Client(), seal.NewSalt(server.Client()), published.publish), published, server
+	salt := seal.NewSalt(server.Client())
+	return events.NewDetector(counterChanges, server.Client(), salt, published.publish), published, server
 }
 
 func begin(t testing.TB, d *events.Detector, user string) *events.Reading {

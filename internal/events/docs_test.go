@@ -45,7 +45,10 @@ func TestGoldenReceiversInTheManual(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := string(raw)
-	for language, text := range map[string]string{"go": "// Receiver takes Errand's events." + inGo, "python": string(python)} {
+	for language, text := range map[string]string{
+		"go":     "// Receiver takes Errand's events." + inGo,
+		"python": string(python),
+	} {
 		part := regexp.MustCompile(`(?s)<!-- ` + language + `: .*?<!-- /` + language + ` -->`)
 		if !part.MatchString(want) {
 			t.Fatalf("docs/events.md has no place for %s", language)
@@ -140,7 +143,8 @@ func TestGoReceiver(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if len(accepted) != 2 || !strings.HasPrefix(accepted[0], sample.Type) || !strings.Contains(accepted[1], `"sequence":11`) {
+	if len(accepted) != 2 || !strings.HasPrefix(accepted[0], sample.Type) ||
+		!strings.Contains(accepted[1], `"sequence":11`) {
 		t.Errorf("accepted %v", accepted)
 	}
 	forged := newSender(t, server, web.URL, newSecret('b'), clients.Timeouts{})

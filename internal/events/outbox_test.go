@@ -77,10 +77,9 @@ func TestTaskEndsBecomeEvents(t *testing.T) {
 		w.Start()
 	}
 	all := published.await(t, 1)
-	if want := `{"id":"` + lost + `","type":"danaconnect:otp:send","outcome":"done","code":"E7","message":"in our words","attempts":1}`; string(
-		all[0].Data,
-	) != want ||
-		all[0].Type != "task.finished" {
+	want := `{"id":"` + lost + `","type":"danaconnect:otp:send","outcome":"done","code":"E7",` +
+		`"message":"in our words","attempts":1}`
+	if string(all[0].Data) != want || all[0].Type != "task.finished" {
 		t.Errorf("event %s %s\nwant  %s", all[0].Type, all[0].Data, want)
 	}
 	for range 150 {
@@ -147,12 +146,14 @@ func TestDeadLettersBecomeEvents(t *testing.T) {
 		got[e.ID] = e.Type + " " + string(e.Data)
 	}
 	letter := func(id, outcome string) string {
-		return `task.dead {"id":"` + id + `","message":"in our words","outcome":"` + outcome + `","type":"danaconnect:otp:send"}`
+		return `task.dead {"id":"` + id + `","message":"in our words","outcome":"` + outcome +
+			`","type":"danaconnect:otp:send"}`
 	}
 	for id, want := range map[string]string{
-		"evt_dead_" + dead:     letter(dead, "failed"),
-		"evt_dead_" + both:     letter(both, "unknown"),
-		"evt_finished_" + both: `task.finished {"id":"` + both + `","type":"danaconnect:otp:send","outcome":"unknown","code":"E7","message":"in our words","attempts":1}`,
+		"evt_dead_" + dead: letter(dead, "failed"),
+		"evt_dead_" + both: letter(both, "unknown"),
+		"evt_finished_" + both: `task.finished {"id":"` + both + `","type":"danaconnect:otp:send","outcome":"unknown",` +
+			`"code":"E7","message":"in our words","attempts":1}`,
 	} {
 		if got[id] != want {
 			t.Errorf("%s is %s\nwant %s", id, got[id], want)

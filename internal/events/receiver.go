@@ -9,6 +9,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"errand.internal/internal/redisscript"
 	"errand.internal/internal/seal"
 )
 
@@ -67,9 +68,8 @@ func (r *Receiver) Resume(ctx context.Context) (wasGone bool, err error) {
 // already. It returns 1 if this call recorded it.
 //
 // KEYS: the receiver's mark
-var markGoneScript = redis.NewScript(`
-local t = redis.call('TIME')
-return redis.call('SETNX', KEYS[1], t[1] * 1000 + math.floor(t[2] / 1000))
+var markGoneScript = redisscript.New(redisscript.NowMillis, `
+return redis.call('SETNX', KEYS[1], now)
 `)
 
 // markGone stops delivery for the whole fleet. It reports true to the first
@@ -79,11 +79,11 @@ func (r *Receiver) markGone(ctx context.Context) (first bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	first, err = markGoneScript.Run(ctx, r.rdb, []string{key}).Bool()
+	reply, err := markGoneScript.Run(ctx, r.rdb, []string{key})
 	if err != nil {
 		return false, fmt.Errorf("mark the receiver as gone: %w", err)
 	}
-	return first, nil
+	return reply.Bool(0), nil
 }
 
 func (r *Receiver) goneKey(ctx context.Context) (string, error) {

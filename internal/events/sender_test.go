@@ -76,9 +76,9 @@ func TestRequestOfADelivery(t *testing.T) {
 		t.Fatal(err)
 	}
 	d := receiver.next()
-	if want := `{"type":"task.finished","timestamp":"2026-01-31T12:00:00.000Z","data":{"id":"otp-1","note":"\u003cü\u003e"}}`; string(
-		d.body,
-	) != want {
+	want := `{"type":"task.finished","timestamp":"2026-01-31T12:00:00.000Z",` +
+		`"data":{"id":"otp-1","note":"\u003cü\u003e"}}`
+	if string(d.body) != want {
 		t.Errorf("body %s\nwant %s", d.body, want)
 	}
 	if d.id != "evt_1" || d.header.Get("Content-Type") != "application/json" || uri != "/hooks/errand/?token=t" {
@@ -289,7 +289,12 @@ func TestConfig(t *testing.T) {
 			}
 		})
 	}
-	if err := (events.Config{URL: secret.New("http://example.com/"), Secret: secret.New(good), AllowInsecureHTTP: true}).Validate(); err != nil {
+	insecure := events.Config{
+		URL:               secret.New("http://example.com/"),
+		Secret:            secret.New(good),
+		AllowInsecureHTTP: true,
+	}
+	if err := insecure.Validate(); err != nil {
 		t.Error(err)
 	}
 }

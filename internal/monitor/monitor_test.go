@@ -35,8 +35,9 @@ func masked(taskType string, data []byte) string {
 func start(t *testing.T, cfg monitor.Config, change func(*monitor.Parts)) (base string, client redis.UniversalClient) {
 	t.Helper()
 	s := redistest.New(t)
-	if _, err := asynq.NewClientFromRedisClient(s.Client()).Enqueue(
-		asynq.NewTask("danaconnect:otp:send", []byte(`{"phone":"`+canary+`"}`)), asynq.Queue("otp"), asynq.TaskID("otp-1")); err != nil {
+	task := asynq.NewTask("danaconnect:otp:send", []byte(`{"phone":"`+canary+`"}`))
+	producer := asynq.NewClientFromRedisClient(s.Client())
+	if _, err := producer.Enqueue(task, asynq.Queue("otp"), asynq.TaskID("otp-1")); err != nil {
 		t.Fatal(err)
 	}
 	parts := monitor.Parts{
@@ -341,7 +342,12 @@ func TestLogin(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			for _, path := range []string{"/monitoring/", "/monitoring/api/queues", "/monitoring/api/metrics", "/monitoring/static/js/main.5adda2da.chunk.js"} {
+			for _, path := range []string{
+				"/monitoring/",
+				"/monitoring/api/queues",
+				"/monitoring/api/metrics",
+				"/monitoring/static/js/main.5adda2da.chunk.js",
+			} {
 				resp, body := request{path: path, header: tt.header, host: tt.host}.do(t, base)
 				want := tt.status
 				if want == 200 && path == "/monitoring/api/metrics" {
@@ -359,7 +365,8 @@ func TestLogin(t *testing.T) {
 				}
 			}
 			for _, path := range []string{"/healthz", "/readyz", "/metrics"} {
-				if resp, _ := (request{path: path, header: tt.header, host: tt.host}).do(t, base); resp.StatusCode != http.StatusOK {
+				resp, _ := request{path: path, header: tt.header, host: tt.host}.do(t, base)
+				if resp.StatusCode != http.StatusOK {
 					t.Errorf("%s requires a login: %d", path, resp.StatusCode)
 				}
 			}
@@ -559,11 +566,15 @@ func TestSharedClientStaysOpen(t *testing.T) {
 func TestClusterIsShown(t *testing.T) {
 	t.Parallel()
 	c := redistest.NewCluster(t, 3)
-	if _, err := asynq.NewClientFromRedisClient(c.Client()).Enqueue(asynq.NewTask("a", nil), asynq.Queue("anna")); err != nil {
+	producer := asynq.NewClientFromRedisClient(c.Client())
+	if _, err := producer.Enqueue(asynq.NewTask("a", nil), asynq.Queue("anna")); err != nil {
 		t.Fatal(err)
 	}
 	base, _ := start(t, monitor.Config{}, func(p *monitor.Parts) { p.Redis = c.Client() })
-	for path, want := range map[string]string{"/monitoring/api/queues": `"queue":"anna"`, "/monitoring/api/redis_info": `"cluster":true`} {
+	for path, want := range map[string]string{
+		"/monitoring/api/queues":     `"queue":"anna"`,
+		"/monitoring/api/redis_info": `"cluster":true`,
+	} {
 		if resp, body := (request{path: path}).do(t, base); resp.StatusCode != http.StatusOK ||
 			!strings.Contains(body, want) {
 			t.Errorf("%s: %d %.300s", path, resp.StatusCode, body)

@@ -119,9 +119,9 @@ func TestCheckReady(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, httpAddr := range []string{":" + port, "0.0.0.0:" + port, "[::]:" + port, "127.0.0.1:" + port, "localhost:" + port} {
-		if err := monitor.CheckReady(t.Context(), httpAddr); err != nil {
-			t.Errorf("CheckReady(%q) = %v", httpAddr, err)
+	for _, host := range []string{"", "0.0.0.0", "[::]", "127.0.0.1", "localhost"} {
+		if err := monitor.CheckReady(t.Context(), host+":"+port); err != nil {
+			t.Errorf("CheckReady(%s:%s) = %v", host, port, err)
 		}
 	}
 

@@ -1,12 +1,15 @@
-// Package payload reads what a producer hands in: strictly, and with every
-// fault named at once. It also describes a payload's fields, sets them from
-// the command line, and masks them for human eyes, all from the same struct
-// tags:
+// Package payload decodes the payloads of tasks strictly, and reports every fault
+// at once. It also describes a payload's fields, sets them from the command line,
+// and masks them for display. All of it follows the same struct tags:
 //
 //	json      the field's name (the vendor's own)
 //	validate  its rules (go-playground/validator)
 //	doc       one phrase for `enqueue types`
 //	clear     "true" if the value may be shown; everything else is masked
+//
+// Decode walks the JSON itself, because encoding/json/v2 (as
+// github.com/go-json-experiment/json) is as strict but stops at the first fault,
+// while Decode names every field at fault.
 package payload
 
 import (
@@ -20,61 +23,50 @@ import (
 	"strings"
 )
 
-// MaxSize is the most a payload may weigh, in bytes.
+// MaxSize is the largest permitted payload, in bytes.
 const MaxSize = 512 << 10
 
-// Problem is one fault: which field, and which rule it breaks. It never quotes
-// a value.
+// Problem is one fault: a field, and the rule it breaks. It never quotes a value.
 type Problem struct{ Field, Rule string }
 
-// Error is all that is wrong with a payload.
+// Error lists every fault of a payload.
 type Error struct{ Problems []Problem }
 
-// Error implements error: one line, every field.
+// Error implements error: one line that names every field.
 func (e *Error) Error() string {
 	parts := make([]string, len(e.Problems))
 	for i, p := range e.Problems {
-		if parts[i] = p.Rule; p.Field != "" {
+		parts[i] = p.Rule
+		if p.Field != "" {
 			parts[i] = p.Field + " " + p.Rule
 		}
 	}
 	return strings.Join(parts, "; ")
 }
 
-// Checker is a payload with rules across its fields.
+// Checker is a payload with rules that span several fields.
 type Checker interface{ Check() []Problem }
 
-// Decode reads raw, a JSON object, into the struct that into points to, and
+// Decode decodes raw, a JSON object, into the struct that into points to, and
 // checks its rules. It returns an *Error that names every field at fault.
 func Decode(raw []byte, into any) error {
 	if len(raw) > MaxSize {
-		return &Error{
-			[]Problem{
-				{
-					"",
-					fmt.Sprintf(
-						"the payload has %d bytes, at most %d are allowed",
-						len(raw),
-						MaxSize,
-					),
-				},
-			},
-		}
+		return invalid(fmt.Sprintf("the payload has %d bytes, at most %d are allowed", len(raw), MaxSize))
 	}
 	if !json.Valid(raw) {
-		return &Error{[]Problem{{"", "the payload is not JSON: " + syntax(raw)}}}
+		return invalid("the payload is not JSON: " + syntaxFault(raw))
 	}
 	if trimmed := bytes.TrimSpace(raw); trimmed[0] != '{' {
-		return &Error{[]Problem{{"", "the payload must be an object"}}}
+		return invalid("the payload must be an object")
 	}
 	d := decoder{given: map[string]bool{}}
 	d.value("", raw, reflect.ValueOf(into).Elem())
-	bad := map[string]bool{}
+	reported := map[string]bool{}
 	for _, p := range d.problems {
-		bad[p.Field] = true
+		reported[p.Field] = true
 	}
 	for _, p := range Validate(into, d.given) {
-		if !bad[p.Field] { // a field of the wrong type breaks its rules too; once is enough
+		if !reported[p.Field] { // a field of the wrong type also breaks its rules
 			d.problems = append(d.problems, p)
 		}
 	}
@@ -87,21 +79,26 @@ func Decode(raw []byte, into any) error {
 	return &Error{d.problems}
 }
 
-func syntax(raw []byte) string {
+// invalid returns the Error of a payload that is wrong as a whole.
+func invalid(rule string) *Error {
+	return &Error{[]Problem{{Rule: rule}}}
+}
+
+func syntaxFault(raw []byte) string {
 	if len(bytes.TrimSpace(raw)) == 0 {
 		return "it is empty"
 	}
 	var v any
 	err := json.Unmarshal(raw, &v)
-	if at, ok := errors.AsType[*json.SyntaxError](err); ok {
-		return fmt.Sprintf("it breaks off or goes wrong at byte %d", at.Offset)
+	if fault, ok := errors.AsType[*json.SyntaxError](err); ok {
+		return fmt.Sprintf("it ends early or has a syntax error at byte %d", fault.Offset)
 	}
-	return "it cannot be read"
+	return "it cannot be parsed"
 }
 
 type decoder struct {
 	problems []Problem
-	given    map[string]bool
+	given    map[string]bool // paths of the fields present in the payload
 }
 
 func (d *decoder) fault(field, rule string) {
@@ -134,16 +131,18 @@ func (d *decoder) value(path string, raw json.RawMessage, v reflect.Value) {
 	case reflect.Slice:
 		d.list(path, raw, v)
 	default:
-		if err := decodeInto(raw, v); err != nil ||
-			string(raw) == "null" && v.Kind() != reflect.Interface {
+		err := decodeKeepingNumbers(raw, v)
+		if err != nil || string(raw) == "null" && v.Kind() != reflect.Interface {
 			d.fault(path, "must be "+article(kindName(v.Type())))
 		}
 	}
 }
 
-func decodeInto(raw []byte, v reflect.Value) error {
+// decodeKeepingNumbers decodes raw into v. A number in a free body reaches the
+// vendor exactly as the producer wrote it.
+func decodeKeepingNumbers(raw []byte, v reflect.Value) error {
 	dec := json.NewDecoder(bytes.NewReader(raw))
-	dec.UseNumber() // a number in a free body reaches the vendor as it was written
+	dec.UseNumber()
 	return dec.Decode(v.Addr().Interface())
 }
 
@@ -153,23 +152,24 @@ func (d *decoder) object(path string, raw json.RawMessage, v reflect.Value) {
 		return
 	}
 	targets := map[string]reflect.Value{}
-	collect(v, targets)
+	collectFields(v, targets)
 	dec := json.NewDecoder(bytes.NewReader(raw))
 	_, _ = dec.Token() // {
 	for dec.More() {
-		name, err := dec.Token()
+		token, err := dec.Token()
 		var member json.RawMessage
 		if err == nil {
 			err = dec.Decode(&member)
 		}
 		if err != nil && !errors.Is(err, io.EOF) {
-			d.fault(path, "cannot be read")
+			d.fault(path, "cannot be parsed")
 			return
 		}
-		field := join(path, name.(string))
-		switch target, known := targets[name.(string)]; {
+		name := token.(string)
+		field := join(path, name)
+		switch target, known := targets[name]; {
 		case !known:
-			d.fault(field, "is unknown"+suggestion(name.(string), targets))
+			d.fault(field, "is unknown"+suggestion(name, targets))
 		case d.given[field]:
 			d.fault(field, "is given twice")
 		default:
@@ -190,12 +190,12 @@ func (d *decoder) list(path string, raw json.RawMessage, v reflect.Value) {
 	}
 }
 
-// collect finds the fields of a struct by their JSON names, those of embedded
-// structs included.
-func collect(v reflect.Value, into map[string]reflect.Value) {
+// collectFields indexes the fields of a struct, including those of embedded
+// structs, by their JSON names.
+func collectFields(v reflect.Value, into map[string]reflect.Value) {
 	for field, value := range v.Fields() {
 		if field.Anonymous {
-			collect(value, into)
+			collectFields(value, into)
 		} else if name := jsonName(field); name != "" {
 			into[name] = value
 		}
@@ -210,7 +210,7 @@ func jsonName(f reflect.StructField) string {
 	return name
 }
 
-// suggestion helps with a misspelt or miscased name.
+// suggestion names the field that differs from an unknown name only in case.
 func suggestion(name string, targets map[string]reflect.Value) string {
 	for known := range targets {
 		if strings.EqualFold(known, name) {

@@ -9,14 +9,14 @@ import (
 
 // Field describes one field of a payload.
 type Field struct {
-	Path     string // "messengerFilters.status"
-	Kind     string // "text", "integer", ...
+	Path     string // such as "messengerFilters.status"
+	Kind     string // such as "text" or "integer"
 	Required bool
-	Rules    string // "1 to 3200"
+	Rules    string // such as "1 to 3200"
 	Doc      string
 }
 
-// Describe lists the fields of a payload in their order.
+// Describe lists the fields of a payload in the order of the struct.
 func Describe(p any) []Field {
 	var fields []Field
 	describe("", reflect.TypeOf(p), &fields)
@@ -41,8 +41,8 @@ func describe(path string, t reflect.Type, into *[]Field) {
 			Rules:    words,
 			Doc:      f.Tag.Get("doc"),
 		})
-		if inner := deref(f.Type); inner.Kind() == reflect.Struct &&
-			!reflect.PointerTo(inner).Implements(unmarshaler) {
+		inner := deref(f.Type)
+		if inner.Kind() == reflect.Struct && !reflect.PointerTo(inner).Implements(unmarshaler) {
 			describe(join(path, name), inner, into)
 		}
 	}
@@ -55,12 +55,13 @@ func deref(t reflect.Type) reflect.Type {
 	return t
 }
 
+// ruleWords puts the rules of a validate tag into words.
 func ruleWords(tag string, t reflect.Type) (required bool, words string) {
 	var low, high string
 	var more []string
 	for _, rule := range strings.Split(tag, ",") {
 		if rule == "dive" {
-			break // what follows is about the entries
+			break // the rules after it apply to the entries
 		}
 		name, param, _ := strings.Cut(rule, "=")
 		switch name {
@@ -93,8 +94,8 @@ func ruleWords(tag string, t reflect.Type) (required bool, words string) {
 }
 
 // Set puts one value given as text (--set path=value) into doc, the JSON object
-// of a payload of p's type. The text is read as the field's type wants it: a
-// text field takes it as it is, any other takes it as JSON if it is some.
+// of a payload of p's type. A text field takes the value as it is. Any other field
+// takes it as JSON if it is valid JSON, and as text if not.
 func Set(p any, doc map[string]any, path, value string) error {
 	segments := strings.Split(path, ".")
 	t := reflect.TypeOf(p)
@@ -110,11 +111,7 @@ func Set(p any, doc map[string]any, path, value string) error {
 		inner, ok := doc[segment].(map[string]any)
 		if !ok {
 			if doc[segment] != nil {
-				return fmt.Errorf(
-					"--set %s: %s is not an object",
-					path,
-					strings.Join(segments[:i+1], "."),
-				)
+				return fmt.Errorf("--set %s: %s is not an object", path, strings.Join(segments[:i+1], "."))
 			}
 			inner = map[string]any{}
 			doc[segment] = inner
@@ -124,17 +121,17 @@ func Set(p any, doc map[string]any, path, value string) error {
 	return nil
 }
 
-// texts marks a type of its own JSON form whose members are all text, so that
-// Set does not make a number of a telephone's.
-var texts = reflect.TypeFor[interface{ TextMembers() }]()
+// textMembers is implemented by types with their own JSON form whose members are
+// all text, so that Set does not turn a phone number into a JSON number.
+var textMembers = reflect.TypeFor[interface{ TextMembers() }]()
 
-// member is the type of a field, nil where the type leaves it open.
+// member returns the type of a field, or nil if the type does not fix it.
 func member(t reflect.Type, name string) reflect.Type {
 	if t == nil {
 		return nil
 	}
 	t = deref(t)
-	if reflect.PointerTo(t).Implements(texts) {
+	if reflect.PointerTo(t).Implements(textMembers) {
 		return reflect.TypeFor[string]()
 	}
 	if t.Kind() == reflect.Map {
@@ -156,16 +153,15 @@ func member(t reflect.Type, name string) reflect.Type {
 }
 
 func convert(t reflect.Type, value string) any {
-	if t != nil {
-		t = deref(t)
-		if t.Kind() == reflect.String {
-			return value
-		}
+	if t != nil && deref(t).Kind() == reflect.String {
+		return value
+	}
+	if !json.Valid([]byte(value)) {
+		return value
 	}
 	var parsed any
-	if err := decodeInto([]byte(value), reflect.ValueOf(&parsed).Elem()); err == nil &&
-		json.Valid([]byte(value)) {
-		return parsed
+	if err := decodeKeepingNumbers([]byte(value), reflect.ValueOf(&parsed).Elem()); err != nil {
+		return value
 	}
-	return value
+	return parsed
 }

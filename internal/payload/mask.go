@@ -6,46 +6,46 @@ import (
 	"reflect"
 )
 
-// Masked stands wherever a value is not for human eyes.
+// Masked replaces every value that must not be shown.
 const Masked = "***"
 
-// Mask renders a JSON text with every value hidden, except those that p's type
-// marks clear. It serves payloads and the vendor requests made of them alike,
-// because both use the vendor's names. p may be nil: then everything is hidden.
+// Mask renders a JSON text with every value hidden except those that p's type
+// marks clear. It works for payloads and for the vendor requests built from them,
+// because both use the vendor's names. If p is nil, everything is hidden.
 func Mask(p any, raw []byte) string {
-	clear := map[string]bool{}
+	shown := map[string]bool{}
 	if p != nil {
-		clearPaths("", reflect.TypeOf(p), clear)
+		clearPaths("", reflect.TypeOf(p), shown)
 	}
 	var doc any
-	if err := decodeInto(raw, reflect.ValueOf(&doc).Elem()); err != nil {
+	if err := decodeKeepingNumbers(raw, reflect.ValueOf(&doc).Elem()); err != nil {
 		return Masked
 	}
 	var out bytes.Buffer
 	enc := json.NewEncoder(&out)
 	enc.SetEscapeHTML(false)
-	if err := enc.Encode(mask("", doc, clear)); err != nil {
+	if err := enc.Encode(mask("", doc, shown)); err != nil {
 		return Masked
 	}
 	return string(bytes.TrimSpace(out.Bytes()))
 }
 
-func mask(path string, v any, clear map[string]bool) any {
+func mask(path string, v any, shown map[string]bool) any {
 	switch v := v.(type) {
 	case map[string]any:
 		for name, inner := range v {
-			v[name] = mask(join(path, name), inner, clear)
+			v[name] = mask(join(path, name), inner, shown)
 		}
 		return v
 	case []any:
 		for i, inner := range v {
-			v[i] = mask(path+"[]", inner, clear)
+			v[i] = mask(path+"[]", inner, shown)
 		}
 		return v
 	case nil:
 		return nil
 	}
-	if clear[path] {
+	if shown[path] {
 		return v
 	}
 	return Masked
@@ -67,7 +67,8 @@ func clearPaths(path string, t reflect.Type, into map[string]bool) {
 			}
 			at := join(path, name)
 			if f.Tag.Get("clear") == "true" {
-				into[at], into[at+"[]"] = true, true
+				into[at] = true
+				into[at+"[]"] = true
 			}
 			clearPaths(at, f.Type, into)
 		}

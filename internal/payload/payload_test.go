@@ -39,12 +39,12 @@ func (s sample) Check() []payload.Problem {
 func TestDecode(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct{ name, raw, want string }{
-		{"whole", `{"count":1,"name":"n","seconds":5,"list":["a"],"free":{"deep":[1]},"raw":{"x":1},"flag":true,"inner":{"status":"A"},"userId":"u"}`, ""},
-		{"least", `{"count":1,"name":"n"}`, ""},
+		{"every field", `{"count":1,"name":"n","seconds":5,"list":["a"],"free":{"deep":[1]},"raw":{"x":1},"flag":true,"inner":{"status":"A"},"userId":"u"}`, ""},
+		{"required fields only", `{"count":1,"name":"n"}`, ""},
 		{"empty", ``, "the payload is not JSON: it is empty"},
-		{"broken", `{"count":1,`, "the payload is not JSON: it breaks off or goes wrong at byte 11"},
-		{"trailing", `{"count":1,"name":"n"} x`, "the payload is not JSON: it breaks off or goes wrong at byte 24"},
-		{"no object", `[1]`, "the payload must be an object"},
+		{"broken", `{"count":1,`, "the payload is not JSON: it ends early or has a syntax error at byte 11"},
+		{"trailing", `{"count":1,"name":"n"} x`, "the payload is not JSON: it ends early or has a syntax error at byte 24"},
+		{"list", `[1]`, "the payload must be an object"},
 		{"null", `null`, "the payload must be an object"},
 		{"everything missing", `{}`, "count is required; name is required"},
 		{"empty text", `{"count":1,"name":""}`, "name must not be empty"},
@@ -73,7 +73,7 @@ func TestDecode(t *testing.T) {
 				t.Errorf("got  %q\nwant %q", got, tc.want)
 			}
 			if _, typed := errors.AsType[*payload.Error](err); err != nil && !typed {
-				t.Errorf("%T is no *payload.Error", err)
+				t.Errorf("%T is not a *payload.Error", err)
 			}
 		})
 	}
@@ -86,7 +86,7 @@ func text(err error) string {
 	return err.Error()
 }
 
-func TestNumbersInFreeFieldsStayAsWritten(t *testing.T) {
+func TestNumbersInFreeFieldsKeepTheirForm(t *testing.T) {
 	t.Parallel()
 	var s sample
 	if err := payload.Decode([]byte(`{"count":9007199254740993,"name":"n","free":{"n":9007199254740993.10}}`), &s); err != nil {
@@ -97,7 +97,7 @@ func TestNumbersInFreeFieldsStayAsWritten(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !strings.Contains(string(out), `{"n":9007199254740993.10}`) || s.Count != 9007199254740993 {
-		t.Errorf("became %s", out)
+		t.Errorf("encoded as %s", out)
 	}
 }
 
@@ -149,7 +149,7 @@ func TestSet(t *testing.T) {
 	}
 	for _, path := range []string{"", "count.x", "a..b"} {
 		if err := payload.Set(sample{}, doc, path, "1"); err == nil {
-			t.Errorf("--set %q was taken", path)
+			t.Errorf("--set %q was accepted", path)
 		}
 	}
 }
@@ -191,7 +191,7 @@ func FuzzDecode(f *testing.F) {
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		var s sample
 		if payload.Decode(raw, &s) == nil && (s.Count < 1 || s.Name == "") {
-			t.Errorf("%q was taken", raw)
+			t.Errorf("%q was accepted", raw)
 		}
 	})
 }

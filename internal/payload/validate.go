@@ -9,7 +9,7 @@ import (
 	"github.com/go-playground/validator/v10"
 )
 
-// embedded stands for an embedded struct in the validator's field paths.
+// embedded is the name of an embedded struct in the validator's field paths.
 const embedded = "~"
 
 var rules = newValidator()
@@ -25,8 +25,8 @@ func newValidator() *validator.Validate {
 	return v
 }
 
-// Validate checks the rules of a payload that is a Go value already. given, if
-// not nil, says which fields were there.
+// Validate checks the rules of a decoded payload. given, if not nil, holds the
+// paths of the fields that were present.
 func Validate(p any, given map[string]bool) []Problem {
 	var problems []Problem
 	err := rules.Struct(p)
@@ -34,13 +34,13 @@ func Validate(p any, given map[string]bool) []Problem {
 		for _, f := range faults {
 			_, path, _ := strings.Cut(f.Namespace(), ".")
 			path = strings.ReplaceAll(path, embedded+".", "")
-			problems = append(
-				problems,
-				Problem{path, explain(f.Tag(), f.Param(), f.Kind(), given[path])},
-			)
+			problems = append(problems, Problem{
+				Field: path,
+				Rule:  explain(f.Tag(), f.Param(), f.Kind(), given[path]),
+			})
 		}
 	} else if err != nil {
-		problems = append(problems, Problem{"", err.Error()})
+		problems = append(problems, Problem{Rule: err.Error()})
 	}
 	if c, ok := p.(Checker); ok {
 		problems = append(problems, c.Check()...)

@@ -5,11 +5,11 @@ import (
 	"strconv"
 )
 
-// Count is how many of something there may be at once. Zero is no limit, which
-// is written none: a 0 could as well be meant to stop everything.
+// Count limits how many of something may exist at once; zero means unlimited. A
+// setting spells that "none", because 0 could be meant to stop everything.
 type Count int
 
-// maxCount keeps a misplaced number from passing for a limit.
+// maxCount rejects numbers that are too large to be meant as a limit.
 const maxCount = 1_000_000
 
 var errCount = errors.New("must be a whole number from 1 to 1000000, or none")

@@ -11,57 +11,49 @@ import (
 type Variable struct {
 	Name     string
 	Default  string // "" if it has none
-	Doc      string // of the doc tag
-	Secret   bool   // Name_FILE works too
+	Doc      string // from the doc tag
+	Secret   bool   // may also come from the file that Name_FILE names
 	Required bool
 }
 
 // Describe lists the variables of structs, or pointers to structs, in the order
-// of the fields. A variable that several fields read is listed once; Describe
-// panics if they disagree on its default.
+// of the fields. It lists a variable that several fields read once, and panics if
+// they disagree on its default.
 func Describe(structs ...any) []Variable {
 	var list []Variable
-	at := map[string]int{}
+	index := map[string]int{}
 	for _, s := range structs {
 		t := reflect.TypeOf(s)
 		if t.Kind() == reflect.Pointer {
 			t = t.Elem()
 		}
 		for _, f := range fieldsOf(reflect.New(t).Interface()) {
-			v := Variable{
-				Name:     f.name,
-				Default:  f.Tag.Get("envDefault"),
-				Doc:      f.Tag.Get("doc"),
-				Secret:   f.secret,
-				Required: f.required(),
-			}
-			i, known := at[v.Name]
+			v := f.describe()
+			i, known := index[v.Name]
 			if !known {
-				at[v.Name] = len(list)
+				index[v.Name] = len(list)
 				list = append(list, v)
 				continue
 			}
-			if list[i].Default != v.Default {
-				panic(
-					fmt.Sprintf(
-						"settings: %s has two defaults, %q and %q",
-						v.Name,
-						list[i].Default,
-						v.Default,
-					),
-				)
-			}
-			if list[i].Doc == "" {
-				list[i].Doc = v.Doc
-			}
-			list[i].Secret = list[i].Secret || v.Secret
-			list[i].Required = list[i].Required || v.Required
+			list[i].merge(v)
 		}
 	}
 	return list
 }
 
-// Section is a part of .env.example.
+// merge adds what another field says about the same variable.
+func (v *Variable) merge(other Variable) {
+	if v.Default != other.Default {
+		panic(fmt.Sprintf("settings: %s has two defaults, %q and %q", v.Name, v.Default, other.Default))
+	}
+	if v.Doc == "" {
+		v.Doc = other.Doc
+	}
+	v.Secret = v.Secret || other.Secret
+	v.Required = v.Required || other.Required
+}
+
+// Section is one section of .env.example.
 type Section struct {
 	Title string
 	Doc   string // may be empty
@@ -69,9 +61,9 @@ type Section struct {
 	Variables []Variable
 }
 
-// Example renders .env.example. A variable with a default is a line that sets
-// it to that; secrets and variables without a default are comments. A variable
-// stands in the first section that has it.
+// Example renders .env.example. A variable with a default is set to it; secrets
+// and variables without a default are commented out. A variable appears only in
+// the first section that lists it.
 func Example(sections []Section) string {
 	var b strings.Builder
 	seen := map[string]bool{}
@@ -96,7 +88,7 @@ func Example(sections []Section) string {
 func (v Variable) render(b *strings.Builder) {
 	doc := v.Doc
 	if v.Required {
-		doc += " Needed."
+		doc += " Required."
 	}
 	if v.Secret {
 		doc += " Secret: " + v.Name + fileSuffix + " may name a file that holds it."
@@ -111,7 +103,9 @@ func (v Variable) render(b *strings.Builder) {
 
 var plain = regexp.MustCompile(`^[A-Za-z0-9_./:=,@%+-]*$`)
 
-// quoted is the form that a shell and docker compose read alike.
+var doubleQuoteEscapes = strings.NewReplacer(`\`, `\\`, `"`, `\"`, "$", `\$`, "`", "\\`")
+
+// quoted quotes a value such that a shell and docker compose parse it alike.
 func quoted(value string) string {
 	switch {
 	case plain.MatchString(value):
@@ -119,13 +113,11 @@ func quoted(value string) string {
 	case !strings.Contains(value, "'"):
 		return "'" + value + "'"
 	default:
-		return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, "$", `\$`, "`", "\\`").
-			Replace(value) +
-			`"`
+		return `"` + doubleQuoteEscapes.Replace(value) + `"`
 	}
 }
 
-// comment writes a text as comment lines of readable length.
+// comment writes a text as comment lines of limited length.
 func comment(b *strings.Builder, text string) {
 	const width = 98
 	line := "#"

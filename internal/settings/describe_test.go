@@ -46,7 +46,7 @@ func TestDescribe(t *testing.T) {
 	}
 }
 
-func TestDescribeRefusesTwoDefaults(t *testing.T) {
+func TestDescribePanicsOnTwoDefaults(t *testing.T) {
 	t.Parallel()
 	defer func() {
 		if recover() == nil {
@@ -72,7 +72,7 @@ func TestExample(t *testing.T) {
 # Where to listen.
 ADDR=127.0.0.1:8080
 
-# Of the account. Needed. Secret: PASSWORD_FILE may name a file that holds it.
+# Of the account. Required. Secret: PASSWORD_FILE may name a file that holds it.
 #PASSWORD=
 
 TIMEOUT=15s
@@ -92,8 +92,8 @@ NOTE="it's a note"
 	}
 }
 
-// TestExampleLoads reads the generated file the way a shell would: as it is, it
-// must be the defaults.
+// TestExampleLoads reads the generated file as a shell would: unedited, it must
+// yield the defaults.
 func TestExampleLoads(t *testing.T) {
 	t.Parallel()
 	text := settings.Example([]settings.Section{{Title: "All", Variables: settings.Describe(config{})}})

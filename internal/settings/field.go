@@ -5,24 +5,26 @@ import (
 	"fmt"
 	"net/url"
 	"reflect"
-	"slices"
 	"strings"
 	"time"
+
+	"github.com/caarlos0/env/v11"
 
 	"errand.internal/internal/secret"
 )
 
-// field is one variable of a struct.
+// field is a struct field that reads a variable.
 type field struct {
 	reflect.StructField
 	value  reflect.Value
 	prefix string
-	name   string // of the variable, prefix included
+	name   string // of the variable, with the prefix
 	secret bool
 }
 
-// fieldsOf lists the variables of a pointer to a struct, in the order of the
-// fields.
+// fieldsOf lists the fields that read variables. into must be a pointer to a
+// struct. The walk cannot be left to env.GetFieldParams, which skips unexported
+// embedded structs and returns neither the field nor its other tags.
 func fieldsOf(into any) []field {
 	v := reflect.ValueOf(into)
 	if v.Kind() != reflect.Pointer || v.IsNil() || v.Elem().Kind() != reflect.Struct {
@@ -40,13 +42,7 @@ func walk(fields []field, v reflect.Value, prefix string) []field {
 		switch {
 		case name == "-":
 		case name != "" && !sf.IsExported():
-			panic(
-				fmt.Sprintf(
-					"settings: %s.%s has an env tag and is not exported",
-					t,
-					sf.Name,
-				),
-			)
+			panic(fmt.Sprintf("settings: %s.%s has an env tag and is not exported", t, sf.Name))
 		case name != "":
 			fields = append(fields, field{
 				StructField: sf,
@@ -58,13 +54,7 @@ func walk(fields []field, v reflect.Value, prefix string) []field {
 		case isStruct && (sf.IsExported() || sf.Anonymous):
 			fields = walk(fields, v.Field(i), prefix+sf.Tag.Get("envPrefix"))
 		case sf.Tag.Get("envPrefix") != "":
-			panic(
-				fmt.Sprintf(
-					"settings: %s.%s has an envPrefix and is not a struct",
-					t,
-					sf.Name,
-				),
-			)
+			panic(fmt.Sprintf("settings: %s.%s has an envPrefix and is not a struct", t, sf.Name))
 		}
 	}
 	return fields
@@ -74,17 +64,40 @@ func isSecret(sf reflect.StructField) bool {
 	return sf.Type == reflect.TypeFor[secret.String]() || sf.Tag.Get("secret") == "true"
 }
 
-func (f field) required() bool {
-	_, options, _ := strings.Cut(f.Tag.Get("env"), ",")
-	return slices.ContainsFunc(
-		strings.Split(options, ","),
-		func(o string) bool {
-			return o == "required" || o == "notEmpty"
-		},
-	)
+// describe returns the variable that the field reads. It panics if the field's
+// tags are invalid.
+func (f field) describe() Variable {
+	params, err := env.GetFieldParamsWithOptions(f.single().Interface(), f.options(nil))
+	if err != nil {
+		panic(fmt.Sprintf("settings: %s: %v", f.name, err))
+	}
+	return Variable{
+		Name:     f.name,
+		Default:  params[0].DefaultValue,
+		Doc:      f.Tag.Get("doc"),
+		Secret:   f.secret,
+		Required: params[0].Required || params[0].NotEmpty,
+	}
 }
 
-// ruleOf is the rule for the types that know none themselves.
+// single returns a pointer to a new struct that has only this field, so that an
+// error of caarlos0/env can only concern this variable.
+func (f field) single() reflect.Value {
+	pointer := reflect.New(reflect.StructOf([]reflect.StructField{{
+		Name: f.Name,
+		Type: f.Type,
+		Tag:  f.Tag,
+	}}))
+	pointer.Elem().Field(0).Set(f.value)
+	return pointer
+}
+
+func (f field) options(environ map[string]string) env.Options {
+	return env.Options{Environment: environ, Prefix: f.prefix}
+}
+
+// ruleOf returns the rule for values of a type, or "" if the type's own parser
+// states it.
 func ruleOf(t reflect.Type) string {
 	if t.Kind() == reflect.Pointer {
 		t = t.Elem()

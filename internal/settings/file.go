@@ -14,8 +14,8 @@ const (
 	maxFileSize = 64 << 10
 )
 
-// fromFile returns the value of a secret whose variable X is unset and whose
-// X_FILE names a file; "" without X_FILE.
+// fromFile returns a secret from the file that X_FILE names, or "" if X_FILE is
+// unset. It is an error if X is set as well.
 func fromFile(name string, environ map[string]string) (string, error) {
 	path, given := environ[name+fileSuffix]
 	if !given {
@@ -23,8 +23,8 @@ func fromFile(name string, environ map[string]string) (string, error) {
 	}
 	if _, both := environ[name]; both {
 		return "", Problem{
-			name,
-			"is set, and so is " + name + fileSuffix + "; set one of them",
+			Variable: name,
+			Rule:     "is set, and so is " + name + fileSuffix + "; set one of them",
 		}
 	}
 	value, err := readSecret(path)
@@ -56,7 +56,8 @@ func readSecret(path string) (string, error) {
 	return value, nil
 }
 
-// unreadable leaves the path out: the secret itself may have been put there.
+// unreadable omits the path, because the variable may hold the secret itself by
+// mistake.
 func unreadable(err error) error {
 	if pathErr, ok := errors.AsType[*fs.PathError](err); ok {
 		err = pathErr.Err

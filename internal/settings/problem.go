@@ -5,10 +5,10 @@ import (
 	"strings"
 )
 
-// Problem is one variable at fault.
+// Problem is a fault of one variable.
 type Problem struct {
 	Variable string
-	Rule     string // what it breaks; never the value of a secret
+	Rule     string // the rule it breaks; never quotes a secret
 }
 
 // Error implements error: the variable, a colon and the rule.
@@ -16,7 +16,7 @@ func (p Problem) Error() string {
 	return p.Variable + ": " + p.Rule
 }
 
-// problems reads one line each.
+// problems is an error with one line per problem.
 type problems []error
 
 func (p problems) Error() string {
@@ -31,9 +31,9 @@ func (p problems) Unwrap() []error {
 	return p
 }
 
-// Collect makes one error of many, with one line for each problem, so that an
-// operator sees everything that Load and the parts' own checks found. It takes
-// errors.Join apart, drops repetitions and gives nil where there is no error.
+// Collect combines errors into one with a line per problem, so that an operator
+// sees everything that Load and the packages' own checks found. It flattens
+// joined errors, drops duplicates, and returns nil if there is no error.
 func Collect(errs ...error) error {
 	all := flatten(nil, errs)
 	if len(all) == 0 {
@@ -47,8 +47,8 @@ func flatten(all problems, errs []error) problems {
 		if err == nil {
 			continue
 		}
-		if many, ok := err.(interface{ Unwrap() []error }); ok {
-			all = flatten(all, many.Unwrap())
+		if joined, ok := err.(interface{ Unwrap() []error }); ok {
+			all = flatten(all, joined.Unwrap())
 			continue
 		}
 		if !all.has(err) {

@@ -8,18 +8,18 @@ import (
 	"time"
 )
 
-// Rate is so many in a span of time. The zero Rate is no limit.
+// Rate limits events per window of time; the zero Rate means unlimited.
 type Rate struct {
 	N   int
 	Per time.Duration
 }
 
-// IsZero reports whether there is no limit.
+// IsZero reports whether the rate is unlimited.
 func (r Rate) IsZero() bool {
 	return r == Rate{}
 }
 
-// String is the form that UnmarshalText reads; "" for the zero Rate.
+// String returns the form that UnmarshalText parses, or "" for the zero Rate.
 func (r Rate) String() string {
 	if r.IsZero() {
 		return ""
@@ -38,38 +38,37 @@ func (r Rate) MarshalText() ([]byte, error) {
 	return []byte(r.String()), nil
 }
 
-// none is the word for no limit. An empty variable counts as unset, and so as its
-// default.
+// none spells "unlimited". An empty variable cannot: it counts as unset, so the
+// default applies.
 const none = "none"
 
 var errRate = errors.New("must be a rate as N/duration, such as 95/1m or 5/s, or none")
 
-// UnmarshalText implements encoding.TextUnmarshaler: N/duration, as in 95/1m. A
-// unit alone means one of it, as in 5/s; none is the zero Rate.
+// UnmarshalText implements encoding.TextUnmarshaler. It parses N/duration, such as
+// 95/1m; a bare unit means one of it, such as 5/s. "none" is the zero Rate.
 func (r *Rate) UnmarshalText(text []byte) error {
 	if string(text) == none {
 		*r = Rate{}
 		return nil
 	}
-	n, per, found := strings.Cut(string(text), "/")
+	n, window, found := strings.Cut(string(text), "/")
 	if !found {
 		return errRate
 	}
-	if per != "" && (per[0] < '0' || per[0] > '9') && per[0] != '.' && per[0] != '-' &&
-		per[0] != '+' {
-		per = "1" + per
+	if window != "" && !strings.ContainsRune("0123456789.+-", rune(window[0])) {
+		window = "1" + window
 	}
 	count, err := strconv.Atoi(n)
 	if err != nil {
 		return errRate
 	}
-	span, err := time.ParseDuration(per)
+	per, err := time.ParseDuration(window)
 	if err != nil {
 		return errRate
 	}
-	if count < 1 || span <= 0 {
-		return fmt.Errorf("%w; both above zero", errRate)
+	if count < 1 || per <= 0 {
+		return fmt.Errorf("%w; both must be above zero", errRate)
 	}
-	*r = Rate{N: count, Per: span}
+	*r = Rate{N: count, Per: per}
 	return nil
 }

@@ -11,7 +11,7 @@ func TestRate(t *testing.T) {
 	tests := []struct {
 		text string
 		want Rate
-		form string // "" if like text
+		form string // "" if it equals text
 	}{
 		{text: "95/1m", want: Rate{95, time.Minute}},
 		{text: "5/s", want: Rate{5, time.Second}, form: "5/1s"},
@@ -26,9 +26,9 @@ func TestRate(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.text, func(t *testing.T) {
 			t.Parallel()
-			var r, again Rate
+			var r, reparsed Rate
 			if err := r.UnmarshalText([]byte(tt.text)); err != nil || r != tt.want {
-				t.Fatalf("read as %+v, %v", r, err)
+				t.Fatalf("parsed as %+v, %v", r, err)
 			}
 			form := tt.form
 			if form == "" {
@@ -37,28 +37,30 @@ func TestRate(t *testing.T) {
 			if r.String() != form {
 				t.Errorf("String() = %q, want %q", r.String(), form)
 			}
-			if err := again.UnmarshalText([]byte(r.String())); err != nil || again != r {
-				t.Errorf("%q reads as %+v, %v", r.String(), again, err)
+			if err := reparsed.UnmarshalText([]byte(r.String())); err != nil || reparsed != r {
+				t.Errorf("%q parses as %+v, %v", r.String(), reparsed, err)
 			}
 		})
 	}
 }
 
-func TestRateRefuses(t *testing.T) {
+func TestRateRefusesInvalidText(t *testing.T) {
 	t.Parallel()
-	for _, text := range []string{"", "5", "/1m", "5/", "x/1m", "5/x", "5/1", "0/1m", "-1/1m", "5/0s", "5/-1m", "1.5/1m", "5/1m/2", " 5/1m", "None"} {
+	for _, text := range []string{
+		"", "5", "/1m", "5/", "x/1m", "5/x", "5/1", "0/1m", "-1/1m", "5/0s", "5/-1m", "1.5/1m", "5/1m/2", " 5/1m", "None",
+	} {
 		var r Rate
 		err := r.UnmarshalText([]byte(text))
 		if err == nil || !strings.Contains(err.Error(), "N/duration") || !r.IsZero() {
-			t.Errorf("%q read as %+v, %v", text, r, err)
+			t.Errorf("%q parsed as %+v, %v", text, r, err)
 		}
 	}
 	r := Rate{N: 1, Per: time.Second}
 	if err := r.UnmarshalText([]byte("none")); err != nil || !r.IsZero() {
-		t.Errorf("none is read as %+v, %v", r, err)
+		t.Errorf("none is parsed as %+v, %v", r, err)
 	}
 	if text, err := (Rate{}).MarshalText(); err != nil || len(text) != 0 {
-		t.Errorf("no limit is written as %q, %v", text, err)
+		t.Errorf("the zero Rate is written as %q, %v", text, err)
 	}
 }
 
@@ -67,13 +69,13 @@ func TestCount(t *testing.T) {
 	for text, want := range map[string]Count{"1": 1, "40": 40, "none": 0} {
 		c := Count(7)
 		if err := c.UnmarshalText([]byte(text)); err != nil || c != want {
-			t.Errorf("%q read as %d, %v", text, c, err)
+			t.Errorf("%q parsed as %d, %v", text, c, err)
 		}
 	}
 	for _, text := range []string{"", "0", "-1", "1.5", "x", " 1", "1000001"} {
 		c := Count(7)
 		if err := c.UnmarshalText([]byte(text)); err == nil || c != 7 {
-			t.Errorf("%q read as %d, %v", text, c, err)
+			t.Errorf("%q parsed as %d, %v", text, c, err)
 		}
 	}
 }

@@ -1,48 +1,47 @@
-// Package settings reads the environment into tagged structs. It adds to
-// caarlos0/env what operators of Errand rely on: every problem is reported at
-// once under the name of its variable, a secret X may stand in the file that
-// X_FILE names, and an empty variable counts as unset.
+// Package settings reads the environment into tagged structs. On top of
+// caarlos0/env, it reports every problem at once with the name of its variable,
+// reads a secret X from the file that X_FILE names, and treats an empty variable
+// as unset.
 package settings
 
 import (
 	"errors"
 	"fmt"
 	"maps"
-	"reflect"
 	"strings"
 
 	"github.com/caarlos0/env/v11"
 )
 
-// Load reads environ into the struct that into points to, structs inside it
-// included. The tags are those of caarlos0/env (env, envDefault, envPrefix,
-// envSeparator, the options required and notEmpty), and:
+// Load reads environ into the struct that into points to, including nested
+// structs. It follows the tags of caarlos0/env (env, envDefault, envPrefix,
+// envSeparator, the options required and notEmpty) and two more:
 //
-//   - a field of type secret.String, or tagged secret:"true", is a secret: X may
-//     also come from the file that X_FILE names, without the line ends at its
-//     end. Both at once is an error;
+//   - A field of type secret.String, or tagged secret:"true", is a secret. X may
+//     then come from the file that X_FILE names, without its trailing line ends.
+//     Setting both is an error.
 //   - doc:"…" says what the variable is for; see Describe.
 //
-// A type with a form of its own implements encoding.TextUnmarshaler. Its error
-// is the rule that the operator reads behind the variable's name; that of a
-// secret must not quote the value.
+// A type that needs its own parser implements encoding.TextUnmarshaler. Its error
+// states the rule that the operator reads after the variable's name; the error of
+// a secret must not quote the value.
 //
-// The error holds a Problem for every variable at fault, in the order of the
-// fields, one line each. Fields with a problem are left as they were. Load
-// panics where the struct itself is wrong.
+// The returned error holds a Problem for every variable at fault, in the order of
+// the fields, one line each. Fields with a problem keep their value. Load panics
+// if the struct itself is invalid.
 func Load(into any, environ map[string]string) error {
 	environ = withoutEmpty(environ)
-	var problems []error
+	var errs []error
 	for _, f := range fieldsOf(into) {
 		if err := f.load(environ); err != nil {
-			problems = append(problems, err)
+			errs = append(errs, err)
 		}
 	}
-	return Collect(problems...)
+	return Collect(errs...)
 }
 
-// Environ turns os.Environ's form into a map. Of a name that is given twice the
-// last counts.
+// Environ converts the result of os.Environ to a map. If a name occurs twice, the
+// last one wins.
 func Environ(pairs []string) map[string]string {
 	m := make(map[string]string, len(pairs))
 	for _, pair := range pairs {
@@ -53,8 +52,8 @@ func Environ(pairs []string) map[string]string {
 	return m
 }
 
-// withoutEmpty is never nil: nil would make caarlos0/env read the process's
-// environment.
+// withoutEmpty drops empty variables. Its result is never nil, because nil makes
+// caarlos0/env read the environment of the process.
 func withoutEmpty(environ map[string]string) map[string]string {
 	set := make(map[string]string, len(environ))
 	for name, value := range environ {
@@ -65,8 +64,7 @@ func withoutEmpty(environ map[string]string) map[string]string {
 	return set
 }
 
-// load parses one field. caarlos0/env does it on a struct of this one field, so
-// that its error can only mean this variable.
+// load parses the variable into its field.
 func (f field) load(environ map[string]string) error {
 	if f.secret {
 		value, err := fromFile(f.name, environ)
@@ -78,24 +76,15 @@ func (f field) load(environ map[string]string) error {
 			environ[f.name] = value
 		}
 	}
-	alone := reflect.New(reflect.StructOf([]reflect.StructField{{
-		Name: f.Name,
-		Type: f.Type,
-		Tag:  f.Tag,
-	}}))
-	alone.Elem().Field(0).Set(f.value)
-	err := env.ParseWithOptions(
-		alone.Interface(),
-		env.Options{Environment: environ, Prefix: f.prefix},
-	)
-	if err != nil {
+	single := f.single()
+	if err := env.ParseWithOptions(single.Interface(), f.options(environ)); err != nil {
 		return Problem{f.name, f.rule(err, environ[f.name])}
 	}
-	f.value.Set(alone.Elem().Field(0))
+	f.value.Set(single.Elem().Field(0))
 	return nil
 }
 
-// rule says in an operator's words what is wrong with the value.
+// rule returns the broken rule in words for the operator.
 func (f field) rule(err error, value string) string {
 	if f.missing(err) {
 		if f.secret {
@@ -105,18 +94,17 @@ func (f field) rule(err error, value string) string {
 	}
 	parse, ok := errors.AsType[env.ParseError](err)
 	if !ok {
-		// The tags ask for what env cannot do, which is not the operator's
-		// doing.
+		// The tags are invalid, which no setting can fix.
 		panic(fmt.Sprintf("settings: %s: %v", f.name, err))
 	}
 	rule := ruleOf(f.Type)
 	switch {
-	case rule == "": // the type's own words
+	case rule == "": // the type states its own rule
 		return parse.Err.Error()
 	case f.secret:
 		return rule
 	default:
-		return fmt.Sprintf("%s, not %q", rule, shortened(value))
+		return fmt.Sprintf("%s, not %q", rule, truncated(value))
 	}
 }
 
@@ -128,11 +116,11 @@ func (f field) missing(err error) bool {
 	return ok
 }
 
-// shortened keeps the line of a misplaced text readable.
-func shortened(value string) string {
-	const most = 32
-	if runes := []rune(value); len(runes) > most {
-		return string(runes[:most]) + "…"
+// truncated shortens a long value, so that the error stays readable.
+func truncated(value string) string {
+	const maxRunes = 32
+	if runes := []rune(value); len(runes) > maxRunes {
+		return string(runes[:maxRunes]) + "…"
 	}
 	return value
 }

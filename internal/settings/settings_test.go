@@ -14,7 +14,7 @@ import (
 	"errand.internal/internal/settings"
 )
 
-// pairs is a type with a form of its own, as the application has them.
+// pairs is a type with its own parser.
 type pairs map[string]string
 
 func (p *pairs) UnmarshalText(text []byte) error {
@@ -100,8 +100,8 @@ func TestLoad(t *testing.T) {
 		{"separator", fmt.Sprint(c.Names), "[a,b c]"},
 		{"list of numbers", fmt.Sprint(c.Sizes), "[1 2]"},
 		{"float", c.Ratio, 0.5},
-		{"own type", fmt.Sprint(c.Queues), "map[otp:20]"},
-		{"own secret type", c.Keys["org"], "k"},
+		{"own parser", fmt.Sprint(c.Queues), "map[otp:20]"},
+		{"own secret parser", c.Keys["org"], "k"},
 		{"secret", c.Account.Password.Reveal(), "p w"},
 		{"duration", c.Account.Timeout, 90 * time.Second},
 		{"rate", c.Account.Rate, settings.Rate{N: 95, Per: time.Minute}},
@@ -120,7 +120,7 @@ func TestLoad(t *testing.T) {
 	}
 }
 
-func TestLoadReadsNothingButItsMap(t *testing.T) {
+func TestLoadReadsOnlyItsMap(t *testing.T) {
 	t.Setenv("FIRST_RETRIES", "99")
 	t.Setenv("NEEDED", "from the process")
 	for name, environ := range map[string]map[string]string{"nil": nil, "empty": {}} {
@@ -171,7 +171,7 @@ func TestLoadReportsEverythingAtOnce(t *testing.T) {
 		"DEEP_SECOND_TIMEOUT":       strings.Repeat("x", 100),
 	})
 	if err == nil {
-		t.Fatal("accepted")
+		t.Fatal("Load accepted invalid settings")
 	}
 	want := []string{
 		`STRICT: must be true or false, not "perhaps"`,
@@ -192,7 +192,7 @@ func TestLoadReportsEverythingAtOnce(t *testing.T) {
 		t.Errorf("problems:\n%s\nwant:\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
 	if strings.Contains(err.Error(), canary) {
-		t.Errorf("the value of a secret shows: %v", err)
+		t.Errorf("the error quotes a secret: %v", err)
 	}
 	if p, ok := errors.AsType[settings.Problem](err); !ok || p.Variable != "STRICT" {
 		t.Errorf("the first problem is %+v", p)
@@ -235,7 +235,7 @@ func TestSecretFromFile(t *testing.T) {
 	}
 }
 
-func TestFileServesEverySecretAndNothingElse(t *testing.T) {
+func TestFilesAreReadForSecretsOnly(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "secret")
 	if err := os.WriteFile(path, []byte("org=key\n"), 0o600); err != nil {
@@ -264,7 +264,7 @@ func TestEnviron(t *testing.T) {
 	}
 }
 
-func TestLoadPanicsOnAWrongStruct(t *testing.T) {
+func TestLoadPanicsOnInvalidStruct(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
 		name string
@@ -272,7 +272,7 @@ func TestLoadPanicsOnAWrongStruct(t *testing.T) {
 	}{
 		{name: "no pointer", into: config{}},
 		{name: "nil", into: (*config)(nil)},
-		{name: "hidden field", into: &struct {
+		{name: "unexported field", into: &struct {
 			hidden string `env:"HIDDEN"`
 		}{hidden: "x"}},
 		{name: "prefix of a pointer", into: &struct {
@@ -315,6 +315,6 @@ func TestCollect(t *testing.T) {
 		t.Errorf("Collect = %v, want\n%s", err, want)
 	}
 	if !errors.Is(err, cause) {
-		t.Error("the cause cannot be found")
+		t.Error("the cause is not in the chain")
 	}
 }
