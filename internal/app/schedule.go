@@ -53,11 +53,11 @@ func startSchedules(
 	}
 	rdb, producer := openProducer(p.target, p.ring)
 	scheduler := schedule.New(schedule.Config{
-		File:    p.schedules,
-		Redis:   rdb,
-		To:      producer,
-		Metrics: reg,
-		Log:     log,
+		File:     p.schedules,
+		Redis:    rdb,
+		Enqueuer: producer,
+		Metrics:  reg,
+		Log:      log,
 	})
 	ctx, cancel := context.WithCancel(ctx)
 	var running sync.WaitGroup

@@ -25,7 +25,6 @@ func TestEventuallyReturnsOnceTheConditionHolds(t *testing.T) {
 	calls := 0
 	Eventually(t, time.Minute, "third call", func() bool {
 		calls++
-
 		return calls == 3
 	})
 	if calls != 3 {
