@@ -1,14 +1,14 @@
-// Package schedule enqueues tasks on a schedule: every so often, or by cron in
+// Package schedule enqueues tasks on a schedule: at a fixed period, or by cron in
 // a time zone. Any number of workers run the same schedule file, and each tick
 // is enqueued once, without a leader.
 //
-//	schedules.yaml ──Load──▶ File ──┐        (looked at again every second)
+//	schedules.yaml ──Load──▶ File ──┐        (checked for changes every second)
 //	                                ▼
-//	worker A   runner ──┐      one runner for each schedule in each worker
-//	worker B   runner ──┼──▶ begin ──▶ mine: enqueue ─▶ renew … ─▶ finish
+//	worker A   runner ──┐      one runner per schedule in each worker
+//	worker B   runner ──┼──▶ begin ──▶ begun, resumed: enqueue ─▶ renew … ─▶ finish
 //	worker C   runner ──┘      │       held, done: wait for the next slot
 //	                           ▼
-//	            errand:schedule:{name}   last slot, slot under way, its lease
+//	            errand:schedule:{name}   last slot, slot in progress, its lease
 //
 // # Slots
 //
@@ -17,25 +17,25 @@
 // cron they are the instants of the local times that match; see timing for
 // clock changes.
 //
-// One hash in Redis for each schedule holds the last slot that was enqueued as a
-// whole. Whoever begins the next one gets a lease of a second, renews it after
-// each chunk of subjects, and moves the last slot when all are in the queue. If
-// it dies, another goes on from the last chunk that was noted, and each task
-// carries the key schedule/<name>/<slot>/<subject>: what is there already is
-// not enqueued again.
+// Each schedule has a hash in Redis that holds the last slot that was enqueued
+// completely. The worker that begins the next slot gets a lease of one second,
+// renews it after each chunk of subjects, and advances the last slot when all
+// tasks are in the queue. If it dies, another worker resumes after the last
+// chunk that was recorded. Each task carries the key
+// schedule/<name>/<slot>/<subject>, so that none is enqueued twice.
 //
-// # Late and missed
+// # Late and missed ticks
 //
-// A slot begun within grace of its time is on time: that covers a worker that
-// died in the middle. After a longer pause at most one slot is run late, the
-// newest; the others are counted as missed. A schedule that is seen for the
-// first time, or whose timing was changed, starts with the next slot.
+// A slot that is begun within the grace period is on time: that covers a worker
+// that died in the middle of it. After a longer pause at most one slot runs
+// late, the newest; the others count as missed. A schedule that is new, or whose
+// timing was changed, starts with its next slot.
 //
-// Nothing waits for the tasks themselves, so that a run that fails or ends
-// archived never stops the next. While a task of the same schedule and subject
-// is under way, the next one is skipped and counted as overlap.
+// Nothing waits for the tasks themselves, so a task that fails or ends archived
+// never stops the next tick. While a task of the same schedule and subject is
+// active, the next one is skipped and counted as overlap.
 //
 // # Time
 //
-// Redis's clock is the only one. A worker uses its own only to wait.
+// Redis's clock is authoritative. A worker uses its own clock only to wait.
 package schedule

@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// write puts files into a directory of the test's own; "s.yaml" is the schedule
-// file, whose path it returns.
+// write writes files into a temporary directory; it returns the path of "s.yaml",
+// the schedule file.
 func write(t *testing.T, files map[string]string) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -31,15 +31,21 @@ func mustLoad(t *testing.T, path string) *File {
 	return f
 }
 
-// entry is a schedule file with one schedule of the given lines.
-func entry(lines ...string) string {
+// loadOne loads a schedule file with one schedule of the given lines.
+func loadOne(t *testing.T, lines ...string) *File {
+	t.Helper()
+	return mustLoad(t, write(t, map[string]string{"s.yaml": oneSchedule(lines...)}))
+}
+
+// oneSchedule is a schedule file with one schedule of the given lines.
+func oneSchedule(lines ...string) string {
 	return "schedules:\n  - " + strings.Join(lines, "\n    ") + "\n"
 }
 
 func TestLoad(t *testing.T) {
 	t.Parallel()
 	path := write(t, map[string]string{
-		"s.yaml": `# the example of the manual
+		"s.yaml": `# every field once
 schedules:
   - name: support-alerts            # unique
     every: 30s
@@ -94,15 +100,16 @@ schedules:
 	}
 }
 
-func TestEmptyListIsFine(t *testing.T) {
+func TestLoadAcceptsAnEmptyList(t *testing.T) {
 	t.Parallel()
 	if f := mustLoad(t, write(t, map[string]string{"s.yaml": "schedules: []\n"})); len(f.Schedules) != 0 {
 		t.Errorf("schedules = %v", f.Schedules)
 	}
 }
 
-// TestLoadFaults has the exact texts: somebody has to mend a file by them.
-func TestLoadFaults(t *testing.T) {
+// TestLoadReportsAllProblems compares the exact texts, because users correct their
+// files by them.
+func TestLoadReportsAllProblems(t *testing.T) {
 	t.Parallel()
 	const alerts = "type: anna:messenger:alerts"
 	tests := []struct {
@@ -120,7 +127,7 @@ func TestLoadFaults(t *testing.T) {
 		},
 		{
 			"a field twice",
-			entry("name: a", "every: 1s", "every: 2s", alerts),
+			oneSchedule("name: a", "every: 1s", "every: 2s", alerts),
 			"",
 			[]string{`s.yaml:4:5: not YAML: mapping key "every" already defined at [3:5]`},
 		},
@@ -129,7 +136,7 @@ func TestLoadFaults(t *testing.T) {
 			"two documents",
 			"schedules: []\n---\nschedules: []\n",
 			"",
-			[]string{"s.yaml:3:1: a second document; there must be one only"},
+			[]string{"s.yaml:3:1: a second document; only one is allowed"},
 		},
 		{"no mapping", "- a\n", "", []string{"s.yaml:1:1: must begin with schedules:"}},
 		{
@@ -149,23 +156,59 @@ func TestLoadFaults(t *testing.T) {
 		},
 		{
 			"unquoted star",
-			entry("name: a", "cron: *abc", alerts),
+			oneSchedule("name: a", "cron: *abc", alerts),
 			"",
 			[]string{"s.yaml:3:11: anchors and aliases are not supported; a text that begins with & or * needs quotes"},
 		},
 		{
 			"tag",
-			entry("name: !!str a", "every: 1s", alerts),
+			oneSchedule("name: !!str a", "every: 1s", alerts),
 			"",
 			[]string{"s.yaml:2:11: tags are not supported; a text that begins with ! needs quotes"},
 		},
 		{
 			"merge key",
-			entry("name: a", "<<: {every: 1s}", alerts),
+			oneSchedule("name: a", "<<: {every: 1s}", alerts),
 			"",
 			[]string{"s.yaml:3:5: merge keys are not supported"},
 		},
-		{"everything missing", entry("payload: {userId: u1}"), "", []string{
+		{"schedules without a value", "schedules:\n", "", []string{"s.yaml:1:1: schedules has no value"}},
+		{
+			"schedule without a value",
+			"schedules:\n  -\n",
+			"",
+			[]string{
+				"s.yaml:2:5: schedule 1: must have fields: name, every, cron, timeZone, type, payload, forEach, spread",
+			},
+		},
+		{
+			"several unknown fields",
+			oneSchedule("name: a", "evry: 1s", "Every: 1s", "every: 1s", "1: x", alerts, "payload: {userId: u1}"),
+			"",
+			[]string{
+				"s.yaml:3:5: a: evry is unknown; there are name, every, cron, timeZone, type, payload, forEach, spread",
+				"s.yaml:4:5: a: Every is unknown; did you mean every?",
+				"s.yaml:6:5: a: 1 is unknown; there are name, every, cron, timeZone, type, payload, forEach, spread",
+			},
+		},
+		{
+			"fields without a value",
+			oneSchedule("name: a", "every: 1s", "spread:", alerts, "payload: ~", "forEach: {userId: [u1]}"),
+			"",
+			[]string{"s.yaml:4:5: a: spread has no value", "s.yaml:6:5: a: payload has no value"},
+		},
+		{
+			"several fields of a wrong type",
+			oneSchedule("name: 42", "every: [1s]", "type: true", "spread: {}"),
+			"",
+			[]string{
+				"s.yaml:2:11: schedule 1: name must be a text",
+				"s.yaml:3:12: schedule 1: every must be a duration such as 30s, 5m or 24h",
+				"s.yaml:4:11: schedule 1: type must be a task type such as anna:messenger:alerts",
+				"s.yaml:5:13: schedule 1: spread must be a duration such as 20s",
+			},
+		},
+		{"everything missing", oneSchedule("payload: {userId: u1}"), "", []string{
 			"s.yaml:2:5: schedule 1: name is missing", "s.yaml:2:5: schedule 1: every or cron is missing", "s.yaml:2:5: schedule 1: type is missing",
 		}},
 		{"all at once", "schedules:\n" +
@@ -178,30 +221,30 @@ func TestLoadFaults(t *testing.T) {
 			"s.yaml:5:5: schedule 1: foreach is unknown; did you mean forEach?",
 			"s.yaml:8:5: b: every and cron exclude each other",
 			"s.yaml:9:15: b: timeZone is unknown; it must be the name of a zone such as America/Sao_Paulo",
-			"s.yaml:12:11: b: the name is used in line 6 already",
+			"s.yaml:12:11: b: the name is already used in line 6",
 			"s.yaml:14:13: b: spread is longer than the time between two ticks, 10s",
 		}},
 		{
 			"every without a unit",
-			entry("name: a", "every: 30", alerts, "payload: {userId: u1}"),
+			oneSchedule("name: a", "every: 30", alerts, "payload: {userId: u1}"),
 			"",
 			[]string{"s.yaml:3:12: a: every must be a duration such as 30s, 5m or 24h"},
 		},
 		{
 			"every with part of a second",
-			entry("name: a", "every: 1500ms", alerts, "payload: {userId: u1}"),
+			oneSchedule("name: a", "every: 1500ms", alerts, "payload: {userId: u1}"),
 			"",
 			[]string{"s.yaml:3:12: a: every must be whole seconds"},
 		},
 		{
 			"every too long",
-			entry("name: a", "every: 10000h", alerts, "payload: {userId: u1}"),
+			oneSchedule("name: a", "every: 10000h", alerts, "payload: {userId: u1}"),
 			"",
 			[]string{"s.yaml:3:12: a: every must be at most 8784h (366 days)"},
 		},
 		{
 			"cron with seconds",
-			entry("name: a", `cron: "0 * * * * *"`, alerts, "payload: {userId: u1}"),
+			oneSchedule("name: a", `cron: "0 * * * * *"`, alerts, "payload: {userId: u1}"),
 			"",
 			[]string{
 				"s.yaml:3:11: a: cron must have 5 fields (minute, hour, day of month, month, day of week); it has 6",
@@ -209,25 +252,25 @@ func TestLoadFaults(t *testing.T) {
 		},
 		{
 			"cron out of range",
-			entry("name: a", `cron: "0 24 * * *"`, alerts, "payload: {userId: u1}"),
+			oneSchedule("name: a", `cron: "0 24 * * *"`, alerts, "payload: {userId: u1}"),
 			"",
 			[]string{"s.yaml:3:11: a: cron cannot be read: end of range (24) above maximum (23): 24"},
 		},
 		{
-			"cron of a day that never is",
-			entry("name: a", `cron: "0 0 30 2 *"`, alerts, "payload: {userId: u1}"),
+			"cron of a day that does not exist",
+			oneSchedule("name: a", `cron: "0 0 30 2 *"`, alerts, "payload: {userId: u1}"),
 			"",
-			[]string{"s.yaml:3:11: a: cron never comes: there is no such day"},
+			[]string{"s.yaml:3:11: a: cron never matches: there is no such day"},
 		},
 		{
 			"cron with a zone",
-			entry("name: a", `cron: "TZ=UTC 0 0 * * *"`, alerts, "payload: {userId: u1}"),
+			oneSchedule("name: a", `cron: "TZ=UTC 0 0 * * *"`, alerts, "payload: {userId: u1}"),
 			"",
 			[]string{"s.yaml:3:11: a: cron must not name a time zone; timeZone does"},
 		},
 		{
 			"cron by word",
-			entry("name: a", `cron: "@daily"`, alerts, "payload: {userId: u1}"),
+			oneSchedule("name: a", `cron: "@daily"`, alerts, "payload: {userId: u1}"),
 			"",
 			[]string{
 				"s.yaml:3:11: a: cron must have 5 fields (minute, hour, day of month, month, day of week); it has 1",
@@ -235,25 +278,25 @@ func TestLoadFaults(t *testing.T) {
 		},
 		{
 			"spread and cron",
-			entry("name: a", `cron: "0,10 8 * * *"`, "spread: 11m", alerts, "payload: {userId: u1}"),
+			oneSchedule("name: a", `cron: "0,10 8 * * *"`, "spread: 11m", alerts, "payload: {userId: u1}"),
 			"",
 			[]string{"s.yaml:4:13: a: spread is longer than the time between two ticks, 10m0s"},
 		},
 		{
 			"spread negative",
-			entry("name: a", "every: 10s", "spread: -1s", alerts, "payload: {userId: u1}"),
+			oneSchedule("name: a", "every: 10s", "spread: -1s", alerts, "payload: {userId: u1}"),
 			"",
 			[]string{"s.yaml:4:13: a: spread must not be negative"},
 		},
 		{
 			"payload is no object",
-			entry("name: a", "every: 10s", alerts, "payload: u1"),
+			oneSchedule("name: a", "every: 10s", alerts, "payload: u1"),
 			"",
 			[]string{"s.yaml:5:14: a: payload must be an object"},
 		},
 		{
 			"payload breaks rules",
-			entry(
+			oneSchedule(
 				"name: a",
 				"every: 10s",
 				alerts,
@@ -272,8 +315,8 @@ func TestLoadFaults(t *testing.T) {
 			},
 		},
 		{
-			"payload has an odd number",
-			entry("name: a", "every: 10s", "type: danaconnect:otp:verify", "payload: {idRequest: 0x1F, otp: 004217}"),
+			"payload has a number that is not decimal",
+			oneSchedule("name: a", "every: 10s", "type: danaconnect:otp:verify", "payload: {idRequest: 0x1F, otp: 004217}"),
 			"",
 			[]string{
 				"s.yaml:5:26: a: payload: a number must be plain decimal; a text that looks like one needs quotes",
@@ -282,47 +325,47 @@ func TestLoadFaults(t *testing.T) {
 		},
 		{
 			"forEach with two fields",
-			entry("name: a", "every: 10s", alerts, "forEach: {userId: [u1], userDocType: [x]}"),
+			oneSchedule("name: a", "every: 10s", alerts, "forEach: {userId: [u1], userDocType: [x]}"),
 			"",
 			[]string{"s.yaml:5:15: a: forEach must have exactly one field, as in {userId: [u1, u2]}"},
 		},
 		{
 			"forEach without a field",
-			entry("name: a", "every: 10s", alerts, "forEach: {}"),
+			oneSchedule("name: a", "every: 10s", alerts, "forEach: {}"),
 			"",
 			[]string{"s.yaml:5:14: a: forEach must have exactly one field, as in {userId: [u1, u2]}"},
 		},
 		{
 			"forEach empty",
-			entry("name: a", "every: 10s", alerts, "forEach: {userId: []}"),
+			oneSchedule("name: a", "every: 10s", alerts, "forEach: {userId: []}"),
 			"",
 			[]string{"s.yaml:5:23: a: forEach: the list is empty"},
 		},
 		{
 			"forEach of a text",
-			entry("name: a", "every: 10s", alerts, "forEach: {userId: users.txt}"),
+			oneSchedule("name: a", "every: 10s", alerts, "forEach: {userId: users.txt}"),
 			"",
 			[]string{`s.yaml:5:23: a: forEach: userId must be a list, or "@file"`},
 		},
 		{
 			"forEach sets what payload sets",
-			entry("name: a", "every: 10s", alerts, "payload: {userId: u1}", "forEach: {userId: [u1]}"),
+			oneSchedule("name: a", "every: 10s", alerts, "payload: {userId: u1}", "forEach: {userId: [u1]}"),
 			"",
 			[]string{"s.yaml:6:15: a: forEach: payload gives userId too"},
 		},
 		{
 			"forEach below a text",
-			entry("name: a", "every: 10s", alerts, "payload: {userId: u1}", "forEach: {userId.x: [u1]}"),
+			oneSchedule("name: a", "every: 10s", alerts, "payload: {userId: u1}", "forEach: {userId.x: [u1]}"),
 			"",
 			[]string{"s.yaml:6:15: a: forEach: payload.userId is not an object"},
 		},
-		{"forEach of an unknown field", entry("name: a", "every: 10s", alerts, "forEach: {userid: [u1]}"), "", []string{
+		{"forEach of an unknown field", oneSchedule("name: a", "every: 10s", alerts, "forEach: {userid: [u1]}"), "", []string{
 			"s.yaml:5:5: a: payload: userId is required, or both of userDocType and userDocValue",
 			"s.yaml:5:24: a: forEach: userid is unknown; did you mean userId?",
 		}},
 		{
 			"forEach breaks the payload's rules",
-			entry(
+			oneSchedule(
 				"name: a",
 				"every: 10s",
 				alerts,
@@ -337,7 +380,7 @@ func TestLoadFaults(t *testing.T) {
 		},
 		{
 			"subjects",
-			entry(
+			oneSchedule(
 				"name: a",
 				"every: 10s",
 				alerts,
@@ -353,7 +396,7 @@ func TestLoadFaults(t *testing.T) {
 			),
 			"",
 			[]string{
-				"s.yaml:9:11: a: forEach: the subject stands in line 7 already",
+				"s.yaml:9:11: a: forEach: the subject is already in line 7",
 				"s.yaml:10:11: a: forEach: a subject must be a text or a number",
 				"s.yaml:11:10: a: forEach: a subject must be a text or a number",
 				"s.yaml:12:11: a: forEach: the subject must not be empty",
@@ -362,43 +405,43 @@ func TestLoadFaults(t *testing.T) {
 		},
 		{
 			"file of subjects is missing",
-			entry("name: a", "every: 10s", alerts, `forEach: {userId: "@none.txt"}`),
+			oneSchedule("name: a", "every: 10s", alerts, `forEach: {userId: "@none.txt"}`),
 			"",
 			[]string{"none.txt: cannot be read: no such file or directory"},
 		},
 		{
 			"file of subjects is empty",
-			entry("name: a", "every: 10s", alerts, `forEach: {userId: "@users.txt"}`),
-			"# nobody\n\n",
-			[]string{"users.txt: holds no subject"},
+			oneSchedule("name: a", "every: 10s", alerts, `forEach: {userId: "@users.txt"}`),
+			"# none\n\n",
+			[]string{"users.txt: has no subjects"},
 		},
 		{
 			"subject twice in a file",
-			entry("name: a", "every: 10s", alerts, `forEach: {userId: "@users.txt"}`),
+			oneSchedule("name: a", "every: 10s", alerts, `forEach: {userId: "@users.txt"}`),
 			"\nu1\n# c\nu2\nu1\nu2\n",
-			[]string{"users.txt:5: the subject stands in line 2 already"},
+			[]string{"users.txt:5: the subject is already in line 2"},
 		},
 		{
 			"subject in a file breaks a rule",
-			entry("name: a", "every: 10s", alerts, `forEach: {userId: "@users.txt"}`),
+			oneSchedule("name: a", "every: 10s", alerts, `forEach: {userId: "@users.txt"}`),
 			"u1\n" + strings.Repeat("é", 257) + "\n",
 			[]string{"users.txt:2: userId must have at most 256 characters"},
 		},
 		{
 			"line in a file is too long",
-			entry("name: a", "every: 10s", alerts, `forEach: {userId: "@users.txt"}`),
+			oneSchedule("name: a", "every: 10s", alerts, `forEach: {userId: "@users.txt"}`),
 			"u1\nu2\n" + strings.Repeat("x", 5000) + "\n",
 			[]string{"users.txt:3: the line is too long: a subject has at most 1024 bytes"},
 		},
 		{
 			"subject in a file is not UTF-8",
-			entry("name: a", "every: 10s", alerts, `forEach: {userId: "@users.txt"}`),
+			oneSchedule("name: a", "every: 10s", alerts, `forEach: {userId: "@users.txt"}`),
 			"u1\n\xff\n",
 			[]string{"users.txt:2: the subject is not UTF-8"},
 		},
 		{
 			"payload with a file",
-			entry(
+			oneSchedule(
 				"name: a",
 				"every: 10s",
 				alerts,
@@ -415,7 +458,7 @@ func TestLoadFaults(t *testing.T) {
 			path := write(t, map[string]string{"s.yaml": test.file, "users.txt": test.users})
 			_, err := Load(path)
 			if err == nil {
-				t.Fatal("it was taken")
+				t.Fatal("the file was accepted")
 			}
 			if _, ok := errors.AsType[*FileError](err); !ok {
 				t.Errorf("%T, want *FileError", err)
@@ -428,7 +471,7 @@ func TestLoadFaults(t *testing.T) {
 	}
 }
 
-func TestNoScheduleFile(t *testing.T) {
+func TestLoadOfMissingFile(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "s.yaml")
 	if _, err := Load(path); err == nil || err.Error() != path+": cannot be read: no such file or directory" {
@@ -436,32 +479,32 @@ func TestNoScheduleFile(t *testing.T) {
 	}
 }
 
-func TestFileTooLarge(t *testing.T) {
+func TestLoadOfTooLargeFile(t *testing.T) {
 	t.Parallel()
-	path := write(t, map[string]string{"s.yaml": "schedules: []\n" + strings.Repeat("#\n", maxFile/2)})
-	if _, err := Load(path); err == nil || !strings.Contains(err.Error(), "long lists belong into a file") {
+	path := write(t, map[string]string{"s.yaml": "schedules: []\n" + strings.Repeat("#\n", maxFileBytes/2)})
+	if _, err := Load(path); err == nil || !strings.Contains(err.Error(), "move long lists to files of their own") {
 		t.Errorf("err = %v", err)
 	}
 }
 
-// TestSubstitution looks at the kinds of fields that forEach can fill.
-func TestSubstitution(t *testing.T) {
+// TestForEachFillsField covers the kinds of fields that forEach can fill.
+func TestForEachFillsField(t *testing.T) {
 	t.Parallel()
 	tests := []struct{ name, file, want string }{
 		{
-			"nested text", entry("name: a", "every: 10s", "type: anna:messenger:alerts", "payload: {userId: u1, messengerFilters: {status: A}}", "forEach: {messengerFilters.departmentAlias: [7]}"),
+			"nested text", oneSchedule("name: a", "every: 10s", "type: anna:messenger:alerts", "payload: {userId: u1, messengerFilters: {status: A}}", "forEach: {messengerFilters.departmentAlias: [7]}"),
 			`{"messengerFilters":{"departmentAlias":"7","status":"A"},"userId":"u1"}`,
 		},
 		{
-			"number", entry("name: a", "every: 10s", "type: danaconnect:otp:send", "payload: {values: {COD1_EMAIL: a@example.com}, type: 1, length: 6}", "forEach: {idConversation: [824541]}"),
+			"number", oneSchedule("name: a", "every: 10s", "type: danaconnect:otp:send", "payload: {values: {COD1_EMAIL: a@example.com}, type: 1, length: 6}", "forEach: {idConversation: [824541]}"),
 			`{"idConversation":824541,"length":6,"type":1,"values":{"COD1_EMAIL":"a@example.com"}}`,
 		},
 		{
-			"member of an open object", entry("name: a", "every: 10s", "type: danaconnect:otp:send", "payload: {idConversation: 1, values: {COD1_NOMBRE: Ana}, type: 1, length: 6}", "forEach: {values.COD1_CELULAR: [0414]}"),
+			"member of an open object", oneSchedule("name: a", "every: 10s", "type: danaconnect:otp:send", "payload: {idConversation: 1, values: {COD1_NOMBRE: Ana}, type: 1, length: 6}", "forEach: {values.COD1_CELULAR: [0414]}"),
 			`{"idConversation":1,"length":6,"type":1,"values":{"COD1_CELULAR":"0414","COD1_NOMBRE":"Ana"}}`,
 		},
 		{
-			"object that is not there yet", entry("name: a", "every: 10s", "type: danaconnect:otp:send", "payload: {idConversation: 1, type: 1, length: 6}", "forEach: {values.COD1_CELULAR: [0414]}"),
+			"object that the payload lacks", oneSchedule("name: a", "every: 10s", "type: danaconnect:otp:send", "payload: {idConversation: 1, type: 1, length: 6}", "forEach: {values.COD1_CELULAR: [0414]}"),
 			`{"idConversation":1,"length":6,"type":1,"values":{"COD1_CELULAR":"0414"}}`,
 		},
 	}
@@ -476,15 +519,15 @@ func TestSubstitution(t *testing.T) {
 	}
 }
 
-// TestDigest: what changes a tick's tasks changes the digest, nothing else does.
-func TestDigest(t *testing.T) {
+// What changes the tasks of a tick changes the digest; nothing else does.
+func TestDigestCoversTheTasks(t *testing.T) {
 	t.Parallel()
 	digest := func(file string) string {
 		return mustLoad(t, write(t, map[string]string{"s.yaml": file})).Schedules[0].digest
 	}
-	base := digest(entry("name: a", "every: 10s", "type: anna:messenger:alerts", "forEach: {userId: [ab, c]}"))
+	base := digest(oneSchedule("name: a", "every: 10s", "type: anna:messenger:alerts", "forEach: {userId: [ab, c]}"))
 	same := digest(
-		"# comment\n" + entry(
+		"# comment\n" + oneSchedule(
 			"type: anna:messenger:alerts",
 			"every: 20s",
 			"name: b",
@@ -493,26 +536,25 @@ func TestDigest(t *testing.T) {
 		),
 	)
 	if base != same {
-		t.Error("another comment, order, name and period make another digest")
+		t.Error("comment, order, name or period change the digest")
 	}
 	for _, other := range []string{
 		"forEach: {userId: [a, bc]}", "forEach: {userId: [ab, c, d]}", "forEach: {userDocValue: [ab, c]}\n    payload: {userDocType: x}",
 		"forEach: {userId: [ab, c]}\n    spread: 1s", "forEach: {userId: [ab, c]}\n    payload: {messengerFilters: {status: A}}",
 	} {
-		if digest(entry("name: a", "every: 10s", "type: anna:messenger:alerts", other)) == base {
-			t.Errorf("%s makes the same digest", other)
+		if digest(oneSchedule("name: a", "every: 10s", "type: anna:messenger:alerts", other)) == base {
+			t.Errorf("%s does not change the digest", other)
 		}
 	}
 }
 
-// TestManual loads the example of docs/schedules.md.
-func TestManual(t *testing.T) {
+func TestExampleOfTheDocsLoads(t *testing.T) {
 	t.Parallel()
-	manual, err := os.ReadFile("../../docs/schedules.md")
+	page, err := os.ReadFile("../../docs/schedules.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, example, _ := strings.Cut(string(manual), "```yaml\n")
+	_, example, _ := strings.Cut(string(page), "```yaml\n")
 	example, _, _ = strings.Cut(example, "```")
 	f := mustLoad(t, write(t, map[string]string{"s.yaml": example, "users.txt": "u1\n"}))
 	if len(f.Schedules) != 2 {

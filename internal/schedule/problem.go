@@ -6,13 +6,13 @@ import (
 	"strings"
 )
 
-// Problem is one fault in a schedule file, or in a file of subjects that it
-// names. It quotes no payload and no subject.
+// Problem is one problem of a schedule file, or of a subject file that it names.
+// It quotes no payload and no subject.
 type Problem struct {
-	File string
-	// Line and Column count from 1; 0 where there is none to name.
-	Line, Column int
-	Text         string
+	File   string
+	Line   int // from 1; 0 for the whole file
+	Column int // from 1; 0 for the whole line
+	Text   string
 }
 
 // Error implements error: file:line:column: text.
@@ -26,10 +26,10 @@ func (p Problem) Error() string {
 	return fmt.Sprintf("%s:%d:%d: %s", p.File, p.Line, p.Column, p.Text)
 }
 
-// FileError is all that is wrong with a schedule file.
+// FileError holds all problems of a schedule file.
 type FileError struct{ Problems []Problem }
 
-// Error implements error: one line for each problem, in the order of the file.
+// Error implements error: one line per problem, in the order of the file.
 func (e *FileError) Error() string {
 	lines := make([]string, len(e.Problems))
 	for i, p := range e.Problems {
@@ -38,7 +38,7 @@ func (e *FileError) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-// Unwrap gives the problems.
+// Unwrap returns the problems.
 func (e *FileError) Unwrap() []error {
 	errs := make([]error, len(e.Problems))
 	for i, p := range e.Problems {
@@ -47,8 +47,8 @@ func (e *FileError) Unwrap() []error {
 	return errs
 }
 
-// newFileError sorts the problems: those of the schedule file by their place,
-// then those of each file of subjects.
+// newFileError sorts the problems by position, those of the schedule file first,
+// then those of each subject file.
 func newFileError(main string, problems []Problem) *FileError {
 	slices.SortStableFunc(problems, func(a, b Problem) int {
 		if (a.File == main) != (b.File == main) {

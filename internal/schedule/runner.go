@@ -10,62 +10,63 @@ import (
 )
 
 const (
-	// grace is by how much a tick may be late and still count as on time. It
-	// covers a worker that dies in the middle of a tick, and a pause of the
-	// same length.
+	// grace is how late a tick may begin and still count as on time. It covers a
+	// worker that dies in the middle of a tick, and a pause of the same length.
 	grace = 2 * time.Second
-	// maxSleep bounds how long a runner trusts its idea of Redis's clock.
+	// maxSleep bounds how long a runner relies on its estimate of Redis's clock.
 	maxSleep = 30 * time.Second
-	// After an error a runner waits, longer each time.
-	minBackoff, maxBackoff = 100 * time.Millisecond, time.Second
-	// A tick that follows this closely on the one before, because that was late,
-	// would skip tasks only since the earlier ones have had no time to end. It
-	// asks a few times before it does.
-	closely       = 500 * time.Millisecond
-	patience      = 5
-	patiencePause = 100 * time.Millisecond
+	// After an error a runner waits for the backoff, which doubles each time.
+	minBackoff = 100 * time.Millisecond
+	maxBackoff = time.Second
+	// A tick that begins less than minGap after the end of the previous one, which
+	// was late, would skip tasks only because the earlier ones have had no time to
+	// end. It retries them overlapRetries times, overlapPause apart.
+	minGap         = 500 * time.Millisecond
+	overlapRetries = 5
+	overlapPause   = 100 * time.Millisecond
 )
 
 // runner runs one schedule in one worker.
 type runner struct {
-	of    *Scheduler
-	def   *Schedule
-	marks marks
-	owner string
-	// retired is closed when another runner takes the schedule over in this
-	// worker: a tick under way is ended, no new one begun.
+	scheduler *Scheduler
+	schedule  *Schedule
+	state     state
+	owner     string
+	// retired is closed when another runner of this worker takes the schedule over:
+	// the runner completes its tick in progress and begins no other.
 	retired chan struct{}
 	cancel  context.CancelFunc
-	ended   chan struct{}
+	stopped chan struct{}
 
-	entered bool
-	last    time.Time // last slot, as Redis had it
-	now     time.Time // Redis's clock …
-	seen    time.Time // … at this time of our own
+	registered bool
+	lastSlot   time.Time // as Redis had it at the last sync
+	redisTime  time.Time // Redis's clock at the last sync …
+	syncedAt   time.Time // … and this worker's
 }
 
-func newRunner(s *Scheduler, def *Schedule) *runner {
+func newRunner(s *Scheduler, schedule *Schedule) *runner {
 	return &runner{
-		of:      s,
-		def:     def,
-		marks:   newMarks(s.redis, def),
-		owner:   rand.Text(),
-		retired: make(chan struct{}),
-		ended:   make(chan struct{}),
+		scheduler: s,
+		schedule:  schedule,
+		state:     newState(s.redis, schedule),
+		owner:     rand.Text(),
+		retired:   make(chan struct{}),
+		stopped:   make(chan struct{}),
 	}
 }
 
-// run ends with ctx or when the runner is retired.
+// run returns when ctx ends or the runner is retired.
 func (r *runner) run(ctx context.Context) {
-	defer close(r.ended)
+	defer close(r.stopped)
 	backoff := minBackoff
 	for r.active(ctx) {
 		wait, err := r.step(ctx)
 		if err != nil && ctx.Err() == nil {
-			r.of.trouble(r.def.Name, err)
-			wait, backoff = backoff, min(2*backoff, maxBackoff)
+			r.scheduler.logFailure(r.schedule.Name, err)
+			wait = backoff
+			backoff = min(2*backoff, maxBackoff)
 		} else if err == nil {
-			r.of.fine()
+			r.scheduler.logRecovery()
 			backoff = minBackoff
 		}
 		r.sleep(ctx, wait)
@@ -96,168 +97,196 @@ func (r *runner) sleep(ctx context.Context, d time.Duration) {
 	}
 }
 
-// clock is Redis's clock as well as we know.
+// clock estimates Redis's clock.
 func (r *runner) clock() time.Time {
-	return r.now.Add(time.Since(r.seen))
+	return r.redisTime.Add(time.Since(r.syncedAt))
 }
 
-func (r *runner) sync(now, last time.Time) {
-	r.now = now
-	r.seen = time.Now()
-	r.last = last
+func (r *runner) sync(redisTime, lastSlot time.Time) {
+	r.redisTime = redisTime
+	r.syncedAt = time.Now()
+	r.lastSlot = lastSlot
 }
 
-// step does what is to be done now, and says how long nothing will be.
+// step does what is due now, and returns how long to wait for the next step.
 func (r *runner) step(ctx context.Context) (time.Duration, error) {
-	if !r.entered {
-		now, last, err := r.marks.enter(ctx, r.def.timing.String())
-		if err != nil {
-			return 0, err
-		}
-		r.sync(now, last)
-		r.entered = true
+	if err := r.refresh(ctx); err != nil || !r.registered {
+		return 0, err
 	}
-	if time.Since(r.seen) >= maxSleep {
-		now, last, err := r.marks.look(ctx)
-		if err != nil {
-			return 0, err
-		}
-		if last.IsZero() {
-			r.entered = false
-			return 0, nil
-		}
-		r.sync(now, last)
-	}
-	slot, upcoming := r.def.timing.due(r.last, r.clock(), grace)
+	slot, upcoming := r.schedule.timing.due(r.lastSlot, r.clock(), grace)
 	if slot.IsZero() {
 		if upcoming.IsZero() {
 			return maxSleep, nil
 		}
 		return min(upcoming.Sub(r.clock()), maxSleep), nil
 	}
-	g, err := r.marks.begin(ctx, slot, r.owner, r.def.digest)
+	l, err := r.state.begin(ctx, slot, r.owner, r.schedule.digest)
 	if err != nil {
 		return 0, err
 	}
-	if g.verdict == lost {
-		r.entered = false
+	if l.status == slotUnknown {
+		r.registered = false
 		return 0, nil
 	}
-	r.sync(g.now, g.last)
-	switch g.verdict {
-	case early:
-		return max(slot.Sub(g.now), time.Millisecond), nil
-	case held:
-		return min(g.wait, leaseMS*time.Millisecond) + time.Millisecond, nil
-	case begun, resumed:
-		return 0, r.tick(ctx, slot, g)
+	r.sync(l.now, l.lastSlot)
+	switch l.status {
+	case slotEarly:
+		return max(slot.Sub(l.now), time.Millisecond), nil
+	case slotHeld:
+		return min(l.wait, leaseMS*time.Millisecond) + time.Millisecond, nil
+	case slotBegun, slotResumed:
+		return 0, r.tick(ctx, slot, l)
 	}
 	return 0, nil
 }
 
-// tick enqueues a slot that is ours.
-func (r *runner) tick(ctx context.Context, slot time.Time, g grant) error {
-	name, metrics := r.def.Name, r.of.metrics
-	if g.verdict == begun {
-		r.missed(slot, g)
-	}
-	late := g.begun.Sub(slot) > grace
-	start := slot
-	if late { // spread over the time that is left, not over the past
-		start = g.begun
-	}
-	b := newBatch(r.def, r.of.to, r.of.slots, slot, start)
-	refused, tries := 0, 0
-	if g.after < closely {
-		tries = patience
-	}
-	for from := g.done; from < r.def.Subjects(); {
-		to := min(from+chunk, r.def.Subjects())
-		counts, err := r.chunk(ctx, b, from, to, &tries)
-		for came, n := range counts {
-			metrics.tasks.WithLabelValues(name, came).Add(float64(n))
-		}
-		refused += counts[taskRefused]
-		if errors.Is(err, ledger.ErrLate) {
-			return nil // a newer tick is due by now, and this one is not ours any more
-		}
+// refresh registers the schedule with Redis if needed, and reads Redis's clock
+// and the last slot again when the estimate of the clock is too old.
+func (r *runner) refresh(ctx context.Context) error {
+	if !r.registered {
+		now, last, err := r.state.register(ctx, r.schedule.timing.String())
 		if err != nil {
-			if ctx.Err() != nil {
-				r.marks.release(ctx, r.owner)
-			}
 			return err
 		}
-		if from = to; from < r.def.Subjects() {
-			if ours, err := r.marks.renew(ctx, slot, r.owner, from); err != nil || !ours {
-				return err
-			}
-		}
+		r.sync(now, last)
+		r.registered = true
 	}
-	first, last, err := r.marks.finish(ctx, slot)
+	if time.Since(r.syncedAt) < maxSleep {
+		return nil
+	}
+	now, last, err := r.state.read(ctx)
 	if err != nil {
 		return err
 	}
-	r.last = last
+	if last.IsZero() {
+		r.registered = false
+		return nil
+	}
+	r.sync(now, last)
+	return nil
+}
+
+// tick enqueues the tasks of a slot that this runner has the lease of.
+func (r *runner) tick(ctx context.Context, slot time.Time, l lease) error {
+	if l.status == slotBegun {
+		r.countMissed(slot, l)
+	}
+	late := l.begun.Sub(slot) > grace
+	start := slot
+	if late { // spread over the time that is left, not over the past
+		start = l.begun
+	}
+	b := newBatch(r.schedule, r.scheduler.enqueuer, r.scheduler.inFlight, slot, start)
+	refused, complete, err := r.enqueueAll(ctx, b, slot, l)
+	if err != nil || !complete {
+		return err
+	}
+	first, last, err := r.state.finish(ctx, slot)
+	if err != nil {
+		return err
+	}
+	r.lastSlot = last
 	if refused > 0 {
-		r.of.log.Error().
-			Str("schedule", name).
+		r.scheduler.log.Error().
+			Str("schedule", r.schedule.Name).
 			Time("tick", slot).
 			Int("tasks", refused).
-			Msg("tasks of a tick were refused: their payloads break a rule today")
+			Msg("payloads broke a rule; their tasks were not enqueued")
 	}
 	switch {
 	case first && late:
-		metrics.tick(name, tickLate, 1)
-		r.of.log.Warn().
-			Str("schedule", name).
+		r.scheduler.metrics.countTicks(r.schedule.Name, tickLate, 1)
+		r.scheduler.log.Warn().
+			Str("schedule", r.schedule.Name).
 			Time("tick", slot).
-			Msg("a tick was enqueued late")
+			Msg("tick enqueued late")
 	case first:
-		metrics.tick(name, tickEnqueued, 1)
+		r.scheduler.metrics.countTicks(r.schedule.Name, tickEnqueued, 1)
 	}
 	return nil
 }
 
-// missed counts the slots that the one just begun has left behind.
-func (r *runner) missed(slot time.Time, g grant) {
-	n := r.def.timing.between(g.last, slot)
-	if g.dropped {
-		r.of.metrics.tick(r.def.Name, tickFailed, 1)
-		n--
+// enqueueAll enqueues the tasks of a slot in chunks, and renews the lease after
+// each. complete is false if the slot belongs to another worker by now, or is
+// too old.
+func (r *runner) enqueueAll(
+	ctx context.Context,
+	b *batch,
+	slot time.Time,
+	l lease,
+) (refused int, complete bool, err error) {
+	retries := 0
+	if l.gap < minGap {
+		retries = overlapRetries
 	}
-	if n > 0 {
-		r.of.metrics.tick(r.def.Name, tickMissed, n)
+	total := r.schedule.Subjects()
+	for from := l.done; from < total; {
+		to := min(from+chunkSize, total)
+		counts, err := r.enqueueChunk(ctx, b, from, to, &retries)
+		for result, n := range counts {
+			r.scheduler.metrics.tasks.WithLabelValues(r.schedule.Name, result).Add(float64(n))
+		}
+		refused += counts[taskRefused]
+		if errors.Is(err, ledger.ErrLate) {
+			return refused, false, nil // a newer tick is due
+		}
+		if err != nil {
+			if ctx.Err() != nil {
+				r.state.release(ctx, r.owner)
+			}
+			return refused, false, err
+		}
+		from = to
+		if from == total {
+			break
+		}
+		if held, err := r.state.renew(ctx, slot, r.owner, from); err != nil || !held {
+			return refused, false, err
+		}
 	}
-	if n > 0 || g.dropped {
-		r.of.log.Warn().
-			Str("schedule", r.def.Name).
-			Time("tick", slot).
-			Int("missed", n).
-			Bool("one_cut_short", g.dropped).
-			Msg("ticks were left out: there was no time for them, or nobody to run them")
-	}
+	return refused, true, nil
 }
 
-// chunk enqueues some tasks of a tick. Those whose earlier task is under way are
-// asked for again while there are tries left, and then skipped.
-func (r *runner) chunk(
+// enqueueChunk enqueues some tasks of a tick. Those whose earlier task is still
+// active are retried while retries are left, and then skipped.
+func (r *runner) enqueueChunk(
 	ctx context.Context,
 	b *batch,
 	from, to int,
-	tries *int,
-) (result, error) {
-	counts, overlapped, err := b.run(ctx, from, to)
-	for err == nil && len(overlapped) > 0 && *tries > 0 {
-		*tries--
-		r.sleep(ctx, patiencePause)
-		var more result
-		more, overlapped, err = b.each(ctx, overlapped)
-		for came, n := range more {
-			counts[came] += n
+	retries *int,
+) (taskCounts, error) {
+	counts, overlapping, err := b.enqueueRange(ctx, from, to)
+	for err == nil && len(overlapping) > 0 && *retries > 0 {
+		*retries--
+		r.sleep(ctx, overlapPause)
+		var more taskCounts
+		more, overlapping, err = b.enqueue(ctx, overlapping)
+		for result, n := range more {
+			counts[result] += n
 		}
 	}
-	if n := len(overlapped); n > 0 && err == nil {
+	if n := len(overlapping); n > 0 && err == nil {
 		counts[taskOverlap] += n
 	}
 	return counts, err
+}
+
+// countMissed counts the slots that the slot just begun has left behind.
+func (r *runner) countMissed(slot time.Time, l lease) {
+	missed := r.schedule.timing.between(l.lastSlot, slot)
+	if l.abandoned {
+		r.scheduler.metrics.countTicks(r.schedule.Name, tickFailed, 1)
+		missed--
+	}
+	if missed > 0 {
+		r.scheduler.metrics.countTicks(r.schedule.Name, tickMissed, missed)
+	}
+	if missed > 0 || l.abandoned {
+		r.scheduler.log.Warn().
+			Str("schedule", r.schedule.Name).
+			Time("tick", slot).
+			Int("missed", missed).
+			Bool("one_cut_short", l.abandoned).
+			Msg("earlier ticks were missed; continuing with this one")
+	}
 }

@@ -11,54 +11,54 @@ import (
 	"github.com/rs/zerolog"
 )
 
-// Config is what a Scheduler is made of.
+// Config holds what a Scheduler needs.
 type Config struct {
-	// File is what Load has read. Its path is looked at again while the
-	// scheduler runs.
+	// File is the result of Load. The scheduler reads its path again when it
+	// changes.
 	File *File
-	// Redis holds the schedules' marks.
+	// Redis holds the state of the schedules.
 	Redis redis.UniversalClient
-	// To takes the tasks.
-	To      Enqueuer
-	Metrics prometheus.Registerer
-	Log     zerolog.Logger
+	// Enqueuer takes the tasks.
+	Enqueuer Enqueuer
+	Metrics  prometheus.Registerer
+	Log      zerolog.Logger
 }
 
 // Scheduler runs the schedules of a file in one worker.
 type Scheduler struct {
-	file    *File
-	redis   redis.UniversalClient
-	to      Enqueuer
-	slots   chan struct{}
-	metrics *metrics
-	log     zerolog.Logger
+	file     *File
+	redis    redis.UniversalClient
+	enqueuer Enqueuer
+	inFlight chan struct{} // one element per task being enqueued
+	metrics  *metrics
+	log      zerolog.Logger
 
 	runners map[string]*runner
 	running sync.WaitGroup
 	failing atomic.Bool // so that an outage is logged once, not by every schedule
 }
 
-// New makes a Scheduler. It does not touch Redis yet.
+// New makes a Scheduler. It does not connect to Redis yet.
 func New(cfg Config) *Scheduler {
 	return &Scheduler{
-		file:    cfg.File,
-		redis:   cfg.Redis,
-		to:      cfg.To,
-		slots:   make(chan struct{}, inFlight),
-		metrics: newMetrics(cfg.Metrics),
-		log:     cfg.Log,
-		runners: map[string]*runner{},
+		file:     cfg.File,
+		redis:    cfg.Redis,
+		enqueuer: cfg.Enqueuer,
+		inFlight: make(chan struct{}, maxInFlight),
+		metrics:  newMetrics(cfg.Metrics),
+		log:      cfg.Log,
+		runners:  map[string]*runner{},
 	}
 }
 
-// Run enqueues what is due until ctx ends. A tick that is under way then is
-// given back, so that another worker goes on with it at once.
+// Run enqueues what is due until ctx ends. It then gives up the lease of a tick
+// in progress, so that another worker resumes it at once.
 func (s *Scheduler) Run(ctx context.Context) {
 	defer s.running.Wait()
 	s.metrics.fileOK.Set(1)
 	s.apply(ctx, s.file)
-	w := newWatch(s.file.from)
-	ticker := time.NewTicker(lookEvery)
+	w := newWatcher(s.file.source)
+	ticker := time.NewTicker(watchInterval)
 	defer ticker.Stop()
 	for {
 		select {
@@ -66,13 +66,14 @@ func (s *Scheduler) Run(ctx context.Context) {
 			return
 		case <-ticker.C:
 		}
-		if changed := w.look(); changed != nil {
+		if changed := w.check(); changed != nil {
 			s.reload(ctx, changed)
 		}
 	}
 }
 
-// reload takes a changed file over if it is right. Otherwise what ran goes on.
+// reload applies a changed file. If it has problems, the previous schedules
+// continue.
 func (s *Scheduler) reload(ctx context.Context, r *reading) {
 	file, err := r.result()
 	if err != nil {
@@ -80,77 +81,82 @@ func (s *Scheduler) reload(ctx context.Context, r *reading) {
 		s.metrics.reloads.WithLabelValues("broken").Inc()
 		s.log.Error().
 			Err(err).
-			Msg("the schedule file is broken; the schedules from before go on")
+			Msg("schedule file has problems; the previous schedules continue")
 		return
 	}
 	s.metrics.fileOK.Set(1)
 	s.metrics.reloads.WithLabelValues("applied").Inc()
 	s.log.Info().
 		Int("schedules", len(file.Schedules)).
-		Msg("the schedule file has changed and is in force")
+		Msg("schedule file changed and applied")
 	s.apply(ctx, file)
 }
 
-// apply starts, replaces and stops runners. Those whose schedule is the same go
-// on undisturbed.
+// apply starts, replaces and stops runners. A schedule that has not changed keeps
+// its runner.
 func (s *Scheduler) apply(ctx context.Context, file *File) {
 	wanted := map[string]bool{}
-	for _, def := range file.Schedules {
-		wanted[def.Name] = true
-		old := s.runners[def.Name]
-		if old != nil && old.def.digest == def.digest &&
-			old.def.timing.String() == def.timing.String() {
+	for _, schedule := range file.Schedules {
+		wanted[schedule.Name] = true
+		old := s.runners[schedule.Name]
+		if old != nil && old.schedule.digest == schedule.digest &&
+			old.schedule.timing.String() == schedule.timing.String() {
 			continue
 		}
-		if old != nil { // it ends a tick it has begun; the lease keeps the new one from it
+		if old != nil { // its lease keeps the new runner from a tick that it completes
 			close(old.retired)
 		}
-		s.start(ctx, def)
+		s.start(ctx, schedule)
 	}
 	for name, r := range s.runners {
-		if wanted[name] {
-			continue
+		if !wanted[name] {
+			s.remove(ctx, r)
 		}
-		r.cancel()
-		<-r.ended
-		r.marks.leave(ctx)
-		s.metrics.gone(name)
-		delete(s.runners, name)
-		s.log.Info().
-			Str("schedule", name).
-			Msg("the schedule was taken out and has stopped")
 	}
 }
 
-func (s *Scheduler) start(ctx context.Context, def *Schedule) {
-	r := newRunner(s, def)
-	s.metrics.known(def.Name)
+func (s *Scheduler) start(ctx context.Context, schedule *Schedule) {
+	r := newRunner(s, schedule)
+	s.metrics.add(schedule.Name)
 	ctx, r.cancel = context.WithCancel(ctx)
-	s.runners[def.Name] = r
+	s.runners[schedule.Name] = r
 	s.running.Go(func() {
 		defer r.cancel()
 		r.run(ctx)
 	})
 	s.log.Info().
-		Str("schedule", def.Name).
-		Str("type", def.Type).
-		Str("when", def.When()).
-		Int("subjects", def.Subjects()).
-		Msg("the schedule runs")
+		Str("schedule", schedule.Name).
+		Str("type", schedule.Type).
+		Str("when", schedule.When()).
+		Int("subjects", schedule.Subjects()).
+		Msg("schedule started")
 }
 
-// trouble logs the first of a row of errors.
-func (s *Scheduler) trouble(name string, err error) {
+// remove stops the runner of a schedule that is no longer in the file.
+func (s *Scheduler) remove(ctx context.Context, r *runner) {
+	name := r.schedule.Name
+	r.cancel()
+	<-r.stopped
+	r.state.deregister(ctx)
+	s.metrics.remove(name)
+	delete(s.runners, name)
+	s.log.Info().
+		Str("schedule", name).
+		Msg("schedule removed from the file; stopped")
+}
+
+// logFailure logs the first of a series of errors.
+func (s *Scheduler) logFailure(name string, err error) {
 	if !s.failing.Swap(true) {
 		s.log.Warn().
 			Err(err).
 			Str("schedule", name).
-			Msg("a schedule cannot reach Redis; it tries again")
+			Msg("Redis request of a schedule failed; retrying")
 	}
 }
 
-func (s *Scheduler) fine() {
+func (s *Scheduler) logRecovery() {
 	if s.failing.Swap(false) {
-		s.log.Info().Msg("schedules reach Redis again")
+		s.log.Info().Msg("Redis requests of schedules succeed again")
 	}
 }

@@ -4,39 +4,41 @@ import "github.com/redis/go-redis/v9"
 
 // A schedule's hash, errand:schedule:{name}:
 //
-//	spec      timing of the schedule that last is about
-//	last      last slot that was enqueued as a whole, Unix s
+//	spec      timing of the schedule to which last belongs
+//	last      last slot that was enqueued completely, Unix s
 //	finished  when that was, Unix ms
-//	slot      slot under way, if there is one; with it:
-//	owner     who enqueues it
-//	until     end of the owner's lease, Unix ms; 0 if it was given back
+//	slot      slot in progress, if any; with it:
+//	owner     runner that enqueues it
+//	until     end of the owner's lease, Unix ms; 0 if it was released
 //	begun     when the slot was begun, Unix ms
-//	done      how many of its subjects are in the queue for sure
-//	digest    of the schedule that done is about
+//	done      number of its subjects that are certainly in the queue
+//	digest    of the schedule to which done belongs
 const (
-	// leaseMS is how long a worker that died holds a slot back. With the slot's
-	// own work it stays below grace, so that the slot is still on time.
+	// leaseMS is how long a worker that died blocks a slot. Together with the time
+	// to enqueue the slot it stays below grace, so that the slot is still on time.
 	leaseMS = 1000
-	// A last slot further ahead than this comes from a clock that was set back.
-	aheadMS = 60_000
-	// A schedule that nobody runs is forgotten after at least this long.
-	keepMS = 31 * 24 * 3600 * 1000
+	// maxAheadMS is how far the last slot may be in the future: a later one comes
+	// from a clock that was set back.
+	maxAheadMS = 60_000
+	// minTTLMS is the least time for which Redis keeps the state of a schedule that
+	// no worker runs.
+	minTTLMS = 31 * 24 * 3600 * 1000
 )
 
-// Redis time in milliseconds, the only clock there is.
+// luaNow sets now to Redis's time in milliseconds.
 const luaNow = `
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
 `
 
-// enterScript is asked when a worker starts to run a schedule. A new one, or one
-// with another timing, begins with the next slot.
+// registerScript runs when a worker starts to run a schedule. A new schedule, or
+// one with another timing, begins with the next slot.
 //
 // KEYS: schedule
-// ARGV: spec, keep ms, ahead ms
+// ARGV: spec, TTL ms, max ahead ms
 //
 // Returns {now, last}.
-var enterScript = redis.NewScript(luaNow + `
+var registerScript = redis.NewScript(luaNow + `
 local h = redis.call('HMGET', KEYS[1], 'last', 'spec')
 local last = tonumber(h[1] or '')
 if not last or h[2] ~= ARGV[1] or last * 1000 > now + tonumber(ARGV[3]) then
@@ -47,21 +49,22 @@ redis.call('PEXPIRE', KEYS[1], ARGV[2])
 return {now, last}
 `)
 
-// lookScript reads the clock and the last slot (-1 if there is none).
-var lookScript = redis.NewScript(luaNow + `
+// readScript reads the clock and the last slot (-1 if there is none).
+var readScript = redis.NewScript(luaNow + `
 return {now, tonumber(redis.call('HGET', KEYS[1], 'last') or '-1')}
 `)
 
-// beginScript asks for a slot.
+// beginScript requests the lease of a slot.
 //
 // KEYS: schedule
-// ARGV: slot, owner, lease ms, digest, keep ms, ahead ms
+// ARGV: slot, owner, lease ms, digest, TTL ms, max ahead ms
 //
-// Returns {verdict, now, last, done, begun, dropped, wait, finished}. verdict is begun or
-// resumed (it is the caller's: done subjects are enqueued already), held
-// (somebody else's for wait ms), done, early, or lost (Redis has forgotten the
-// schedule: enter again). dropped is a slot that somebody began and nobody will
-// end, 0 if there is none; finished is when the slot before was, 0 if never.
+// Returns {status, now, last, done, begun, abandoned, wait, finished}. status is
+// begun or resumed (the caller has the lease; done subjects are enqueued already),
+// held (by another owner, for wait ms), done, early, or lost (Redis has lost the
+// schedule's state: register again). abandoned is an older slot that was begun and
+// will not be finished, 0 if there is none; finished is when the previous slot
+// was, 0 if never.
 var beginScript = redis.NewScript(luaNow + `
 local h = redis.call('HMGET', KEYS[1], 'last', 'slot', 'owner', 'until', 'done', 'digest', 'begun', 'finished')
 local last = tonumber(h[1] or '')
@@ -71,25 +74,27 @@ if slot <= last then return {'done', now, last, 0, 0, 0, 0, 0} end
 if slot * 1000 > now then return {'early', now, last, 0, 0, 0, 0, 0} end
 local left = tonumber(h[4] or '0') - now
 if h[3] and h[3] ~= ARGV[2] and left > 0 then return {'held', now, last, 0, 0, 0, left, 0} end
-local verdict, done, begun, dropped = 'begun', 0, now, 0
-local under = tonumber(h[2] or '')
-if under == slot then
-  verdict, begun = 'resumed', tonumber(h[7])
+local status, done, begun, abandoned = 'begun', 0, now, 0
+local current = tonumber(h[2] or '')
+if current == slot then
+  status, begun = 'resumed', tonumber(h[7])
   if h[6] == ARGV[4] then done = tonumber(h[5]) end
-elseif under and under > last then
-  dropped = under
+elseif current and current > last then
+  abandoned = current
 end
-redis.call('HSET', KEYS[1], 'slot', slot, 'owner', ARGV[2], 'until', now + tonumber(ARGV[3]), 'done', done, 'digest', ARGV[4], 'begun', begun)
+redis.call('HSET', KEYS[1],
+  'slot', slot, 'owner', ARGV[2], 'until', now + tonumber(ARGV[3]),
+  'done', done, 'digest', ARGV[4], 'begun', begun)
 redis.call('PEXPIRE', KEYS[1], ARGV[5])
-return {verdict, now, last, done, begun, dropped, 0, tonumber(h[8] or '0')}
+return {status, now, last, done, begun, abandoned, 0, tonumber(h[8] or '0')}
 `)
 
-// renewScript notes how far the slot is, and renews the lease.
+// renewScript records the progress of a slot, and renews its lease.
 //
 // KEYS: schedule
 // ARGV: slot, owner, lease ms, done
 //
-// Returns 1, or 0 if the slot is somebody else's by now.
+// Returns 1, or 0 if another owner has the lease by now.
 var renewScript = redis.NewScript(luaNow + `
 local h = redis.call('HMGET', KEYS[1], 'slot', 'owner')
 if h[1] ~= ARGV[1] or h[2] ~= ARGV[2] then return 0 end
@@ -97,12 +102,13 @@ redis.call('HSET', KEYS[1], 'until', now + tonumber(ARGV[3]), 'done', ARGV[4])
 return 1
 `)
 
-// finishScript says that a slot is in the queue as a whole, whoever holds it.
+// finishScript records that a slot is enqueued completely, also if the caller has
+// lost its lease.
 //
 // KEYS: schedule
-// ARGV: slot, keep ms
+// ARGV: slot, TTL ms
 //
-// Returns {first, now, last}; first is 0 if it was known.
+// Returns {first, now, last}; first is 0 if that was already known.
 var finishScript = redis.NewScript(luaNow + `
 local last = tonumber(redis.call('HGET', KEYS[1], 'last') or '0')
 local slot = tonumber(ARGV[1])
@@ -118,7 +124,7 @@ end
 return {first, now, last}
 `)
 
-// releaseScript gives a slot back before it is finished.
+// releaseScript gives up the lease of a slot before it is finished.
 //
 // KEYS: schedule
 // ARGV: owner
@@ -127,11 +133,11 @@ if redis.call('HGET', KEYS[1], 'owner') == ARGV[1] then redis.call('HSET', KEYS[
 return 1
 `)
 
-// leaveScript is asked when a schedule was taken out of the file: should it
-// come back, it is a new one.
+// deregisterScript runs when a schedule was removed from the file: if it comes
+// back, it is a new one.
 //
 // KEYS: schedule
-var leaveScript = redis.NewScript(`
+var deregisterScript = redis.NewScript(`
 if redis.call('EXISTS', KEYS[1]) == 1 then redis.call('HSET', KEYS[1], 'spec', '') end
 return 1
 `)

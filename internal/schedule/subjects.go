@@ -12,21 +12,16 @@ import (
 
 // Limits of a list of subjects.
 const (
-	maxSubjects    = 1_000_000
-	maxSubjectLen  = 1024     // bytes
-	maxSubjectText = 64 << 20 // bytes, all together
+	maxSubjects     = 1_000_000
+	maxSubjectBytes = 1024
+	maxListBytes    = 64 << 20
 )
 
-// subjects are texts, one after another in one block of memory: a list of
+// subjects holds texts one after another in one block of memory: a list of
 // 100,000 costs little more than its file.
 type subjects struct {
 	text []byte
 	ends []uint32
-}
-
-func (s *subjects) add(subject []byte) {
-	s.text = append(s.text, subject...)
-	s.ends = append(s.ends, uint32(len(s.text)))
 }
 
 func (s *subjects) len() int {
@@ -41,117 +36,107 @@ func (s *subjects) at(i int) string {
 	return string(s.text[start:s.ends[i]])
 }
 
-// seen finds a subject that comes twice. It is needed while reading only.
-type seen struct {
-	seed  maphash.Seed
-	first map[uint64][]int32 // hash -> indices
+// subjectList builds a list of subjects. Its index of duplicates is needed only
+// while reading.
+type subjectList struct {
+	*subjects
+
+	lines   []int32 // where each subject was read
+	seed    maphash.Seed
+	indices map[uint64][]int32 // by hash
 }
 
-func newSeen() *seen {
-	return &seen{maphash.MakeSeed(), map[uint64][]int32{}}
-}
-
-// before is the index at which a subject stands in the list already, or -1.
-func (s *seen) before(list *subjects, subject []byte) int {
-	for _, i := range s.first[maphash.Bytes(s.seed, subject)] {
-		if list.at(int(i)) == string(subject) {
-			return int(i)
-		}
+func newSubjectList() *subjectList {
+	return &subjectList{
+		subjects: &subjects{},
+		seed:     maphash.MakeSeed(),
+		indices:  map[uint64][]int32{},
 	}
-	return -1
 }
 
-// add adds a subject to the list, and notes it.
-func (s *seen) add(list *subjects, subject []byte) {
-	h := maphash.Bytes(s.seed, subject)
-	s.first[h] = append(s.first[h], int32(list.len()))
-	list.add(subject)
-}
-
-// subjectRule says what is wrong with a subject, "" if nothing is.
-func subjectRule(subject []byte) string {
+// check says which rule a subject breaks as the next one of the list; "" if none.
+func (l *subjectList) check(subject []byte) string {
 	switch {
 	case len(subject) == 0:
 		return "must not be empty"
-	case len(subject) > maxSubjectLen:
-		return fmt.Sprintf("must have at most %d bytes", maxSubjectLen)
+	case len(subject) > maxSubjectBytes:
+		return fmt.Sprintf("must have at most %d bytes", maxSubjectBytes)
 	case !utf8.Valid(subject):
 		return "is not UTF-8"
+	case l.len() == maxSubjects:
+		return fmt.Sprintf("exceeds the limit of %d subjects", maxSubjects)
+	case len(l.text)+len(subject) > maxListBytes:
+		return fmt.Sprintf("exceeds the limit of %d bytes for all subjects together", maxListBytes)
+	}
+	for _, i := range l.indices[maphash.Bytes(l.seed, subject)] {
+		if l.at(int(i)) == string(subject) {
+			return fmt.Sprintf("is already in line %d", l.lines[i])
+		}
 	}
 	return ""
 }
 
-// errLine is a fault in one line of a file of subjects.
-type errLine struct {
+func (l *subjectList) add(subject []byte, line int) {
+	h := maphash.Bytes(l.seed, subject)
+	l.indices[h] = append(l.indices[h], int32(l.len()))
+	l.lines = append(l.lines, int32(line))
+	l.text = append(l.text, subject...)
+	l.ends = append(l.ends, uint32(len(l.text)))
+}
+
+// lineError is a problem in one line of a subject file; line 0 is the whole file.
+type lineError struct {
 	line int
 	text string
 }
 
-func (e *errLine) Error() string {
+func (e *lineError) Error() string {
 	return e.text
 }
 
-// readSubjects reads one subject from each line; blank lines and those that
-// begin with # are left out. It stops at the first fault, an *errLine unless r
-// fails. check looks at each subject.
+// readSubjects reads one subject from each line; it skips blank lines and those
+// that begin with #. It stops at the first problem, a *lineError unless r or
+// check fails otherwise. check checks one subject.
 func readSubjects(r io.Reader, check func(subject string) error) (*subjects, error) {
-	lines := bufio.NewScanner(bufio.NewReaderSize(r, 64<<10))
-	const longest = maxSubjectLen + 256 // some blanks around it
-	lines.Buffer(make([]byte, 0, longest), longest)
-	list := &subjects{}
-	known := newSeen()
-	at := []int32{}
-	n := 0
-	for lines.Scan() {
-		n++
-		subject := lines.Bytes()
-		if n == 1 {
+	const longest = maxSubjectBytes + 256 // allows for blanks around it
+	scanner := bufio.NewScanner(bufio.NewReaderSize(r, 64<<10))
+	scanner.Buffer(make([]byte, 0, longest), longest)
+	list := newSubjectList()
+	line := 0
+	for scanner.Scan() {
+		line++
+		subject := scanner.Bytes()
+		if line == 1 {
 			subject = bytes.TrimPrefix(subject, []byte("\xef\xbb\xbf"))
 		}
 		subject = bytes.TrimSpace(subject)
 		if len(subject) == 0 || subject[0] == '#' {
 			continue
 		}
-		rule := subjectRule(subject)
-		if rule == "" && list.len() == maxSubjects {
-			rule = fmt.Sprintf("is one too many: at most %d are allowed", maxSubjects)
+		if rule := list.check(subject); rule != "" {
+			return nil, &lineError{line, "the subject " + rule}
 		}
-		if rule == "" && len(list.text)+len(subject) > maxSubjectText {
-			rule = fmt.Sprintf(
-				"is one too many: all together may have at most %d bytes",
-				maxSubjectText,
-			)
+		if err := check(string(subject)); err != nil {
+			return nil, atLine(line, err)
 		}
-		if rule == "" {
-			if i := known.before(list, subject); i >= 0 {
-				rule = fmt.Sprintf("stands in line %d already", at[i])
-			}
-		}
-		if rule != "" {
-			return nil, &errLine{n, "the subject " + rule}
-		}
-		if err := check(string(subject)); errors.Is(err, errElsewhere) {
-			return nil, err
-		} else if err != nil {
-			return nil, &errLine{n, err.Error()}
-		}
-		known.add(list, subject)
-		at = append(at, int32(n))
+		list.add(subject, line)
 	}
-	if err := lines.Err(); errors.Is(err, bufio.ErrTooLong) {
-		return nil, &errLine{
-			n + 1,
-			fmt.Sprintf(
-				"the line is too long: a subject has at most %d bytes",
-				maxSubjectLen,
-			),
-		}
+	if err := scanner.Err(); errors.Is(err, bufio.ErrTooLong) {
+		text := fmt.Sprintf("the line is too long: a subject has at most %d bytes", maxSubjectBytes)
+		return nil, &lineError{line + 1, text}
 	} else if err != nil {
 		return nil, err
 	}
 	if list.len() == 0 {
-		return nil, &errLine{0, "holds no subject"}
+		return nil, &lineError{0, "has no subjects"}
 	}
-	list.text = bytes.Clone(list.text) // without what append has kept in reserve
-	return list, nil
+	list.text = bytes.Clone(list.text) // drops the spare capacity
+	return list.subjects, nil
+}
+
+func atLine(line int, err error) error {
+	if errors.Is(err, errReported) {
+		return err
+	}
+	return &lineError{line, err.Error()}
 }

@@ -15,16 +15,17 @@ import (
 )
 
 // template makes a schedule's payloads. It holds the JSON before and after the
-// subject, not one payload for each.
+// subject instead of one payload per subject.
 type template struct {
-	taskType      string
-	path          string // of the subject; "" without forEach
-	text          bool   // the field takes a text, whatever it looks like
-	before, after []byte
+	taskType string
+	path     string // of the subject's field; "" without forEach
+	text     bool   // the field takes a text, also if the subject looks like a number
+	before   []byte
+	after    []byte
 }
 
-// newTemplate makes a template from the payload of the file, in which path is
-// left open.
+// newTemplate makes a template from the payload in the file, which must not have
+// a value at path.
 func newTemplate(info tasks.Info, doc map[string]any, path string) (template, error) {
 	t := template{taskType: info.Type, path: path}
 	if path == "" {
@@ -32,29 +33,29 @@ func newTemplate(info tasks.Info, doc map[string]any, path string) (template, er
 		t.before = raw
 		return t, err
 	}
-	if err := vacant(doc, path); err != nil {
+	if err := checkVacant(doc, path); err != nil {
 		return t, err
 	}
 	probe := map[string]any{}
 	if err := payload.Set(info.Example, probe, path, "0"); err != nil {
 		return t, errors.New("the path has an empty part")
 	}
-	_, t.text = leaf(probe, path).(string)
+	_, t.text = valueAt(probe, path).(string)
 
-	mark := rand.Text()
-	if err := payload.Set(info.Example, doc, path, mark); err != nil {
+	placeholder := rand.Text()
+	if err := payload.Set(info.Example, doc, path, placeholder); err != nil {
 		return t, errors.New("the path has an empty part")
 	}
 	raw, err := json.Marshal(doc)
 	if err != nil {
 		return t, err
 	}
-	t.before, t.after, _ = bytes.Cut(raw, []byte(`"`+mark+`"`))
+	t.before, t.after, _ = bytes.Cut(raw, []byte(`"`+placeholder+`"`))
 	return t, nil
 }
 
-// vacant checks that the payload leaves the path to forEach.
-func vacant(doc map[string]any, path string) error {
+// checkVacant checks that the payload leaves the field at path to forEach.
+func checkVacant(doc map[string]any, path string) error {
 	segments := strings.Split(path, ".")
 	for i, segment := range segments {
 		value, given := doc[segment]
@@ -66,17 +67,15 @@ func vacant(doc map[string]any, path string) error {
 			return fmt.Errorf("payload gives %s too", path)
 		}
 		if !object {
-			return fmt.Errorf(
-				"payload.%s is not an object",
-				strings.Join(segments[:i+1], "."),
-			)
+			return fmt.Errorf("payload.%s is not an object", strings.Join(segments[:i+1], "."))
 		}
 		doc = inner
 	}
 	return nil
 }
 
-func leaf(doc map[string]any, path string) any {
+// valueAt is the value at a dotted path.
+func valueAt(doc map[string]any, path string) any {
 	segments := strings.Split(path, ".")
 	for _, segment := range segments[:len(segments)-1] {
 		doc, _ = doc[segment].(map[string]any)
@@ -84,14 +83,14 @@ func leaf(doc map[string]any, path string) any {
 	return doc[segments[len(segments)-1]]
 }
 
-// raw is the payload for a subject, as it would stand in a command line.
+// raw is the payload for a subject as JSON, not yet checked.
 func (t template) raw(subject string) []byte {
 	if t.path == "" {
 		return t.before
 	}
 	value := []byte(subject)
 	if t.text || !json.Valid(value) {
-		value, _ = json.Marshal(subject) // a text always has a JSON form
+		value, _ = json.Marshal(subject) // a string always has a JSON form
 	}
 	out := make([]byte, 0, len(t.before)+len(value)+len(t.after))
 	return append(append(append(out, t.before...), value...), t.after...)
@@ -102,11 +101,12 @@ func (t template) decode(subject string) (queue.Payload, error) {
 	return all.Vendors.Decode(t.taskType, t.raw(subject))
 }
 
-// payload is the payload of the i-th task of a tick.
+// payload is the payload of the i-th task of a tick as JSON.
 func (s *Schedule) payload(i int) []byte {
 	return s.template.raw(s.subject(i))
 }
 
+// subject is the subject of the i-th task of a tick; "" without forEach.
 func (s *Schedule) subject(i int) string {
 	if s.subjects == nil {
 		return ""

@@ -5,46 +5,44 @@ import (
 	"fmt"
 	"strings"
 	"time"
-	_ "time/tzdata" // an image without zone files must not change when a schedule runs
+	_ "time/tzdata" // so that schedules run at the same times in an image without zone files
 
 	"github.com/robfig/cron/v3"
 )
 
 // timing says when a schedule is due.
 //
-// The cron expression speaks of local times, and twice a year local time jumps.
-// An expression for certain hours follows the clock on the wall:
+// A cron expression matches local times, which jump twice a year. An expression
+// for certain hours follows the wall clock:
 //
 //   - a local time that does not exist that day counts as the first instant that
 //     does: 02:30 runs at 03:00. Several such times give one run.
 //   - a local time that exists twice runs at its first instant only.
 //
-// An expression for every hour (*, */1 or 0-23) means "every so many minutes",
-// and follows the time that passes: it has no hole and no extra run when the
-// clock jumps. Vixie's cron draws the same line.
+// An expression for every hour (*, */1 or 0-23) means an interval in minutes and
+// follows elapsed time: it has no gap and no extra run when the clock jumps.
+// Vixie cron makes the same distinction.
 //
-// Of robfig/cron the parser and the arithmetic without any zone are used. Its
-// own arithmetic with a zone is different: it leaves out a day's run whose local
-// time does not exist, and runs twice what exists twice.
+// Only the parser of robfig/cron and its arithmetic in UTC are used. With a zone
+// it skips a run whose local time does not exist, and runs twice when a local
+// time exists twice.
 type timing struct {
 	every int64 // seconds; 0 with cron
 
-	cron   *cron.SpecSchedule // of local times, written as if they were UTC
-	steady bool               // for every hour of the day
-	zone   *time.Location
-	text   string
+	cron      *cron.SpecSchedule // of local times, represented as UTC
+	everyHour bool
+	zone      *time.Location
+	text      string
 }
 
 const (
-	minEvery = time.Second
-	maxEvery = 366 * 24 * time.Hour
+	minPeriod = time.Second
+	maxPeriod = 366 * 24 * time.Hour
 )
 
-var cronParser = cron.NewParser(
-	cron.Minute | cron.Hour | cron.Dom | cron.Month | cron.Dow,
-)
+var cronParser = cron.NewParser(cron.Minute | cron.Hour | cron.Dom | cron.Month | cron.Dow)
 
-// epoch is from when the shortest distance between two ticks is looked for.
+// epoch is where the search for the shortest time between two ticks begins.
 var epoch = time.Date(2024, time.January, 1, 0, 0, 0, 0, time.UTC)
 
 func parseEvery(text string) (timing, error) {
@@ -52,9 +50,9 @@ func parseEvery(text string) (timing, error) {
 	switch {
 	case err != nil:
 		return timing{}, errors.New("must be a duration such as 30s, 5m or 24h")
-	case d < minEvery:
+	case d < minPeriod:
 		return timing{}, errors.New("must be at least 1s")
-	case d > maxEvery:
+	case d > maxPeriod:
 		return timing{}, errors.New("must be at most 8784h (366 days)")
 	case d%time.Second != 0:
 		return timing{}, errors.New("must be whole seconds")
@@ -67,10 +65,8 @@ func parseCron(text string, zone *time.Location) (timing, error) {
 		return timing{}, errors.New("must not name a time zone; timeZone does")
 	}
 	if n := len(strings.Fields(text)); n != 5 {
-		return timing{}, fmt.Errorf(
-			"must have 5 fields (minute, hour, day of month, month, day of week); it has %d",
-			n,
-		)
+		const message = "must have 5 fields (minute, hour, day of month, month, day of week); it has %d"
+		return timing{}, fmt.Errorf(message, n)
 	}
 	parsed, err := cronParser.Parse(text)
 	if err != nil {
@@ -82,28 +78,28 @@ func parseCron(text string, zone *time.Location) (timing, error) {
 	}
 	spec.Location = time.UTC
 	if spec.Next(epoch).IsZero() {
-		return timing{}, errors.New("never comes: there is no such day")
+		return timing{}, errors.New("never matches: there is no such day")
 	}
 	const allHours = 1<<24 - 1
 	return timing{
-		cron:   spec,
-		steady: spec.Hour&allHours == allHours,
-		zone:   zone,
-		text:   text + " " + zone.String(),
+		cron:      spec,
+		everyHour: spec.Hour&allHours == allHours,
+		zone:      zone,
+		text:      text + " " + zone.String(),
 	}, nil
 }
 
-// String is the timing as the list shows it.
+// String is the timing as `worker schedule list` shows it.
 func (t timing) String() string {
 	return t.text
 }
 
-// shortest is the least time between two ticks, clock changes left aside.
+// shortest is the least time between two ticks, ignoring clock changes.
 func (t timing) shortest() time.Duration {
 	if t.every > 0 {
 		return time.Duration(t.every) * time.Second
 	}
-	least := maxEvery
+	least := maxPeriod
 	at := t.cron.Next(epoch)
 	for range 2000 {
 		next := t.cron.Next(at)
@@ -116,24 +112,25 @@ func (t timing) shortest() time.Duration {
 	return least
 }
 
-// next is the first slot after a time; zero if there is none in the next years.
+// next is the first slot after a time; zero if there is none in the coming years.
 func (t timing) next(after time.Time) time.Time {
 	switch {
 	case t.every > 0:
 		n := after.Unix()
 		n -= ((n % t.every) + t.every) % t.every
 		return time.Unix(n+t.every, 0)
-	case t.steady:
-		return t.nextSteady(after)
+	case t.everyHour:
+		return t.nextElapsed(after)
 	default:
-		return t.nextOnWall(after)
+		return t.nextWallClock(after)
 	}
 }
 
-// nextOnWall asks for local times in order, and takes the first whose instant
-// is later. Instants never go down as local times go up.
-func (t timing) nextOnWall(after time.Time) time.Time {
-	for local := wall(after.In(t.zone)); ; {
+// nextWallClock takes the matching local times in order, and returns the first
+// whose instant is later than after. Later local times never have earlier
+// instants.
+func (t timing) nextWallClock(after time.Time) time.Time {
+	for local := wallClock(after.In(t.zone)); ; {
 		if local = t.cron.Next(local); local.IsZero() {
 			return time.Time{}
 		}
@@ -143,13 +140,13 @@ func (t timing) nextOnWall(after time.Time) time.Time {
 	}
 }
 
-// nextSteady goes through the spans between clock changes; within one, local
-// time passes like any other.
-func (t timing) nextSteady(after time.Time) time.Time {
-	limit := after.AddDate(6, 0, 0) // beyond what robfig/cron looks ahead
+// nextElapsed goes through the spans between clock changes; within one, local
+// time passes as UTC does.
+func (t timing) nextElapsed(after time.Time) time.Time {
+	limit := after.AddDate(6, 0, 0) // robfig/cron searches five years ahead
 	for after.Before(limit) {
 		at := after.In(t.zone)
-		local := wall(at)
+		local := wallClock(at)
 		ahead := t.cron.Next(local)
 		if ahead.IsZero() {
 			return time.Time{}
@@ -160,7 +157,7 @@ func (t timing) nextSteady(after time.Time) time.Time {
 			return time.Unix(found.Unix(), 0)
 		}
 		// The next span begins at end, and end itself may match there.
-		first := wall(end.In(t.zone))
+		first := wallClock(end.In(t.zone))
 		if ahead = t.cron.Next(first.Add(-time.Second)); ahead.Equal(first) {
 			return time.Unix(end.Unix(), 0)
 		}
@@ -169,47 +166,40 @@ func (t timing) nextSteady(after time.Time) time.Time {
 	return time.Time{}
 }
 
-// wall writes a local time as if it were UTC.
-func wall(at time.Time) time.Time {
-	return time.Date(
-		at.Year(),
-		at.Month(),
-		at.Day(),
-		at.Hour(),
-		at.Minute(),
-		at.Second(),
-		at.Nanosecond(),
-		time.UTC,
-	)
+// wallClock represents a local time as UTC.
+func wallClock(at time.Time) time.Time {
+	year, month, day := at.Date()
+	hour, minute, second := at.Clock()
+	return time.Date(year, month, day, hour, minute, second, at.Nanosecond(), time.UTC)
 }
 
 // instant is the first instant at which the clocks of a zone show a local time,
 // or, if they never do, the first instant after it.
 func instant(local time.Time, zone *time.Location) time.Time {
-	// No zone is further than 14 h from UTC, and none has moved by more than a
-	// day: these are the offsets that can matter.
+	// No zone is more than 14 h from UTC, and none has jumped by more than a day:
+	// the offsets this far before and after are the only candidates.
 	const around = 38 * time.Hour
 	_, before := local.Add(-around).In(zone).Zone()
 	_, after := local.Add(around).In(zone).Zone()
 	var found time.Time
 	for _, offset := range []int{before, after} {
 		at := local.Add(-time.Duration(offset) * time.Second)
-		if wall(at.In(zone)).Equal(local) && (found.IsZero() || at.Before(found)) {
+		if wallClock(at.In(zone)).Equal(local) && (found.IsZero() || at.Before(found)) {
 			found = at
 		}
 	}
 	if !found.IsZero() {
 		return time.Unix(found.Unix(), 0)
 	}
-	// With the old offset the time lies behind the jump, in the span that the
-	// jump has begun.
+	// With the old offset the time is after the jump, in the span that begins with
+	// the jump.
 	start, _ := local.Add(-time.Duration(before) * time.Second).In(zone).ZoneBounds()
 	return time.Unix(start.Unix(), 0)
 }
 
-// due looks for what is to be done: the first slot after last that is no more
-// than grace late, or else the newest one. If nothing is due, slot is zero and
-// upcoming the next one (zero if there is none).
+// due returns the slot that is due now: the first after last that is at most
+// grace late, or else the newest. If none is due, slot is zero and upcoming is
+// the next one (zero if there is none).
 func (t timing) due(last, now time.Time, grace time.Duration) (slot, upcoming time.Time) {
 	for at := t.next(last); ; at = t.next(at) {
 		if at.IsZero() || at.After(now) {

@@ -15,10 +15,9 @@ func zone(t *testing.T, name string) *time.Location {
 	return loc
 }
 
-// TestClockChanges reads the slots of a day on which local time jumps. Times are
-// given as the wall shows them, with the offset that tells the two passes of
-// an hour apart.
-func TestClockChanges(t *testing.T) {
+// TestCronAroundClockChanges lists the slots of a day on which local time jumps.
+// Times are local, with the offset that tells the two passes of an hour apart.
+func TestCronAroundClockChanges(t *testing.T) {
 	t.Parallel()
 	const (
 		newYork    = "America/New_York"
@@ -82,7 +81,7 @@ func TestClockChanges(t *testing.T) {
 			"03-31T03:00+0200 04-07T02:00+0200",
 		},
 		{
-			"spring, every five minutes has no hole", copenhagen, "*/20 * * * *", "2024-03-31T00:30:00Z", "2024-03-31T01:50:00Z",
+			"spring, every 20 minutes has no gap", copenhagen, "*/20 * * * *", "2024-03-31T00:30:00Z", "2024-03-31T01:50:00Z",
 			"03-31T01:40+0100 03-31T03:00+0200 03-31T03:20+0200 03-31T03:40+0200",
 		},
 		{
@@ -94,7 +93,7 @@ func TestClockChanges(t *testing.T) {
 			"10-27T02:00+0200 10-27T04:00+0100",
 		},
 		{
-			"autumn, every 20 minutes goes on", copenhagen, "*/20 * * * *", "2024-10-27T00:30:00Z", "2024-10-27T01:50:00Z",
+			"autumn, every 20 minutes continues", copenhagen, "*/20 * * * *", "2024-10-27T00:30:00Z", "2024-10-27T01:50:00Z",
 			"10-27T02:40+0200 10-27T02:00+0100 10-27T02:20+0100 10-27T02:40+0100",
 		},
 
@@ -124,10 +123,10 @@ func TestClockChanges(t *testing.T) {
 			"02-17T23:00-0200 02-17T23:00-0300 02-18T00:00-0300",
 		},
 		{
-			"today there is no change any more", saoPaulo, "0 0 * * *", "2026-11-01T00:00:00Z", "2026-11-03T00:00:00Z",
+			"today there is no change", saoPaulo, "0 0 * * *", "2026-11-01T00:00:00Z", "2026-11-03T00:00:00Z",
 			"11-01T00:00-0300 11-02T00:00-0300",
 		},
-		// A change of a whole day, the largest there was.
+		// The largest jump ever: a whole day.
 		{
 			"a day that does not exist", "Pacific/Apia", "0 12 * * *", "2011-12-29T12:00:00Z", "2011-12-31T12:00:00Z",
 			"12-29T12:00-1000 12-31T00:00+1400 12-31T12:00+1400",
@@ -165,9 +164,9 @@ func moment(t *testing.T, text string) time.Time {
 	return at
 }
 
-// TestAskedFromAnywhere asks for the next slot from every minute of the days
-// around both changes: whatever the question, the slots are the same ones.
-func TestAskedFromAnywhere(t *testing.T) {
+// TestNextIsConsistent asks for the next slot from every half minute of the days
+// around clock changes: from wherever it is asked, the slots are the same.
+func TestNextIsConsistent(t *testing.T) {
 	t.Parallel()
 	changes := map[string][]string{
 		"America/New_York":  {"2024-03-10T07:00:00Z", "2024-11-03T06:00:00Z"},
@@ -246,7 +245,7 @@ func TestDue(t *testing.T) {
 		{"nothing due", second, 0, 900 * time.Millisecond, -1, time.Second, 0},
 		{"on time", second, 0, time.Second, time.Second, -1, 0},
 		{"a little late, in order", second, 0, 2500 * time.Millisecond, time.Second, -1, 0},
-		{"after an outage what is within grace runs", second, 0, 10 * time.Second, 8 * time.Second, -1, 7},
+		{"after an outage a slot within grace runs", second, 0, 10 * time.Second, 8 * time.Second, -1, 7},
 		{"after an outage the newest runs", hour, 0, 5*time.Hour + 59*time.Minute, 5 * time.Hour, -1, 4},
 		{"the newest is on time", hour, 0, 5 * time.Hour, 5 * time.Hour, -1, 4},
 		{"none after the newest", hour, 5 * time.Hour, 5*time.Hour + 59*time.Minute, -1, 6 * time.Hour, 0},

@@ -10,69 +10,73 @@ import (
 )
 
 const (
-	// lookEvery is how often the files are looked at. A change is taken when it
-	// was the same at two looks, so that a file half written is not read: it is
-	// in force within about two seconds.
-	lookEvery = time.Second
-	// rereadEvery is after how many looks the content is compared although
-	// nothing seems to have changed: not every file system keeps fine times.
-	rereadEvery = 30
-	// fresh is how long after a change its time may hide another one.
-	fresh = 3 * time.Second
+	// watchInterval is how often the files are checked. A change is applied when
+	// two checks find it the same, so that a file that is being written is not
+	// read: it takes effect within about two seconds.
+	watchInterval = time.Second
+	// compareEvery is the number of checks after which the content is compared
+	// although nothing seems to have changed: some file systems keep coarse times.
+	compareEvery = 30
+	// timeResolution is how long after a change another one may have the same
+	// modification time.
+	timeResolution = 3 * time.Second
 )
 
-// watch notices that a schedule file, or a file of subjects that it names, has
-// changed.
-type watch struct {
-	path    string
-	sources []source // as they were when they were read
-	before  []source // as they were at the last look
-	content []byte   // digest of them all
-	sum     string
-	looks   int
+// watcher notices changes of a schedule file and of the subject files that it
+// names.
+type watcher struct {
+	path        string
+	sources     []source // as they were when they were read
+	previous    []source // as they were at the last check
+	content     []byte   // digest of all sources
+	fingerprint string
+	checks      int // since the content was last compared
 }
 
-// newWatch begins with what was read.
-func newWatch(r *reading) *watch {
-	w := &watch{path: r.path}
-	w.take(r)
+func newWatcher(r *reading) *watcher {
+	w := &watcher{path: r.path}
+	w.reset(r)
 	return w
 }
 
-func (w *watch) take(r *reading) {
+// reset makes a reading the one to compare with.
+func (w *watcher) reset(r *reading) {
 	w.sources = r.sources
-	w.before = nil
-	w.looks = 0
-	w.content, w.sum = r.content.Sum(nil), r.sum()
+	w.previous = nil
+	w.content = r.content.Sum(nil)
+	w.fingerprint = r.fingerprint()
+	w.checks = 0
 }
 
-// look returns the new reading if the content has changed, nil otherwise.
-func (w *watch) look() *reading {
-	now := stat(w.sources)
-	w.looks++
-	if same(now, w.sources) && !recent(w.sources) && w.looks < rereadEvery {
-		w.before = nil
+// check returns a new reading if the content has changed, nil otherwise.
+func (w *watcher) check() *reading {
+	current := stat(w.sources)
+	w.checks++
+	if sameSources(current, w.sources) && !recentlyModified(w.sources) && w.checks < compareEvery {
+		w.previous = nil
 		return nil
 	}
-	settled := same(now, w.before)
-	w.before = now
+	settled := sameSources(current, w.previous)
+	w.previous = current
 	if !settled {
 		return nil
 	}
-	if bytes.Equal(digest(now), w.content) { // touched only
-		w.sources = now
-		w.before = nil
-		w.looks = 0
+	if bytes.Equal(digest(current), w.content) { // the files were only touched
+		w.sources = current
+		w.previous = nil
+		w.checks = 0
 		return nil
 	}
-	r, sum := read(w.path), w.sum
-	if w.take(r); w.sum == sum { // wrong in the same way as before
+	r := read(w.path)
+	before := w.fingerprint
+	w.reset(r)
+	if w.fingerprint == before { // the same problems as before
 		return nil
 	}
 	return r
 }
 
-// digest is a reading's, without making sense of what is read; nil if a file
+// digest is the digest of the sources' content, as reading.content; nil if one
 // cannot be read.
 func digest(sources []source) []byte {
 	sum := sha256.New()
@@ -91,17 +95,17 @@ func digest(sources []source) []byte {
 }
 
 func stat(sources []source) []source {
-	now := make([]source, len(sources))
+	current := make([]source, len(sources))
 	for i, s := range sources {
-		now[i].path = s.path
+		current[i].path = s.path
 		if info, err := os.Stat(s.path); err == nil {
-			now[i].info = info
+			current[i].info = info
 		}
 	}
-	return now
+	return current
 }
 
-func same(a, b []source) bool {
+func sameSources(a, b []source) bool {
 	if len(a) != len(b) {
 		return false
 	}
@@ -120,11 +124,11 @@ func sameFile(a, b fs.FileInfo) bool {
 	return a.Size() == b.Size() && a.ModTime().Equal(b.ModTime()) && os.SameFile(a, b)
 }
 
-// recent: a file was changed so shortly ago that another change may bear the
-// same time.
-func recent(sources []source) bool {
+// recentlyModified says whether another change of a source may have the same
+// modification time.
+func recentlyModified(sources []source) bool {
 	for _, s := range sources {
-		if s.info != nil && time.Since(s.info.ModTime()).Abs() < fresh {
+		if s.info != nil && time.Since(s.info.ModTime()).Abs() < timeResolution {
 			return true
 		}
 	}

@@ -11,7 +11,7 @@ import (
 	"errand.internal/internal/queue"
 )
 
-// manyUsers is a schedule file with n subjects in a file of their own.
+// manyUsers is a schedule file with n subjects in a subject file.
 func manyUsers(t *testing.T, n int) *File {
 	t.Helper()
 	var list strings.Builder
@@ -19,7 +19,7 @@ func manyUsers(t *testing.T, n int) *File {
 		fmt.Fprintf(&list, "user-%07d\n", i)
 	}
 	return mustLoad(t, write(t, map[string]string{
-		"s.yaml": entry(
+		"s.yaml": oneSchedule(
 			"name: p",
 			"every: 1h",
 			"type: anna:messenger:alerts",
@@ -30,8 +30,9 @@ func manyUsers(t *testing.T, n int) *File {
 	}))
 }
 
-// tally is a queue that only counts: how many tasks are due in each second.
-type tally struct {
+// countingEnqueuer is a queue that only counts the tasks due in each tenth of a
+// second.
+type countingEnqueuer struct {
 	mu    sync.Mutex
 	start time.Time
 	due   map[int]int
@@ -39,23 +40,23 @@ type tally struct {
 	total int
 }
 
-func (c *tally) Enqueue(_ context.Context, job queue.Job) (queue.Ticket, error) {
+func (c *countingEnqueuer) Enqueue(_ context.Context, job queue.Job) (queue.Ticket, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.total == 0 {
 		c.start = job.At
 	}
 	c.start = earlier(c.start, job.At)
-	c.due[int(job.At.UnixMilli()/100)]++ // tenths of a second
+	c.due[int(job.At.UnixMilli()/100)]++
 	if c.total++; c.total%10_000 == 0 {
 		c.most = max(c.most, heap())
 	}
 	return queue.Ticket{}, nil
 }
 
-// gauge measures the heap now and then, on the way to a queue.
-type gauge struct {
-	to    Enqueuer
+// heapProbe measures the heap on every n-th task, and passes the tasks on.
+type heapProbe struct {
+	next  Enqueuer
 	every int
 
 	mu    sync.Mutex
@@ -64,15 +65,15 @@ type gauge struct {
 	took  time.Duration
 }
 
-func (g *gauge) Enqueue(ctx context.Context, job queue.Job) (queue.Ticket, error) {
-	g.mu.Lock()
-	if g.asked++; g.asked%g.every == 0 {
+func (p *heapProbe) Enqueue(ctx context.Context, job queue.Job) (queue.Ticket, error) {
+	p.mu.Lock()
+	if p.asked++; p.asked%p.every == 0 {
 		began := time.Now()
-		g.most = max(g.most, heap())
-		g.took += time.Since(began)
+		p.most = max(p.most, heap())
+		p.took += time.Since(began)
 	}
-	g.mu.Unlock()
-	return g.to.Enqueue(ctx, job)
+	p.mu.Unlock()
+	return p.next.Enqueue(ctx, job)
 }
 
 func earlier(a, b time.Time) time.Time {
@@ -82,9 +83,9 @@ func earlier(a, b time.Time) time.Time {
 	return a
 }
 
-// TestManySubjects: 100,000 subjects are held in little more memory than their
-// file has, one tick of them needs no more, and the load is even.
-func TestManySubjects(t *testing.T) {
+// 100,000 subjects take little more memory than their file, one tick of them
+// takes no more, and the load is even.
+func TestManySubjectsTakeLittleMemory(t *testing.T) {
 	const n = 100_000
 	before := heap()
 	began := time.Now()
@@ -94,28 +95,28 @@ func TestManySubjects(t *testing.T) {
 	}
 	held := int64(heap()) - int64(before)
 	t.Logf(
-		"%d subjects read and checked in %s; they hold %d KiB",
+		"%d subjects read and checked in %s; they take %d KiB",
 		n,
 		time.Since(began).Round(time.Millisecond),
 		held>>10,
 	)
 	if held > 4<<20 {
-		t.Errorf("%d subjects hold %d KiB, want at most 4 MiB: 12 bytes of text and 4 of index for each", n, held>>10)
+		t.Errorf("%d subjects take %d KiB, want at most 4 MiB: 12 bytes of text and 4 of index for each", n, held>>10)
 	}
 	if got := string(file.Schedules[0].payload(n - 1)); got != `{"userId":"user-0099999"}` {
 		t.Errorf("the last payload is %s", got)
 	}
 
-	s := newSite(t)
-	s.set("p", "last", s.now().Truncate(time.Hour).Unix()-3600, "spec", "every 1h")
-	w := s.scheduler("a", file)
-	count := &tally{due: map[int]int{}}
-	w.to = count
+	f := newFixture(t)
+	f.setState("p", "last", f.now().Truncate(time.Hour).Unix()-3600, "spec", "every 1h")
+	w := f.scheduler("a", file)
+	count := &countingEnqueuer{due: map[int]int{}}
+	w.enqueuer = count
 	base := heap()
 	began = time.Now()
-	w.steps(t)
+	w.runDue(t)
 	t.Logf(
-		"a tick was asked for in %s; the heap grew by %d KiB at the most",
+		"a tick was enqueued in %s; the heap grew by at most %d KiB",
 		time.Since(began).Round(time.Millisecond),
 		(int64(count.most)-int64(base))>>10,
 	)
@@ -123,7 +124,7 @@ func TestManySubjects(t *testing.T) {
 		t.Errorf("a tick took %d KiB more, want at most 8 MiB", grown>>10)
 	}
 	if count.total != n || w.tasks("p", taskEnqueued) != n {
-		t.Errorf("%d tasks were asked for, %d counted", count.total, w.tasks("p", taskEnqueued))
+		t.Errorf("%d tasks were enqueued, %d counted", count.total, w.tasks("p", taskEnqueued))
 	}
 	// 20 s have 200 tenths, of 500 tasks each; start and end fall within a tenth.
 	first := int(count.start.UnixMilli() / 100)
@@ -137,22 +138,21 @@ func TestManySubjects(t *testing.T) {
 	}
 }
 
-// TestManyIntoRedis enqueues a large tick for real.
-func TestManyIntoRedis(t *testing.T) {
+func TestLargeTickIsEnqueuedInRedis(t *testing.T) {
 	n := size(3_000, 100_000)
-	s := newSite(t)
+	f := newFixture(t)
 	file := manyUsers(t, n)
-	s.set("p", "last", s.now().Truncate(time.Hour).Unix()-3600, "spec", "every 1h")
-	w := s.scheduler("a", file)
-	gauge := &gauge{to: w.page.to, every: n / 10} // without the book, which keeps everything
-	w.to = gauge
+	f.setState("p", "last", f.now().Truncate(time.Hour).Unix()-3600, "spec", "every 1h")
+	w := f.scheduler("a", file)
+	probe := &heapProbe{next: w.recording.next, every: n / 10} // without the recorder, which keeps everything
+	w.enqueuer = probe
 	before := heap()
 	began := time.Now()
-	w.steps(t)
-	took := time.Since(began) - gauge.took
-	grown := (int64(max(gauge.most, heap())) - int64(before)) >> 10
+	w.runDue(t)
+	took := time.Since(began) - probe.took
+	grown := (int64(max(probe.most, heap())) - int64(before)) >> 10
 	t.Logf(
-		"%d tasks enqueued in %s: %.0f/s; the heap grew by %d KiB at the most",
+		"%d tasks enqueued in %s: %.0f/s; the heap grew by at most %d KiB",
 		n,
 		took.Round(time.Millisecond),
 		float64(n)/took.Seconds(),
@@ -164,11 +164,11 @@ func TestManyIntoRedis(t *testing.T) {
 	if got := w.tasks("p", taskEnqueued); got != n {
 		t.Errorf("%d tasks were enqueued, want %d", got, n)
 	}
-	waiting, err := s.redis.Client().ZCard(t.Context(), "asynq:{polls}:scheduled").Result()
+	waiting, err := f.redis.Client().ZCard(t.Context(), "asynq:{polls}:scheduled").Result()
 	if err != nil {
 		t.Fatal(err)
 	}
-	pending, err := s.redis.Client().LLen(t.Context(), "asynq:{polls}:pending").Result()
+	pending, err := f.redis.Client().LLen(t.Context(), "asynq:{polls}:pending").Result()
 	if err != nil {
 		t.Fatal(err)
 	}

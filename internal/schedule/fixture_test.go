@@ -1,0 +1,192 @@
+package schedule
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"github.com/redis/go-redis/v9"
+	"github.com/rs/zerolog"
+	"go.uber.org/goleak"
+
+	"errand.internal/internal/ledger"
+	"errand.internal/internal/queue"
+	"errand.internal/internal/redistest"
+	"errand.internal/internal/settings"
+	"errand.internal/tasks"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// size returns long in a long run (FLEET_LONG=1), short otherwise.
+func size[T any](short, long T) T {
+	if settings.Environ(os.Environ())["FLEET_LONG"] == "1" {
+		return long
+	}
+	return short
+}
+
+// heap is the memory in use after a full garbage collection.
+func heap() uint64 {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.GC()
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
+}
+
+// fixture is a Redis server, and records what its schedulers enqueue.
+type fixture struct {
+	t        *testing.T
+	redis    *redistest.Server
+	store    *ledger.Store
+	recorder *recorder
+}
+
+func newFixture(t *testing.T) *fixture {
+	t.Helper()
+	server := redistest.New(t)
+	return &fixture{
+		t:        t,
+		redis:    server,
+		store:    ledger.New(server.Client()),
+		recorder: newRecorder(),
+	}
+}
+
+func (f *fixture) client() *redis.Client {
+	f.t.Helper()
+	rdb := redis.NewClient(&redis.Options{
+		Addr:                  f.redis.Addr(),
+		ContextTimeoutEnabled: true,
+		ReadTimeout:           time.Second,
+		PoolSize:              50,
+	})
+	f.t.Cleanup(func() { _ = rdb.Close() })
+	return rdb
+}
+
+// testScheduler is a scheduler whose connection, metrics and log a test can use.
+type testScheduler struct {
+	*Scheduler
+	connection *connection
+	reg        *prometheus.Registry
+	log        *logRecorder
+	recording  *recordingEnqueuer
+	stop       func()
+}
+
+// scheduler makes a scheduler without starting it.
+func (f *fixture) scheduler(name string, file *File) *testScheduler {
+	f.t.Helper()
+	w := &testScheduler{connection: &connection{}, reg: prometheus.NewRegistry(), log: newLogRecorder()}
+	rdb := f.client()
+	rdb.AddHook(w.connection)
+	queue.Combine(rdb)
+	w.recording = f.recorder.enqueuer(name, queue.NewProducer(rdb, ledger.New(rdb), nil))
+	w.Scheduler = New(Config{
+		File:     file,
+		Redis:    rdb,
+		Enqueuer: w.recording,
+		Metrics:  w.reg,
+		Log:      zerolog.New(w.log),
+	})
+	return w
+}
+
+// run starts the scheduler; stop, or the end of the test, stops it.
+func (w *testScheduler) run(t *testing.T) *testScheduler {
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		w.Run(ctx)
+	}()
+	w.stop = sync.OnceFunc(func() { cancel(); <-done })
+	t.Cleanup(w.stop)
+	return w
+}
+
+func (w *testScheduler) ticks(name, result string) int {
+	return int(testutil.ToFloat64(w.metrics.ticks.WithLabelValues(name, result)))
+}
+
+func (w *testScheduler) tasks(name, result string) int {
+	return int(testutil.ToFloat64(w.metrics.tasks.WithLabelValues(name, result)))
+}
+
+// startWorker runs the polls. Each ends at once: done, or with an error.
+func (f *fixture) startWorker(result error) {
+	f.t.Helper()
+	const taskType = "anna:messenger:alerts"
+	server, err := queue.NewServer(queue.Config{
+		Redis:   f.client(),
+		General: f.client(),
+		Queues:  map[string]int{"polls": 10},
+		Store:   f.store,
+		Owner:   "w-" + f.t.Name(),
+		Definitions: []queue.Definition{{
+			Type:   taskType,
+			Vendor: "anna",
+			Base:   tasks.MessengerAlerts{}.Defaults(),
+			Decode: func(raw []byte) (queue.Payload, error) { return tasks.DecodePayload(taskType, raw) },
+			Run:    func(context.Context, queue.Payload) (any, error) { return nil, result },
+		}},
+		Timeout: func(string) time.Duration { return 5 * time.Second },
+		Grace:   10 * time.Second,
+		Metrics: queue.NewMetrics(prometheus.NewRegistry()),
+		Log:     zerolog.Nop(),
+	})
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	if err := server.Start(); err != nil {
+		f.t.Fatal(err)
+	}
+	f.t.Cleanup(server.Shutdown)
+}
+
+// waitEnded waits for the end of a task.
+func (f *fixture) waitEnded(id string) *ledger.Record {
+	f.t.Helper()
+	ctx, cancel := context.WithTimeout(f.t.Context(), time.Minute)
+	defer cancel()
+	r, err := ledger.NewWatcher(f.store).Wait(ctx, id)
+	if err != nil {
+		f.t.Fatalf("wait for %s: %v", id, err)
+	}
+	return r
+}
+
+// setState writes fields of a schedule's hash.
+func (f *fixture) setState(name string, fields ...any) {
+	f.t.Helper()
+	if err := f.redis.Client().HSet(f.t.Context(), stateKey(name), fields...).Err(); err != nil {
+		f.t.Fatal(err)
+	}
+}
+
+func (f *fixture) now() time.Time {
+	f.t.Helper()
+	now, err := f.redis.Client().Time(f.t.Context()).Result()
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return now
+}
+
+// users is a forEach with n subjects.
+func users(n int) string {
+	list := make([]string, n)
+	for i := range list {
+		list[i] = fmt.Sprintf("u%d", i)
+	}
+	return "forEach: {userId: [" + strings.Join(list, ", ") + "]}"
+}

@@ -1,0 +1,26 @@
+// Package testwait lets tests wait for a condition that another goroutine or
+// process brings about, and that no channel announces.
+package testwait
+
+import (
+	"testing"
+	"time"
+)
+
+// pause is the time between two checks of a condition.
+const pause = 10 * time.Millisecond
+
+// Eventually calls ok every 10 ms until it returns true. When it has not done
+// so within the given time, the test fails at once with what, which names the
+// awaited condition. Like t.Fatal, it belongs in the test's own goroutine.
+func Eventually(t testing.TB, within time.Duration, what string, ok func() bool) {
+	t.Helper()
+
+	deadline := time.Now().Add(within)
+	for !ok() {
+		if time.Now().After(deadline) {
+			t.Fatalf("not within %s: %s", within, what)
+		}
+		time.Sleep(pause)
+	}
+}
