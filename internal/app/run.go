@@ -92,7 +92,7 @@ func (w Worker) Run(ctx context.Context) error {
 		Options: []tokens.Option{
 			tokens.WithSalt(salt),
 			tokens.WithMetrics(figures),
-			tokens.WithAnnounce(credentialEvents(announcer)),
+			tokens.WithOnChange(credentialEvents(announcer)),
 		},
 	})
 	if err != nil {
@@ -249,8 +249,8 @@ func newLog(c Config, stderr io.Writer) zerolog.Logger {
 }
 
 // credentialEvents makes changes of credentials known.
-func credentialEvents(to announce.Func) tokens.Announce {
-	return func(e tokens.Event) {
+func credentialEvents(to announce.Func) func(tokens.Change) {
+	return func(e tokens.Change) {
 		kind := announce.CredentialParked
 		if e.Kind == tokens.Resumed {
 			kind = announce.CredentialResumed

@@ -101,8 +101,8 @@ func (s *Salt) Check(ctx context.Context) ([]byte, error) {
 	return s.value, nil
 }
 
-// Doubt has the next call ask Redis, which may have been restarted empty.
-func (s *Salt) Doubt() {
+// Invalidate makes the next call ask Redis, which may have been restarted empty.
+func (s *Salt) Invalidate() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.checked = time.Time{}

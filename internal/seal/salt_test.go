@@ -61,7 +61,7 @@ func TestSaltAfterRedisWasEmptied(t *testing.T) {
 	if !bytes.Equal(salt(t, old), before) {
 		t.Error("a salt that was read lately changed")
 	}
-	old.Doubt()
+	old.Invalidate()
 	if !bytes.Equal(salt(t, old), before) || !bytes.Equal(salt(t, seal.NewSalt(rdb)), before) {
 		t.Error("the known salt was not restored")
 	}
@@ -69,7 +69,7 @@ func TestSaltAfterRedisWasEmptied(t *testing.T) {
 	if err := rdb.Set(t.Context(), seal.SaltKey, "somebody was faster", 0).Err(); err != nil {
 		t.Fatal(err)
 	}
-	old.Doubt()
+	old.Invalidate()
 	if got := salt(t, old); string(got) != "somebody was faster" {
 		t.Errorf("salt = %q, want the stored one", got)
 	}
@@ -86,7 +86,7 @@ func TestSaltWithoutRedis(t *testing.T) {
 	if got, err := unknown.Get(t.Context()); err == nil {
 		t.Errorf("Get = %q without Redis, want an error: no salt may be invented", got)
 	}
-	known.Doubt()
+	known.Invalidate()
 	if _, err := known.Check(t.Context()); err == nil {
 		t.Error("Check without Redis gave no error")
 	}
