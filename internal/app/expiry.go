@@ -29,9 +29,9 @@ func warnOfExpiry(
 	ticker := time.NewTicker(expiryEvery)
 	defer ticker.Stop()
 	for said := 0; ; {
-		c := tokens.CountDown(last, now())
-		if c.Due != 0 && c.Due != said {
-			said = c.Due
+		c := tokens.CountdownTo(last, now())
+		if c.Threshold != 0 && c.Threshold != said {
+			said = c.Threshold
 			day := last.Format(time.DateOnly)
 			to(alert.Alert{
 				Kind:     alert.CredentialExpiring,
@@ -39,8 +39,8 @@ func warnOfExpiry(
 				DedupKey: day + " " + strconv.Itoa(c.Due),
 				Data: map[string]string{
 					"lastDay":  day,
-					"daysLeft": strconv.Itoa(max(c.Left, 0)),
-					"over":     strconv.FormatBool(c.Over),
+					"daysLeft": strconv.Itoa(max(c.DaysLeft, 0)),
+					"over":     strconv.FormatBool(c.Expired),
 				},
 			})
 		}

@@ -38,14 +38,14 @@ func NewRest(cfg Config, rdb redis.UniversalClient, log zerolog.Logger, opts ...
 		Identity: tokens.Identity{Grant: "events", URL: cfg.URL.Reveal()},
 	}
 	// What becomes of an event is not the subject of another one: the log has it.
-	said := func(e tokens.Event) {
+	said := func(e tokens.Change) {
 		if e.Kind == tokens.Parked {
 			log.Warn().Msg("the receiver takes no events; they wait for it")
 			return
 		}
 		log.Info().Msg("the receiver takes events again")
 	}
-	return &Rest{tokens.NewGate(rdb, profile, append(opts, tokens.WithCoolDowns(restSteps...), tokens.WithAnnounce(said))...)}
+	return &Rest{tokens.NewGate(rdb, profile, append(opts, tokens.WithCoolDowns(restSteps...), tokens.WithOnChange(said))...)}
 }
 
 // Close ends what it does in the background.

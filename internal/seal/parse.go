@@ -12,11 +12,10 @@ import (
 // maxKeys bounds a ring; a rotation needs two.
 const maxKeys = 16
 
-// Parse reads ENCRYPTION_KEYS: `id:base64(32 bytes)[,older…]`, the first one
-// active. An empty text gives a ring without keys. All problems are in the one
-// error, which names the variable, the entry and the rule, and never shows any
-// part of an entry: a key pasted without its id would stand where the id
-// belongs.
+// Parse reads ENCRYPTION_KEYS: `id:base64(32 bytes)[,older…]`, the active key
+// first. An empty text gives a ring without keys. The error lists all problems
+// and names the variable, the entries and the rules. It shows no part of an
+// entry, because a key pasted without its id looks like an id.
 func Parse(text string) (*Ring, error) {
 	ring := &Ring{}
 	text = strings.TrimSpace(text)
@@ -25,11 +24,7 @@ func Parse(text string) (*Ring, error) {
 	}
 	entries := strings.Split(text, ",")
 	if len(entries) > maxKeys {
-		return nil, fmt.Errorf(
-			"ENCRYPTION_KEYS: %d keys; at most %d are allowed",
-			len(entries),
-			maxKeys,
-		)
+		return nil, fmt.Errorf("ENCRYPTION_KEYS: %d keys; at most %d are allowed", len(entries), maxKeys)
 	}
 	var problems []string
 	for i, entry := range entries {
@@ -38,9 +33,7 @@ func Parse(text string) (*Ring, error) {
 		case rule != "":
 		case slices.ContainsFunc(ring.keys, func(o *key) bool { return o.id == k.id }):
 			rule = "its id is used twice; a new key needs a new id"
-		case slices.ContainsFunc(ring.keys, func(o *key) bool {
-			return bytes.Equal(o.secret, k.secret)
-		}):
+		case slices.ContainsFunc(ring.keys, func(o *key) bool { return bytes.Equal(o.secret, k.secret) }):
 			rule = "it repeats the key of an earlier entry"
 		default:
 			ring.keys = append(ring.keys, k)
@@ -55,7 +48,7 @@ func Parse(text string) (*Ring, error) {
 	return ring, nil
 }
 
-// parseKey reads one entry, or says which rule it breaks.
+// parseKey reads one entry, or returns the rule that it breaks.
 func parseKey(entry string) (k *key, rule string) {
 	id, encoded, found := strings.Cut(entry, ":")
 	if !found {
@@ -81,12 +74,8 @@ func validID(id string) bool {
 	}
 	for _, c := range []byte(id) {
 		switch {
-		case 'a' <= c && c <= 'z',
-			'A' <= c && c <= 'Z',
-			'0' <= c && c <= '9',
-			c == '.',
-			c == '_',
-			c == '-':
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9':
+		case c == '.', c == '_', c == '-':
 		default:
 			return false
 		}

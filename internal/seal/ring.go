@@ -11,7 +11,7 @@ import (
 	"sync"
 )
 
-// The labels: what is sealed. Each has its own subkeys.
+// The labels name what is sealed. Each has its own subkeys.
 const (
 	Token   = "token"
 	Payload = "payload"
@@ -28,23 +28,23 @@ const (
 const overhead = 12 + 16
 
 var (
-	// ErrNoKey says that the value is sealed with a key that this process does not have.
+	// ErrNoKey means that the value is sealed with a key that this process lacks.
 	ErrNoKey = errors.New(
 		"sealed with a key this process does not have: set ENCRYPTION_KEYS to the keys the workers use",
 	)
-	// ErrTampered says that the value was changed, cut, moved from another place, or is
-	// nothing that this package wrote.
+	// ErrTampered means that the value was changed, cut short or moved from another
+	// place, or that this package did not write it.
 	ErrTampered = errors.New(
 		"the sealed value does not open: it was changed, cut short or moved from another place",
 	)
-	// ErrNotSealed says that the value is plain, and this ring is strict.
+	// ErrNotSealed means that the value is plain and the ring is strict.
 	ErrNotSealed = errors.New(
 		"the value is not sealed, and ENCRYPTION_REQUIRED allows only sealed ones",
 	)
 )
 
-// Ring seals with its first key and opens with any. The zero value and nil
-// have no keys: they store plain values, marked as such. Safe for concurrent
+// Ring seals with its first key and opens with any of them. The zero value and
+// nil have no keys and write plain values, marked as such. Safe for concurrent
 // use.
 type Ring struct {
 	keys   []*key // the first one seals
@@ -66,8 +66,8 @@ func (r *Ring) Enabled() bool {
 }
 
 // Strict returns a ring with the same keys that refuses to open plain values
-// (ENCRYPTION_REQUIRED). Without it a plain value opens, because tasks may
-// still be waiting from before the keys were set.
+// (ENCRYPTION_REQUIRED). Other rings open them, because tasks from before the
+// keys were set may still be waiting.
 func (r *Ring) Strict() *Ring {
 	if r == nil {
 		return &Ring{strict: true}
@@ -75,7 +75,7 @@ func (r *Ring) Strict() *Ring {
 	return &Ring{keys: r.keys, strict: true}
 }
 
-// KeyIDs gives the ids of the keys, the active one first. Ids are no secret.
+// KeyIDs returns the ids of the keys, the active one first. Ids are not secret.
 func (r *Ring) KeyIDs() []string {
 	if r == nil {
 		return nil
@@ -92,21 +92,20 @@ func (r *Ring) Format(f fmt.State, _ rune) {
 	_, _ = fmt.Fprintf(f, "ring(%s)", strings.Join(r.KeyIDs(), ","))
 }
 
-// Sealed reports whether a stored value is sealed. It says nothing about
-// whether it opens.
+// Sealed reports whether a stored value is sealed, not whether it opens.
 func Sealed(blob []byte) bool {
 	return len(blob) > 0 && blob[0] == markSealed
 }
 
-// Seal makes the stored form of plain for the place that aad names. It never
-// fails and never changes plain.
+// Seal returns the stored form of plain for the place that aad names. It does
+// not modify plain.
 func (r *Ring) Seal(label, aad string, plain []byte) []byte {
 	if !r.Enabled() {
 		return append(append(make([]byte, 0, 1+len(plain)), markPlain), plain...)
 	}
 	k := r.keys[0]
 	size := 2 + len(k.id) + len(plain) + overhead
-	// One allocation: the additional data lies behind the value, out of its
+	// One allocation: the additional data is behind the value, outside its
 	// capacity.
 	buf := make([]byte, size+len(aad))
 	extra := buf[size:]
@@ -117,8 +116,8 @@ func (r *Ring) Seal(label, aad string, plain []byte) []byte {
 	return k.aead(label).Seal(out, nil, plain, extra)
 }
 
-// Open returns what Seal was given. Its errors are ErrNoKey, ErrTampered and,
-// from a strict ring, ErrNotSealed. It never changes blob.
+// Open returns the plain value of blob. It fails with ErrNoKey, ErrTampered or,
+// if the ring is strict, ErrNotSealed. It does not modify blob.
 func (r *Ring) Open(label, aad string, blob []byte) ([]byte, error) {
 	if len(blob) == 0 {
 		return nil, ErrTampered
@@ -150,7 +149,7 @@ func (r *Ring) Open(label, aad string, blob []byte) ([]byte, error) {
 	copy(extra, aad)
 	plain, err := k.aead(label).Open(buf[:0:size], nil, sealed, extra)
 	if err != nil {
-		return nil, ErrTampered // the cipher's own text says less
+		return nil, ErrTampered // the cipher's own error says less
 	}
 	return plain, nil
 }
@@ -167,7 +166,7 @@ func (r *Ring) find(id []byte) *key {
 	return nil
 }
 
-// aead gives the cipher of one label.
+// aead returns the cipher of one label.
 func (k *key) aead(label string) cipher.AEAD {
 	k.mu.RLock()
 	a, ok := k.aeads[label]
@@ -185,8 +184,8 @@ func (k *key) aead(label string) cipher.AEAD {
 	return a
 }
 
-// newAEAD derives one subkey. None of its steps can fail: HKDF-SHA256 gives 32
-// bytes of any secret, and AES takes any 32.
+// newAEAD derives one subkey. No step can fail: HKDF-SHA256 yields 32 bytes for
+// any secret, and AES accepts any 32 bytes.
 func newAEAD(secret []byte, label string) cipher.AEAD {
 	sub, err := hkdf.Key(sha256.New, secret, nil, "errand seal v1 "+label, 32)
 	if err != nil {

@@ -57,7 +57,7 @@ func TestSealAndOpen(t *testing.T) {
 					t.Errorf("Sealed = %v, want %v", !r.sealed, r.sealed)
 				}
 				if r.sealed && bytes.Contains(blob, []byte("canary")) {
-					t.Error("the value shows in the sealed form")
+					t.Error("the sealed form shows the value")
 				}
 				kept := bytes.Clone(blob)
 				got, err := r.ring.Open(seal.Payload, "type#id", blob)
@@ -65,7 +65,7 @@ func TestSealAndOpen(t *testing.T) {
 					t.Errorf("Open = %d bytes, %v; want what was sealed", len(got), err)
 				}
 				if !bytes.Equal(plain, before) || !bytes.Equal(blob, kept) {
-					t.Error("an argument was changed")
+					t.Error("an argument was modified")
 				}
 			})
 		}
@@ -98,10 +98,10 @@ func TestOpenRefuses(t *testing.T) {
 		{"one byte", seal.Token, "place#1", blob[:1], seal.ErrTampered},
 		{"nothing", seal.Token, "place#1", nil, seal.ErrTampered},
 		{"longer", seal.Token, "place#1", append(bytes.Clone(blob), 0), seal.ErrTampered},
-		{"another mark", seal.Token, "place#1", append([]byte{2}, blob[1:]...), seal.ErrTampered},
-		{"not ours", seal.Token, "place#1", []byte(`{"json":true}`), seal.ErrTampered},
+		{"another first byte", seal.Token, "place#1", append([]byte{2}, blob[1:]...), seal.ErrTampered},
+		{"written by another program", seal.Token, "place#1", []byte(`{"json":true}`), seal.ErrTampered},
 		{"id changed", seal.Token, "place#1", change(3), seal.ErrNoKey}, // k0
-		{"id no id", seal.Token, "place#1", append([]byte{1, 2, 0xff, '"'}, blob[4:]...), seal.ErrTampered},
+		{"invalid id", seal.Token, "place#1", append([]byte{1, 2, 0xff, '"'}, blob[4:]...), seal.ErrTampered},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -114,9 +114,9 @@ func TestOpenRefuses(t *testing.T) {
 	}
 }
 
-// The mark itself is not under the tag, so turning a sealed value into a
-// "plain" one gives the ciphertext, never the secret; a strict ring refuses.
-func TestStripTheMark(t *testing.T) {
+// The first byte is not authenticated, so a sealed value can be marked as plain.
+// It then opens as the ciphertext, never the secret; a strict ring refuses it.
+func TestSealedValueMarkedAsPlain(t *testing.T) {
 	t.Parallel()
 	r := ring(t, "k1:"+key("A"))
 	blob := r.Seal(seal.Token, "a", []byte("secret"))
@@ -129,7 +129,7 @@ func TestStripTheMark(t *testing.T) {
 	}
 }
 
-func TestStrict(t *testing.T) {
+func TestStrictRingRefusesPlainValues(t *testing.T) {
 	t.Parallel()
 	var none *seal.Ring
 	plain := none.Seal(seal.Payload, "a", []byte("x"))
@@ -192,7 +192,7 @@ func TestParse(t *testing.T) {
 	tests := []struct {
 		name string
 		text string
-		want []string // parts of the error; none: it is good
+		want []string // parts of the error; nil if the text is valid
 		ids  string
 	}{
 		{"empty", "", nil, ""},
@@ -223,7 +223,7 @@ func TestParse(t *testing.T) {
 				return
 			}
 			if err == nil {
-				t.Fatal("Parse took it")
+				t.Fatal("Parse accepted it")
 			}
 			for _, part := range append(tt.want, "ENCRYPTION_KEYS") {
 				if !strings.Contains(err.Error(), part) {
@@ -293,11 +293,11 @@ func FuzzOpen(f *testing.F) {
 		kept := bytes.Clone(blob)
 		got, err := r.Open(seal.Token, "a", blob)
 		if !bytes.Equal(blob, kept) {
-			t.Fatal("Open changed its argument")
+			t.Fatal("Open modified its argument")
 		}
 		switch {
 		case err == nil && seal.Sealed(blob):
-			// Only what the ring itself has sealed opens.
+			// Only a value that the ring has sealed opens.
 			if string(got) != "x" {
 				t.Fatalf("a forged value opened: %q", got)
 			}

@@ -20,7 +20,7 @@ func salt(t *testing.T, s *seal.Salt) []byte {
 	return got
 }
 
-func TestSaltIsOneForAll(t *testing.T) {
+func TestAllProcessesGetTheSameSalt(t *testing.T) {
 	t.Parallel()
 	rdb := redistest.New(t).Client()
 	got := make([][]byte, 20)
@@ -48,8 +48,8 @@ func TestSaltIsOneForAll(t *testing.T) {
 	}
 }
 
-// Redis is emptied: whoever looks first restores the salt he knows, and those
-// who know another take it.
+// After Redis was emptied the first process to ask restores the salt it knows,
+// and processes that know another one take it.
 func TestSaltAfterRedisWasEmptied(t *testing.T) {
 	t.Parallel()
 	rdb := redistest.New(t).Client()
@@ -59,18 +59,18 @@ func TestSaltAfterRedisWasEmptied(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !bytes.Equal(salt(t, old), before) {
-		t.Error("a salt that was read lately changed")
+		t.Error("a salt that was read lately has changed")
 	}
-	old.Doubt()
+	old.Invalidate()
 	if !bytes.Equal(salt(t, old), before) || !bytes.Equal(salt(t, seal.NewSalt(rdb)), before) {
 		t.Error("the known salt was not restored")
 	}
 
-	if err := rdb.Set(t.Context(), seal.SaltKey, "somebody was faster", 0).Err(); err != nil {
+	if err := rdb.Set(t.Context(), seal.SaltKey, "another process was faster", 0).Err(); err != nil {
 		t.Fatal(err)
 	}
-	old.Doubt()
-	if got := salt(t, old); string(got) != "somebody was faster" {
+	old.Invalidate()
+	if got := salt(t, old); string(got) != "another process was faster" {
 		t.Errorf("salt = %q, want the stored one", got)
 	}
 }
@@ -84,9 +84,9 @@ func TestSaltWithoutRedis(t *testing.T) {
 	before := salt(t, known)
 	srv.Stop()
 	if got, err := unknown.Get(t.Context()); err == nil {
-		t.Errorf("Get = %q without Redis, want an error: no salt may be invented", got)
+		t.Errorf("Get = %q without Redis, want an error and no salt of its own", got)
 	}
-	known.Doubt()
+	known.Invalidate()
 	if _, err := known.Check(t.Context()); err == nil {
 		t.Error("Check without Redis gave no error")
 	}
@@ -102,14 +102,14 @@ func TestHMAC(t *testing.T) {
 		t.Fatalf("HMAC = %x", base)
 	}
 	for name, other := range map[string][]byte{
-		"another salt":      seal.HMAC([]byte("pepper"), "id", "ab", "c"),
-		"another label":     seal.HMAC([]byte("salt"), "di", "ab", "c"),
-		"parts cut anew":    seal.HMAC([]byte("salt"), "id", "a", "bc"),
-		"label and part":    seal.HMAC([]byte("salt"), "idab", "c"),
-		"an empty part":     seal.HMAC([]byte("salt"), "id", "ab", "c", ""),
-		"the other order":   seal.HMAC([]byte("salt"), "id", "c", "ab"),
-		"label as a part":   seal.HMAC([]byte("salt"), "", "id", "ab", "c"),
-		"one part for both": seal.HMAC([]byte("salt"), "id", "abc"),
+		"another salt":            seal.HMAC([]byte("pepper"), "id", "ab", "c"),
+		"another label":           seal.HMAC([]byte("salt"), "di", "ab", "c"),
+		"parts split differently": seal.HMAC([]byte("salt"), "id", "a", "bc"),
+		"label and part":          seal.HMAC([]byte("salt"), "idab", "c"),
+		"an empty part":           seal.HMAC([]byte("salt"), "id", "ab", "c", ""),
+		"the other order":         seal.HMAC([]byte("salt"), "id", "c", "ab"),
+		"label as a part":         seal.HMAC([]byte("salt"), "", "id", "ab", "c"),
+		"one part for both":       seal.HMAC([]byte("salt"), "id", "abc"),
 	} {
 		if bytes.Equal(base, other) {
 			t.Errorf("%s: the same HMAC", name)

@@ -1,5 +1,5 @@
-// Package secret holds values that must never be read by accident: every way
-// of printing or encoding one shows [redacted] instead.
+// Package secret wraps values that must not leak by accident: printing or
+// encoding one shows [redacted].
 package secret
 
 import (
@@ -7,11 +7,11 @@ import (
 	"fmt"
 )
 
-// Redacted stands wherever a secret would have been printed.
+// Redacted is printed instead of a secret.
 const Redacted = "[redacted]"
 
 // String is a text that prints, encodes and logs as [redacted]. Only Reveal
-// gives it back.
+// returns it.
 type String struct{ value string }
 
 // New wraps a plain text.
@@ -19,8 +19,8 @@ func New(value string) String {
 	return String{value}
 }
 
-// Reveal returns the plain text. Call it where the value leaves for its one
-// rightful reader, never for a log line or an error.
+// Reveal returns the plain text. Call it where the value is sent to the server
+// that needs it, never for a log line or an error.
 func (s String) Reveal() string {
 	return s.value
 }
@@ -30,7 +30,7 @@ func (s String) Empty() bool {
 	return s.value == ""
 }
 
-// Equal compares in constant time.
+// Equal compares the values in constant time.
 func (s String) Equal(other string) bool {
 	return subtle.ConstantTimeCompare([]byte(s.value), []byte(other)) == 1
 }
@@ -49,12 +49,12 @@ func (s String) Format(f fmt.State, _ rune) {
 	_, _ = f.Write([]byte(s.String()))
 }
 
-// MarshalText implements encoding.TextMarshaler; JSON and YAML use it too.
+// MarshalText implements encoding.TextMarshaler, which JSON and YAML use too.
 func (s String) MarshalText() ([]byte, error) {
 	return []byte(s.String()), nil
 }
 
-// UnmarshalText implements encoding.TextUnmarshaler, as settings need it.
+// UnmarshalText implements encoding.TextUnmarshaler, for settings.
 func (s *String) UnmarshalText(text []byte) error {
 	s.value = string(text)
 	return nil

@@ -52,9 +52,9 @@ func BenchmarkProvenEnter(b *testing.B) {
 	}
 }
 
-// The hot paths allocate nothing and ask nobody.
+// The hot paths neither allocate nor ask Redis.
 func TestHotPathsAreFree(t *testing.T) {
-	// Not parallel: AllocsPerRun counts everybody's allocations.
+	// Not parallel: AllocsPerRun counts the allocations of all goroutines.
 	srv := redistest.New(t)
 	hook := &counting{}
 	srv.Client().AddHook(hook)

@@ -8,27 +8,30 @@ import (
 	"time"
 )
 
-// why a credential rests, as the mark in Redis says it.
+// The kind of a cool-down, as it is stored in Redis.
 const (
-	whyRefused = "c" // the credential itself
-	whyOutage  = "u" // the login service
+	kindRefused = "c" // the vendor refused the credential
+	kindOutage  = "u" // the login service is in trouble
 )
 
-// lookAgain is how long a process believes a shared mark before it asks Redis
-// again: somebody may have lifted it.
-const lookAgain = time.Second
+// recheckEvery is how long a process believes a shared cool-down before it asks
+// Redis again: an operator may have cleared it.
+const recheckEvery = time.Second
 
-// coolDown is a credential's rest as this process knows it. It never changes.
+// coolDown is a credential's cool-down as this process knows it. It is
+// immutable.
 type coolDown struct {
-	refused bool
+	refused bool // by the vendor; otherwise the login service is in trouble
 	reason  string
 	until   int64 // clock
-	recheck int64 // clock; before it, nobody needs to ask Redis
-	// alone: this process found out by itself, without Redis; n and failures are
-	// its own rungs of the ladders.
-	alone       bool
-	n, failures int
-	cause       error
+	recheck int64 // clock; Redis is not asked before it
+	cause   error
+
+	// local: this process met the failure without Redis. refusals and failures
+	// are its own steps on the two ladders.
+	local    bool
+	refusals int
+	failures int
 }
 
 // err is what a caller gets who needs the credential now.
@@ -48,75 +51,81 @@ func (c *coolDown) err(profile string, now int64) error {
 	}
 }
 
-// resting gives the cool-down that callers get without a question to Redis.
-func (l *link) resting() error {
-	c := l.cool.Load()
+// coolDownError is what callers get during a cool-down without a request to
+// Redis, nil if there is none or Redis is to be asked again.
+func (s *sharedState) coolDownError() error {
+	c := s.coolDown.Load()
 	if c == nil {
 		return nil
 	}
-	if now := l.clock(); now < c.recheck {
-		return c.err(l.profile.Name, now)
+	if now := s.clock(); now < c.recheck {
+		return c.err(s.profile.Name, now)
 	}
 	return nil
 }
 
-// learn keeps the mark that a script replied and returns its error. cause is
-// what this process itself saw, if it did.
-func (l *link) learn(left time.Duration, why, reason string, cause error) error {
-	now := l.clock()
+// adoptCoolDown keeps the cool-down that a script replied and returns its
+// error. cause is the failure that this process met, nil if another one did.
+func (s *sharedState) adoptCoolDown(left time.Duration, kind, reason string, cause error) error {
+	now := s.clock()
 	c := &coolDown{
-		refused: why == whyRefused,
+		refused: kind == kindRefused,
 		reason:  reason,
 		until:   now + int64(left),
-		recheck: now + int64(min(left, lookAgain)),
+		recheck: now + int64(min(left, recheckEvery)),
 		cause:   cause,
 	}
 	if !c.refused && c.cause == nil {
 		c.cause = errors.New("the login service failed lately")
 	}
-	l.rest(c)
-	return c.err(l.profile.Name, now)
+	s.setCoolDown(c)
+	return c.err(s.profile.Name, now)
 }
 
-// rest makes c known to this process.
-func (l *link) rest(c *coolDown) {
-	l.cool.Store(c)
-	l.count.coolDownUntil.Set(unixIn(time.Duration(c.until - l.clock())))
+func (s *sharedState) setCoolDown(c *coolDown) {
+	s.coolDown.Store(c)
+	s.count.coolDownUntil.Set(unixIn(time.Duration(c.until - s.clock())))
 	if c.refused {
-		l.count.proven.Set(0)
-		l.note(true)
+		s.count.proven.Set(0)
+		s.notify(true)
 	}
 }
 
-// works ends the rest: the credential has just been seen to work.
-func (l *link) works() {
-	if l.cool.Swap(nil) != nil {
-		l.count.coolDownUntil.Set(0)
+// endCoolDown is called when the credential has just worked.
+func (s *sharedState) endCoolDown() {
+	if s.coolDown.Swap(nil) != nil {
+		s.count.coolDownUntil.Set(0)
 	}
-	l.note(false)
+	s.notify(false)
 }
 
-// hinter is an error that knows how long its server wants to be left alone.
-type hinter interface {
+// retryAfterHinter is an error with the wait that its server asks for.
+type retryAfterHinter interface {
 	error
 	RetryAfterHint() time.Duration
 }
 
-// verdict turns a failed login into the mark it deserves: why, a reason safe
-// to store, and the wait if the server named one.
-func verdict(err error) (why, reason string, forced time.Duration) {
-	if refused, ok := errors.AsType[*RefusedError](err); ok {
-		return whyRefused, printable(refused.Reason), 0
-	}
-	if h, ok := errors.AsType[hinter](err); ok {
-		if d := h.RetryAfterHint(); d > 0 {
-			forced = min(max(d, time.Second), maxRetryAfter)
-		}
-	}
-	return whyOutage, "", forced
+// failure is a failed login or call as it is recorded.
+type failure struct {
+	kind   string
+	reason string        // safe to store
+	wait   time.Duration // if the server named one
 }
 
-// printable bounds a reason before it is stored.
+func classify(err error) failure {
+	if refused, ok := errors.AsType[*RefusedError](err); ok {
+		return failure{kind: kindRefused, reason: printable(refused.Reason)}
+	}
+	f := failure{kind: kindOutage}
+	if h, ok := errors.AsType[retryAfterHinter](err); ok {
+		if d := h.RetryAfterHint(); d > 0 {
+			f.wait = min(max(d, time.Second), maxRetryAfter)
+		}
+	}
+	return f
+}
+
+// printable reduces a reason to what may be stored.
 func printable(s string) string {
 	s = strings.Map(func(r rune) rune {
 		if r < ' ' || r > '~' {
@@ -127,68 +136,71 @@ func printable(s string) string {
 	return s[:min(len(s), maxReason)]
 }
 
-// mark records a failed login or call for the fleet and returns the error for
-// the callers. Without Redis the process climbs the same ladder alone.
-func (l *link) mark(keys *keyset, nonce string, mustHold bool, err error) error {
-	why, reason, forced := verdict(err)
+// recordFailure records a failed login or call for the fleet and returns the
+// error for the callers. Without Redis it records it for this process.
+func (s *sharedState) recordFailure(keys *keyset, nonce string, mustHold bool, err error) error {
 	if keys == nil {
-		return l.markAlone(err)
+		return s.recordFailureLocally(err)
 	}
-	r, redisErr := l.tell(
-		finalBudget,
-		coolScript,
-		keys,
-		l.coolArgs(nonce, mustHold, why, reason, forced)...)
+	args := s.coolDownArgs(nonce, mustHold, classify(err))
+	reply, redisErr := s.runDirect(commitTimeout, coolDownScript, keys, args...)
 	if redisErr != nil {
-		return l.markAlone(err)
+		return s.recordFailureLocally(err)
 	}
-	if mustHold && r.text(0) != "1" {
-		l.count.leasesLost.Inc()
+	if mustHold && reply.Text(0) != "1" {
+		s.count.leasesLost.Inc()
 	}
-	left := r.ms(1)
-	if left == 0 { // the lease was lost and nobody else has marked anything
-		return l.markAlone(err)
+	left := reply.Millis(1)
+	if left == 0 { // the lease was lost and no other process has recorded anything
+		return s.recordFailureLocally(err)
 	}
-	return l.learn(left, r.text(2), r.text(4), err)
+	return s.adoptCoolDown(left, reply.Text(2), reply.Text(4), err)
 }
 
-func (l *link) coolArgs(
-	nonce string,
-	mustHold bool,
-	why, reason string,
-	forced time.Duration,
-) []any {
+// coolDownArgs are the arguments of coolDownScript.
+func (s *sharedState) coolDownArgs(nonce string, mustHold bool, f failure) []any {
 	must := "0"
 	if mustHold {
 		must = "1"
 	}
 	args := []any{
-		nonce, must, why, forced.Milliseconds(), strconv.FormatFloat(rand.Float64(), 'f', 6, 64), reason,
-		refusalsKept.Milliseconds(), outagesKept.Milliseconds(), outageBase.Milliseconds(), outageCap.Milliseconds(),
+		nonce,
+		must,
+		f.kind,
+		f.wait.Milliseconds(),
+		strconv.FormatFloat(rand.Float64(), 'f', 6, 64),
+		f.reason,
+		refusalsKept.Milliseconds(),
+		outagesKept.Milliseconds(),
+		outageBase.Milliseconds(),
+		outageCap.Milliseconds(),
 	}
-	for _, step := range l.coolDowns {
+	for _, step := range s.coolDowns {
 		args = append(args, step.Milliseconds())
 	}
 	return args
 }
 
-// markAlone is mark within this process only.
-func (l *link) markAlone(err error) error {
-	why, reason, forced := verdict(err)
-	now := l.clock()
+// recordFailureLocally is recordFailure for this process only. It climbs the
+// same ladders.
+func (s *sharedState) recordFailureLocally(err error) error {
+	f := classify(err)
+	now := s.clock()
 	c := &coolDown{
-		refused: why == whyRefused,
-		reason:  reason,
-		alone:   true,
+		refused: f.kind == kindRefused,
+		reason:  f.reason,
 		cause:   err,
+		local:   true,
 	}
-	if before := l.cool.Load(); before != nil && before.alone {
-		c.n, c.failures = before.n, before.failures
+	if before := s.coolDown.Load(); before != nil && before.local {
+		c.refusals = before.refusals
+		c.failures = before.failures
 	}
-	step := forced
+	step := f.wait
 	if c.refused {
-		c.n, c.failures = c.n+1, 0
-		step = l.coolDowns[min(c.n, len(l.coolDowns))-1]
+		c.refusals++
+		c.failures = 0
+		step = s.coolDowns[min(c.refusals, len(s.coolDowns))-1]
 	} else {
 		c.failures++
 		if step == 0 {
@@ -197,28 +209,28 @@ func (l *link) markAlone(err error) error {
 		}
 	}
 	c.until = now + int64(step)
-	c.recheck = now + int64(min(step, lookAgain))
-	l.rest(c)
-	return c.err(l.profile.Name, now)
+	c.recheck = now + int64(min(step, recheckEvery))
+	s.setCoolDown(c)
+	return c.err(s.profile.Name, now)
 }
 
-// publish hands a refusal that this process met alone to the fleet, now that
-// Redis answers again and nobody there knows of it. Without this the return of
-// Redis would mean one more login with a password known to be wrong.
-func (l *link) publish(keys *keyset, nonce string) error {
-	c := l.cool.Load()
-	now := l.clock()
-	if c == nil || !c.alone || !c.refused || now >= c.until {
+// publishRefusal tells the fleet of a refusal that this process met while Redis
+// did not answer. Without it, the return of Redis would cost one more login
+// with a password known to be wrong. Its error says that the cool-down goes on.
+func (s *sharedState) publishRefusal(keys *keyset, nonce string) error {
+	c := s.coolDown.Load()
+	now := s.clock()
+	if c == nil || !c.local || !c.refused || now >= c.until {
 		return nil
 	}
-	left := time.Duration(c.until - now)
-	r, err := l.tell(
-		finalBudget,
-		coolScript,
-		keys,
-		l.coolArgs(nonce, true, whyRefused, c.reason, max(left, time.Millisecond))...)
-	if err != nil || r.ms(1) == 0 {
-		return c.err(l.profile.Name, now)
+	args := s.coolDownArgs(nonce, true, failure{
+		kind:   kindRefused,
+		reason: c.reason,
+		wait:   max(time.Duration(c.until-now), time.Millisecond),
+	})
+	reply, err := s.runDirect(commitTimeout, coolDownScript, keys, args...)
+	if err != nil || reply.Millis(1) == 0 {
+		return c.err(s.profile.Name, now)
 	}
-	return l.learn(r.ms(1), r.text(2), r.text(4), nil)
+	return s.adoptCoolDown(reply.Millis(1), reply.Text(2), reply.Text(4), nil)
 }

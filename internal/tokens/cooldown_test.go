@@ -16,13 +16,13 @@ func refuse(context.Context, int64) (Grant, error) {
 	return Grant{}, &RefusedError{Profile: "test", Reason: "invalid_client"}
 }
 
-// Proof: a wrong secret, 50 workers, 20 calls each: one login. A right secret
-// starts clean at once, while the wrong one still rests.
+// 50 workers call Get 20 times each with a wrong secret: one login. The right
+// secret works at once, while the wrong one is still in its cool-down.
 func proveWrongSecretCostsOneLogin(t *testing.T, rdb redis.UniversalClient) {
 	v := &vendor{answer: refuse}
-	var told announcements
-	all := fleet(t, 50, rdb, testProfile(t, v), WithAnnounce(told.add))
-	together(all, func(_ int, s *Shared) {
+	var seen changes
+	all := fleet(t, 50, rdb, testProfile(t, v), WithOnChange(seen.add))
+	concurrently(all, func(_ int, s *Shared) {
 		for range 20 {
 			_, err := s.Get(t.Context())
 			c := wantCooling(t, err, 30*time.Second)
@@ -32,11 +32,11 @@ func proveWrongSecretCostsOneLogin(t *testing.T, rdb redis.UniversalClient) {
 		}
 	})
 	v.expectLogins(t, 1)
-	told.mu.Lock()
-	if len(told.seen) != 50 || told.seen[0] != "test parked" {
-		t.Errorf("announced %d times (%q…), want once per process", len(told.seen), told.seen[0])
+	seen.mu.Lock()
+	if len(seen.list) != 50 || seen.list[0] != "test parked" {
+		t.Errorf("announced %d times (%q…), want once per process", len(seen.list), seen.list[0])
 	}
-	told.mu.Unlock()
+	seen.mu.Unlock()
 	st, err := all[7].State(t.Context())
 	if err != nil || !st.Refused || st.Refusals != 1 || st.CoolingFor <= 25*time.Second ||
 		st.CoolingFor > 30*time.Second {
@@ -45,7 +45,7 @@ func proveWrongSecretCostsOneLogin(t *testing.T, rdb redis.UniversalClient) {
 
 	right := &vendor{life: time.Hour}
 	p := testProfile(t, right)
-	p.Identity.Secrets = []secret.String{secret.New("mended")}
+	p.Identity.Secrets = []secret.String{secret.New("corrected")}
 	mustGet(t, newSource(t, rdb, p))
 	_, err = all[3].Get(t.Context())
 	wantCooling(t, err, 30*time.Second)
@@ -54,11 +54,11 @@ func proveWrongSecretCostsOneLogin(t *testing.T, rdb redis.UniversalClient) {
 
 func proveLadderClimbsAndIsClearedBySuccess(t *testing.T, rdb redis.UniversalClient) {
 	v := &vendor{answer: refuse, life: time.Hour}
-	var told announcements
+	var seen changes
 	clock := &testClock{}
-	s := newSource(t, rdb, testProfile(t, v), WithAnnounce(told.add), WithClock(clock.now),
+	s := newSource(t, rdb, testProfile(t, v), WithOnChange(seen.add), WithClock(clock.now),
 		WithCoolDowns(50*time.Millisecond, 100*time.Millisecond, time.Hour))
-	// Past the second for which a process believes what it knows.
+	// Past the second for which a process believes the cool-down it knows.
 	try := func() error {
 		clock.advance(2 * time.Second)
 		_, err := s.Get(t.Context())
@@ -68,12 +68,12 @@ func proveLadderClimbsAndIsClearedBySuccess(t *testing.T, rdb redis.UniversalCli
 		eventually(t, "the next login", func() bool { _ = try(); return v.logins.Load() == int64(n+1) })
 		st, err := s.State(t.Context())
 		if err != nil || st.Refusals != n+1 || st.CoolingFor > most {
-			t.Errorf("after refusal %d: State = %+v, %v; want a rest of up to %v", n+1, st, err, most)
+			t.Errorf("after refusal %d: State = %+v, %v; want a cool-down of up to %v", n+1, st, err, most)
 		}
 	}
 	wantCooling(t, try(), time.Hour)
 	v.expectLogins(t, 3)
-	told.expect(t, "test parked")
+	seen.expect(t, "test parked")
 
 	// The operator had the account unlocked.
 	v.answer = nil
@@ -81,14 +81,14 @@ func proveLadderClimbsAndIsClearedBySuccess(t *testing.T, rdb redis.UniversalCli
 		t.Fatal(err)
 	}
 	mustGet(t, s)
-	told.expect(t, "test parked", "test resumed")
+	seen.expect(t, "test parked", "test resumed")
 	st, err := s.State(t.Context())
 	if err != nil || st.Refusals != 0 || st.CoolingFor != 0 || st.TokenFor < 59*time.Minute {
 		t.Errorf("after the success: State = %+v, %v", st, err)
 	}
 }
 
-// A login that works after the rest clears what was counted.
+// A login that works after the cool-down clears the count.
 func TestSuccessForgetsRefusals(t *testing.T) {
 	t.Parallel()
 	rdb := backends[0].start(t)
@@ -97,7 +97,7 @@ func TestSuccessForgetsRefusals(t *testing.T) {
 	s := newSource(t, rdb, testProfile(t, v), WithClock(clock.now), WithCoolDowns(20*time.Millisecond))
 	wantCooling(t, get(t, s), 20*time.Millisecond)
 	v.answer = nil
-	eventually(t, "the rest to end", func() bool {
+	eventually(t, "the cool-down to end", func() bool {
 		clock.advance(2 * time.Second)
 		return get(t, s) == nil
 	})
@@ -119,7 +119,7 @@ func TestRefusalsOutliveTheLongestStep(t *testing.T) {
 		t.Fatal(err)
 	}
 	if left := rdb.PTTL(t.Context(), keys.all[2]).Val(); left < 23*time.Hour {
-		t.Errorf("the mark lives %v, want about a day", left)
+		t.Errorf("the cool-down is kept for %v, want about a day", left)
 	}
 }
 
@@ -128,9 +128,9 @@ type retryLater struct{ after time.Duration }
 func (e retryLater) Error() string                 { return "HTTP 503" }
 func (e retryLater) RetryAfterHint() time.Duration { return e.after }
 
-// The login service is down: with a good token nobody notices, and the whole
+// The login service is down: no caller with a valid token notices, and the whole
 // fleet asks once.
-func proveOutageWithAToken(t *testing.T, rdb redis.UniversalClient) {
+func proveOutageIsHiddenByAValidToken(t *testing.T, rdb redis.UniversalClient) {
 	v := &vendor{life: time.Hour}
 	clock := &testClock{}
 	all := fleet(t, 30, rdb, testProfile(t, v), WithClock(clock.now))
@@ -140,7 +140,7 @@ func proveOutageWithAToken(t *testing.T, rdb redis.UniversalClient) {
 	}
 	v.answer = func(context.Context, int64) (Grant, error) { return Grant{}, retryLater{time.Minute} }
 	clock.advance(time.Hour - 5*time.Minute)
-	together(all, func(_ int, s *Shared) {
+	concurrently(all, func(_ int, s *Shared) {
 		for range 50 {
 			if got, err := s.Get(t.Context()); err != nil || got.Gen != first.Gen {
 				t.Errorf("Get = %d, %v; want the old token", got.Gen, err)
@@ -165,7 +165,7 @@ func TestOutageWithoutAToken(t *testing.T) {
 	}{
 		{"no hint", cause, 900 * time.Millisecond, 2 * time.Second},
 		{"the service names the wait", retryLater{90 * time.Second}, 80 * time.Second, 90 * time.Second},
-		{"an absurd wait", retryLater{100 * time.Hour}, 29 * time.Minute, 30 * time.Minute},
+		{"a wait that is too long", retryLater{100 * time.Hour}, 29 * time.Minute, 30 * time.Minute},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -173,8 +173,8 @@ func TestOutageWithoutAToken(t *testing.T) {
 			v := &vendor{answer: func(context.Context, int64) (Grant, error) { return Grant{}, tt.err }}
 			p := testProfile(t, v)
 			p.Name = tt.name
-			var told announcements
-			s := newSource(t, rdb, p, WithAnnounce(told.add))
+			var seen changes
+			s := newSource(t, rdb, p, WithOnChange(seen.add))
 			_, err := s.Get(t.Context())
 			u := wantUnavailable(t, err)
 			if !errors.Is(err, tt.err) || u.RetryAfter < tt.least || u.RetryAfter > tt.most {
@@ -184,7 +184,7 @@ func TestOutageWithoutAToken(t *testing.T) {
 				t.Errorf("another process is told to wait %v", u.RetryAfter)
 			}
 			v.expectLogins(t, 1)
-			told.expect(t) // an outage parks no credential
+			seen.expect(t) // an outage parks no credential
 		})
 	}
 }
@@ -194,7 +194,7 @@ func get(t testing.TB, s Source) error {
 	return err
 }
 
-// An outage climbs from 1 s to 30 s.
+// The cool-down of an outage grows from 1 s to 30 s.
 func TestOutageBackOffGrows(t *testing.T) {
 	t.Parallel()
 	rdb := backends[0].start(t)
@@ -203,50 +203,51 @@ func TestOutageBackOffGrows(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for n, most := range []time.Duration{2 * time.Second, 4 * time.Second, 8 * time.Second, 16 * time.Second, 30 * time.Second, 30 * time.Second} {
-		args := s.coolArgs("", false, whyOutage, "", 0)
+	for n, seconds := range []int{2, 4, 8, 16, 30, 30} {
+		most := time.Duration(seconds) * time.Second
+		args := s.coolDownArgs("", false, failure{kind: kindOutage})
 		args[4] = "0.999999"
-		r, err := s.tell(patience, coolScript, keys, args...)
+		r, err := s.runDirect(testRedisTimeout, coolDownScript, keys, args...)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if left := r.ms(1); left > most || left < most-10*time.Millisecond {
-			t.Errorf("failure %d: rest of %v, want just below %v", n+1, left, most)
+		if left := r.Millis(1); left > most || left < most-10*time.Millisecond {
+			t.Errorf("failure %d: cool-down of %v, want just below %v", n+1, left, most)
 		}
-		// The rest is over.
+		// End the cool-down.
 		if err := rdb.HSet(t.Context(), keys.all[2], "until", "1").Err(); err != nil {
 			t.Fatal(err)
 		}
 	}
 }
 
-// A process without Redis climbs the same ladder, and the fleet hears of its
-// refusal before anybody else tries.
+// A process without Redis climbs the same ladder, and the fleet learns of its
+// refusal before another process tries.
 func TestRefusedWithoutRedis(t *testing.T) {
 	t.Parallel()
 	srv := startRedis(t)
 	v := &vendor{answer: refuse}
 	clock := &testClock{}
-	alone := newSource(t, quickClient(t, srv.Addr()), testProfile(t, v), WithClock(clock.now))
-	if _, err := alone.keyset(); err != nil { // it has been connected before
+	offline := newSource(t, quickClient(t, srv.Addr()), testProfile(t, v), WithClock(clock.now))
+	if _, err := offline.keyset(); err != nil { // it has been connected before
 		t.Fatal(err)
 	}
 	srv.Stop()
 	for range 5 {
-		wantCooling(t, get(t, alone), 30*time.Second)
+		wantCooling(t, get(t, offline), 30*time.Second)
 		clock.advance(time.Second)
 	}
 	v.expectLogins(t, 1)
-	clock.advance(30 * time.Second) // the first rest is over, Redis is still away
-	if c := wantCooling(t, get(t, alone), 5*time.Minute); c.RetryAfter < 4*time.Minute {
+	clock.advance(30 * time.Second) // the first cool-down is over, Redis is still down
+	if c := wantCooling(t, get(t, offline), 5*time.Minute); c.RetryAfter < 4*time.Minute {
 		t.Errorf("after the second refusal: %v, want the next step", c.RetryAfter)
 	}
 	v.expectLogins(t, 2)
 
 	srv.Start()
-	eventually(t, "Redis to answer", func() bool { _, err := alone.State(t.Context()); return err == nil })
-	clock.advance(10 * time.Second) // past the breaker
-	wantCooling(t, get(t, alone), 5*time.Minute)
+	eventually(t, "Redis to answer", func() bool { _, err := offline.State(t.Context()); return err == nil })
+	clock.advance(10 * time.Second) // the breaker has closed
+	wantCooling(t, get(t, offline), 5*time.Minute)
 	other := newSource(t, quickClient(t, srv.Addr()), testProfile(t, v))
 	wantCooling(t, get(t, other), 5*time.Minute)
 	v.expectLogins(t, 2)

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-func TestCountDown(t *testing.T) {
+func TestCountdown(t *testing.T) {
 	t.Parallel()
 	last := time.Date(2030, 3, 31, 0, 0, 0, 0, time.UTC)
 	for _, tt := range []struct {
@@ -26,11 +26,11 @@ func TestCountDown(t *testing.T) {
 		{"over", last.AddDate(0, 0, 1), -1, 1, true},
 		{"in another zone", time.Date(2030, 3, 31, 23, 0, 0, 0, time.FixedZone("west", -5*3600)), -1, 1, true},
 	} {
-		if got := CountDown(last, tt.now); got != (Countdown{Left: tt.left, Due: tt.due, Over: tt.over}) {
+		if got := CountdownTo(last, tt.now); got != (Countdown{DaysLeft: tt.left, Threshold: tt.due, Expired: tt.over}) {
 			t.Errorf("%s: %+v", tt.name, got)
 		}
 	}
-	if got := CountDown(time.Time{}, last); got != (Countdown{}) {
+	if got := CountdownTo(time.Time{}, last); got != (Countdown{}) {
 		t.Errorf("a token without an end: %+v", got)
 	}
 }

@@ -1,44 +1,44 @@
-// Package tokens gives every vendor client its access token: fetched once per
-// lifetime by the whole fleet, shared through Redis, sealed, and never fetched
-// with a credential that is known to be wrong.
+// Package tokens gives every vendor client its access token. The fleet fetches
+// a token once per lifetime and shares it, sealed, through Redis. A credential
+// that is known to be wrong is not tried.
 //
 // A Source serves credentials that log in for a token. A Gate guards those that
-// have none (HTTP Basic, a fixed token) with the same cool-down.
+// need no login (HTTP Basic, a fixed token) with the same cool-down.
 //
 // # Get
 //
 // Get looks at this process' own copy first. Windows are parts of the token's
-// life, counted from before the login was sent:
+// life, which starts before the login was sent:
 //
 //	issued                                soft              hard    end
 //	  |------------- local copy -----------|-- copy, and ----|margin-|
-//	  |        no round trip, no alloc     |  one refresh    |       |
-//	                                          behind it
+//	  |        no round trip, no alloc     |  one refresh in |       |
+//	                                          the background
 //
 //	margin = min(60 s, max(2 s, 10 % of life), 25 % of life)
 //	soft   = hard - min(5 min, 20 % of life), ±10 % per process
 //
-// Without a good copy one question to Redis has four answers. At most one such
-// flight is under way per process; callers wait for it, each with its own
-// context, and it carries none of theirs.
+// Without a usable copy, Redis is asked; its reply is one of four. One such
+// fetch is in flight per process at most. All callers wait for it, each with
+// its own context, and it uses none of theirs.
 //
 //	      ┌───────────────┐
 //	 ┌───▶│  begin (Lua)  │── T: a newer token ──────────────────▶ use it
 //	 │    └─┬─────┬─────┬─┘
-//	 │    W │   L │     └──── N: resting ──▶ CoolingError, UnavailableError
+//	 │    W │   L │     └──── N: cool-down ─▶ CoolingError, UnavailableError
 //	 └─wait─┘     ▼                                     ▲
-//	        ┌───────────┐                  ┌────────────┴─────────────┐
-//	        │ the login │─── refused ─────▶│ rest 30 s, 5 min, 30 min │
-//	        │           │─── no answer ───▶│ rest 1 to 30 s           │
-//	        └─────┬─────┘                  └────────────▲─────────────┘
+//	        ┌───────────┐             ┌─────────────────┴─────────────┐
+//	        │ the login │── refused ─▶│ cool-down 30 s, 5 min, 30 min │
+//	        │           │─ no answer ▶│ cool-down 1 to 30 s           │
+//	        └─────┬─────┘             └─────────────────▲─────────────┘
 //	              │ a token                             │
 //	              ▼                                     │
 //	    ┌──────────────────────┐                        │
-//	    │ commit (Lua), fenced │──── ends any rest ─────┘
+//	    │ commit (Lua), fenced │── ends any cool-down ──┘
 //	    └─────────┬────────────┘
 //	              └────────────────────────────────────────────▶ use it
 //
-//	W: somebody else logs in    L: the lease and a generation are yours
+//	W: another process logs in    L: this process has the lease and a generation
 //
 // The generation is Redis' time in microseconds when the lease was granted. It
 // is the fencing number and the time of issue in one, and needs no counter that
@@ -47,36 +47,37 @@
 //
 // # When things go wrong
 //
-//   - The holder of the lease dies: the lease ends, the next one to ask gets it.
-//   - The holder stalls and writes late: an older generation is not written.
+//   - The holder of the lease dies: the lease expires, the next process that
+//     asks gets it.
+//   - The holder is suspended and writes late: an older generation is not
+//     written.
 //   - The vendor answers 401: Reject removes that very token, and one login
-//     serves everybody. A token younger than 10 seconds is not to blame; then
-//     nothing is removed and rejections are off for 30 seconds.
-//   - The credential is refused: it rests, in the whole fleet, on a ladder that
-//     only a success, ClearCoolDown or another credential ends. The
-//     fingerprint in the keys is of the whole credential, so a rotated secret
-//     starts clean.
-//   - Redis does not answer within 250 ms: good copies serve on; a process
-//     without one logs in for itself and leaves Redis alone for 1 to 5 seconds.
-//     What it learns about the credential meanwhile it tells the fleet later.
-//     Exclusive profiles wait for Redis instead.
+//     serves all. A token younger than 10 seconds is not to blame; then nothing
+//     is removed and rejections are off for 30 seconds.
+//   - The credential is refused: the whole fleet observes a cool-down, on a
+//     ladder that only a success, ClearCoolDown or another credential ends. The
+//     fingerprint in the keys covers the whole credential, so a rotated secret
+//     has no cool-down.
+//   - Redis does not answer within 250 ms: valid copies are still handed out; a
+//     process without one logs in for itself, and a circuit breaker stops
+//     requests to Redis for 1 to 5 seconds. The process tells the fleet of a
+//     refusal as soon as Redis answers. Exclusive profiles wait for Redis.
 //   - A shared token does not open (the key is missing): this process logs in
-//     for itself and leaves the stored token to those who can read it.
+//     for itself and leaves the stored token to the processes that can read it.
 //
 // # Static credentials
 //
-//	unproven ──Enter──▶ one call alone ──Accepted──▶ proven (24 h) ──Enter──▶ free
-//	    ▲                  │   the others wait           │
-//	    │ rest is over     │ Refused                     │ Refused
-//	    └──── cooling ◀────┴─────────────────────────────┘
+//	unproven ──Enter──▶ one call at a time ──Accepted──▶ proven (24 h) ──Enter──▶ no wait
+//	    ▲                  │   the others wait              │
+//	    │ cool-down ends   │ Refused                        │ Refused
+//	    └──── cool-down ◀──┴────────────────────────────────┘
 //
 // # Keys
 //
 // tok:{profile:fingerprint}:t token, :l lease, :n cool-down, :a rejections are
 // off, :s suspicion, :p proven. All keys of a credential share the hash tag and
-// so a slot of Redis Cluster. The fingerprint is keyed with the salt that lives
-// in the same Redis (seal.Salt) and stretched, never a bare hash; it does not
-// depend on the encryption keys. Until Redis has been reached once there is no
-// fingerprint, no key and no need for one: the process works as if Redis were
-// down.
+// thus a slot of Redis Cluster. The fingerprint is derived with PBKDF2 from the
+// credential and the salt in the same Redis (seal.Salt); it does not depend on
+// the encryption keys. A process that has not reached Redis yet has no
+// fingerprint and no keys, and works as if Redis were down.
 package tokens

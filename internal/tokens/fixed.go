@@ -25,7 +25,7 @@ func (f fixed) Suspect(context.Context, Token) bool {
 	return false
 }
 
-// OpenGate is a Gate that lets everybody through, for tests and dry runs.
+// OpenGate is a Gate that lets every caller through, for tests and dry runs.
 func OpenGate() Gate {
 	return openGate{}
 }
@@ -35,4 +35,5 @@ type openGate struct{}
 func (g openGate) Enter(context.Context) (Pass, error) {
 	return g, nil
 }
+
 func (openGate) Report(context.Context, Verdict) {}

@@ -17,7 +17,7 @@ const recheckProof = 10 * time.Second
 // SharedGate is the Gate of one static credential, shared with every process
 // that has the same credential and the same Redis. Safe for concurrent use.
 type SharedGate struct {
-	*link
+	*sharedState
 	// open is set while the credential is known to work: the pass that everybody
 	// gets at no cost.
 	open atomic.Pointer[openPass]
@@ -39,7 +39,7 @@ var _ Gate = (*SharedGate)(nil)
 // NewGate makes the Gate of p, whose Timeout is that of one call. It does not
 // ask Redis before the first Enter. Call Close at the end.
 func NewGate(rdb redis.UniversalClient, p Profile, opts ...Option) *SharedGate {
-	return &SharedGate{link: newLink(rdb, p, opts), turn: make(chan struct{}, 1)}
+	return &SharedGate{sharedState: newSharedState(rdb, p, opts), turn: make(chan struct{}, 1)}
 }
 
 // openPass is the leave to use a credential that works. All callers of one
@@ -59,13 +59,13 @@ func (g *SharedGate) Enter(ctx context.Context) (Pass, error) {
 	if p := g.current(); p != nil {
 		return p, nil
 	}
-	if err := g.resting(); err != nil {
+	if err := g.coolDownError(); err != nil {
 		return nil, err
 	}
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	if !g.enter() {
+	if !g.beginWork() {
 		return nil, &UnavailableError{Profile: g.profile.Name, Err: errClosed}
 	}
 	defer g.wg.Done()
@@ -105,7 +105,7 @@ func (g *SharedGate) ask(ctx context.Context, limit <-chan time.Time) (Pass, err
 	if p := g.current(); p != nil { // whoever had the turn before has found out
 		return p, nil
 	}
-	if err := g.resting(); err != nil {
+	if err := g.coolDownError(); err != nil {
 		return nil, err
 	}
 	epoch := g.epoch.Load()
@@ -113,18 +113,18 @@ func (g *SharedGate) ask(ctx context.Context, limit <-chan time.Time) (Pass, err
 	if err != nil {
 		return g.askWithout(epoch)
 	}
-	nonce := g.nonce()
-	for pause := firstPause; ; pause = min(pause*3/2, longPause) {
+	nonce := g.leaseNonce()
+	for pause := minPause; ; pause = min(pause*3/2, maxPause) {
 		accepted := "0"
 		if g.accepted.Load() {
 			accepted = "1"
 		}
 		r, err := g.run(enterScript, keys, nonce, g.lease.Milliseconds(), accepted, provenFor.Milliseconds())
 		if err != nil {
-			g.strand(keys, nonce)
+			g.releaseLater(keys, nonce)
 			return g.askWithout(epoch)
 		}
-		switch r[0] {
+		switch r.Text(0) {
 		case "P":
 			if accepted == "1" {
 				g.accepted.Store(false)
@@ -132,14 +132,14 @@ func (g *SharedGate) ask(ctx context.Context, limit <-chan time.Time) (Pass, err
 			return g.unlock(epoch, recheckProof), nil
 		case "N":
 			g.forget()
-			return nil, g.learn(r.ms(1), r.text(2), r.text(4), nil)
+			return nil, g.adoptCoolDown(r.Millis(1), r.Text(2), r.Text(4), nil)
 		case "L":
-			if err := g.publish(keys, nonce); err != nil {
+			if err := g.publishRefusal(keys, nonce); err != nil {
 				return nil, err
 			}
 			return g.lone(keys, nonce, epoch), nil
 		}
-		wait := min(jitter(pause), r.ms(1)+5*time.Millisecond)
+		wait := min(jitter(pause), r.Millis(1)+5*time.Millisecond)
 		if err := g.sleep(ctx, wait); err != nil {
 			return nil, err
 		}
@@ -154,13 +154,13 @@ func (g *SharedGate) ask(ctx context.Context, limit <-chan time.Time) (Pass, err
 // askWithout decides while Redis does not answer: a credential that worked
 // here goes on, any other goes alone within this process.
 func (g *SharedGate) askWithout(epoch int64) (Pass, error) {
-	if c := g.cool.Load(); c != nil {
+	if c := g.coolDown.Load(); c != nil {
 		if now := g.clock(); now < c.until {
 			return nil, c.err(g.profile.Name, now)
 		}
 	}
 	if g.trusted.Load() {
-		return g.unlock(epoch, min(g.redisIn(), recheckProof)), nil
+		return g.unlock(epoch, min(g.redisRetryIn(), recheckProof)), nil
 	}
 	return g.lone(nil, "", epoch), nil
 }
@@ -175,7 +175,7 @@ func (g *SharedGate) unlock(epoch int64, d time.Duration) *openPass {
 		g.forget()
 		return p
 	}
-	g.works()
+	g.endCoolDown()
 	return p
 }
 
@@ -203,12 +203,12 @@ func (p *openPass) Report(_ context.Context, v Verdict) {
 		}
 	case Refused:
 		// Of 50 calls refused together one speaks for all.
-		if !g.epoch.CompareAndSwap(p.epoch, p.epoch+1) || !g.enter() {
+		if !g.epoch.CompareAndSwap(p.epoch, p.epoch+1) || !g.beginWork() {
 			return
 		}
 		defer g.wg.Done()
 		g.forget()
-		_ = g.mark(g.keys.Load(), "", false, g.errRefusedCall())
+		_ = g.recordFailure(g.keys.Load(), "", false, g.errRefusedCall())
 	}
 }
 
@@ -219,7 +219,7 @@ func (g *SharedGate) countVerdict(v Verdict) {
 	case Refused:
 		g.count.callRefused.Inc()
 	default:
-		g.count.callSaidNothing.Inc()
+		g.count.callInconclusive.Inc()
 	}
 }
 
@@ -255,7 +255,7 @@ func (p *lonePass) Report(_ context.Context, v Verdict) {
 	defer p.endTurn()
 	defer p.timer.Stop()
 	g.countVerdict(v)
-	if !g.enter() {
+	if !g.beginWork() {
 		return // the lease runs out by itself
 	}
 	defer g.wg.Done()
@@ -263,7 +263,7 @@ func (p *lonePass) Report(_ context.Context, v Verdict) {
 	case Accepted:
 		told := false
 		if p.keys != nil {
-			_, err := g.tell(finalBudget, proveScript, p.keys, p.nonce, provenFor.Milliseconds())
+			_, err := g.runDirect(commitTimeout, proveScript, p.keys, p.nonce, provenFor.Milliseconds())
 			told = err == nil
 		}
 		if !told {
@@ -273,10 +273,10 @@ func (p *lonePass) Report(_ context.Context, v Verdict) {
 	case Refused:
 		g.epoch.Add(1)
 		g.forget()
-		_ = g.mark(p.keys, p.nonce, false, g.errRefusedCall())
+		_ = g.recordFailure(p.keys, p.nonce, false, g.errRefusedCall())
 	default:
 		if p.keys != nil {
-			_, _ = g.tell(finalBudget, releaseScript, p.keys, p.nonce)
+			_, _ = g.runDirect(commitTimeout, releaseScript, p.keys, p.nonce)
 		}
 	}
 }

@@ -30,7 +30,7 @@ func gateProfile(t testing.TB) Profile {
 
 func newGate(t testing.TB, rdb redis.UniversalClient, p Profile, opts ...Option) *SharedGate {
 	t.Helper()
-	g := NewGate(rdb, p, append([]Option{WithRedisBudget(patience)}, opts...)...)
+	g := NewGate(rdb, p, append([]Option{WithRedisTimeout(testRedisTimeout)}, opts...)...)
 	t.Cleanup(g.Close)
 	return g
 }
@@ -182,8 +182,8 @@ func TestRefusedAfterProven(t *testing.T) {
 	t.Parallel()
 	rdb := backends[0].start(t)
 	clock := &testClock{}
-	var told announcements
-	all := gates(t, 2, rdb, WithClock(clock.now), WithAnnounce(told.add))
+	var told changes
+	all := gates(t, 2, rdb, WithClock(clock.now), WithOnChange(told.add))
 	mustEnter(t, all[0]).Report(t.Context(), Accepted)
 	mustEnter(t, all[1]).Report(t.Context(), Accepted)
 	var under []Pass

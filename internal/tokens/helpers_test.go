@@ -27,21 +27,21 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// patience is the Redis budget of tests that are not about a slow Redis: the
-// machine may be busy.
-const patience = 20 * time.Second
+// testRedisTimeout is for tests that are not about a slow Redis: the machine may
+// be busy.
+const testRedisTimeout = 20 * time.Second
 
-// testClock is real time plus what a test adds.
+// testClock is real time plus what the test has advanced it by.
 type testClock struct{ ahead atomic.Int64 }
 
 func (c *testClock) now() time.Time          { return time.Now().Add(time.Duration(c.ahead.Load())) }
 func (c *testClock) advance(d time.Duration) { c.ahead.Add(int64(d)) }
 
-// vendor is a login service that counts.
+// vendor is a login service that counts its logins.
 type vendor struct {
 	life   time.Duration
 	logins atomic.Int64
-	// answer, if set, replaces the ordinary grant of login n.
+	// answer, if set, replaces the default grant of login n.
 	answer func(ctx context.Context, n int64) (Grant, error)
 }
 
@@ -79,7 +79,7 @@ func testProfile(t testing.TB, v *vendor) Profile {
 	}
 }
 
-// backend is where the proofs run: one Redis or a cluster.
+// backend is a Redis deployment that the proofs run against.
 type backend struct {
 	name  string
 	start func(*testing.T) redis.UniversalClient
@@ -90,22 +90,22 @@ var backends = []backend{
 	{"cluster", func(t *testing.T) redis.UniversalClient { return redistest.NewCluster(t, 3).Client() }},
 }
 
-// proofs run against every backend, side by side: each has its own credential.
+// proofs run against every backend, in parallel: each has its own credential.
 var proofs = []struct {
 	name string
 	run  func(*testing.T, redis.UniversalClient)
 }{
 	{"WrongSecretCostsOneLogin", proveWrongSecretCostsOneLogin},
 	{"LadderClimbsAndIsClearedBySuccess", proveLadderClimbsAndIsClearedBySuccess},
-	{"OutageWithAToken", proveOutageWithAToken},
+	{"OutageIsHiddenByAValidToken", proveOutageIsHiddenByAValidToken},
 	{"OneLoginPerExpiry", proveOneLoginPerExpiry},
-	{"RefreshBehindTheCallersBack", proveRefreshBehindTheCallersBack},
+	{"RefreshInTheBackground", proveRefreshInTheBackground},
 	{"LateHolderIsFenced", proveLateHolderIsFenced},
 	{"WrongPasswordCostsOneCall", proveWrongPasswordCostsOneCall},
 	{"UnprovenGoesAlone", proveUnprovenGoesAlone},
 	{"OneLoginPerRevocation", proveOneLoginPerRevocation},
 	{"FreshTokenIsNotToBlame", proveFreshTokenIsNotToBlame},
-	{"Suspect", proveSuspect},
+	{"OneSuspicionInFiveMinutes", proveOneSuspicionInFiveMinutes},
 }
 
 func TestProofs(t *testing.T) {
@@ -124,15 +124,15 @@ func TestProofs(t *testing.T) {
 	}
 }
 
-// newSource is one process' source; the test closes it.
+// newSource makes the source of one process and closes it after the test.
 func newSource(t testing.TB, rdb redis.UniversalClient, p Profile, opts ...Option) *Shared {
 	t.Helper()
-	s := NewSource(rdb, testRing(t, "k1"), p, append([]Option{WithRedisBudget(patience)}, opts...)...)
+	s := NewSource(rdb, testRing(t, "k1"), p, append([]Option{WithRedisTimeout(testRedisTimeout)}, opts...)...)
 	t.Cleanup(s.Close)
 	return s
 }
 
-// fleet is n sources of one credential, as n processes have them.
+// fleet makes n sources of one credential, like n processes.
 func fleet(t testing.TB, n int, rdb redis.UniversalClient, p Profile, opts ...Option) []*Shared {
 	t.Helper()
 	var all []*Shared
@@ -142,7 +142,7 @@ func fleet(t testing.TB, n int, rdb redis.UniversalClient, p Profile, opts ...Op
 	return all
 }
 
-// testRing has the named keys; the same name is the same key.
+// testRing makes a ring with the named keys.
 func testRing(t testing.TB, ids ...string) *seal.Ring {
 	t.Helper()
 	known := map[string]string{
@@ -169,21 +169,21 @@ func mustGet(t testing.TB, s Source) Token {
 	return got
 }
 
-// together runs f once per source, all at the same time.
-func together(all []*Shared, f func(i int, s *Shared)) {
+// concurrently runs f once per source, all at the same time.
+func concurrently(all []*Shared, f func(i int, s *Shared)) {
 	var wg sync.WaitGroup
-	gate := make(chan struct{})
+	start := make(chan struct{})
 	for i, s := range all {
 		wg.Go(func() {
-			<-gate
+			<-start
 			f(i, s)
 		})
 	}
-	close(gate)
+	close(start)
 	wg.Wait()
 }
 
-// eventually waits until ok; what it waits for happens in the background.
+// eventually waits until ok reports true.
 func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	tick := time.NewTicker(5 * time.Millisecond)
@@ -193,7 +193,7 @@ func eventually(t testing.TB, what string, ok func() bool) {
 		select {
 		case <-tick.C:
 		case <-deadline:
-			t.Fatalf("waited in vain for: %s", what)
+			t.Fatalf("timed out waiting for %s", what)
 		}
 	}
 }
@@ -217,7 +217,7 @@ func wantUnavailable(t testing.TB, err error) *UnavailableError {
 		t.Fatalf("got %v, want an *UnavailableError", err)
 	}
 	if u.RetryAfter <= 0 {
-		t.Errorf("RetryAfter = %v, want some", u.RetryAfter)
+		t.Errorf("RetryAfter = %v, want a positive one", u.RetryAfter)
 	}
 	return u
 }
@@ -237,28 +237,28 @@ func (c *counting) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Pro
 	return next
 }
 
-// announcements collects events.
-type announcements struct {
+// changes records changes of state.
+type changes struct {
 	mu   sync.Mutex
-	seen []string
+	list []string
 }
 
-func (a *announcements) add(e Event) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.seen = append(a.seen, e.Profile+" "+e.Kind.String())
+func (c *changes) add(change Change) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.list = append(c.list, change.Profile+" "+change.Kind.String())
 }
 
-func (a *announcements) expect(t *testing.T, want ...string) {
+func (c *changes) expect(t *testing.T, want ...string) {
 	t.Helper()
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if strings.Join(a.seen, ",") != strings.Join(want, ",") {
-		t.Errorf("announced %q, want %q", a.seen, want)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if strings.Join(c.list, ",") != strings.Join(want, ",") {
+		t.Errorf("announced %q, want %q", c.list, want)
 	}
 }
 
-// quickClient gives up at once where nobody answers.
+// quickClient makes a client that does not retry.
 func quickClient(t testing.TB, addr string) redis.UniversalClient {
 	t.Helper()
 	c := redis.NewClient(&redis.Options{
@@ -272,5 +272,5 @@ func quickClient(t testing.TB, addr string) redis.UniversalClient {
 	return c
 }
 
-// closedClient is a client for which nobody answers.
+// closedClient makes a client whose server does not exist.
 func closedClient(t testing.TB) redis.UniversalClient { return quickClient(t, "127.0.0.1:1") }

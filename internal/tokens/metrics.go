@@ -9,94 +9,111 @@ import (
 
 // Metrics are the collectors of all profiles.
 type Metrics struct {
-	gets, fetches, rejects, verdicts *prometheus.CounterVec
-	leasesLost, unreadable           *prometheus.CounterVec
-	fetchSeconds, waitSeconds        *prometheus.HistogramVec
-	coolDownUntil, expires, proven   *prometheus.GaugeVec
+	gets          *prometheus.CounterVec
+	fetches       *prometheus.CounterVec
+	rejects       *prometheus.CounterVec
+	calls         *prometheus.CounterVec
+	leasesLost    *prometheus.CounterVec
+	unreadable    *prometheus.CounterVec
+	fetchSeconds  *prometheus.HistogramVec
+	waitSeconds   *prometheus.HistogramVec
+	coolDownUntil *prometheus.GaugeVec
+	expires       *prometheus.GaugeVec
+	proven        *prometheus.GaugeVec
 }
 
 // NewMetrics makes the collectors and registers them with reg; nil registers
 // them nowhere.
 func NewMetrics(reg prometheus.Registerer) *Metrics {
-	f := promauto.With(reg)
-	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
-		return f.NewCounterVec(
-			prometheus.CounterOpts{Name: "errand_" + name, Help: help},
-			append([]string{"profile"}, labels...),
-		)
-	}
-	gauge := func(name, help string) *prometheus.GaugeVec {
-		return f.NewGaugeVec(
-			prometheus.GaugeOpts{Name: "errand_" + name, Help: help},
-			[]string{"profile"},
-		)
-	}
-	histogram := func(name, help string) *prometheus.HistogramVec {
-		return f.NewHistogramVec(prometheus.HistogramOpts{
-			Name:    "errand_" + name,
-			Help:    help,
-			Buckets: []float64{.005, .02, .1, .25, .5, 1, 2.5, 5, 10, 20, 40},
-		}, []string{"profile"})
-	}
+	c := collectors{promauto.With(reg)}
 	return &Metrics{
-		gets: counter(
+		gets: c.counter(
 			"token_gets_total",
-			"Tokens handed out, by where they came from: local, redis, fetched, stale (refresh due), fallback (without Redis).",
+			"Tokens handed out, by where they came from: local, redis, fetched, stale (refresh due), "+
+				"fallback (without Redis).",
 			"source",
 		),
-		fetches: counter(
-			"token_fetches_total",
-			"Logins by result: ok, refused, unavailable.",
-			"result",
-		),
-		rejects: counter(
+		fetches: c.counter("token_fetches_total", "Logins by result: ok, refused, unavailable.", "result"),
+		rejects: c.counter(
 			"token_rejects_total",
 			"Tokens that a vendor refused, by result: rejected, replaced (already), fresh, held (rejections are off).",
 			"result",
 		),
-		verdicts: counter(
+		calls: c.counter(
 			"credential_verdicts_total",
 			"What calls said about a static credential: accepted, refused, none.",
 			"verdict",
 		),
-		leasesLost: counter(
-			"token_leases_lost_total",
-			"Logins that ended after their lease had.",
-		),
-		unreadable: counter(
-			"token_undecryptable_total",
-			"Shared tokens this process could not open.",
-		),
-		fetchSeconds: histogram("token_fetch_seconds", "How long logins took."),
-		waitSeconds: histogram(
+		leasesLost:   c.counter("token_leases_lost_total", "Logins that ended after their lease had."),
+		unreadable:   c.counter("token_undecryptable_total", "Shared tokens this process could not open."),
+		fetchSeconds: c.histogram("token_fetch_seconds", "How long logins took."),
+		waitSeconds: c.histogram(
 			"token_wait_seconds",
 			"How long callers waited for a token that was not at hand.",
 		),
-		coolDownUntil: gauge(
+		coolDownUntil: c.gauge(
 			"token_cooldown_until_seconds",
-			"Unix time until which the credential rests; 0 if it does not.",
+			"Unix time at which the credential's cool-down ends; 0 if there is none.",
 		),
-		expires: gauge(
-			"token_expires_seconds",
-			"Unix time at which this process' token ends.",
-		),
-		proven: gauge(
-			"credential_proven",
-			"1 if this process knows the static credential to work.",
-		),
+		expires: c.gauge("token_expires_seconds", "Unix time at which this process' token expires."),
+		proven:  c.gauge("credential_proven", "1 if this process knows the static credential to work."),
 	}
 }
 
-// counters are one profile's, looked up once, so that counting a hand-out is
-// one atomic addition.
+// collectors makes collectors with the label profile.
+type collectors struct{ factory promauto.Factory }
+
+func (c collectors) counter(name, help string, labels ...string) *prometheus.CounterVec {
+	return c.factory.NewCounterVec(
+		prometheus.CounterOpts{Name: "errand_" + name, Help: help},
+		append([]string{"profile"}, labels...),
+	)
+}
+
+func (c collectors) gauge(name, help string) *prometheus.GaugeVec {
+	return c.factory.NewGaugeVec(
+		prometheus.GaugeOpts{Name: "errand_" + name, Help: help},
+		[]string{"profile"},
+	)
+}
+
+func (c collectors) histogram(name, help string) *prometheus.HistogramVec {
+	return c.factory.NewHistogramVec(prometheus.HistogramOpts{
+		Name:    "errand_" + name,
+		Help:    help,
+		Buckets: []float64{.005, .02, .1, .25, .5, 1, 2.5, 5, 10, 20, 40},
+	}, []string{"profile"})
+}
+
+// counters are one profile's collectors, looked up once, so that counting a
+// hand-out is one atomic addition.
 type counters struct {
-	local, redis, fetched, stale, fallback     prometheus.Counter
-	ok, refused, unavailable                   prometheus.Counter
-	rejected, replaced, fresh, heldBack        prometheus.Counter
-	callAccepted, callRefused, callSaidNothing prometheus.Counter
-	leasesLost, unreadable                     prometheus.Counter
-	fetchSeconds, waitSeconds                  prometheus.Observer
-	coolDownUntil, expires, proven             prometheus.Gauge
+	local    prometheus.Counter
+	redis    prometheus.Counter
+	fetched  prometheus.Counter
+	stale    prometheus.Counter
+	fallback prometheus.Counter
+
+	ok          prometheus.Counter
+	refused     prometheus.Counter
+	unavailable prometheus.Counter
+
+	rejected prometheus.Counter
+	replaced prometheus.Counter
+	fresh    prometheus.Counter
+	heldBack prometheus.Counter
+
+	callAccepted     prometheus.Counter
+	callRefused      prometheus.Counter
+	callInconclusive prometheus.Counter
+
+	leasesLost    prometheus.Counter
+	unreadable    prometheus.Counter
+	fetchSeconds  prometheus.Observer
+	waitSeconds   prometheus.Observer
+	coolDownUntil prometheus.Gauge
+	expires       prometheus.Gauge
+	proven        prometheus.Gauge
 }
 
 func (m *Metrics) of(profile string) *counters {
@@ -116,9 +133,9 @@ func (m *Metrics) of(profile string) *counters {
 		fresh:    m.rejects.WithLabelValues(profile, "fresh"),
 		heldBack: m.rejects.WithLabelValues(profile, "held"),
 
-		callAccepted:    m.verdicts.WithLabelValues(profile, "accepted"),
-		callRefused:     m.verdicts.WithLabelValues(profile, "refused"),
-		callSaidNothing: m.verdicts.WithLabelValues(profile, "none"),
+		callAccepted:     m.calls.WithLabelValues(profile, "accepted"),
+		callRefused:      m.calls.WithLabelValues(profile, "refused"),
+		callInconclusive: m.calls.WithLabelValues(profile, "none"),
 
 		leasesLost:    m.leasesLost.WithLabelValues(profile),
 		unreadable:    m.unreadable.WithLabelValues(profile),
@@ -130,7 +147,7 @@ func (m *Metrics) of(profile string) *counters {
 	}
 }
 
-// unixIn is the wall time d from now, as gauges hold it.
+// unixIn is the Unix time d from now, in seconds.
 func unixIn(d time.Duration) float64 {
 	return float64(time.Now().Add(d).UnixMilli()) / 1000
 }

@@ -6,19 +6,19 @@ import (
 	"errand.internal/internal/seal"
 )
 
-// EventKind says what became of a credential.
-type EventKind uint8
+// ChangeKind says how a credential's state has changed.
+type ChangeKind uint8
 
-// The kinds of event.
+// The kinds of change.
 const (
-	// Parked: the credential was refused; whoever needs it must wait.
-	Parked EventKind = iota + 1
+	// Parked: the credential was refused; the tasks that need it wait.
+	Parked ChangeKind = iota + 1
 	// Resumed: it works again.
 	Resumed
 )
 
 // String returns the word that events and logs use.
-func (k EventKind) String() string {
+func (k ChangeKind) String() string {
 	switch k {
 	case Parked:
 		return "parked"
@@ -28,34 +28,32 @@ func (k EventKind) String() string {
 	return "unknown"
 }
 
-// Event is a credential's change of state as one process learnt of it.
-type Event struct {
-	Kind    EventKind
+// Change is a credential's change of state as one process has learned of it.
+type Change struct {
+	Kind    ChangeKind
 	Profile string
 }
 
-// Announce is told of every change once per process. It runs while callers
-// wait, so it must be quick, and it may be called from several goroutines.
-type Announce func(Event)
-
 // settings are what the options set.
 type settings struct {
-	now       func() time.Time
-	salt      *seal.Salt
-	budget    time.Duration
-	announce  Announce
-	metrics   *Metrics
-	coolDowns []time.Duration
-	lease     time.Duration
+	now          func() time.Time
+	salt         *seal.Salt
+	redisTimeout time.Duration
+	onChange     func(Change)
+	metrics      *Metrics
+	coolDowns    []time.Duration
+	lease        time.Duration
 }
 
 // Option changes how a Source or a Gate works, not which credential it is for.
 type Option func(*settings)
 
-// WithAnnounce has changes of state announced.
-func WithAnnounce(a Announce) Option {
+// WithOnChange has f called for every change of state, once per process. f runs
+// while callers wait, so it must be quick, and it may be called from several
+// goroutines.
+func WithOnChange(f func(Change)) Option {
 	return func(s *settings) {
-		s.announce = a
+		s.onChange = f
 	}
 }
 
@@ -80,11 +78,11 @@ func WithClock(now func() time.Time) Option {
 	}
 }
 
-// WithRedisBudget sets how long one question to Redis may take before the
-// process goes on without it; 250 ms if unset.
-func WithRedisBudget(d time.Duration) Option {
+// WithRedisTimeout sets how long one request to Redis may take before the
+// process goes on without it; the default is 250 ms.
+func WithRedisTimeout(d time.Duration) Option {
 	return func(s *settings) {
-		s.budget = d
+		s.redisTimeout = d
 	}
 }
 
@@ -97,7 +95,7 @@ func WithCoolDowns(steps ...time.Duration) Option {
 	}
 }
 
-// withLease sets the life of a lease, for tests of holders that die.
+// withLease sets how long a lease lasts, for tests of holders that die.
 func withLease(d time.Duration) Option {
 	return func(s *settings) {
 		s.lease = d
@@ -106,11 +104,11 @@ func withLease(d time.Duration) Option {
 
 func newSettings(p Profile, opts []Option) settings {
 	s := settings{
-		now:       time.Now,
-		budget:    250 * time.Millisecond,
-		announce:  func(Event) {},
-		coolDowns: coolDowns,
-		lease:     p.Timeout + leaseMargin,
+		now:          time.Now,
+		redisTimeout: 250 * time.Millisecond,
+		onChange:     func(Change) {},
+		coolDowns:    coolDowns,
+		lease:        p.Timeout + leaseMargin,
 	}
 	for _, o := range opts {
 		o(&s)

@@ -14,14 +14,15 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/maintnotifications"
 
+	"errand.internal/internal/redisscript"
 	"errand.internal/internal/redistest"
 )
 
 func startRedis(t *testing.T) *redistest.Server { return redistest.New(t) }
 
-// Proof: Redis is down. Good tokens serve on; ten processes without one make
-// ten logins; when it is back they agree on one token again.
-func TestRedisDown(t *testing.T) {
+// While Redis is down valid tokens are still handed out, and ten processes
+// without one make ten logins. When it is back they agree on one token again.
+func TestRedisDownCostsOneLoginPerProcess(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
 		name     string
@@ -40,20 +41,20 @@ func TestRedisDown(t *testing.T) {
 			first := mustGet(t, all[0])
 			for _, s := range all {
 				mustGet(t, s)
-				s.budget = 250 * time.Millisecond // the real one, now that a busy machine cannot spoil the start
+				s.redisTimeout = 250 * time.Millisecond // the default, now that the start is over
 			}
 			tt.down(srv)
 			clock.advance(time.Hour - 5*time.Minute) // refresh is due
 			for _, s := range all {
 				for range 100 {
 					if got := mustGet(t, s); got.Gen != first.Gen {
-						t.Fatal("a good token was given up")
+						t.Fatal("a valid token was dropped")
 					}
 				}
 			}
 			v.expectLogins(t, 1)
-			clock.advance(5 * time.Minute) // the token has ended
-			together(all, func(_ int, s *Shared) {
+			clock.advance(5 * time.Minute) // the token has expired
+			concurrently(all, func(_ int, s *Shared) {
 				for range 20 {
 					if _, err := s.Get(t.Context()); err != nil {
 						t.Errorf("Get without Redis: %v", err)
@@ -66,20 +67,20 @@ func TestRedisDown(t *testing.T) {
 			for _, s := range all {
 				eventually(t, "Redis to answer", func() bool { _, err := s.State(t.Context()); return err == nil })
 				eventually(t, "the refresh to be over", func() bool { return !s.refreshing.Load() })
-				s.budget = patience
+				s.redisTimeout = testRedisTimeout
 			}
 			clock.advance(time.Hour)
 			start := time.Now()
 			gens := make([]int64, len(all))
-			together(all, func(i int, s *Shared) {
+			concurrently(all, func(i int, s *Shared) {
 				tok, err := s.Get(t.Context())
 				if err != nil {
 					t.Errorf("Get: %v", err)
 				}
 				gens[i] = tok.Gen
 			})
-			// What the frozen Redis was asked it did when it woke up; a lease that
-			// was granted to nobody then must not hold up the fleet (12 s).
+			// A frozen Redis runs old requests when it wakes up. A lease that it grants
+			// then has no holder and must not block the fleet (12 s).
 			if took := time.Since(start); took > 6*time.Second {
 				t.Errorf("the fleet waited %v for a token", took)
 			}
@@ -93,9 +94,9 @@ func TestRedisDown(t *testing.T) {
 	}
 }
 
-// While Redis is frozen each question costs its budget at most, and then the
-// breaker keeps quiet.
-func TestFrozenRedisCostsItsBudgetOnce(t *testing.T) {
+// While Redis is frozen a request takes its timeout at most, and then the breaker
+// opens.
+func TestFrozenRedisCostsOneTimeout(t *testing.T) {
 	t.Parallel()
 	srv := startRedis(t)
 	v := &vendor{life: time.Hour}
@@ -104,7 +105,7 @@ func TestFrozenRedisCostsItsBudgetOnce(t *testing.T) {
 	if _, err := s.keyset(); err != nil {
 		t.Fatal(err)
 	}
-	s.budget = 250 * time.Millisecond
+	s.redisTimeout = 250 * time.Millisecond
 	hook := &counting{}
 	srv.Client().AddHook(hook)
 	srv.Pause()
@@ -116,10 +117,10 @@ func TestFrozenRedisCostsItsBudgetOnce(t *testing.T) {
 	}
 	asked := hook.commands.Load()
 	clock.advance(59*time.Minute + 30*time.Second)
-	s.retryAt.Store(s.clock() + int64(time.Second)) // the breaker has just opened
+	s.redisRetryAt.Store(s.clock() + int64(time.Second)) // the breaker has just opened
 	tok := mustGet(t, s)
 	clock.advance(11 * time.Second)
-	s.retryAt.Store(s.clock() + int64(time.Minute))
+	s.redisRetryAt.Store(s.clock() + int64(time.Minute))
 	if !s.Reject(t.Context(), tok) {
 		t.Error("an old token was not rejected")
 	}
@@ -130,8 +131,7 @@ func TestFrozenRedisCostsItsBudgetOnce(t *testing.T) {
 	v.expectLogins(t, 2)
 }
 
-// A process that starts while Redis is away has no fingerprint yet, and needs
-// none.
+// A process that starts while Redis is down works without a fingerprint.
 func TestStartWithoutRedis(t *testing.T) {
 	t.Parallel()
 	v := &vendor{life: time.Hour}
@@ -163,8 +163,8 @@ func TestExclusiveWaitsForRedis(t *testing.T) {
 	v.expectLogins(t, 0)
 }
 
-// Redis goes away during the login: the token is good all the same.
-func TestRedisGoesDuringTheLogin(t *testing.T) {
+// If Redis goes down during the login, the token is used all the same.
+func TestRedisGoesDownDuringTheLogin(t *testing.T) {
 	t.Parallel()
 	srv := startRedis(t)
 	v := &vendor{life: time.Hour}
@@ -180,9 +180,9 @@ func TestRedisGoesDuringTheLogin(t *testing.T) {
 	v.expectLogins(t, 1)
 }
 
-// Proof: the reply to "begin" is lost. The client asks again and must get its
-// own lease, not wait for it.
-func TestLostReply(t *testing.T) {
+// The reply to "begin" is lost. The client asks again and must get its own lease
+// instead of waiting for it.
+func TestLostReplyDoesNotLoseTheLease(t *testing.T) {
 	t.Parallel()
 	srv := startRedis(t)
 	proxy := newLossyProxy(t, srv.Addr())
@@ -191,8 +191,8 @@ func TestLostReply(t *testing.T) {
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
 	})
 	t.Cleanup(func() { _ = rdb.Close() })
-	for _, script := range []*redis.Script{beginScript, commitScript} {
-		if err := script.Load(t.Context(), srv.Client()).Err(); err != nil {
+	for _, script := range []*redisscript.Script{beginScript, commitScript} {
+		if err := script.Load(t.Context(), srv.Client()); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -224,22 +224,22 @@ type lossyProxy struct {
 	addr string
 	lost atomic.Int64
 	mu   sync.Mutex
-	arms []string
+	next []string // parts of the commands whose replies will be lost
 }
 
 func (p *lossyProxy) lose(part string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.arms = append(p.arms, part)
+	p.next = append(p.next, part)
 }
 
-// hit reports whether the reply to these bytes is to be lost.
-func (p *lossyProxy) hit(b []byte) bool {
+// loses reports whether the reply to these bytes is to be lost.
+func (p *lossyProxy) loses(b []byte) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for i, part := range p.arms {
+	for i, part := range p.next {
 		if strings.Contains(string(b), part) {
-			p.arms = append(p.arms[:i], p.arms[i+1:]...)
+			p.next = append(p.next[:i], p.next[i+1:]...)
 			p.lost.Add(1)
 			return true
 		}
@@ -271,7 +271,7 @@ func newLossyProxy(t *testing.T, target string) *lossyProxy {
 				buf := make([]byte, 64<<10)
 				for {
 					n, err := down.Read(buf)
-					if n > 0 && p.hit(buf[:n]) {
+					if n > 0 && p.loses(buf[:n]) {
 						dropping.Store(true)
 					}
 					if n > 0 {

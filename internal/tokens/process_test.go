@@ -32,8 +32,8 @@ const (
 	childVendor = "TOKENS_TEST_VENDOR"
 )
 
-// runChild is a worker process: it uses tokens against the vendor until its
-// input ends. Role "work" uses them in five goroutines, "get" gets one.
+// runChild is a worker process: it sends tokens to the vendor until its stdin is
+// closed. Role "work" does so in five goroutines, "get" gets one token.
 func runChild(role string) int {
 	rdb := redis.NewClient(&redis.Options{Addr: os.Getenv(childRedis)})
 	defer func() { _ = rdb.Close() }()
@@ -57,7 +57,7 @@ func runChild(role string) int {
 			return Grant{Value: secret.New(g.Token), Life: time.Duration(g.Life) * time.Millisecond}, nil
 		},
 	}
-	s := NewSource(rdb, nil, p, WithRedisBudget(patience), withLease(2*time.Second))
+	s := NewSource(rdb, nil, p, WithRedisTimeout(testRedisTimeout), withLease(2*time.Second))
 	defer s.Close()
 
 	ctx, stop := context.WithCancel(context.Background())
@@ -110,7 +110,7 @@ func call(ctx context.Context, target string) ([]byte, error) {
 }
 
 // httpVendor is a vendor that several processes can reach. It knows when each
-// of its tokens ends.
+// of its tokens expires.
 type httpVendor struct {
 	*httptest.Server
 	life time.Duration
@@ -162,7 +162,7 @@ func (v *httpVendor) snapshot() (logins []time.Time, uses int) {
 type child struct {
 	cmd   *exec.Cmd
 	stdin io.WriteCloser
-	lines chan string // what it prints; closed at its end
+	lines chan string // its output; closed when it exits
 }
 
 func startChild(t *testing.T, role string, redisAddr string, v *httpVendor) *child {
@@ -189,15 +189,15 @@ func startChild(t *testing.T, role string, redisAddr string, v *httpVendor) *chi
 		}
 	}()
 	t.Cleanup(func() {
-		_ = cmd.Process.Kill() // if it is still there
-		for range c.lines {    // the pipe's end
+		_ = cmd.Process.Kill() // if it still runs
+		for range c.lines {    // until the pipe is closed
 		}
 		_ = cmd.Wait()
 	})
 	return c
 }
 
-// finish waits until the process has ended and returns what it printed.
+// finish waits until the process has exited and returns its output.
 func (c *child) finish() []string {
 	var printed []string
 	for line := range c.lines {
@@ -206,9 +206,9 @@ func (c *child) finish() []string {
 	return printed
 }
 
-// Proof: ten processes, five goroutines each, tokens that live two seconds: one
+// Ten processes with five goroutines each and tokens that live two seconds: one
 // login per refresh interval, and no expired token is ever sent.
-func TestTenProcesses(t *testing.T) {
+func TestTenProcessesShareOneLogin(t *testing.T) {
 	t.Parallel()
 	rdb := redistest.New(t)
 	v := newHTTPVendor(t, 2*time.Second, nil)
@@ -231,19 +231,19 @@ func TestTenProcesses(t *testing.T) {
 	}
 	logins, uses := v.snapshot()
 	// A token is due for refresh 1.06 s after its login was sent, at the earliest.
-	// How long the first and the last were on their way is the slack.
+	// The slack covers the time that the first and the last login took.
 	span := logins[len(logins)-1].Sub(logins[0]) + 500*time.Millisecond
 	if most := 1 + int(span/(1060*time.Millisecond)); len(logins) > most {
 		t.Errorf("%d logins within %v, want at most %d", len(logins), span, most)
 	}
 	if uses < 100 {
-		t.Errorf("the processes made %d calls; that proves little", uses)
+		t.Errorf("the processes made %d calls, want at least 100", uses)
 	}
 }
 
-// Proof: the process that is logging in is killed; at most two logins, and all
-// others are served.
-func TestHolderIsKilled(t *testing.T) {
+// The process that is logging in is killed: at most two logins, and all others
+// are served.
+func TestKilledHolderIsReplaced(t *testing.T) {
 	t.Parallel()
 	rdb := redistest.New(t)
 	entered, proceed := make(chan struct{}), make(chan struct{})

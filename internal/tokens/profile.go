@@ -13,36 +13,35 @@ import (
 	"errand.internal/internal/secret"
 )
 
-// Profile is one credential as this package needs to know it. Payloads choose
-// a profile by its name and never see the rest.
+// Profile describes one credential. Payloads choose a profile by its name and
+// never see the rest.
 type Profile struct {
-	// Name is the profile's name in errors, metrics and Redis keys: "danaconnect-v2",
+	// Name appears in errors, metrics and Redis keys: "danaconnect-v2",
 	// "dinero-123456". It is no secret.
 	Name string
-	// Identity is all that makes it this credential and no other.
+	// Identity is what distinguishes the credential from every other.
 	Identity Identity
 	// Fetch logs in. A Source needs it, a Gate does not.
 	Fetch Fetcher
-	// DefaultLife is the life of a token whose vendor did not say; 10 minutes if
-	// unset.
+	// DefaultLife is the life of a token if the vendor does not state it; 10
+	// minutes if unset.
 	DefaultLife time.Duration
 	// Timeout bounds one login (Source) or one call (Gate); 15 seconds if unset.
-	// The lease of whoever is under way is two seconds longer.
+	// The lease lasts two seconds longer.
 	Timeout time.Duration
-	// FreshFor is the age below which a 401 is not the token's fault; 10 seconds
-	// if unset, and never more than a quarter of the token's life.
-	FreshFor time.Duration
-	// Exclusive: a new login ends the session of the one before. Such a profile
-	// never logs in without the fleet's lease, so it stands still while Redis
-	// does.
+	// MinRejectAge is the age below which a token is not to blame for a 401; 10
+	// seconds if unset, and never more than a quarter of the token's life.
+	MinRejectAge time.Duration
+	// Exclusive: a new login ends the session of the previous one. Such a profile
+	// logs in under the fleet's lease only, so it cannot log in without Redis.
 	Exclusive bool
-	// ExpiresOn is the last day a static credential works, zero if unknown. It is
-	// data for warnings; nothing here stops on that day.
+	// ExpiresOn is the last day on which a static credential works, zero if
+	// unknown. It only serves warnings; the credential is used after it as well.
 	ExpiresOn time.Time
 }
 
-// Identity is what goes into a credential's fingerprint. A credential of which
-// one part changed is another credential, with a clean slate.
+// Identity is what goes into a credential's fingerprint. If one part changes, it
+// is another credential, without the cool-down of the old one.
 type Identity struct {
 	Grant    string // "client_credentials", "password", "basic", …
 	URL      string // of the login, or of the API for a static credential
@@ -52,31 +51,31 @@ type Identity struct {
 	Audience string
 	// Extra are further parameters of the login.
 	Extra []string
-	// Secrets are the password, client secret, API key, company hash: whatever
-	// the login proves.
+	// Secrets are what the login proves: password, client secret, API key, company
+	// hash.
 	Secrets []secret.String
 }
 
-// The defaults and fixed times of TOKENS §2.
+// The defaults and fixed times.
 const (
 	defaultLife    = 10 * time.Minute
 	defaultTimeout = 15 * time.Second
-	defaultFresh   = 10 * time.Second
+	defaultMinAge  = 10 * time.Second
 
-	leaseMargin   = 2 * time.Second  // a lease outlives the request by this
-	rejectedFor   = 30 * time.Second // after a 401 on a fresh token
-	suspectOnceIn = 5 * time.Minute  // one suspicion per credential and fleet
-	provenFor     = 24 * time.Hour   // a static credential's good name
+	leaseMargin   = 2 * time.Second  // how much longer than a request its lease lasts
+	rejectsOffFor = 30 * time.Second // after a 401 on a fresh token
+	suspectEvery  = 5 * time.Minute  // one suspicion per credential and fleet
+	provenFor     = 24 * time.Hour   // how long a proof holds
 	refusalsKept  = 24 * time.Hour   // how long refusals are counted
-	outagesKept   = 5 * time.Minute  // and failures of the login service
-	maxRetryAfter = 30 * time.Minute // the longest Retry-After that is believed
+	outagesKept   = 5 * time.Minute  // how long failures of the login service are counted
+	maxRetryAfter = 30 * time.Minute // cap on the vendor's Retry-After
 	maxReason     = 160              // bytes of a refusal's reason kept in Redis
 	outageBase    = time.Second      // shortest wait for a login service
-	outageCap     = 30 * time.Second // and the longest
+	outageCap     = 30 * time.Second // longest wait for a login service
 	maxLife       = 366 * 24 * time.Hour
 )
 
-// coolDowns is the ladder after the first, second and every later refusal.
+// coolDowns are the waits after the first, second and every later refusal.
 var coolDowns = []time.Duration{30 * time.Second, 5 * time.Minute, 30 * time.Minute}
 
 func (p Profile) withDefaults() Profile {
@@ -86,47 +85,49 @@ func (p Profile) withDefaults() Profile {
 	if p.Timeout <= 0 {
 		p.Timeout = defaultTimeout
 	}
-	if p.FreshFor <= 0 {
-		p.FreshFor = defaultFresh
+	if p.MinRejectAge <= 0 {
+		p.MinRejectAge = defaultMinAge
 	}
 	return p
 }
 
-// stretch is the number of PBKDF2 rounds in a fingerprint, about 5 ms. Key
-// names are visible and passwords are guessable, and the salt lies in the same
-// Redis: without it a stolen dump would let someone try passwords by the
-// billion.
-const stretch = 1 << 15
+// pbkdf2Rounds makes a fingerprint cost about 5 ms. Key names are visible,
+// passwords are guessable and the salt is in the same Redis: a plain hash in a
+// stolen dump would let an attacker try passwords by the billion.
+const pbkdf2Rounds = 1 << 15
 
-// stretched keeps what was computed in this process, by a hash of what went in:
-// State, rotation of the salt and several sources of one credential need it
-// again.
-var stretched sync.Map // [32]byte -> func() string
+// fingerprints caches the fingerprints of this process by a hash of their
+// input: State and several sources of one credential need the same one.
+var fingerprints sync.Map // [32]byte -> func() string
 
-// fingerprint names a credential without giving anything of it away.
+// fingerprint identifies a credential without revealing any part of it.
 func (p Profile) fingerprint(salt []byte) string {
 	id := p.Identity
 	parts := []string{
-		p.Name, id.Grant, id.URL, id.ClientID, id.Username, id.Scope, id.Audience,
+		p.Name,
+		id.Grant,
+		id.URL,
+		id.ClientID,
+		id.Username,
+		id.Scope,
+		id.Audience,
 		strconv.Itoa(len(id.Extra)),
 	}
 	parts = append(parts, id.Extra...)
 	for _, s := range id.Secrets {
 		parts = append(parts, s.Reveal())
 	}
-	whole := seal.Join("fingerprint", parts...)
-	once := sync.OnceValue(func() string {
-		key, err := pbkdf2.Key(sha256.New, string(whole), salt, stretch, 16)
+	input := seal.Join("fingerprint", parts...)
+	compute := sync.OnceValue(func() string {
+		key, err := pbkdf2.Key(sha256.New, string(input), salt, pbkdf2Rounds, 16)
 		if err != nil {
-			// Only a FIPS build refuses parameters, and these are within its rules.
+			// Only a FIPS build refuses parameters, and it allows these.
 			panic("tokens: fingerprint: " + err.Error())
 		}
 		return hex.EncodeToString(key)
 	})
-	known, _ := stretched.LoadOrStore(
-		[32]byte(seal.HMAC(salt, "stretched", string(whole))),
-		once,
-	)
+	cacheKey := [32]byte(seal.HMAC(salt, "stretched", string(input)))
+	known, _ := fingerprints.LoadOrStore(cacheKey, compute)
 	return known.(func() string)()
 }
 
@@ -138,9 +139,7 @@ type keyset struct {
 }
 
 func (p Profile) keyset(salt []byte) *keyset {
-	name := strings.NewReplacer("{", "_", "}", "_").
-		Replace(p.Name)
-		// the braces mark the tag
+	name := strings.NewReplacer("{", "_", "}", "_").Replace(p.Name) // braces mark the hash tag
 	base := "tok:{" + name + ":" + p.fingerprint(salt) + "}:"
 	return &keyset{
 		salt: string(salt),

@@ -8,14 +8,14 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Proof: 50 workers meet a 401 on the same token: one login.
+// 50 workers get a 401 on the same token: one login.
 func proveOneLoginPerRevocation(t *testing.T, rdb redis.UniversalClient) {
 	v := &vendor{life: time.Hour}
 	clock := &testClock{}
 	all := fleet(t, 50, rdb, testProfile(t, v), WithClock(clock.now))
 	for round := range int64(3) {
 		old := make([]Token, len(all))
-		together(all, func(i int, s *Shared) {
+		concurrently(all, func(i int, s *Shared) {
 			tok, err := s.Get(t.Context())
 			if err != nil {
 				t.Errorf("Get: %v", err)
@@ -24,17 +24,17 @@ func proveOneLoginPerRevocation(t *testing.T, rdb redis.UniversalClient) {
 		})
 		v.expectLogins(t, round+1)
 		clock.advance(11 * time.Second)
-		together(all, func(i int, s *Shared) {
+		concurrently(all, func(i int, s *Shared) {
 			if !s.Reject(t.Context(), old[i]) {
-				t.Errorf("Reject said that a replay is not worth it")
+				t.Errorf("Reject = false, want a replay")
 			}
 			tok, err := s.Get(t.Context())
 			if err != nil || tok.Gen <= old[i].Gen {
 				t.Errorf("Get after Reject = %d, %v; want newer than %d", tok.Gen, err, old[i].Gen)
 			}
-			// A straggler's 401 on the old token removes nothing.
+			// A late 401 on the old token removes nothing.
 			if !s.Reject(t.Context(), old[i]) {
-				t.Errorf("Reject of a replaced token said that a replay is not worth it")
+				t.Errorf("Reject of a replaced token = false, want a replay")
 			}
 		})
 		v.expectLogins(t, round+2)
@@ -61,7 +61,7 @@ func proveFreshTokenIsNotToBlame(t *testing.T, rdb redis.UniversalClient) {
 	}
 	v.expectLogins(t, 1)
 
-	// After 30 seconds the token, old by now, may be rejected.
+	// After 30 seconds the token, no longer fresh, may be rejected.
 	keys, err := here.keyset()
 	if err != nil {
 		t.Fatal(err)
@@ -80,8 +80,8 @@ func proveFreshTokenIsNotToBlame(t *testing.T, rdb redis.UniversalClient) {
 	v.expectLogins(t, 2)
 }
 
-// A storm of 401 on a fresh token asks Redis once.
-func TestStormOf401IsQuiet(t *testing.T) {
+// Many 401s on a fresh token ask Redis once.
+func TestStormOf401AsksRedisOnce(t *testing.T) {
 	t.Parallel()
 	rdb := backends[0].start(t)
 	s := newSource(t, rdb, testProfile(t, &vendor{life: time.Hour}))
@@ -134,7 +134,7 @@ func TestRejectWithoutRedis(t *testing.T) {
 	v.expectLogins(t, 2)
 }
 
-func proveSuspect(t *testing.T, rdb redis.UniversalClient) {
+func proveOneSuspicionInFiveMinutes(t *testing.T, rdb redis.UniversalClient) {
 	v := &vendor{life: time.Hour}
 	clock := &testClock{}
 	all := fleet(t, 20, rdb, testProfile(t, v), WithClock(clock.now))
@@ -146,10 +146,10 @@ func proveSuspect(t *testing.T, rdb redis.UniversalClient) {
 		t.Error("a fresh token was suspected")
 	}
 	clock.advance(11 * time.Second)
-	// All meet the same expired token: every call is worth a replay, with one
-	// login.
+	// All processes have the same expired token: every call is worth a replay, with
+	// one login.
 	var replays atomic.Int64
-	together(all, func(i int, s *Shared) {
+	concurrently(all, func(i int, s *Shared) {
 		if s.Suspect(t.Context(), first[i]) {
 			replays.Add(1)
 		}

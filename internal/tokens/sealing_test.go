@@ -18,7 +18,7 @@ import (
 
 func withRing(t *testing.T, rdb redis.UniversalClient, ring *seal.Ring, p Profile, opts ...Option) *Shared {
 	t.Helper()
-	s := NewSource(rdb, ring, p, append([]Option{WithRedisBudget(patience)}, opts...)...)
+	s := NewSource(rdb, ring, p, append([]Option{WithRedisTimeout(testRedisTimeout)}, opts...)...)
 	t.Cleanup(s.Close)
 	return s
 }
@@ -53,14 +53,14 @@ func TestUnreadableToken(t *testing.T) {
 	v := &vendor{life: time.Hour}
 	shared := mustGet(t, withRing(t, rdb, testRing(t, "k1"), testProfile(t, v)))
 	clock := &testClock{}
-	blind := withRing(t, rdb, testRing(t, "k2"), testProfile(t, v), WithClock(clock.now))
+	keyless := withRing(t, rdb, testRing(t, "k2"), testProfile(t, v), WithClock(clock.now))
 	for round := range int64(2) {
-		first := mustGet(t, blind)
-		if got := mustGet(t, blind); got.Gen != first.Gen {
+		first := mustGet(t, keyless)
+		if got := mustGet(t, keyless); got.Gen != first.Gen {
 			t.Error("the process' own token was not kept")
 		}
 		v.expectLogins(t, 2+round)
-		keys, err := blind.keyset()
+		keys, err := keyless.keyset()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -68,11 +68,11 @@ func TestUnreadableToken(t *testing.T) {
 			t.Errorf("the stored generation is %d, %v; want %d untouched", g, err, shared.Gen)
 		}
 		clock.advance(11 * time.Second)
-		if !blind.Reject(t.Context(), first) {
+		if !keyless.Reject(t.Context(), first) {
 			t.Error("the process' own old token was not rejected")
 		}
 	}
-	if n := metric(t, blind.count.unreadable); n != 2 {
+	if n := metric(t, keyless.count.unreadable); n != 2 {
 		t.Errorf("%v unreadable tokens counted, want 2", n)
 	}
 
@@ -82,7 +82,7 @@ func TestUnreadableToken(t *testing.T) {
 	mustGet(t, mine)
 	logins := v.logins.Load()
 	u := wantUnavailable(t, get(t, withRing(t, rdb, testRing(t, "k2"), p)))
-	if u.RetryAfter != tryKeys || !strings.Contains(u.Err.Error(), "ENCRYPTION_KEYS") {
+	if u.RetryAfter != missingKeyRetry || !strings.Contains(u.Err.Error(), "ENCRYPTION_KEYS") {
 		t.Errorf("an exclusive profile without the key got %v (%v)", u.Err, u.RetryAfter)
 	}
 	v.expectLogins(t, logins)
@@ -90,7 +90,7 @@ func TestUnreadableToken(t *testing.T) {
 
 // A sealed token neither opens under another generation nor for another
 // credential.
-func TestMovedTokenIsRefused(t *testing.T) {
+func TestMovedTokenIsNotAccepted(t *testing.T) {
 	t.Parallel()
 	rdb := backends[0].start(t)
 	v := &vendor{life: time.Hour}
@@ -112,7 +112,7 @@ func TestMovedTokenIsRefused(t *testing.T) {
 	}
 }
 
-// After a busy life, no key and no value in Redis gives anything away.
+// After use, no key and no value in Redis reveals a secret.
 func TestNothingSecretInRedis(t *testing.T) {
 	t.Parallel()
 	rdb := backends[0].start(t)
@@ -135,7 +135,7 @@ func TestNothingSecretInRedis(t *testing.T) {
 	tok := mustGet(t, s)
 	clock.advance(time.Minute)
 	s.Reject(t.Context(), tok)
-	s.Reject(t.Context(), mustGet(t, s)) // fresh: sets its mark
+	s.Reject(t.Context(), mustGet(t, s)) // fresh: switches rejections off
 	p.Identity.Scope = "other"
 	p.Fetch = func(context.Context) (Grant, error) {
 		return Grant{}, &RefusedError{Profile: "dump", Reason: "invalid_grant"}
@@ -167,8 +167,8 @@ func TestNothingSecretInRedis(t *testing.T) {
 	}
 }
 
-// Every part of the identity counts, and no two lists of parts are alike.
-func TestFingerprints(t *testing.T) {
+// Every part of the identity counts, and no two identities share a fingerprint.
+func TestFingerprintsDiffer(t *testing.T) {
 	t.Parallel()
 	secrets := func(values ...string) (all []secret.String) {
 		for _, v := range values {
@@ -204,11 +204,8 @@ func TestFingerprints(t *testing.T) {
 		len(a) != 32 {
 		t.Errorf("fingerprints %q and %q do not depend on the salt", a, b)
 	}
-	if profiles[0].fingerprint(
-		[]byte("salt"),
-	) != (Profile{Name: "a", Timeout: time.Minute}).fingerprint(
-		[]byte("salt"),
-	) {
+	slow := Profile{Name: "a", Timeout: time.Minute}
+	if profiles[0].fingerprint([]byte("salt")) != slow.fingerprint([]byte("salt")) {
 		t.Error("the fingerprint depends on more than the identity")
 	}
 	keys := Profile{Name: "we{ird}"}.keyset([]byte("salt")).all

@@ -5,30 +5,32 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"errand.internal/internal/redisscript"
 )
 
-// State is how a credential stands in the fleet.
+// State is a credential's state in the fleet.
 type State struct {
 	Profile string
-	// TokenFor is how long the shared token is still good, 0 if there is none.
+	// TokenFor is how long the shared token is still valid, 0 if there is none.
 	TokenFor time.Duration
-	// Proven: a call with this static credential was accepted in the last day.
+	// Proven: a call with the static credential was accepted in the last day.
 	Proven bool
-	// CoolingFor is how long nobody may try, 0 if it does not rest. Refused tells
-	// whether the credential (true) or the login service (false) is the cause.
+	// CoolingFor is what is left of the cool-down, 0 if there is none. Refused
+	// tells whether the credential (true) or the login service (false) caused it.
 	CoolingFor time.Duration
 	Refused    bool
-	// Refusals counts those in a row on record, also after the rest has ended.
+	// Refusals counts the refusals in a row, also after the cool-down has ended.
 	Refusals int
-	// Reason of the last refusal, in our own words.
+	// Reason of the last refusal, in Errand's words.
 	Reason string
-	// Busy: somebody is logging in, or proving the credential, right now.
+	// Busy: a process is logging in, or proving the credential, right now.
 	Busy bool
-	// ExpiresOn as the profile has it.
+	// ExpiresOn is that of the profile.
 	ExpiresOn time.Time
 }
 
-// String says it in one line.
+// String describes the state in one line.
 func (s State) String() string {
 	var parts []string
 	switch {
@@ -47,28 +49,15 @@ func (s State) String() string {
 	if s.Reason != "" {
 		reason = " (" + s.Reason + ")"
 	}
+	wait := s.CoolingFor.Round(time.Second)
 	switch {
 	case s.CoolingFor > 0 && s.Refused:
-		parts = append(
-			parts,
-			fmt.Sprintf(
-				"refused %s%s, next try in %s",
-				times(max(s.Refusals, 1)),
-				reason,
-				s.CoolingFor.Round(time.Second),
-			),
-		)
+		refusals := times(max(s.Refusals, 1))
+		parts = append(parts, fmt.Sprintf("refused %s%s, next try in %s", refusals, reason, wait))
 	case s.CoolingFor > 0:
-		parts = append(
-			parts,
-			"login service in trouble, next try in "+s.CoolingFor.Round(time.Second).
-				String(),
-		)
+		parts = append(parts, fmt.Sprintf("login service in trouble, next try in %s", wait))
 	case s.Refusals > 0:
-		parts = append(
-			parts,
-			fmt.Sprintf("refused %s%s, may be tried again", times(s.Refusals), reason),
-		)
+		parts = append(parts, fmt.Sprintf("refused %s%s, may be tried again", times(s.Refusals), reason))
 	}
 	if s.Busy {
 		parts = append(parts, "being tried now")
@@ -79,55 +68,48 @@ func (s State) String() string {
 	return strings.Join(parts, "; ")
 }
 
-// State reads how the credential stands in the fleet. It changes nothing and
-// calls no vendor.
-func (l *link) State(ctx context.Context) (State, error) {
-	s := State{Profile: l.profile.Name, ExpiresOn: l.profile.ExpiresOn}
-	r, err := l.direct(ctx, func(keys *keyset) (reply, error) {
-		return l.tell(finalBudget, stateScript, keys)
-	})
+// State reads the credential's state in the fleet. It changes nothing and calls
+// no vendor.
+func (s *sharedState) State(ctx context.Context) (State, error) {
+	state := State{Profile: s.profile.Name, ExpiresOn: s.profile.ExpiresOn}
+	reply, err := s.runForOperator(ctx, stateScript)
 	if err != nil {
-		return s, err
+		return state, err
 	}
-	s.TokenFor = r.ms(0)
-	s.Busy = r.int(1) > 0
-	s.CoolingFor = r.ms(2)
-	s.Refused = s.CoolingFor > 0 && r.text(3) == whyRefused
-	s.Refusals = int(r.int(4))
-	s.Reason = r.text(5)
-	s.Proven = r.int(6) > 0
-	return s, nil
+	state.TokenFor = reply.Millis(0)
+	state.Busy = reply.Bool(1)
+	state.CoolingFor = reply.Millis(2)
+	state.Refused = state.CoolingFor > 0 && reply.Text(3) == kindRefused
+	state.Refusals = int(reply.Int(4))
+	state.Reason = reply.Text(5)
+	state.Proven = reply.Bool(6)
+	return state, nil
 }
 
-// ClearCoolDown lets the credential be tried at once, in the whole fleet
-// within a second, and forgets how often it was refused. It is for operators
-// who have had an account unlocked at the vendor.
-func (l *link) ClearCoolDown(ctx context.Context) error {
-	_, err := l.direct(ctx, func(keys *keyset) (reply, error) {
-		return l.tell(finalBudget, clearScript, keys)
-	})
+// ClearCoolDown ends the cool-down, in the whole fleet within a second, and
+// forgets how often the credential was refused. It is for operators who have
+// had an account unlocked at the vendor.
+func (s *sharedState) ClearCoolDown(ctx context.Context) error {
+	_, err := s.runForOperator(ctx, clearScript)
 	if err == nil {
-		l.cool.Store(nil)
-		l.count.coolDownUntil.Set(0)
+		s.coolDown.Store(nil)
+		s.count.coolDownUntil.Set(0)
 	}
 	return err
 }
 
-// direct asks Redis for an operator: whatever the breaker says.
-func (l *link) direct(
-	ctx context.Context,
-	ask func(*keyset) (reply, error),
-) (reply, error) {
+// runForOperator runs a script whatever the state of the breaker.
+func (s *sharedState) runForOperator(ctx context.Context, script *redisscript.Script) (redisscript.Reply, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	if !l.enter() {
+	if !s.beginWork() {
 		return nil, errClosed
 	}
-	defer l.wg.Done()
-	salt, err := within(firstBudget, l.salt.Check)
+	defer s.wg.Done()
+	salt, err := withTimeout(connectTimeout, s.salt.Check)
 	if err != nil {
 		return nil, err
 	}
-	return ask(l.profile.keyset(salt))
+	return s.runDirect(commitTimeout, script, s.profile.keyset(salt))
 }

@@ -21,17 +21,17 @@ type Token struct {
 
 // Source gives the token of one credential profile.
 type Source interface {
-	// Get returns a token that is good for at least one call. Its errors are
-	// *CoolingError (the credential was refused lately) and *UnavailableError
-	// (the login service does not answer), or the context's.
+	// Get returns a token that is good for at least one call. It fails with a
+	// *CoolingError (the credential was refused lately), an *UnavailableError (the
+	// login service does not answer) or the error of ctx.
 	Get(ctx context.Context) (Token, error)
-	// Reject says that the vendor answered 401 to t. It reports whether one
-	// replay with a new token is worth it; false means the token was fresh, so
-	// that the fault lies with the account's rights and not with the token.
+	// Reject reports a 401 of the vendor to t. The result says whether one replay
+	// with a new token is worthwhile. It is false if the token was fresh: then the
+	// account lacks a right and the token is not to blame.
 	Reject(ctx context.Context, t Token) (replay bool)
-	// Suspect says that an answer to t may hide an expired token. It reports
-	// whether one replay is worth it: t was old enough to be rejected and nobody
-	// in the fleet did so in the last five minutes, or t has been replaced since.
+	// Suspect reports an answer to t that may hide an expired token. The result
+	// says whether one replay is worthwhile: t was old enough to be rejected and no
+	// process did so in the last five minutes, or t has been replaced since.
 	Suspect(ctx context.Context, t Token) (replay bool)
 }
 
@@ -44,40 +44,42 @@ type Grant struct {
 }
 
 // Fetcher logs in once. It returns a *RefusedError if the credential itself
-// was refused; any other error means that the login service is in trouble. If
-// that error has a method RetryAfterHint() time.Duration, it tells how long the
-// service wants to be left alone. A Fetcher ends when its ctx does.
+// was refused; any other error means that the login service is in trouble. Such
+// an error may have a method RetryAfterHint() time.Duration with the wait that
+// the service asks for. A Fetcher returns when its ctx ends.
 type Fetcher func(ctx context.Context) (Grant, error)
 
-// Verdict is what one answer says about a static credential.
+// Verdict is what one call has shown about a static credential.
 type Verdict uint8
 
-// The verdicts. NoVerdict: the answer (or its absence) says nothing.
+// The results. NoVerdict: the answer, or its absence, shows nothing.
 const (
 	NoVerdict Verdict = iota
 	Accepted
 	Refused
 )
 
-// Gate guards a static credential (HTTP Basic, a fixed token): the same cool-down as for logins, and
-// an unproven credential goes alone until its first good answer.
+// Gate guards a static credential (HTTP Basic, a fixed token). It has the same
+// cool-down as a login, and an unproven credential is used by one call at a
+// time until the first good answer.
 type Gate interface {
-	// Enter waits for leave to use the credential once. Its errors are
-	// *CoolingError, *UnavailableError or the context's.
+	// Enter waits for permission to use the credential once. It fails with a
+	// *CoolingError, an *UnavailableError or the error of ctx.
 	Enter(ctx context.Context) (Pass, error)
 }
 
-// Pass is the leave to use a static credential once. Report must be called
+// Pass is the permission to use a static credential once. Report must be called
 // exactly once.
 type Pass interface {
 	Report(ctx context.Context, v Verdict)
 }
 
-// CoolingError says that the credential was refused lately and must rest.
+// CoolingError means that the credential was refused lately and is in its
+// cool-down.
 type CoolingError struct {
 	Profile    string
 	RetryAfter time.Duration
-	// Reason is the RefusedError's, as far as it is known.
+	// Reason is that of the RefusedError, "" if it is not known.
 	Reason string
 }
 
@@ -87,12 +89,12 @@ func (e *CoolingError) Error() string {
 	if e.Reason != "" {
 		why = " (" + e.Reason + ")"
 	}
-	return "credential " + e.Profile + " was refused" + why + "; next try in " + e.RetryAfter.Round(time.Second).
-		String()
+	wait := e.RetryAfter.Round(time.Second).String()
+	return "credential " + e.Profile + " was refused" + why + "; next try in " + wait
 }
 
-// UnavailableError says that the login service does not answer and no usable token is
-// left.
+// UnavailableError means that the login service does not answer and no usable
+// token is left.
 type UnavailableError struct {
 	Profile    string
 	RetryAfter time.Duration
@@ -101,19 +103,19 @@ type UnavailableError struct {
 
 // Error implements error.
 func (e *UnavailableError) Error() string {
-	return "login of " + e.Profile + " is unavailable; next try in " + e.RetryAfter.Round(time.Millisecond).
-		String()
+	wait := e.RetryAfter.Round(time.Millisecond).String()
+	return "login of " + e.Profile + " is unavailable; next try in " + wait
 }
 
-// Unwrap gives the cause.
+// Unwrap returns the cause.
 func (e *UnavailableError) Unwrap() error {
 	return e.Err
 }
 
-// RefusedError says that the login service refused the credential itself.
+// RefusedError means that the login service refused the credential itself.
 type RefusedError struct {
 	Profile string
-	Reason  string // in our own words
+	Reason  string // in Errand's words, never the vendor's
 }
 
 // Error implements error.

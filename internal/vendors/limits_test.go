@@ -73,7 +73,7 @@ func startBooks(t *testing.T, quota int, rate settings.Rate) *books {
 			TokenURL: base + dinerotest.TokenPath,
 			APIURL:   base,
 			Rate:     rate,
-		}}.Open(Shared{Redis: rdb, Limits: []limits.Option{limits.WithClock(c)}, Options: []tokens.Option{tokens.WithRedisBudget(20 * time.Second)}})
+		}}.Open(Shared{Redis: rdb, Limits: []limits.Option{limits.WithClock(c)}, Options: []tokens.Option{tokens.WithRedisTimeout(20 * time.Second)}})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -10,26 +10,27 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"errand.internal/internal/redisscript"
 	"errand.internal/internal/seal"
 	"errand.internal/internal/secret"
 )
 
-// Proof: 50 workers, 4 goroutines each, 200,000 Gets, 5 times an expired token:
-// 5 logins.
+// 50 workers with 4 goroutines each call Get 200,000 times while the token
+// expires 5 times: 5 logins.
 func proveOneLoginPerExpiry(t *testing.T, rdb redis.UniversalClient) {
 	const workers, perWorker, gets, expiries = 50, 4, 200, 5
 	v := &vendor{life: time.Hour}
 	clock := &testClock{}
 	all := fleet(t, workers, rdb, testProfile(t, v), WithClock(clock.now))
 	for round := range int64(expiries) {
-		var crowd []*Shared
+		var callers []*Shared
 		for _, s := range all {
 			for range perWorker {
-				crowd = append(crowd, s)
+				callers = append(callers, s)
 			}
 		}
-		seen := make([]int64, len(crowd))
-		together(crowd, func(i int, s *Shared) {
+		seen := make([]int64, len(callers))
+		concurrently(callers, func(i int, s *Shared) {
 			for range gets {
 				tok, err := s.Get(t.Context())
 				if err != nil {
@@ -52,7 +53,7 @@ func proveOneLoginPerExpiry(t *testing.T, rdb redis.UniversalClient) {
 	}
 }
 
-func proveRefreshBehindTheCallersBack(t *testing.T, rdb redis.UniversalClient) {
+func proveRefreshInTheBackground(t *testing.T, rdb redis.UniversalClient) {
 	v := &vendor{life: time.Hour}
 	entered, proceed := make(chan struct{}), make(chan struct{})
 	v.answer = func(_ context.Context, n int64) (Grant, error) {
@@ -68,15 +69,15 @@ func proveRefreshBehindTheCallersBack(t *testing.T, rdb redis.UniversalClient) {
 	for _, s := range all {
 		mustGet(t, s)
 	}
-	// Margin 60 s, soft window 5 min ±10 %: this is inside it for everybody.
+	// Margin 60 s, soft window 5 min ±10 %: this is inside it for every process.
 	clock.advance(time.Hour - time.Minute - 4*time.Minute)
 	for _, s := range all {
 		if got := mustGet(t, s); got.Gen != first.Gen {
-			t.Fatalf("a refresh was waited for")
+			t.Fatalf("Get waited for the refresh")
 		}
 	}
 	<-entered
-	together(all, func(_ int, s *Shared) {
+	concurrently(all, func(_ int, s *Shared) {
 		for range 50 {
 			if got, err := s.Get(t.Context()); err != nil || got.Gen != first.Gen {
 				t.Errorf("Get during the refresh = %d, %v; want the old token", got.Gen, err)
@@ -93,7 +94,7 @@ func proveRefreshBehindTheCallersBack(t *testing.T, rdb redis.UniversalClient) {
 
 // In the soft window a process asks Redis a few times per refresh, not once
 // per Get.
-func TestRefreshIsQuiet(t *testing.T) {
+func TestRefreshAsksRedisSeldom(t *testing.T) {
 	t.Parallel()
 	rdb := backends[0].start(t)
 	v := &vendor{life: time.Hour}
@@ -121,10 +122,10 @@ func TestRefreshIsQuiet(t *testing.T) {
 	}
 	eventually(
 		t,
-		"the refresh to be turned away",
+		"the refresh to find the lease taken",
 		func() bool { return other.nextRefresh.Load() > 0 && !other.refreshing.Load() },
 	)
-	// One question, and one more per 200 ms at most.
+	// One request, and one more per 200 ms at most.
 	if got, most := hook.commands.Load(), 2+int64(time.Since(start)/(200*time.Millisecond)); got > most {
 		t.Errorf("%d Gets asked Redis %d times, want at most %d", gets, got, most)
 	}
@@ -139,12 +140,13 @@ func TestNewcomerDoesNotTakeAnEndingToken(t *testing.T) {
 	v := &vendor{life: 2 * time.Second} // hard at 1.5 s
 	mustGet(t, newSource(t, rdb, testProfile(t, v)))
 	newcomer := newSource(t, rdb, testProfile(t, v))
-	// Let the shared token's age pass 1.5 s on Redis' clock, and the key live on.
+	// Wait until the shared token is older than 1.5 s on Redis' clock, while its key
+	// has not expired yet.
 	keys, err := newcomer.keyset()
 	if err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the token to come to its end", func() bool {
+	eventually(t, "the token to be about to expire", func() bool {
 		return rdb.PTTL(t.Context(), keys.all[0]).Val() < 480*time.Millisecond
 	})
 	got := mustGet(t, newcomer)
@@ -159,7 +161,7 @@ func proveLateHolderIsFenced(t *testing.T, rdb redis.UniversalClient) {
 	v.answer = func(_ context.Context, n int64) (Grant, error) {
 		if n == 1 {
 			close(entered)
-			<-proceed // stalls past its lease
+			<-proceed // longer than its lease
 		}
 		return v.grant(n), nil
 	}
@@ -197,8 +199,8 @@ func proveLateHolderIsFenced(t *testing.T, rdb redis.UniversalClient) {
 	v.expectLogins(t, 2)
 }
 
-// A holder that died leaves its lease behind.
-func TestDeadHoldersLeaseRunsOut(t *testing.T) {
+// A holder that died still has its lease until that expires.
+func TestLeaseOfADeadHolderExpires(t *testing.T) {
 	t.Parallel()
 	rdb := backends[0].start(t)
 	v := &vendor{life: time.Hour}
@@ -207,11 +209,11 @@ func TestDeadHoldersLeaseRunsOut(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r, err := all[0].run(beginScript, keys, 0, "dead", 500); err != nil || r[0] != "L" {
+	if r, err := all[0].run(beginScript, keys, 0, "dead", 500); err != nil || r.Text(0) != "L" {
 		t.Fatalf("begin = %v, %v", r, err)
 	}
 	start := time.Now()
-	together(all, func(_ int, s *Shared) {
+	concurrently(all, func(_ int, s *Shared) {
 		if _, err := s.Get(t.Context()); err != nil {
 			t.Errorf("Get: %v", err)
 		}
@@ -222,8 +224,8 @@ func TestDeadHoldersLeaseRunsOut(t *testing.T) {
 	v.expectLogins(t, 1)
 }
 
-// Clocks 40 minutes apart: ages are told by Redis' clock alone.
-func TestSkewedClocks(t *testing.T) {
+// Clocks 40 minutes apart: ages are measured by Redis' clock alone.
+func TestSkewedClocksDoNotMatter(t *testing.T) {
 	t.Parallel()
 	rdb := backends[0].start(t)
 	v := &vendor{life: 40 * time.Minute}
@@ -234,10 +236,10 @@ func TestSkewedClocks(t *testing.T) {
 	b := newSource(t, rdb, testProfile(t, v), WithClock(slow.now))
 	mustGet(t, a)
 	mustGet(t, b)
-	leftA := time.Duration(a.cur.Load().hard - a.clock())
-	leftB := time.Duration(b.cur.Load().hard - b.clock())
+	leftA := time.Duration(a.current.Load().hard - a.clock())
+	leftB := time.Duration(b.current.Load().hard - b.clock())
 	if d := (leftA - leftB).Abs(); d > 2*time.Second {
-		t.Errorf("one process gives the token %v, the other %v", leftA, leftB)
+		t.Errorf("one process uses the token for %v more, the other for %v", leftA, leftB)
 	}
 	if leftA > 39*time.Minute+time.Second || leftB > 39*time.Minute+time.Second {
 		t.Errorf("the token would be used for %v and %v of 40 minutes, past its margin", leftA, leftB)
@@ -245,8 +247,8 @@ func TestSkewedClocks(t *testing.T) {
 	v.expectLogins(t, 1)
 }
 
-// A shared token's age comes from its generation, and from its key's expiry
-// should Redis' clock have been set back since.
+// A shared token's age is computed from its generation, or from its key's expiry
+// if Redis' clock has been set back since.
 func TestAgeOfASharedToken(t *testing.T) {
 	t.Parallel()
 	s := newSource(t, closedClient(t), testProfile(t, &vendor{}))
@@ -264,17 +266,17 @@ func TestAgeOfASharedToken(t *testing.T) {
 		{"by the generation", 10 * time.Minute, "1900000", 10 * time.Minute},
 		{"by the expiry", -20 * time.Minute, "1800000", 10 * time.Minute},
 		{"expiry unknown", 10 * time.Minute, "-1", 10 * time.Minute},
-		{"nothing to go by", -20 * time.Minute, "-1", 0},
+		{"no information", -20 * time.Minute, "-1", 0},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			r := reply{"T", strconv.FormatInt(gen, 10), blob, strconv.FormatInt(gen+tt.now.Microseconds(), 10), tt.pttl}
-			c, err := s.open(keys, r, asked)
+			r := redisscript.Reply{"T", strconv.FormatInt(gen, 10), blob, strconv.FormatInt(gen+tt.now.Microseconds(), 10), tt.pttl}
+			c, err := s.openShared(keys, r, asked)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got := time.Duration(asked - c.tok.issued); got != tt.want ||
+			if got := time.Duration(asked - c.issued); got != tt.want ||
 				c.hard != asked-int64(tt.want)+int64(39*time.Minute) {
 				t.Errorf("age %v, want %v; it may be used for %v more", got, tt.want, time.Duration(c.hard-asked))
 			}
@@ -282,7 +284,7 @@ func TestAgeOfASharedToken(t *testing.T) {
 	}
 }
 
-func TestEmptiedRedisCostsNothing(t *testing.T) {
+func TestEmptiedRedisCostsNoLogin(t *testing.T) {
 	t.Parallel()
 	rdb := backends[0].start(t)
 	v := &vendor{life: time.Hour}
@@ -291,7 +293,7 @@ func TestEmptiedRedisCostsNothing(t *testing.T) {
 	for _, s := range all {
 		mustGet(t, s)
 	}
-	before := all[0].cur.Load().tok.Gen
+	before := all[0].current.Load().Gen
 	if err := rdb.FlushAll(t.Context()).Err(); err != nil {
 		t.Fatal(err)
 	}
@@ -300,7 +302,7 @@ func TestEmptiedRedisCostsNothing(t *testing.T) {
 	}
 	v.expectLogins(t, 1)
 	clock.advance(time.Hour)
-	together(all, func(_ int, s *Shared) {
+	concurrently(all, func(_ int, s *Shared) {
 		if tok, err := s.Get(t.Context()); err != nil || tok.Gen <= before {
 			t.Errorf("Get = %d, %v; want a newer generation than %d", tok.Gen, err, before)
 		}
@@ -310,9 +312,9 @@ func TestEmptiedRedisCostsNothing(t *testing.T) {
 
 type ctxKey struct{}
 
-// A caller that gives up takes nobody with it, and the login carries nothing
-// of its context.
-func TestCallersContextIsItsOwn(t *testing.T) {
+// A caller that gives up does not stop the login for the others, and the login
+// sees nothing of its context.
+func TestLoginIsIndependentOfItsCaller(t *testing.T) {
 	t.Parallel()
 	rdb := backends[0].start(t)
 	v := &vendor{life: time.Hour}
@@ -346,7 +348,7 @@ func TestCallersContextIsItsOwn(t *testing.T) {
 	}
 	eventually(t, "the others to wait", func() bool { return s.waiters.Load() == 6 })
 	cancel()
-	wg.Wait() // returns while the login is still under way
+	wg.Wait() // returns while the login is still in flight
 	close(proceed)
 	for range cap(served) {
 		if err := <-served; err != nil {
@@ -361,7 +363,7 @@ func TestCallersContextIsItsOwn(t *testing.T) {
 	v.expectLogins(t, 1)
 }
 
-func TestLives(t *testing.T) {
+func TestTokenLifeIsBounded(t *testing.T) {
 	t.Parallel()
 	rdb := backends[0].start(t)
 	tests := []struct {
@@ -369,11 +371,11 @@ func TestLives(t *testing.T) {
 		life, profile, want time.Duration
 	}{
 		{"the vendor's", time.Hour, 0, time.Hour},
-		{"not said", 0, 0, 10 * time.Minute},
-		{"not said, set in the profile", 0, 3 * time.Minute, 3 * time.Minute},
+		{"not stated", 0, 0, 10 * time.Minute},
+		{"not stated, set in the profile", 0, 3 * time.Minute, 3 * time.Minute},
 		{"negative", -time.Second, 0, 10 * time.Minute},
-		{"a blink", time.Microsecond, 0, time.Millisecond},
-		{"absurd", 100 * 365 * 24 * time.Hour, 0, maxLife},
+		{"too short", time.Microsecond, 0, time.Millisecond},
+		{"too long", 100 * 365 * 24 * time.Hour, 0, maxLife},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -383,14 +385,14 @@ func TestLives(t *testing.T) {
 			p.Name, p.DefaultLife = tt.name, tt.profile
 			s := newSource(t, rdb, p)
 			mustGet(t, s) // handed out, however short its life
-			if got := s.cur.Load().life; got != tt.want {
+			if got := s.current.Load().life; got != tt.want {
 				t.Errorf("life = %v, want %v", got, tt.want)
 			}
 		})
 	}
 }
 
-func TestWindows(t *testing.T) {
+func TestSoftAndHardEnd(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
 		life, hard, soft time.Duration
@@ -403,8 +405,8 @@ func TestWindows(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.life.String(), func(t *testing.T) {
 			t.Parallel()
-			s := &Shared{spread: 1}
-			c := s.hold(Grant{Value: secret.New("x"), Life: tt.life}, 1, 0)
+			s := &Shared{softFactor: 1}
+			c := s.newLocalToken(Grant{Value: secret.New("x"), Life: tt.life}, 1, 0)
 			if time.Duration(c.hard) != tt.hard || time.Duration(c.soft) != tt.soft {
 				t.Errorf(
 					"soft %v, hard %v; want %v, %v",
@@ -418,7 +420,7 @@ func TestWindows(t *testing.T) {
 	}
 }
 
-func TestLoginThatPanicsOrSaysNothing(t *testing.T) {
+func TestBrokenLoginIsUnavailable(t *testing.T) {
 	t.Parallel()
 	rdb := backends[0].start(t)
 	tests := []struct {
@@ -441,7 +443,7 @@ func TestLoginThatPanicsOrSaysNothing(t *testing.T) {
 }
 
 // Close gives the lease back, so that the next process need not wait for it.
-func TestCloseDuringALogin(t *testing.T) {
+func TestCloseDuringALoginReleasesTheLease(t *testing.T) {
 	t.Parallel()
 	rdb := backends[0].start(t)
 	v := &vendor{life: time.Hour}

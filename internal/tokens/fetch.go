@@ -1,0 +1,181 @@
+package tokens
+
+import (
+	"crypto/rand"
+	"errors"
+	mathrand "math/rand/v2"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"errand.internal/internal/redisscript"
+	"errand.internal/internal/seal"
+)
+
+// The pause before Redis is asked again while another process logs in.
+const (
+	minPause = 20 * time.Millisecond
+	maxPause = 250 * time.Millisecond
+)
+
+// fetchResult is what a fetch ends with. A nil source means no token.
+type fetchResult struct {
+	token  Token
+	source prometheus.Counter
+}
+
+// tokenFetch is one fetch: it gets a token from the fleet or from the vendor,
+// or waits for the process that is asking the vendor. At most one is in flight
+// per Source.
+type tokenFetch struct {
+	*Shared
+	// background: the callers still have a good token, so nothing is waited for.
+	background bool
+	keys       *keyset
+	nonce      string // names the lease
+	giveUpAt   int64  // clock
+	pause      time.Duration
+}
+
+// fetch runs one fetch.
+func (s *Shared) fetch(background bool) (fetchResult, error) {
+	if !s.beginWork() {
+		return fetchResult{}, s.unavailable(0, errClosed)
+	}
+	defer s.wg.Done()
+	keys, err := s.keyset()
+	if err != nil {
+		return s.fallBack(background, 0, err)
+	}
+	f := &tokenFetch{
+		Shared:     s,
+		background: background,
+		keys:       keys,
+		nonce:      s.leaseNonce(),
+		giveUpAt:   s.clock() + 3*int64(s.lease),
+		pause:      minPause,
+	}
+	for {
+		if result, done, err := f.ask(); done {
+			return result, err
+		}
+	}
+}
+
+// ask asks Redis once and acts on the reply. It reports false if Redis must be
+// asked again.
+func (f *tokenFetch) ask() (result fetchResult, done bool, err error) {
+	if t, ok := f.usableToken(f.background); ok {
+		return fetchResult{t.Token, f.count.local}, true, nil
+	}
+	asked := f.clock()
+	if asked > f.giveUpAt {
+		err = f.unavailable(time.Second, errors.New("another process has been logging in for too long"))
+		return fetchResult{}, true, err
+	}
+	reply, err := f.run(beginScript, f.keys, f.sharedGen.Load(), f.nonce, f.lease.Milliseconds())
+	if err != nil {
+		f.releaseLater(f.keys, f.nonce) // the reply may be lost, and the lease granted
+		result, err = f.fallBack(f.background, 0, err)
+		return result, true, err
+	}
+	switch reply.Text(0) {
+	case "T":
+		return f.useShared(reply, asked)
+	case "N":
+		left := reply.Millis(1)
+		f.delayRefresh(min(left, 5*time.Second))
+		return fetchResult{}, true, f.adoptCoolDown(left, reply.Text(2), reply.Text(4), nil)
+	case "L":
+		return f.useLease(reply.Int(1), asked)
+	case "W":
+		return f.awaitHolder(reply.Millis(1))
+	}
+	result, err = f.fallBack(f.background, 0, errors.New("unexpected reply"))
+	return result, true, err
+}
+
+// useShared takes over the token of a T reply.
+func (f *tokenFetch) useShared(reply redisscript.Reply, asked int64) (fetchResult, bool, error) {
+	gen := reply.Int(1)
+	t, err := f.openShared(f.keys, reply, asked)
+	if err != nil {
+		f.count.unreadable.Inc()
+		result, err := f.fallBack(f.background, gen, err)
+		return result, true, err
+	}
+	f.sharedGen.Store(max(gen, f.sharedGen.Load()))
+	if f.clock() >= t.hard {
+		return fetchResult{}, false, nil // too close to its end: ask for a newer one
+	}
+	f.setCurrent(t)
+	return fetchResult{t.Token, f.count.redis}, true, nil
+}
+
+// useLease logs in under the lease that an L reply granted.
+func (f *tokenFetch) useLease(gen, asked int64) (fetchResult, bool, error) {
+	if f.clock()-asked > int64(leaseMargin/2) {
+		// The process was suspended: a login now might outlive the lease.
+		_, _ = f.runDirect(commitTimeout, releaseScript, f.keys, f.nonce)
+		f.nonce = rand.Text()
+		return fetchResult{}, false, nil
+	}
+	result, outdated, err := f.login(f.keys, f.nonce, gen)
+	if !outdated {
+		return result, true, err
+	}
+	f.nonce = rand.Text()
+	f.giveUpAt = f.clock() + 3*int64(f.lease) // the wait so far was for the vendor
+	return fetchResult{}, false, nil
+}
+
+// awaitHolder pauses while another process holds the lease, for left more. It
+// does not wait if no caller does.
+func (f *tokenFetch) awaitHolder(left time.Duration) (fetchResult, bool, error) {
+	if f.background {
+		f.delayRefresh(0)
+		return fetchResult{}, true, nil
+	}
+	if f.waiters.Load() == 0 {
+		return fetchResult{}, true, nil
+	}
+	if err := f.sleep(f.ctx, min(jitter(f.pause), left+5*time.Millisecond)); err != nil {
+		return fetchResult{}, true, f.unavailable(0, errClosed)
+	}
+	f.pause = min(f.pause*3/2, maxPause)
+	return fetchResult{}, false, nil
+}
+
+// jitter is d plus or minus a half.
+func jitter(d time.Duration) time.Duration {
+	return d/2 + mathrand.N(d)
+}
+
+func (s *Shared) unavailable(retryAfter time.Duration, err error) error {
+	return &UnavailableError{
+		Profile:    s.profile.Name,
+		RetryAfter: max(retryAfter, 100*time.Millisecond),
+		Err:        err,
+	}
+}
+
+// openShared decrypts the shared token of a T reply. asked is when the request
+// was sent, so that the age is overestimated rather than underestimated.
+func (s *Shared) openShared(keys *keyset, reply redisscript.Reply, asked int64) (*localToken, error) {
+	gen := reply.Int(1)
+	plain, err := s.ring.Open(seal.Token, keys.aad(gen), []byte(reply.Text(2)))
+	if err != nil {
+		return nil, err
+	}
+	grant, err := decodeGrant(plain)
+	if err != nil {
+		return nil, err
+	}
+	age := max(time.Duration(reply.Int(3)-gen)*time.Microsecond, 0)
+	// Redis' clock may have been set back since the login. The expiry of the key
+	// does not depend on that.
+	if left := reply.Millis(4); left > 0 {
+		age = max(age, grant.Life-left)
+	}
+	return s.newLocalToken(grant, gen, asked-int64(age)), nil
+}
