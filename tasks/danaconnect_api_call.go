@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"errand.internal/clients/danaconnect"
+	"errand.internal/clients/danaconnect/api"
 	"errand.internal/internal/payload"
 	"errand.internal/internal/queue"
 )
@@ -43,7 +44,7 @@ func (p DANAConnectCall) Defaults() queue.Defaults {
 func (p DANAConnectCall) Check() []payload.Problem {
 	found := append(p.Query.problems("query"), bodyProblems(p.Method, p.Body)...)
 	if p.Path != "" {
-		if err := danaconnect.CheckPath(p.Path); err != nil {
+		if err := api.CheckPath(p.Path); err != nil {
 			found = append(found, payload.Problem{Field: "path", Rule: err.Error()})
 		}
 	}
@@ -55,7 +56,7 @@ func (DANAConnectCall) result() (r VendorAnswer) {
 }
 
 type danaconnectCaller interface {
-	Call(ctx context.Context, r danaconnect.Request) (danaconnect.Answer, error)
+	Call(ctx context.Context, r api.Request) (danaconnect.Answer, error)
 }
 
 func callDANAConnect(c danaconnectCaller) handler[DANAConnectCall, VendorAnswer] {
@@ -64,7 +65,7 @@ func callDANAConnect(c danaconnectCaller) handler[DANAConnectCall, VendorAnswer]
 		if err != nil {
 			return VendorAnswer{}, err // a decoded payload can always be written
 		}
-		answer, err := c.Call(ctx, danaconnect.Request{
+		answer, err := c.Call(ctx, api.Request{
 			Method: p.Method,
 			Path:   p.Path,
 			Query:  p.Query.Values(),

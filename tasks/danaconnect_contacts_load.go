@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"errand.internal/clients/danaconnect"
+	"errand.internal/clients/danaconnect/contacts"
 	"errand.internal/internal/payload"
 	"errand.internal/internal/queue"
 )
@@ -127,7 +128,7 @@ func (ContactsLoad) result() (r VendorAnswer) {
 }
 
 type contactLoader interface {
-	LoadContacts(ctx context.Context, l danaconnect.Load) (danaconnect.Answer, error)
+	Load(ctx context.Context, l contacts.Load) (danaconnect.Answer, error)
 }
 
 func loadContacts(c contactLoader) handler[ContactsLoad, VendorAnswer] {
@@ -138,7 +139,7 @@ func loadContacts(c contactLoader) handler[ContactsLoad, VendorAnswer] {
 				rows[i] = append(rows[i], string(cell))
 			}
 		}
-		answer, err := c.LoadContacts(ctx, danaconnect.Load{
+		answer, err := c.Load(ctx, contacts.Load{
 			TableCode:     p.TableCode,
 			FieldsCode:    p.FieldsCode,
 			Rows:          rows,

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"errand.internal/clients/danaconnect"
+	"errand.internal/clients/danaconnect/api"
 	"errand.internal/internal/payload"
 	"errand.internal/internal/queue"
 )
@@ -103,13 +104,13 @@ func (ConversationStart) result() (r VendorAnswer) {
 type conversationStarter interface {
 	StartConversation(
 		ctx context.Context,
-		s danaconnect.Start,
+		s api.Start,
 	) (danaconnect.Answer, error)
 }
 
 func startConversation(c conversationStarter) handler[ConversationStart, VendorAnswer] {
 	return func(ctx context.Context, p ConversationStart) (VendorAnswer, error) {
-		answer, err := c.StartConversation(ctx, danaconnect.Start{
+		answer, err := c.StartConversation(ctx, api.Start{
 			IDConversation: string(p.IDConversation),
 			IDProject:      string(p.IDProject),
 			Data:           p.Data,

@@ -4,7 +4,7 @@ import (
 	"context"
 	"time"
 
-	"errand.internal/clients/danaconnect"
+	"errand.internal/clients/danaconnect/otp"
 	"errand.internal/internal/queue"
 )
 
@@ -35,12 +35,9 @@ type OTPSent struct {
 	ConversationRequestID string `json:"conversationRequestId,omitempty"`
 }
 
-const (
-	defaultSecondsExpiration = 300
-	// otpPatience is how long a person waits for a code at most; one that comes
-	// later only confuses.
-	otpPatience = 2 * time.Minute
-)
+// otpPatience is how long a person waits for a code at most; one that comes
+// later only confuses.
+const otpPatience = 2 * time.Minute
 
 // Type implements Task.
 func (OTPSend) Type() string {
@@ -59,7 +56,7 @@ func (p OTPSend) Defaults() queue.Defaults {
 
 func (p OTPSend) seconds() int {
 	if p.SecondsExpiration == nil {
-		return defaultSecondsExpiration
+		return otp.DefaultSecondsExpiration
 	}
 	return *p.SecondsExpiration
 }
@@ -69,29 +66,14 @@ func (OTPSend) result() (r OTPSent) {
 }
 
 type otpSender interface {
-	SendOTP(ctx context.Context, m danaconnect.OTP) (danaconnect.Sent, error)
+	Send(ctx context.Context, m otp.Message) (otp.Sent, error)
 }
 
 func sendOTP(c otpSender, r *Recipients) handler[OTPSend, OTPSent] {
 	return func(ctx context.Context, p OTPSend) (OTPSent, error) {
-		m := danaconnect.OTP{
-			IDConversation:    p.IDConversation,
-			Type:              p.OTPType,
-			Length:            p.Length,
-			SecondsExpiration: p.seconds(),
-		}
-		for _, v := range p.Values {
-			m.Values = append(m.Values, danaconnect.Value{Key: v.Key, Value: v.Value})
-		}
-		if p.MaximumTries != nil {
-			m.MaximumTries = *p.MaximumTries
-		}
 		return r.send(ctx, p.Values, func() (OTPSent, error) {
-			sent, err := c.SendOTP(ctx, m)
-			return OTPSent{
-				IDRequest:             sent.IDRequest,
-				ConversationRequestID: sent.ConversationRequestID,
-			}, err
+			sent, err := c.Send(ctx, otp.Message(p))
+			return OTPSent(sent), err
 		})
 	}
 }

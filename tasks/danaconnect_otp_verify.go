@@ -4,7 +4,7 @@ import (
 	"context"
 	"time"
 
-	"errand.internal/clients/danaconnect"
+	"errand.internal/clients/danaconnect/otp"
 	"errand.internal/internal/queue"
 	"errand.internal/internal/secret"
 )
@@ -45,17 +45,17 @@ func (OTPVerify) result() (r OTPVerdict) {
 }
 
 type otpVerifier interface {
-	VerifyOTP(
+	Verify(
 		ctx context.Context,
-		v danaconnect.Verification,
-	) (danaconnect.Verified, error)
+		v otp.Verification,
+	) (otp.Verified, error)
 }
 
 func verifyOTP(c otpVerifier) handler[OTPVerify, OTPVerdict] {
 	return func(ctx context.Context, p OTPVerify) (OTPVerdict, error) {
-		v, err := c.VerifyOTP(
+		v, err := c.Verify(
 			ctx,
-			danaconnect.Verification{
+			otp.Verification{
 				IDRequest: string(p.IDRequest),
 				OTP:       secret.New(p.OTP),
 			},

@@ -10,6 +10,7 @@ import (
 
 	"errand.internal/clients"
 	"errand.internal/clients/danaconnect"
+	"errand.internal/clients/danaconnect/otp"
 	"errand.internal/internal/limits"
 	"errand.internal/internal/queue"
 	"errand.internal/internal/settings"
@@ -122,7 +123,7 @@ func surelyNothing(e *clients.Error) bool {
 func unsent(kind clients.Kind, message string) *clients.Error {
 	return &clients.Error{
 		Vendor:  danaconnect.Vendor,
-		Op:      danaconnect.OpSend,
+		Op:      otp.OpSend,
 		Kind:    kind,
 		Message: message,
 		NotSent: true,

@@ -5,7 +5,9 @@ import (
 	"reflect"
 
 	"errand.internal/clients/anna"
-	"errand.internal/clients/danaconnect"
+	"errand.internal/clients/danaconnect/api"
+	"errand.internal/clients/danaconnect/contacts"
+	"errand.internal/clients/danaconnect/otp"
 	"errand.internal/clients/dckap"
 	"errand.internal/clients/dinero"
 	"errand.internal/internal/events"
@@ -25,13 +27,13 @@ type None struct{}
 // Vendors are the clients that the handlers call, one account each. A nil one
 // has no credentials on this worker; its tasks wait for a worker that has them.
 type Vendors struct {
-	DANAConnectOTP *danaconnect.OTPClient
+	DANAConnectOTP *otp.Client
 	// Recipients guards those who get passcodes; nil without OTP_RECIPIENT_LIMIT.
 	Recipients *Recipients
 	// DANAConnectContacts has the login of DANAConnectOTP, DANAConnectAPI a client
 	// of API 2.0.
-	DANAConnectContacts *danaconnect.ContactsClient
-	DANAConnectAPI      *danaconnect.APIClient
+	DANAConnectContacts *contacts.Client
+	DANAConnectAPI      *api.Client
 	AnnA                *anna.Client
 	DCKAP               *dckap.Client
 	Dinero              *dinero.Client
