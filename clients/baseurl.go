@@ -29,36 +29,49 @@ func ParseBaseURL(variable, raw string, allowInsecure bool) (BaseURL, error) {
 
 func parseBaseURL(raw string, allowInsecure bool) (BaseURL, error) {
 	if raw == "" {
-		return BaseURL{}, errors.New("is not set")
+		return BaseURL{}, errors.New(NotSet)
 	}
 	u, err := url.Parse(raw)
 	if err != nil || u.Opaque != "" {
 		return BaseURL{}, errors.New("is not a URL")
 	}
-	host := u.Hostname()
-	switch {
-	case u.Scheme != "https" && u.Scheme != "http":
-		return BaseURL{}, errors.New("must begin with https://")
-	case host == "":
-		return BaseURL{}, errors.New("names no host")
-	case u.User != nil:
-		return BaseURL{}, errors.New("must not contain a user or password")
-	case strings.ContainsAny(raw, "?#"):
-		return BaseURL{}, errors.New("must not contain a query or a fragment")
-	case isUnspecified(host):
-		return BaseURL{}, errors.New("names the placeholder address 0.0.0.0; put the real host there")
-	case u.Scheme == "http" && !allowInsecure && !isLoopback(host):
-		return BaseURL{}, errors.New("must use https; plain http is for loopback hosts, or with ALLOW_INSECURE_HTTP=true")
-	}
-	if port := u.Port(); port != "" {
-		if n, err := strconv.Atoi(port); err != nil || n < 1 || n > 65535 {
-			return BaseURL{}, errors.New("has a port outside 1 to 65535")
-		}
+	if err := checkBaseURL(u, raw, allowInsecure); err != nil {
+		return BaseURL{}, err
 	}
 	return BaseURL{
 		url:  u.Scheme + "://" + u.Host + strings.TrimRight(u.EscapedPath(), "/"),
 		host: u.Host,
 	}, nil
+}
+
+func checkBaseURL(u *url.URL, raw string, allowInsecure bool) error {
+	host := u.Hostname()
+	switch {
+	case u.Scheme != "https" && u.Scheme != "http":
+		return errors.New("must begin with https://")
+	case host == "":
+		return errors.New("names no host")
+	case u.User != nil:
+		return errors.New("must not contain a user or password")
+	case strings.ContainsAny(raw, "?#"): // url.Parse drops an empty query or fragment
+		return errors.New("must not contain a query or a fragment")
+	case isUnspecified(host):
+		return errors.New("names the placeholder address 0.0.0.0; put the real host there")
+	case u.Scheme == "http" && !allowInsecure && !isLoopback(host):
+		return errors.New("must use https; plain http is for loopback hosts, or with ALLOW_INSECURE_HTTP=true")
+	case !isPort(u.Port()):
+		return errors.New("has a port outside 1 to 65535")
+	}
+	return nil
+}
+
+// isPort reports whether port is empty or a valid number.
+func isPort(port string) bool {
+	if port == "" {
+		return true
+	}
+	n, err := strconv.Atoi(port)
+	return err == nil && n >= 1 && n <= 65535
 }
 
 // Join returns the URL of a path below the base, with exactly one slash between

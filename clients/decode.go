@@ -8,7 +8,7 @@ import (
 )
 
 // Text is a code or an id that a vendor sends sometimes as a JSON string, sometimes
-// as a number. It decodes from both and keeps the digits as they came. null and a
+// as a number. It decodes from both and keeps the digits unchanged. null and a
 // missing field decode to "".
 type Text string
 
