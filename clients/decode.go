@@ -7,9 +7,9 @@ import (
 	"reflect"
 )
 
-// Text is a code or an id that a vendor writes now as a JSON string, now as a
-// number: it decodes from both and keeps the digits as they came. null and an
-// absent field are "".
+// Text is a code or an id that a vendor sends sometimes as a JSON string, sometimes
+// as a number. It decodes from both and keeps the digits unchanged. null and a
+// missing field decode to "".
 type Text string
 
 // UnmarshalJSON implements json.Unmarshaler.
@@ -39,8 +39,8 @@ func (t Text) String() string {
 	return string(t)
 }
 
-// Code returns t if it can pass for a vendor's code, else "": what is long or
-// has signs in it is prose, and prose may name a person.
+// Code returns t if it looks like a vendor's code, else "". A long text, or one with
+// other characters, is prose, and prose may name a person.
 func (t Text) Code() string {
 	if len(t) > 8 {
 		return ""
@@ -60,40 +60,57 @@ func (t Text) Code() string {
 	return string(t)
 }
 
-// DecodeObject reads a body that must be exactly one JSON object, whatever its
-// Content-Type says (vendors mislabel). Unknown fields are allowed. The error
-// says why in our own words and quotes nothing of the body.
-func DecodeObject(a *Answer, into any) error {
-	if a.Incomplete {
-		return errors.New("it broke off or is too large")
-	}
-	body := bytes.TrimSpace(
-		bytes.TrimPrefix(a.Body, []byte("\xef\xbb\xbf")),
-	) // some .NET servers send a byte order mark
+// ErrEmptyBody is JSONBody's error for an answer without content, which some
+// calls allow.
+var ErrEmptyBody = errors.New("it is empty")
+
+// TrimBOM strips a leading byte order mark, which some .NET servers send, and
+// the white space around the rest.
+func TrimBOM(body []byte) []byte {
+	return bytes.TrimSpace(bytes.TrimPrefix(body, []byte("\xef\xbb\xbf")))
+}
+
+// JSONBody returns the body of an answer that must be exactly one JSON value
+// other than null, whatever its Content-Type says: vendors mislabel. The error
+// says what is wrong with it and quotes nothing of it.
+func JSONBody(a *Answer) (json.RawMessage, error) {
+	body := TrimBOM(a.Body)
 	switch {
+	case a.Incomplete:
+		return nil, errors.New("it was cut off or is too large")
 	case len(body) == 0:
-		return errors.New("it is empty")
+		return nil, ErrEmptyBody
 	case body[0] == '<':
-		return errors.New("it is a web page")
+		return nil, errors.New("it is a web page")
 	case bytes.Equal(body, []byte("null")):
-		return errors.New("it is null")
+		return nil, errors.New("it is null")
 	case !json.Valid(body):
-		return errors.New("it is not JSON")
-	case body[0] != '{':
+		return nil, errors.New("it is not JSON")
+	}
+	return body, nil
+}
+
+// DecodeObject decodes a body that must be exactly one JSON object; see
+// JSONBody. Unknown fields are allowed. The error quotes nothing of the body.
+func DecodeObject(a *Answer, into any) error {
+	body, err := JSONBody(a)
+	if err != nil {
+		return err
+	}
+	if body[0] != '{' {
 		return errors.New("it is not a JSON object")
 	}
 	if err := json.Unmarshal(body, into); err != nil {
-		// The text of a json error holds parts of the body; the path of the field
-		// is made of our own names.
+		// A json error quotes the body; its Field is a path of our own names.
 		if e, ok := errors.AsType[*json.UnmarshalTypeError](err); ok && e.Field != "" {
-			return errors.New("the field " + e.Field + " has another type than promised")
+			return errors.New("the field " + e.Field + " has an unexpected type")
 		}
-		return errors.New("it has another form than promised")
+		return errors.New("it has an unexpected form")
 	}
 	return nil
 }
 
-// Stated reports whether a raw JSON field is there and not null.
-func Stated(raw json.RawMessage) bool {
+// IsSet reports whether a raw JSON field is present and not null.
+func IsSet(raw json.RawMessage) bool {
 	return len(raw) > 0 && string(raw) != "null"
 }

@@ -2,6 +2,7 @@ package clients_test
 
 import (
 	"encoding/json"
+	"errors"
 	"strings"
 	"testing"
 
@@ -80,13 +81,13 @@ func TestDecodeObject(t *testing.T) {
 		{name: "trailing garbage", body: `{"success":true} canary`, why: "not JSON"},
 		{name: "two objects", body: `{}{}`, why: "not JSON"},
 		{name: "prose", body: "canary", why: "not JSON"},
-		{name: "wrong type", body: `{"success":"canary"}`, why: "the field success has another type"},
-		{name: "wrong type of text", body: `{"code":["canary"]}`, why: "the field code has another type"},
+		{name: "wrong type", body: `{"success":"canary"}`, why: "the field success has an unexpected type"},
+		{name: "wrong type of text", body: `{"code":["canary"]}`, why: "the field code has an unexpected type"},
 		{
 			name:       "incomplete",
 			body:       `{"success":true,"code":1}`,
 			incomplete: true,
-			why:        "broke off",
+			why:        "cut off",
 		},
 	}
 	for _, tt := range tests {
@@ -103,5 +104,39 @@ func TestDecodeObject(t *testing.T) {
 				t.Errorf("error %q, want %q and nothing of the body", err, tt.why)
 			}
 		})
+	}
+}
+
+func TestJSONBody(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name, body, want string
+		incomplete       bool
+		why              string // "" if it is read
+	}{
+		{name: "object", body: "\xef\xbb\xbf {\"a\":1}\r\n", want: `{"a":1}`},
+		{name: "array", body: "[1]", want: "[1]"},
+		{name: "text", body: `"a"`, want: `"a"`},
+		{name: "byte order mark only", body: "\xef\xbb\xbf", why: "it is empty"},
+		{name: "web page", body: "<html>", why: "it is a web page"},
+		{name: "null", body: " null ", why: "it is null"},
+		{name: "two values", body: "1 2", why: "it is not JSON"},
+		{name: "incomplete", body: "1", incomplete: true, why: "it was cut off or is too large"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			got, err := clients.JSONBody(&clients.Answer{Body: []byte(tt.body), Incomplete: tt.incomplete})
+			why := ""
+			if err != nil {
+				why = err.Error()
+			}
+			if string(got) != tt.want || why != tt.why {
+				t.Errorf("read %q, %q, want %q, %q", got, why, tt.want, tt.why)
+			}
+		})
+	}
+	if _, err := clients.JSONBody(&clients.Answer{}); !errors.Is(err, clients.ErrEmptyBody) {
+		t.Errorf("an empty body is %v, want ErrEmptyBody", err)
 	}
 }

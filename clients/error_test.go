@@ -58,6 +58,21 @@ func TestErrorText(t *testing.T) {
 	}
 }
 
+func TestInvalidRequestWasNotSent(t *testing.T) {
+	t.Parallel()
+	got := *clients.InvalidRequest("acme", "order", "the body is not JSON")
+	want := clients.Error{
+		Vendor:  "acme",
+		Op:      "order",
+		Kind:    clients.Invalid,
+		Message: "the body is not JSON",
+		NotSent: true,
+	}
+	if got != want {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+}
+
 func TestAsErrorFindsTheErrorAndItsCause(t *testing.T) {
 	t.Parallel()
 	err := fmt.Errorf("send code: %w", &clients.Error{Vendor: "acme", Kind: clients.RateLimited, Err: io.EOF})

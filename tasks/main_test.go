@@ -62,7 +62,7 @@ func (w *world) close() {
 
 // connect makes the clients of the accounts that the sandboxes know.
 func (w *world) connect(timeout time.Duration) (tasks.Vendors, error) {
-	limits := clients.Limits{Call: timeout}
+	limits := clients.Timeouts{Call: timeout}
 	otp, err := otp.New(danaconnect.BasicConfig{
 		Username: danaconnecttest.Username,
 		Company:  danaconnecttest.Company,

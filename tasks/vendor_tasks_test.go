@@ -25,7 +25,7 @@ import (
 )
 
 // connectDANAConnect makes the clients of contacts and of API 2.0.
-func (w *world) connectDANAConnect(limits clients.Limits) (*contacts.Client, *api.Client, error) {
+func (w *world) connectDANAConnect(limits clients.Timeouts) (*contacts.Client, *api.Client, error) {
 	base := w.web.URL + danaconnecttest.Mount
 	contacts, err := contacts.New(danaconnect.BasicConfig{
 		Username:    danaconnecttest.Username,

@@ -68,7 +68,7 @@ func (c BasicConfig) Configured() bool {
 func (c BasicConfig) Profile() tokens.Profile {
 	return tokens.Profile{
 		Name:    basicProfile,
-		Timeout: c.Limits().WithDefaults().Call,
+		Timeout: c.Timeouts().WithDefaults().Call,
 		Identity: tokens.Identity{
 			Grant:    "basic",
 			URL:      c.OTPURL,
@@ -78,9 +78,9 @@ func (c BasicConfig) Profile() tokens.Profile {
 	}
 }
 
-// Limits returns the timeouts for the Caller of this account.
-func (c BasicConfig) Limits() clients.Limits {
-	return clients.Limits{Call: c.Timeout}
+// Timeouts bounds the calls of this account.
+func (c BasicConfig) Timeouts() clients.Timeouts {
+	return clients.Timeouts{Call: c.Timeout}
 }
 
 // Validate returns one error that names every invalid variable.

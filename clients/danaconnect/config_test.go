@@ -23,7 +23,7 @@ func basicConfig() danaconnect.BasicConfig {
 }
 
 func newBasicCaller(cfg danaconnect.BasicConfig) (*danaconnect.BasicCaller, error) {
-	caller := clients.NewCaller(danaconnect.Vendor, cfg.Limits(), nil, nil)
+	caller := clients.NewCaller(danaconnect.Vendor, cfg.Timeouts(), nil, nil)
 	return danaconnect.NewBasicCaller(cfg, tokens.OpenGate(), caller)
 }
 
@@ -45,12 +45,12 @@ func TestBasicConfigFromTheEnvironment(t *testing.T) {
 	if err := cfg.Validate(); err != nil {
 		t.Error(err)
 	}
-	if cfg.OTPURL != danaconnect.DefaultOTPURL || cfg.Limits().Call != 15*time.Second ||
+	if cfg.OTPURL != danaconnect.DefaultOTPURL || cfg.Timeouts().Call != 15*time.Second ||
 		cfg.Password.Reveal() != "p:w@x" {
 		t.Errorf("%+v", cfg)
 	}
 	cfg = parse(map[string]string{"DANACONNECT_OTP_URL": "http://127.0.0.1:1/x", "DANACONNECT_TIMEOUT": "3s"})
-	if cfg.OTPURL != "http://127.0.0.1:1/x" || cfg.Limits().Call != 3*time.Second {
+	if cfg.OTPURL != "http://127.0.0.1:1/x" || cfg.Timeouts().Call != 3*time.Second {
 		t.Errorf("%+v", cfg)
 	}
 }

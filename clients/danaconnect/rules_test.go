@@ -85,7 +85,7 @@ func withAPI(
 func (o operation) answered(t *testing.T, status int, body string) (danaconnect.Answer, error) {
 	t.Helper()
 	transport := clientstest.Canned{Status: status, Body: body}
-	answer, err := o.call(t.Context(), clients.NewCaller(danaconnect.Vendor, clients.Limits{}, transport, nil))
+	answer, err := o.call(t.Context(), clients.NewCaller(danaconnect.Vendor, clients.Timeouts{}, transport, nil))
 	if err != nil {
 		clientstest.NoLeak(t, err, canaries...)
 	}

@@ -27,7 +27,7 @@ func TestLoginRequest(t *testing.T) {
 			cfg.ClientID = id
 			cfg.ClientSecret = secret.New(key)
 			cfg.TokenURL = cfg.TokenURL + trailing
-			grant, err := newLogin(t, cfg, clients.Limits{}).Fetch(t.Context())
+			grant, err := newLogin(t, cfg, clients.Timeouts{}).Fetch(t.Context())
 			if err != nil || grant.Value.Empty() || grant.Life != time.Hour {
 				t.Fatalf("life %v, %v", grant.Life, err)
 			}
@@ -124,7 +124,7 @@ func TestLoginAnswers(t *testing.T) {
 			grant, err := newLogin(
 				t,
 				config(clientstest.Serve(t, sb, danaconnecttest.Mount)),
-				clients.Limits{},
+				clients.Timeouts{},
 			).Fetch(t.Context())
 			if tt.life > 0 {
 				if err != nil || grant.Life != tt.life || grant.Value.Empty() {
@@ -160,7 +160,7 @@ func TestLoginOfTheSandbox(t *testing.T) {
 	for _, o := range []danaconnecttest.Options{{TokenLife: 5 * time.Minute}, {TokenLife: 5 * time.Minute, LooseTypes: true}, {TokenLife: -1}} {
 		sb := danaconnecttest.New(o)
 		cfg := config(clientstest.Serve(t, sb, danaconnecttest.Mount))
-		grant, err := newLogin(t, cfg, clients.Limits{}).Fetch(t.Context())
+		grant, err := newLogin(t, cfg, clients.Timeouts{}).Fetch(t.Context())
 		if want := max(o.TokenLife, 30*time.Second); err != nil || grant.Life != want {
 			t.Fatalf("life %v, %v, want %v", grant.Life, err, want)
 		}
@@ -168,7 +168,7 @@ func TestLoginOfTheSandbox(t *testing.T) {
 			t,
 			cfg,
 			tokens.Fixed(grant.Value.Reveal()),
-			clients.Limits{},
+			clients.Timeouts{},
 		).StartConversation(t.Context(), exampleStart())
 		if err != nil || len(sb.Starts()) != 1 {
 			t.Errorf("%+v, %v", answer, err)

@@ -101,7 +101,7 @@ func (c *Client) Call(ctx context.Context, r Request) (danaconnect.Answer, error
 			"the method is none of GET, HEAD, POST, PUT, PATCH and DELETE",
 		)
 	}
-	target, err := c.base.Below(r.Path)
+	target, err := c.base.ResolveWithin(r.Path)
 	if err != nil {
 		return danaconnect.Answer{}, danaconnect.Unsendable(OpCall, "the path "+err.Error())
 	}
@@ -125,7 +125,7 @@ func CheckPath(path string) error {
 	if err != nil {
 		return err
 	}
-	_, err = base.Below(path)
+	_, err = base.ResolveWithin(path)
 	return err
 }
 
@@ -141,7 +141,7 @@ func (c *Client) do(ctx context.Context, op, target string, r Request) (*clients
 			return nil, danaconnect.Unsendable(op, "the request cannot be built")
 		}
 		if r.Once {
-			clients.Once(req)
+			clients.DisableTransportRetry(req)
 		}
 		// The vendor's sample sends the content type without a body, too.
 		req.Header.Set("Content-Type", "application/json")

@@ -24,8 +24,8 @@ func TestSharedRules(t *testing.T) {
 			Canaries:   canaries,
 			Unreadable: clients.Unknown,
 			New:        func(*testing.T) clientstest.Sandbox { return newSandbox(danaconnecttest.Options{}) },
-			Call: func(t *testing.T, baseURL string, limits clients.Limits) func(context.Context) error {
-				c := newClient(t, config(baseURL), &twoTokens{}, limits)
+			Call: func(t *testing.T, baseURL string, timeouts clients.Timeouts) func(context.Context) error {
+				c := newClient(t, config(baseURL), &twoTokens{}, timeouts)
 				return func(ctx context.Context) error { return o.call(ctx, c) }
 			},
 		}
@@ -54,8 +54,8 @@ func TestSharedRulesOfTheLogin(t *testing.T) {
 		Unreadable: clients.Unknown,
 		Kinds:      map[int]clients.Kind{400: clients.Credentials},
 		New:        func(*testing.T) clientstest.Sandbox { return newSandbox(danaconnecttest.Options{}) },
-		Call: func(t *testing.T, baseURL string, limits clients.Limits) func(context.Context) error {
-			l := newLogin(t, config(baseURL), limits)
+		Call: func(t *testing.T, baseURL string, timeouts clients.Timeouts) func(context.Context) error {
+			l := newLogin(t, config(baseURL), timeouts)
 			return func(ctx context.Context) error {
 				_, err := l.Fetch(ctx)
 				return clientstest.AsCredentials(api.OpToken, err)
@@ -67,7 +67,7 @@ func TestSharedRulesOfTheLogin(t *testing.T) {
 func TestAnswerToHeadMayBeEmpty(t *testing.T) {
 	t.Parallel()
 	sb := newSandbox(danaconnecttest.Options{})
-	c := newClient(t, config(clientstest.Serve(t, sb, danaconnecttest.Mount)), &twoTokens{}, clients.Limits{})
+	c := newClient(t, config(clientstest.Serve(t, sb, danaconnecttest.Mount)), &twoTokens{}, clients.Timeouts{})
 	answer, err := c.Call(t.Context(), api.Request{Method: http.MethodHead, Path: "records"})
 	if err != nil || answer.Status != 200 || answer.Body != nil {
 		t.Errorf("%+v, %v", answer, err)
@@ -104,7 +104,7 @@ func TestReplayAfterRejectedToken(t *testing.T) {
 				}
 				src := &twoTokens{replay: tt.replay}
 				base := clientstest.Serve(t, sb, danaconnecttest.Mount)
-				err := o.call(t.Context(), newClient(t, config(base), src, clients.Limits{}))
+				err := o.call(t.Context(), newClient(t, config(base), src, clients.Timeouts{}))
 				if tt.kind == clients.Declined {
 					if err != nil {
 						t.Error(err)
@@ -177,7 +177,7 @@ func TestRequests(t *testing.T) {
 			t.Parallel()
 			sb := newSandbox(danaconnecttest.Options{})
 			base := clientstest.Serve(t, sb, danaconnecttest.Mount)
-			c := newClient(t, config(base), &twoTokens{}, clients.Limits{})
+			c := newClient(t, config(base), &twoTokens{}, clients.Timeouts{})
 			_ = tt.call(t.Context(), c) // only the request matters
 			got := sb.Requests("")
 			if len(got) != 1 {
@@ -210,7 +210,7 @@ func TestStartReachesTheVendor(t *testing.T) {
 	t.Parallel()
 	for _, loose := range []bool{false, true} {
 		sb := newSandbox(danaconnecttest.Options{LooseTypes: loose})
-		c := newClient(t, config(clientstest.Serve(t, sb, danaconnecttest.Mount)), &twoTokens{}, clients.Limits{})
+		c := newClient(t, config(clientstest.Serve(t, sb, danaconnecttest.Mount)), &twoTokens{}, clients.Timeouts{})
 		answer, err := c.StartConversation(t.Context(), exampleStart())
 		if err != nil || !strings.Contains(string(answer.Body), `"idResult"`) {
 			t.Fatalf("%+v, %v", answer, err)
@@ -224,7 +224,7 @@ func TestStartReachesTheVendor(t *testing.T) {
 
 func TestInvalidArgumentsAreNotSent(t *testing.T) {
 	t.Parallel()
-	c := newClient(t, config("https://danaconnect.example/"), &twoTokens{}, clients.Limits{})
+	c := newClient(t, config("https://danaconnect.example/"), &twoTokens{}, clients.Timeouts{})
 	data := map[string]any{"A": "1"}
 	start := func(s api.Start) func() error {
 		return func() error { _, err := c.StartConversation(t.Context(), s); return err }

@@ -50,7 +50,7 @@ func (c Config) Configured() bool {
 func (c Config) Profile() tokens.Profile {
 	return tokens.Profile{
 		Name:        "danaconnect-api",
-		Timeout:     c.Limits().WithDefaults().Call,
+		Timeout:     c.Timeouts().WithDefaults().Call,
 		DefaultLife: defaultLife,
 		Identity: tokens.Identity{
 			Grant:    "client_credentials",
@@ -61,9 +61,9 @@ func (c Config) Profile() tokens.Profile {
 	}
 }
 
-// Limits returns the timeouts for the Caller of this account.
-func (c Config) Limits() clients.Limits {
-	return clients.Limits{Call: c.Timeout}
+// Timeouts bounds the calls of this account.
+func (c Config) Timeouts() clients.Timeouts {
+	return clients.Timeouts{Call: c.Timeout}
 }
 
 // Validate returns one error that names every invalid variable.

@@ -49,7 +49,7 @@ func TestConfigErrorNamesEveryInvalidVariable(t *testing.T) {
 			if strings.Count(err.Error(), "DANACONNECT_") != len(tt.want) || strings.Contains(err.Error(), "canary") {
 				t.Errorf("error %q", err)
 			}
-			caller := clients.NewCaller(danaconnect.Vendor, clients.Limits{}, nil, nil)
+			caller := clients.NewCaller(danaconnect.Vendor, clients.Timeouts{}, nil, nil)
 			if _, err := api.New(cfg, &twoTokens{}, caller); err == nil {
 				t.Error("New accepts it")
 			}

@@ -76,18 +76,18 @@ func newSandbox(o danaconnecttest.Options) *danaconnecttest.Sandbox {
 	return sb
 }
 
-func newClient(t *testing.T, cfg api.Config, src tokens.Source, limits clients.Limits) *api.Client {
+func newClient(t *testing.T, cfg api.Config, src tokens.Source, timeouts clients.Timeouts) *api.Client {
 	t.Helper()
-	c, err := api.New(cfg, src, clients.NewCaller(danaconnect.Vendor, limits, nil, nil))
+	c, err := api.New(cfg, src, clients.NewCaller(danaconnect.Vendor, timeouts, nil, nil))
 	if err != nil {
 		t.Fatal(err)
 	}
 	return c
 }
 
-func newLogin(t *testing.T, cfg api.Config, limits clients.Limits) *api.Login {
+func newLogin(t *testing.T, cfg api.Config, timeouts clients.Timeouts) *api.Login {
 	t.Helper()
-	l, err := api.NewLogin(cfg, clients.NewCaller(danaconnect.Vendor, limits, nil, nil))
+	l, err := api.NewLogin(cfg, clients.NewCaller(danaconnect.Vendor, timeouts, nil, nil))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -29,7 +29,7 @@ func (r wsReply) idResult() string {
 	var result struct {
 		ID json.RawMessage `json:"idResult"`
 	}
-	if !clients.Stated(r.Result) || json.Unmarshal(r.Result, &result) != nil || len(result.ID) == 0 {
+	if !clients.IsSet(r.Result) || json.Unmarshal(r.Result, &result) != nil || len(result.ID) == 0 {
 		return ""
 	}
 	var id clients.Text
@@ -49,7 +49,7 @@ func readResult(a *clients.Answer) danaconnect.Reading {
 	code := clients.Text(id).Code()
 	digits := strings.TrimPrefix(id, "-")
 	switch {
-	case clients.Stated(reply.Error):
+	case clients.IsSet(reply.Error):
 		return danaconnect.Reading{Signal: danaconnect.SignalFailed, Code: code}
 	case digits == "" || strings.Trim(digits, "0123456789") != "":
 		return danaconnect.Reading{

@@ -61,7 +61,7 @@ func (c *Client) request(ctx context.Context, l Load) (*http.Request, error) {
 	if err := l.check(); err != nil {
 		return nil, danaconnect.Unsendable(OpLoad, err.Error())
 	}
-	target, err := c.base.Below("rest/webdb/table/" + url.PathEscape(l.TableCode))
+	target, err := c.base.ResolveWithin("rest/webdb/table/" + url.PathEscape(l.TableCode))
 	if err != nil {
 		return nil, danaconnect.Unsendable(OpLoad, "tableCode "+err.Error())
 	}

@@ -34,9 +34,9 @@ func config(baseURL string) danaconnect.BasicConfig {
 	}
 }
 
-func newClient(t *testing.T, baseURL string, gate tokens.Gate, limits clients.Limits) *contacts.Client {
+func newClient(t *testing.T, baseURL string, gate tokens.Gate, timeouts clients.Timeouts) *contacts.Client {
 	t.Helper()
-	c, err := contacts.New(config(baseURL), gate, clients.NewCaller(danaconnect.Vendor, limits, nil, nil))
+	c, err := contacts.New(config(baseURL), gate, clients.NewCaller(danaconnect.Vendor, timeouts, nil, nil))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -46,7 +46,7 @@ func newClient(t *testing.T, baseURL string, gate tokens.Gate, limits clients.Li
 // load makes one call of sb with exampleLoad.
 func load(t *testing.T, sb *danaconnecttest.Sandbox, gate tokens.Gate) error {
 	t.Helper()
-	c := newClient(t, clientstest.Serve(t, sb, danaconnecttest.Mount), gate, clients.Limits{})
+	c := newClient(t, clientstest.Serve(t, sb, danaconnecttest.Mount), gate, clients.Timeouts{})
 	_, err := c.Load(t.Context(), exampleLoad())
 	return err
 }
@@ -74,8 +74,8 @@ func TestSharedRules(t *testing.T) {
 		New: func(*testing.T) clientstest.Sandbox {
 			return danaconnecttest.New(danaconnecttest.Options{})
 		},
-		Call: func(t *testing.T, baseURL string, limits clients.Limits) func(context.Context) error {
-			c := newClient(t, baseURL, &clientstest.Gate{}, limits)
+		Call: func(t *testing.T, baseURL string, timeouts clients.Timeouts) func(context.Context) error {
+			c := newClient(t, baseURL, &clientstest.Gate{}, timeouts)
 			return func(ctx context.Context) error {
 				_, err := c.Load(ctx, exampleLoad())
 				return err
@@ -96,7 +96,7 @@ func TestContactsAreLoaded(t *testing.T) {
 	sb := danaconnecttest.New(danaconnecttest.Options{})
 	base := clientstest.Serve(t, sb, danaconnecttest.Mount)
 	gate := &clientstest.Gate{}
-	c := newClient(t, base, gate, clients.Limits{})
+	c := newClient(t, base, gate, clients.Timeouts{})
 	answer, err := c.Load(t.Context(), contacts.Load{
 		TableCode:  danaconnecttest.TableCode,
 		FieldsCode: []string{"EMAIL", "NAME"},
@@ -136,7 +136,7 @@ func TestGoldenContactsForm(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			sb := danaconnecttest.New(danaconnecttest.Options{})
-			c := newClient(t, clientstest.Serve(t, sb, danaconnecttest.Mount), &clientstest.Gate{}, clients.Limits{})
+			c := newClient(t, clientstest.Serve(t, sb, danaconnecttest.Mount), &clientstest.Gate{}, clients.Timeouts{})
 			for range 2 { // the same load gives the same bytes
 				if _, err := c.Load(t.Context(), l); err != nil {
 					t.Fatal(err)
@@ -160,7 +160,7 @@ func TestGoldenContactsForm(t *testing.T) {
 func TestBoundaryDependsOnTheContent(t *testing.T) {
 	t.Parallel()
 	sb := danaconnecttest.New(danaconnecttest.Options{})
-	c := newClient(t, clientstest.Serve(t, sb, danaconnecttest.Mount), &clientstest.Gate{}, clients.Limits{})
+	c := newClient(t, clientstest.Serve(t, sb, danaconnecttest.Mount), &clientstest.Gate{}, clients.Timeouts{})
 	loads := []contacts.Load{exampleLoad(), exampleLoad(), exampleLoad()}
 	loads[1].KeyField = "EMAIL"
 	loads[2].Rows = [][]string{{mail, "Ana "}}
@@ -197,7 +197,7 @@ func TestLoginVerdictOfALoad(t *testing.T) {
 	} {
 		gate := &clientstest.Gate{}
 		transport := clientstest.Canned{Status: tt.status, Body: tt.body}
-		caller := clients.NewCaller(danaconnect.Vendor, clients.Limits{}, transport, nil)
+		caller := clients.NewCaller(danaconnect.Vendor, clients.Timeouts{}, transport, nil)
 		c, err := contacts.New(config("https://danaconnect.example/"), gate, caller)
 		if err != nil {
 			t.Fatal(err)
@@ -230,7 +230,7 @@ func TestNoLoadWhileTheGateRefuses(t *testing.T) {
 
 func TestInvalidArgumentsAreNotSent(t *testing.T) {
 	t.Parallel()
-	c := newClient(t, "https://danaconnect.example/", &clientstest.Gate{}, clients.Limits{})
+	c := newClient(t, "https://danaconnect.example/", &clientstest.Gate{}, clients.Timeouts{})
 	for name, change := range map[string]func(*contacts.Load){
 		"no table":           func(l *contacts.Load) { l.TableCode = "" },
 		"table up":           func(l *contacts.Load) { l.TableCode = ".." },

@@ -22,7 +22,7 @@ func read(a *clients.Answer) danaconnect.Reading {
 		return danaconnect.Reading{Signal: danaconnect.SignalNone, Problem: err.Error()}
 	}
 	switch {
-	case clients.Stated(reply.Error), string(reply.Status) == "false":
+	case clients.IsSet(reply.Error), string(reply.Status) == "false":
 		return danaconnect.Reading{Signal: danaconnect.SignalFailed}
 	case string(reply.Status) == "true":
 		return danaconnect.Reading{Signal: danaconnect.SignalDone}

@@ -29,8 +29,8 @@ func TestSharedRules(t *testing.T) {
 			Mount:    danaconnecttest.Mount,
 			Canaries: canaries(),
 			New:      newSandbox,
-			Call: func(t *testing.T, baseURL string, limits clients.Limits) func(context.Context) error {
-				c := newClient(t, config(baseURL), &clientstest.Gate{}, limits)
+			Call: func(t *testing.T, baseURL string, timeouts clients.Timeouts) func(context.Context) error {
+				c := newClient(t, config(baseURL), &clientstest.Gate{}, timeouts)
 				return func(ctx context.Context) error { _, err := c.Send(ctx, message()); return err }
 			},
 		})
@@ -53,8 +53,8 @@ func TestSharedRules(t *testing.T) {
 				})
 				return sb
 			},
-			Call: func(t *testing.T, baseURL string, limits clients.Limits) func(context.Context) error {
-				c := newClient(t, config(baseURL), &clientstest.Gate{}, limits)
+			Call: func(t *testing.T, baseURL string, timeouts clients.Timeouts) func(context.Context) error {
+				c := newClient(t, config(baseURL), &clientstest.Gate{}, timeouts)
 				return func(ctx context.Context) error {
 					_, err := c.Verify(ctx, otp.Verification{IDRequest: "251", OTP: secret.New("Rf24sG")})
 					return err
@@ -231,7 +231,7 @@ func TestPanicInTheTransportStillReports(t *testing.T) {
 	gate := &clientstest.Gate{}
 	caller := clients.NewCaller(
 		danaconnect.Vendor,
-		clients.Limits{},
+		clients.Timeouts{},
 		transport(func(*http.Request) (*http.Response, error) { panic("boom") }),
 		nil,
 	)
@@ -280,7 +280,7 @@ func TestDryRunBuildsTheRequestOfProduction(t *testing.T) {
 	captured := errors.New("captured")
 	caller := clients.NewCaller(
 		danaconnect.Vendor,
-		clients.Limits{},
+		clients.Timeouts{},
 		transport(func(r *http.Request) (*http.Response, error) {
 			method = r.Method
 			path = r.URL.Path

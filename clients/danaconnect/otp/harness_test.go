@@ -22,9 +22,9 @@ func config(baseURL string) danaconnect.BasicConfig {
 	}
 }
 
-func newClient(t *testing.T, cfg danaconnect.BasicConfig, gate tokens.Gate, limits clients.Limits) *otp.Client {
+func newClient(t *testing.T, cfg danaconnect.BasicConfig, gate tokens.Gate, timeouts clients.Timeouts) *otp.Client {
 	t.Helper()
-	c, err := otp.New(cfg, gate, clients.NewCaller(danaconnect.Vendor, limits, nil, nil))
+	c, err := otp.New(cfg, gate, clients.NewCaller(danaconnect.Vendor, timeouts, nil, nil))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -41,7 +41,7 @@ type fixture struct {
 func start(t *testing.T, opts danaconnecttest.Options) fixture {
 	t.Helper()
 	f := fixture{Sandbox: danaconnecttest.New(opts), gate: &clientstest.Gate{}}
-	f.client = newClient(t, config(clientstest.Serve(t, f.Sandbox, danaconnecttest.Mount)), f.gate, clients.Limits{})
+	f.client = newClient(t, config(clientstest.Serve(t, f.Sandbox, danaconnecttest.Mount)), f.gate, clients.Timeouts{})
 	return f
 }
 
