@@ -18,6 +18,7 @@ import (
 	"errand.internal/clients/anna"
 	"errand.internal/clients/anna/annatest"
 	"errand.internal/clients/danaconnect"
+	"errand.internal/clients/danaconnect/otp"
 	"errand.internal/clients/danaconnect/danaconnecttest"
 	"errand.internal/clients/sandbox"
 	"errand.internal/internal/ledger"
@@ -62,7 +63,7 @@ func (w *world) close() {
 // connect makes the clients of the accounts that the sandboxes know.
 func (w *world) connect(timeout time.Duration) (tasks.Vendors, error) {
 	limits := clients.Timeouts{Call: timeout}
-	otp, err := danaconnect.NewOTP(danaconnect.OTPConfig{
+	otp, err := otp.New(danaconnect.BasicConfig{
 		Username: danaconnecttest.Username,
 		Company:  danaconnecttest.Company,
 		Password: secret.New(danaconnecttest.Password),

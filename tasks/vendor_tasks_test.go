@@ -14,6 +14,8 @@ import (
 	"errand.internal/clients"
 	"errand.internal/clients/anna/annatest"
 	"errand.internal/clients/danaconnect"
+	"errand.internal/clients/danaconnect/api"
+	"errand.internal/clients/danaconnect/contacts"
 	"errand.internal/clients/danaconnect/danaconnecttest"
 	"errand.internal/clients/sandbox"
 	"errand.internal/internal/ledger"
@@ -23,9 +25,9 @@ import (
 )
 
 // connectDANAConnect makes the clients of contacts and of API 2.0.
-func (w *world) connectDANAConnect(limits clients.Timeouts) (*danaconnect.ContactsClient, *danaconnect.APIClient, error) {
+func (w *world) connectDANAConnect(limits clients.Timeouts) (*contacts.Client, *api.Client, error) {
 	base := w.web.URL + danaconnecttest.Mount
-	contacts, err := danaconnect.NewContacts(danaconnect.OTPConfig{
+	contacts, err := contacts.New(danaconnect.BasicConfig{
 		Username:    danaconnecttest.Username,
 		Company:     danaconnecttest.Company,
 		Password:    secret.New(danaconnecttest.Password),
@@ -34,14 +36,14 @@ func (w *world) connectDANAConnect(limits clients.Timeouts) (*danaconnect.Contac
 	if err != nil {
 		return nil, nil, err
 	}
-	cfg := danaconnect.APIConfig{
+	cfg := api.Config{
 		ClientID:     danaconnecttest.ClientID,
 		ClientSecret: secret.New(danaconnecttest.ClientSecret),
 		TokenURL:     base + "oauth2/token",
 		APIURL:       base + "api/2.0/",
 	}
 	caller := clients.NewCaller(danaconnect.Vendor, limits, nil, nil)
-	login, err := danaconnect.NewAPILogin(cfg, caller)
+	login, err := api.NewLogin(cfg, caller)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -49,7 +51,7 @@ func (w *world) connectDANAConnect(limits clients.Timeouts) (*danaconnect.Contac
 	profile.Fetch = login.Fetch
 	source := tokens.NewSource(redis.NewClient(&redis.Options{Addr: w.redis.Addr()}), nil, profile)
 	w.stop = append(w.stop, source.Close)
-	api, err := danaconnect.NewAPI(cfg, source, caller)
+	api, err := api.New(cfg, source, caller)
 	return contacts, api, err
 }
 

@@ -8,16 +8,30 @@ import (
 	"github.com/caarlos0/env/v11"
 
 	"errand.internal/clients"
-	"errand.internal/clients/clientstest"
 	"errand.internal/clients/danaconnect"
 	"errand.internal/internal/secret"
+	"errand.internal/internal/tokens"
 )
 
-func TestConfigFromTheEnvironment(t *testing.T) {
+func basicConfig() danaconnect.BasicConfig {
+	return danaconnect.BasicConfig{
+		Username: "jperez",
+		Company:  "loremipsumcompany",
+		Password: secret.New("canary-password"),
+		OTPURL:   "https://danaconnect.example/otp/1.0/",
+	}
+}
+
+func newBasicCaller(cfg danaconnect.BasicConfig) (*danaconnect.BasicCaller, error) {
+	caller := clients.NewCaller(danaconnect.Vendor, cfg.Timeouts(), nil, nil)
+	return danaconnect.NewBasicCaller(cfg, tokens.OpenGate(), caller)
+}
+
+func TestBasicConfigFromTheEnvironment(t *testing.T) {
 	t.Parallel()
-	parse := func(environ map[string]string) danaconnect.OTPConfig {
+	parse := func(environ map[string]string) danaconnect.BasicConfig {
 		t.Helper()
-		cfg, err := env.ParseAsWithOptions[danaconnect.OTPConfig](
+		cfg, err := env.ParseAsWithOptions[danaconnect.BasicConfig](
 			env.Options{Environment: environ, Prefix: "DANACONNECT_"},
 		)
 		if err != nil {
@@ -41,67 +55,72 @@ func TestConfigFromTheEnvironment(t *testing.T) {
 	}
 }
 
-func TestNewOTPRefusesABadConfig(t *testing.T) {
+func TestInvalidBasicConfigIsRefused(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
 		name   string
-		change func(*danaconnect.OTPConfig)
+		change func(*danaconnect.BasicConfig)
 		want   []string
 	}{
-		{"no user", func(c *danaconnect.OTPConfig) { c.Username = "" }, []string{"DANACONNECT_USERNAME: is not set"}},
-		{"no company", func(c *danaconnect.OTPConfig) { c.Company = "" }, []string{"DANACONNECT_COMPANY: is not set"}},
+		{"no user", func(c *danaconnect.BasicConfig) { c.Username = "" }, []string{"DANACONNECT_USERNAME: is not set"}},
+		{"no company", func(c *danaconnect.BasicConfig) { c.Company = "" }, []string{"DANACONNECT_COMPANY: is not set"}},
 		{
 			"no password",
-			func(c *danaconnect.OTPConfig) { c.Password = secret.String{} },
+			func(c *danaconnect.BasicConfig) { c.Password = secret.String{} },
 			[]string{"DANACONNECT_PASSWORD: is not set"},
 		},
 		{
 			"colon in the user",
-			func(c *danaconnect.OTPConfig) { c.Username = "a:b" },
+			func(c *danaconnect.BasicConfig) { c.Username = "a:b" },
 			[]string{"DANACONNECT_USERNAME: must not contain ':'"},
 		},
 		{
 			"colon in the company",
-			func(c *danaconnect.OTPConfig) { c.Company = "a:b" },
+			func(c *danaconnect.BasicConfig) { c.Company = "a:b" },
 			[]string{"DANACONNECT_COMPANY: must not contain ':'"},
 		},
 		{
 			"the whole login as user",
-			func(c *danaconnect.OTPConfig) { c.Username += "@" + c.Company },
+			func(c *danaconnect.BasicConfig) { c.Username += "@" + c.Company },
 			[]string{"DANACONNECT_USERNAME: must be the user alone"},
 		},
 		{
 			"line end in the user",
-			func(c *danaconnect.OTPConfig) { c.Username += "\n" },
+			func(c *danaconnect.BasicConfig) { c.Username += "\n" },
 			[]string{"DANACONNECT_USERNAME: must not contain control"},
 		},
 		{
 			"space after the company",
-			func(c *danaconnect.OTPConfig) { c.Company += " " },
+			func(c *danaconnect.BasicConfig) { c.Company += " " },
 			[]string{"DANACONNECT_COMPANY: must not contain control"},
 		},
 		{
 			"line end in the password",
-			func(c *danaconnect.OTPConfig) { c.Password = secret.New("canary\n") },
+			func(c *danaconnect.BasicConfig) { c.Password = secret.New("canary\n") },
 			[]string{"DANACONNECT_PASSWORD: must not contain control"},
 		},
 		{
 			"plain http",
-			func(c *danaconnect.OTPConfig) { c.OTPURL = "http://api.danaconnect.com/otp/1.0/" },
+			func(c *danaconnect.BasicConfig) { c.OTPURL = "http://api.danaconnect.com/otp/1.0/" },
 			[]string{"DANACONNECT_OTP_URL: must use https"},
 		},
 		{
 			"password in the URL",
-			func(c *danaconnect.OTPConfig) { c.OTPURL = "https://u:canary@api.danaconnect.com/" },
+			func(c *danaconnect.BasicConfig) { c.OTPURL = "https://u:canary@api.danaconnect.com/" },
 			[]string{"DANACONNECT_OTP_URL: must not contain a user"},
 		},
 		{
+			"plain http of the contacts",
+			func(c *danaconnect.BasicConfig) { c.ContactsURL = "http://canary.example" },
+			[]string{"DANACONNECT_CONTACTS_URL: must use https"},
+		},
+		{
 			"negative timeout",
-			func(c *danaconnect.OTPConfig) { c.Timeout = -1 },
+			func(c *danaconnect.BasicConfig) { c.Timeout = -1 },
 			[]string{"DANACONNECT_TIMEOUT: must not be negative"},
 		},
 		{
-			"everything at once", func(c *danaconnect.OTPConfig) { *c = danaconnect.OTPConfig{OTPURL: "x", Timeout: -1} },
+			"everything at once", func(c *danaconnect.BasicConfig) { *c = danaconnect.BasicConfig{OTPURL: "x", Timeout: -1} },
 			[]string{
 				"DANACONNECT_USERNAME",
 				"DANACONNECT_COMPANY",
@@ -114,13 +133,9 @@ func TestNewOTPRefusesABadConfig(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			cfg := config("https://danaconnect.example/")
+			cfg := basicConfig()
 			tt.change(&cfg)
-			_, err := danaconnect.NewOTP(
-				cfg,
-				&clientstest.Gate{},
-				clients.NewCaller(danaconnect.Vendor, cfg.Timeouts(), nil, nil),
-			)
+			_, err := newBasicCaller(cfg)
 			if err == nil {
 				t.Fatal("accepted")
 			}
@@ -137,20 +152,20 @@ func TestNewOTPRefusesABadConfig(t *testing.T) {
 	}
 }
 
-func TestNewOTPAccepts(t *testing.T) {
+func TestBasicConfigIsAccepted(t *testing.T) {
 	t.Parallel()
-	for name, change := range map[string]func(*danaconnect.OTPConfig){
-		"the default URL":                     func(c *danaconnect.OTPConfig) { c.OTPURL = "" },
-		"plain http where it is allowed":      func(c *danaconnect.OTPConfig) { c.OTPURL, c.AllowInsecureHTTP = "http://dana.internal/", true },
-		"plain http on loopback":              func(c *danaconnect.OTPConfig) { c.OTPURL = "http://localhost:9/danaconnect/otp/1.0" },
-		"an address as user":                  func(c *danaconnect.OTPConfig) { c.Username = "ana@example.com" },
-		"a password of signs and spaces":      func(c *danaconnect.OTPConfig) { c.Password = secret.New(" %:@ñ ") },
-		"a base that ends without a slash":    func(c *danaconnect.OTPConfig) { c.OTPURL = "https://api.danaconnect.com/otp/1.0" },
-		"no timeout, which means its default": func(c *danaconnect.OTPConfig) { c.Timeout = 0 },
+	for name, change := range map[string]func(*danaconnect.BasicConfig){
+		"the default URL":                     func(c *danaconnect.BasicConfig) { c.OTPURL = "" },
+		"plain http where it is allowed":      func(c *danaconnect.BasicConfig) { c.OTPURL = "http://dana.internal/"; c.AllowInsecureHTTP = true },
+		"plain http on loopback":              func(c *danaconnect.BasicConfig) { c.OTPURL = "http://localhost:9/danaconnect/otp/1.0" },
+		"an address as user":                  func(c *danaconnect.BasicConfig) { c.Username = "ana@example.com" },
+		"a password of signs and spaces":      func(c *danaconnect.BasicConfig) { c.Password = secret.New(" %:@ñ ") },
+		"a base that ends without a slash":    func(c *danaconnect.BasicConfig) { c.OTPURL = "https://api.danaconnect.com/otp/1.0" },
+		"no timeout, which means its default": func(c *danaconnect.BasicConfig) { c.Timeout = 0 },
 	} {
-		cfg := config("https://danaconnect.example/")
+		cfg := basicConfig()
 		change(&cfg)
-		if _, err := danaconnect.NewOTP(cfg, &clientstest.Gate{}, clients.NewCaller(danaconnect.Vendor, cfg.Timeouts(), nil, nil)); err != nil {
+		if _, err := newBasicCaller(cfg); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

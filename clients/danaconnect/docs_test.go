@@ -8,6 +8,7 @@ import (
 	"errand.internal/clients"
 	"errand.internal/clients/clientstest"
 	"errand.internal/clients/danaconnect"
+	"errand.internal/clients/danaconnect/otp"
 )
 
 // The tables of the vendor's guide are those of the code.
@@ -15,15 +16,15 @@ func TestGoldenDocs(t *testing.T) {
 	const page = "../../docs/vendors/danaconnect.md"
 	var codes, answers strings.Builder
 	codes.WriteString("| | code | kind | meaning |\n|---|---|---|---|\n")
-	for _, r := range danaconnect.Rules() {
+	for _, r := range otp.Rules() {
 		kind, meaning := r.Kind.String(), r.Message
 		if r.Success {
 			kind, meaning = "done", "accepted for sending"
-			if r.Op == danaconnect.OpVerify {
+			if r.Op == otp.OpVerify {
 				meaning = "the code is correct"
 			}
 		}
-		if r.Verdict != danaconnect.None {
+		if r.Verdict != otp.None {
 			meaning += fmt.Sprintf(" (`%s`)", r.Verdict)
 		}
 		fmt.Fprintf(&codes, "| %s | %s | %s | %s |\n", r.Op, r.Code, kind, meaning)

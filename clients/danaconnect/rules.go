@@ -2,243 +2,165 @@ package danaconnect
 
 import (
 	"slices"
-	"strings"
 
 	"errand.internal/clients"
 )
 
-// The operations, as errors and metrics name them.
+// Signal is what the body of an answer says, independent of the status.
+type Signal string
+
+// The signals.
 const (
-	OpSend   = "otp send"
-	OpVerify = "otp verify"
+	// SignalNone: the body says neither success nor failure, or is no valid JSON.
+	SignalNone Signal = "nothing"
+	// SignalDone: the body says success. In API 2.0 wsResult.idResult is 0 and
+	// there is no wsError; in a contact load status is true.
+	SignalDone Signal = "done"
+	// SignalFailed: the body says failure. In API 2.0 there is a wsError, or
+	// wsResult.idResult is a number other than 0; in a contact load status is false
+	// or there is a wsError.
+	SignalFailed Signal = "failed"
+	// SignalContent: the body is valid JSON that says neither. It is a success of a
+	// free call only, whose answer has no documented form.
+	SignalContent Signal = "content"
+	// SignalEmpty: there is no body where HTTP allows none (status 204, or HEAD).
+	// Only a free call has it.
+	SignalEmpty Signal = "empty"
 )
 
-// Verdict is what the vendor says about a code.
-type Verdict string
-
-// The verdicts. None is the verdict of an answer that does not judge the code.
-const (
-	None      Verdict = ""
-	Correct   Verdict = "correct"
-	Incorrect Verdict = "incorrect" // an attempt is spent
-	Expired   Verdict = "expired"
-	Used      Verdict = "used"   // accepted once before, perhaps in our own unanswered call
-	Locked    Verdict = "locked" // all attempts are spent
-)
-
-// Login says what an answer proves about the user and password.
-type Login uint8
-
-// The proofs. A code that the vendor may send before it looks at the login
-// proves nothing: a wrong password must not pass for a good one.
-const (
-	ProvesNothing Login = iota
-	LoginWorked
-	LoginRefused
-)
-
-// Rule says what one responseCode means for one operation.
-type Rule struct {
-	Op, Code string
-	// Success: the operation was done; Kind does not count.
+// AnswerRule gives the meaning of a signal together with a status.
+type AnswerRule struct {
+	Signal Signal
+	// From and To are the first and the last status of the row.
+	From, To int
+	// Success means that the operation was carried out (a contact load: accepted).
 	Success bool
+	// ByStatus leaves the meaning to clients.StatusRules.
+	ByStatus bool
+	// Kind and Message describe the error otherwise.
 	Kind    clients.Kind
-	// Message in our own words, for everything but success.
 	Message string
-	Verdict Verdict
-	Login   Login
 }
 
-// rules is the vendor's list of codes, one list per operation: 04 is an internal
-// failure in send and a wrong code in verify. Codes that the page lists for the
-// other operation alone are written out, too.
-var rules = []Rule{
+const (
+	anyStatus  = 100
+	lastStatus = 999
+)
+
+// answerRules is the table for the answers of conversations, contact loads and
+// free calls; the first matching row counts. A failure beside a 5xx does not say
+// how far the vendor got, so the status decides: the operation may have happened.
+var answerRules = []AnswerRule{
 	{
-		Op:      OpSend,
-		Code:    "01",
+		Signal:  SignalDone,
+		From:    200,
+		To:      299,
 		Success: true,
-		Login:   LoginWorked,
 	},
 	{
-		Op:      OpSend,
-		Code:    "03",
+		Signal:  SignalDone,
+		From:    anyStatus,
+		To:      lastStatus,
 		Kind:    clients.Unknown,
-		Message: "a code of verify (expired) answers a send",
+		Message: "the body claims success, the status says the opposite",
 	},
 	{
-		Op:      OpSend,
-		Code:    "04",
-		Kind:    clients.Unknown,
-		Message: "the vendor failed inside and does not say whether a code went out",
+		Signal:  SignalFailed,
+		From:    200,
+		To:      299,
+		Kind:    clients.Failed,
+		Message: "the vendor says that it failed",
 	},
 	{
-		Op:      OpSend,
-		Code:    "05",
-		Kind:    clients.Temporary,
-		Message: "the service is under maintenance",
+		Signal:   SignalFailed,
+		From:     anyStatus,
+		To:       lastStatus,
+		ByStatus: true,
 	},
 	{
-		Op:      OpSend,
-		Code:    "06",
-		Kind:    clients.Credentials,
-		Message: "the user or the password is wrong",
-		Login:   LoginRefused,
-	},
-	{
-		Op:      OpSend,
-		Code:    "07",
-		Kind:    clients.Invalid,
-		Message: "type must be 1 or 2",
-	},
-	{
-		Op:      OpSend,
-		Code:    "08",
-		Kind:    clients.Invalid,
-		Message: "length must be 3 to 12",
-	},
-	{
-		Op:      OpSend,
-		Code:    "09",
-		Kind:    clients.Invalid,
-		Message: "secondsExpiration must be 1 to 3200",
-	},
-	{
-		Op:      OpSend,
-		Code:    "10",
-		Kind:    clients.Invalid,
-		Login:   LoginWorked,
-		Message: "idConversation is wrong; a conversation that was activated again has a new one",
-	},
-	{
-		Op:      OpSend,
-		Code:    "14",
-		Kind:    clients.Unknown,
-		Message: "a code of verify (already used) answers a send",
-	},
-	{
-		Op:      OpSend,
-		Code:    "15",
-		Kind:    clients.Invalid,
-		Message: "the request is refused as incorrect",
-	},
-	{
-		Op:      OpSend,
-		Code:    "16",
-		Kind:    clients.Unknown,
-		Message: "a code of verify (attempts spent) answers a send",
-	},
-
-	{
-		Op:      OpVerify,
-		Code:    "01",
+		Signal:  SignalContent,
+		From:    200,
+		To:      299,
 		Success: true,
-		Verdict: Correct,
-		Login:   LoginWorked,
 	},
 	{
-		Op:      OpVerify,
-		Code:    "03",
-		Kind:    clients.Declined,
-		Message: "the code has expired",
-		Verdict: Expired,
-		Login:   LoginWorked,
+		Signal:   SignalContent,
+		From:     anyStatus,
+		To:       lastStatus,
+		ByStatus: true,
 	},
 	{
-		Op:      OpVerify,
-		Code:    "04",
-		Kind:    clients.Declined,
-		Message: "the code is incorrect",
-		Verdict: Incorrect,
-		Login:   LoginWorked,
+		Signal:  SignalEmpty,
+		From:    200,
+		To:      299,
+		Success: true,
 	},
 	{
-		Op:      OpVerify,
-		Code:    "05",
-		Kind:    clients.Temporary,
-		Message: "the service is under maintenance",
+		Signal:   SignalEmpty,
+		From:     anyStatus,
+		To:       lastStatus,
+		ByStatus: true,
 	},
 	{
-		Op:      OpVerify,
-		Code:    "06",
-		Kind:    clients.Credentials,
-		Message: "the user or the password is wrong",
-		Login:   LoginRefused,
+		Signal:  SignalNone,
+		From:    200,
+		To:      299,
+		Kind:    clients.Unknown,
+		Message: "the answer cannot be read",
 	},
 	{
-		Op:      OpVerify,
-		Code:    "07",
-		Kind:    clients.Invalid,
-		Message: "the request is refused: type",
-	},
-	{
-		Op:      OpVerify,
-		Code:    "08",
-		Kind:    clients.Invalid,
-		Message: "the request is refused: length",
-	},
-	{
-		Op:      OpVerify,
-		Code:    "09",
-		Kind:    clients.Invalid,
-		Message: "the request is refused: secondsExpiration",
-	},
-	{
-		Op:      OpVerify,
-		Code:    "10",
-		Kind:    clients.Invalid,
-		Message: "the request is refused: idConversation",
-		Login:   LoginWorked,
-	},
-	{
-		Op:      OpVerify,
-		Code:    "14",
-		Kind:    clients.Declined,
-		Message: "the code was used before",
-		Verdict: Used,
-		Login:   LoginWorked,
-	},
-	{
-		Op:      OpVerify,
-		Code:    "15",
-		Kind:    clients.Invalid,
-		Message: "the request is refused as incorrect",
-	},
-	{
-		Op:      OpVerify,
-		Code:    "16",
-		Kind:    clients.Declined,
-		Message: "all attempts are spent",
-		Verdict: Locked,
-		Login:   LoginWorked,
+		Signal:   SignalNone,
+		From:     anyStatus,
+		To:       lastStatus,
+		ByStatus: true,
 	},
 }
 
-// Rules returns the table, for tests and documentation.
-func Rules() []Rule {
-	return slices.Clone(rules)
+// AnswerRules returns a copy of the table, for tests and documentation.
+func AnswerRules() []AnswerRule {
+	return slices.Clone(answerRules)
 }
 
-func findRule(op, code string) (Rule, bool) {
-	i := slices.IndexFunc(
-		rules,
-		func(r Rule) bool { return r.Op == op && r.Code == code },
-	)
-	if i < 0 {
-		return Rule{}, false
-	}
-	return rules[i], true
+// Reading is what the body of one answer says.
+type Reading struct {
+	Signal Signal
+	// Code is the vendor's code, if it has one that is safe to show.
+	Code string
+	// Problem says what is wrong with a body of SignalNone.
+	Problem string
 }
 
-// normalize makes "01" of "1" and 1: the vendor's page says text of two digits,
-// a JSON library in between may say otherwise.
-func normalize(code clients.Text) string {
-	digits := strings.TrimSpace(string(code))
-	if digits == "" || strings.Trim(digits, "0123456789") != "" {
-		return digits
+// Err returns what the answer a, read as r, means for op: nil for success,
+// else a *clients.Error.
+func (r Reading) Err(op string, a *clients.Answer) error {
+	i := slices.IndexFunc(answerRules, func(rule AnswerRule) bool {
+		return rule.Signal == r.Signal && rule.From <= a.Status && a.Status <= rule.To
+	})
+	if i < 0 { // the status is outside of HTTP
+		e := clients.StatusError(Vendor, op, a)
+		e.Code = r.Code
+		e.Unlisted = true
+		return e
 	}
-	digits = strings.TrimLeft(digits, "0")
-	for len(digits) < 2 {
-		digits = "0" + digits
+	rule := answerRules[i]
+	switch {
+	case rule.Success:
+		return nil
+	case rule.ByStatus:
+		e := clients.StatusError(Vendor, op, a)
+		e.Code = r.Code
+		return e
 	}
-	return digits
+	e := &clients.Error{
+		Vendor:  Vendor,
+		Op:      op,
+		Kind:    rule.Kind,
+		Message: rule.Message,
+		Status:  a.Status,
+		Code:    r.Code,
+	}
+	if r.Problem != "" {
+		e.Message += ": " + r.Problem
+	}
+	return e
 }

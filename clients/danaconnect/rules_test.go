@@ -1,319 +1,304 @@
 package danaconnect_test
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"strings"
 	"testing"
-	"time"
 
 	"errand.internal/clients"
 	"errand.internal/clients/clientstest"
 	"errand.internal/clients/danaconnect"
-	"errand.internal/clients/danaconnect/danaconnecttest"
-	"errand.internal/clients/sandbox"
+	"errand.internal/clients/danaconnect/api"
+	"errand.internal/clients/danaconnect/contacts"
+	"errand.internal/internal/secret"
 	"errand.internal/internal/tokens"
 )
 
-// promise is one row of what each code means, written out a second time: the
-// test would be empty if it read the table under test.
-type promise struct {
-	code    string
-	done    bool
-	kind    clients.Kind
-	verdict danaconnect.Verdict
-	login   tokens.Verdict
-	message string
+// canaries are the secrets and personal data of these calls, which no error may
+// show.
+var canaries = []string{"canary-password", "canary-secret", "canary-token", "canary-mail@example.com"}
+
+// operation is one operation whose answers the shared table interprets.
+type operation struct {
+	name string
+	call func(context.Context, *clients.Caller) (danaconnect.Answer, error)
 }
 
-var promises = map[string][]promise{
-	danaconnect.OpSend: {
-		{"01", true, 0, danaconnect.None, tokens.Accepted, ""},
-		{"03", false, clients.Unknown, danaconnect.None, tokens.NoVerdict, "a code of verify (expired) answers a send"},
-		{
-			"04",
-			false,
-			clients.Unknown,
-			danaconnect.None,
-			tokens.NoVerdict,
-			"the vendor failed inside and does not say whether a code went out",
-		},
-		{"05", false, clients.Temporary, danaconnect.None, tokens.NoVerdict, "the service is under maintenance"},
-		{"06", false, clients.Credentials, danaconnect.None, tokens.Refused, "the user or the password is wrong"},
-		{"07", false, clients.Invalid, danaconnect.None, tokens.NoVerdict, "type must be 1 or 2"},
-		{"08", false, clients.Invalid, danaconnect.None, tokens.NoVerdict, "length must be 3 to 12"},
-		{"09", false, clients.Invalid, danaconnect.None, tokens.NoVerdict, "secondsExpiration must be 1 to 3200"},
-		{
-			"10",
-			false,
-			clients.Invalid,
-			danaconnect.None,
-			tokens.Accepted,
-			"idConversation is wrong; a conversation that was activated again has a new one",
-		},
-		{
-			"14",
-			false,
-			clients.Unknown,
-			danaconnect.None,
-			tokens.NoVerdict,
-			"a code of verify (already used) answers a send",
-		},
-		{"15", false, clients.Invalid, danaconnect.None, tokens.NoVerdict, "the request is refused as incorrect"},
-		{
-			"16",
-			false,
-			clients.Unknown,
-			danaconnect.None,
-			tokens.NoVerdict,
-			"a code of verify (attempts spent) answers a send",
-		},
-	},
-	danaconnect.OpVerify: {
-		{"01", true, 0, danaconnect.Correct, tokens.Accepted, ""},
-		{"03", false, clients.Declined, danaconnect.Expired, tokens.Accepted, "the code has expired"},
-		{"04", false, clients.Declined, danaconnect.Incorrect, tokens.Accepted, "the code is incorrect"},
-		{"05", false, clients.Temporary, danaconnect.None, tokens.NoVerdict, "the service is under maintenance"},
-		{"06", false, clients.Credentials, danaconnect.None, tokens.Refused, "the user or the password is wrong"},
-		{"07", false, clients.Invalid, danaconnect.None, tokens.NoVerdict, "the request is refused: type"},
-		{"08", false, clients.Invalid, danaconnect.None, tokens.NoVerdict, "the request is refused: length"},
-		{"09", false, clients.Invalid, danaconnect.None, tokens.NoVerdict, "the request is refused: secondsExpiration"},
-		{"10", false, clients.Invalid, danaconnect.None, tokens.Accepted, "the request is refused: idConversation"},
-		{"14", false, clients.Declined, danaconnect.Used, tokens.Accepted, "the code was used before"},
-		{"15", false, clients.Invalid, danaconnect.None, tokens.NoVerdict, "the request is refused as incorrect"},
-		{"16", false, clients.Declined, danaconnect.Locked, tokens.Accepted, "all attempts are spent"},
-	},
-}
-
-const unlistedCode = "the vendor's page does not list this code"
-
-// undocumented codes are unknown for both operations.
-var undocumented = []string{"00", "02", "11", "12", "13", "17", "99", "101", "OK", "E1"}
-
-// body is an answer with a code written as it stands.
-func body(code string) *string {
-	return new(
-		fmt.Sprintf(`{"idRequest":251,"responseCode":%s,"responseDescription":"x","conversationRequestId":"h"}`, code),
-	)
-}
-
-func TestEveryCodeHasItsMeaning(t *testing.T) {
-	t.Parallel()
-	for op, rows := range promises {
-		for _, code := range undocumented {
-			rows = append(rows, promise{code, false, clients.Unknown, danaconnect.None, tokens.NoVerdict, unlistedCode})
-		}
-		for _, row := range rows {
-			forms := []string{`"` + row.code + `"`}
-			if digit, ok := strings.CutPrefix(row.code, "0"); ok {
-				forms = append(forms, digit, `"`+digit+`"`)
-			} else if strings.Trim(row.code, "0123456789") == "" {
-				forms = append(forms, row.code)
-			}
-			for _, form := range forms {
-				t.Run(op+" "+form, func(t *testing.T) {
-					t.Parallel()
-					f := start(t, danaconnecttest.Options{})
-					f.Inject(sandbox.Fault{Op: sandboxOp(op), Body: body(form)})
-					verdict, err := f.call(t.Context(), op)
-					if verdict != row.verdict {
-						t.Errorf("verdict %q, want %q", verdict, row.verdict)
-					}
-					f.gate.Expect(t, row.login)
-					if row.done {
-						if err != nil {
-							t.Errorf("error %v", err)
-						}
-						return
-					}
-					if e := fault(t, err, row.kind); e.Code != strings.Trim(form, `"`) || e.Message != row.message ||
-						e.NotSent {
-						t.Errorf("code %q, message %q, NotSent %v", e.Code, e.Message, e.NotSent)
-					}
-				})
-			}
-		}
-	}
-}
-
-// A failure code counts whatever the status; only "01" needs a 2xx beside it.
-func TestCodeBeforeStatus(t *testing.T) {
-	t.Parallel()
-	for op, rows := range promises {
-		for _, row := range rows {
-			for _, status := range []int{201, 302, 400, 401, 403, 404, 429, 500, 503} {
-				want, wantVerdict := row.kind, row.verdict
-				if row.done && status > 299 {
-					want, wantVerdict = clients.Unknown, danaconnect.None
-				}
-				login := row.login
-				switch {
-				case row.code == "06" || status == 401:
-					login = tokens.Refused
-				case status == 403 || status >= 500 || (row.done && status > 299):
-					login = tokens.NoVerdict
-				}
-				t.Run(fmt.Sprint(op, " ", row.code, " with ", status), func(t *testing.T) {
-					t.Parallel()
-					f := start(t, danaconnecttest.Options{})
-					f.Inject(sandbox.Fault{
-						Op:         sandboxOp(op),
-						Status:     status,
-						Body:       body(`"` + row.code + `"`),
-						RetryAfter: "11",
-					})
-					verdict, err := f.call(t.Context(), op)
-					if verdict != wantVerdict {
-						t.Errorf("verdict %q, want %q", verdict, wantVerdict)
-					}
-					f.gate.Expect(t, login)
-					if row.done && status < 300 {
-						if err != nil {
-							t.Errorf("error %v", err)
-						}
-						return
-					}
-					e := fault(t, err, want)
-					if e.Status != status || e.Code != row.code {
-						t.Errorf("status %d, code %q", e.Status, e.Code)
-					}
-					if want == clients.Temporary && e.RetryAfter != 11*time.Second {
-						t.Errorf("RetryAfter %v, want the header's 11 s", e.RetryAfter)
-					}
-				})
-			}
-		}
-	}
-}
-
-func TestUndocumentedCodeBesideAStatus(t *testing.T) {
-	t.Parallel()
-	tests := []struct {
-		status int
-		kind   clients.Kind
-		login  tokens.Verdict
-	}{
-		{200, clients.Unknown, tokens.NoVerdict},
-		{400, clients.Unknown, tokens.NoVerdict},
-		{401, clients.Credentials, tokens.Refused},
-		{403, clients.Credentials, tokens.NoVerdict},
-		{425, clients.RateLimited, tokens.NoVerdict},
-		{429, clients.RateLimited, tokens.NoVerdict},
-		{500, clients.Unknown, tokens.NoVerdict},
-		{503, clients.Unknown, tokens.NoVerdict}, // the vendor's own program answered, so it ran
-	}
-	for op := range promises {
-		for _, tt := range tests {
-			t.Run(fmt.Sprint(op, " ", tt.status), func(t *testing.T) {
-				t.Parallel()
-				f := start(t, danaconnecttest.Options{})
-				f.Inject(sandbox.Fault{Op: sandboxOp(op), Status: tt.status, Body: body(`"12"`)})
-				_, err := f.call(t.Context(), op)
-				if e := fault(t, err, tt.kind); e.Code != "12" {
-					t.Errorf("code %q, want it kept", e.Code)
-				}
-				f.gate.Expect(t, tt.login)
+var (
+	startOp = operation{
+		name: api.OpStart,
+		call: withAPI(func(ctx context.Context, c *api.Client) (danaconnect.Answer, error) {
+			return c.StartConversation(ctx, api.Start{
+				IDConversation: "824541",
+				Data:           map[string]any{"COD1_EMAIL": "canary-mail@example.com"},
 			})
+		}),
+	}
+	callOp = operation{
+		name: api.OpCall,
+		call: withAPI(func(ctx context.Context, c *api.Client) (danaconnect.Answer, error) {
+			return c.Call(ctx, api.Request{
+				Method: http.MethodPost,
+				Path:   "records",
+				Body:   []byte(`{"mail":"canary-mail@example.com"}`),
+			})
+		}),
+	}
+	headOp = operation{
+		name: api.OpCall,
+		call: withAPI(func(ctx context.Context, c *api.Client) (danaconnect.Answer, error) {
+			return c.Call(ctx, api.Request{Method: http.MethodHead, Path: "records"})
+		}),
+	}
+	loadOp = operation{
+		name: contacts.OpLoad,
+		call: func(ctx context.Context, caller *clients.Caller) (danaconnect.Answer, error) {
+			c, err := contacts.New(basicConfig(), tokens.OpenGate(), caller)
+			if err != nil {
+				return danaconnect.Answer{}, err
+			}
+			return c.Load(ctx, contacts.Load{
+				TableCode:  "CUSTOMERS",
+				FieldsCode: []string{"EMAIL"},
+				Rows:       [][]string{{"canary-mail@example.com"}},
+			})
+		},
+	}
+)
+
+func withAPI(
+	call func(context.Context, *api.Client) (danaconnect.Answer, error),
+) func(context.Context, *clients.Caller) (danaconnect.Answer, error) {
+	return func(ctx context.Context, caller *clients.Caller) (danaconnect.Answer, error) {
+		cfg := api.Config{ClientID: "client", ClientSecret: secret.New("canary-secret")}
+		c, err := api.New(cfg, tokens.Fixed("canary-token"), caller)
+		if err != nil {
+			return danaconnect.Answer{}, err
 		}
+		return call(ctx, c)
 	}
 }
 
-func TestStatusWithoutACode(t *testing.T) {
+// answered makes one call that is answered with status and body.
+func (o operation) answered(t *testing.T, status int, body string) (danaconnect.Answer, error) {
+	t.Helper()
+	transport := clientstest.Canned{Status: status, Body: body}
+	answer, err := o.call(t.Context(), clients.NewCaller(danaconnect.Vendor, clients.Timeouts{}, transport, nil))
+	if err != nil {
+		clientstest.NoLeak(t, err, canaries...)
+	}
+	return answer, err
+}
+
+// TestAnswers states the meaning of each answer a second time, independent of
+// the table under test.
+func TestAnswers(t *testing.T) {
 	t.Parallel()
+	const ok clients.Kind = 255
+	every := []operation{startOp, callOp, loadOp}
+	ws := []operation{startOp, callOp} // read wsResult
 	tests := []struct {
 		name   string
+		ops    []operation
 		status int
 		body   string
 		kind   clients.Kind
-		login  tokens.Verdict
+		code   string
 	}{
-		{"401 alone", 401, "", clients.Credentials, tokens.Refused},
-		{"401 of a gateway", 401, "<html>login</html>", clients.Credentials, tokens.Refused},
-		{"403 alone", 403, "", clients.Credentials, tokens.NoVerdict},
-		{"400 with other JSON", 400, `{"message":"no"}`, clients.Invalid, tokens.NoVerdict},
-		{"200 with other JSON", 200, `{"message":"no"}`, clients.Unknown, tokens.NoVerdict},
-		{"200 with a null code", 200, `{"idRequest":251,"responseCode":null}`, clients.Unknown, tokens.NoVerdict},
-		{"200 with an empty code", 200, `{"idRequest":251,"responseCode":" "}`, clients.Unknown, tokens.NoVerdict},
+		{"done", ws, 200, `{"wsResult":{"idResult":0,"resultDescription":"OK"}}`, ok, ""},
+		{"done, as text", ws, 200, `{"wsResult":{"idResult":"0"}}`, ok, ""},
+		{"done, two zeros", ws, 201, `{"wsResult":{"idResult":"00"}}`, ok, ""},
+		{"done, no error", ws, 200, `{"wsResult":{"idResult":0},"wsError":null}`, ok, ""},
+		{"done, byte order mark", ws, 200, "\xef\xbb\xbf" + `{"wsResult":{"idResult":0}}`, ok, ""},
+		{"accepted", []operation{loadOp}, 200, `{"status":true,"tableCode":"T"}`, ok, ""},
+		{"done, but 302", ws, 302, `{"wsResult":{"idResult":0}}`, clients.Unknown, ""},
+		{"done, but 400", ws, 400, `{"wsResult":{"idResult":0}}`, clients.Unknown, ""},
+		{"done, but 401", ws, 401, `{"wsResult":{"idResult":0}}`, clients.Unknown, ""},
+		{"done, but 429", ws, 429, `{"wsResult":{"idResult":0}}`, clients.Unknown, ""},
+		{"done, but 500", ws, 500, `{"wsResult":{"idResult":0}}`, clients.Unknown, ""},
+		{"done, but 503", ws, 503, `{"wsResult":{"idResult":0}}`, clients.Unknown, ""},
+		{"accepted, but 500", []operation{loadOp}, 500, `{"status":true}`, clients.Unknown, ""},
+
+		{"failed", ws, 200, `{"wsResult":{"idResult":7,"resultDescription":"x"}}`, clients.Failed, "7"},
+		{"failed, as text", ws, 200, `{"wsResult":{"idResult":"-12"}}`, clients.Failed, "-12"},
+		{"failed, 500", ws, 500, `{"wsResult":{"idResult":7}}`, clients.Unknown, "7"},
+		{"failed, 502", ws, 502, `{"wsResult":{"idResult":7}}`, clients.Unknown, "7"},
+		{"failed, 408", ws, 408, `{"wsResult":{"idResult":7}}`, clients.Unknown, "7"},
+		{"failed, 400", ws, 400, `{"wsResult":{"idResult":7}}`, clients.Invalid, "7"},
+		{"failed, 401", ws, 401, `{"wsResult":{"idResult":7}}`, clients.Credentials, "7"},
+		{"failed, 403", ws, 403, `{"wsResult":{"idResult":7}}`, clients.Credentials, "7"},
+		{"failed, 429", ws, 429, `{"wsResult":{"idResult":7}}`, clients.RateLimited, "7"},
+		{"failed, 503", ws, 503, `{"wsResult":{"idResult":7}}`, clients.Temporary, "7"},
+		{"failed, 302", ws, 302, `{"wsResult":{"idResult":7}}`, clients.Invalid, "7"},
+		{"failed, 999", ws, 999, `{"wsResult":{"idResult":7}}`, clients.Unknown, "7"},
+		{"error", every, 200, `{"wsError":{"errorDescription":"x"}}`, clients.Failed, ""},
+		{"error, empty", every, 200, `{"wsError":{}}`, clients.Failed, ""},
+		{"error, text", every, 200, `{"wsError":"x"}`, clients.Failed, ""},
 		{
-			"200 with a list for a code",
+			"error beside a success",
+			every,
 			200,
-			`{"idRequest":251,"responseCode":["01"]}`,
-			clients.Unknown,
-			tokens.NoVerdict,
+			`{"wsResult":{"idResult":0},"status":true,"wsError":{"errorDescription":"x"}}`,
+			clients.Failed,
+			"X",
 		},
-		{"500 with a web page", 500, "<html>", clients.Unknown, tokens.NoVerdict},
-		{"503 alone", 503, "", clients.Temporary, tokens.NoVerdict},
+		{"error, 500", every, 500, `{"wsError":{"errorDescription":"internal error"}}`, clients.Unknown, ""},
+		{"error, 400", every, 400, `{"wsError":{"errorDescription":"illegal argument"}}`, clients.Invalid, ""},
+		{"error, 401", every, 401, `{"wsError":{"errorDescription":"unauthorized user"}}`, clients.Credentials, ""},
+		{"error, 503", every, 503, `{"wsError":{}}`, clients.Temporary, ""},
+		{"not accepted", []operation{loadOp}, 200, `{"status":false}`, clients.Failed, ""},
+		{"not accepted, 400", []operation{loadOp}, 400, `{"status":false}`, clients.Invalid, ""},
+		{"not accepted, 401", []operation{loadOp}, 401, `{"status":false}`, clients.Credentials, ""},
+		{"not accepted, 500", []operation{loadOp}, 500, `{"status":false}`, clients.Unknown, ""},
+
+		{"neither, start", []operation{startOp}, 200, `{"a":1}`, clients.Unknown, ""},
+		{"neither, load", []operation{loadOp}, 200, `{"wsResult":{"idResult":0}}`, clients.Unknown, ""},
+		{"neither, call", []operation{callOp}, 200, `{"a":1}`, ok, ""},
+		{"neither, call, 201", []operation{callOp}, 201, `{}`, ok, ""},
+		{"a list, call", []operation{callOp}, 200, `[]`, ok, ""},
+		{"a text, call", []operation{callOp}, 200, `"x"`, ok, ""},
+		{"a list", []operation{startOp, loadOp}, 200, `[{"wsResult":{"idResult":0},"status":true}]`, clients.Unknown, ""},
+		{"status as text", []operation{loadOp}, 200, `{"status":"true"}`, clients.Unknown, ""},
+		{"status as number", []operation{loadOp}, 200, `{"status":1}`, clients.Unknown, ""},
+		{"status null", []operation{loadOp}, 200, `{"status":null}`, clients.Unknown, ""},
+		{"idResult null", []operation{startOp}, 200, `{"wsResult":{"idResult":null}}`, clients.Unknown, ""},
+		{"idResult empty", []operation{startOp}, 200, `{"wsResult":{"idResult":""}}`, clients.Unknown, ""},
+		{"idResult words", []operation{startOp}, 200, `{"wsResult":{"idResult":"OK"}}`, clients.Unknown, ""},
+		{"idResult a fraction", []operation{startOp}, 200, `{"wsResult":{"idResult":0.5}}`, clients.Unknown, ""},
+		{"idResult a boolean", []operation{startOp}, 200, `{"wsResult":{"idResult":false}}`, clients.Unknown, ""},
+		{"idResult a list", []operation{startOp}, 200, `{"wsResult":{"idResult":[0]}}`, clients.Unknown, ""},
+		{"wsResult null", []operation{startOp}, 200, `{"wsResult":null}`, clients.Unknown, ""},
+		{"wsResult a list", []operation{startOp}, 200, `{"wsResult":[{"idResult":0}]}`, clients.Unknown, ""},
+		{"wsResult a text", []operation{startOp}, 200, `{"wsResult":"0"}`, clients.Unknown, ""},
+		{"idResult beside wsResult", []operation{startOp}, 200, `{"idResult":0}`, clients.Unknown, ""},
+		{"no content, start", []operation{startOp, loadOp}, 204, ``, clients.Unknown, ""},
+		{"no content, call", []operation{callOp}, 204, ``, ok, ""},
+		{"empty", every, 200, ``, clients.Unknown, ""},
+		{"null", every, 200, `null`, clients.Unknown, ""},
+		{"web page", every, 200, `<html></html>`, clients.Unknown, ""},
+		{"cut", every, 200, `{"wsResult":{"idResult":0}`, clients.Unknown, ""},
+		{"neither, 500", every, 500, `{"a":1}`, clients.Unknown, ""},
+		{"neither, 404", every, 404, `{"a":1}`, clients.Invalid, ""},
+		{"neither, 429", every, 429, ``, clients.RateLimited, ""},
+		{"neither, 302", every, 302, ``, clients.Invalid, ""},
 	}
-	for op := range promises {
-		for _, tt := range tests {
-			t.Run(op+" "+tt.name, func(t *testing.T) {
+	for _, tt := range tests {
+		for _, o := range tt.ops {
+			t.Run(tt.name+"/"+o.name, func(t *testing.T) {
 				t.Parallel()
-				f := start(t, danaconnecttest.Options{})
-				f.Inject(sandbox.Fault{Op: sandboxOp(op), Status: tt.status, Body: new(tt.body)})
-				_, err := f.call(t.Context(), op)
-				if e := fault(t, err, tt.kind); e.Code != "" {
-					t.Errorf("code %q of an answer without one", e.Code)
+				answer, err := o.answered(t, tt.status, tt.body)
+				if answer.Status != tt.status {
+					t.Errorf("the answer has status %d", answer.Status)
 				}
-				f.gate.Expect(t, tt.login)
+				body := strings.TrimPrefix(tt.body, "\xef\xbb\xbf")
+				if whole := !strings.HasPrefix(body, "<") && tt.name != "cut"; whole != (string(answer.Body) == body) {
+					t.Errorf("the answer keeps %q of %q", answer.Body, tt.body)
+				}
+				if tt.kind == ok {
+					if err != nil {
+						t.Errorf("error %v, want none", err)
+					}
+					return
+				}
+				e := clientstest.Fault(t, err, tt.kind, canaries...)
+				if e.NotSent || e.Status != tt.status || e.Message == "" || e.Op != o.name {
+					t.Errorf("%#v", e)
+				}
+				if tt.code != "X" && e.Code != tt.code {
+					t.Errorf("code %q, want %q", e.Code, tt.code)
+				}
 			})
 		}
 	}
 }
 
-func TestAnswersThatContradictThemselves(t *testing.T) {
+func TestGoldenAnswerRules(t *testing.T) {
 	t.Parallel()
-	for _, id := range []string{``, `"idRequest":null,`, `"idRequest":0,`, `"idRequest":"",`, `"idRequest":"87a9ab9b-5abf",`} {
-		t.Run("accepted, but idRequest is "+id, func(t *testing.T) {
-			t.Parallel()
-			f := start(t, danaconnecttest.Options{})
-			f.Inject(sandbox.Fault{Op: danaconnecttest.OpSend, Body: new(`{` + id + `"responseCode":"01"}`)})
-			_, err := f.call(t.Context(), danaconnect.OpSend)
-			if e := fault(t, err, clients.Unknown); !strings.Contains(e.Message, "idRequest") || e.Code != "01" ||
-				e.Status != http.StatusOK {
-				t.Errorf("%v", e)
-			}
-			f.gate.Expect(t, tokens.Accepted)
-		})
-	}
-	for _, code := range []string{"01", "04"} {
-		t.Run("verified another code: "+code, func(t *testing.T) {
-			t.Parallel()
-			f := start(t, danaconnecttest.Options{})
-			f.Inject(
-				sandbox.Fault{
-					Op:   danaconnecttest.OpVerify,
-					Body: new(`{"idRequest":252,"responseCode":"` + code + `"}`),
-				},
-			)
-			verdict, err := f.call(t.Context(), danaconnect.OpVerify)
-			if fault(t, err, clients.Unknown); verdict != danaconnect.None {
-				t.Errorf("verdict %q on another code", verdict)
-			}
-		})
-	}
-	t.Run("verified without an idRequest", func(t *testing.T) {
-		t.Parallel()
-		f := start(t, danaconnecttest.Options{})
-		f.Inject(sandbox.Fault{Op: danaconnecttest.OpVerify, Body: new(`{"responseCode":"01"}`)})
-		if verdict, err := f.call(t.Context(), danaconnect.OpVerify); err != nil || verdict != danaconnect.Correct {
-			t.Errorf("%q, %v", verdict, err)
+	var got strings.Builder
+	for _, r := range danaconnect.AnswerRules() {
+		what := r.Kind.String() + ": " + r.Message
+		switch {
+		case r.Success:
+			what = "success"
+		case r.ByStatus:
+			what = "by status"
 		}
-	})
-	t.Run("a code that is prose stays out of the error", func(t *testing.T) {
-		t.Parallel()
-		f := start(t, danaconnecttest.Options{})
-		f.Inject(sandbox.Fault{Op: danaconnecttest.OpSend, Body: new(`{"responseCode":"no code for ana@example.com"}`)})
-		_, err := f.call(t.Context(), danaconnect.OpSend)
-		fault(t, err, clients.Unknown)
-		clientstest.NoLeak(t, err, "ana@example.com")
-	})
+		fmt.Fprintf(&got, "%s | %d-%d | %s\n", r.Signal, r.From, r.To, what)
+	}
+	fmt.Fprintln(&got, "login refused:", strings.Join(clients.TokenRefusals(), ", "))
+	clientstest.GoldenText(t, "testdata/answer-rules.txt", got.String())
 }
 
-func TestRulesAreACopy(t *testing.T) {
-	t.Parallel()
-	rules := danaconnect.Rules()
-	rules[0].Code = "changed"
-	if danaconnect.Rules()[0].Code == "changed" {
-		t.Error("Rules gives away the table itself")
+// example is an answer of API 2.0 or of a contact load with one of the signals.
+type example struct {
+	op     operation
+	signal danaconnect.Signal
+	body   string
+	code   string
+}
+
+var examples = []example{
+	{startOp, danaconnect.SignalDone, `{"wsResult":{"idResult":0}}`, ""},
+	{callOp, danaconnect.SignalDone, `{"wsResult":{"idResult":0}}`, ""},
+	{loadOp, danaconnect.SignalDone, `{"status":true}`, ""},
+	{startOp, danaconnect.SignalFailed, `{"wsResult":{"idResult":7}}`, "7"},
+	{loadOp, danaconnect.SignalFailed, `{"status":false}`, ""},
+	{callOp, danaconnect.SignalContent, `{"a":1}`, ""},
+	{headOp, danaconnect.SignalEmpty, ``, ""},
+	{startOp, danaconnect.SignalNone, `<html>`, ""},
+}
+
+// meaning returns what the answer means, independent of the table under test; nil
+// for success.
+func (x example) meaning(status int) *clients.Error {
+	e := clients.StatusError(danaconnect.Vendor, x.op.name, &clients.Answer{Status: status})
+	e.Code = x.code
+	is := func(kind clients.Kind, message string) *clients.Error {
+		e.Kind, e.Message = kind, message
+		return e
 	}
+	switch within := status >= 200 && status <= 299; {
+	case status < 100 || status > 999:
+		e.Unlisted = true
+	case x.signal == danaconnect.SignalDone && !within:
+		return is(clients.Unknown, "the body claims success, the status says the opposite")
+	case x.signal == danaconnect.SignalFailed && within:
+		return is(clients.Failed, "the vendor says that it failed")
+	case x.signal == danaconnect.SignalNone && within:
+		return is(clients.Unknown, "the answer cannot be read: it is a web page")
+	case within:
+		return nil
+	}
+	return e
+}
+
+func TestEveryAnswerRowCounts(t *testing.T) {
+	differs := func() string {
+		for _, x := range examples {
+			for _, status := range []int{99, 100, 199, 200, 201, 299, 300, 400, 429, 500, 503, 999, 1000} {
+				_, err := x.op.answered(t, status, x.body)
+				got, failed := clients.AsError(err)
+				if want := x.meaning(status); failed != (want != nil) || failed && *got != *want {
+					return fmt.Sprintf("%s, %s with %d: %v, want %v", x.op.name, x.signal, status, err, want)
+				}
+			}
+		}
+		return ""
+	}
+	clientstest.EveryRowCounts(
+		t,
+		danaconnect.AnswerTable(),
+		differs,
+		func(r danaconnect.AnswerRule, field string) bool {
+			switch field {
+			case "ByStatus":
+				return r.Success
+			case "Kind", "Message":
+				return r.Success || r.ByStatus
+			}
+			return false
+		},
+	)
 }

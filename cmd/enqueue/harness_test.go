@@ -20,6 +20,7 @@ import (
 	"errand.internal/clients/anna/annatest"
 	"errand.internal/clients/clientstest"
 	"errand.internal/clients/danaconnect"
+	"errand.internal/clients/danaconnect/otp"
 	"errand.internal/clients/danaconnect/danaconnecttest"
 	"errand.internal/internal/ledger"
 	"errand.internal/internal/queue"
@@ -68,7 +69,7 @@ func newRig(t *testing.T) *rig {
 	r.anna.PutToken(token)
 	account := r.anna.Account()
 	var err error
-	r.vendors.DANAConnectOTP, err = danaconnect.NewOTP(danaconnect.OTPConfig{
+	r.vendors.DANAConnectOTP, err = otp.New(danaconnect.BasicConfig{
 		Username: danaconnecttest.Username,
 		Company:  danaconnecttest.Company,
 		Password: secret.New(danaconnecttest.Password),

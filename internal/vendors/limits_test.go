@@ -16,6 +16,7 @@ import (
 	"errand.internal/clients/anna"
 	"errand.internal/clients/clientstest"
 	"errand.internal/clients/danaconnect"
+	"errand.internal/clients/danaconnect/api"
 	"errand.internal/clients/dckap"
 	"errand.internal/clients/dinero"
 	"errand.internal/clients/dinero/dinerotest"
@@ -175,13 +176,13 @@ func TestAccountsWithLimits(t *testing.T) {
 	web := httptest.NewServer(http.NotFoundHandler())
 	defer web.Close()
 	cfg := Config{
-		DANAConnect: danaconnect.OTPConfig{
+		DANAConnect: danaconnect.BasicConfig{
 			Username: "u",
 			Company:  "c",
 			Password: secret.New("p"),
 			Rate:     rate,
 		},
-		DANAConnectAPI: danaconnect.APIConfig{ClientID: "c", ClientSecret: secret.New("s"), Concurrency: atOnce},
+		DANAConnectAPI: api.Config{ClientID: "c", ClientSecret: secret.New("s"), Concurrency: atOnce},
 		AnnA: anna.Config{
 			URL:         web.URL,
 			CompanyHash: secret.New("h"),
@@ -236,7 +237,7 @@ func TestAccountsWithLimits(t *testing.T) {
 func TestWhoAnAccountIs(t *testing.T) {
 	t.Parallel()
 	otp := func(user, password string) tokens.Profile {
-		return danaconnect.OTPConfig{Username: user, Company: "c", Password: secret.New(password)}.Profile()
+		return danaconnect.BasicConfig{Username: user, Company: "c", Password: secret.New(password)}.Profile()
 	}
 	books := func(client, key string) tokens.Profile {
 		return dinero.Config{

@@ -14,6 +14,9 @@ import (
 	"errand.internal/clients"
 	"errand.internal/clients/anna"
 	"errand.internal/clients/danaconnect"
+	"errand.internal/clients/danaconnect/api"
+	"errand.internal/clients/danaconnect/contacts"
+	"errand.internal/clients/danaconnect/otp"
 	"errand.internal/clients/dckap"
 	"errand.internal/clients/dinero"
 	"errand.internal/internal/limits"
@@ -26,9 +29,9 @@ import (
 
 // Config is the account of each vendor.
 type Config struct {
-	DANAConnect danaconnect.OTPConfig `envPrefix:"DANACONNECT_"`
+	DANAConnect danaconnect.BasicConfig `envPrefix:"DANACONNECT_"`
 	// DANAConnectAPI is the vendor's second account, of API 2.0.
-	DANAConnectAPI danaconnect.APIConfig `envPrefix:"DANACONNECT_"`
+	DANAConnectAPI api.Config `envPrefix:"DANACONNECT_"`
 	AnnA           anna.Config           `envPrefix:"ANNA_"`
 	DCKAP          dckap.Config          `envPrefix:"DCKAP_"`
 	Dinero         dinero.Config         `envPrefix:"DINERO_"`
@@ -115,7 +118,7 @@ func (c Config) Open(s Shared) (*Accounts, error) {
 			cfg.Profile(),
 			limits.Account{Rate: cfg.Rate, AtOnce: cfg.Concurrency},
 		)
-		otp, err := danaconnect.NewOTP(
+		otp, err := otp.New(
 			cfg,
 			gate,
 			clients.NewCaller(danaconnect.Vendor, cfg.Timeouts(), nil, s.Observe).
@@ -126,7 +129,7 @@ func (c Config) Open(s Shared) (*Accounts, error) {
 		faults = append(faults, err)
 		// The same login, and so the same gate and limits; another host, and so another
 		// caller.
-		contacts, err := danaconnect.NewContacts(
+		contacts, err := contacts.New(
 			cfg,
 			gate,
 			clients.NewCaller(danaconnect.Vendor, cfg.Timeouts(), nil, s.Observe).
@@ -137,7 +140,7 @@ func (c Config) Open(s Shared) (*Accounts, error) {
 	}
 	if cfg := c.DANAConnectAPI; cfg.Configured() {
 		caller := clients.NewCaller(danaconnect.Vendor, cfg.Timeouts(), nil, s.Observe)
-		login, err := danaconnect.NewAPILogin(cfg, caller)
+		login, err := api.NewLogin(cfg, caller)
 		if err == nil {
 			profile := cfg.Profile()
 			profile.Fetch = login.Fetch
@@ -148,7 +151,7 @@ func (c Config) Open(s Shared) (*Accounts, error) {
 				profile,
 				limits.Account{Rate: cfg.Rate, AtOnce: cfg.Concurrency},
 			)
-			v.DANAConnectAPI, err = danaconnect.NewAPI(cfg, source, caller.Limited(limit))
+			v.DANAConnectAPI, err = api.New(cfg, source, caller.Limited(limit))
 		}
 		faults = append(faults, err)
 	}
@@ -279,17 +282,17 @@ func (c Config) DryRun(transport http.RoundTripper) (tasks.Vendors, error) {
 	c.Dinero.APIKeys = secret.New("1=" + placeholder.Reveal())
 	var v tasks.Vendors
 	var errOTP, errContacts, errAPI, errAnnA, errDCKAP, errDinero error
-	v.DANAConnectOTP, errOTP = danaconnect.NewOTP(
+	v.DANAConnectOTP, errOTP = otp.New(
 		c.DANAConnect,
 		tokens.OpenGate(),
 		clients.NewCaller(danaconnect.Vendor, clients.Timeouts{}, transport, nil),
 	)
-	v.DANAConnectContacts, errContacts = danaconnect.NewContacts(
+	v.DANAConnectContacts, errContacts = contacts.New(
 		c.DANAConnect,
 		tokens.OpenGate(),
 		clients.NewCaller(danaconnect.Vendor, clients.Timeouts{}, transport, nil),
 	)
-	v.DANAConnectAPI, errAPI = danaconnect.NewAPI(
+	v.DANAConnectAPI, errAPI = api.New(
 		c.DANAConnectAPI,
 		tokens.Fixed(placeholder.Reveal()),
 		clients.NewCaller(danaconnect.Vendor, clients.Timeouts{}, transport, nil),

@@ -35,12 +35,9 @@ type OTPSent struct {
 	ConversationRequestID string `json:"conversationRequestId,omitempty"`
 }
 
-const (
-	defaultSecondsExpiration = 300
-	// otpPatience is how long a person waits for a code at most; one that comes
-	// later only confuses.
-	otpPatience = 2 * time.Minute
-)
+// otpPatience is how long a person waits for a code at most; one that comes
+// later only confuses.
+const otpPatience = 2 * time.Minute
 
 // Type implements tasks.Task.
 func (OTPSend) Type() string {
@@ -59,7 +56,7 @@ func (p OTPSend) Policy() tasks.Policy {
 
 func (p OTPSend) seconds() int {
 	if p.SecondsExpiration == nil {
-		return defaultSecondsExpiration
+		return otp.DefaultSecondsExpiration
 	}
 	return *p.SecondsExpiration
 }

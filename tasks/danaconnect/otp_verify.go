@@ -49,7 +49,7 @@ func verifyOTP(c *basicClient) tasks.Handler[OTPVerify, OTPVerdict] {
 	return func(ctx context.Context, p OTPVerify) (OTPVerdict, error) {
 		v, err := c.otp.VerifyOTP(
 			ctx,
-			danaconnect.Verification{
+			otp.Verification{
 				IDRequest: string(p.IDRequest),
 				OTP:       secret.New(p.OTP),
 			},

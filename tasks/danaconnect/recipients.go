@@ -144,7 +144,7 @@ func surelyNothing(e *clients.Error) bool {
 func unsent(kind clients.Kind, message string) *clients.Error {
 	return &clients.Error{
 		Vendor:  danaconnect.Vendor,
-		Op:      danaconnect.OpSend,
+		Op:      otp.OpSend,
 		Kind:    kind,
 		Message: message,
 		NotSent: true,

@@ -187,11 +187,11 @@ func TestRecipientIdentity(t *testing.T) {
 		values tasks.Values
 		want   []string
 	}{
-		{"named", tasks.RecipientFields{"B", "A"}, tasks.Values{{"C", "x"}, {"B", "Zoë@EXAMPLE.com "}, {"A", "1"}}, []string{"A", "1", "B", "zoë@example.com"}},
-		{"all", nil, tasks.Values{{"B", "2"}, {"A", "One "}}, []string{"A", "one", "B", "2"}},
-		{"phone", tasks.RecipientFields{"A"}, tasks.Values{{"A", "+55 (11) 98765-4321"}}, []string{"A", "5511987654321"}},
-		{"no phone", tasks.RecipientFields{"A"}, tasks.Values{{"A", "12-34"}}, []string{"A", "12-34"}},
-		{"dashes in an address", tasks.RecipientFields{"A"}, tasks.Values{{"A", "a-123456@x.com"}}, []string{"A", "a-123456@x.com"}},
+		{"named", tasks.RecipientFields{"B", "A"}, tasks.Values{{Key: "C", Value: "x"}, {Key: "B", Value: "Zoë@EXAMPLE.com "}, {Key: "A", Value: "1"}}, []string{"A", "1", "B", "zoë@example.com"}},
+		{"all", nil, tasks.Values{{Key: "B", Value: "2"}, {Key: "A", Value: "One "}}, []string{"A", "one", "B", "2"}},
+		{"phone", tasks.RecipientFields{"A"}, tasks.Values{{Key: "A", Value: "+55 (11) 98765-4321"}}, []string{"A", "5511987654321"}},
+		{"no phone", tasks.RecipientFields{"A"}, tasks.Values{{Key: "A", Value: "12-34"}}, []string{"A", "12-34"}},
+		{"dashes in an address", tasks.RecipientFields{"A"}, tasks.Values{{Key: "A", Value: "a-123456@x.com"}}, []string{"A", "a-123456@x.com"}},
 	} {
 		g := &ledgerGuard{}
 		if err := sendVia(t, w, tasks.RecipientConfig{Fields: tt.fields}, g, tt.values); err != nil ||
@@ -209,7 +209,7 @@ func TestRecipientGuardCannotBeAsked(t *testing.T) {
 	t.Parallel()
 	w := newWorld(redistest.New(t))
 	t.Cleanup(w.close)
-	err := sendVia(t, w, tasks.RecipientConfig{}, &ledgerGuard{err: errors.New("canary")}, tasks.Values{{"A", "x"}})
+	err := sendVia(t, w, tasks.RecipientConfig{}, &ledgerGuard{err: errors.New("canary")}, tasks.Values{{Key: "A", Value: "x"}})
 	if e, ok := clients.AsError(err); !ok || e.Kind != clients.Temporary || !e.NotSent ||
 		strings.Contains(err.Error(), "canary") ||
 		w.otp.Calls(danaconnecttest.OpSend) != 0 {
@@ -224,7 +224,7 @@ func TestASendThatNeverLeftFreesItsPlace(t *testing.T) {
 	t.Cleanup(w.close)
 	g := &ledgerGuard{}
 	w.web.Close()
-	if err := sendVia(t, w, tasks.RecipientConfig{}, g, tasks.Values{{"A", "x"}}); err == nil || g.freed != 1 {
+	if err := sendVia(t, w, tasks.RecipientConfig{}, g, tasks.Values{{Key: "A", Value: "x"}}); err == nil || g.freed != 1 {
 		t.Errorf("%v, freed %d times", err, g.freed)
 	}
 }

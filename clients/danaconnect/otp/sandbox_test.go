@@ -1,4 +1,4 @@
-package danaconnect_test
+package otp_test
 
 import (
 	"fmt"
@@ -10,6 +10,7 @@ import (
 	"errand.internal/clients/clientstest"
 	"errand.internal/clients/danaconnect"
 	"errand.internal/clients/danaconnect/danaconnecttest"
+	"errand.internal/clients/danaconnect/otp"
 	"errand.internal/internal/secret"
 	"errand.internal/internal/tokens"
 )
@@ -20,28 +21,28 @@ func TestRefusedSends(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
 		name   string
-		change func(*danaconnect.OTP)
+		change func(*otp.Message)
 		code   string
 	}{
-		{"type", func(m *danaconnect.OTP) { m.Type = 3 }, "07"},
-		{"no type", func(m *danaconnect.OTP) { m.Type = 0 }, "07"},
-		{"short", func(m *danaconnect.OTP) { m.Length = 2 }, "08"},
-		{"long", func(m *danaconnect.OTP) { m.Length = 13 }, "08"},
-		{"no expiration", func(m *danaconnect.OTP) { m.SecondsExpiration = 0 }, "09"},
-		{"3600 seconds", func(m *danaconnect.OTP) { m.SecondsExpiration = 3600 }, "09"},
-		{"conversation", func(m *danaconnect.OTP) { m.IDConversation = 1 }, "10"},
-		{"no values", func(m *danaconnect.OTP) { m.Values = nil }, "15"},
-		{"value without a key", func(m *danaconnect.OTP) { m.Values = []danaconnect.Value{{Value: "x"}} }, "15"},
-		{"negative tries", func(m *danaconnect.OTP) { m.MaximumTries = -1 }, "15"},
+		{"type", func(m *otp.Message) { m.OTPType = 3 }, "07"},
+		{"no type", func(m *otp.Message) { m.OTPType = 0 }, "07"},
+		{"short", func(m *otp.Message) { m.Length = 2 }, "08"},
+		{"long", func(m *otp.Message) { m.Length = 13 }, "08"},
+		{"no expiration", func(m *otp.Message) { m.SecondsExpiration = new(0) }, "09"},
+		{"3600 seconds", func(m *otp.Message) { m.SecondsExpiration = new(3600) }, "09"},
+		{"conversation", func(m *otp.Message) { m.IDConversation = 1 }, "10"},
+		{"no values", func(m *otp.Message) { m.Values = nil }, "15"},
+		{"value without a key", func(m *otp.Message) { m.Values = otp.Values{{Value: "x"}} }, "15"},
+		{"negative tries", func(m *otp.Message) { m.MaximumTries = new(-1) }, "15"},
 	}
 	for _, statusOK := range []bool{false, true} {
 		for _, tt := range tests {
 			t.Run(fmt.Sprint(tt.name, " always 200: ", statusOK), func(t *testing.T) {
 				t.Parallel()
 				f := start(t, danaconnecttest.Options{StatusOK: statusOK})
-				m := code()
+				m := message()
 				tt.change(&m)
-				_, err := f.client.SendOTP(t.Context(), m)
+				_, err := f.client.Send(t.Context(), m)
 				if e := fault(t, err, clients.Invalid); e.Code != tt.code || (e.Status == 200) != statusOK {
 					t.Errorf("code %s with status %d, want %s", e.Code, e.Status, tt.code)
 				}
@@ -56,17 +57,17 @@ func TestRefusedSends(t *testing.T) {
 func TestLimitsOfASendAreAccepted(t *testing.T) {
 	t.Parallel()
 	f := start(t, danaconnecttest.Options{})
-	for _, m := range []danaconnect.OTP{
-		{Type: 1, Length: 3, SecondsExpiration: 1},
+	for _, m := range []otp.Message{
+		{OTPType: 1, Length: 3, SecondsExpiration: new(1)},
 		{
-			Type:              2,
+			OTPType:           2,
 			Length:            12,
-			SecondsExpiration: 3200,
-			MaximumTries:      100,
+			SecondsExpiration: new(3200),
+			MaximumTries:      new(100),
 		},
 	} {
-		m.IDConversation, m.Values = danaconnecttest.Conversation, []danaconnect.Value{{Key: "K", Value: ""}}
-		if _, err := f.client.SendOTP(t.Context(), m); err != nil {
+		m.IDConversation, m.Values = danaconnecttest.Conversation, otp.Values{{Key: "K", Value: ""}}
+		if _, err := f.client.Send(t.Context(), m); err != nil {
 			t.Errorf("%+v: %v", m, err)
 		}
 	}
@@ -75,12 +76,12 @@ func TestLimitsOfASendAreAccepted(t *testing.T) {
 func TestWrongLogin(t *testing.T) {
 	t.Parallel()
 	for _, statusOK := range []bool{false, true} {
-		for name, change := range map[string]func(*danaconnect.OTPConfig){
-			"password": func(c *danaconnect.OTPConfig) { c.Password = secret.New("canary-wrong") },
-			"user":     func(c *danaconnect.OTPConfig) { c.Username = "canary-user" },
-			"company":  func(c *danaconnect.OTPConfig) { c.Company = "canary-company" },
+		for name, change := range map[string]func(*danaconnect.BasicConfig){
+			"password": func(c *danaconnect.BasicConfig) { c.Password = secret.New("canary-wrong") },
+			"user":     func(c *danaconnect.BasicConfig) { c.Username = "canary-user" },
+			"company":  func(c *danaconnect.BasicConfig) { c.Company = "canary-company" },
 		} {
-			for _, op := range []string{danaconnect.OpSend, danaconnect.OpVerify} {
+			for _, op := range []string{otp.OpSend, otp.OpVerify} {
 				t.Run(fmt.Sprint(op, " ", name, " always 200: ", statusOK), func(t *testing.T) {
 					t.Parallel()
 					f := start(t, danaconnecttest.Options{StatusOK: statusOK})
@@ -106,7 +107,7 @@ func TestLoginKeepsOddSigns(t *testing.T) {
 	cfg.Username = "ana@example.com"
 	cfg.Company = "acme"
 	cfg.Password = secret.New("%p:w@ñ ")
-	if _, err := newClient(t, cfg, &clientstest.Gate{}, clients.Timeouts{}).SendOTP(t.Context(), code()); err != nil {
+	if _, err := newClient(t, cfg, &clientstest.Gate{}, clients.Timeouts{}).Send(t.Context(), message()); err != nil {
 		t.Error(err)
 	}
 }
@@ -127,24 +128,24 @@ func TestLifeOfACode(t *testing.T) {
 	tests := []struct {
 		name  string
 		typed []string // each after a second
-		want  []danaconnect.Verdict
+		want  []otp.Verdict
 	}{
-		{"right at once", []string{right}, []danaconnect.Verdict{danaconnect.Correct}},
+		{"right at once", []string{right}, []otp.Verdict{otp.Correct}},
 		{
 			"twice",
 			[]string{right, right, wrong},
-			[]danaconnect.Verdict{danaconnect.Correct, danaconnect.Used, danaconnect.Used},
+			[]otp.Verdict{otp.Correct, otp.Used, otp.Used},
 		},
-		{"after one error", []string{wrong, right}, []danaconnect.Verdict{danaconnect.Incorrect, danaconnect.Correct}},
+		{"after one error", []string{wrong, right}, []otp.Verdict{otp.Incorrect, otp.Correct}},
 		{
 			"too many errors",
 			[]string{wrong, wrong, right},
-			[]danaconnect.Verdict{danaconnect.Incorrect, danaconnect.Incorrect, danaconnect.Locked},
+			[]otp.Verdict{otp.Incorrect, otp.Incorrect, otp.Locked},
 		},
 		{
 			"too late",
 			[]string{"", "", "", right},
-			[]danaconnect.Verdict{danaconnect.None, danaconnect.None, danaconnect.None, danaconnect.Expired},
+			[]otp.Verdict{otp.None, otp.None, otp.None, otp.Expired},
 		},
 	}
 	for _, tt := range tests {
@@ -152,12 +153,12 @@ func TestLifeOfACode(t *testing.T) {
 			t.Parallel()
 			now := &clock{now: time.Date(2026, 5, 4, 3, 2, 1, 0, time.UTC)}
 			f := start(t, danaconnecttest.Options{Now: now.Now})
-			m := code()
-			m.SecondsExpiration = 4
-			m.MaximumTries = 2
-			m.Type = 2
+			m := message()
+			m.SecondsExpiration = new(4)
+			m.MaximumTries = new(2)
+			m.OTPType = 2
 			m.Length = 6
-			sent, err := f.client.SendOTP(t.Context(), m)
+			sent, err := f.client.Send(t.Context(), m)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -169,17 +170,17 @@ func TestLifeOfACode(t *testing.T) {
 				if typed == right {
 					typed = f.Code(sent.IDRequest)
 				}
-				v, err := f.client.VerifyOTP(
+				v, err := f.client.Verify(
 					t.Context(),
-					danaconnect.Verification{IDRequest: sent.IDRequest, OTP: secret.New(typed)},
+					otp.Verification{IDRequest: sent.IDRequest, OTP: secret.New(typed)},
 				)
 				if v.Verdict != tt.want[i] {
 					t.Fatalf("attempt %d: verdict %q, want %q (%v)", i+1, v.Verdict, tt.want[i], err)
 				}
-				if v.Verdict == danaconnect.Correct && err != nil {
+				if v.Verdict == otp.Correct && err != nil {
 					t.Errorf("attempt %d: %v", i+1, err)
 				}
-				if v.Verdict != danaconnect.Correct {
+				if v.Verdict != otp.Correct {
 					fault(t, err, clients.Declined)
 				}
 			}
@@ -190,7 +191,7 @@ func TestLifeOfACode(t *testing.T) {
 func TestVerifyOfAnUnknownRequest(t *testing.T) {
 	t.Parallel()
 	f := start(t, danaconnecttest.Options{})
-	_, err := f.client.VerifyOTP(t.Context(), danaconnect.Verification{IDRequest: "99", OTP: secret.New("1")})
+	_, err := f.client.Verify(t.Context(), otp.Verification{IDRequest: "99", OTP: secret.New("1")})
 	if e := fault(t, err, clients.Invalid); e.Code != "15" {
 		t.Errorf("code %q", e.Code)
 	}

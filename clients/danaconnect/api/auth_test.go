@@ -1,16 +1,14 @@
-package danaconnect_test
+package api_test
 
 import (
 	"encoding/base64"
 	"errors"
 	"net/http"
-	"strings"
 	"testing"
 	"time"
 
 	"errand.internal/clients"
 	"errand.internal/clients/clientstest"
-	"errand.internal/clients/danaconnect"
 	"errand.internal/clients/danaconnect/danaconnecttest"
 	"errand.internal/clients/sandbox"
 	"errand.internal/internal/secret"
@@ -25,11 +23,11 @@ func TestLoginRequest(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			sb := danaconnecttest.New(danaconnecttest.Options{Clients: map[string]string{id: key}})
-			cfg := apiConfig(clientstest.Serve(t, sb, danaconnecttest.Mount))
+			cfg := config(clientstest.Serve(t, sb, danaconnecttest.Mount))
 			cfg.ClientID = id
 			cfg.ClientSecret = secret.New(key)
 			cfg.TokenURL = cfg.TokenURL + trailing
-			grant, err := newAPILogin(t, cfg, clients.Timeouts{}).Fetch(t.Context())
+			grant, err := newLogin(t, cfg, clients.Timeouts{}).Fetch(t.Context())
 			if err != nil || grant.Value.Empty() || grant.Life != time.Hour {
 				t.Fatalf("life %v, %v", grant.Life, err)
 			}
@@ -123,9 +121,9 @@ func TestLoginAnswers(t *testing.T) {
 				Body:       &tt.body,
 				RetryAfter: "7",
 			})
-			grant, err := newAPILogin(
+			grant, err := newLogin(
 				t,
-				apiConfig(clientstest.Serve(t, sb, danaconnecttest.Mount)),
+				config(clientstest.Serve(t, sb, danaconnecttest.Mount)),
 				clients.Timeouts{},
 			).Fetch(t.Context())
 			if tt.life > 0 {
@@ -137,7 +135,7 @@ func TestLoginAnswers(t *testing.T) {
 			if !grant.Value.Empty() {
 				t.Error("there is a token beside the error")
 			}
-			clientstest.NoLeak(t, err, append(apiCanaries, "canary-prose")...)
+			clientstest.NoLeak(t, err, append(canaries, "canary-prose")...)
 			if tt.kind == refused {
 				if r, ok := errors.AsType[*tokens.RefusedError](err); !ok || r.Profile != "danaconnect-api" ||
 					r.Reason == "" {
@@ -161,87 +159,19 @@ func TestLoginOfTheSandbox(t *testing.T) {
 	t.Parallel()
 	for _, o := range []danaconnecttest.Options{{TokenLife: 5 * time.Minute}, {TokenLife: 5 * time.Minute, LooseTypes: true}, {TokenLife: -1}} {
 		sb := danaconnecttest.New(o)
-		cfg := apiConfig(clientstest.Serve(t, sb, danaconnecttest.Mount))
-		grant, err := newAPILogin(t, cfg, clients.Timeouts{}).Fetch(t.Context())
+		cfg := config(clientstest.Serve(t, sb, danaconnecttest.Mount))
+		grant, err := newLogin(t, cfg, clients.Timeouts{}).Fetch(t.Context())
 		if want := max(o.TokenLife, 30*time.Second); err != nil || grant.Life != want {
 			t.Fatalf("life %v, %v, want %v", grant.Life, err, want)
 		}
-		answer, err := newAPI(
+		answer, err := newClient(
 			t,
 			cfg,
 			tokens.Fixed(grant.Value.Reveal()),
 			clients.Timeouts{},
-		).StartConversation(t.Context(), someStart())
+		).StartConversation(t.Context(), exampleStart())
 		if err != nil || len(sb.Starts()) != 1 {
 			t.Errorf("%+v, %v", answer, err)
 		}
-	}
-}
-
-func TestAPIConfigNamesEveryVariableAtFault(t *testing.T) {
-	t.Parallel()
-	good := apiConfig("https://danaconnect.example/")
-	if err := good.Validate(); err != nil {
-		t.Fatal(err)
-	}
-	if err := (danaconnect.APIConfig{ClientID: "a", ClientSecret: secret.New("b:c d")}).Validate(); err != nil {
-		t.Errorf("without URLs the vendor's own count: %v", err)
-	}
-	for name, tt := range map[string]struct {
-		change func(*danaconnect.APIConfig)
-		want   []string
-	}{
-		"all": {func(c *danaconnect.APIConfig) {
-			*c = danaconnect.APIConfig{TokenURL: "http://canary.example", APIURL: "canary", Timeout: -1}
-		}, []string{"_CLIENT_ID", "_CLIENT_SECRET", "_TOKEN_URL", "_API_URL", "_TIMEOUT"}},
-		"colon":          {func(c *danaconnect.APIConfig) { c.ClientID = "canary:x" }, []string{"_CLIENT_ID"}},
-		"space":          {func(c *danaconnect.APIConfig) { c.ClientID = "canary " }, []string{"_CLIENT_ID"}},
-		"end of a line":  {func(c *danaconnect.APIConfig) { c.ClientSecret = secret.New("canary\n") }, []string{"_CLIENT_SECRET"}},
-		"query in a URL": {func(c *danaconnect.APIConfig) { c.TokenURL += "?canary" }, []string{"_TOKEN_URL"}},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			cfg := good
-			tt.change(&cfg)
-			err := cfg.Validate()
-			if err == nil {
-				t.Fatal("accepted")
-			}
-			for _, variable := range tt.want {
-				if !strings.Contains(err.Error(), "DANACONNECT"+variable+": ") {
-					t.Errorf("%q does not name %s", err, variable)
-				}
-			}
-			if strings.Count(err.Error(), "DANACONNECT_") != len(tt.want) || strings.Contains(err.Error(), "canary") {
-				t.Errorf("error %q", err)
-			}
-			if _, apiErr := danaconnect.NewAPI(cfg, &twoTokens{}, clients.NewCaller(danaconnect.Vendor, clients.Timeouts{}, nil, nil)); apiErr == nil {
-				t.Error("NewAPI takes it")
-			}
-			if _, loginErr := danaconnect.NewAPILogin(cfg, clients.NewCaller(danaconnect.Vendor, clients.Timeouts{}, nil, nil)); loginErr == nil {
-				t.Error("NewAPILogin takes it")
-			}
-		})
-	}
-	cfg := config("https://danaconnect.example/")
-	cfg.ContactsURL = "http://canary.example"
-	if err := cfg.Validate(); err == nil || !strings.Contains(err.Error(), "DANACONNECT_CONTACTS_URL: ") {
-		t.Errorf("error %v", err)
-	}
-	if (danaconnect.APIConfig{}).Configured() || !(danaconnect.APIConfig{ClientID: "a"}).Configured() ||
-		!(danaconnect.APIConfig{ClientSecret: secret.New("a")}).Configured() {
-		t.Error("Configured is wrong")
-	}
-}
-
-// The fingerprint of the credential must change with every part of it.
-func TestAPIProfile(t *testing.T) {
-	t.Parallel()
-	cfg := apiConfig("https://danaconnect.example/")
-	p := cfg.Profile()
-	if p.Name != "danaconnect-api" || p.Identity.ClientID != cfg.ClientID || p.Identity.URL != cfg.TokenURL || len(p.Identity.Secrets) != 1 ||
-		!p.Identity.Secrets[0].Equal(danaconnecttest.ClientSecret) ||
-		p.Timeout != 15*time.Second {
-		t.Errorf("%+v", p)
 	}
 }

@@ -1,4 +1,4 @@
-package danaconnect_test
+package otp_test
 
 import (
 	"context"
@@ -13,6 +13,7 @@ import (
 	"errand.internal/clients/clientstest"
 	"errand.internal/clients/danaconnect"
 	"errand.internal/clients/danaconnect/danaconnecttest"
+	"errand.internal/clients/danaconnect/otp"
 	"errand.internal/clients/sandbox"
 	"errand.internal/internal/secret"
 	"errand.internal/internal/tokens"
@@ -20,18 +21,17 @@ import (
 
 func TestSharedRules(t *testing.T) {
 	t.Parallel()
-	canaries := []string{danaconnecttest.Password, danaconnecttest.Username, "test@danaconnect.com", "Test DANAConnect"}
 	newSandbox := func(*testing.T) clientstest.Sandbox { return danaconnecttest.New(danaconnecttest.Options{}) }
 	t.Run("send", func(t *testing.T) {
 		t.Parallel()
 		clientstest.Check(t, clientstest.Subject{
 			Op:       danaconnecttest.OpSend,
 			Mount:    danaconnecttest.Mount,
-			Canaries: canaries,
+			Canaries: canaries(),
 			New:      newSandbox,
-			Call: func(t *testing.T, baseURL string, limits clients.Timeouts) func(context.Context) error {
-				c := newClient(t, config(baseURL), &clientstest.Gate{}, limits)
-				return func(ctx context.Context) error { _, err := c.SendOTP(ctx, code()); return err }
+			Call: func(t *testing.T, baseURL string, timeouts clients.Timeouts) func(context.Context) error {
+				c := newClient(t, config(baseURL), &clientstest.Gate{}, timeouts)
+				return func(ctx context.Context) error { _, err := c.Send(ctx, message()); return err }
 			},
 		})
 	})
@@ -42,7 +42,7 @@ func TestSharedRules(t *testing.T) {
 		clientstest.Check(t, clientstest.Subject{
 			Op:       danaconnecttest.OpVerify,
 			Mount:    danaconnecttest.Mount,
-			Canaries: append(canaries, "Rf24sG"),
+			Canaries: append(canaries(), "Rf24sG"),
 			New: func(*testing.T) clientstest.Sandbox {
 				sb := danaconnecttest.New(danaconnecttest.Options{})
 				sb.Add(danaconnecttest.OTP{
@@ -53,10 +53,10 @@ func TestSharedRules(t *testing.T) {
 				})
 				return sb
 			},
-			Call: func(t *testing.T, baseURL string, limits clients.Timeouts) func(context.Context) error {
-				c := newClient(t, config(baseURL), &clientstest.Gate{}, limits)
+			Call: func(t *testing.T, baseURL string, timeouts clients.Timeouts) func(context.Context) error {
+				c := newClient(t, config(baseURL), &clientstest.Gate{}, timeouts)
 				return func(ctx context.Context) error {
-					_, err := c.VerifyOTP(ctx, danaconnect.Verification{IDRequest: "251", OTP: secret.New("Rf24sG")})
+					_, err := c.Verify(ctx, otp.Verification{IDRequest: "251", OTP: secret.New("Rf24sG")})
 					return err
 				}
 			},
@@ -67,7 +67,7 @@ func TestSharedRules(t *testing.T) {
 func TestSendAndVerify(t *testing.T) {
 	t.Parallel()
 	f := start(t, danaconnecttest.Options{})
-	sent, err := f.client.SendOTP(t.Context(), code())
+	sent, err := f.client.Send(t.Context(), message())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -76,18 +76,18 @@ func TestSendAndVerify(t *testing.T) {
 		f.EffectsOf(danaconnecttest.OpSend, "test@danaconnect.com") != 1 {
 		t.Fatalf("sent %+v, the vendor keeps %+v", sent, kept)
 	}
-	wrong, err := f.client.VerifyOTP(
+	wrong, err := f.client.Verify(
 		t.Context(),
-		danaconnect.Verification{IDRequest: sent.IDRequest, OTP: secret.New("wrong")},
+		otp.Verification{IDRequest: sent.IDRequest, OTP: secret.New("wrong")},
 	)
-	if fault(t, err, clients.Declined); wrong.Verdict != danaconnect.Incorrect {
+	if fault(t, err, clients.Declined); wrong.Verdict != otp.Incorrect {
 		t.Errorf("verdict %q of a wrong code", wrong.Verdict)
 	}
-	right, err := f.client.VerifyOTP(
+	right, err := f.client.Verify(
 		t.Context(),
-		danaconnect.Verification{IDRequest: sent.IDRequest, OTP: secret.New(kept.Code)},
+		otp.Verification{IDRequest: sent.IDRequest, OTP: secret.New(kept.Code)},
 	)
-	if err != nil || right.Verdict != danaconnect.Correct {
+	if err != nil || right.Verdict != otp.Correct {
 		t.Errorf("verdict %q of the right code, %v", right.Verdict, err)
 	}
 	f.gate.Expect(t, tokens.Accepted, tokens.Accepted, tokens.Accepted)
@@ -95,27 +95,27 @@ func TestSendAndVerify(t *testing.T) {
 
 func TestRequestsAreAsThePageShows(t *testing.T) {
 	t.Parallel()
-	short := danaconnect.OTP{
+	short := otp.Message{
 		IDConversation:    1,
-		Values:            []danaconnect.Value{{Key: "COD1_NOMBRE", Value: `Tom & Zoë <tz> "x"`}},
-		Type:              2,
+		Values:            otp.Values{{Key: "COD1_NOMBRE", Value: `Tom & Zoë <tz> "x"`}},
+		OTPType:           2,
 		Length:            6,
-		SecondsExpiration: 300,
+		SecondsExpiration: new(300),
 	}
-	verify := func(id, otp string) func(context.Context, *danaconnect.OTPClient) error {
-		return func(ctx context.Context, c *danaconnect.OTPClient) error {
-			_, err := c.VerifyOTP(ctx, danaconnect.Verification{IDRequest: id, OTP: secret.New(otp)})
+	verify := func(id, typed string) func(context.Context, *otp.Client) error {
+		return func(ctx context.Context, c *otp.Client) error {
+			_, err := c.Verify(ctx, otp.Verification{IDRequest: id, OTP: secret.New(typed)})
 			return err
 		}
 	}
-	send := func(m danaconnect.OTP) func(context.Context, *danaconnect.OTPClient) error {
-		return func(ctx context.Context, c *danaconnect.OTPClient) error { _, err := c.SendOTP(ctx, m); return err }
+	send := func(m otp.Message) func(context.Context, *otp.Client) error {
+		return func(ctx context.Context, c *otp.Client) error { _, err := c.Send(ctx, m); return err }
 	}
 	tests := []struct {
 		name, path, op string
-		call           func(context.Context, *danaconnect.OTPClient) error
+		call           func(context.Context, *otp.Client) error
 	}{
-		{"send", "send", danaconnecttest.OpSend, send(code())},
+		{"send", "send", danaconnecttest.OpSend, send(message())},
 		{"send-without-tries", "send", danaconnecttest.OpSend, send(short)},
 		{"verify", "verify", danaconnecttest.OpVerify, verify("251", "Rf24sG")},
 		{"verify-digits", "verify", danaconnecttest.OpVerify, verify("9223372036854775807", "004217")},
@@ -161,7 +161,7 @@ func TestAnswersOfThePage(t *testing.T) {
 					Body: new(string(clientstest.ReadFile(t, "testdata/"+name+".json"))),
 				},
 			)
-			sent, err := f.client.SendOTP(t.Context(), code())
+			sent, err := f.client.Send(t.Context(), message())
 			if err != nil || sent.IDRequest != "251" || !strings.HasPrefix(sent.ConversationRequestID, "87") {
 				t.Errorf("%+v, %v", sent, err)
 			}
@@ -177,7 +177,7 @@ func TestAnswersOfThePage(t *testing.T) {
 					Body: new(string(clientstest.ReadFile(t, "testdata/"+name+".json"))),
 				},
 			)
-			if verdict, err := f.call(t.Context(), danaconnect.OpVerify); err != nil || verdict != danaconnect.Correct {
+			if verdict, err := f.call(t.Context(), otp.OpVerify); err != nil || verdict != otp.Correct {
 				t.Errorf("%q, %v", verdict, err)
 			}
 		})
@@ -191,7 +191,7 @@ func TestAnswersOfThePage(t *testing.T) {
 				Body: new(string(clientstest.ReadFile(t, "testdata/send-refused-login.json"))),
 			},
 		)
-		_, err := f.call(t.Context(), danaconnect.OpSend)
+		_, err := f.call(t.Context(), otp.OpSend)
 		if e := fault(t, err, clients.Credentials); e.Code != "06" || e.Status != http.StatusOK {
 			t.Errorf("%+v", *e)
 		}
@@ -201,7 +201,7 @@ func TestAnswersOfThePage(t *testing.T) {
 
 func TestGateKeepsCallsIn(t *testing.T) {
 	t.Parallel()
-	for _, op := range []string{danaconnect.OpSend, danaconnect.OpVerify} {
+	for _, op := range []string{otp.OpSend, otp.OpVerify} {
 		for _, refusal := range clientstest.Refusals() {
 			t.Run(op+" "+refusal.Name, func(t *testing.T) {
 				t.Parallel()
@@ -221,7 +221,7 @@ func TestNoAnswerIsNoVerdict(t *testing.T) {
 	t.Parallel()
 	f := start(t, danaconnecttest.Options{})
 	f.Inject(sandbox.Fault{Op: danaconnecttest.OpSend, Drop: true})
-	_, err := f.call(t.Context(), danaconnect.OpSend)
+	_, err := f.call(t.Context(), otp.OpSend)
 	fault(t, err, clients.Unknown)
 	f.gate.Expect(t, tokens.NoVerdict)
 }
@@ -235,7 +235,7 @@ func TestPanicInTheTransportStillReports(t *testing.T) {
 		transport(func(*http.Request) (*http.Response, error) { panic("boom") }),
 		nil,
 	)
-	c, err := danaconnect.NewOTP(config("https://danaconnect.example/"), gate, caller)
+	c, err := otp.New(config("https://danaconnect.example/"), gate, caller)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -245,7 +245,7 @@ func TestPanicInTheTransportStillReports(t *testing.T) {
 				t.Error("the panic was swallowed")
 			}
 		}()
-		_, _ = c.SendOTP(t.Context(), code())
+		_, _ = c.Send(t.Context(), message())
 	}()
 	gate.Expect(t, tokens.NoVerdict)
 }
@@ -254,7 +254,7 @@ func TestUnusableIDRequestIsRefusedBeforeTheCall(t *testing.T) {
 	t.Parallel()
 	f := start(t, danaconnecttest.Options{})
 	for _, id := range []string{"", "0", "0251", "-1", "2.5", "1e3", "87a9ab9b-5abf-4802-abfa-e7b891d2a042", " 251", "251}", strings.Repeat("9", 20)} {
-		_, err := f.client.VerifyOTP(t.Context(), danaconnect.Verification{IDRequest: id, OTP: secret.New("1")})
+		_, err := f.client.Verify(t.Context(), otp.Verification{IDRequest: id, OTP: secret.New("1")})
 		if e := fault(t, err, clients.Invalid); !e.NotSent {
 			t.Errorf("%q: NotSent is false", id)
 		}
@@ -270,7 +270,7 @@ func TestUnusableIDRequestIsRefusedBeforeTheCall(t *testing.T) {
 func TestDryRunBuildsTheRequestOfProduction(t *testing.T) {
 	t.Parallel()
 	f := start(t, danaconnecttest.Options{})
-	if _, err := f.call(t.Context(), danaconnect.OpSend); err != nil {
+	if _, err := f.call(t.Context(), otp.OpSend); err != nil {
 		t.Fatal(err)
 	}
 	real := f.Requests(danaconnecttest.OpSend)[0]
@@ -290,11 +290,11 @@ func TestDryRunBuildsTheRequestOfProduction(t *testing.T) {
 		}),
 		nil,
 	)
-	c, err := danaconnect.NewOTP(config("https://danaconnect.example/danaconnect/"), &clientstest.Gate{}, caller)
+	c, err := otp.New(config("https://danaconnect.example/danaconnect/"), &clientstest.Gate{}, caller)
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = c.SendOTP(t.Context(), code())
+	_, err = c.Send(t.Context(), message())
 	if e := fault(t, err, clients.Temporary); !e.NotSent {
 		t.Error("a dry run counts as sent")
 	}

@@ -1,0 +1,91 @@
+package api
+
+import (
+	"bytes"
+	"encoding/json"
+	"net/http"
+	"strings"
+
+	"errand.internal/clients"
+	"errand.internal/clients/danaconnect"
+)
+
+// The operations, as errors and metrics name them.
+const (
+	OpStart = "conversation start"
+	OpCall  = "api call"
+	OpToken = clients.OpToken
+)
+
+// wsReply is the answer of a conversation. The fields stay raw, so that one of an
+// unexpected type does not hide the others.
+type wsReply struct {
+	Result json.RawMessage `json:"wsResult"`
+	Error  json.RawMessage `json:"wsError"`
+}
+
+// idResult returns wsResult.idResult, "" if there is none.
+func (r wsReply) idResult() string {
+	var result struct {
+		ID json.RawMessage `json:"idResult"`
+	}
+	if !clients.IsSet(r.Result) || json.Unmarshal(r.Result, &result) != nil || len(result.ID) == 0 {
+		return ""
+	}
+	var id clients.Text
+	if id.UnmarshalJSON(result.ID) != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(id))
+}
+
+// readResult interprets an answer that promises a wsResult or a wsError.
+func readResult(a *clients.Answer) danaconnect.Reading {
+	var reply wsReply
+	if err := clients.DecodeObject(a, &reply); err != nil {
+		return danaconnect.Reading{Signal: danaconnect.SignalNone, Problem: err.Error()}
+	}
+	id := reply.idResult()
+	code := clients.Text(id).Code()
+	digits := strings.TrimPrefix(id, "-")
+	switch {
+	case clients.IsSet(reply.Error):
+		return danaconnect.Reading{Signal: danaconnect.SignalFailed, Code: code}
+	case digits == "" || strings.Trim(digits, "0123456789") != "":
+		return danaconnect.Reading{
+			Signal:  danaconnect.SignalNone,
+			Problem: "it has neither a wsResult.idResult nor a wsError",
+		}
+	case strings.Trim(digits, "0") == "":
+		return danaconnect.Reading{Signal: danaconnect.SignalDone}
+	}
+	return danaconnect.Reading{Signal: danaconnect.SignalFailed, Code: code}
+}
+
+// readContent interprets the answer of a free call, which promises nothing: a
+// success or failure in the form of readResult counts, and so does any other
+// valid JSON.
+func readContent(method string, a *clients.Answer) danaconnect.Reading {
+	body := bytes.TrimSpace(bytes.TrimPrefix(a.Body, []byte("\xef\xbb\xbf")))
+	switch {
+	case a.Incomplete:
+	case len(body) == 0 && (a.Status == http.StatusNoContent || method == http.MethodHead):
+		return danaconnect.Reading{Signal: danaconnect.SignalEmpty}
+	case json.Valid(body) && !bytes.Equal(body, []byte("null")):
+		if got := readResult(a); got.Signal != danaconnect.SignalNone {
+			return got
+		}
+		return danaconnect.Reading{Signal: danaconnect.SignalContent}
+	}
+	got := danaconnect.Reading{Signal: danaconnect.SignalNone}
+	if err := clients.DecodeObject(a, &struct{}{}); err != nil {
+		got.Problem = err.Error()
+	}
+	return got
+}
+
+// denied reports whether the token was refused. A 401 whose body claims success
+// is not: a replay could carry the operation out twice.
+func denied(a *clients.Answer) bool {
+	return a.Status == http.StatusUnauthorized && readResult(a).Signal != danaconnect.SignalDone
+}

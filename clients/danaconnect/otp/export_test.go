@@ -1,0 +1,4 @@
+package otp
+
+// Table returns the table in use.
+func Table() *[]Rule { return &rules }
