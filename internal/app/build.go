@@ -147,7 +147,7 @@ func (p *process) open(store *ledger.Store) ([]queue.Definition, error) {
 		TokenOptions: []tokens.Option{
 			tokens.WithSalt(salt),
 			tokens.WithMetrics(tokenMetrics),
-			tokens.WithAnnounce(credentialAlerts(p.alert)),
+			tokens.WithOnChange(credentialAlerts(p.alert)),
 		},
 	}
 	definitions := []queue.Definition{deliver.Definition(sender)}
@@ -224,12 +224,12 @@ func intervals() func(queue string) (poll, delay time.Duration) {
 }
 
 // credentialAlerts turns changes of credentials into alerts.
-func credentialAlerts(to alert.Func) tokens.Announce {
-	return func(e tokens.Event) {
+func credentialAlerts(to alert.Func) func(tokens.Change) {
+	return func(c tokens.Change) {
 		kind := alert.CredentialParked
-		if e.Kind == tokens.Resumed {
+		if c.Kind == tokens.Resumed {
 			kind = alert.CredentialResumed
 		}
-		to(alert.Alert{Kind: kind, Subject: e.Profile})
+		to(alert.Alert{Kind: kind, Subject: c.Profile})
 	}
 }

@@ -9,13 +9,12 @@ import (
 	"errand.internal/internal/tokens"
 )
 
-// expiryEvery is how often the days are counted.
+// expiryEvery is how often the days left are counted.
 const expiryEvery = time.Hour
 
-// warnOfExpiry announces that a static token nears its last day, once for each
-// of tokens.WarnBefore, until ctx ends. That a worker starts anew between two of
-// them is no reason to announce it again. It returns at once if the token never
-// ends.
+// warnOfExpiry raises an alert as a static token nears its last day, once for
+// each of tokens.WarnBefore, until ctx ends. A restart of the worker does not
+// repeat it. It returns at once if the token never ends.
 func warnOfExpiry(
 	ctx context.Context,
 	credential string,
@@ -28,7 +27,7 @@ func warnOfExpiry(
 	}
 	ticker := time.NewTicker(expiryEvery)
 	defer ticker.Stop()
-	for said := 0; ; {
+	for warned := 0; ; {
 		c := tokens.CountdownTo(last, now())
 		if c.Threshold != 0 && c.Threshold != said {
 			said = c.Threshold
@@ -36,7 +35,7 @@ func warnOfExpiry(
 			to(alert.Alert{
 				Kind:     alert.CredentialExpiring,
 				Subject:  credential,
-				DedupKey: day + " " + strconv.Itoa(c.Due),
+				DedupKey: day + " " + strconv.Itoa(c.Threshold),
 				Data: map[string]string{
 					"lastDay":  day,
 					"daysLeft": strconv.Itoa(max(c.DaysLeft, 0)),

@@ -37,11 +37,11 @@ func startSchedules(
 	}
 	rdb, producer := openProducer(c.Target, c.Ring)
 	scheduler := schedule.New(schedule.Config{
-		File:    c.Schedules,
-		Redis:   rdb,
-		To:      producer,
-		Metrics: reg,
-		Log:     log,
+		File:     c.Schedules,
+		Redis:    rdb,
+		Enqueuer: producer,
+		Metrics:  reg,
+		Log:      log,
 	})
 	ctx, cancel := context.WithCancel(ctx)
 	var running sync.WaitGroup

@@ -50,7 +50,7 @@ type Created struct {
 }
 
 // Create writes the record of a new task, or finds the one that has its key.
-// It returns ErrKeyConflict if that one has another payload, ErrOverlap if
+// It returns ErrKeyConflict if that one has another payload, ErrAlreadyActive if
 // another task stands where it must be alone, and ErrLate if it comes too late.
 func (s *Store) Create(ctx context.Context, t NewTask) (Created, error) {
 	id := NewID(t.Queue)
@@ -87,7 +87,7 @@ func (s *Store) Create(ctx context.Context, t NewTask) (Created, error) {
 		case "conflict":
 			return Created{ID: reply[1]}, ErrKeyConflict
 		case "overlap":
-			return Created{ID: reply[1]}, ErrOverlap
+			return Created{ID: reply[1]}, ErrAlreadyActive
 		case "late":
 			return Created{}, ErrLate
 		}

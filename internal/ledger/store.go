@@ -17,8 +17,8 @@ var (
 	ErrNotFound = errors.New("no such task (or its record is no longer kept)")
 	// ErrKeyConflict: the key was used with another payload.
 	ErrKeyConflict = errors.New("the key is taken by a task with another payload")
-	// ErrOverlap: a task with the same Alone has not ended yet.
-	ErrOverlap = errors.New("an earlier task of the same subject has not ended yet")
+	// ErrAlreadyActive: a task with the same Alone has not ended yet.
+	ErrAlreadyActive = errors.New("an earlier task of the same subject has not ended yet")
 	// ErrLate: the task was to be created by an earlier time.
 	ErrLate = errors.New("it is too late to create the task")
 	// ErrStale: another worker took the task over; its word counts.

@@ -426,8 +426,8 @@ func TestAloneEndsWithItsTime(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if _, err := s.Create(t.Context(), alone); !errors.Is(err, ledger.ErrOverlap) {
-		t.Errorf("while the queue holds it: %v, want ErrOverlap", err)
+	if _, err := s.Create(t.Context(), alone); !errors.Is(err, ledger.ErrAlreadyActive) {
+		t.Errorf("while the queue holds it: %v, want ErrAlreadyActive", err)
 	}
 	if err := rdb.Del(t.Context(), "asynq:{otp}:t:"+first.ID).Err(); err != nil {
 		t.Fatal(err)
@@ -461,8 +461,8 @@ func TestAloneAndNotices(t *testing.T) {
 	alone := sample()
 	alone.Alone, alone.Notify = "poll/u1", true
 	first := create(t, s, alone)
-	if _, err := s.Create(t.Context(), alone); !errors.Is(err, ledger.ErrOverlap) {
-		t.Errorf("while the first is under way: %v, want ErrOverlap", err)
+	if _, err := s.Create(t.Context(), alone); !errors.Is(err, ledger.ErrAlreadyActive) {
+		t.Errorf("while the first is under way: %v, want ErrAlreadyActive", err)
 	}
 	other := alone
 	other.Alone = "poll/u2"

@@ -39,7 +39,7 @@ type Job struct {
 	In     time.Duration
 	ExpireAfter time.Duration
 	Notify bool
-	// UniqueWhileActive refuses the job with ledger.ErrOverlap while an earlier one of the
+	// UniqueWhileActive refuses the job with ledger.ErrAlreadyActive while an earlier one of the
 	// same type and UniqueWhileActive is under way.
 	UniqueWhileActive string
 	// Scheduled: a schedule asks for it, and asks again with another key if it

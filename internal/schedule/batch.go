@@ -165,21 +165,21 @@ func (b *batch) enqueueOne(ctx context.Context, i int) (result string, err error
 	if err != nil {
 		return taskRefused, nil
 	}
-	policy := p.Defaults()
-	policy.KeyLife = b.keyTTL
+	policy := p.Policy()
+	policy.KeyTTL = b.keyTTL
 	ticket, err := b.enqueuer.Enqueue(ctx, queue.Job{
-		Type:      b.schedule.Type,
-		Payload:   raw,
-		Defaults:  policy,
-		Key:       b.keyPrefix + subject,
-		Alone:     "schedule/" + b.schedule.Name + "/" + subject,
-		At:        b.due(i),
-		Usable:    expireAfter(b.period, policy),
-		Scheduled: true,
-		By:        b.deadline,
+		Type:              b.schedule.Type,
+		Payload:           raw,
+		Policy:            policy,
+		Key:               b.keyPrefix + subject,
+		UniqueWhileActive: "schedule/" + b.schedule.Name + "/" + subject,
+		At:                b.due(i),
+		ExpireAfter:       expireAfter(b.period, policy),
+		Scheduled:         true,
+		EnqueueBefore:     b.deadline,
 	})
 	switch {
-	case errors.Is(err, ledger.ErrOverlap):
+	case errors.Is(err, ledger.ErrAlreadyActive):
 		return taskOverlap, nil
 	case errors.Is(err, tasks.ErrKeyConflict): // enqueued before the file was changed
 		return taskDuplicate, nil
@@ -194,8 +194,8 @@ func (b *batch) enqueueOne(ctx context.Context, i int) (result string, err error
 // expireAfter is how long a task of a tick may wait to run: about until the next
 // tick. A task that must not be repeated keeps its own time if that is shorter:
 // a passcode sent late does harm however rarely it is sent.
-func expireAfter(period time.Duration, policy queue.Defaults) time.Duration {
-	if !policy.Repeatable && policy.Budget > 0 && policy.Budget < period {
+func expireAfter(period time.Duration, policy queue.Policy) time.Duration {
+	if policy.Redelivery != queue.AtLeastOnce && policy.Budget > 0 && policy.Budget < period {
 		return policy.Budget
 	}
 	return period

@@ -11,7 +11,7 @@ import (
 
 	"github.com/goccy/go-yaml/ast"
 
-	"errand.internal/tasks"
+	"errand.internal/tasks/all"
 )
 
 // validName restricts names because they are part of Redis keys and metrics.
@@ -183,8 +183,8 @@ func (p *entryParser) tasks(s *Schedule) {
 	if !p.required(taskType, "type", "a task type such as anna:messenger:alerts") {
 		return
 	}
-	info, known := tasks.Find(taskType.value)
-	if !known || info.Internal {
+	info, known := all.Vendors.Find(taskType.value)
+	if !known {
 		p.report(taskType.at, "type is unknown; `enqueue types` lists them")
 		return
 	}

@@ -21,6 +21,7 @@ import (
 	"errand.internal/internal/redistest"
 	"errand.internal/internal/settings"
 	"errand.internal/tasks"
+	"errand.internal/tasks/all"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -135,8 +136,8 @@ func (f *fixture) startWorker(result error) {
 		Definitions: []queue.Definition{{
 			Type:   taskType,
 			Vendor: "anna",
-			Base:   tasks.MessengerAlerts{}.Defaults(),
-			Decode: func(raw []byte) (queue.Payload, error) { return tasks.DecodePayload(taskType, raw) },
+			Base:   tasks.MessengerAlerts{}.Policy(),
+			Decode: func(raw []byte) (queue.Payload, error) { return all.Vendors.Decode(taskType, raw) },
 			Run:    func(context.Context, queue.Payload) (any, error) { return nil, result },
 		}},
 		Timeout: func(string) time.Duration { return 5 * time.Second },

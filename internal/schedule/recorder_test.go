@@ -153,7 +153,7 @@ func (e *recordingEnqueuer) Enqueue(ctx context.Context, job queue.Job) (queue.T
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	switch {
-	case errors.Is(err, ledger.ErrOverlap):
+	case errors.Is(err, ledger.ErrAlreadyActive):
 		e.overlap[req]++
 	case err == nil:
 		if e.ids[req] == nil {

@@ -11,6 +11,7 @@ import (
 	"errand.internal/internal/payload"
 	"errand.internal/internal/queue"
 	"errand.internal/tasks"
+	"errand.internal/tasks/all"
 )
 
 // template makes a schedule's payloads. It holds the JSON before and after the
@@ -97,7 +98,7 @@ func (t template) raw(subject string) []byte {
 
 // decode reads and checks the payload for a subject.
 func (t template) decode(subject string) (queue.Payload, error) {
-	return tasks.DecodePayload(t.taskType, t.raw(subject))
+	return all.Vendors.Decode(t.taskType, t.raw(subject))
 }
 
 // payload is the payload of the i-th task of a tick as JSON.

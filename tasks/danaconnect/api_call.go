@@ -4,7 +4,7 @@ import (
 	"context"
 	"time"
 
-	"errand.internal/clients/danaconnect"
+	"errand.internal/clients/danaconnect/api"
 	"errand.internal/internal/freecall"
 	"errand.internal/internal/payload"
 	"errand.internal/tasks"
@@ -44,7 +44,7 @@ func (p APICall) Policy() tasks.Policy {
 func (p APICall) Check() []payload.Problem {
 	found := append(p.Query.Check("query"), freecall.CheckBody(p.Method, p.Body)...)
 	if p.Path != "" {
-		if err := danaconnect.CheckPath(p.Path); err != nil {
+		if err := api.CheckPath(p.Path); err != nil {
 			found = append(found, payload.Problem{Field: "path", Rule: err.Error()})
 		}
 	}
@@ -56,13 +56,13 @@ func (APICall) Result() (r tasks.Reply) {
 	return r
 }
 
-func callAPI(c *danaconnect.APIClient) tasks.Handler[APICall, tasks.Reply] {
+func callAPI(c *api.Client) tasks.Handler[APICall, tasks.Reply] {
 	return func(ctx context.Context, p APICall) (tasks.Reply, error) {
 		body, err := freecall.BodyJSON(p.Body)
 		if err != nil {
 			return tasks.Reply{}, err // a decoded payload can always be written
 		}
-		answer, err := c.Call(ctx, danaconnect.Request{
+		answer, err := c.Call(ctx, api.Request{
 			Method: p.Method,
 			Path:   p.Path,
 			Query:  p.Query.Values(),

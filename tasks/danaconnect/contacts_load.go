@@ -9,7 +9,7 @@ import (
 	"regexp"
 	"time"
 
-	"errand.internal/clients/danaconnect"
+	"errand.internal/clients/danaconnect/contacts"
 	"errand.internal/internal/freecall"
 	"errand.internal/internal/payload"
 	"errand.internal/tasks"
@@ -136,7 +136,7 @@ func loadContacts(c *basicClient) tasks.Handler[ContactsLoad, tasks.Reply] {
 				rows[i] = append(rows[i], string(cell))
 			}
 		}
-		answer, err := c.contacts.LoadContacts(ctx, danaconnect.Load{
+		answer, err := c.contacts.Load(ctx, contacts.Load{
 			TableCode:     p.TableCode,
 			FieldsCode:    p.FieldsCode,
 			Rows:          rows,

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"time"
 
-	"errand.internal/clients/danaconnect"
+	"errand.internal/clients/danaconnect/api"
 	"errand.internal/internal/freecall"
 	"errand.internal/internal/payload"
 	"errand.internal/tasks"
@@ -102,9 +102,9 @@ func (ConversationStart) Result() (r tasks.Reply) {
 	return r
 }
 
-func startConversation(c *danaconnect.APIClient) tasks.Handler[ConversationStart, tasks.Reply] {
+func startConversation(c *api.Client) tasks.Handler[ConversationStart, tasks.Reply] {
 	return func(ctx context.Context, p ConversationStart) (tasks.Reply, error) {
-		answer, err := c.StartConversation(ctx, danaconnect.Start{
+		answer, err := c.StartConversation(ctx, api.Start{
 			IDConversation: string(p.IDConversation),
 			IDProject:      string(p.IDProject),
 			Data:           p.Data,

@@ -4,7 +4,7 @@ import (
 	"context"
 	"time"
 
-	"errand.internal/clients/danaconnect"
+	"errand.internal/clients/danaconnect/otp"
 	"errand.internal/tasks"
 )
 
@@ -28,16 +28,11 @@ type OTPSend struct {
 }
 
 // OTPSent is a code accepted for sending.
-type OTPSent struct {
-	// IDRequest names the code in OTPVerify.
-	IDRequest string `json:"idRequest"`
-	// ConversationRequestID tracks the message on the vendor's platform.
-	ConversationRequestID string `json:"conversationRequestId,omitempty"`
-}
+type OTPSent = otp.Sent
 
-// otpPatience is how long a person waits for a code at most; one that comes
-// later only confuses.
-const otpPatience = 2 * time.Minute
+// maxWait is how long a person waits for a code; one that comes later only
+// confuses.
+const maxWait = 2 * time.Minute
 
 // Type implements tasks.Task.
 func (OTPSend) Type() string {
@@ -45,11 +40,11 @@ func (OTPSend) Type() string {
 }
 
 // Policy implements tasks.Task. A code is not sent once it would be about to
-// expire, nor after otpPatience.
+// expire, nor after maxWait.
 func (p OTPSend) Policy() tasks.Policy {
 	return tasks.Policy{
 		Queue:   "otp",
-		Budget:  min(time.Duration(p.seconds())*time.Second, otpPatience),
+		Budget:  min(time.Duration(p.seconds())*time.Second, maxWait),
 		Backoff: tasks.Backoff{Base: 500 * time.Millisecond, Max: 10 * time.Second},
 	}
 }
@@ -68,24 +63,8 @@ func (OTPSend) Result() (r OTPSent) {
 
 func sendOTP(c *basicClient) tasks.Handler[OTPSend, OTPSent] {
 	return func(ctx context.Context, p OTPSend) (OTPSent, error) {
-		m := danaconnect.OTP{
-			IDConversation:    p.IDConversation,
-			Type:              p.OTPType,
-			Length:            p.Length,
-			SecondsExpiration: p.seconds(),
-		}
-		for _, v := range p.Values {
-			m.Values = append(m.Values, danaconnect.Value{Key: v.Key, Value: v.Value})
-		}
-		if p.MaximumTries != nil {
-			m.MaximumTries = *p.MaximumTries
-		}
 		return c.recipients.send(ctx, p.Values, func() (OTPSent, error) {
-			sent, err := c.otp.SendOTP(ctx, m)
-			return OTPSent{
-				IDRequest:             sent.IDRequest,
-				ConversationRequestID: sent.ConversationRequestID,
-			}, err
+			return c.otp.Send(ctx, otp.Message(p))
 		})
 	}
 }

@@ -4,7 +4,7 @@ import (
 	"context"
 	"time"
 
-	"errand.internal/clients/danaconnect"
+	"errand.internal/clients/danaconnect/otp"
 	"errand.internal/internal/secret"
 	"errand.internal/tasks"
 )
@@ -20,11 +20,11 @@ type OTPVerify struct {
 	OTP       string   `json:"otp" validate:"required,max=64" doc:"what the person typed"`
 }
 
-// OTPVerdict is the vendor's word on a code: correct, incorrect, expired, used
-// or locked.
-type OTPVerdict struct {
-	Verdict string `json:"verdict"`
-}
+// OTPVerdict is the vendor's verdict on a code.
+type OTPVerdict = otp.Verified
+
+// Verdict is correct, incorrect, expired, used or locked.
+type Verdict = otp.Verdict
 
 // Type implements tasks.Task.
 func (OTPVerify) Type() string {
@@ -47,13 +47,9 @@ func (OTPVerify) Result() (r OTPVerdict) {
 
 func verifyOTP(c *basicClient) tasks.Handler[OTPVerify, OTPVerdict] {
 	return func(ctx context.Context, p OTPVerify) (OTPVerdict, error) {
-		v, err := c.otp.VerifyOTP(
-			ctx,
-			otp.Verification{
-				IDRequest: string(p.IDRequest),
-				OTP:       secret.New(p.OTP),
-			},
-		)
-		return OTPVerdict{Verdict: string(v.Verdict)}, err
+		return c.otp.Verify(ctx, otp.Verification{
+			IDRequest: string(p.IDRequest),
+			OTP:       secret.New(p.OTP),
+		})
 	}
 }

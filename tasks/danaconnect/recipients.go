@@ -10,6 +10,7 @@ import (
 
 	"errand.internal/clients"
 	"errand.internal/clients/danaconnect"
+	"errand.internal/clients/danaconnect/otp"
 	"errand.internal/internal/account"
 	"errand.internal/internal/limits"
 	"errand.internal/internal/redisguard"

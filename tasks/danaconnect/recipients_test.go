@@ -14,6 +14,7 @@ import (
 	"errand.internal/clients/danaconnect/danaconnecttest"
 	"errand.internal/clients/sandbox"
 	"errand.internal/internal/limits"
+	"errand.internal/internal/queue"
 	"errand.internal/internal/redistest"
 	"errand.internal/internal/seal"
 	"errand.internal/internal/settings"

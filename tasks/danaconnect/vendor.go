@@ -10,6 +10,9 @@ import (
 	"time"
 
 	"errand.internal/clients/danaconnect"
+	"errand.internal/clients/danaconnect/api"
+	"errand.internal/clients/danaconnect/contacts"
+	"errand.internal/clients/danaconnect/otp"
 	"errand.internal/internal/account"
 	"errand.internal/internal/freecall"
 	"errand.internal/internal/limits"
@@ -105,8 +108,8 @@ var apiAccount = tasks.NewAccountType(
 // basicSettings are those of one Basic login, and of whom its passcodes may
 // reach.
 type basicSettings struct {
-	danaconnect.OTPConfig `envPrefix:"DANACONNECT_"`
-	Recipients            recipientSettings `envPrefix:"OTP_RECIPIENT_"`
+	danaconnect.BasicConfig `envPrefix:"DANACONNECT_"`
+	Recipients              recipientSettings `envPrefix:"OTP_RECIPIENT_"`
 }
 
 // Addresses implements account.Settings.
@@ -145,8 +148,8 @@ func (s *basicSettings) Advice() []account.Advice {
 
 // basicClient is what the tasks of a Basic login need of it.
 type basicClient struct {
-	otp        *danaconnect.OTPClient
-	contacts   *danaconnect.ContactsClient
+	otp        *otp.Client
+	contacts   *contacts.Client
 	recipients *recipients
 }
 
@@ -155,26 +158,26 @@ type basicClient struct {
 func openBasic(s *basicSettings, to *account.Account) (*basicClient, error) {
 	gate := to.Gate(s.Profile())
 	limiter := to.Limiter(s.Profile(), limits.Account{Rate: s.Rate, AtOnce: s.Concurrency})
-	otp, errOTP := danaconnect.NewOTP(
-		s.OTPConfig,
+	otpClient, errOTP := otp.New(
+		s.BasicConfig,
 		gate,
 		to.Caller(danaconnect.Vendor, s.Timeouts()).Limited(limiter),
 	)
-	contacts, errContacts := danaconnect.NewContacts(
-		s.OTPConfig,
+	contactsClient, errContacts := contacts.New(
+		s.BasicConfig,
 		gate,
 		to.Caller(danaconnect.Vendor, s.Timeouts()).Limited(limiter),
 	)
 	return &basicClient{
-		otp:        otp,
-		contacts:   contacts,
+		otp:        otpClient,
+		contacts:   contactsClient,
 		recipients: newRecipients(s.Recipients, to),
 	}, errors.Join(errOTP, errContacts)
 }
 
 // apiSettings are those of one client of API 2.0.
 type apiSettings struct {
-	danaconnect.APIConfig `envPrefix:"DANACONNECT_"`
+	api.Config `envPrefix:"DANACONNECT_"`
 }
 
 // Addresses implements account.Settings.
@@ -204,14 +207,14 @@ func (s *apiSettings) UsePlaceholders() {
 	s.ClientSecret = account.Placeholder
 }
 
-func openAPI(s *apiSettings, to *account.Account) (*danaconnect.APIClient, error) {
+func openAPI(s *apiSettings, to *account.Account) (*api.Client, error) {
 	caller := to.Caller(danaconnect.Vendor, s.Timeouts())
-	login, err := danaconnect.NewAPILogin(s.APIConfig, caller)
+	login, err := api.NewLogin(s.Config, caller)
 	if err != nil {
 		return nil, err
 	}
 	profile := s.Profile()
 	profile.Fetch = login.Fetch
 	limiter := to.Limiter(profile, limits.Account{Rate: s.Rate, AtOnce: s.Concurrency})
-	return danaconnect.NewAPI(s.APIConfig, to.Source(profile), caller.Limited(limiter))
+	return api.New(s.Config, to.Source(profile), caller.Limited(limiter))
 }

@@ -121,7 +121,7 @@ func open(s *settings, to *account.Account) (*dinero.Client, error) {
 		profile := s.Profile(id)
 		profile.Fetch = login.Fetch
 		organizations[id] = dinero.Account{
-			Source: to.Source(profile),
+			Source:  to.Source(profile),
 			Breaker: subscriptions.Of(id),
 			Limiter: to.Limiter(profile, limits.Account{
 				Rate:   s.Rate,
