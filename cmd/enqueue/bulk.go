@@ -21,7 +21,7 @@ type bulkCommand struct {
 	Type      string        `placeholder:"TYPE" help:"Task type of every row that names none; needed for CSV."`
 	Receipt   string        `placeholder:"FILE" help:"Write the receipt there instead of to stdout. An earlier one is replaced."`
 	Rate      settings.Rate `placeholder:"N/s" help:"Enqueue at most so many rows in that time, such as 50/s."`
-	MaxErrors *limit        `placeholder:"N|N%" help:"Stop once more rows than that are refused; N% counts from the 100th row on."`
+	MaxErrors *errorLimit        `placeholder:"N|N%" help:"Stop once more rows than that are refused; N% counts from the 100th row on."`
 	JSON      bool          `name:"json" help:"Print the summary as one JSON object to stdout."`
 }
 
@@ -39,69 +39,69 @@ The receipt has one JSON line per row, in the file's order: row (without header 
 (with duplicate, if the task was there already) or error. It holds nothing of the payload but a digest.`
 }
 
-// limit is how many refused rows are too many.
-type limit struct {
+// errorLimit is how many refused rows are too many.
+type errorLimit struct {
 	n       float64
 	percent bool
 }
 
 // UnmarshalText implements encoding.TextUnmarshaler.
-func (l *limit) UnmarshalText(text []byte) error {
+func (l *errorLimit) UnmarshalText(text []byte) error {
 	number, percent := strings.CutSuffix(string(text), "%")
 	n, err := strconv.ParseFloat(number, 64)
 	if err != nil || n < 0 || n > 1e15 || percent && n > 100 ||
 		!percent && n != float64(int64(n)) {
 		return errors.New("must be a number of rows, such as 20, or a share, such as 5%")
 	}
-	*l = limit{n, percent}
+	*l = errorLimit{n, percent}
 	return nil
 }
 
-// sample is how many rows a share needs to mean anything.
-const sample = 100
+// minSample is how many rows a share needs to mean anything.
+const minSample = 100
 
-func (l *limit) exceeded(refused, rows int) bool {
+func (l *errorLimit) exceeded(refused, rows int) bool {
 	switch {
 	case l == nil:
 		return false
 	case l.percent:
-		return rows >= sample && float64(refused) > l.n*float64(rows)/100
+		return rows >= minSample && float64(refused) > l.n*float64(rows)/100
 	}
 	return float64(refused) > l.n
 }
 
-func (c *bulkCommand) run(ctx context.Context, s *session) (int, error) {
+func (c *bulkCommand) run(ctx context.Context, inv *invocation) (int, error) {
 	if c.Type != "" {
 		if _, ok := tasks.Find(c.Type); !ok {
-			return 0, unknownType(c.Type)
+			return 0, unknownTypeError(c.Type)
 		}
 	}
-	file, err := c.input(s)
+	file, err := c.openInput(inv)
 	if err != nil {
 		return 0, err
 	}
 	defer func() {
 		_ = file.Close()
 	}()
-	client, err := s.open(true)
+	client, err := inv.openClient(true)
 	if err != nil {
 		return 0, err
 	}
 	defer func() {
 		_ = client.Close()
 	}()
-	receipt, closeReceipt, err := c.receipt(s, file)
+	receipt, closeReceipt, err := c.openReceipt(inv, file)
 	if err != nil {
 		return 0, err
 	}
 	counted := &countingReader{from: file}
-	b := &bulk{
-		session:   s,
+	b := &bulkRun{
+		invocation:   inv,
 		client:    client,
 		taskType:  c.Type,
 		maxErrors: c.MaxErrors,
 		receipt:   receipt,
-		progress:  newProgress(s, c.Receipt != "", counted, file),
+		progress:  newProgress(inv, c.Receipt != "", counted, file),
 		limiter:   rate.NewLimiter(rate.Inf, 1),
 	}
 	if !c.Rate.IsZero() {
@@ -113,13 +113,13 @@ func (c *bulkCommand) run(ctx context.Context, s *session) (int, error) {
 	}
 	b.progress.end()
 	b.summarize(c.JSON)
-	return b.code(ctx)
+	return b.exitCode(ctx)
 }
 
-// input opens the file to read.
-func (c *bulkCommand) input(s *session) (io.ReadCloser, error) {
+// openInput opens the file to read.
+func (c *bulkCommand) openInput(inv *invocation) (io.ReadCloser, error) {
 	if c.File == "-" {
-		return io.NopCloser(s.stdin), nil
+		return io.NopCloser(inv.stdin), nil
 	}
 	f, err := os.Open(c.File)
 	if err != nil {
@@ -132,14 +132,14 @@ func (c *bulkCommand) input(s *session) (io.ReadCloser, error) {
 	return f, nil
 }
 
-// receipt opens what the receipt is written to. Only its owner may read it: the
+// openReceipt opens what the openReceipt is written to. Only its owner may read it: the
 // keys in it may be personal.
-func (c *bulkCommand) receipt(
-	s *session,
+func (c *bulkCommand) openReceipt(
+	inv *invocation,
 	input io.Reader,
 ) (io.Writer, func() error, error) {
 	if c.Receipt == "" || c.Receipt == "-" {
-		return s.stdout, func() error { return nil }, nil
+		return inv.stdout, func() error { return nil }, nil
 	}
 	if in, ok := input.(*os.File); ok {
 		a, errA := in.Stat()

@@ -18,7 +18,7 @@ import (
 	"errand.internal/internal/payload"
 )
 
-func receipts(t *testing.T, text string) []receiptLine {
+func decodeReceipt(t *testing.T, text string) []receiptLine {
 	t.Helper()
 	var lines []receiptLine
 	for line := range strings.Lines(text) {
@@ -31,7 +31,7 @@ func receipts(t *testing.T, text string) []receiptLine {
 	return lines
 }
 
-func bulkSummary(t *testing.T, text string) (s summary) {
+func decodeSummary(t *testing.T, text string) (s bulkSummary) {
 	t.Helper()
 	if err := json.Unmarshal([]byte(text), &s); err != nil {
 		t.Fatalf("%v: %q", err, text)
@@ -39,7 +39,7 @@ func bulkSummary(t *testing.T, text string) (s summary) {
 	return s
 }
 
-func users(from, to int) string {
+func inactivationRows(from, to int) string {
 	var b strings.Builder
 	for i := from; i <= to; i++ {
 		fmt.Fprintf(&b, `{"type":"anna:user:inactivate","payload":{"userId":"bulk-%d"}}`+"\n", i)
@@ -50,10 +50,10 @@ func users(from, to int) string {
 // Running a file again enqueues only what is missing.
 func TestBulkTwice(t *testing.T) {
 	t.Parallel()
-	r := newRig(t)
+	r := newHarness(t)
 	receipt := filepath.Join(t.TempDir(), "receipt.jsonl")
-	first := r.want(0, "bulk", writeFile(t, "a.jsonl", users(1, 200)), "--receipt", receipt, "--json")
-	if got, want := bulkSummary(t, first.stdout), (summary{Rows: 200, Enqueued: 200}); got != want ||
+	first := r.wantExit(0, "bulk", writeFile(t, "a.jsonl", inactivationRows(1, 200)), "--receipt", receipt, "--json")
+	if got, want := decodeSummary(t, first.stdout), (bulkSummary{Rows: 200, Enqueued: 200}); got != want ||
 		first.stderr != "" {
 		t.Errorf("got %+v, want %+v; stderr %q", got, want, first.stderr)
 	}
@@ -61,7 +61,7 @@ func TestBulkTwice(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	lines := receipts(t, string(raw))
+	lines := decodeReceipt(t, string(raw))
 	ids := map[string]bool{}
 	for i, line := range lines {
 		if line.Row != i+1 || !strings.HasPrefix(line.Key, "sha256:") || line.ID == "" || line.Duplicate ||
@@ -78,19 +78,19 @@ func TestBulkTwice(t *testing.T) {
 	}
 
 	// The order of the fields and the white space do not matter.
-	spaced := strings.ReplaceAll(users(101, 250), `{"userId":`, `{ "userId" : `)
-	again := r.with(t.Context(), strings.NewReader(spaced), "bulk", "-")
+	spaced := strings.ReplaceAll(inactivationRows(101, 250), `{"userId":`, `{ "userId" : `)
+	again := r.runWith(t.Context(), strings.NewReader(spaced), "bulk", "-")
 	if again.code != 0 {
 		t.Fatalf("%+v", again)
 	}
-	for i, line := range receipts(t, again.stdout) {
+	for i, line := range decodeReceipt(t, again.stdout) {
 		if line.Duplicate != (i < 100) || line.ID == "" || ids[line.ID] != line.Duplicate {
 			t.Fatalf("receipt line %d: %+v", i+1, line)
 		}
 	}
 	wantText(t, "stderr", again.stderr, "150 rows: 50 enqueued, 100 there already, 0 refused")
 
-	r.work(nil)
+	r.startWorker(nil)
 	if err := r.anna.WaitAnswered(clientstest.Within(t), annatest.OpInactivate, 250); err != nil {
 		t.Fatal(err)
 	}
@@ -148,18 +148,18 @@ func TestBulkRefusesRows(t *testing.T) {
 			"the key is taken by a task with another payload",
 		},
 	}
-	r := newRig(t)
-	r.want(0, "anna:user:hash", "--payload", userPayload, "--key", "taken")
-	file := "\n\n" + users(1, 1)
+	r := newHarness(t)
+	r.wantExit(0, "anna:user:hash", "--payload", userPayload, "--key", "taken")
+	file := "\n\n" + inactivationRows(1, 1)
 	for _, tt := range tests {
 		file += tt.row + "\n"
 	}
-	file += "   \n" + users(2, 2)
-	d := r.with(t.Context(), strings.NewReader("\xef\xbb\xbf"+strings.TrimSuffix(file, "\n")), "bulk", "-")
+	file += "   \n" + inactivationRows(2, 2)
+	d := r.runWith(t.Context(), strings.NewReader("\xef\xbb\xbf"+strings.TrimSuffix(file, "\n")), "bulk", "-")
 	if d.code != 9 {
 		t.Fatalf("exit code %d, want 9: %s", d.code, d.stderr)
 	}
-	lines := receipts(t, d.stdout)
+	lines := decodeReceipt(t, d.stdout)
 	if len(lines) != len(tests)+2 || lines[0].ID == "" || lines[len(lines)-1].ID == "" {
 		t.Fatalf("%d lines: %s", len(lines), d.stdout)
 	}
@@ -246,21 +246,21 @@ func TestBulkCSV(t *testing.T) {
 		{
 			"long cell",
 			"anna:user:inactivate",
-			"userId\n\"" + strings.Repeat("x\n", maxLine) + "\"\nu2\n",
+			"userId\n\"" + strings.Repeat("x\n", maxRowSize) + "\"\nu2\n",
 			9,
 			[]string{"the row is longer than 589824 bytes", ""},
 		},
 		{
 			"long line",
 			"anna:user:inactivate",
-			"userId\n\"" + strings.Repeat("x", 2*maxLine) + "\ny\"\nu2\n",
+			"userId\n\"" + strings.Repeat("x", 2*maxRowSize) + "\ny\"\nu2\n",
 			9,
 			[]string{"the row is longer than 589824 bytes", ""},
 		},
 		{
 			"endless quote",
 			"anna:user:inactivate",
-			"userId\n\"" + strings.Repeat("x\n", maxLine),
+			"userId\n\"" + strings.Repeat("x\n", maxRowSize),
 			9,
 			[]string{"the row is longer than 589824 bytes; is a quote never closed?"},
 		},
@@ -270,12 +270,12 @@ func TestBulkCSV(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			r := newRig(t)
-			d := r.with(t.Context(), strings.NewReader(tt.file), "bulk", "-", "--type", tt.taskType)
+			r := newHarness(t)
+			d := r.runWith(t.Context(), strings.NewReader(tt.file), "bulk", "-", "--type", tt.taskType)
 			if d.code != tt.code {
 				t.Fatalf("exit code %d, want %d: %s", d.code, tt.code, d.stderr)
 			}
-			lines := receipts(t, d.stdout)
+			lines := decodeReceipt(t, d.stdout)
 			var got []string
 			for _, line := range lines {
 				got = append(got, line.Error)
@@ -293,14 +293,14 @@ func TestBulkCSV(t *testing.T) {
 // What a CSV cell says reaches the vendor as it stands there.
 func TestBulkCSVReachesTheVendor(t *testing.T) {
 	t.Parallel()
-	r := newRig(t)
-	r.work(nil)
+	r := newHarness(t)
+	r.startWorker(nil)
 	file := writeFile(
 		t,
 		"otp.csv",
 		"idConversation,values.COD1_PHONE,values.COD1_NAME,type,length\n824541,0052155,\"Ana, \"\"A\"\"\",1,6\n",
 	)
-	r.want(0, "bulk", file, "--type", "danaconnect:otp:send")
+	r.wantExit(0, "bulk", file, "--type", "danaconnect:otp:send")
 	if err := r.otp.WaitAnswered(clientstest.Within(t), "send", 1); err != nil {
 		t.Fatal(err)
 	}
@@ -317,7 +317,7 @@ func TestBulkCSVReachesTheVendor(t *testing.T) {
 func TestBulkMaxErrors(t *testing.T) {
 	t.Parallel()
 	bad := strings.Repeat("{}\n", 500)
-	mixed := strings.Repeat(users(1, 9)+"{}\n", 50) // 10%
+	mixed := strings.Repeat(inactivationRows(1, 9)+"{}\n", 50) // 10%
 	tests := []struct {
 		name, limit, file string
 		code              int
@@ -328,14 +328,14 @@ func TestBulkMaxErrors(t *testing.T) {
 		{"enough allowed", "500", bad, 9, false},
 		{"share exceeded", "5%", mixed, 9, true},
 		{"share not exceeded", "10%", mixed, 9, false},
-		{"all good", "0", users(1, 40), 0, false},
+		{"all good", "0", inactivationRows(1, 40), 0, false},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			r := newRig(t)
+			r := newHarness(t)
 			receipt := filepath.Join(t.TempDir(), "r")
-			d := r.want(
+			d := r.wantExit(
 				tt.code,
 				"bulk",
 				writeFile(t, "f.jsonl", tt.file),
@@ -345,12 +345,12 @@ func TestBulkMaxErrors(t *testing.T) {
 				receipt,
 				"--json",
 			)
-			got := bulkSummary(t, d.stdout)
+			got := decodeSummary(t, d.stdout)
 			if (got.Stopped == "errors") != tt.stopped || (got.Rows < strings.Count(tt.file, "\n")) != tt.stopped {
 				t.Errorf("%+v, want stopped: %t", got, tt.stopped)
 			}
 			raw, err := os.ReadFile(receipt)
-			if lines := receipts(t, string(raw)); err != nil || len(lines) != got.Rows {
+			if lines := decodeReceipt(t, string(raw)); err != nil || len(lines) != got.Rows {
 				t.Errorf("%d receipt lines for %d rows (%v)", len(lines), got.Rows, err)
 			}
 		})
@@ -362,18 +362,18 @@ func TestBulkMaxErrors(t *testing.T) {
 type stream struct {
 	in    *io.PipeWriter
 	out   *bufio.Scanner
-	ended chan done
+	ended chan result
 }
 
-func (r *rig) stream(ctx context.Context, args ...string) *stream {
+func (h *harness) stream(ctx context.Context, args ...string) *stream {
 	stdin, in := io.Pipe()
 	out, stdout := io.Pipe()
-	s := &stream{in: in, out: bufio.NewScanner(out), ended: make(chan done, 1)}
+	s := &stream{in: in, out: bufio.NewScanner(out), ended: make(chan result, 1)}
 	go func() {
 		var stderr bytes.Buffer
-		code := run(ctx, append([]string{"bulk", "-"}, args...), r.environ, stdin, stdout, &stderr)
+		code := run(ctx, append([]string{"bulk", "-"}, args...), h.environ, stdin, stdout, &stderr)
 		_ = stdout.Close()
-		s.ended <- done{code: code, stderr: stderr.String()}
+		s.ended <- result{code: code, stderr: stderr.String()}
 	}()
 	return s
 }
@@ -394,11 +394,11 @@ func (s *stream) send(t *testing.T, rows string) {
 // Rows are enqueued as they come: a file of any size takes the same memory.
 func TestBulkStreamsAndIsInterrupted(t *testing.T) {
 	t.Parallel()
-	r := newRig(t)
+	r := newHarness(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	s := r.stream(ctx)
-	s.send(t, users(1, 1))
-	s.send(t, users(2, 101))
+	s.send(t, inactivationRows(1, 1))
+	s.send(t, inactivationRows(2, 101))
 	cancel() // while it waits for the next row
 	d := <-s.ended
 	if d.code != 130 {
@@ -412,12 +412,12 @@ func TestBulkStreamsAndIsInterrupted(t *testing.T) {
 
 func TestBulkStopsWithoutRedis(t *testing.T) {
 	t.Parallel()
-	r := newRig(t)
+	r := newHarness(t)
 	s := r.stream(t.Context())
-	s.send(t, users(1, 10))
+	s.send(t, inactivationRows(1, 10))
 	r.redis.Kill()
 	begun := time.Now()
-	s.send(t, users(11, 11))
+	s.send(t, inactivationRows(11, 11))
 	d := <-s.ended
 	if took := time.Since(begun); d.code != 4 || took > 3*time.Second {
 		t.Errorf("exit code %d after %s, want 4 within 3 s", d.code, took)
@@ -427,9 +427,9 @@ func TestBulkStopsWithoutRedis(t *testing.T) {
 
 func TestBulkRate(t *testing.T) {
 	t.Parallel()
-	r := newRig(t)
+	r := newHarness(t)
 	begun := time.Now()
-	r.want(0, "bulk", writeFile(t, "f.jsonl", users(1, 6)), "--rate", "20/s")
+	r.wantExit(0, "bulk", writeFile(t, "f.jsonl", inactivationRows(1, 6)), "--rate", "20/s")
 	if took := time.Since(begun); took < 250*time.Millisecond {
 		t.Errorf("6 rows at 20/s took %s, want 250 ms at least", took)
 	}
@@ -437,18 +437,18 @@ func TestBulkRate(t *testing.T) {
 
 func TestBulkReceiptMustBeWritable(t *testing.T) {
 	t.Parallel()
-	r := newRig(t)
-	file := writeFile(t, "f.jsonl", users(1, 3))
-	wantText(t, "stderr", r.want(2, "bulk", file, "--receipt", file).stderr, "--receipt is the file to read")
+	r := newHarness(t)
+	file := writeFile(t, "f.jsonl", inactivationRows(1, 3))
+	wantText(t, "stderr", r.wantExit(2, "bulk", file, "--receipt", file).stderr, "--receipt is the file to read")
 	wantText(
 		t,
 		"stderr",
-		r.want(2, "bulk", file, "--receipt", "/nonexistent/r").stderr,
+		r.wantExit(2, "bulk", file, "--receipt", "/nonexistent/r").stderr,
 		"--receipt: open /nonexistent/r",
 	)
-	r.nothingStored()
+	r.wantNothingStored()
 	var stderr bytes.Buffer
-	if code := run(t.Context(), []string{"bulk", file}, r.environ, nil, broken{}, &stderr); code != 1 {
+	if code := run(t.Context(), []string{"bulk", file}, r.environ, nil, failingWriter{}, &stderr); code != 1 {
 		t.Errorf("exit code %d, want 1", code)
 	}
 	wantText(t, "stderr", stderr.String(), "write the receipt: disk full")
@@ -463,23 +463,23 @@ func TestProgress(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := &progress{
-		to:    &screen,
+		out:    &screen,
 		read:  read,
 		size:  100,
 		now:   func() time.Time { return clock },
-		begun: clock,
+		started: clock,
 	}
 	clock = clock.Add(2 * time.Second)
 	p.draw(400, 3)
 	p.draw(401, 3) // too soon
 	p.clear()
 	p.end()
-	want := wipe + "[###############...............]  50%  400 rows, 200/s, 3 refused" + wipe
+	want := clearLine + "[###############...............]  50%  400 rows, 200/s, 3 refused" + clearLine
 	if screen.String() != want {
 		t.Errorf("got %q, want %q", screen.String(), want)
 	}
 	// Nothing is drawn where there is no terminal.
-	s := &session{stdout: &output{w: io.Discard}, stderr: &screen, now: time.Now}
+	s := &invocation{stdout: &output{w: io.Discard}, stderr: &screen, now: time.Now}
 	newProgress(s, true, read, strings.NewReader("")).draw(1, 0)
 	if screen.String() != want {
 		t.Errorf("drawn: %q", screen.String())

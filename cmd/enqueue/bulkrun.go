@@ -16,19 +16,19 @@ import (
 )
 
 const (
-	// inFlight is how many rows are enqueued at once. Only so many are in memory.
-	inFlight = 32
-	// shown is how many refused rows are named on stderr; the receipt has all.
-	shown = 10
+	// maxInFlight is how many rows are enqueued at once. Only so many are in memory.
+	maxInFlight = 32
+	// maxShownRefusals is how many refused rows are named on stderr; the receipt has all.
+	maxShownRefusals = 10
 )
 
-// bulk is one run over a file. All of it belongs to one goroutine, but for the
+// bulkRun is one run over a file. All of it belongs to one goroutine, but for the
 // reading of rows and the enqueueing itself.
-type bulk struct {
-	*session
+type bulkRun struct {
+	*invocation
 	client    *tasks.Client
 	taskType  string
-	maxErrors *limit
+	maxErrors *errorLimit
 	limiter   *rate.Limiter
 	receipt   io.Writer
 	progress  *progress
@@ -39,8 +39,8 @@ type bulk struct {
 	failure error  // what stopped it, if that has an exit code of its own
 }
 
-// pending is one row on its way.
-type pending struct {
+// pendingRow is one row on its way.
+type pendingRow struct {
 	row
 	id        string
 	duplicate bool
@@ -56,7 +56,7 @@ type receiptLine struct {
 	Error     string `json:"error,omitempty"`
 }
 
-var errBulkInterrupted error = &fault{
+var errBulkInterrupted error = &exitError{
 	exitInterrupted,
 	errors.New(
 		"interrupted; what was enqueued is in the receipt, and running the file again enqueues the rest",
@@ -65,14 +65,14 @@ var errBulkInterrupted error = &fault{
 
 // run takes rows until the file ends or something stops it, and then lets those
 // that are on their way arrive: every row that was begun has its receipt.
-func (b *bulk) run(ctx context.Context, file string, from io.Reader) {
+func (b *bulkRun) run(ctx context.Context, file string, from io.Reader) {
 	reading, stopReading := context.WithCancel(ctx)
 	defer stopReading()
-	rows, readErr := b.read(reading, file, from)
-	var queue []*pending // in the file's order
+	rows, readErr := b.startReading(reading, file, from)
+	var queue []*pendingRow // in the file's order
 	for rows != nil || len(queue) > 0 {
 		var take <-chan row
-		if len(queue) < inFlight {
+		if len(queue) < maxInFlight {
 			take = rows
 		}
 		var oldest <-chan struct{}
@@ -92,7 +92,7 @@ func (b *bulk) run(ctx context.Context, file string, from io.Reader) {
 				}
 				continue
 			}
-			p := &pending{row: r, done: make(chan struct{})}
+			p := &pendingRow{row: r, done: make(chan struct{})}
 			queue = append(queue, p)
 			go b.enqueue(p)
 		case <-oldest:
@@ -109,16 +109,16 @@ func (b *bulk) run(ctx context.Context, file string, from io.Reader) {
 }
 
 // stop remembers the first reason to stop.
-func (b *bulk) stop(why string, err error) {
+func (b *bulkRun) stop(why string, err error) {
 	if b.stopped == "" && (err != nil || why == "errors") {
 		b.stopped, b.failure = why, err
 	}
 }
 
-// read hands out the rows of the file. It runs beside the rest, so that a signal
+// startReading hands out the rows of the file. It runs beside the rest, so that a signal
 // also ends the wait for somebody who types. The error comes when there are no
 // more rows.
-func (b *bulk) read(
+func (b *bulkRun) startReading(
 	ctx context.Context,
 	file string,
 	from io.Reader,
@@ -130,7 +130,7 @@ func (b *bulk) read(
 		defer func() {
 			failed <- err
 		}()
-		defer caught(&err)
+		defer recoverPanic(&err)
 		if err = b.readRows(ctx, file, from, rows); errors.Is(err, io.EOF) {
 			err = nil
 		}
@@ -138,7 +138,7 @@ func (b *bulk) read(
 	return rows, failed
 }
 
-func (b *bulk) readRows(
+func (b *bulkRun) readRows(
 	ctx context.Context,
 	file string,
 	from io.Reader,
@@ -162,9 +162,9 @@ func (b *bulk) readRows(
 }
 
 // enqueue puts one row into the queue.
-func (b *bulk) enqueue(p *pending) {
+func (b *bulkRun) enqueue(p *pendingRow) {
 	defer close(p.done)
-	defer caught(&p.err)
+	defer recoverPanic(&p.err)
 	if p.err != nil {
 		return
 	}
@@ -174,13 +174,13 @@ func (b *bulk) enqueue(p *pending) {
 		return
 	}
 	if p.key == "" {
-		if p.key, p.err = digest(payload); p.err != nil {
+		if p.key, p.err = payloadDigest(payload); p.err != nil {
 			return
 		}
 	}
 	// A signal does not break it off: whether the row is stored would not be
 	// known.
-	ticket, err := store(
+	ticket, err := enqueueTask(
 		context.Background(),
 		b.client,
 		p.taskType,
@@ -194,9 +194,9 @@ func (b *bulk) enqueue(p *pending) {
 	p.id, p.duplicate = ticket.ID, ticket.Duplicate
 }
 
-// digest is the key of a row that names none. However a payload is written, its
+// payloadDigest is the key of a row that names none. However a payload is written, its
 // decoded form is the same.
-func digest(payload interface{ Type() string }) (string, error) {
+func payloadDigest(payload interface{ Type() string }) (string, error) {
 	raw, err := json.Marshal(payload)
 	if err != nil {
 		return "", fmt.Errorf("encode the payload: %w", err)
@@ -206,7 +206,7 @@ func digest(payload interface{ Type() string }) (string, error) {
 }
 
 // finish counts a row that is through and writes its receipt.
-func (b *bulk) finish(p *pending) {
+func (b *bulkRun) finish(p *pendingRow) {
 	b.rows++
 	line := receiptLine{
 		Row:       p.number,
@@ -220,7 +220,7 @@ func (b *bulk) finish(p *pending) {
 	case p.err == nil:
 		b.enqueued++
 	default:
-		line.Error = b.refuse(p)
+		line.Error = b.countFailure(p)
 	}
 	enc := json.NewEncoder(b.receipt)
 	enc.SetEscapeHTML(false)
@@ -230,29 +230,29 @@ func (b *bulk) finish(p *pending) {
 	b.progress.draw(b.rows, b.refused)
 }
 
-// refuse says why a row was not enqueued. What is not the row's own fault stops
+// countFailure says why a row was not enqueued. What is not the row's own fault stops
 // the run.
-func (b *bulk) refuse(p *pending) string {
-	text := rowText(p.err)
-	if !refused(p.err) && !errors.Is(p.err, tasks.ErrUnknownType) && !isRowError(p.err) {
+func (b *bulkRun) countFailure(p *pendingRow) string {
+	text := rowErrorText(p.err)
+	if !isRefused(p.err) && !errors.Is(p.err, tasks.ErrUnknownType) && !isRowError(p.err) {
 		b.failed++
-		if redisTrouble(p.err) {
+		if redisUnavailable(p.err) {
 			b.stop("redis", p.err)
 		} else {
 			b.stop("unexpected", p.err)
 		}
 		return text
 	}
-	if b.refused++; b.refused <= shown {
+	if b.refused++; b.refused <= maxShownRefusals {
 		b.progress.clear()
 		where := fmt.Sprintf("row %d", p.number)
 		if p.line != p.number {
 			where += fmt.Sprintf(" (line %d)", p.line)
 		}
-		b.complain(where + ": " + text)
-	} else if b.refused == shown+1 {
+		b.printErr(where + ": " + text)
+	} else if b.refused == maxShownRefusals+1 {
 		b.progress.clear()
-		b.complain("more rows are refused; the receipt has them all")
+		b.printErr("more rows are refused; the receipt has them all")
 	}
 	if b.maxErrors.exceeded(b.refused, b.rows) {
 		b.stop("errors", nil)
@@ -260,15 +260,15 @@ func (b *bulk) refuse(p *pending) string {
 	return text
 }
 
-func rowText(err error) string {
+func rowErrorText(err error) string {
 	if wrong, ok := errors.AsType[*tasks.PayloadError](err); ok {
 		return strings.Join(problemLines(wrong), "; ")
 	}
 	return err.Error()
 }
 
-// summary is what --json prints.
-type summary struct {
+// bulkSummary is what --json prints.
+type bulkSummary struct {
 	Rows       int    `json:"rows"`
 	Enqueued   int    `json:"enqueued"`
 	Duplicates int    `json:"duplicates"`
@@ -277,8 +277,8 @@ type summary struct {
 	Stopped    string `json:"stopped,omitempty"` // before the end: errors, redis, interrupted, input, receipt, unexpected
 }
 
-func (b *bulk) summarize(asJSON bool) {
-	sum := summary{b.rows, b.enqueued, b.duplicates, b.refused, b.failed, b.stopped}
+func (b *bulkRun) summarize(asJSON bool) {
+	sum := bulkSummary{b.rows, b.enqueued, b.duplicates, b.refused, b.failed, b.stopped}
 	if asJSON {
 		b.printJSON(sum)
 		return
@@ -293,19 +293,19 @@ func (b *bulk) summarize(asJSON bool) {
 	if sum.Failed > 0 {
 		text += fmt.Sprintf(", %d failed", sum.Failed)
 	}
-	b.complain(text)
+	b.printErr(text)
 }
 
-// code is how the run ends.
-func (b *bulk) code(ctx context.Context) (int, error) {
+// exitCode is how the run ends.
+func (b *bulkRun) exitCode(ctx context.Context) (int, error) {
 	switch {
 	case b.failure != nil:
-		return codeOf(ctx, b.failure), b.failure
+		return exitCodeOf(ctx, b.failure), b.failure
 	case b.stopped == "errors":
-		b.complain("stopped: too many rows are refused (--max-errors)")
-		return exitRows, nil
+		b.printErr("stopped: too many rows are refused (--max-errors)")
+		return exitRowsRefused, nil
 	case b.refused > 0:
-		return exitRows, nil
+		return exitRowsRefused, nil
 	}
 	return exitOK, nil
 }

@@ -11,9 +11,9 @@ import (
 	"errand.internal/tasks"
 )
 
-// config are the settings of a producer; no vendor's credentials are among
+// producerConfig are the settings of a producer; no vendor's credentials are among
 // them.
-type config struct {
+type producerConfig struct {
 	// RedisURL is the Redis of the workers. Unset: the one of this machine.
 	RedisURL secret.String `env:"REDIS_URL" envDefault:"redis://127.0.0.1:6379/0"`
 	// EncryptionKeys are the workers' own. Unset: payloads are not sealed, and
@@ -23,20 +23,20 @@ type config struct {
 	EncryptionRequired bool `env:"ENCRYPTION_REQUIRED" envDefault:"false"`
 }
 
-// settingsError makes of everything that is wrong with the settings one error.
-func settingsError(errs ...error) error {
+// joinUsageErrors makes of everything that is wrong with the settings one error.
+func joinUsageErrors(errs ...error) error {
 	if err := errors.Join(errs...); err != nil {
-		return &fault{exitUsage, err}
+		return &exitError{exitUsage, err}
 	}
 	return nil
 }
 
-// open connects to Redis. A writer puts payloads there, which ENCRYPTION_REQUIRED
+// openClient connects to Redis. A writer puts payloads there, which ENCRYPTION_REQUIRED
 // may forbid.
-func (s *session) open(writer bool) (*tasks.Client, error) {
-	var cfg config
-	if err := settings.Load(&cfg, s.environ); err != nil {
-		return nil, settingsError(err)
+func (inv *invocation) openClient(writer bool) (*tasks.Client, error) {
+	var cfg producerConfig
+	if err := settings.Load(&cfg, inv.environ); err != nil {
+		return nil, joinUsageErrors(err)
 	}
 	_, urlErr := redisconn.Parse(cfg.RedisURL.Reveal())
 	_, keysErr := seal.Parse(cfg.EncryptionKeys.Reveal())
@@ -46,7 +46,7 @@ func (s *session) open(writer bool) (*tasks.Client, error) {
 			"ENCRYPTION_KEYS: must be set, because ENCRYPTION_REQUIRED is true",
 		)
 	}
-	if err := settingsError(urlErr, keysErr, requiredErr); err != nil {
+	if err := joinUsageErrors(urlErr, keysErr, requiredErr); err != nil {
 		return nil, err
 	}
 	client, err := tasks.Open(
@@ -54,13 +54,13 @@ func (s *session) open(writer bool) (*tasks.Client, error) {
 		tasks.EncryptionKeys(cfg.EncryptionKeys.Reveal()),
 	)
 	if err != nil {
-		return nil, settingsError(err)
+		return nil, joinUsageErrors(err)
 	}
 	return client, nil
 }
 
-// vendors are the settings of a dry run.
-func (s *session) vendors() (vendors.Config, error) {
+// dryRunConfig are the settings of a dry run.
+func (inv *invocation) dryRunConfig() (vendors.Config, error) {
 	var cfg vendors.Config
-	return cfg, settingsError(settings.Load(&cfg, s.environ))
+	return cfg, joinUsageErrors(settings.Load(&cfg, inv.environ))
 }

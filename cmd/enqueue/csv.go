@@ -33,14 +33,14 @@ func newCSVRows(lines *lineReader, taskType string) (*csvRows, error) {
 	var header []byte
 	for len(bytes.TrimSpace(header)) == 0 {
 		var err error
-		if header, _, err = c.record(); isRowError(err) {
+		if header, _, err = c.readRecord(); isRowError(err) {
 			return nil, refusedf("the header row: %w", err)
 		} else if err != nil {
 			return nil, err
 		}
 	}
-	c.comma = separator(header)
-	names, err := c.split(header)
+	c.comma = detectSeparator(header)
+	names, err := c.parseCells(header)
 	if err != nil {
 		return nil, refusedf("the header row: %w", err)
 	}
@@ -48,11 +48,11 @@ func newCSVRows(lines *lineReader, taskType string) (*csvRows, error) {
 		names[i] = strings.TrimSpace(name)
 	}
 	c.paths = names
-	return c, c.check()
+	return c, c.checkHeader()
 }
 
-// separator is what the header has most of; no field path contains one.
-func separator(header []byte) rune {
+// detectSeparator is what the header has most of; no field path contains one.
+func detectSeparator(header []byte) rune {
 	best := ','
 	for _, candidate := range []rune{';', '\t'} {
 		if bytes.Count(
@@ -68,16 +68,16 @@ func separator(header []byte) rune {
 	return best
 }
 
-// pathLike is what may be shown: without a header row, the first row has
+// displayablePath is what may be shown: without a header row, the first row has
 // somebody's data in it.
-var pathLike = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.]{0,63}$`)
+var displayablePath = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.]{0,63}$`)
 
-// check refuses a header that would make every row wrong.
-func (c *csvRows) check() error {
+// checkHeader refuses a header that would make every row wrong.
+func (c *csvRows) checkHeader() error {
 	var faults []string
 	for i, path := range c.paths {
 		column := fmt.Sprintf("column %d", i+1)
-		if pathLike.MatchString(path) {
+		if displayablePath.MatchString(path) {
 			column += " (" + path + ")"
 		}
 		switch {
@@ -85,7 +85,7 @@ func (c *csvRows) check() error {
 			faults = append(faults, column+" has no name")
 		case slices.Contains(c.paths[:i], path):
 			faults = append(faults, column+" is there twice")
-		case !c.known(path):
+		case !c.isField(path):
 			faults = append(faults, column+" is no field of "+c.info.Type)
 		}
 	}
@@ -95,8 +95,8 @@ func (c *csvRows) check() error {
 	return nil
 }
 
-// known reports whether a path is a field, or lies in one that takes any names.
-func (c *csvRows) known(path string) bool {
+// isField reports whether a path is a field, or lies in one that takes any names.
+func (c *csvRows) isField(path string) bool {
 	fields := c.info.Fields()
 	for _, f := range fields {
 		if f.Path == path {
@@ -117,7 +117,7 @@ func (c *csvRows) known(path string) bool {
 
 func (c *csvRows) next() (row, error) {
 	for {
-		record, line, err := c.record()
+		record, line, err := c.readRecord()
 		if err != nil && !isRowError(err) {
 			return row{}, err
 		}
@@ -132,17 +132,17 @@ func (c *csvRows) next() (row, error) {
 			err:      err,
 		}
 		if err == nil {
-			r.payload, r.err = c.encode(record)
+			r.payload, r.err = c.encodeRecord(record)
 		}
 		return r, nil
 	}
 }
 
-// record reads one record, which ends with the first line that leaves no quote
+// readRecord reads one readRecord, which ends with the first line that leaves no quote
 // open. It returns the number of its first line. One that is too long is read
 // to its end, and refused: what stands within its quotes must not be taken for
 // rows.
-func (c *csvRows) record() (record []byte, line int, err error) {
+func (c *csvRows) readRecord() (record []byte, line int, err error) {
 	long := false
 	for open := false; ; {
 		next, err := c.lines.next()
@@ -150,12 +150,12 @@ func (c *csvRows) record() (record []byte, line int, err error) {
 			line = c.lines.line
 		}
 		switch {
-		case err == nil && len(record)+len(next) <= maxLine && !long:
+		case err == nil && len(record)+len(next) <= maxRowSize && !long:
 			record = append(append(record, next...), '\n')
 		case err == nil || isRowError(err):
 			record, long = nil, true
 		case long:
-			return nil, line, rowErrorf("%v; is a quote never closed?", errLongLine)
+			return nil, line, rowErrorf("%v; is a quote never closed?", errRowTooLong)
 		case len(record) > 0:
 			return nil, line, rowErrorf("a quote is opened and never closed")
 		default:
@@ -165,13 +165,13 @@ func (c *csvRows) record() (record []byte, line int, err error) {
 			continue
 		}
 		if long {
-			return nil, line, errLongLine
+			return nil, line, errRowTooLong
 		}
 		return record, line, nil
 	}
 }
 
-func (c *csvRows) split(record []byte) ([]string, error) {
+func (c *csvRows) parseCells(record []byte) ([]string, error) {
 	if !utf8.Valid(record) {
 		return nil, rowErrorf("the row must be UTF-8")
 	}
@@ -184,9 +184,9 @@ func (c *csvRows) split(record []byte) ([]string, error) {
 	return cells, nil
 }
 
-// encode makes the payload of one record. An empty cell leaves its field out.
-func (c *csvRows) encode(record []byte) ([]byte, error) {
-	cells, err := c.split(record)
+// encodeRecord makes the payload of one record. An empty cell leaves its field out.
+func (c *csvRows) encodeRecord(record []byte) ([]byte, error) {
+	cells, err := c.parseCells(record)
 	if err != nil {
 		return nil, err
 	}
@@ -202,9 +202,9 @@ func (c *csvRows) encode(record []byte) ([]byte, error) {
 		if cell == "" {
 			continue
 		}
-		if err := set(c.info.Example, doc, c.paths[i], cell); err != nil {
+		if err := setField(c.info.Example, doc, c.paths[i], cell); err != nil {
 			return nil, &rowError{strings.TrimPrefix(err.Error(), "--set ")}
 		}
 	}
-	return encode(doc)
+	return encodePayload(doc)
 }

@@ -20,37 +20,37 @@ import (
 	"errand.internal/tasks"
 )
 
-// dryRequest is one request that would go to the vendor, with everything that
+// dryRunRequest is one request that would go to the vendor, with everything that
 // is not for human eyes masked.
-type dryRequest struct {
+type dryRunRequest struct {
 	Method  string            `json:"method"`
 	URL     string            `json:"url"`
 	Headers map[string]string `json:"headers"`
 	Body    json.RawMessage   `json:"body,omitempty"`
 }
 
-type dryReport struct {
+type dryRunReport struct {
 	Type     string       `json:"type"`
 	Queue    string       `json:"queue"`
 	Budget   string       `json:"budget"`
-	Requests []dryRequest `json:"requests"`
+	Requests []dryRunRequest `json:"requests"`
 }
 
 // dryRun runs the task's own definition, with a transport that sends nothing.
 func (c *enqueueCommand) dryRun(
 	ctx context.Context,
-	s *session,
+	inv *invocation,
 	info tasks.Info,
 	raw []byte,
 ) (int, error) {
-	cfg, err := s.vendors()
+	cfg, err := inv.dryRunConfig()
 	if err != nil {
 		return 0, err
 	}
-	caught := &capture{}
+	caught := &recordingTransport{}
 	clients, err := cfg.DryRun(caught)
 	if err != nil {
-		return 0, settingsError(err)
+		return 0, joinUsageErrors(err)
 	}
 	defs := tasks.Definitions(clients)
 	at := slices.IndexFunc(defs, func(d queue.Definition) bool {
@@ -65,61 +65,61 @@ func (c *enqueueCommand) dryRun(
 	}
 	caught.payload = p
 	_, err = defs[at].Run(queue.WithTaskID(ctx, p.Defaults().Queue+"-taskid"), p)
-	requests := caught.all()
+	requests := caught.recorded()
 	if len(requests) == 0 {
 		if err == nil {
 			err = errors.New("the task makes no request")
 		}
-		return 0, &fault{exitRefused, fmt.Errorf("no request would be made: %w", err)}
+		return 0, &exitError{exitRefused, fmt.Errorf("no request would be made: %w", err)}
 	}
 	budget := p.Defaults().Budget
 	if c.UsableFor != nil {
 		budget = time.Duration(*c.UsableFor)
 	}
-	s.printDryRun(
-		dryReport{info.Type, p.Defaults().Queue, human(budget), requests},
+	inv.printDryRun(
+		dryRunReport{info.Type, p.Defaults().Queue, formatDuration(budget), requests},
 		c.JSON,
 	)
-	s.complain("dry run: nothing was enqueued or sent")
+	inv.printErr("dry run: nothing was enqueued or sent")
 	return exitOK, nil
 }
 
-func (s *session) printDryRun(r dryReport, asJSON bool) {
+func (inv *invocation) printDryRun(r dryRunReport, asJSON bool) {
 	if asJSON {
-		s.printJSON(r)
+		inv.printJSON(r)
 		return
 	}
-	s.list([][2]string{{"type", r.Type}, {"queue", r.Queue}, {"budget", r.Budget}})
+	inv.printPairs([][2]string{{"type", r.Type}, {"queue", r.Queue}, {"budget", r.Budget}})
 	for _, req := range r.Requests {
-		_, _ = fmt.Fprintf(s.stdout, "\n%s %s\n", req.Method, printable(req.URL))
+		_, _ = fmt.Fprintf(inv.stdout, "\n%s %s\n", req.Method, printable(req.URL))
 		for _, header := range slices.Sorted(maps.Keys(req.Headers)) {
 			_, _ = fmt.Fprintf(
-				s.stdout,
+				inv.stdout,
 				"%s: %s\n",
 				header,
 				printable(req.Headers[header]),
 			)
 		}
 		if req.Body != nil {
-			_, _ = fmt.Fprintf(s.stdout, "\n%s\n", printable(indented(req.Body)))
+			_, _ = fmt.Fprintf(inv.stdout, "\n%s\n", printable(indentJSON(req.Body)))
 		}
 	}
 }
 
-// capture is a transport that keeps what it is given and sends nothing. A
+// recordingTransport is a transport that keeps what it is given and sends nothing. A
 // handler that would make several requests is seen with the first of them: the
 // others depend on an answer.
-type capture struct {
+type recordingTransport struct {
 	payload queue.Payload
 
 	mu       sync.Mutex
-	requests []dryRequest
+	requests []dryRunRequest
 }
 
 var errDryRun = errors.New("dry run")
 
 // RoundTrip implements http.RoundTripper.
-func (c *capture) RoundTrip(r *http.Request) (*http.Response, error) {
+func (c *recordingTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	var body []byte
 	if r.Body != nil {
 		var err error
@@ -128,7 +128,7 @@ func (c *capture) RoundTrip(r *http.Request) (*http.Response, error) {
 		}
 		_ = r.Body.Close()
 	}
-	seen := dryRequest{
+	seen := dryRunRequest{
 		Method:  r.Method,
 		URL:     c.maskURL(r.URL),
 		Headers: map[string]string{},
@@ -148,17 +148,17 @@ func (c *capture) RoundTrip(r *http.Request) (*http.Response, error) {
 	return nil, errDryRun
 }
 
-func (c *capture) all() []dryRequest {
+func (c *recordingTransport) recorded() []dryRunRequest {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.requests
 }
 
-// openHeaders hold nothing secret; every other header may.
-var openHeaders = []string{"Accept", "Content-Type", "User-Agent"}
+// clearHeaders hold nothing secret; every other header may.
+var clearHeaders = []string{"Accept", "Content-Type", "User-Agent"}
 
 func maskHeader(header, value string) string {
-	if slices.Contains(openHeaders, header) {
+	if slices.Contains(clearHeaders, header) {
 		return value
 	}
 	return secret.Redacted
@@ -166,7 +166,7 @@ func maskHeader(header, value string) string {
 
 // maskURL shows scheme and host; of path and query only what the payload's type
 // marks clear.
-func (c *capture) maskURL(u *url.URL) string {
+func (c *recordingTransport) maskURL(u *url.URL) string {
 	text := u.Scheme + "://" + u.Host + c.maskPath(u.EscapedPath())
 	if u.RawQuery == "" {
 		return text
@@ -185,7 +185,7 @@ func (c *capture) maskURL(u *url.URL) string {
 
 // maskPath hides the path that a free call gives, which ends the URL's: ids and
 // names of people may be parts of it.
-func (c *capture) maskPath(path string) string {
+func (c *recordingTransport) maskPath(path string) string {
 	var given struct {
 		Path string `json:"path"`
 	}
@@ -205,7 +205,7 @@ func (c *capture) maskPath(path string) string {
 }
 
 // mask is the value of a field as it may be shown.
-func (c *capture) mask(field, value string) string {
+func (c *recordingTransport) mask(field, value string) string {
 	raw, err := json.Marshal(map[string]string{field: value})
 	if err != nil {
 		return payload.Masked

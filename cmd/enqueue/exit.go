@@ -16,7 +16,7 @@ import (
 // Exit codes.
 const (
 	exitOK          = 0
-	exitFault       = 1
+	exitUnexpected       = 1
 	exitUsage       = 2 // wrong command line or settings
 	exitRefused     = 3 // the input breaks a rule; nothing was enqueued
 	exitRedis       = 4 // Redis cannot be reached, or takes no writes
@@ -24,23 +24,23 @@ const (
 	exitParked      = 6 // when the wait ended
 	exitUnknown     = 7
 	exitExpired     = 8
-	exitRows        = 9 // bulk finished with refused rows
+	exitRowsRefused        = 9 // bulk finished with refused rows
 	exitTimeout     = 10
 	exitFailed      = 11 // failed, invalid
-	exitWithdrawn   = 12 // cancelled, superseded
+	exitCancelled   = 12 // cancelled, superseded
 	exitNoTask      = 13 // or it cannot be cancelled any more
 	exitInterrupted = 130
 )
 
-// outcomeCode is the exit code of --wait.
-func outcomeCode(o tasks.Outcome) int {
+// outcomeExitCode is the exit code of --wait.
+func outcomeExitCode(o tasks.Outcome) int {
 	switch o {
 	case tasks.Done:
 		return exitOK
 	case tasks.Declined:
 		return exitDeclined
 	case tasks.Superseded, tasks.Cancelled:
-		return exitWithdrawn
+		return exitCancelled
 	case tasks.Invalid, tasks.Failed:
 		return exitFailed
 	case tasks.Unknown:
@@ -48,45 +48,45 @@ func outcomeCode(o tasks.Outcome) int {
 	case tasks.Expired:
 		return exitExpired
 	}
-	return exitFault
+	return exitUnexpected
 }
 
-// fault is an error with its exit code.
-type fault struct {
+// exitError is an error with its exit code.
+type exitError struct {
 	code int
 	err  error
 }
 
 // Error implements error.
-func (f *fault) Error() string {
+func (f *exitError) Error() string {
 	return f.err.Error()
 }
 
 // Unwrap gives the cause.
-func (f *fault) Unwrap() error {
+func (f *exitError) Unwrap() error {
 	return f.err
 }
 
 func usagef(format string, args ...any) error {
-	return &fault{exitUsage, fmt.Errorf(format, args...)}
+	return &exitError{exitUsage, fmt.Errorf(format, args...)}
 }
 
 func refusedf(format string, args ...any) error {
-	return &fault{exitRefused, fmt.Errorf(format, args...)}
+	return &exitError{exitRefused, fmt.Errorf(format, args...)}
 }
 
 // errInterrupted: a signal came before anything was stored.
-var errInterrupted error = &fault{
+var errInterrupted error = &exitError{
 	exitInterrupted,
 	errors.New("interrupted; nothing was enqueued"),
 }
 
-// codeOf is the exit code of an error.
-func codeOf(ctx context.Context, err error) int {
-	if f, ok := errors.AsType[*fault](err); ok {
+// exitCodeOf is the exit code of an error.
+func exitCodeOf(ctx context.Context, err error) int {
+	if f, ok := errors.AsType[*exitError](err); ok {
 		return f.code
 	}
-	if refused(err) {
+	if isRefused(err) {
 		return exitRefused
 	}
 	if _, started := errors.AsType[*tasks.StartedError](err); started ||
@@ -99,22 +99,22 @@ func codeOf(ctx context.Context, err error) int {
 		return exitUsage
 	case ctx.Err() != nil:
 		return exitInterrupted
-	case redisTrouble(err):
+	case redisUnavailable(err):
 		return exitRedis
 	}
-	return exitFault
+	return exitUnexpected
 }
 
-// refused reports whether the input is at fault.
-func refused(err error) bool {
+// isRefused reports whether the input is at fault.
+func isRefused(err error) bool {
 	_, wrong := errors.AsType[*tasks.PayloadError](err)
 	return wrong || errors.Is(err, tasks.ErrKeyConflict)
 }
 
-// redisTrouble reports whether Redis could not be asked, or could not take the
+// redisUnavailable reports whether Redis could not be asked, or could not take the
 // task: the same command may work later. Whatever went wrong between the two
 // steps of storing a task is of this kind; asynq hands out its text only.
-func redisTrouble(err error) bool {
+func redisUnavailable(err error) bool {
 	if _, unconfirmed := errors.AsType[*tasks.UnconfirmedError](err); unconfirmed {
 		return true
 	}
@@ -129,36 +129,36 @@ func redisTrouble(err error) bool {
 		strings.Contains(err.Error(), "redis: can't parse")
 }
 
-// complain writes one line to stderr.
-func (s *session) complain(text string) {
-	_, _ = fmt.Fprintf(s.stderr, "%s: %s\n", name, printable(text))
+// printErr writes one line to stderr.
+func (inv *invocation) printErr(text string) {
+	_, _ = fmt.Fprintf(inv.stderr, "%s: %s\n", name, printable(text))
 }
 
-// explain says what an error means: one line for each thing at fault.
-func (s *session) explain(code int, err error) {
+// reportError says what an error means: one line for each thing at fault.
+func (inv *invocation) reportError(code int, err error) {
 	if wrong, ok := errors.AsType[*tasks.PayloadError](err); ok {
 		for _, line := range problemLines(wrong) {
-			s.complain(line)
+			inv.printErr(line)
 		}
 		return
 	}
 	switch code {
 	case exitUsage:
 		for line := range strings.Lines(err.Error()) {
-			s.complain(strings.TrimSuffix(line, "\n"))
+			inv.printErr(strings.TrimSuffix(line, "\n"))
 		}
 	case exitRedis:
-		s.complain("Redis (REDIS_URL) cannot be used: " + err.Error())
+		inv.printErr("Redis (REDIS_URL) cannot be used: " + err.Error())
 		if lost, ok := errors.AsType[*tasks.UnconfirmedError](err); ok {
-			s.complain("the task would be " + lost.ID)
+			inv.printErr("the task would be " + lost.ID)
 		}
 	case exitInterrupted:
-		if _, said := errors.AsType[*fault](err); !said {
+		if _, said := errors.AsType[*exitError](err); !said {
 			err = fmt.Errorf("interrupted: %w", err)
 		}
-		s.complain(err.Error())
+		inv.printErr(err.Error())
 	default:
-		s.complain(err.Error())
+		inv.printErr(err.Error())
 	}
 }
 

@@ -9,36 +9,36 @@ import (
 	"errand.internal/tasks"
 )
 
-// span is a duration on the command line.
-type span time.Duration
+// durationFlag is a duration on the command line.
+type durationFlag time.Duration
 
 // UnmarshalText implements encoding.TextUnmarshaler.
-func (d *span) UnmarshalText(text []byte) error {
+func (d *durationFlag) UnmarshalText(text []byte) error {
 	parsed, err := time.ParseDuration(string(text))
 	if err != nil {
 		return errors.New("must be a duration, such as 90s, 10m or 1h30m")
 	}
-	*d = span(parsed)
+	*d = durationFlag(parsed)
 	return nil
 }
 
-// instant is a point in time on the command line.
-type instant time.Time
+// timeFlag is a point in time on the command line.
+type timeFlag time.Time
 
 // UnmarshalText implements encoding.TextUnmarshaler.
-func (t *instant) UnmarshalText(text []byte) error {
+func (t *timeFlag) UnmarshalText(text []byte) error {
 	parsed, err := time.Parse(time.RFC3339, string(text))
 	if err != nil {
 		return errors.New(
 			"must be a time in RFC 3339, such as 2026-12-31T09:00:00Z or 2026-12-31T09:00:00-03:00",
 		)
 	}
-	*t = instant(parsed)
+	*t = timeFlag(parsed)
 	return nil
 }
 
-// human writes a duration without the zeros at its end: 2m, 72h.
-func human(d time.Duration) string {
+// formatDuration writes a duration without the zeros at its end: 2m, 72h.
+func formatDuration(d time.Duration) string {
 	text := d.String()
 	for _, zeros := range []string{"m0s", "h0m"} {
 		if strings.HasSuffix(text, zeros) {
@@ -48,24 +48,24 @@ func human(d time.Duration) string {
 	return text
 }
 
-// unknownType is the error for a type that does not exist.
-func unknownType(given string) error {
-	if near := nearest(given); len(near) > 0 {
+// unknownTypeError is the error for a type that does not exist.
+func unknownTypeError(given string) error {
+	if near := similarTypes(given); len(near) > 0 {
 		return usagef(
 			"there is no task type %q; did you mean %s?",
-			shortened(given),
+			truncate(given),
 			strings.Join(near, " or "),
 		)
 	}
 	return usagef(
 		"there is no task type %q; 'enqueue types' lists them",
-		shortened(given),
+		truncate(given),
 	)
 }
 
-// nearest lists the task types that a misspelt one may have meant, the likeliest
+// similarTypes lists the task types that a misspelt one may have meant, the likeliest
 // first.
-func nearest(given string) []string {
+func similarTypes(given string) []string {
 	const most = 3
 	type candidate struct {
 		name     string
@@ -77,7 +77,7 @@ func nearest(given string) []string {
 	}
 	var near []candidate
 	for _, info := range tasks.Types() {
-		d := distance(given, info.Type)
+		d := levenshtein(given, info.Type)
 		if strings.Contains(info.Type, given) {
 			d = 1 // "otp:send": a part of the name
 		}
@@ -96,8 +96,8 @@ func nearest(given string) []string {
 	return names
 }
 
-// distance is Levenshtein's: how many bytes must be changed, added or left out.
-func distance(a, b string) int {
+// levenshtein is Levenshtein's: how many bytes must be changed, added or left out.
+func levenshtein(a, b string) int {
 	row := make([]int, len(b)+1)
 	for j := range row {
 		row[j] = j
@@ -117,8 +117,8 @@ func distance(a, b string) int {
 	return row[len(b)]
 }
 
-// shortened keeps a payload that was pasted in the wrong place off the screen.
-func shortened(text string) string {
+// truncate keeps a payload that was pasted in the wrong place off the screen.
+func truncate(text string) string {
 	const most = 40
 	if runes := []rune(text); len(runes) > most {
 		return string(runes[:most]) + "…"

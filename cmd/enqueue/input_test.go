@@ -317,10 +317,10 @@ func TestBadInput(t *testing.T) {
 			},
 		},
 	}
-	r := newRig(t)
+	r := newHarness(t)
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			d := r.with(context.Background(), strings.NewReader(tt.stdin), tt.args...)
+			d := r.runWith(context.Background(), strings.NewReader(tt.stdin), tt.args...)
 			if d.code != tt.code || d.stdout != "" {
 				t.Errorf("exit code %d, want %d; stdout %q", d.code, tt.code, d.stdout)
 			}
@@ -331,30 +331,30 @@ func TestBadInput(t *testing.T) {
 			if d.stderr != want {
 				t.Errorf("stderr\n%swant\n%s", d.stderr, want)
 			}
-			r.nothingStored()
+			r.wantNothingStored()
 		})
 	}
 }
 
 func TestKeyWithAnotherPayload(t *testing.T) {
 	t.Parallel()
-	r := newRig(t)
-	first := r.want(0, "anna:user:hash", "--payload", userPayload, "--key", "k", "--json").report(t)
-	d := r.want(3, "anna:user:hash", "--set", "userId=somebody-else", "--key", "k")
+	r := newHarness(t)
+	first := r.wantExit(0, "anna:user:hash", "--payload", userPayload, "--key", "k", "--json").report(t)
+	d := r.wantExit(3, "anna:user:hash", "--set", "userId=somebody-else", "--key", "k")
 	wantText(t, "stderr", d.stderr, "the key is taken by a task with another payload")
 	// Another spelling is the same payload, and another type has keys of its own.
-	if again := r.want(0, "anna:user:hash", "--payload", `{ "startService":"", "userId" : "`+user+`"}`, "--key", "k", "--json").report(t); again.ID != first.ID ||
+	if again := r.wantExit(0, "anna:user:hash", "--payload", `{ "startService":"", "userId" : "`+user+`"}`, "--key", "k", "--json").report(t); again.ID != first.ID ||
 		!again.Duplicate {
 		t.Errorf("got %+v, want a duplicate of %s", again, first.ID)
 	}
-	if other := r.want(0, "anna:user:inactivate", "--payload", userPayload, "--key", "k", "--json").report(t); other.Duplicate {
+	if other := r.wantExit(0, "anna:user:inactivate", "--payload", userPayload, "--key", "k", "--json").report(t); other.Duplicate {
 		t.Errorf("got %+v", other)
 	}
 }
 
 func TestBadSettings(t *testing.T) {
 	t.Parallel()
-	r := newRig(t)
+	h := newHarness(t)
 	tests := []struct {
 		name    string
 		environ map[string]string
@@ -400,28 +400,28 @@ func TestBadSettings(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			bad := &rig{t: t, environ: map[string]string{"REDIS_URL": r.redis.URL()}}
+			bad := &harness{t: t, environ: map[string]string{"REDIS_URL": h.redis.URL()}}
 			for k, v := range tt.environ {
 				bad.environ[k] = v
 			}
-			d := bad.want(2, tt.args...)
+			d := bad.wantExit(2, tt.args...)
 			wantText(t, "stderr", d.stderr, tt.want...)
 			if strings.Contains(d.stderr, "canary") || d.stdout != "" {
 				t.Errorf("leaks: %+v", d)
 			}
 		})
 	}
-	r.nothingStored()
+	h.wantNothingStored()
 }
 
 // Every way of giving a payload, and every flag, reaches the vendor.
 func TestEveryWayIn(t *testing.T) {
 	t.Parallel()
-	r := newRig(t)
-	r.work(nil)
+	r := newHarness(t)
+	r.startWorker(nil)
 	file := writeFile(t, "p.json", userPayload)
 	redisFile := writeFile(t, "url", r.redis.URL()+"\n")
-	wait := []string{"--wait", patience, "--notify", "--usable-for", "1h"}
+	wait := []string{"--wait", waitTimeout, "--notify", "--usable-for", "1h"}
 	past := time.Now().Add(-10 * time.Second).Format(time.RFC3339)
 	for i, args := range [][]string{
 		{"anna:user:inactivate", "--payload", userPayload},
@@ -433,31 +433,31 @@ func TestEveryWayIn(t *testing.T) {
 		{"anna:user:inactivate", "--payload", userPayload, "--in", "100ms"},
 		{"enqueue", "anna:user:inactivate", "--payload", userPayload, "--in", "0s"},
 	} {
-		wantText(t, "stdout", r.want(0, append(args, wait...)...).stdout, "done", "anna:user:inactivate")
+		wantText(t, "stdout", r.wantExit(0, append(args, wait...)...).stdout, "done", "anna:user:inactivate")
 		if n := r.anna.EffectsOf(annatest.OpInactivate, user); n != i+1 {
 			t.Errorf("%q: %d inactivations of the user, want %d", args, n, i+1)
 		}
 	}
 	r.environ = map[string]string{"REDIS_URL_FILE": redisFile}
-	if d := r.with(t.Context(), strings.NewReader(userPayload), append([]string{"anna:user:inactivate", "--payload", "-"}, wait...)...); d.code != 0 {
+	if d := r.runWith(t.Context(), strings.NewReader(userPayload), append([]string{"anna:user:inactivate", "--payload", "-"}, wait...)...); d.code != 0 {
 		t.Errorf("stdin: %+v", d)
 	}
 	// Members of values are texts, also where they look like numbers.
-	r.want(0, "danaconnect:otp:send", "--payload", `{"idConversation":824541,"type":1}`, "--set", "length=6",
-		"--set", "values.COD1_PHONE=5215512345678", "--set", "values.COD1_EMAIL=a=b@example.com", "--wait", patience)
+	r.wantExit(0, "danaconnect:otp:send", "--payload", `{"idConversation":824541,"type":1}`, "--set", "length=6",
+		"--set", "values.COD1_PHONE=5215512345678", "--set", "values.COD1_EMAIL=a=b@example.com", "--wait", waitTimeout)
 	body := string(r.otp.Requests(danaconnecttest.OpSend)[0].Body)
 	wantText(t, "the request", body, `"5215512345678"`, `"a=b@example.com"`, `"length":6`)
 }
 
 func TestTextOutput(t *testing.T) {
 	t.Parallel()
-	r := newRig(t)
-	id := r.want(0, "anna:user:inactivate", "--payload", userPayload, "--in=1h", "--json").report(t).ID
-	if got, want := r.want(0, "status", id).stdout, "id     "+id+"\ntype   anna:user:inactivate\nqueue  anna\nstate  scheduled\n"; got != want {
+	r := newHarness(t)
+	id := r.wantExit(0, "anna:user:inactivate", "--payload", userPayload, "--in=1h", "--json").report(t).ID
+	if got, want := r.wantExit(0, "status", id).stdout, "id     "+id+"\ntype   anna:user:inactivate\nqueue  anna\nstate  scheduled\n"; got != want {
 		t.Errorf("got\n%swant\n%s", got, want)
 	}
-	r.work(nil)
-	d := r.want(0, "danaconnect:otp:send", "--payload", otpPayload, "--wait", patience)
+	r.startWorker(nil)
+	d := r.wantExit(0, "danaconnect:otp:send", "--payload", otpPayload, "--wait", waitTimeout)
 	wantText(
 		t,
 		"stdout",
@@ -467,6 +467,6 @@ func TestTextOutput(t *testing.T) {
 		"data      {\n            \"idRequest\": \"251\",\n",
 	)
 	wantText(t, "stderr", d.stderr, "is stored; waiting for its outcome, 30s at most")
-	status := r.want(0, "status", strings.Fields(d.stdout)[1]).stdout
+	status := r.wantExit(0, "status", strings.Fields(d.stdout)[1]).stdout
 	wantText(t, "status", status, "\n\nat ", "class  code  status  took", "  done   ")
 }

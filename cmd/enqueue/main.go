@@ -41,7 +41,7 @@ func main() {
 // command is one of the subcommands: it returns its exit code, or an error that
 // has one (see codeOf).
 type command interface {
-	run(ctx context.Context, s *session) (int, error)
+	run(ctx context.Context, inv *invocation) (int, error)
 }
 
 type commands struct {
@@ -52,8 +52,8 @@ type commands struct {
 	Cancel  cancelCommand  `cmd:"" help:"End a task that was never attempted."`
 }
 
-// session is what every command works with.
-type session struct {
+// invocation is what every command works with.
+type invocation struct {
 	environ map[string]string
 	stdin   io.Reader
 	stdout  *output
@@ -85,37 +85,37 @@ func run(
 	stdin io.Reader,
 	stdout, stderr io.Writer,
 ) int {
-	s := &session{
+	inv := &invocation{
 		environ: environ,
 		stdin:   stdin,
 		stdout:  &output{w: stdout},
 		stderr:  stderr,
 		now:     time.Now,
 	}
-	code, err := s.execute(ctx, args)
+	code, err := inv.execute(ctx, args)
 	if err != nil {
-		code = codeOf(ctx, err)
-		s.explain(code, err)
+		code = exitCodeOf(ctx, err)
+		inv.reportError(code, err)
 	}
-	if s.stdout.err != nil && code == exitOK {
-		s.complain(fmt.Sprintf("the output could not be written: %v", s.stdout.err))
-		return exitFault
+	if inv.stdout.err != nil && code == exitOK {
+		inv.printErr(fmt.Sprintf("the output could not be written: %v", inv.stdout.err))
+		return exitUnexpected
 	}
 	return code
 }
 
-func (s *session) execute(ctx context.Context, args []string) (code int, err error) {
-	defer caught(&err)
-	cmd, code, err := s.parse(args)
+func (inv *invocation) execute(ctx context.Context, args []string) (code int, err error) {
+	defer recoverPanic(&err)
+	cmd, code, err := inv.parse(args)
 	if cmd == nil || err != nil {
 		return code, err
 	}
-	return cmd.run(ctx, s)
+	return cmd.run(ctx, inv)
 }
 
 // parse reads the command line. Without a command and an error, --help has been
 // answered.
-func (s *session) parse(args []string) (command, int, error) {
+func (inv *invocation) parse(args []string) (command, int, error) {
 	for i, arg := range args {
 		if !utf8.ValidString(
 			arg,
@@ -130,13 +130,13 @@ func (s *session) parse(args []string) (command, int, error) {
 		kong.Name(name),
 		kong.Description(about),
 		kong.Help(help),
-		kong.Writers(s.stdout, s.stderr),
+		kong.Writers(inv.stdout, inv.stderr),
 		kong.Exit(func(code int) {
 			exited = code
 		}),
 	)
 	if err != nil {
-		return nil, exitFault, err
+		return nil, exitUnexpected, err
 	}
 	parsed, err := parser.Parse(args)
 	switch {
@@ -160,8 +160,8 @@ func (e *panicError) Error() string {
 	return fmt.Sprintf("internal error, please report it: panic of type %T", e.value)
 }
 
-// caught, deferred, turns a panic into an error.
-func caught(err *error) {
+// recoverPanic, deferred, turns a panic into an error.
+func recoverPanic(err *error) {
 	if value := recover(); value != nil {
 		*err = &panicError{value}
 	}

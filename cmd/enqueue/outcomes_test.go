@@ -66,12 +66,12 @@ func TestWaitEndsWithTheOutcome(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			r := newRig(t)
+			r := newHarness(t)
 			if tt.fault.Op != "" {
 				r.otp.Inject(tt.fault)
 			}
-			r.work(nil)
-			got := r.want(tt.code, append(tt.args, "--wait", patience, "--json")...).report(t)
+			r.startWorker(nil)
+			got := r.wantExit(tt.code, append(tt.args, "--wait", waitTimeout, "--json")...).report(t)
 			if got.State != "ended" || got.Outcome != tt.outcome || got.Code != tt.vendor || got.Attempts != 1 ||
 				got.Duplicate {
 				t.Errorf("got %+v", got)
@@ -88,10 +88,10 @@ func TestWaitEndsWithTheOutcome(t *testing.T) {
 
 func TestParkedWhenTheWaitEnds(t *testing.T) {
 	t.Parallel()
-	r := newRig(t)
+	r := newHarness(t)
 	r.vendors.AnnA = nil
-	r.work(nil)
-	d := r.want(6, "anna:user:inactivate", "--payload", userPayload, "--wait", "1500ms", "--json")
+	r.startWorker(nil)
+	d := r.wantExit(6, "anna:user:inactivate", "--payload", userPayload, "--wait", "1500ms", "--json")
 	if got := d.report(t); got.State != "parked" || got.Outcome != "" ||
 		!strings.Contains(got.Message, "no credentials") {
 		t.Errorf("got %+v", got)
@@ -102,10 +102,10 @@ func TestParkedWhenTheWaitEnds(t *testing.T) {
 // A 429 was not carried out: the task waits, and its time is all that ends it.
 func TestParkedForARate(t *testing.T) {
 	t.Parallel()
-	r := newRig(t)
+	r := newHarness(t)
 	r.otp.Inject(sandbox.Fault{Op: danaconnecttest.OpSend, Status: 429, RetryAfter: "120"})
-	r.work(nil)
-	d := r.want(6, "danaconnect:otp:send", "--payload", otpPayload, "--wait", "1500ms", "--json")
+	r.startWorker(nil)
+	d := r.wantExit(6, "danaconnect:otp:send", "--payload", otpPayload, "--wait", "1500ms", "--json")
 	if got := d.report(t); got.State != "parked" || got.Outcome != "" ||
 		!strings.Contains(got.Message, "too many requests") {
 		t.Errorf("got %+v", got)
@@ -114,10 +114,10 @@ func TestParkedForARate(t *testing.T) {
 
 func TestExpired(t *testing.T) {
 	t.Parallel()
-	r := newRig(t)
-	r.want(0, "anna:user:inactivate", "--payload", userPayload, "--key", "k", "--usable-for", "1ms")
-	r.work(nil)
-	if got := r.want(8, "anna:user:inactivate", "--payload", userPayload, "--key", "k", "--wait", patience, "--json").report(t); got.Outcome != "expired" ||
+	r := newHarness(t)
+	r.wantExit(0, "anna:user:inactivate", "--payload", userPayload, "--key", "k", "--usable-for", "1ms")
+	r.startWorker(nil)
+	if got := r.wantExit(8, "anna:user:inactivate", "--payload", userPayload, "--key", "k", "--wait", waitTimeout, "--json").report(t); got.Outcome != "expired" ||
 		got.Attempts != 0 {
 		t.Errorf("got %+v", got)
 	}
@@ -131,9 +131,9 @@ func TestWaitTimesOut(t *testing.T) {
 	for _, tt := range []struct{ name, state, flag string }{{"pending", "pending", "--notify"}, {"scheduled", "scheduled", "--in=10m"}} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			d := newRig(
+			d := newHarness(
 				t,
-			).want(10, "anna:user:inactivate", "--payload", userPayload, "--wait", "300ms", "--json", tt.flag)
+			).wantExit(10, "anna:user:inactivate", "--payload", userPayload, "--wait", "300ms", "--json", tt.flag)
 			if got := d.report(t); got.State != tt.state || got.Outcome != "" || got.ID == "" {
 				t.Errorf("got %+v", got)
 			}
@@ -143,10 +143,10 @@ func TestWaitTimesOut(t *testing.T) {
 }
 
 // waiting runs the command and gives the task's ID once it waits.
-func (r *rig) waiting(ctx context.Context, args ...string) (id string, ended <-chan done) {
-	r.t.Helper()
+func (h *harness) startWaiting(ctx context.Context, args ...string) (id string, ended <-chan result) {
+	h.t.Helper()
 	reader, writer := io.Pipe()
-	out, over := make(chan string, 1), make(chan done, 1)
+	out, over := make(chan string, 1), make(chan result, 1)
 	go func() {
 		lines := bufio.NewScanner(reader)
 		for lines.Scan() {
@@ -157,23 +157,23 @@ func (r *rig) waiting(ctx context.Context, args ...string) (id string, ended <-c
 	}()
 	go func() {
 		var stdout bytes.Buffer
-		code := run(ctx, args, r.environ, strings.NewReader(""), &stdout, writer)
+		code := run(ctx, args, h.environ, strings.NewReader(""), &stdout, writer)
 		_ = writer.Close()
-		over <- done{code: code, stdout: stdout.String()}
+		over <- result{code: code, stdout: stdout.String()}
 	}()
 	select {
 	case id = <-out:
 	case d := <-over:
-		r.t.Fatalf("enqueue %q ended with %d before it waited: %s", args, d.code, d.stdout)
+		h.t.Fatalf("enqueue %q ended with %d before it waited: %s", args, d.code, d.stdout)
 	}
 	return id, over
 }
 
 func TestCancel(t *testing.T) {
 	t.Parallel()
-	r := newRig(t)
-	id, ended := r.waiting(t.Context(), "anna:user:inactivate", "--payload", userPayload, "--wait", patience, "--json")
-	if got := r.want(0, "cancel", id, "--json").report(t); got.ID != id || got.State != "ended" ||
+	r := newHarness(t)
+	id, ended := r.startWaiting(t.Context(), "anna:user:inactivate", "--payload", userPayload, "--wait", waitTimeout, "--json")
+	if got := r.wantExit(0, "cancel", id, "--json").report(t); got.ID != id || got.State != "ended" ||
 		got.Outcome != "cancelled" ||
 		got.Type != "anna:user:inactivate" {
 		t.Errorf("cancel says %+v", got)
@@ -182,11 +182,11 @@ func TestCancel(t *testing.T) {
 	if got := d.report(t); d.code != 12 || got.Outcome != "cancelled" {
 		t.Errorf("the wait ended with %d %+v, want 12", d.code, got)
 	}
-	r.want(0, "cancel", id) // again is no fault
+	r.wantExit(0, "cancel", id) // again is no fault
 
-	r.work(nil)
-	gone := r.want(0, "anna:user:inactivate", "--payload", userPayload, "--wait", patience, "--json").report(t)
-	wantText(t, "stderr", r.want(13, "cancel", gone.ID).stderr, gone.ID, "cannot be cancelled any more", "done")
+	r.startWorker(nil)
+	gone := r.wantExit(0, "anna:user:inactivate", "--payload", userPayload, "--wait", waitTimeout, "--json").report(t)
+	wantText(t, "stderr", r.wantExit(13, "cancel", gone.ID).stderr, gone.ID, "cannot be cancelled any more", "done")
 	if n := r.anna.Effects(annatest.OpInactivate); n != 1 {
 		t.Errorf("%d inactivations, want 1: the cancelled task ran", n)
 	}
@@ -194,53 +194,53 @@ func TestCancel(t *testing.T) {
 
 func TestNoSuchTask(t *testing.T) {
 	t.Parallel()
-	r := newRig(t)
+	r := newHarness(t)
 	for _, args := range [][]string{{"status", "otp-aaaaaaaaaaaaaaaaaaaaaaaaaa"}, {"cancel", "otp-aaaaaaaaaaaaaaaaaaaaaaaaaa"}, {"status", "nonsense"}, {"cancel", "NONSENSE*"}} {
-		wantText(t, "stderr", r.want(13, args...).stderr, "task")
+		wantText(t, "stderr", r.wantExit(13, args...).stderr, "task")
 	}
-	r.nothingStored()
+	r.wantNothingStored()
 }
 
 func TestInterrupted(t *testing.T) {
 	t.Parallel()
-	r := newRig(t)
+	r := newHarness(t)
 	ctx, cancel := context.WithCancel(t.Context())
-	id, ended := r.waiting(ctx, "anna:user:inactivate", "--payload", userPayload, "--wait", patience, "--json")
+	id, ended := r.startWaiting(ctx, "anna:user:inactivate", "--payload", userPayload, "--wait", waitTimeout, "--json")
 	cancel()
 	d := <-ended
 	if got := d.report(t); d.code != 130 || got.ID != id || got.State != "pending" {
 		t.Errorf("got %d %+v, want 130 with the task's ID", d.code, got)
 	}
 
-	fresh := newRig(t)
+	fresh := newHarness(t)
 	blocked, writer := io.Pipe()
 	defer func() { _ = writer.Close() }()
-	if d := fresh.with(ctx, blocked, "anna:user:inactivate", "--payload", "-"); d.code != 130 || d.stdout != "" {
+	if d := fresh.runWith(ctx, blocked, "anna:user:inactivate", "--payload", "-"); d.code != 130 || d.stdout != "" {
 		t.Errorf("while reading: %+v", d)
 	}
-	if d := fresh.with(ctx, nil, "anna:user:inactivate", "--payload", userPayload); d.code != 130 || d.stdout != "" {
+	if d := fresh.runWith(ctx, nil, "anna:user:inactivate", "--payload", userPayload); d.code != 130 || d.stdout != "" {
 		t.Errorf("before storing: %+v", d)
 	}
-	fresh.nothingStored()
+	fresh.wantNothingStored()
 }
 
 // A task whose answer was lost must not be sent twice, however often it is
 // asked for.
 func TestUnknownKeepsItsKey(t *testing.T) {
 	t.Parallel()
-	r := newRig(t)
+	r := newHarness(t)
 	r.otp.Inject(sandbox.Fault{Op: danaconnecttest.OpSend, Drop: true, AfterEffect: true})
-	r.work(nil)
-	args := []string{"danaconnect:otp:send", "--payload", otpPayload, "--key", "order-1", "--wait", patience, "--json"}
-	first := r.want(7, args...).report(t)
-	again := r.want(7, args...).report(t)
+	r.startWorker(nil)
+	args := []string{"danaconnect:otp:send", "--payload", otpPayload, "--key", "order-1", "--wait", waitTimeout, "--json"}
+	first := r.wantExit(7, args...).report(t)
+	again := r.wantExit(7, args...).report(t)
 	if first.Duplicate || !again.Duplicate || again.ID != first.ID {
 		t.Errorf("first %+v, again %+v", first, again)
 	}
 	if n := r.otp.Calls(danaconnecttest.OpSend); n != 1 {
 		t.Errorf("%d calls, want exactly 1", n)
 	}
-	history := r.want(0, "status", first.ID, "--json").report(t).History
+	history := r.wantExit(0, "status", first.ID, "--json").report(t).History
 	if len(history) != 1 || history[0].Class != "unknown" {
 		t.Errorf("history %+v", history)
 	}
@@ -249,21 +249,21 @@ func TestUnknownKeepsItsKey(t *testing.T) {
 	if err := r.redis.Client().Del(t.Context(), "errand:{otp}:task:"+first.ID).Err(); err != nil {
 		t.Fatal(err)
 	}
-	late := r.want(7, args...)
+	late := r.wantExit(7, args...)
 	if got := late.report(t); got.ID != first.ID || got.State != "ended" || got.Outcome != "unknown" || !got.Duplicate {
 		t.Errorf("without its record: %+v", got)
 	}
 	wantText(t, "stderr", late.stderr, "no longer kept")
-	if got := r.want(0, args[:5]...); !strings.Contains(got.stdout, "unknown") {
+	if got := r.wantExit(0, args[:5]...); !strings.Contains(got.stdout, "unknown") {
 		t.Errorf("without --wait: %+v", got)
 	}
 }
 
 func TestParallelProducersOneCall(t *testing.T) {
 	t.Parallel()
-	r := newRig(t)
-	r.work(nil)
-	results := make([]done, 20)
+	r := newHarness(t)
+	r.startWorker(nil)
+	results := make([]result, 20)
 	var all sync.WaitGroup
 	for i := range results {
 		all.Go(func() {
@@ -274,7 +274,7 @@ func TestParallelProducersOneCall(t *testing.T) {
 				"--key",
 				"order-1",
 				"--wait",
-				patience,
+				waitTimeout,
 				"--json",
 			)
 		})
@@ -308,21 +308,21 @@ func TestSealedResult(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := newRig(t)
-	r.work(ring)
-	d := r.want(0, "danaconnect:otp:send", "--payload", otpPayload, "--wait", patience, "--json")
+	r := newHarness(t)
+	r.startWorker(ring)
+	d := r.wantExit(0, "danaconnect:otp:send", "--payload", otpPayload, "--wait", waitTimeout, "--json")
 	got := d.report(t)
 	if got.Outcome != "done" || got.Data != nil {
 		t.Errorf("got %+v", got)
 	}
 	wantText(t, "stderr", d.stderr, "ENCRYPTION_KEYS is missing")
-	wantText(t, "text", r.want(0, "status", got.ID).stdout, "done", "(sealed)")
+	wantText(t, "text", r.wantExit(0, "status", got.ID).stdout, "done", "(sealed)")
 
 	r.environ["ENCRYPTION_KEYS"] = keys
-	if got := r.want(0, "status", got.ID, "--json").report(t); got.Data["idRequest"] == nil {
+	if got := r.wantExit(0, "status", got.ID, "--json").report(t); got.Data["idRequest"] == nil {
 		t.Errorf("with the keys: %+v", got)
 	}
-	sealed := r.want(0, "danaconnect:otp:send", "--payload", otpPayload, "--wait", patience, "--json").report(t)
+	sealed := r.wantExit(0, "danaconnect:otp:send", "--payload", otpPayload, "--wait", waitTimeout, "--json").report(t)
 	if sealed.Data["idRequest"] == nil {
 		t.Errorf("sealed payload: %+v", sealed)
 	}
@@ -330,7 +330,7 @@ func TestSealedResult(t *testing.T) {
 
 func TestRedisUnreachable(t *testing.T) {
 	t.Parallel()
-	r := newRig(t)
+	r := newHarness(t)
 	file := writeFile(t, "rows.jsonl", `{"type":"anna:user:inactivate","payload":`+userPayload+"}\n")
 	commands := [][]string{
 		{"anna:user:inactivate", "--payload", userPayload},
@@ -363,8 +363,8 @@ func TestRedisUnreachable(t *testing.T) {
 // told all the same.
 func TestRedisGoesAwayDuringTheWait(t *testing.T) {
 	t.Parallel()
-	r := newRig(t)
-	id, ended := r.waiting(t.Context(), "anna:user:inactivate", "--payload", userPayload, "--wait", "1s", "--json")
+	r := newHarness(t)
+	id, ended := r.startWaiting(t.Context(), "anna:user:inactivate", "--payload", userPayload, "--wait", "1s", "--json")
 	r.redis.Kill()
 	if d := <-ended; d.code != 4 || d.report(t).ID != id {
 		t.Errorf("got %+v, want 4 and %s", d, id)
@@ -374,59 +374,59 @@ func TestRedisGoesAwayDuringTheWait(t *testing.T) {
 // What answers must be Redis.
 func TestRedisIsSomethingElse(t *testing.T) {
 	t.Parallel()
-	r := newRig(t)
+	r := newHarness(t)
 	web := clientstest.Serve(t, r.anna, "/anna/")
 	r.environ = map[string]string{"REDIS_URL": strings.TrimSuffix(strings.Replace(web, "http", "redis", 1), "/anna/")}
-	wantText(t, "stderr", r.want(4, "anna:user:inactivate", "--payload", userPayload).stderr, "REDIS_URL")
+	wantText(t, "stderr", r.wantExit(4, "anna:user:inactivate", "--payload", userPayload).stderr, "REDIS_URL")
 }
 
 // A Redis that is full takes nothing; later it may.
 func TestRedisIsFull(t *testing.T) {
 	t.Parallel()
-	r := newRig(t)
-	r.want(0, "anna:user:inactivate", "--payload", userPayload)
+	r := newHarness(t)
+	r.wantExit(0, "anna:user:inactivate", "--payload", userPayload)
 	if err := r.redis.Client().ConfigSet(t.Context(), "maxmemory", "1").Err(); err != nil {
 		t.Fatal(err)
 	}
-	wantText(t, "stderr", r.want(4, "anna:user:inactivate", "--payload", userPayload).stderr, "REDIS_URL")
-	wantText(t, "stderr", r.want(4, "bulk", writeFile(t, "f.jsonl", users(1, 50))).stderr, "0 enqueued", "failed")
+	wantText(t, "stderr", r.wantExit(4, "anna:user:inactivate", "--payload", userPayload).stderr, "REDIS_URL")
+	wantText(t, "stderr", r.wantExit(4, "bulk", writeFile(t, "f.jsonl", inactivationRows(1, 50))).stderr, "0 enqueued", "failed")
 }
 
 func TestOutputCannotBeWritten(t *testing.T) {
 	t.Parallel()
 	var stderr bytes.Buffer
-	if code := run(t.Context(), []string{"types"}, nil, strings.NewReader(""), broken{}, &stderr); code != 1 {
+	if code := run(t.Context(), []string{"types"}, nil, strings.NewReader(""), failingWriter{}, &stderr); code != 1 {
 		t.Errorf("exit code %d, want 1", code)
 	}
 	wantText(t, "stderr", stderr.String(), "the output could not be written: disk full")
 }
 
-type broken struct{}
+type failingWriter struct{}
 
-func (broken) Write([]byte) (int, error) { return 0, errors.New("disk full") }
+func (failingWriter) Write([]byte) (int, error) { return 0, errors.New("disk full") }
 
 func TestJSONShapes(t *testing.T) {
 	t.Parallel()
-	r := newRig(t)
+	r := newHarness(t)
 	golden(
 		t,
 		"scheduled.json",
-		r.want(0, "anna:user:inactivate", "--payload", userPayload, "--in", "1h", "--json").stdout,
+		r.wantExit(0, "anna:user:inactivate", "--payload", userPayload, "--in", "1h", "--json").stdout,
 	)
 	golden(
 		t,
 		"pending.json",
-		r.want(0, "anna:user:inactivate", "--payload", userPayload, "--key", "k", "--json").stdout,
+		r.wantExit(0, "anna:user:inactivate", "--payload", userPayload, "--key", "k", "--json").stdout,
 	)
 	golden(
 		t,
 		"duplicate.json",
-		r.want(0, "anna:user:inactivate", "--payload", userPayload, "--key", "k", "--json").stdout,
+		r.wantExit(0, "anna:user:inactivate", "--payload", userPayload, "--key", "k", "--json").stdout,
 	)
 	held := r.otp.Hold(danaconnecttest.OpSend)
 	defer held.Release()
-	r.work(nil)
-	running := r.want(10, "danaconnect:otp:send", "--payload", otpPayload, "--wait", "1s", "--json")
+	r.startWorker(nil)
+	running := r.wantExit(10, "danaconnect:otp:send", "--payload", otpPayload, "--wait", "1s", "--json")
 	golden(t, "running.json", running.stdout)
 	held.Release()
 	if err := r.otp.WaitAnswered(clientstest.Within(t), danaconnecttest.OpSend, 1); err != nil {
@@ -435,9 +435,9 @@ func TestJSONShapes(t *testing.T) {
 	golden(
 		t,
 		"done.json",
-		r.want(0, "danaconnect:otp:send", "--payload", otpPayload, "--wait", patience, "--json").stdout,
+		r.wantExit(0, "danaconnect:otp:send", "--payload", otpPayload, "--wait", waitTimeout, "--json").stdout,
 	)
-	ended := r.want(0, "anna:user:inactivate", "--payload", userPayload, "--wait", patience, "--json")
+	ended := r.wantExit(0, "anna:user:inactivate", "--payload", userPayload, "--wait", waitTimeout, "--json")
 	golden(t, "done-without-data.json", ended.stdout)
-	golden(t, "status.json", r.want(0, "status", ended.report(t).ID, "--json").stdout)
+	golden(t, "status.json", r.wantExit(0, "status", ended.report(t).ID, "--json").stdout)
 }

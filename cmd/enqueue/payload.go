@@ -19,7 +19,7 @@ import (
 // payload puts together --payload and, on top of it, every --set.
 func (c *enqueueCommand) payload(
 	ctx context.Context,
-	s *session,
+	inv *invocation,
 	info tasks.Info,
 ) ([]byte, error) {
 	for _, assignment := range c.Set {
@@ -27,7 +27,7 @@ func (c *enqueueCommand) payload(
 			return nil, usagef("--set must be path=value")
 		}
 	}
-	raw, err := c.base(ctx, s)
+	raw, err := c.basePayload(ctx, inv)
 	if err != nil {
 		return nil, err
 	}
@@ -37,26 +37,26 @@ func (c *enqueueCommand) payload(
 	if len(c.Set) == 0 {
 		return raw, nil
 	}
-	doc, err := object(info, raw)
+	doc, err := decodeObject(info, raw)
 	if err != nil {
 		return nil, err
 	}
 	for _, assignment := range c.Set {
 		path, value, _ := strings.Cut(assignment, "=")
-		if err := set(info.Example, doc, path, value); err != nil {
+		if err := setField(info.Example, doc, path, value); err != nil {
 			return nil, err
 		}
 	}
-	return encode(doc)
+	return encodePayload(doc)
 }
 
-// base is what --payload says.
-func (c *enqueueCommand) base(ctx context.Context, s *session) ([]byte, error) {
+// basePayload is what --payload says.
+func (c *enqueueCommand) basePayload(ctx context.Context, inv *invocation) ([]byte, error) {
 	switch {
 	case c.Payload == "":
 		return []byte("{}"), nil
 	case c.Payload == "-":
-		return readBounded(ctx, s.stdin, "stdin")
+		return readLimited(ctx, inv.stdin, "stdin")
 	case c.Payload[0] == '@':
 		f, err := os.Open(c.Payload[1:])
 		if err != nil {
@@ -65,14 +65,14 @@ func (c *enqueueCommand) base(ctx context.Context, s *session) ([]byte, error) {
 		defer func() {
 			_ = f.Close()
 		}()
-		return readBounded(ctx, f, "--payload")
+		return readLimited(ctx, f, "--payload")
 	}
 	return []byte(c.Payload), nil
 }
 
-// readBounded reads one byte more than a payload may have, which is enough to
+// readLimited reads one byte more than a payload may have, which is enough to
 // refuse it. A signal ends the wait for somebody who types.
-func readBounded(ctx context.Context, from io.Reader, what string) ([]byte, error) {
+func readLimited(ctx context.Context, from io.Reader, what string) ([]byte, error) {
 	type outcome struct {
 		raw []byte
 		err error
@@ -83,7 +83,7 @@ func readBounded(ctx context.Context, from io.Reader, what string) ([]byte, erro
 		defer func() {
 			done <- read
 		}()
-		defer caught(&read.err)
+		defer recoverPanic(&read.err)
 		read.raw, read.err = io.ReadAll(io.LimitReader(from, payload.MaxSize+1))
 	}()
 	select {
@@ -107,9 +107,9 @@ func readBounded(ctx context.Context, from io.Reader, what string) ([]byte, erro
 	}
 }
 
-// object reads a payload for --set to work on. What it cannot be read for, and
+// decodeObject reads a payload for --set to work on. What it cannot be read for, and
 // a field that is given twice, is refused as it would be without --set.
-func object(info tasks.Info, raw []byte) (map[string]any, error) {
+func decodeObject(info tasks.Info, raw []byte) (map[string]any, error) {
 	doc := map[string]any{}
 	dec := json.NewDecoder(bytes.NewReader(raw))
 	dec.UseNumber() // a number reaches the vendor as it was written
@@ -120,7 +120,7 @@ func object(info tasks.Info, raw []byte) (map[string]any, error) {
 		}
 		return nil, refusedf("the payload must be an object")
 	}
-	if path := repeated("", json.NewDecoder(bytes.NewReader(raw))); path != "" {
+	if path := findDuplicateField("", json.NewDecoder(bytes.NewReader(raw))); path != "" {
 		return nil, &tasks.PayloadError{
 			Problems: []payload.Problem{{Field: path, Rule: "is given twice"}},
 		}
@@ -128,9 +128,9 @@ func object(info tasks.Info, raw []byte) (map[string]any, error) {
 	return doc, nil
 }
 
-// repeated finds a field that an object has twice; "" if there is none. The
+// findDuplicateField finds a field that an object has twice; "" if there is none. The
 // decoder is at the beginning of a valid value.
-func repeated(path string, dec *json.Decoder) string {
+func findDuplicateField(path string, dec *json.Decoder) string {
 	token, err := dec.Token()
 	if err != nil {
 		return ""
@@ -150,22 +150,22 @@ func repeated(path string, dec *json.Decoder) string {
 			}
 			seen[text] = true
 		}
-		if found := repeated(at, dec); found != "" {
+		if found := findDuplicateField(at, dec); found != "" {
 			return found
 		}
 	}
 	return ""
 }
 
-// set puts one value into a payload.
-func set(example queue.Payload, doc map[string]any, path, value string) error {
+// setField puts one value into a payload.
+func setField(example queue.Payload, doc map[string]any, path, value string) error {
 	if err := payload.Set(example, doc, path, value); err != nil {
 		return refusedf("%w", err)
 	}
 	return nil
 }
 
-func encode(doc map[string]any) ([]byte, error) {
+func encodePayload(doc map[string]any) ([]byte, error) {
 	raw, err := json.Marshal(doc)
 	if err != nil {
 		return nil, fmt.Errorf("encode the payload: %w", err)

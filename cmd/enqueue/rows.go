@@ -15,9 +15,9 @@ import (
 	"errand.internal/tasks"
 )
 
-// maxLine is the most one row may weigh: a payload, and room for type, key and
+// maxRowSize is the most one row may weigh: a payload, and room for type, key and
 // escapes.
-const maxLine = payload.MaxSize + 64<<10
+const maxRowSize = payload.MaxSize + 64<<10
 
 // row is one task that a file asks for.
 type row struct {
@@ -56,7 +56,7 @@ func isRowError(err error) bool {
 // by its first character: no CSV header begins with a brace.
 func newRowReader(file string, from io.Reader, taskType string) (rowReader, error) {
 	lines := &lineReader{r: bufio.NewReaderSize(from, 64<<10)}
-	first, err := lines.first()
+	first, err := lines.peekFirst()
 	if err != nil {
 		return nil, err
 	}
@@ -80,11 +80,11 @@ type lineReader struct {
 	quotes int // in it, also if it was too long
 }
 
-var errLongLine = rowErrorf("the row is longer than %d bytes", maxLine)
+var errRowTooLong = rowErrorf("the row is longer than %d bytes", maxRowSize)
 
 // first is the first character that is no white space, without reading it. A
 // byte order mark is dropped.
-func (l *lineReader) first() (byte, error) {
+func (l *lineReader) peekFirst() (byte, error) {
 	if mark, _ := l.r.Peek(3); bytes.Equal(mark, []byte("\xef\xbb\xbf")) {
 		_, _ = l.r.Discard(3)
 	}
@@ -103,7 +103,7 @@ func (l *lineReader) first() (byte, error) {
 }
 
 // next returns the next line without its end. A line that is too long is
-// skipped and gives errLongLine.
+// skipped and gives errRowTooLong.
 func (l *lineReader) next() ([]byte, error) {
 	var line []byte
 	long := false
@@ -114,7 +114,7 @@ func (l *lineReader) next() ([]byte, error) {
 		if !long {
 			line = append(line, part...)
 		}
-		if len(line) > maxLine+2 {
+		if len(line) > maxRowSize+2 {
 			long, line = true, nil
 		}
 		switch {
@@ -125,7 +125,7 @@ func (l *lineReader) next() ([]byte, error) {
 		}
 		l.line++
 		if long {
-			return nil, errLongLine
+			return nil, errRowTooLong
 		}
 		return bytes.TrimSuffix(bytes.TrimSuffix(line, []byte("\n")), []byte("\r")), nil
 	}
@@ -180,22 +180,22 @@ func (r *row) decode(line []byte) error {
 	if json.Unmarshal(line, &fields) != nil || fields == nil {
 		return rowErrorf("the row must be an object with type, payload and key")
 	}
-	if path := repeated("", json.NewDecoder(bytes.NewReader(line))); path != "" {
+	if path := findDuplicateField("", json.NewDecoder(bytes.NewReader(line))); path != "" {
 		return rowErrorf("%s is given twice", path)
 	}
 	for field, raw := range fields {
 		var err error
 		switch field {
 		case "type":
-			err = text(field, raw, &r.taskType)
+			err = decodeText(field, raw, &r.taskType)
 		case "key":
-			err = text(field, raw, &r.key)
+			err = decodeText(field, raw, &r.key)
 		case "payload":
 			r.payload = raw
 		default:
 			err = rowErrorf(
 				"%s is unknown; a row has type, payload and key",
-				shortened(field),
+				truncate(field),
 			)
 		}
 		if err != nil {
@@ -211,7 +211,7 @@ func (r *row) decode(line []byte) error {
 	return checkType(r.taskType)
 }
 
-func text(field string, raw json.RawMessage, into *string) error {
+func decodeText(field string, raw json.RawMessage, into *string) error {
 	if raw[0] != '"' || json.Unmarshal(raw, into) != nil {
 		return rowErrorf("%s must be text", field)
 	}
@@ -227,7 +227,7 @@ func checkType(taskType string) error {
 	if _, ok := tasks.Find(taskType); ok {
 		return nil
 	}
-	if near := nearest(taskType); len(near) > 0 {
+	if near := similarTypes(taskType); len(near) > 0 {
 		return rowErrorf(
 			"type names no task type; did you mean %s?",
 			strings.Join(near, " or "),

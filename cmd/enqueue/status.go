@@ -15,8 +15,8 @@ type statusCommand struct {
 	JSON bool   `name:"json" help:"Print one JSON object."`
 }
 
-func (c *statusCommand) run(ctx context.Context, s *session) (int, error) {
-	client, err := s.open(false)
+func (c *statusCommand) run(ctx context.Context, inv *invocation) (int, error) {
+	client, err := inv.openClient(false)
 	if err != nil {
 		return 0, err
 	}
@@ -27,11 +27,11 @@ func (c *statusCommand) run(ctx context.Context, s *session) (int, error) {
 	if status == nil {
 		return 0, err
 	}
-	s.sealed(err)
+	inv.warnUnreadable(err)
 	r := &report{ID: c.ID}
-	r.take(status)
-	r.takeHistory(status)
-	s.print(r, c.JSON)
+	r.setStatus(status)
+	r.setHistory(status)
+	inv.printReport(r, c.JSON)
 	return exitOK, nil
 }
 
@@ -41,8 +41,8 @@ type cancelCommand struct {
 	JSON bool   `name:"json" help:"Print one JSON object."`
 }
 
-func (c *cancelCommand) run(ctx context.Context, s *session) (int, error) {
-	client, err := s.open(false)
+func (c *cancelCommand) run(ctx context.Context, inv *invocation) (int, error) {
+	client, err := inv.openClient(false)
 	if err != nil {
 		return 0, err
 	}
@@ -51,11 +51,11 @@ func (c *cancelCommand) run(ctx context.Context, s *session) (int, error) {
 	}()
 	// The type is no longer told once the record has gone.
 	r := &report{ID: c.ID}
-	within, cancel := context.WithTimeout(ctx, storeWithin)
+	within, cancel := context.WithTimeout(ctx, storeTimeout)
 	defer cancel()
 	if err := client.Cancel(within, c.ID); err != nil {
 		if started, ok := errors.AsType[*tasks.StartedError](err); ok {
-			return 0, &fault{
+			return 0, &exitError{
 				exitNoTask,
 				fmt.Errorf(
 					"%s cannot be cancelled any more: it is %s",
@@ -70,10 +70,10 @@ func (c *cancelCommand) run(ctx context.Context, s *session) (int, error) {
 	if status == nil {
 		r.Queue, _ = ledger.QueueOf(c.ID)
 		r.State, r.Outcome = stateEnded, tasks.Cancelled
-		s.complain("cancelled; the record could not be read: " + err.Error())
+		inv.printErr("cancelled; the record could not be read: " + err.Error())
 	} else {
-		r.take(status)
+		r.setStatus(status)
 	}
-	s.print(r, c.JSON)
+	inv.printReport(r, c.JSON)
 	return exitOK, nil
 }
