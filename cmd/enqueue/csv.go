@@ -13,8 +13,8 @@ import (
 	"errand.internal/tasks"
 )
 
-// csvRows reads CSV with a header of field paths. A record may go over several
-// lines, within quotes.
+// csvRows reads CSV with a header of field paths. A quoted record may span several
+// lines.
 type csvRows struct {
 	lines *lineReader
 	comma rune
@@ -23,11 +23,11 @@ type csvRows struct {
 	rows  int
 }
 
-// newCSVRows reads and checks the header.
+// newCSVRows returns a reader that has read and checked the header.
 func newCSVRows(lines *lineReader, taskType string) (*csvRows, error) {
 	info, ok := tasks.Find(taskType)
-	if !ok { // a --type that is given has been checked
-		return nil, usagef("CSV needs --type; JSONL has one object on each line")
+	if !ok { // only when --type is missing: a given one has been checked
+		return nil, usagef("CSV needs --type; JSONL has one object per line")
 	}
 	c := &csvRows{lines: lines, info: info}
 	var header []byte
@@ -51,30 +51,29 @@ func newCSVRows(lines *lineReader, taskType string) (*csvRows, error) {
 	return c, c.checkHeader()
 }
 
-// detectSeparator is what the header has most of; no field path contains one.
+// detectSeparator returns the separator that the header contains most often. No
+// field path contains one.
 func detectSeparator(header []byte) rune {
 	best := ','
 	for _, candidate := range []rune{';', '\t'} {
-		if bytes.Count(
-			header,
-			[]byte(string(candidate)),
-		) > bytes.Count(
-			header,
-			[]byte(string(best)),
-		) {
+		if occurrences(header, candidate) > occurrences(header, best) {
 			best = candidate
 		}
 	}
 	return best
 }
 
-// displayablePath is what may be shown: without a header row, the first row has
-// somebody's data in it.
+func occurrences(text []byte, r rune) int {
+	return bytes.Count(text, []byte(string(r)))
+}
+
+// displayablePath matches header cells that may be shown. In a file without a
+// header, the first row is personal data.
 var displayablePath = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.]{0,63}$`)
 
-// checkHeader refuses a header that would make every row wrong.
+// checkHeader refuses a header that would make every row invalid.
 func (c *csvRows) checkHeader() error {
-	var faults []string
+	var problems []string
 	for i, path := range c.paths {
 		column := fmt.Sprintf("column %d", i+1)
 		if displayablePath.MatchString(path) {
@@ -82,20 +81,21 @@ func (c *csvRows) checkHeader() error {
 		}
 		switch {
 		case path == "":
-			faults = append(faults, column+" has no name")
+			problems = append(problems, column+" has no name")
 		case slices.Contains(c.paths[:i], path):
-			faults = append(faults, column+" is there twice")
+			problems = append(problems, column+" appears twice")
 		case !c.isField(path):
-			faults = append(faults, column+" is no field of "+c.info.Type)
+			problems = append(problems, column+" is not a field of "+c.info.Type)
 		}
 	}
-	if len(faults) > 0 {
-		return refusedf("the header row: %s", strings.Join(faults, "; "))
+	if len(problems) > 0 {
+		return refusedf("the header row: %s", strings.Join(problems, "; "))
 	}
 	return nil
 }
 
-// isField reports whether a path is a field, or lies in one that takes any names.
+// isField reports whether path is a field, or lies below one that accepts any
+// name.
 func (c *csvRows) isField(path string) bool {
 	fields := c.info.Fields()
 	for _, f := range fields {
@@ -143,28 +143,28 @@ func (c *csvRows) next() (row, error) {
 // to its end, and refused: what stands within its quotes must not be taken for
 // rows.
 func (c *csvRows) readRecord() (record []byte, line int, err error) {
-	long := false
+	tooLong := false
 	for open := false; ; {
 		next, err := c.lines.next()
 		if line == 0 {
 			line = c.lines.line
 		}
 		switch {
-		case err == nil && len(record)+len(next) <= maxRowSize && !long:
+		case err == nil && len(record)+len(next) <= maxRowSize && !tooLong:
 			record = append(append(record, next...), '\n')
 		case err == nil || isRowError(err):
-			record, long = nil, true
-		case long:
-			return nil, line, rowErrorf("%v; is a quote never closed?", errRowTooLong)
+			record, tooLong = nil, true
+		case tooLong:
+			return nil, line, rowErrorf("%v; is a closing quote missing?", errRowTooLong)
 		case len(record) > 0:
-			return nil, line, rowErrorf("a quote is opened and never closed")
+			return nil, line, rowErrorf("a quote is never closed")
 		default:
 			return nil, line, err
 		}
 		if open = open != (c.lines.quotes%2 == 1); open {
 			continue
 		}
-		if long {
+		if tooLong {
 			return nil, line, errRowTooLong
 		}
 		return record, line, nil
@@ -179,23 +179,19 @@ func (c *csvRows) parseCells(record []byte) ([]string, error) {
 	r.Comma = c.comma
 	cells, err := r.Read()
 	if err != nil {
-		return nil, rowErrorf("the row is not CSV: its quotes are wrong")
+		return nil, rowErrorf("the row is not valid CSV: its quotes are wrong")
 	}
 	return cells, nil
 }
 
-// encodeRecord makes the payload of one record. An empty cell leaves its field out.
+// encodeRecord returns the payload of one record. An empty cell omits its field.
 func (c *csvRows) encodeRecord(record []byte) ([]byte, error) {
 	cells, err := c.parseCells(record)
 	if err != nil {
 		return nil, err
 	}
 	if len(cells) != len(c.paths) {
-		return nil, rowErrorf(
-			"the row has %d cells, the header %d",
-			len(cells),
-			len(c.paths),
-		)
+		return nil, rowErrorf("the row has %d cells, the header has %d", len(cells), len(c.paths))
 	}
 	doc := map[string]any{}
 	for i, cell := range cells {

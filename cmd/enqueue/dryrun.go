@@ -20,8 +20,8 @@ import (
 	"errand.internal/tasks"
 )
 
-// dryRunRequest is one request that would go to the vendor, with everything that
-// is not for human eyes masked.
+// dryRunRequest is one request that would go to the vendor, with secrets and
+// personal data masked.
 type dryRunRequest struct {
 	Method  string            `json:"method"`
 	URL     string            `json:"url"`
@@ -30,13 +30,13 @@ type dryRunRequest struct {
 }
 
 type dryRunReport struct {
-	Type     string       `json:"type"`
-	Queue    string       `json:"queue"`
-	Budget   string       `json:"budget"`
+	Type     string          `json:"type"`
+	Queue    string          `json:"queue"`
+	Budget   string          `json:"budget"`
 	Requests []dryRunRequest `json:"requests"`
 }
 
-// dryRun runs the task's own definition, with a transport that sends nothing.
+// dryRun runs the task's own definition with a transport that sends nothing.
 func (c *enqueueCommand) dryRun(
 	ctx context.Context,
 	inv *invocation,
@@ -47,8 +47,8 @@ func (c *enqueueCommand) dryRun(
 	if err != nil {
 		return 0, err
 	}
-	caught := &recordingTransport{}
-	clients, err := cfg.DryRun(caught)
+	transport := &recordingTransport{}
+	clients, err := cfg.DryRun(transport)
 	if err != nil {
 		return 0, joinUsageErrors(err)
 	}
@@ -63,14 +63,14 @@ func (c *enqueueCommand) dryRun(
 	if err != nil {
 		return 0, err
 	}
-	caught.payload = p
+	transport.payload = p
 	_, err = defs[at].Run(queue.WithTaskID(ctx, p.Defaults().Queue+"-taskid"), p)
-	requests := caught.recorded()
+	requests := transport.recorded()
 	if len(requests) == 0 {
 		if err == nil {
-			err = errors.New("the task makes no request")
+			err = errors.New("the task sends no request")
 		}
-		return 0, &exitError{exitRefused, fmt.Errorf("no request would be made: %w", err)}
+		return 0, &exitError{exitRefused, fmt.Errorf("no request would be sent: %w", err)}
 	}
 	budget := p.Defaults().Budget
 	if c.UsableFor != nil {
@@ -93,12 +93,7 @@ func (inv *invocation) printDryRun(r dryRunReport, asJSON bool) {
 	for _, req := range r.Requests {
 		_, _ = fmt.Fprintf(inv.stdout, "\n%s %s\n", req.Method, printable(req.URL))
 		for _, header := range slices.Sorted(maps.Keys(req.Headers)) {
-			_, _ = fmt.Fprintf(
-				inv.stdout,
-				"%s: %s\n",
-				header,
-				printable(req.Headers[header]),
-			)
+			_, _ = fmt.Fprintf(inv.stdout, "%s: %s\n", header, printable(req.Headers[header]))
 		}
 		if req.Body != nil {
 			_, _ = fmt.Fprintf(inv.stdout, "\n%s\n", printable(indentJSON(req.Body)))
@@ -106,9 +101,8 @@ func (inv *invocation) printDryRun(r dryRunReport, asJSON bool) {
 	}
 }
 
-// recordingTransport is a transport that keeps what it is given and sends nothing. A
-// handler that would make several requests is seen with the first of them: the
-// others depend on an answer.
+// recordingTransport records requests and sends nothing. Of a handler with several
+// requests it records only the first: the others depend on an answer.
 type recordingTransport struct {
 	payload queue.Payload
 
@@ -119,7 +113,7 @@ type recordingTransport struct {
 var errDryRun = errors.New("dry run")
 
 // RoundTrip implements http.RoundTripper.
-func (c *recordingTransport) RoundTrip(r *http.Request) (*http.Response, error) {
+func (t *recordingTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	var body []byte
 	if r.Body != nil {
 		var err error
@@ -128,33 +122,33 @@ func (c *recordingTransport) RoundTrip(r *http.Request) (*http.Response, error) 
 		}
 		_ = r.Body.Close()
 	}
-	seen := dryRunRequest{
+	recorded := dryRunRequest{
 		Method:  r.Method,
-		URL:     c.maskURL(r.URL),
+		URL:     t.maskURL(r.URL),
 		Headers: map[string]string{},
 	}
 	for header := range r.Header {
-		seen.Headers[header] = maskHeader(header, r.Header.Get(header))
+		recorded.Headers[header] = maskHeader(header, r.Header.Get(header))
 	}
 	if len(body) > 0 {
-		seen.Body = json.RawMessage(payload.Mask(c.payload, body))
-		if !json.Valid(seen.Body) {
-			seen.Body = json.RawMessage(`"` + payload.Masked + `"`)
+		recorded.Body = json.RawMessage(payload.Mask(t.payload, body))
+		if !json.Valid(recorded.Body) {
+			recorded.Body = json.RawMessage(`"` + payload.Masked + `"`)
 		}
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.requests = append(c.requests, seen)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.requests = append(t.requests, recorded)
 	return nil, errDryRun
 }
 
-func (c *recordingTransport) recorded() []dryRunRequest {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.requests
+func (t *recordingTransport) recorded() []dryRunRequest {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.requests
 }
 
-// clearHeaders hold nothing secret; every other header may.
+// clearHeaders are shown as they are; every other header may hold a secret.
 var clearHeaders = []string{"Accept", "Content-Type", "User-Agent"}
 
 func maskHeader(header, value string) string {
@@ -164,17 +158,17 @@ func maskHeader(header, value string) string {
 	return secret.Redacted
 }
 
-// maskURL shows scheme and host; of path and query only what the payload's type
-// marks clear.
-func (c *recordingTransport) maskURL(u *url.URL) string {
-	text := u.Scheme + "://" + u.Host + c.maskPath(u.EscapedPath())
+// maskURL shows the scheme and host, and those parts of path and query that the
+// payload's type marks clear.
+func (t *recordingTransport) maskURL(u *url.URL) string {
+	text := u.Scheme + "://" + u.Host + t.maskPath(u.EscapedPath())
 	if u.RawQuery == "" {
 		return text
 	}
 	query := u.Query()
 	parts := []string{}
 	for _, key := range slices.Sorted(maps.Keys(query)) {
-		shown := c.mask(key, query.Get(key))
+		shown := t.mask(key, query.Get(key))
 		if shown != payload.Masked {
 			shown = url.QueryEscape(shown)
 		}
@@ -183,35 +177,35 @@ func (c *recordingTransport) maskURL(u *url.URL) string {
 	return text + "?" + strings.Join(parts, "&")
 }
 
-// maskPath hides the path that a free call gives, which ends the URL's: ids and
-// names of people may be parts of it.
-func (c *recordingTransport) maskPath(path string) string {
+// maskPath hides the path in the payload of a free call, which is the end of the
+// URL's path: it may contain IDs and names of people.
+func (t *recordingTransport) maskPath(path string) string {
 	var given struct {
 		Path string `json:"path"`
 	}
-	raw, err := json.Marshal(c.payload)
+	raw, err := json.Marshal(t.payload)
 	if err != nil || json.Unmarshal(raw, &given) != nil {
 		return "/" + payload.Masked
 	}
-	free := strings.TrimPrefix(given.Path, "/")
-	if free == "" || c.mask("path", free) == free {
+	freePath := strings.TrimPrefix(given.Path, "/")
+	if freePath == "" || t.mask("path", freePath) == freePath {
 		return path
 	}
-	base, found := strings.CutSuffix(path, "/"+free)
-	if !found { // it was written anew on the way
+	base, found := strings.CutSuffix(path, "/"+freePath)
+	if !found { // the client has escaped it differently
 		base = ""
 	}
 	return base + "/" + payload.Masked
 }
 
-// mask is the value of a field as it may be shown.
-func (c *recordingTransport) mask(field, value string) string {
+// mask returns the value of a field as it may be shown.
+func (t *recordingTransport) mask(field, value string) string {
 	raw, err := json.Marshal(map[string]string{field: value})
 	if err != nil {
 		return payload.Masked
 	}
 	var masked map[string]string
-	if json.Unmarshal([]byte(payload.Mask(c.payload, raw)), &masked) != nil {
+	if json.Unmarshal([]byte(payload.Mask(t.payload, raw)), &masked) != nil {
 		return payload.Masked
 	}
 	return masked[field]

@@ -16,15 +16,15 @@ import (
 // Exit codes.
 const (
 	exitOK          = 0
-	exitUnexpected       = 1
+	exitUnexpected  = 1
 	exitUsage       = 2 // wrong command line or settings
-	exitRefused     = 3 // the input breaks a rule; nothing was enqueued
-	exitRedis       = 4 // Redis cannot be reached, or takes no writes
+	exitRefused     = 3 // the input is invalid; nothing was enqueued
+	exitRedis       = 4 // Redis cannot be reached, or accepts no writes
 	exitDeclined    = 5
 	exitParked      = 6 // when the wait ended
 	exitUnknown     = 7
 	exitExpired     = 8
-	exitRowsRefused        = 9 // bulk finished with refused rows
+	exitRowsRefused = 9 // bulk finished with refused rows
 	exitTimeout     = 10
 	exitFailed      = 11 // failed, invalid
 	exitCancelled   = 12 // cancelled, superseded
@@ -32,7 +32,7 @@ const (
 	exitInterrupted = 130
 )
 
-// outcomeExitCode is the exit code of --wait.
+// outcomeExitCode returns the exit code of --wait for an outcome.
 func outcomeExitCode(o tasks.Outcome) int {
 	switch o {
 	case tasks.Done:
@@ -51,7 +51,7 @@ func outcomeExitCode(o tasks.Outcome) int {
 	return exitUnexpected
 }
 
-// exitError is an error with its exit code.
+// exitError is an error with an exit code.
 type exitError struct {
 	code int
 	err  error
@@ -62,7 +62,7 @@ func (f *exitError) Error() string {
 	return f.err.Error()
 }
 
-// Unwrap gives the cause.
+// Unwrap returns the cause.
 func (f *exitError) Unwrap() error {
 	return f.err
 }
@@ -75,13 +75,13 @@ func refusedf(format string, args ...any) error {
 	return &exitError{exitRefused, fmt.Errorf(format, args...)}
 }
 
-// errInterrupted: a signal came before anything was stored.
+// errInterrupted reports a signal that arrived before anything was stored.
 var errInterrupted error = &exitError{
 	exitInterrupted,
 	errors.New("interrupted; nothing was enqueued"),
 }
 
-// exitCodeOf is the exit code of an error.
+// exitCodeOf returns the exit code of an error.
 func exitCodeOf(ctx context.Context, err error) int {
 	if f, ok := errors.AsType[*exitError](err); ok {
 		return f.code
@@ -105,28 +105,27 @@ func exitCodeOf(ctx context.Context, err error) int {
 	return exitUnexpected
 }
 
-// isRefused reports whether the input is at fault.
+// isRefused reports whether the input is to blame.
 func isRefused(err error) bool {
-	_, wrong := errors.AsType[*tasks.PayloadError](err)
-	return wrong || errors.Is(err, tasks.ErrKeyConflict)
+	_, invalid := errors.AsType[*tasks.PayloadError](err)
+	return invalid || errors.Is(err, tasks.ErrKeyConflict)
 }
 
-// redisUnavailable reports whether Redis could not be asked, or could not take the
-// task: the same command may work later. Whatever went wrong between the two
-// steps of storing a task is of this kind; asynq hands out its text only.
+// redisUnavailable reports whether Redis could not be reached, or could not store
+// the task: the same command may succeed later. Every UnconfirmedError counts: between
+// the two steps of storing a task, asynq reports its errors only as text.
 func redisUnavailable(err error) bool {
 	if _, unconfirmed := errors.AsType[*tasks.UnconfirmedError](err); unconfirmed {
 		return true
 	}
 	if redisconn.Unreachable(err) || redis.IsOOMError(err) || redis.IsReadOnlyError(err) ||
-		redis.IsNoReplicasError(err) ||
-		redis.IsTryAgainError(err) {
+		redis.IsNoReplicasError(err) || redis.IsTryAgainError(err) {
 		return true
 	}
-	// go-redis has no names for a Redis that cannot save to disk, and for a server
-	// that is no Redis at all.
-	return strings.Contains(err.Error(), "MISCONF ") ||
-		strings.Contains(err.Error(), "redis: can't parse")
+	// go-redis has no error values for a Redis that cannot save to disk, nor for a
+	// server that is not Redis.
+	text := err.Error()
+	return strings.Contains(text, "MISCONF ") || strings.Contains(text, "redis: can't parse")
 }
 
 // printErr writes one line to stderr.
@@ -134,10 +133,10 @@ func (inv *invocation) printErr(text string) {
 	_, _ = fmt.Fprintf(inv.stderr, "%s: %s\n", name, printable(text))
 }
 
-// reportError says what an error means: one line for each thing at fault.
+// reportError explains an error on stderr, with one line per problem.
 func (inv *invocation) reportError(code int, err error) {
-	if wrong, ok := errors.AsType[*tasks.PayloadError](err); ok {
-		for _, line := range problemLines(wrong) {
+	if invalid, ok := errors.AsType[*tasks.PayloadError](err); ok {
+		for _, line := range problemLines(invalid) {
 			inv.printErr(line)
 		}
 		return
@@ -149,11 +148,11 @@ func (inv *invocation) reportError(code int, err error) {
 		}
 	case exitRedis:
 		inv.printErr("Redis (REDIS_URL) cannot be used: " + err.Error())
-		if lost, ok := errors.AsType[*tasks.UnconfirmedError](err); ok {
-			inv.printErr("the task would be " + lost.ID)
+		if unconfirmed, ok := errors.AsType[*tasks.UnconfirmedError](err); ok {
+			inv.printErr("if it was stored, the task is " + unconfirmed.ID)
 		}
 	case exitInterrupted:
-		if _, said := errors.AsType[*exitError](err); !said {
+		if _, explained := errors.AsType[*exitError](err); !explained {
 			err = fmt.Errorf("interrupted: %w", err)
 		}
 		inv.printErr(err.Error())
@@ -162,10 +161,10 @@ func (inv *invocation) reportError(code int, err error) {
 	}
 }
 
-// problemLines are the faults of a payload, each with its field and rule.
-func problemLines(wrong *tasks.PayloadError) []string {
+// problemLines returns the problems of a payload, each with its field and rule.
+func problemLines(invalid *tasks.PayloadError) []string {
 	var lines []string
-	for _, p := range wrong.Problems {
+	for _, p := range invalid.Problems {
 		if p.Field == "" {
 			lines = append(lines, p.Rule)
 			continue

@@ -29,15 +29,13 @@ type timeFlag time.Time
 func (t *timeFlag) UnmarshalText(text []byte) error {
 	parsed, err := time.Parse(time.RFC3339, string(text))
 	if err != nil {
-		return errors.New(
-			"must be a time in RFC 3339, such as 2026-12-31T09:00:00Z or 2026-12-31T09:00:00-03:00",
-		)
+		return errors.New("must be an RFC 3339 time, such as 2026-12-31T09:00:00Z or 2026-12-31T09:00:00-03:00")
 	}
 	*t = timeFlag(parsed)
 	return nil
 }
 
-// formatDuration writes a duration without the zeros at its end: 2m, 72h.
+// formatDuration formats a duration without trailing zero units: 2m, 72h.
 func formatDuration(d time.Duration) string {
 	text := d.String()
 	for _, zeros := range []string{"m0s", "h0m"} {
@@ -48,25 +46,23 @@ func formatDuration(d time.Duration) string {
 	return text
 }
 
-// unknownTypeError is the error for a type that does not exist.
+// unknownTypeError returns the error for a type that does not exist. It suggests
+// similar ones.
 func unknownTypeError(given string) error {
-	if near := similarTypes(given); len(near) > 0 {
+	if similar := similarTypes(given); len(similar) > 0 {
 		return usagef(
 			"there is no task type %q; did you mean %s?",
 			truncate(given),
-			strings.Join(near, " or "),
+			strings.Join(similar, " or "),
 		)
 	}
-	return usagef(
-		"there is no task type %q; 'enqueue types' lists them",
-		truncate(given),
-	)
+	return usagef("there is no task type %q; 'enqueue types' lists them", truncate(given))
 }
 
-// similarTypes lists the task types that a misspelt one may have meant, the likeliest
-// first.
+// similarTypes lists the task types that a misspelt one may stand for, the most
+// similar first.
 func similarTypes(given string) []string {
-	const most = 3
+	const maxSuggestions = 3
 	type candidate struct {
 		name     string
 		distance int
@@ -75,28 +71,27 @@ func similarTypes(given string) []string {
 	if len(given) < 3 || len(given) > 64 {
 		return nil
 	}
-	var near []candidate
+	var candidates []candidate
 	for _, info := range tasks.Types() {
 		d := levenshtein(given, info.Type)
 		if strings.Contains(info.Type, given) {
-			d = 1 // "otp:send": a part of the name
+			d = 1 // part of a name, such as "otp:send"
 		}
 		if d <= max(2, len(given)/3) {
-			near = append(near, candidate{info.Type, d})
+			candidates = append(candidates, candidate{info.Type, d})
 		}
 	}
-	slices.SortStableFunc(
-		near,
-		func(a, b candidate) int { return a.distance - b.distance },
-	)
+	slices.SortStableFunc(candidates, func(a, b candidate) int {
+		return a.distance - b.distance
+	})
 	var names []string
-	for _, c := range near[:min(most, len(near))] {
+	for _, c := range candidates[:min(maxSuggestions, len(candidates))] {
 		names = append(names, c.name)
 	}
 	return names
 }
 
-// levenshtein is Levenshtein's: how many bytes must be changed, added or left out.
+// levenshtein returns the edit distance in bytes between a and b.
 func levenshtein(a, b string) int {
 	row := make([]int, len(b)+1)
 	for j := range row {
@@ -117,11 +112,12 @@ func levenshtein(a, b string) int {
 	return row[len(b)]
 }
 
-// truncate keeps a payload that was pasted in the wrong place off the screen.
+// truncate shortens a text for an error message, so that a payload given by mistake
+// is not shown in full.
 func truncate(text string) string {
-	const most = 40
-	if runes := []rune(text); len(runes) > most {
-		return string(runes[:most]) + "…"
+	const maxRunes = 40
+	if runes := []rune(text); len(runes) > maxRunes {
+		return string(runes[:maxRunes]) + "…"
 	}
 	return text
 }

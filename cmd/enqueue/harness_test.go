@@ -36,16 +36,16 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// The user and the payloads of these tests.
+// The user, token and payloads of these tests.
 const (
 	user        = "canary-user-81"
 	otpPayload  = `{"idConversation":824541,"values":{"COD1_EMAIL":"canary-82@example.com"},"type":1,"length":6}`
 	userPayload = `{"userId":"` + user + `"}`
 	token       = "canary-token-83"
-	waitTimeout    = "30s" // of a --wait that is expected to end sooner
+	waitTimeout = "30s" // for a --wait that is expected to end earlier
 )
 
-// rig is a Redis, the vendors' sandboxes, and the command.
+// harness holds a Redis, the vendors' sandboxes, and the command.
 type harness struct {
 	t       *testing.T
 	redis   *redistest.Server
@@ -89,7 +89,7 @@ func newHarness(t *testing.T) *harness {
 	return h
 }
 
-// work starts a worker in this process, which runs until the test ends.
+// startWorker starts a worker in this process and stops it when the test ends.
 func (h *harness) startWorker(ring *seal.Ring) {
 	h.t.Helper()
 	target, err := redisconn.Parse(h.redis.URL())
@@ -123,7 +123,7 @@ func (h *harness) startWorker(ring *seal.Ring) {
 	})
 }
 
-// done is one finished run of the command.
+// result is the result of one run of the command.
 type result struct {
 	code           int
 	stdout, stderr string
@@ -131,7 +131,7 @@ type result struct {
 
 func (h *harness) run(args ...string) result { return h.runWith(h.t.Context(), nil, args...) }
 
-// with runs the command under a context of the test's own.
+// runWith runs the command with a context and standard input.
 func (h *harness) runWith(ctx context.Context, stdin io.Reader, args ...string) result {
 	h.t.Helper()
 	if stdin == nil {
@@ -142,7 +142,7 @@ func (h *harness) runWith(ctx context.Context, stdin io.Reader, args ...string) 
 	return result{code, stdout.String(), stderr.String()}
 }
 
-// want runs the command and checks its exit code.
+// wantExit runs the command and checks its exit code.
 func (h *harness) wantExit(code int, args ...string) result {
 	h.t.Helper()
 	d := h.run(args...)
@@ -152,7 +152,7 @@ func (h *harness) wantExit(code int, args ...string) result {
 	return d
 }
 
-// jsonReport is what --json printed.
+// jsonReport is the object that --json prints.
 type jsonReport struct {
 	ID, Type, Queue, State, Outcome, Code, Message string
 	Duplicate                                      bool
@@ -174,7 +174,7 @@ func (d result) report(t *testing.T) jsonReport {
 	return out
 }
 
-// wantNothingStored checks that the command has not touched Redis.
+// wantNothingStored checks that Redis is empty.
 func (h *harness) wantNothingStored() {
 	h.t.Helper()
 	n, err := h.redis.Client().DBSize(context.Background()).Result()
@@ -203,7 +203,7 @@ var volatile = []struct {
 	{regexp.MustCompile(`[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}`), "UUID"},
 }
 
-// golden compares JSON output, without what differs every time.
+// golden compares JSON output with a golden file, except for IDs and times.
 func golden(t *testing.T, file, text string) {
 	t.Helper()
 	for _, v := range volatile {

@@ -16,7 +16,7 @@ import (
 	"errand.internal/tasks"
 )
 
-// payload puts together --payload and, on top of it, every --set.
+// payload returns --payload with every --set applied to it.
 func (c *enqueueCommand) payload(
 	ctx context.Context,
 	inv *invocation,
@@ -50,7 +50,7 @@ func (c *enqueueCommand) payload(
 	return encodePayload(doc)
 }
 
-// basePayload is what --payload says.
+// basePayload returns the payload that --payload gives.
 func (c *enqueueCommand) basePayload(ctx context.Context, inv *invocation) ([]byte, error) {
 	switch {
 	case c.Payload == "":
@@ -70,16 +70,16 @@ func (c *enqueueCommand) basePayload(ctx context.Context, inv *invocation) ([]by
 	return []byte(c.Payload), nil
 }
 
-// readLimited reads one byte more than a payload may have, which is enough to
-// refuse it. A signal ends the wait for somebody who types.
-func readLimited(ctx context.Context, from io.Reader, what string) ([]byte, error) {
-	type outcome struct {
+// readLimited reads a payload, and refuses one over the size limit without reading
+// the rest. A signal ends a blocking read, such as one from a terminal.
+func readLimited(ctx context.Context, from io.Reader, source string) ([]byte, error) {
+	type readResult struct {
 		raw []byte
 		err error
 	}
-	done := make(chan outcome, 1)
+	done := make(chan readResult, 1)
 	go func() {
-		var read outcome
+		var read readResult
 		defer func() {
 			done <- read
 		}()
@@ -90,29 +90,25 @@ func readLimited(ctx context.Context, from io.Reader, what string) ([]byte, erro
 	case <-ctx.Done():
 		return nil, errInterrupted
 	case read := <-done:
-		if _, broken := errors.AsType[*panicError](read.err); broken {
+		if _, panicked := errors.AsType[*panicError](read.err); panicked {
 			return nil, read.err
 		}
 		if read.err != nil {
-			return nil, usagef("%s: cannot be read: %w", what, read.err)
+			return nil, usagef("%s: cannot be read: %w", source, read.err)
 		}
 		if len(read.raw) > payload.MaxSize {
-			return nil, refusedf(
-				"the payload has more than %d bytes, at most %d are allowed",
-				payload.MaxSize,
-				payload.MaxSize,
-			)
+			return nil, refusedf("the payload has more than the %d bytes allowed", payload.MaxSize)
 		}
 		return read.raw, nil
 	}
 }
 
-// decodeObject reads a payload for --set to work on. What it cannot be read for, and
-// a field that is given twice, is refused as it would be without --set.
+// decodeObject decodes a payload for --set to change. Malformed JSON and duplicate
+// fields are refused just as without --set.
 func decodeObject(info tasks.Info, raw []byte) (map[string]any, error) {
 	doc := map[string]any{}
 	dec := json.NewDecoder(bytes.NewReader(raw))
-	dec.UseNumber() // a number reaches the vendor as it was written
+	dec.UseNumber() // numbers reach the vendor as they are written
 	trimmed := bytes.TrimSpace(raw)
 	if !json.Valid(raw) || trimmed[0] != '{' || dec.Decode(&doc) != nil {
 		if _, err := tasks.DecodePayload(info.Type, raw); err != nil {
@@ -128,8 +124,8 @@ func decodeObject(info tasks.Info, raw []byte) (map[string]any, error) {
 	return doc, nil
 }
 
-// findDuplicateField finds a field that an object has twice; "" if there is none. The
-// decoder is at the beginning of a valid value.
+// findDuplicateField returns the path of a field that an object has twice, or "".
+// The decoder must be at the start of a valid value.
 func findDuplicateField(path string, dec *json.Decoder) string {
 	token, err := dec.Token()
 	if err != nil {
@@ -157,7 +153,7 @@ func findDuplicateField(path string, dec *json.Decoder) string {
 	return ""
 }
 
-// setField puts one value into a payload.
+// setField sets one field of a payload.
 func setField(example queue.Payload, doc map[string]any, path, value string) error {
 	if err := payload.Set(example, doc, path, value); err != nil {
 		return refusedf("%w", err)

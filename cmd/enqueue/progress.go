@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// countingReader counts what has been read.
+// countingReader counts the bytes read.
 type countingReader struct {
 	from io.Reader
 	n    atomic.Int64
@@ -22,22 +22,22 @@ func (c *countingReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// progress is the bar of a long bulk run. It is drawn on a terminal only, and
-// not where the receipt's lines go to the same terminal.
+// progress is the progress bar of a bulk run. It is drawn only on a terminal, and
+// not if the receipt goes to the same terminal.
 type progress struct {
-	out    io.Writer // nil: no bar
-	read  *countingReader
-	size  int64 // of the file, 0 if unknown
-	now   func() time.Time
-	started time.Time
+	out       io.Writer // nil: no bar
+	read      *countingReader
+	size      int64 // of the file; 0 if unknown
+	now       func() time.Time
+	started   time.Time
 	lastDrawn time.Time
-	shown bool
+	shown     bool
 }
 
 const (
 	redrawInterval = 100 * time.Millisecond
-	barWidth  = 30 // of the bar, in characters
-	clearLine   = "\r\x1b[K"
+	barWidth       = 30 // of the bar, in characters
+	clearLine      = "\r\x1b[K"
 )
 
 func newProgress(
@@ -47,8 +47,8 @@ func newProgress(
 	input io.Reader,
 ) *progress {
 	p := &progress{
-		read:  read,
-		now:   inv.now,
+		read:    read,
+		now:     inv.now,
 		started: inv.now(),
 	}
 	if isTerminal(inv.stderr) && (receiptElsewhere || !isTerminal(inv.stdout.w)) {
@@ -71,7 +71,7 @@ func isTerminal(w io.Writer) bool {
 	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }
 
-// draw shows how far the run is, a few times a second at most.
+// draw shows the progress, at most once per redrawInterval.
 func (p *progress) draw(rows, refused int) {
 	now := p.now()
 	if p.out == nil || now.Sub(p.lastDrawn) < redrawInterval {
@@ -81,14 +81,14 @@ func (p *progress) draw(rows, refused int) {
 	var line strings.Builder
 	line.WriteString(clearLine)
 	if p.size > 0 {
-		share := min(float64(p.read.n.Load())/float64(p.size), 1)
-		full := int(share * barWidth)
+		fraction := min(float64(p.read.n.Load())/float64(p.size), 1)
+		filled := int(fraction * barWidth)
 		fmt.Fprintf(
 			&line,
 			"[%s%s] %3.0f%%  ",
-			strings.Repeat("#", full),
-			strings.Repeat(".", barWidth-full),
-			share*100,
+			strings.Repeat("#", filled),
+			strings.Repeat(".", barWidth-filled),
+			fraction*100,
 		)
 	}
 	fmt.Fprintf(&line, "%d rows", rows)
@@ -101,14 +101,10 @@ func (p *progress) draw(rows, refused int) {
 	_, _ = io.WriteString(p.out, line.String())
 }
 
-// clear makes room for another line.
+// clear removes the bar, to make room for a line of text.
 func (p *progress) clear() {
 	if p.shown {
 		_, _ = io.WriteString(p.out, clearLine)
 		p.shown, p.lastDrawn = false, time.Time{}
 	}
-}
-
-func (p *progress) end() {
-	p.clear()
 }

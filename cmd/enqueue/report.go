@@ -13,10 +13,10 @@ import (
 	"errand.internal/tasks"
 )
 
-// report is what is printed about one task. Once it has ended, Outcome, Code,
-// Message, Attempts and Data are all there; before, only a Code and a Message
-// that say why it waits. Of a task whose record is no longer kept, only the
-// Outcome is known. An empty State means that Redis could not be asked.
+// report describes one task. Outcome, Code, Message, Attempts and Data are set once
+// the task has ended; before that, Code and Message may say why it waits. If the
+// record is no longer kept, only the Outcome is known. An empty State means that
+// Redis could not be reached.
 type report struct {
 	ID        string           `json:"id"`
 	Type      string           `json:"type"`
@@ -28,12 +28,12 @@ type report struct {
 	Message   *string          `json:"message,omitempty"`
 	Attempts  *int             `json:"attempts,omitempty"`
 	Data      *json.RawMessage `json:"data,omitempty"`
-	History   *[]historyEntry         `json:"history,omitempty"` // of `enqueue status` only
+	History   *[]historyEntry  `json:"history,omitempty"` // only for `enqueue status`
 
-	sealed bool // there is data, but it cannot be opened
+	sealed bool // the data exists but cannot be opened
 }
 
-// historyEntry is one attempt.
+// historyEntry is one attempt of a task.
 type historyEntry struct {
 	At       string `json:"at"` // RFC 3339 with milliseconds
 	Class    string `json:"class"`
@@ -45,11 +45,11 @@ type historyEntry struct {
 
 const stateEnded = string(ledger.Ended)
 
-// stateForgotten is the state of a duplicate that nobody knows any more: its key is
-// still taken, its record has gone, and no worker ever ended it.
+// stateForgotten is the state of a duplicate whose key is still taken although the
+// record of its task is gone and no worker has ended it.
 const stateForgotten = "forgotten"
 
-// setStatus fills in what a record says.
+// setStatus fills in the state and, once the task has ended, its result.
 func (r *report) setStatus(s *tasks.Status) {
 	r.Type = s.Type
 	r.Queue = s.Queue
@@ -88,7 +88,7 @@ func (r *report) setHistory(s *tasks.Status) {
 	r.History = &history
 }
 
-// printReport writes the report to stdout.
+// printReport prints the report to stdout.
 func (inv *invocation) printReport(r *report, asJSON bool) {
 	if asJSON {
 		inv.printJSON(r)
@@ -112,17 +112,15 @@ func (inv *invocation) printReport(r *report, asJSON bool) {
 	_, _ = fmt.Fprintln(inv.stdout)
 	rows := [][]string{{"at", "class", "code", "status", "took", "message"}}
 	for _, a := range *r.History {
-		rows = append(
-			rows,
-			[]string{
-				a.At,
-				a.Class,
-				a.Code,
-				nonZero(a.Status),
-				formatDuration(time.Duration(a.Duration) * time.Millisecond),
-				a.Message,
-			},
-		)
+		took := time.Duration(a.Duration) * time.Millisecond
+		rows = append(rows, []string{
+			a.At,
+			a.Class,
+			a.Code,
+			nonZero(a.Status),
+			formatDuration(took),
+			a.Message,
+		})
 	}
 	inv.printTable(rows)
 }
@@ -137,14 +135,14 @@ func (r *report) dataText() string {
 	return indentJSON(*r.Data)
 }
 
-// printJSON writes one object on a line of its own.
+// printJSON prints a value as JSON on one line.
 func (inv *invocation) printJSON(v any) {
 	enc := json.NewEncoder(inv.stdout)
-	enc.SetEscapeHTML(false) // a login's URL has & in it
-	_ = enc.Encode(v)        // stdout remembers a failure
+	enc.SetEscapeHTML(false) // login URLs contain &
+	_ = enc.Encode(v)        // stdout keeps the error
 }
 
-// printPairs writes aligned lines of name and value, leaving out what is empty.
+// printPairs prints aligned lines of name and value, without the empty values.
 func (inv *invocation) printPairs(pairs [][2]string) {
 	width := 0
 	for _, p := range pairs {
@@ -161,7 +159,7 @@ func (inv *invocation) printPairs(pairs [][2]string) {
 	}
 }
 
-// printTable writes aligned columns.
+// printTable prints aligned columns.
 func (inv *invocation) printTable(rows [][]string) {
 	w := tabwriter.NewWriter(inv.stdout, 0, 0, 2, ' ', 0)
 	for _, row := range rows {
@@ -173,11 +171,11 @@ func (inv *invocation) printTable(rows [][]string) {
 		}
 		_, _ = fmt.Fprintln(w, strings.Join(cells, "\t"))
 	}
-	_ = w.Flush() // stdout remembers a failure
+	_ = w.Flush() // stdout keeps the error
 }
 
-// printable keeps control characters, which may come from a vendor or a file,
-// away from the terminal.
+// printable replaces control characters, which may come from a vendor or a file and
+// must not reach the terminal.
 func printable(text string) string {
 	return strings.Map(func(r rune) rune {
 		if r != '\n' && unicode.IsControl(r) {

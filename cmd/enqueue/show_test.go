@@ -14,12 +14,12 @@ import (
 	"errand.internal/tasks"
 )
 
-// A dry run needs neither Redis nor credentials, and shows nothing that is not
-// for human eyes.
+// A dry run needs neither Redis nor credentials, and shows neither secrets nor
+// personal data.
 func TestDryRun(t *testing.T) {
 	t.Parallel()
-	r := newHarness(t)
-	r.environ = map[string]string{
+	h := newHarness(t)
+	h.environ = map[string]string{
 		"REDIS_URL":            "redis://127.0.0.1:1/0",
 		"ANNA_URL":             "https://anna.example/base",
 		"DANACONNECT_PASSWORD": "canary-84",
@@ -82,9 +82,9 @@ func TestDryRun(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			asJSON := r.wantExit(0, append(tt.args, "--dry-run", "--json")...)
+			asJSON := h.wantExit(0, append(tt.args, "--dry-run", "--json")...)
 			clientstest.Golden(t, "testdata/"+tt.file, []byte(strings.TrimSpace(asJSON.stdout)))
-			asText := r.wantExit(0, append(tt.args, "--dry-run")...)
+			asText := h.wantExit(0, append(tt.args, "--dry-run")...)
 			wantText(t, "stdout", asText.stdout, tt.url, "Authorization: [redacted]", "***", "budget")
 			wantText(t, "stderr", asText.stderr, "nothing was enqueued or sent")
 			for _, d := range []result{asJSON, asText} {
@@ -94,21 +94,22 @@ func TestDryRun(t *testing.T) {
 			}
 		})
 	}
-	if calls := r.otp.Calls("") + r.anna.Calls(""); calls != 0 {
+	if calls := h.otp.Calls("") + h.anna.Calls(""); calls != 0 {
 		t.Errorf("%d calls", calls)
 	}
 }
 
-// Every type has a dry run: its example makes a request.
-func TestEveryTypeHasADryRunAndAReadyLine(t *testing.T) {
+// The example command of every type works, and its dry run masks what is not
+// marked clear.
+func TestEveryTypeHasAWorkingExample(t *testing.T) {
 	t.Parallel()
-	r := newHarness(t)
+	h := newHarness(t)
 	shell, err := exec.LookPath("sh")
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, info := range tasks.Types() {
-		text := r.wantExit(0, "types", info.Type).stdout
+		text := h.wantExit(0, "types", info.Type).stdout
 		wantText(t, "types", text, info.Summary, "Example payload:")
 		if len(info.Fields()) > 0 {
 			wantText(t, "types", text, "FIELD")
@@ -116,7 +117,7 @@ func TestEveryTypeHasADryRunAndAReadyLine(t *testing.T) {
 		for _, f := range info.Fields() {
 			wantText(t, "types", text, f.Path, f.Kind, f.Doc)
 		}
-		// The line as a shell reads it, run as it is.
+		// Run the example command as a shell splits it.
 		lines := strings.Split(strings.TrimSpace(text), "\n")
 		script := "enqueue() { for a; do printf '%s\\0' \"$a\"; done; }; " + lines[len(lines)-1]
 		out, err := exec.CommandContext(t.Context(), shell, "-c", script).Output()
@@ -124,19 +125,19 @@ func TestEveryTypeHasADryRunAndAReadyLine(t *testing.T) {
 			t.Fatal(err)
 		}
 		args := strings.Split(strings.TrimSuffix(string(out), "\x00"), "\x00")
-		shown := r.wantExit(0, append(args, "--dry-run")...).stdout
+		shown := h.wantExit(0, append(args, "--dry-run")...).stdout
 		for _, value := range maskedTexts(t, info) {
 			if strings.Contains(shown, value) {
 				t.Errorf("%s: a dry run shows %q, which is not marked clear:\n%s", info.Type, value, shown)
 			}
 		}
-		stored := r.wantExit(0, append(args, "--json")...).report(t)
+		stored := h.wantExit(0, append(args, "--json")...).report(t)
 		if stored.Type != info.Type || stored.Queue != info.Example.Defaults().Queue {
-			t.Errorf("%s: the ready line made %+v", info.Type, stored)
+			t.Errorf("%s: the example command stored %+v", info.Type, stored)
 		}
 
 		var detail typeDetail
-		asJSON := r.wantExit(0, "types", info.Type, "--json").stdout
+		asJSON := h.wantExit(0, "types", info.Type, "--json").stdout
 		if err := json.Unmarshal([]byte(asJSON), &detail); err != nil || detail.Command != lines[len(lines)-1] ||
 			len(detail.Fields) != len(info.Fields()) {
 			t.Errorf("%s: %v %+v", info.Type, err, detail)
@@ -168,7 +169,7 @@ func maskedTexts(t *testing.T, info tasks.Info) []string {
 				walk(given[i], masked.([]any)[i])
 			}
 		case string:
-			if masked == payload.Masked && len(given) > 3 { // a shorter one stands elsewhere by chance
+			if masked == payload.Masked && len(given) > 3 { // a shorter text may occur elsewhere by chance
 				hidden = append(hidden, given)
 			}
 		}
@@ -203,10 +204,10 @@ func TestTypes(t *testing.T) {
 	)
 	wantText(t, "repeatable", h.wantExit(0, "types", "anna:user:inactivate").stdout, "repeatable: ")
 	wantText(t, "free", h.wantExit(0, "types", "danaconnect:api:call").stdout, "repeatable if idempotent is true")
-	wantText(t, "findable", h.wantExit(0, "types", "dinero:invoice:create").stdout, "to one effect", "90 days")
+	wantText(t, "reconciled", h.wantExit(0, "types", "dinero:invoice:create").stdout, "to one effect", "90 days")
 }
 
-// The page by hand names every flag and every command that there is.
+// The handwritten page names every flag and exit code.
 func TestHelp(t *testing.T) {
 	t.Parallel()
 	h := &harness{t: t}
@@ -242,15 +243,15 @@ func TestHelp(t *testing.T) {
 	}
 }
 
-func TestPanicsStayInside(t *testing.T) {
+func TestPanicsBecomeErrors(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
 		name  string
 		value any
 		want  string
 	}{
-		{"of ours", "canary-89", "panic of type string"},
-		{"of Go", func() (value any) {
+		{"of our code", "canary-89", "panic of type string"},
+		{"of the Go runtime", func() (value any) {
 			defer func() { value = recover() }()
 			var none []int
 			return none[1]

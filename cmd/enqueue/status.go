@@ -11,7 +11,7 @@ import (
 
 // statusCommand is `enqueue status ID`.
 type statusCommand struct {
-	ID   string `arg:"" help:"The task's ID."`
+	ID   string `arg:"" help:"Task ID."`
 	JSON bool   `name:"json" help:"Print one JSON object."`
 }
 
@@ -37,7 +37,7 @@ func (c *statusCommand) run(ctx context.Context, inv *invocation) (int, error) {
 
 // cancelCommand is `enqueue cancel ID`.
 type cancelCommand struct {
-	ID   string `arg:"" help:"The task's ID."`
+	ID   string `arg:"" help:"Task ID."`
 	JSON bool   `name:"json" help:"Print one JSON object."`
 }
 
@@ -49,19 +49,14 @@ func (c *cancelCommand) run(ctx context.Context, inv *invocation) (int, error) {
 	defer func() {
 		_ = client.Close()
 	}()
-	// The type is no longer told once the record has gone.
 	r := &report{ID: c.ID}
-	within, cancel := context.WithTimeout(ctx, storeTimeout)
-	defer cancel()
-	if err := client.Cancel(within, c.ID); err != nil {
+	cancelCtx, stop := context.WithTimeout(ctx, storeTimeout)
+	defer stop()
+	if err := client.Cancel(cancelCtx, c.ID); err != nil {
 		if started, ok := errors.AsType[*tasks.StartedError](err); ok {
 			return 0, &exitError{
 				exitNoTask,
-				fmt.Errorf(
-					"%s cannot be cancelled any more: it is %s",
-					c.ID,
-					started.State,
-				),
+				fmt.Errorf("%s can no longer be cancelled: it is %s", c.ID, started.State),
 			}
 		}
 		return 0, err
@@ -70,7 +65,7 @@ func (c *cancelCommand) run(ctx context.Context, inv *invocation) (int, error) {
 	if status == nil {
 		r.Queue, _ = ledger.QueueOf(c.ID)
 		r.State, r.Outcome = stateEnded, tasks.Cancelled
-		inv.printErr("cancelled; the record could not be read: " + err.Error())
+		inv.printErr("cancelled; its record could not be read: " + err.Error())
 	} else {
 		r.setStatus(status)
 	}

@@ -13,14 +13,14 @@ import (
 
 // typesCommand is `enqueue types [TYPE]`.
 type typesCommand struct {
-	Type string `arg:"" optional:"" help:"The task type to describe; all are listed without it."`
-	JSON bool   `name:"json" help:"Print JSON: a list of types, or one object with TYPE."`
+	Type string `arg:"" optional:"" help:"Task type to describe. Default: list all."`
+	JSON bool   `name:"json" help:"Print JSON: a list of the types, or one object for TYPE."`
 }
 
 type typeSummary struct {
 	Type    string `json:"type"`
 	Queue   string `json:"queue"`
-	Budget  string `json:"budget"` // 2m, 72h
+	Budget  string `json:"budget"` // such as 2m or 72h
 	Summary string `json:"summary"`
 }
 
@@ -32,7 +32,7 @@ type typeDetail struct {
 	KeyFor     string          `json:"keyRememberedFor"`
 	Fields     []fieldDetail   `json:"fields"`
 	Example    json.RawMessage `json:"example"`
-	Command    string          `json:"command"` // runs as it is
+	Command    string          `json:"command"` // can be run as it is
 	again      tasks.Again
 }
 
@@ -44,10 +44,8 @@ type fieldDetail struct {
 	Doc      string `json:"doc,omitempty"`
 }
 
-func (c *typesCommand) run(
-	_ context.Context,
-	inv *invocation,
-) (int, error) { //nolint:unparam // every command has this shape
+//nolint:unparam // every command has this signature
+func (c *typesCommand) run(_ context.Context, inv *invocation) (int, error) {
 	if c.Type == "" {
 		inv.listTypes(c.JSON)
 		return exitOK, nil
@@ -131,15 +129,17 @@ func describeType(info tasks.Info) (*typeDetail, error) {
 
 func (inv *invocation) printType(t *typeDetail) {
 	runs := map[tasks.Again]string{
-		tasks.Never:        "at most once: an attempt that may have happened ends the task as unknown",
-		tasks.Always:       "repeatable: an attempt that may have happened is repeated",
-		tasks.IfIdempotent: "repeatable if idempotent is true, as it is of a read; else an attempt that may have happened ends the task as unknown",
-		tasks.IfNotFound:   "to one effect: what an attempt may have made is looked for, and made again only if it is not there",
+		tasks.Never:  "at most once: if an attempt may have happened, the task ends as unknown",
+		tasks.Always: "repeatable: if an attempt may have happened, it is repeated",
+		tasks.IfIdempotent: "repeatable if idempotent is true (default for reads); " +
+			"otherwise, if an attempt may have happened, the task ends as unknown",
+		tasks.IfNotFound: "to one effect: if an attempt may have created the object, " +
+			"Errand searches for it, and creates it again only if it does not exist",
 	}[t.again]
 	_, _ = fmt.Fprintf(inv.stdout, "%s: %s\n\n", t.Type, t.Summary)
 	inv.printPairs([][2]string{
 		{"queue", t.Queue},
-		{"budget", t.Budget + " from its start; --usable-for sets another"},
+		{"budget", t.Budget + " from its start; --usable-for changes it"},
 		{"runs", runs},
 		{"kept for", t.KeptFor + " after its end"},
 		{"key", "remembered for " + formatDays(t.KeyFor)},
@@ -160,7 +160,7 @@ func (inv *invocation) printType(t *typeDetail) {
 	)
 }
 
-// days writes whole days as such: 168h reads as nothing in particular.
+// formatDays rewrites a duration of whole days: 7 days says more than 168h.
 func formatDays(text string) string {
 	const day = 24 * time.Hour
 	if d, err := time.ParseDuration(text); err == nil && d >= 2*day && d%day == 0 {
@@ -169,7 +169,7 @@ func formatDays(text string) string {
 	return text
 }
 
-// quoted is one word for a shell.
+// shellQuote quotes text as one word for a POSIX shell.
 func shellQuote(text string) string {
 	return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'"
 }

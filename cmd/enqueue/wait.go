@@ -10,11 +10,11 @@ import (
 	"errand.internal/tasks"
 )
 
-// await waits for the outcome and fills in the report. keyOutcome is the outcome
-// that a duplicate's key remembers, for when the record is no longer kept.
+// waitForOutcome waits for the outcome and fills in the report. keyOutcome is the
+// outcome stored with a duplicate's key, for when the record is no longer kept.
 //
-// Redis may go away and come back during the wait: the task is stored, so it is
-// worth waiting on. Only if it is away at the end is that the answer.
+// Redis may become unreachable and return during the wait: the task is stored, so
+// waiting on makes sense. It is an error only if it is unreachable at the end.
 func (inv *invocation) waitForOutcome(
 	ctx context.Context,
 	client *tasks.Client,
@@ -22,12 +22,12 @@ func (inv *invocation) waitForOutcome(
 	wait time.Duration,
 	keyOutcome tasks.Outcome,
 ) (int, error) {
-	waiting, cancel := context.WithTimeout(ctx, wait)
+	waitCtx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
-	status, err := client.Wait(waiting, r.ID)
-	if waiting.Err() != nil && ctx.Err() == nil &&
+	status, err := client.Wait(waitCtx, r.ID)
+	if waitCtx.Err() != nil && ctx.Err() == nil &&
 		(status == nil || status.State != ledger.Ended) {
-		// The state seen last may be a second old.
+		// The last state seen may be a second old.
 		if status != nil {
 			r.setStatus(status)
 		}
@@ -46,12 +46,10 @@ func (inv *invocation) waitForOutcome(
 	case ctx.Err() != nil:
 		return 0, &exitError{
 			exitInterrupted,
-			errors.New(
-				"interrupted; the task goes on, 'enqueue status " + r.ID + "' tells how",
-			),
+			errors.New("interrupted; the task goes on, 'enqueue status " + r.ID + "' shows its state"),
 		}
 	case err != nil:
-		return 0, fmt.Errorf("the task is stored, how it stands is not known: %w", err)
+		return 0, fmt.Errorf("the task is stored, but its state is unknown: %w", err)
 	case r.State == string(ledger.Parked):
 		return 0, &exitError{
 			exitParked,
@@ -60,11 +58,11 @@ func (inv *invocation) waitForOutcome(
 	}
 	return 0, &exitError{
 		exitTimeout,
-		fmt.Errorf("the wait of %s is over, the task is %s", formatDuration(wait), r.State),
+		fmt.Errorf("the wait of %s is over; the task is %s", formatDuration(wait), r.State),
 	}
 }
 
-// lookUp fills in how the first task of a key stands.
+// readDuplicate fills in the state of the first task with the key.
 func (inv *invocation) readDuplicate(
 	ctx context.Context,
 	client *tasks.Client,
@@ -84,41 +82,34 @@ func (inv *invocation) readDuplicate(
 	return err
 }
 
-// fromKey is what the key alone tells of a task whose record is no longer kept.
+// setOutcomeFromKey fills in the outcome stored with the key, for a task whose
+// record is no longer kept.
 func (inv *invocation) setOutcomeFromKey(r *report, keyOutcome tasks.Outcome) (int, error) {
 	if keyOutcome == "" {
 		r.State = stateForgotten
 		if !r.Duplicate {
 			return 0, &exitError{
 				exitNoTask,
-				errors.New(
-					"the task's record is lost from Redis; whether it will run is not known",
-				),
+				errors.New("the task's record is lost from Redis; whether it will run is unknown"),
 			}
 		}
 		return 0, &exitError{
 			exitNoTask,
-			errors.New(
-				"the record of the key's first task is no longer kept; no worker has ever ended it",
-			),
+			errors.New("the record of the key's first task is no longer kept; no worker has ended that task"),
 		}
 	}
 	r.State, r.Outcome = stateEnded, keyOutcome
-	inv.printErr(
-		"the record of the key's first task is no longer kept; the outcome is known from the key",
-	)
+	inv.printErr("the record of the key's first task is no longer kept; the outcome was stored with the key")
 	return outcomeExitCode(keyOutcome), nil
 }
 
-// sealed says why there is no data. Everything else about the task is known.
+// warnUnreadable says why the report has no data although the task is known.
 func (inv *invocation) warnUnreadable(err error) {
 	if err == nil {
 		return
 	}
 	if inv.environ["ENCRYPTION_KEYS"] == "" && inv.environ["ENCRYPTION_KEYS_FILE"] == "" {
-		inv.printErr(
-			"ENCRYPTION_KEYS is missing, so the data cannot be read: " + err.Error(),
-		)
+		inv.printErr("ENCRYPTION_KEYS is missing, so the data cannot be read: " + err.Error())
 		return
 	}
 	inv.printErr("the data cannot be read: " + err.Error())
