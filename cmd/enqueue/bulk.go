@@ -17,109 +17,109 @@ import (
 
 // bulkCommand is `enqueue bulk FILE|-`.
 type bulkCommand struct {
-	File      string        `arg:"" placeholder:"FILE|-" help:"JSONL or CSV file, - for stdin."`
-	Type      string        `placeholder:"TYPE" help:"Task type of every row that names none; needed for CSV."`
-	Receipt   string        `placeholder:"FILE" help:"Write the receipt there instead of to stdout. An earlier one is replaced."`
-	Rate      settings.Rate `placeholder:"N/s" help:"Enqueue at most so many rows in that time, such as 50/s."`
-	MaxErrors *limit        `placeholder:"N|N%" help:"Stop once more rows than that are refused; N% counts from the 100th row on."`
-	JSON      bool          `name:"json" help:"Print the summary as one JSON object to stdout."`
+	File      string        `arg:"" placeholder:"FILE|-" help:"JSONL or CSV file; - reads stdin."`
+	Type      string        `placeholder:"TYPE" help:"Task type of the rows that do not name one; required for CSV."`
+	Receipt   string        `placeholder:"FILE" help:"Write the receipt to this file instead of stdout. An existing file is overwritten."`
+	Rate      settings.Rate `placeholder:"N/s" help:"Enqueue at most N rows per second, such as 50/s. Longer periods work too: 100/1m."`
+	MaxErrors *errorLimit   `placeholder:"N|N%" help:"Stop once more than N rows, or N% of them, are refused. A percentage applies from the 100th row on."`
+	JSON      bool          `name:"json" help:"Print the summary to stdout as one JSON object."`
 }
 
-// Help is kong's detailed help.
+// Help returns the detailed help that kong prints.
 func (c *bulkCommand) Help() string {
-	return `JSONL: one object per line, {"type":…,"payload":{…},"key":…}; type may be left out with --type.
+	return `JSONL: one object per line, {"type":…,"payload":{…},"key":…}. With --type, the type may be omitted.
 
-CSV: a header row of field paths as in --set (values.COD1_EMAIL), then one row per task. Comma, semicolon or tab
-separates, whichever the header uses. An empty cell leaves its field out.
+CSV: a header row of field paths, as in --set (values.COD1_EMAIL), then one row per task. The separator is a comma,
+semicolon or tab, whichever the header uses. An empty cell omits its field.
 
-The key of a row defaults to a digest of its type and payload, so running the same file again enqueues only what is
-missing. Two rows that are alike are one task.
+A row's key defaults to a digest of its type and payload, so running the same file again enqueues only the missing
+rows. Identical rows become one task.
 
-The receipt has one JSON line per row, in the file's order: row (without header and empty lines, from 1), key, and id
-(with duplicate, if the task was there already) or error. It holds nothing of the payload but a digest.`
+The receipt has one JSON line per row, in file order: row (counted from 1, without the header and empty lines), key,
+and either id (with duplicate, if the task already existed) or error. Of the payload it holds only a digest.`
 }
 
-// limit is how many refused rows are too many.
-type limit struct {
+// errorLimit is the value of --max-errors: how many refused rows are tolerated.
+type errorLimit struct {
 	n       float64
 	percent bool
 }
 
 // UnmarshalText implements encoding.TextUnmarshaler.
-func (l *limit) UnmarshalText(text []byte) error {
+func (l *errorLimit) UnmarshalText(text []byte) error {
 	number, percent := strings.CutSuffix(string(text), "%")
 	n, err := strconv.ParseFloat(number, 64)
 	if err != nil || n < 0 || n > 1e15 || percent && n > 100 ||
 		!percent && n != float64(int64(n)) {
-		return errors.New("must be a number of rows, such as 20, or a share, such as 5%")
+		return errors.New("must be a number of rows, such as 20, or a percentage, such as 5%")
 	}
-	*l = limit{n, percent}
+	*l = errorLimit{n, percent}
 	return nil
 }
 
-// sample is how many rows a share needs to mean anything.
-const sample = 100
+// minSample is the number of rows below which a percentage means nothing.
+const minSample = 100
 
-func (l *limit) exceeded(refused, rows int) bool {
+func (l *errorLimit) exceeded(refused, rows int) bool {
 	switch {
 	case l == nil:
 		return false
 	case l.percent:
-		return rows >= sample && float64(refused) > l.n*float64(rows)/100
+		return rows >= minSample && float64(refused) > l.n*float64(rows)/100
 	}
 	return float64(refused) > l.n
 }
 
-func (c *bulkCommand) run(ctx context.Context, s *session) (int, error) {
+func (c *bulkCommand) run(ctx context.Context, inv *invocation) (int, error) {
 	if c.Type != "" {
 		if _, ok := tasks.Find(c.Type); !ok {
-			return 0, unknownType(c.Type)
+			return 0, unknownTypeError(c.Type)
 		}
 	}
-	file, err := c.input(s)
+	file, err := c.openInput(inv)
 	if err != nil {
 		return 0, err
 	}
 	defer func() {
 		_ = file.Close()
 	}()
-	client, err := s.open(true)
+	client, err := inv.openClient(true)
 	if err != nil {
 		return 0, err
 	}
 	defer func() {
 		_ = client.Close()
 	}()
-	receipt, closeReceipt, err := c.receipt(s, file)
+	receipt, closeReceipt, err := c.openReceipt(inv, file)
 	if err != nil {
 		return 0, err
 	}
-	counted := &countingReader{from: file}
-	b := &bulk{
-		session:   s,
-		client:    client,
-		taskType:  c.Type,
-		maxErrors: c.MaxErrors,
-		receipt:   receipt,
-		progress:  newProgress(s, c.Receipt != "", counted, file),
-		limiter:   rate.NewLimiter(rate.Inf, 1),
+	counter := &countingReader{from: file}
+	b := &bulkRun{
+		invocation: inv,
+		client:     client,
+		taskType:   c.Type,
+		maxErrors:  c.MaxErrors,
+		receipt:    receipt,
+		progress:   newProgress(inv, c.Receipt != "", counter, file),
+		limiter:    rate.NewLimiter(rate.Inf, 1),
 	}
 	if !c.Rate.IsZero() {
 		b.limiter = rate.NewLimiter(rate.Limit(float64(c.Rate.N)/c.Rate.Per.Seconds()), 1)
 	}
-	b.run(ctx, c.File, counted)
+	b.run(ctx, c.File, counter)
 	if err := closeReceipt(); err != nil && b.failure == nil {
 		b.failure = fmt.Errorf("write the receipt: %w", err)
 	}
-	b.progress.end()
+	b.progress.clear()
 	b.summarize(c.JSON)
-	return b.code(ctx)
+	return b.exitCode(ctx)
 }
 
-// input opens the file to read.
-func (c *bulkCommand) input(s *session) (io.ReadCloser, error) {
+// openInput opens the input file.
+func (c *bulkCommand) openInput(inv *invocation) (io.ReadCloser, error) {
 	if c.File == "-" {
-		return io.NopCloser(s.stdin), nil
+		return io.NopCloser(inv.stdin), nil
 	}
 	f, err := os.Open(c.File)
 	if err != nil {
@@ -132,20 +132,20 @@ func (c *bulkCommand) input(s *session) (io.ReadCloser, error) {
 	return f, nil
 }
 
-// receipt opens what the receipt is written to. Only its owner may read it: the
+// openReceipt opens what the openReceipt is written to. Only its owner may read it: the
 // keys in it may be personal.
-func (c *bulkCommand) receipt(
-	s *session,
+func (c *bulkCommand) openReceipt(
+	inv *invocation,
 	input io.Reader,
 ) (io.Writer, func() error, error) {
 	if c.Receipt == "" || c.Receipt == "-" {
-		return s.stdout, func() error { return nil }, nil
+		return inv.stdout, func() error { return nil }, nil
 	}
-	if in, ok := input.(*os.File); ok {
-		a, errA := in.Stat()
-		b, errB := os.Stat(c.Receipt)
-		if errA == nil && errB == nil && os.SameFile(a, b) {
-			return nil, nil, usagef("--receipt is the file to read")
+	if f, ok := input.(*os.File); ok {
+		inputInfo, inputErr := f.Stat()
+		receiptInfo, receiptErr := os.Stat(c.Receipt)
+		if inputErr == nil && receiptErr == nil && os.SameFile(inputInfo, receiptInfo) {
+			return nil, nil, usagef("--receipt must not be the input file")
 		}
 	}
 	f, err := os.OpenFile(c.Receipt, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)

@@ -18,7 +18,7 @@ import (
 	"errand.internal/internal/payload"
 )
 
-func receipts(t *testing.T, text string) []receiptLine {
+func decodeReceipt(t *testing.T, text string) []receiptLine {
 	t.Helper()
 	var lines []receiptLine
 	for line := range strings.Lines(text) {
@@ -31,7 +31,7 @@ func receipts(t *testing.T, text string) []receiptLine {
 	return lines
 }
 
-func bulkSummary(t *testing.T, text string) (s summary) {
+func decodeSummary(t *testing.T, text string) (s bulkSummary) {
 	t.Helper()
 	if err := json.Unmarshal([]byte(text), &s); err != nil {
 		t.Fatalf("%v: %q", err, text)
@@ -39,7 +39,7 @@ func bulkSummary(t *testing.T, text string) (s summary) {
 	return s
 }
 
-func users(from, to int) string {
+func inactivationRows(from, to int) string {
 	var b strings.Builder
 	for i := from; i <= to; i++ {
 		fmt.Fprintf(&b, `{"type":"anna:user:inactivate","payload":{"userId":"bulk-%d"}}`+"\n", i)
@@ -47,13 +47,13 @@ func users(from, to int) string {
 	return b.String()
 }
 
-// Running a file again enqueues only what is missing.
-func TestBulkTwice(t *testing.T) {
+// Running a file rerun enqueues only the missing rows.
+func TestBulkRerunEnqueuesOnlyMissingRows(t *testing.T) {
 	t.Parallel()
-	r := newRig(t)
+	h := newHarness(t)
 	receipt := filepath.Join(t.TempDir(), "receipt.jsonl")
-	first := r.want(0, "bulk", writeFile(t, "a.jsonl", users(1, 200)), "--receipt", receipt, "--json")
-	if got, want := bulkSummary(t, first.stdout), (summary{Rows: 200, Enqueued: 200}); got != want ||
+	first := h.wantExit(0, "bulk", writeFile(t, "a.jsonl", inactivationRows(1, 200)), "--receipt", receipt, "--json")
+	if got, want := decodeSummary(t, first.stdout), (bulkSummary{Rows: 200, Enqueued: 200}); got != want ||
 		first.stderr != "" {
 		t.Errorf("got %+v, want %+v; stderr %q", got, want, first.stderr)
 	}
@@ -61,7 +61,7 @@ func TestBulkTwice(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	lines := receipts(t, string(raw))
+	lines := decodeReceipt(t, string(raw))
 	ids := map[string]bool{}
 	for i, line := range lines {
 		if line.Row != i+1 || !strings.HasPrefix(line.Key, "sha256:") || line.ID == "" || line.Duplicate ||
@@ -71,27 +71,27 @@ func TestBulkTwice(t *testing.T) {
 		ids[line.ID] = true
 	}
 	if len(lines) != 200 || len(ids) != 200 || strings.Contains(string(raw), "bulk-") {
-		t.Errorf("%d receipt lines, %d tasks, want 200; the payload must not show", len(lines), len(ids))
+		t.Errorf("%d receipt lines, %d tasks, want 200; the receipt must not hold payloads", len(lines), len(ids))
 	}
 	if info, err := os.Stat(receipt); err != nil || info.Mode().Perm() != 0o600 {
-		t.Errorf("the receipt may be read by others: %v %v", info.Mode(), err)
+		t.Errorf("others can read the receipt: %v %v", info.Mode(), err)
 	}
 
-	// The order of the fields and the white space do not matter.
-	spaced := strings.ReplaceAll(users(101, 250), `{"userId":`, `{ "userId" : `)
-	again := r.with(t.Context(), strings.NewReader(spaced), "bulk", "-")
-	if again.code != 0 {
-		t.Fatalf("%+v", again)
+	// White space does not matter.
+	spaced := strings.ReplaceAll(inactivationRows(101, 250), `{"userId":`, `{ "userId" : `)
+	rerun := h.runWith(t.Context(), strings.NewReader(spaced), "bulk", "-")
+	if rerun.code != 0 {
+		t.Fatalf("%+v", rerun)
 	}
-	for i, line := range receipts(t, again.stdout) {
+	for i, line := range decodeReceipt(t, rerun.stdout) {
 		if line.Duplicate != (i < 100) || line.ID == "" || ids[line.ID] != line.Duplicate {
 			t.Fatalf("receipt line %d: %+v", i+1, line)
 		}
 	}
-	wantText(t, "stderr", again.stderr, "150 rows: 50 enqueued, 100 there already, 0 refused")
+	wantText(t, "stderr", rerun.stderr, "150 rows: 50 enqueued, 100 duplicates, 0 refused")
 
-	r.work(nil)
-	if err := r.anna.WaitAnswered(clientstest.Within(t), annatest.OpInactivate, 250); err != nil {
+	h.startWorker(nil)
+	if err := h.anna.WaitAnswered(clientstest.Within(t), annatest.OpInactivate, 250); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -109,12 +109,12 @@ func TestBulkRefusesRows(t *testing.T) {
 		{
 			"unknown type",
 			`{"type":"` + canary + `","payload":{}}`,
-			"type names no task type; 'enqueue types' lists them",
+			"type is not a task type; 'enqueue types' lists them",
 		},
 		{
 			"misspelt type",
 			`{"type":"anna:user:hahs","payload":{}}`,
-			"type names no task type; did you mean anna:user:hash?",
+			"type is not a task type; did you mean anna:user:hash?",
 		},
 		{"no payload", `{"type":"anna:user:hash"}`, "payload is required"},
 		{"payload null", `{"type":"anna:user:hash","payload":null}`, "the payload must be an object"},
@@ -148,18 +148,18 @@ func TestBulkRefusesRows(t *testing.T) {
 			"the key is taken by a task with another payload",
 		},
 	}
-	r := newRig(t)
-	r.want(0, "anna:user:hash", "--payload", userPayload, "--key", "taken")
-	file := "\n\n" + users(1, 1)
+	h := newHarness(t)
+	h.wantExit(0, "anna:user:hash", "--payload", userPayload, "--key", "taken")
+	file := "\n\n" + inactivationRows(1, 1)
 	for _, tt := range tests {
 		file += tt.row + "\n"
 	}
-	file += "   \n" + users(2, 2)
-	d := r.with(t.Context(), strings.NewReader("\xef\xbb\xbf"+strings.TrimSuffix(file, "\n")), "bulk", "-")
+	file += "   \n" + inactivationRows(2, 2)
+	d := h.runWith(t.Context(), strings.NewReader("\xef\xbb\xbf"+strings.TrimSuffix(file, "\n")), "bulk", "-")
 	if d.code != 9 {
 		t.Fatalf("exit code %d, want 9: %s", d.code, d.stderr)
 	}
-	lines := receipts(t, d.stdout)
+	lines := decodeReceipt(t, d.stdout)
 	if len(lines) != len(tests)+2 || lines[0].ID == "" || lines[len(lines)-1].ID == "" {
 		t.Fatalf("%d lines: %s", len(lines), d.stdout)
 	}
@@ -173,11 +173,11 @@ func TestBulkRefusesRows(t *testing.T) {
 		"stderr",
 		d.stderr,
 		"row 2 (line 4): the row is not JSON\n",
-		"the receipt has them all",
-		fmt.Sprintf("%d rows: 2 enqueued, 0 there already, %d refused", len(tests)+2, len(tests)),
+		"the receipt lists them all",
+		fmt.Sprintf("%d rows: 2 enqueued, 0 duplicates, %d refused", len(tests)+2, len(tests)),
 	)
 	if strings.Contains(d.stdout+d.stderr, "canary") {
-		t.Errorf("a canary shows: %s %s", d.stdout, d.stderr)
+		t.Errorf("leaks a canary: %s %s", d.stdout, d.stderr)
 	}
 }
 
@@ -188,7 +188,7 @@ func TestBulkCSV(t *testing.T) {
 	tests := []struct {
 		name, taskType, file string
 		code                 int
-		want                 []string // what each row says: "" or the error
+		want                 []string // the error of each row, "" for none
 	}{
 		{
 			"plain",
@@ -226,43 +226,43 @@ func TestBulkCSV(t *testing.T) {
 			otp,
 			header + "824541,1,Ana,1,six,300\n824541,1,Ana,1\n824541,2,Eva,1,6,300\n",
 			9,
-			[]string{"length must be an integer", "the row has 4 cells, the header 6", ""},
+			[]string{"length must be an integer", "the row has 4 cells, the header has 6", ""},
 		},
 		{
 			"bad quote",
 			"anna:user:inactivate",
 			"userId\nu1\na\"b\"\nu2\n",
 			9,
-			[]string{"", "the row is not CSV: its quotes are wrong", ""},
+			[]string{"", "the row is not valid CSV: its quotes are wrong", ""},
 		},
 		{
 			"open quote",
 			"anna:user:inactivate",
 			"userId\nu1\n\"u2\nu3\n",
 			9,
-			[]string{"", "a quote is opened and never closed"},
+			[]string{"", "a quote is never closed"},
 		},
 		{"Latin-1", "anna:user:inactivate", "userId\nJos\xe9\nu1\n", 9, []string{"the row must be UTF-8", ""}},
 		{
 			"long cell",
 			"anna:user:inactivate",
-			"userId\n\"" + strings.Repeat("x\n", maxLine) + "\"\nu2\n",
+			"userId\n\"" + strings.Repeat("x\n", maxRowSize) + "\"\nu2\n",
 			9,
 			[]string{"the row is longer than 589824 bytes", ""},
 		},
 		{
 			"long line",
 			"anna:user:inactivate",
-			"userId\n\"" + strings.Repeat("x", 2*maxLine) + "\ny\"\nu2\n",
+			"userId\n\"" + strings.Repeat("x", 2*maxRowSize) + "\ny\"\nu2\n",
 			9,
 			[]string{"the row is longer than 589824 bytes", ""},
 		},
 		{
 			"endless quote",
 			"anna:user:inactivate",
-			"userId\n\"" + strings.Repeat("x\n", maxLine),
+			"userId\n\"" + strings.Repeat("x\n", maxRowSize),
 			9,
-			[]string{"the row is longer than 589824 bytes; is a quote never closed?"},
+			[]string{"the row is longer than 589824 bytes; is a closing quote missing?"},
 		},
 		{"header only", "anna:user:inactivate", "userId\n", 0, []string{}},
 		{"nothing", "anna:user:inactivate", "", 0, []string{}},
@@ -270,12 +270,12 @@ func TestBulkCSV(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			r := newRig(t)
-			d := r.with(t.Context(), strings.NewReader(tt.file), "bulk", "-", "--type", tt.taskType)
+			h := newHarness(t)
+			d := h.runWith(t.Context(), strings.NewReader(tt.file), "bulk", "-", "--type", tt.taskType)
 			if d.code != tt.code {
 				t.Fatalf("exit code %d, want %d: %s", d.code, tt.code, d.stderr)
 			}
-			lines := receipts(t, d.stdout)
+			lines := decodeReceipt(t, d.stdout)
 			var got []string
 			for _, line := range lines {
 				got = append(got, line.Error)
@@ -290,24 +290,24 @@ func TestBulkCSV(t *testing.T) {
 	}
 }
 
-// What a CSV cell says reaches the vendor as it stands there.
-func TestBulkCSVReachesTheVendor(t *testing.T) {
+// A CSV cell reaches the vendor unchanged.
+func TestBulkCSVCellsReachTheVendorUnchanged(t *testing.T) {
 	t.Parallel()
-	r := newRig(t)
-	r.work(nil)
+	h := newHarness(t)
+	h.startWorker(nil)
 	file := writeFile(
 		t,
 		"otp.csv",
 		"idConversation,values.COD1_PHONE,values.COD1_NAME,type,length\n824541,0052155,\"Ana, \"\"A\"\"\",1,6\n",
 	)
-	r.want(0, "bulk", file, "--type", "danaconnect:otp:send")
-	if err := r.otp.WaitAnswered(clientstest.Within(t), "send", 1); err != nil {
+	h.wantExit(0, "bulk", file, "--type", "danaconnect:otp:send")
+	if err := h.otp.WaitAnswered(clientstest.Within(t), "send", 1); err != nil {
 		t.Fatal(err)
 	}
 	wantText(
 		t,
 		"the request",
-		string(r.otp.Requests("send")[0].Body),
+		string(h.otp.Requests("send")[0].Body),
 		`"0052155"`,
 		`"Ana, \"A\""`,
 		`"idConversation":824541`,
@@ -317,7 +317,7 @@ func TestBulkCSVReachesTheVendor(t *testing.T) {
 func TestBulkMaxErrors(t *testing.T) {
 	t.Parallel()
 	bad := strings.Repeat("{}\n", 500)
-	mixed := strings.Repeat(users(1, 9)+"{}\n", 50) // 10%
+	mixed := strings.Repeat(inactivationRows(1, 9)+"{}\n", 50) // 10%
 	tests := []struct {
 		name, limit, file string
 		code              int
@@ -328,14 +328,14 @@ func TestBulkMaxErrors(t *testing.T) {
 		{"enough allowed", "500", bad, 9, false},
 		{"share exceeded", "5%", mixed, 9, true},
 		{"share not exceeded", "10%", mixed, 9, false},
-		{"all good", "0", users(1, 40), 0, false},
+		{"all good", "0", inactivationRows(1, 40), 0, false},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			r := newRig(t)
+			h := newHarness(t)
 			receipt := filepath.Join(t.TempDir(), "r")
-			d := r.want(
+			d := h.wantExit(
 				tt.code,
 				"bulk",
 				writeFile(t, "f.jsonl", tt.file),
@@ -345,12 +345,12 @@ func TestBulkMaxErrors(t *testing.T) {
 				receipt,
 				"--json",
 			)
-			got := bulkSummary(t, d.stdout)
+			got := decodeSummary(t, d.stdout)
 			if (got.Stopped == "errors") != tt.stopped || (got.Rows < strings.Count(tt.file, "\n")) != tt.stopped {
 				t.Errorf("%+v, want stopped: %t", got, tt.stopped)
 			}
 			raw, err := os.ReadFile(receipt)
-			if lines := receipts(t, string(raw)); err != nil || len(lines) != got.Rows {
+			if lines := decodeReceipt(t, string(raw)); err != nil || len(lines) != got.Rows {
 				t.Errorf("%d receipt lines for %d rows (%v)", len(lines), got.Rows, err)
 			}
 		})
@@ -362,23 +362,23 @@ func TestBulkMaxErrors(t *testing.T) {
 type stream struct {
 	in    *io.PipeWriter
 	out   *bufio.Scanner
-	ended chan done
+	ended chan result
 }
 
-func (r *rig) stream(ctx context.Context, args ...string) *stream {
+func (h *harness) startStream(ctx context.Context, args ...string) *stream {
 	stdin, in := io.Pipe()
 	out, stdout := io.Pipe()
-	s := &stream{in: in, out: bufio.NewScanner(out), ended: make(chan done, 1)}
+	s := &stream{in: in, out: bufio.NewScanner(out), ended: make(chan result, 1)}
 	go func() {
 		var stderr bytes.Buffer
-		code := run(ctx, append([]string{"bulk", "-"}, args...), r.environ, stdin, stdout, &stderr)
+		code := run(ctx, append([]string{"bulk", "-"}, args...), h.environ, stdin, stdout, &stderr)
 		_ = stdout.Close()
-		s.ended <- done{code: code, stderr: stderr.String()}
+		s.ended <- result{code: code, stderr: stderr.String()}
 	}()
 	return s
 }
 
-// send writes rows and reads as many receipt lines.
+// send writes rows and reads their receipt lines.
 func (s *stream) send(t *testing.T, rows string) {
 	t.Helper()
 	if _, err := io.WriteString(s.in, rows); err != nil {
@@ -391,64 +391,64 @@ func (s *stream) send(t *testing.T, rows string) {
 	}
 }
 
-// Rows are enqueued as they come: a file of any size takes the same memory.
+// Rows are enqueued as they arrive, so memory does not grow with the file.
 func TestBulkStreamsAndIsInterrupted(t *testing.T) {
 	t.Parallel()
-	r := newRig(t)
+	h := newHarness(t)
 	ctx, cancel := context.WithCancel(t.Context())
-	s := r.stream(ctx)
-	s.send(t, users(1, 1))
-	s.send(t, users(2, 101))
-	cancel() // while it waits for the next row
+	s := h.startStream(ctx)
+	s.send(t, inactivationRows(1, 1))
+	s.send(t, inactivationRows(2, 101))
+	cancel() // while the command waits for the next row
 	d := <-s.ended
 	if d.code != 130 {
 		t.Errorf("exit code %d, want 130", d.code)
 	}
-	wantText(t, "stderr", d.stderr, "101 rows: 101 enqueued", "interrupted; what was enqueued is in the receipt")
-	if n, err := r.redis.Client().LLen(t.Context(), "asynq:{anna}:pending").Result(); n != 101 || err != nil {
+	wantText(t, "stderr", d.stderr, "101 rows: 101 enqueued", "interrupted; the receipt lists the enqueued rows")
+	if n, err := h.redis.Client().LLen(t.Context(), "asynq:{anna}:pending").Result(); n != 101 || err != nil {
 		t.Errorf("%d tasks in the queue (%v), want 101", n, err)
 	}
 }
 
-func TestBulkStopsWithoutRedis(t *testing.T) {
+func TestBulkStopsWhenRedisIsLost(t *testing.T) {
 	t.Parallel()
-	r := newRig(t)
-	s := r.stream(t.Context())
-	s.send(t, users(1, 10))
-	r.redis.Kill()
-	begun := time.Now()
-	s.send(t, users(11, 11))
+	h := newHarness(t)
+	s := h.startStream(t.Context())
+	s.send(t, inactivationRows(1, 10))
+	h.redis.Kill()
+	started := time.Now()
+	s.send(t, inactivationRows(11, 11))
 	d := <-s.ended
-	if took := time.Since(begun); d.code != 4 || took > 3*time.Second {
+	if took := time.Since(started); d.code != 4 || took > 3*time.Second {
 		t.Errorf("exit code %d after %s, want 4 within 3 s", d.code, took)
 	}
-	wantText(t, "stderr", d.stderr, "11 rows: 10 enqueued, 0 there already, 0 refused, 1 failed", "REDIS_URL")
+	wantText(t, "stderr", d.stderr, "11 rows: 10 enqueued, 0 duplicates, 0 refused, 1 failed", "REDIS_URL")
 }
 
 func TestBulkRate(t *testing.T) {
 	t.Parallel()
-	r := newRig(t)
-	begun := time.Now()
-	r.want(0, "bulk", writeFile(t, "f.jsonl", users(1, 6)), "--rate", "20/s")
-	if took := time.Since(begun); took < 250*time.Millisecond {
-		t.Errorf("6 rows at 20/s took %s, want 250 ms at least", took)
+	h := newHarness(t)
+	started := time.Now()
+	h.wantExit(0, "bulk", writeFile(t, "f.jsonl", inactivationRows(1, 6)), "--rate", "20/s")
+	if took := time.Since(started); took < 250*time.Millisecond {
+		t.Errorf("6 rows at 20/s took %s, want at least 250 ms", took)
 	}
 }
 
 func TestBulkReceiptMustBeWritable(t *testing.T) {
 	t.Parallel()
-	r := newRig(t)
-	file := writeFile(t, "f.jsonl", users(1, 3))
-	wantText(t, "stderr", r.want(2, "bulk", file, "--receipt", file).stderr, "--receipt is the file to read")
+	h := newHarness(t)
+	file := writeFile(t, "f.jsonl", inactivationRows(1, 3))
+	wantText(t, "stderr", h.wantExit(2, "bulk", file, "--receipt", file).stderr, "--receipt must not be the input file")
 	wantText(
 		t,
 		"stderr",
-		r.want(2, "bulk", file, "--receipt", "/nonexistent/r").stderr,
+		h.wantExit(2, "bulk", file, "--receipt", "/nonexistent/r").stderr,
 		"--receipt: open /nonexistent/r",
 	)
-	r.nothingStored()
+	h.wantNothingStored()
 	var stderr bytes.Buffer
-	if code := run(t.Context(), []string{"bulk", file}, r.environ, nil, broken{}, &stderr); code != 1 {
+	if code := run(t.Context(), []string{"bulk", file}, h.environ, nil, failingWriter{}, &stderr); code != 1 {
 		t.Errorf("exit code %d, want 1", code)
 	}
 	wantText(t, "stderr", stderr.String(), "write the receipt: disk full")
@@ -463,25 +463,25 @@ func TestProgress(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := &progress{
-		to:    &screen,
-		read:  read,
-		size:  100,
-		now:   func() time.Time { return clock },
-		begun: clock,
+		out:     &screen,
+		read:    read,
+		size:    100,
+		now:     func() time.Time { return clock },
+		started: clock,
 	}
 	clock = clock.Add(2 * time.Second)
 	p.draw(400, 3)
 	p.draw(401, 3) // too soon
 	p.clear()
-	p.end()
-	want := wipe + "[###############...............]  50%  400 rows, 200/s, 3 refused" + wipe
+	p.clear()
+	want := clearLine + "[###############...............]  50%  400 rows, 200/s, 3 refused" + clearLine
 	if screen.String() != want {
 		t.Errorf("got %q, want %q", screen.String(), want)
 	}
-	// Nothing is drawn where there is no terminal.
-	s := &session{stdout: &output{w: io.Discard}, stderr: &screen, now: time.Now}
+	// Without a terminal, nothing is drawn.
+	s := &invocation{stdout: &output{w: io.Discard}, stderr: &screen, now: time.Now}
 	newProgress(s, true, read, strings.NewReader("")).draw(1, 0)
 	if screen.String() != want {
-		t.Errorf("drawn: %q", screen.String())
+		t.Errorf("drawn without a terminal: %q", screen.String())
 	}
 }

@@ -16,38 +16,38 @@ import (
 )
 
 const (
-	// inFlight is how many rows are enqueued at once. Only so many are in memory.
-	inFlight = 32
-	// shown is how many refused rows are named on stderr; the receipt has all.
-	shown = 10
+	// maxInFlight is how many rows are enqueued concurrently, and held in memory.
+	maxInFlight = 32
+	// maxShownRefusals is how many refused rows stderr names; the receipt has all.
+	maxShownRefusals = 10
 )
 
-// bulk is one run over a file. All of it belongs to one goroutine, but for the
-// reading of rows and the enqueueing itself.
-type bulk struct {
-	*session
+// bulkRun is one run over a file. One goroutine owns its fields; only reading
+// rows and enqueueing them happen on others.
+type bulkRun struct {
+	*invocation
 	client    *tasks.Client
 	taskType  string
-	maxErrors *limit
+	maxErrors *errorLimit
 	limiter   *rate.Limiter
 	receipt   io.Writer
 	progress  *progress
 
-	rows, enqueued, duplicates, refused, failed int
+	counts bulkSummary
 
-	stopped string // why not all rows were read
-	failure error  // what stopped it, if that has an exit code of its own
+	stopped string // why the run stopped early: the value of bulkSummary.Stopped
+	failure error  // the error that stopped it; nil after too many refused rows
 }
 
-// pending is one row on its way.
-type pending struct {
+// pendingRow is a row that is being enqueued.
+type pendingRow struct {
 	row
 	id        string
 	duplicate bool
-	done      chan struct{} // closed when the row is through
+	done      chan struct{} // closed when the row is enqueued or refused
 }
 
-// receiptLine is what becomes of one row.
+// receiptLine is the receipt of one row.
 type receiptLine struct {
 	Row       int    `json:"row"`
 	Key       string `json:"key,omitempty"`
@@ -56,23 +56,21 @@ type receiptLine struct {
 	Error     string `json:"error,omitempty"`
 }
 
-var errBulkInterrupted error = &fault{
+var errBulkInterrupted error = &exitError{
 	exitInterrupted,
-	errors.New(
-		"interrupted; what was enqueued is in the receipt, and running the file again enqueues the rest",
-	),
+	errors.New("interrupted; the receipt lists the enqueued rows, and running the file again enqueues the rest"),
 }
 
-// run takes rows until the file ends or something stops it, and then lets those
-// that are on their way arrive: every row that was begun has its receipt.
-func (b *bulk) run(ctx context.Context, file string, from io.Reader) {
-	reading, stopReading := context.WithCancel(ctx)
+// run enqueues rows until the file ends or something stops it, then waits for
+// those in flight: every row that was started gets its receipt.
+func (b *bulkRun) run(ctx context.Context, file string, from io.Reader) {
+	readCtx, stopReading := context.WithCancel(ctx)
 	defer stopReading()
-	rows, readErr := b.read(reading, file, from)
-	var queue []*pending // in the file's order
+	rows, readErr := b.startReading(readCtx, file, from)
+	var queue []*pendingRow // in file order
 	for rows != nil || len(queue) > 0 {
 		var take <-chan row
-		if len(queue) < inFlight {
+		if len(queue) < maxInFlight {
 			take = rows
 		}
 		var oldest <-chan struct{}
@@ -81,7 +79,7 @@ func (b *bulk) run(ctx context.Context, file string, from io.Reader) {
 		}
 		interrupted := ctx.Done()
 		if rows == nil {
-			interrupted = nil // it is stopping already
+			interrupted = nil // already stopping
 		}
 		select {
 		case r, more := <-take:
@@ -92,7 +90,7 @@ func (b *bulk) run(ctx context.Context, file string, from io.Reader) {
 				}
 				continue
 			}
-			p := &pending{row: r, done: make(chan struct{})}
+			p := &pendingRow{row: r, done: make(chan struct{})}
 			queue = append(queue, p)
 			go b.enqueue(p)
 		case <-oldest:
@@ -108,37 +106,37 @@ func (b *bulk) run(ctx context.Context, file string, from io.Reader) {
 	}
 }
 
-// stop remembers the first reason to stop.
-func (b *bulk) stop(why string, err error) {
-	if b.stopped == "" && (err != nil || why == "errors") {
-		b.stopped, b.failure = why, err
+// stop keeps the first reason to stop. Only "errors" comes without an error.
+func (b *bulkRun) stop(reason string, err error) {
+	if b.stopped == "" && (err != nil || reason == "errors") {
+		b.stopped, b.failure = reason, err
 	}
 }
 
-// read hands out the rows of the file. It runs beside the rest, so that a signal
-// also ends the wait for somebody who types. The error comes when there are no
-// more rows.
-func (b *bulk) read(
+// startReading sends the rows of the file to a channel. It reads on a goroutine of
+// its own so that a signal also ends a blocking read, such as one from a terminal.
+// The error is sent before the channel of rows is closed.
+func (b *bulkRun) startReading(
 	ctx context.Context,
 	file string,
 	from io.Reader,
 ) (<-chan row, <-chan error) {
-	rows, failed := make(chan row), make(chan error, 1)
+	rows, readErr := make(chan row), make(chan error, 1)
 	go func() {
 		defer close(rows)
 		var err error
 		defer func() {
-			failed <- err
+			readErr <- err
 		}()
-		defer caught(&err)
+		defer recoverPanic(&err)
 		if err = b.readRows(ctx, file, from, rows); errors.Is(err, io.EOF) {
 			err = nil
 		}
 	}()
-	return rows, failed
+	return rows, readErr
 }
 
-func (b *bulk) readRows(
+func (b *bulkRun) readRows(
 	ctx context.Context,
 	file string,
 	from io.Reader,
@@ -161,10 +159,10 @@ func (b *bulk) readRows(
 	}
 }
 
-// enqueue puts one row into the queue.
-func (b *bulk) enqueue(p *pending) {
+// enqueue enqueues one row.
+func (b *bulkRun) enqueue(p *pendingRow) {
 	defer close(p.done)
-	defer caught(&p.err)
+	defer recoverPanic(&p.err)
 	if p.err != nil {
 		return
 	}
@@ -174,13 +172,13 @@ func (b *bulk) enqueue(p *pending) {
 		return
 	}
 	if p.key == "" {
-		if p.key, p.err = digest(payload); p.err != nil {
+		if p.key, p.err = payloadDigest(payload); p.err != nil {
 			return
 		}
 	}
-	// A signal does not break it off: whether the row is stored would not be
-	// known.
-	ticket, err := store(
+	// A signal does not abort this call: it would be unknown whether the row is
+	// stored.
+	ticket, err := enqueueTask(
 		context.Background(),
 		b.client,
 		p.taskType,
@@ -194,9 +192,9 @@ func (b *bulk) enqueue(p *pending) {
 	p.id, p.duplicate = ticket.ID, ticket.Duplicate
 }
 
-// digest is the key of a row that names none. However a payload is written, its
-// decoded form is the same.
-func digest(payload interface{ Type() string }) (string, error) {
+// payloadDigest returns the key of a row without one. It digests the decoded
+// payload, so white space and the order of fields do not matter.
+func payloadDigest(payload interface{ Type() string }) (string, error) {
 	raw, err := json.Marshal(payload)
 	if err != nil {
 		return "", fmt.Errorf("encode the payload: %w", err)
@@ -205,9 +203,9 @@ func digest(payload interface{ Type() string }) (string, error) {
 	return "sha256:" + hex.EncodeToString(sum[:16]), nil
 }
 
-// finish counts a row that is through and writes its receipt.
-func (b *bulk) finish(p *pending) {
-	b.rows++
+// finish counts a row and writes its receipt.
+func (b *bulkRun) finish(p *pendingRow) {
+	b.counts.Rows++
 	line := receiptLine{
 		Row:       p.number,
 		Key:       p.key,
@@ -216,75 +214,80 @@ func (b *bulk) finish(p *pending) {
 	}
 	switch {
 	case p.err == nil && p.duplicate:
-		b.duplicates++
+		b.counts.Duplicates++
 	case p.err == nil:
-		b.enqueued++
+		b.counts.Enqueued++
 	default:
-		line.Error = b.refuse(p)
+		line.Error = b.countFailure(p)
 	}
 	enc := json.NewEncoder(b.receipt)
 	enc.SetEscapeHTML(false)
 	if err := enc.Encode(line); err != nil {
 		b.stop("receipt", fmt.Errorf("write the receipt: %w", err))
 	}
-	b.progress.draw(b.rows, b.refused)
+	b.progress.draw(b.counts.Rows, b.counts.Refused)
 }
 
-// refuse says why a row was not enqueued. What is not the row's own fault stops
-// the run.
-func (b *bulk) refuse(p *pending) string {
-	text := rowText(p.err)
-	if !refused(p.err) && !errors.Is(p.err, tasks.ErrUnknownType) && !isRowError(p.err) {
-		b.failed++
-		if redisTrouble(p.err) {
+// countFailure counts a row that was not enqueued and returns why. An error that
+// is not the row's own stops the run.
+func (b *bulkRun) countFailure(p *pendingRow) string {
+	text := rowErrorText(p.err)
+	if !isRefused(p.err) && !errors.Is(p.err, tasks.ErrUnknownType) && !isRowError(p.err) {
+		b.counts.Failed++
+		if redisUnavailable(p.err) {
 			b.stop("redis", p.err)
 		} else {
 			b.stop("unexpected", p.err)
 		}
 		return text
 	}
-	if b.refused++; b.refused <= shown {
+	if b.counts.Refused++; b.counts.Refused <= maxShownRefusals {
 		b.progress.clear()
-		where := fmt.Sprintf("row %d", p.number)
+		position := fmt.Sprintf("row %d", p.number)
 		if p.line != p.number {
-			where += fmt.Sprintf(" (line %d)", p.line)
+			position += fmt.Sprintf(" (line %d)", p.line)
 		}
-		b.complain(where + ": " + text)
-	} else if b.refused == shown+1 {
+		b.printErr(position + ": " + text)
+	} else if b.counts.Refused == maxShownRefusals+1 {
 		b.progress.clear()
-		b.complain("more rows are refused; the receipt has them all")
+		b.printErr("more rows were refused; the receipt lists them all")
 	}
-	if b.maxErrors.exceeded(b.refused, b.rows) {
+	if b.maxErrors.exceeded(b.counts.Refused, b.counts.Rows) {
 		b.stop("errors", nil)
 	}
 	return text
 }
 
-func rowText(err error) string {
+func rowErrorText(err error) string {
 	if wrong, ok := errors.AsType[*tasks.PayloadError](err); ok {
 		return strings.Join(problemLines(wrong), "; ")
 	}
 	return err.Error()
 }
 
-// summary is what --json prints.
-type summary struct {
-	Rows       int    `json:"rows"`
-	Enqueued   int    `json:"enqueued"`
-	Duplicates int    `json:"duplicates"`
-	Refused    int    `json:"refused"`
-	Failed     int    `json:"failed"`            // not stored, or not surely, for another reason
-	Stopped    string `json:"stopped,omitempty"` // before the end: errors, redis, interrupted, input, receipt, unexpected
+// bulkSummary is the result of a run, as --json prints it.
+type bulkSummary struct {
+	Rows       int `json:"rows"`
+	Enqueued   int `json:"enqueued"`
+	Duplicates int `json:"duplicates"`
+	Refused    int `json:"refused"`
+	// Failed counts the rows that are not stored, or may not be, through no fault
+	// of their own.
+	Failed int `json:"failed"`
+	// Stopped says why the run ended early: errors, redis, interrupted, input,
+	// receipt, or unexpected.
+	Stopped string `json:"stopped,omitempty"`
 }
 
-func (b *bulk) summarize(asJSON bool) {
-	sum := summary{b.rows, b.enqueued, b.duplicates, b.refused, b.failed, b.stopped}
+func (b *bulkRun) summarize(asJSON bool) {
+	sum := b.counts
+	sum.Stopped = b.stopped
 	if asJSON {
 		b.printJSON(sum)
 		return
 	}
 	text := fmt.Sprintf(
-		"%d rows: %d enqueued, %d there already, %d refused",
+		"%d rows: %d enqueued, %d duplicates, %d refused",
 		sum.Rows,
 		sum.Enqueued,
 		sum.Duplicates,
@@ -293,19 +296,19 @@ func (b *bulk) summarize(asJSON bool) {
 	if sum.Failed > 0 {
 		text += fmt.Sprintf(", %d failed", sum.Failed)
 	}
-	b.complain(text)
+	b.printErr(text)
 }
 
-// code is how the run ends.
-func (b *bulk) code(ctx context.Context) (int, error) {
+// exitCode returns the exit code of the run, and its error.
+func (b *bulkRun) exitCode(ctx context.Context) (int, error) {
 	switch {
 	case b.failure != nil:
-		return codeOf(ctx, b.failure), b.failure
+		return exitCodeOf(ctx, b.failure), b.failure
 	case b.stopped == "errors":
-		b.complain("stopped: too many rows are refused (--max-errors)")
-		return exitRows, nil
-	case b.refused > 0:
-		return exitRows, nil
+		b.printErr("stopped: too many rows were refused (--max-errors)")
+		return exitRowsRefused, nil
+	case b.counts.Refused > 0:
+		return exitRowsRefused, nil
 	}
 	return exitOK, nil
 }

@@ -11,56 +11,52 @@ import (
 	"errand.internal/tasks"
 )
 
-// config are the settings of a producer; no vendor's credentials are among
-// them.
-type config struct {
-	// RedisURL is the Redis of the workers. Unset: the one of this machine.
+// producerConfig holds the settings of a producer, which needs no vendor
+// credentials.
+type producerConfig struct {
+	// RedisURL is the workers' Redis. Unset: the one on this machine.
 	RedisURL secret.String `env:"REDIS_URL" envDefault:"redis://127.0.0.1:6379/0"`
-	// EncryptionKeys are the workers' own. Unset: payloads are not sealed, and
+	// EncryptionKeys are the workers' keys. Unset: payloads are not sealed, and
 	// sealed results cannot be read.
 	EncryptionKeys secret.String `env:"ENCRYPTION_KEYS"`
 	// EncryptionRequired refuses to enqueue a payload that would not be sealed.
+	// Unset: unsealed payloads are enqueued.
 	EncryptionRequired bool `env:"ENCRYPTION_REQUIRED" envDefault:"false"`
 }
 
-// settingsError makes of everything that is wrong with the settings one error.
-func settingsError(errs ...error) error {
+// joinUsageErrors joins everything wrong with the flags or settings into one error.
+func joinUsageErrors(errs ...error) error {
 	if err := errors.Join(errs...); err != nil {
-		return &fault{exitUsage, err}
+		return &exitError{exitUsage, err}
 	}
 	return nil
 }
 
-// open connects to Redis. A writer puts payloads there, which ENCRYPTION_REQUIRED
-// may forbid.
-func (s *session) open(writer bool) (*tasks.Client, error) {
-	var cfg config
-	if err := settings.Load(&cfg, s.environ); err != nil {
-		return nil, settingsError(err)
+// openClient opens the client. A writer stores payloads, which
+// ENCRYPTION_REQUIRED forbids without keys.
+func (inv *invocation) openClient(writer bool) (*tasks.Client, error) {
+	var cfg producerConfig
+	if err := settings.Load(&cfg, inv.environ); err != nil {
+		return nil, joinUsageErrors(err)
 	}
 	_, urlErr := redisconn.Parse(cfg.RedisURL.Reveal())
 	_, keysErr := seal.Parse(cfg.EncryptionKeys.Reveal())
 	var requiredErr error
 	if writer && cfg.EncryptionRequired && cfg.EncryptionKeys.Empty() {
-		requiredErr = errors.New(
-			"ENCRYPTION_KEYS: must be set, because ENCRYPTION_REQUIRED is true",
-		)
+		requiredErr = errors.New("ENCRYPTION_KEYS: must be set, because ENCRYPTION_REQUIRED is true")
 	}
-	if err := settingsError(urlErr, keysErr, requiredErr); err != nil {
+	if err := joinUsageErrors(urlErr, keysErr, requiredErr); err != nil {
 		return nil, err
 	}
-	client, err := tasks.Open(
-		cfg.RedisURL.Reveal(),
-		tasks.EncryptionKeys(cfg.EncryptionKeys.Reveal()),
-	)
+	client, err := tasks.Open(cfg.RedisURL.Reveal(), tasks.EncryptionKeys(cfg.EncryptionKeys.Reveal()))
 	if err != nil {
-		return nil, settingsError(err)
+		return nil, joinUsageErrors(err)
 	}
 	return client, nil
 }
 
-// vendors are the settings of a dry run.
-func (s *session) vendors() (vendors.Config, error) {
+// dryRunConfig loads the vendor settings that a dry run needs.
+func (inv *invocation) dryRunConfig() (vendors.Config, error) {
 	var cfg vendors.Config
-	return cfg, settingsError(settings.Load(&cfg, s.environ))
+	return cfg, joinUsageErrors(settings.Load(&cfg, inv.environ))
 }

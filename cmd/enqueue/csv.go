@@ -13,8 +13,8 @@ import (
 	"errand.internal/tasks"
 )
 
-// csvRows reads CSV with a header of field paths. A record may go over several
-// lines, within quotes.
+// csvRows reads CSV with a header of field paths. A quoted record may span several
+// lines.
 type csvRows struct {
 	lines *lineReader
 	comma rune
@@ -23,24 +23,24 @@ type csvRows struct {
 	rows  int
 }
 
-// newCSVRows reads and checks the header.
+// newCSVRows returns a reader that has read and checked the header.
 func newCSVRows(lines *lineReader, taskType string) (*csvRows, error) {
 	info, ok := tasks.Find(taskType)
-	if !ok { // a --type that is given has been checked
-		return nil, usagef("CSV needs --type; JSONL has one object on each line")
+	if !ok { // only when --type is missing: a given one has been checked
+		return nil, usagef("CSV needs --type; JSONL has one object per line")
 	}
 	c := &csvRows{lines: lines, info: info}
 	var header []byte
 	for len(bytes.TrimSpace(header)) == 0 {
 		var err error
-		if header, _, err = c.record(); isRowError(err) {
+		if header, _, err = c.readRecord(); isRowError(err) {
 			return nil, refusedf("the header row: %w", err)
 		} else if err != nil {
 			return nil, err
 		}
 	}
-	c.comma = separator(header)
-	names, err := c.split(header)
+	c.comma = detectSeparator(header)
+	names, err := c.parseCells(header)
 	if err != nil {
 		return nil, refusedf("the header row: %w", err)
 	}
@@ -48,55 +48,55 @@ func newCSVRows(lines *lineReader, taskType string) (*csvRows, error) {
 		names[i] = strings.TrimSpace(name)
 	}
 	c.paths = names
-	return c, c.check()
+	return c, c.checkHeader()
 }
 
-// separator is what the header has most of; no field path contains one.
-func separator(header []byte) rune {
+// detectSeparator returns the separator that the header contains most often. No
+// field path contains one.
+func detectSeparator(header []byte) rune {
 	best := ','
 	for _, candidate := range []rune{';', '\t'} {
-		if bytes.Count(
-			header,
-			[]byte(string(candidate)),
-		) > bytes.Count(
-			header,
-			[]byte(string(best)),
-		) {
+		if occurrences(header, candidate) > occurrences(header, best) {
 			best = candidate
 		}
 	}
 	return best
 }
 
-// pathLike is what may be shown: without a header row, the first row has
-// somebody's data in it.
-var pathLike = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.]{0,63}$`)
+func occurrences(text []byte, r rune) int {
+	return bytes.Count(text, []byte(string(r)))
+}
 
-// check refuses a header that would make every row wrong.
-func (c *csvRows) check() error {
-	var faults []string
+// displayablePath matches header cells that may be shown. In a file without a
+// header, the first row is personal data.
+var displayablePath = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.]{0,63}$`)
+
+// checkHeader refuses a header that would make every row invalid.
+func (c *csvRows) checkHeader() error {
+	var problems []string
 	for i, path := range c.paths {
 		column := fmt.Sprintf("column %d", i+1)
-		if pathLike.MatchString(path) {
+		if displayablePath.MatchString(path) {
 			column += " (" + path + ")"
 		}
 		switch {
 		case path == "":
-			faults = append(faults, column+" has no name")
+			problems = append(problems, column+" has no name")
 		case slices.Contains(c.paths[:i], path):
-			faults = append(faults, column+" is there twice")
-		case !c.known(path):
-			faults = append(faults, column+" is no field of "+c.info.Type)
+			problems = append(problems, column+" appears twice")
+		case !c.isField(path):
+			problems = append(problems, column+" is not a field of "+c.info.Type)
 		}
 	}
-	if len(faults) > 0 {
-		return refusedf("the header row: %s", strings.Join(faults, "; "))
+	if len(problems) > 0 {
+		return refusedf("the header row: %s", strings.Join(problems, "; "))
 	}
 	return nil
 }
 
-// known reports whether a path is a field, or lies in one that takes any names.
-func (c *csvRows) known(path string) bool {
+// isField reports whether path is a field, or lies below one that accepts any
+// name.
+func (c *csvRows) isField(path string) bool {
 	fields := c.info.Fields()
 	for _, f := range fields {
 		if f.Path == path {
@@ -117,7 +117,7 @@ func (c *csvRows) known(path string) bool {
 
 func (c *csvRows) next() (row, error) {
 	for {
-		record, line, err := c.record()
+		record, line, err := c.readRecord()
 		if err != nil && !isRowError(err) {
 			return row{}, err
 		}
@@ -132,46 +132,46 @@ func (c *csvRows) next() (row, error) {
 			err:      err,
 		}
 		if err == nil {
-			r.payload, r.err = c.encode(record)
+			r.payload, r.err = c.encodeRecord(record)
 		}
 		return r, nil
 	}
 }
 
-// record reads one record, which ends with the first line that leaves no quote
+// readRecord reads one readRecord, which ends with the first line that leaves no quote
 // open. It returns the number of its first line. One that is too long is read
 // to its end, and refused: what stands within its quotes must not be taken for
 // rows.
-func (c *csvRows) record() (record []byte, line int, err error) {
-	long := false
+func (c *csvRows) readRecord() (record []byte, line int, err error) {
+	tooLong := false
 	for open := false; ; {
 		next, err := c.lines.next()
 		if line == 0 {
 			line = c.lines.line
 		}
 		switch {
-		case err == nil && len(record)+len(next) <= maxLine && !long:
+		case err == nil && len(record)+len(next) <= maxRowSize && !tooLong:
 			record = append(append(record, next...), '\n')
 		case err == nil || isRowError(err):
-			record, long = nil, true
-		case long:
-			return nil, line, rowErrorf("%v; is a quote never closed?", errLongLine)
+			record, tooLong = nil, true
+		case tooLong:
+			return nil, line, rowErrorf("%v; is a closing quote missing?", errRowTooLong)
 		case len(record) > 0:
-			return nil, line, rowErrorf("a quote is opened and never closed")
+			return nil, line, rowErrorf("a quote is never closed")
 		default:
 			return nil, line, err
 		}
 		if open = open != (c.lines.quotes%2 == 1); open {
 			continue
 		}
-		if long {
-			return nil, line, errLongLine
+		if tooLong {
+			return nil, line, errRowTooLong
 		}
 		return record, line, nil
 	}
 }
 
-func (c *csvRows) split(record []byte) ([]string, error) {
+func (c *csvRows) parseCells(record []byte) ([]string, error) {
 	if !utf8.Valid(record) {
 		return nil, rowErrorf("the row must be UTF-8")
 	}
@@ -179,32 +179,28 @@ func (c *csvRows) split(record []byte) ([]string, error) {
 	r.Comma = c.comma
 	cells, err := r.Read()
 	if err != nil {
-		return nil, rowErrorf("the row is not CSV: its quotes are wrong")
+		return nil, rowErrorf("the row is not valid CSV: its quotes are wrong")
 	}
 	return cells, nil
 }
 
-// encode makes the payload of one record. An empty cell leaves its field out.
-func (c *csvRows) encode(record []byte) ([]byte, error) {
-	cells, err := c.split(record)
+// encodeRecord returns the payload of one record. An empty cell omits its field.
+func (c *csvRows) encodeRecord(record []byte) ([]byte, error) {
+	cells, err := c.parseCells(record)
 	if err != nil {
 		return nil, err
 	}
 	if len(cells) != len(c.paths) {
-		return nil, rowErrorf(
-			"the row has %d cells, the header %d",
-			len(cells),
-			len(c.paths),
-		)
+		return nil, rowErrorf("the row has %d cells, the header has %d", len(cells), len(c.paths))
 	}
 	doc := map[string]any{}
 	for i, cell := range cells {
 		if cell == "" {
 			continue
 		}
-		if err := set(c.info.Example, doc, c.paths[i], cell); err != nil {
+		if err := setField(c.info.Example, doc, c.paths[i], cell); err != nil {
 			return nil, &rowError{strings.TrimPrefix(err.Error(), "--set ")}
 		}
 	}
-	return encode(doc)
+	return encodePayload(doc)
 }

@@ -20,37 +20,37 @@ import (
 	"errand.internal/tasks"
 )
 
-// dryRequest is one request that would go to the vendor, with everything that
-// is not for human eyes masked.
-type dryRequest struct {
+// dryRunRequest is one request that would go to the vendor, with secrets and
+// personal data masked.
+type dryRunRequest struct {
 	Method  string            `json:"method"`
 	URL     string            `json:"url"`
 	Headers map[string]string `json:"headers"`
 	Body    json.RawMessage   `json:"body,omitempty"`
 }
 
-type dryReport struct {
-	Type     string       `json:"type"`
-	Queue    string       `json:"queue"`
-	Budget   string       `json:"budget"`
-	Requests []dryRequest `json:"requests"`
+type dryRunReport struct {
+	Type     string          `json:"type"`
+	Queue    string          `json:"queue"`
+	Budget   string          `json:"budget"`
+	Requests []dryRunRequest `json:"requests"`
 }
 
-// dryRun runs the task's own definition, with a transport that sends nothing.
+// dryRun runs the task's own definition with a transport that sends nothing.
 func (c *enqueueCommand) dryRun(
 	ctx context.Context,
-	s *session,
+	inv *invocation,
 	info tasks.Info,
 	raw []byte,
 ) (int, error) {
-	cfg, err := s.vendors()
+	cfg, err := inv.dryRunConfig()
 	if err != nil {
 		return 0, err
 	}
-	caught := &capture{}
-	clients, err := cfg.DryRun(caught)
+	transport := &recordingTransport{}
+	clients, err := cfg.DryRun(transport)
 	if err != nil {
-		return 0, settingsError(err)
+		return 0, joinUsageErrors(err)
 	}
 	defs := tasks.Definitions(clients)
 	at := slices.IndexFunc(defs, func(d queue.Definition) bool {
@@ -68,9 +68,9 @@ func (c *enqueueCommand) dryRun(
 	requests := caught.all()
 	if len(requests) == 0 {
 		if err == nil {
-			err = errors.New("the task makes no request")
+			err = errors.New("the task sends no request")
 		}
-		return 0, &fault{exitRefused, fmt.Errorf("no request would be made: %w", err)}
+		return 0, &exitError{exitRefused, fmt.Errorf("no request would be sent: %w", err)}
 	}
 	budget := p.Policy().Budget
 	if c.UsableFor != nil {
@@ -80,46 +80,40 @@ func (c *enqueueCommand) dryRun(
 		dryReport{info.Type, p.Policy().Queue, human(budget), requests},
 		c.JSON,
 	)
-	s.complain("dry run: nothing was enqueued or sent")
+	inv.printErr("dry run: nothing was enqueued or sent")
 	return exitOK, nil
 }
 
-func (s *session) printDryRun(r dryReport, asJSON bool) {
+func (inv *invocation) printDryRun(r dryRunReport, asJSON bool) {
 	if asJSON {
-		s.printJSON(r)
+		inv.printJSON(r)
 		return
 	}
-	s.list([][2]string{{"type", r.Type}, {"queue", r.Queue}, {"budget", r.Budget}})
+	inv.printPairs([][2]string{{"type", r.Type}, {"queue", r.Queue}, {"budget", r.Budget}})
 	for _, req := range r.Requests {
-		_, _ = fmt.Fprintf(s.stdout, "\n%s %s\n", req.Method, printable(req.URL))
+		_, _ = fmt.Fprintf(inv.stdout, "\n%s %s\n", req.Method, printable(req.URL))
 		for _, header := range slices.Sorted(maps.Keys(req.Headers)) {
-			_, _ = fmt.Fprintf(
-				s.stdout,
-				"%s: %s\n",
-				header,
-				printable(req.Headers[header]),
-			)
+			_, _ = fmt.Fprintf(inv.stdout, "%s: %s\n", header, printable(req.Headers[header]))
 		}
 		if req.Body != nil {
-			_, _ = fmt.Fprintf(s.stdout, "\n%s\n", printable(indented(req.Body)))
+			_, _ = fmt.Fprintf(inv.stdout, "\n%s\n", printable(indentJSON(req.Body)))
 		}
 	}
 }
 
-// capture is a transport that keeps what it is given and sends nothing. A
-// handler that would make several requests is seen with the first of them: the
-// others depend on an answer.
-type capture struct {
+// recordingTransport records requests and sends nothing. Of a handler with several
+// requests it records only the first: the others depend on an answer.
+type recordingTransport struct {
 	payload queue.Payload
 
 	mu       sync.Mutex
-	requests []dryRequest
+	requests []dryRunRequest
 }
 
 var errDryRun = errors.New("dry run")
 
 // RoundTrip implements http.RoundTripper.
-func (c *capture) RoundTrip(r *http.Request) (*http.Response, error) {
+func (t *recordingTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	var body []byte
 	if r.Body != nil {
 		var err error
@@ -128,53 +122,53 @@ func (c *capture) RoundTrip(r *http.Request) (*http.Response, error) {
 		}
 		_ = r.Body.Close()
 	}
-	seen := dryRequest{
+	recorded := dryRunRequest{
 		Method:  r.Method,
-		URL:     c.maskURL(r.URL),
+		URL:     t.maskURL(r.URL),
 		Headers: map[string]string{},
 	}
 	for header := range r.Header {
-		seen.Headers[header] = maskHeader(header, r.Header.Get(header))
+		recorded.Headers[header] = maskHeader(header, r.Header.Get(header))
 	}
 	if len(body) > 0 {
-		seen.Body = json.RawMessage(payload.Mask(c.payload, body))
-		if !json.Valid(seen.Body) {
-			seen.Body = json.RawMessage(`"` + payload.Masked + `"`)
+		recorded.Body = json.RawMessage(payload.Mask(t.payload, body))
+		if !json.Valid(recorded.Body) {
+			recorded.Body = json.RawMessage(`"` + payload.Masked + `"`)
 		}
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.requests = append(c.requests, seen)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.requests = append(t.requests, recorded)
 	return nil, errDryRun
 }
 
-func (c *capture) all() []dryRequest {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.requests
+func (t *recordingTransport) recorded() []dryRunRequest {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.requests
 }
 
-// openHeaders hold nothing secret; every other header may.
-var openHeaders = []string{"Accept", "Content-Type", "User-Agent"}
+// clearHeaders are shown as they are; every other header may hold a secret.
+var clearHeaders = []string{"Accept", "Content-Type", "User-Agent"}
 
 func maskHeader(header, value string) string {
-	if slices.Contains(openHeaders, header) {
+	if slices.Contains(clearHeaders, header) {
 		return value
 	}
 	return secret.Redacted
 }
 
-// maskURL shows scheme and host; of path and query only what the payload's type
-// marks clear.
-func (c *capture) maskURL(u *url.URL) string {
-	text := u.Scheme + "://" + u.Host + c.maskPath(u.EscapedPath())
+// maskURL shows the scheme and host, and those parts of path and query that the
+// payload's type marks clear.
+func (t *recordingTransport) maskURL(u *url.URL) string {
+	text := u.Scheme + "://" + u.Host + t.maskPath(u.EscapedPath())
 	if u.RawQuery == "" {
 		return text
 	}
 	query := u.Query()
 	parts := []string{}
 	for _, key := range slices.Sorted(maps.Keys(query)) {
-		shown := c.mask(key, query.Get(key))
+		shown := t.mask(key, query.Get(key))
 		if shown != payload.Masked {
 			shown = url.QueryEscape(shown)
 		}
@@ -183,35 +177,35 @@ func (c *capture) maskURL(u *url.URL) string {
 	return text + "?" + strings.Join(parts, "&")
 }
 
-// maskPath hides the path that a free call gives, which ends the URL's: ids and
-// names of people may be parts of it.
-func (c *capture) maskPath(path string) string {
+// maskPath hides the path in the payload of a free call, which is the end of the
+// URL's path: it may contain IDs and names of people.
+func (t *recordingTransport) maskPath(path string) string {
 	var given struct {
 		Path string `json:"path"`
 	}
-	raw, err := json.Marshal(c.payload)
+	raw, err := json.Marshal(t.payload)
 	if err != nil || json.Unmarshal(raw, &given) != nil {
 		return "/" + payload.Masked
 	}
-	free := strings.TrimPrefix(given.Path, "/")
-	if free == "" || c.mask("path", free) == free {
+	freePath := strings.TrimPrefix(given.Path, "/")
+	if freePath == "" || t.mask("path", freePath) == freePath {
 		return path
 	}
-	base, found := strings.CutSuffix(path, "/"+free)
-	if !found { // it was written anew on the way
+	base, found := strings.CutSuffix(path, "/"+freePath)
+	if !found { // the client has escaped it differently
 		base = ""
 	}
 	return base + "/" + payload.Masked
 }
 
-// mask is the value of a field as it may be shown.
-func (c *capture) mask(field, value string) string {
+// mask returns the value of a field as it may be shown.
+func (t *recordingTransport) mask(field, value string) string {
 	raw, err := json.Marshal(map[string]string{field: value})
 	if err != nil {
 		return payload.Masked
 	}
 	var masked map[string]string
-	if json.Unmarshal([]byte(payload.Mask(c.payload, raw)), &masked) != nil {
+	if json.Unmarshal([]byte(payload.Mask(t.payload, raw)), &masked) != nil {
 		return payload.Masked
 	}
 	return masked[field]

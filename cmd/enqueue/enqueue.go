@@ -11,42 +11,42 @@ import (
 	"errand.internal/tasks"
 )
 
-// enqueueCommand is `enqueue TYPE …`.
+// enqueueCommand is `enqueue TYPE …`. mainHelp describes its flags.
 type enqueueCommand struct {
-	Type      string   `arg:"" help:"Task type; 'enqueue types' lists them."`
-	Payload   string   `placeholder:"JSON|@FILE|-" help:"The payload: JSON, @FILE, or - for stdin. Default: {}."`
-	Set       []string `sep:"none" placeholder:"PATH=VALUE" help:"Set one field of the payload, such as values.COD1_EMAIL=ana@example.com. May be repeated; goes on top of --payload, the last one of a path counts."`
-	Key       *string  `placeholder:"KEY" help:"Enqueue only once per type and key, however often it is asked for."`
-	In        *span    `xor:"start" placeholder:"10m" help:"Start after this long."`
-	At        *instant `xor:"start" placeholder:"TIME" help:"Start at this time (RFC 3339). Up to a minute ago means now; an earlier time is refused."`
-	UsableFor *span    `placeholder:"90s" help:"End the task as expired if it could not run within this time of its start."`
-	Wait      *span    `placeholder:"20s" help:"Wait this long for the outcome; it is the exit code."`
-	Notify    bool     `help:"Have a task.finished event sent when the task ends."`
-	DryRun    bool     `help:"Only check, and show the request that the vendor would get."`
-	JSON      bool     `name:"json" help:"Print one JSON object."`
+	Type      string        `arg:""`
+	Payload   string        `placeholder:"JSON|@FILE|-"`
+	Set       []string      `sep:"none" placeholder:"PATH=VALUE"`
+	Key       *string       `placeholder:"KEY"`
+	In        *durationFlag `xor:"start" placeholder:"10m"`
+	At        *timeFlag     `xor:"start" placeholder:"TIME"`
+	UsableFor *durationFlag `placeholder:"90s"`
+	Wait      *durationFlag `placeholder:"20s"`
+	Notify    bool
+	DryRun    bool
+	JSON      bool `name:"json"`
 }
 
 const (
-	// latest is how far ahead a task may be put.
-	latest = 10 * 365 * 24 * time.Hour
-	// past is how old an --at may be: a script takes a moment to get here. An
-	// older one is rather a wrong year or zone, and what it asks for is over.
-	past = time.Minute
-	// storeWithin bounds all the steps of storing one task, so that Redis is
-	// reported within 3 s if it does not answer.
-	storeWithin = 2700 * time.Millisecond
+	// maxDelay is how far ahead a task may be scheduled.
+	maxDelay = 10 * 365 * 24 * time.Hour
+	// maxPast is how far in the past --at may lie, because a script takes a moment
+	// to start the command. An older time is probably a wrong year or time zone.
+	maxPast = time.Minute
+	// storeTimeout bounds all the steps of storing one task, so that a Redis that
+	// does not answer is reported within 3 s.
+	storeTimeout = 2700 * time.Millisecond
 )
 
-func (c *enqueueCommand) run(ctx context.Context, s *session) (int, error) {
-	opts, err := c.options(s.now())
+func (c *enqueueCommand) run(ctx context.Context, inv *invocation) (int, error) {
+	opts, err := c.options(inv.now())
 	if err != nil {
 		return 0, err
 	}
 	info, ok := tasks.Find(c.Type)
 	if !ok {
-		return 0, unknownType(c.Type)
+		return 0, unknownTypeError(c.Type)
 	}
-	raw, err := c.payload(ctx, s, info)
+	raw, err := c.payload(ctx, inv, info)
 	if err != nil {
 		return 0, err
 	}
@@ -55,9 +55,9 @@ func (c *enqueueCommand) run(ctx context.Context, s *session) (int, error) {
 		return 0, err
 	}
 	if c.DryRun {
-		return c.dryRun(ctx, s, info, raw)
+		return c.dryRun(ctx, inv, info, raw)
 	}
-	client, err := s.open(true)
+	client, err := inv.openClient(true)
 	if err != nil {
 		return 0, err
 	}
@@ -65,7 +65,7 @@ func (c *enqueueCommand) run(ctx context.Context, s *session) (int, error) {
 		_ = client.Close()
 	}()
 
-	ticket, err := store(ctx, client, c.Type, raw, opts)
+	ticket, err := enqueueTask(ctx, client, c.Type, raw, opts)
 	if err != nil {
 		return 0, err
 	}
@@ -76,8 +76,8 @@ func (c *enqueueCommand) run(ctx context.Context, s *session) (int, error) {
 		Duplicate: ticket.Duplicate,
 	}
 	switch {
-	case ticket.Duplicate: // not known yet
-	case c.delayed(s.now()):
+	case ticket.Duplicate: // the state is read below
+	case c.delayed(inv.now()):
 		r.State = string(ledger.Scheduled)
 	default:
 		r.State = string(ledger.Pending)
@@ -85,54 +85,51 @@ func (c *enqueueCommand) run(ctx context.Context, s *session) (int, error) {
 	code := exitOK
 	switch {
 	case c.Wait != nil:
-		s.complain(
-			r.ID + " is stored; waiting for its outcome, " + human(
-				time.Duration(*c.Wait),
-			) + " at most",
-		)
-		code, err = s.await(ctx, client, r, time.Duration(*c.Wait), ticket.Outcome)
+		wait := time.Duration(*c.Wait)
+		inv.printErr(r.ID + " is stored; waiting up to " + formatDuration(wait) + " for its outcome")
+		code, err = inv.waitForOutcome(ctx, client, r, wait, ticket.Outcome)
 	case ticket.Duplicate:
-		err = s.lookUp(ctx, client, r, ticket.Outcome)
+		err = inv.readDuplicate(ctx, client, r, ticket.Outcome)
 	}
-	// What is known is worth printing also when the rest could not be had.
-	s.print(r, c.JSON)
+	// The ID is worth printing even if the state could not be read.
+	inv.printReport(r, c.JSON)
 	return code, err
 }
 
-// delayed reports whether the task is asked for at a later time.
+// delayed reports whether the task is to start later.
 func (c *enqueueCommand) delayed(now time.Time) bool {
 	return c.In != nil && *c.In > 0 || c.At != nil && time.Time(*c.At).After(now)
 }
 
-// options checks the flags.
+// options checks the flags and returns the options to enqueue with.
 func (c *enqueueCommand) options(now time.Time) ([]tasks.Option, error) {
 	var opts []tasks.Option
-	var faults []error
-	fault := func(text string) {
-		faults = append(faults, errors.New(text))
+	var problems []error
+	refuse := func(text string) {
+		problems = append(problems, errors.New(text))
 	}
 	if c.Key != nil {
 		if strings.TrimSpace(*c.Key) == "" {
-			fault("--key must not be empty; leave it out to enqueue without one")
+			refuse("--key must not be empty; omit it to enqueue without a key")
 		}
 		opts = append(opts, tasks.Key(*c.Key))
 	}
 	if c.In != nil {
 		switch d := time.Duration(*c.In); {
 		case d < 0:
-			fault("--in must not be negative")
-		case d > latest:
-			fault("--in must be within ten years")
+			refuse("--in must not be negative")
+		case d > maxDelay:
+			refuse("--in must be within ten years")
 		default:
 			opts = append(opts, tasks.In(d))
 		}
 	}
 	if c.At != nil {
 		switch ahead := time.Time(*c.At).Sub(now); {
-		case ahead < -past:
-			fault("--at must not lie in the past")
-		case ahead > latest:
-			fault("--at must be within ten years")
+		case ahead < -maxPast:
+			refuse("--at must not be in the past")
+		case ahead > maxDelay:
+			refuse("--at must be within ten years")
 		default:
 			opts = append(opts, tasks.At(time.Time(*c.At)))
 		}
@@ -140,25 +137,25 @@ func (c *enqueueCommand) options(now time.Time) ([]tasks.Option, error) {
 	if c.UsableFor != nil {
 		switch d := time.Duration(*c.UsableFor); {
 		case d < time.Millisecond:
-			fault("--usable-for must be positive")
-		case d > latest:
-			fault("--usable-for must be within ten years")
+			refuse("--usable-for must be positive")
+		case d > maxDelay:
+			refuse("--usable-for must be within ten years")
 		default:
 			opts = append(opts, tasks.UsableFor(d))
 		}
 	}
 	if c.Wait != nil && *c.Wait <= 0 {
-		fault("--wait must be positive")
+		refuse("--wait must be positive")
 	}
 	if c.Notify {
 		opts = append(opts, tasks.Notify())
 	}
-	return opts, settingsError(faults...)
+	return opts, joinUsageErrors(problems...)
 }
 
-// store enqueues one task. A signal does not break it off, because then nobody
-// would know whether the task is stored.
-func store(
+// enqueueTask stores one task. A signal before it starts prevents it; a later one
+// does not abort it, because then it would be unknown whether the task is stored.
+func enqueueTask(
 	ctx context.Context,
 	client *tasks.Client,
 	taskType string,
@@ -168,7 +165,7 @@ func store(
 	if ctx.Err() != nil {
 		return nil, errInterrupted
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeWithin)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
 	defer cancel()
 	return client.EnqueueJSON(ctx, taskType, raw, opts...)
 }

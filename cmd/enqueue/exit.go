@@ -16,31 +16,31 @@ import (
 // Exit codes.
 const (
 	exitOK          = 0
-	exitFault       = 1
+	exitUnexpected  = 1
 	exitUsage       = 2 // wrong command line or settings
-	exitRefused     = 3 // the input breaks a rule; nothing was enqueued
-	exitRedis       = 4 // Redis cannot be reached, or takes no writes
+	exitRefused     = 3 // the input is invalid; nothing was enqueued
+	exitRedis       = 4 // Redis cannot be reached, or accepts no writes
 	exitDeclined    = 5
 	exitParked      = 6 // when the wait ended
 	exitUnknown     = 7
 	exitExpired     = 8
-	exitRows        = 9 // bulk finished with refused rows
+	exitRowsRefused = 9 // bulk finished with refused rows
 	exitTimeout     = 10
 	exitFailed      = 11 // failed, invalid
-	exitWithdrawn   = 12 // cancelled, superseded
+	exitCancelled   = 12 // cancelled, superseded
 	exitNoTask      = 13 // or it cannot be cancelled any more
 	exitInterrupted = 130
 )
 
-// outcomeCode is the exit code of --wait.
-func outcomeCode(o tasks.Outcome) int {
+// outcomeExitCode returns the exit code of --wait for an outcome.
+func outcomeExitCode(o tasks.Outcome) int {
 	switch o {
 	case tasks.Done:
 		return exitOK
 	case tasks.Declined:
 		return exitDeclined
 	case tasks.Superseded, tasks.Cancelled:
-		return exitWithdrawn
+		return exitCancelled
 	case tasks.Invalid, tasks.Failed:
 		return exitFailed
 	case tasks.Unknown:
@@ -48,45 +48,45 @@ func outcomeCode(o tasks.Outcome) int {
 	case tasks.Expired:
 		return exitExpired
 	}
-	return exitFault
+	return exitUnexpected
 }
 
-// fault is an error with its exit code.
-type fault struct {
+// exitError is an error with an exit code.
+type exitError struct {
 	code int
 	err  error
 }
 
 // Error implements error.
-func (f *fault) Error() string {
+func (f *exitError) Error() string {
 	return f.err.Error()
 }
 
-// Unwrap gives the cause.
-func (f *fault) Unwrap() error {
+// Unwrap returns the cause.
+func (f *exitError) Unwrap() error {
 	return f.err
 }
 
 func usagef(format string, args ...any) error {
-	return &fault{exitUsage, fmt.Errorf(format, args...)}
+	return &exitError{exitUsage, fmt.Errorf(format, args...)}
 }
 
 func refusedf(format string, args ...any) error {
-	return &fault{exitRefused, fmt.Errorf(format, args...)}
+	return &exitError{exitRefused, fmt.Errorf(format, args...)}
 }
 
-// errInterrupted: a signal came before anything was stored.
-var errInterrupted error = &fault{
+// errInterrupted reports a signal that arrived before anything was stored.
+var errInterrupted error = &exitError{
 	exitInterrupted,
 	errors.New("interrupted; nothing was enqueued"),
 }
 
-// codeOf is the exit code of an error.
-func codeOf(ctx context.Context, err error) int {
-	if f, ok := errors.AsType[*fault](err); ok {
+// exitCodeOf returns the exit code of an error.
+func exitCodeOf(ctx context.Context, err error) int {
+	if f, ok := errors.AsType[*exitError](err); ok {
 		return f.code
 	}
-	if refused(err) {
+	if isRefused(err) {
 		return exitRefused
 	}
 	if _, started := errors.AsType[*tasks.StartedError](err); started ||
@@ -99,73 +99,72 @@ func codeOf(ctx context.Context, err error) int {
 		return exitUsage
 	case ctx.Err() != nil:
 		return exitInterrupted
-	case redisTrouble(err):
+	case redisUnavailable(err):
 		return exitRedis
 	}
-	return exitFault
+	return exitUnexpected
 }
 
-// refused reports whether the input is at fault.
-func refused(err error) bool {
-	_, wrong := errors.AsType[*tasks.PayloadError](err)
-	return wrong || errors.Is(err, tasks.ErrKeyConflict)
+// isRefused reports whether the input is to blame.
+func isRefused(err error) bool {
+	_, invalid := errors.AsType[*tasks.PayloadError](err)
+	return invalid || errors.Is(err, tasks.ErrKeyConflict)
 }
 
-// redisTrouble reports whether Redis could not be asked, or could not take the
-// task: the same command may work later. Whatever went wrong between the two
-// steps of storing a task is of this kind; asynq hands out its text only.
-func redisTrouble(err error) bool {
+// redisUnavailable reports whether Redis could not be reached, or could not store
+// the task: the same command may succeed later. Every UnconfirmedError counts: between
+// the two steps of storing a task, asynq reports its errors only as text.
+func redisUnavailable(err error) bool {
 	if _, unconfirmed := errors.AsType[*tasks.UnconfirmedError](err); unconfirmed {
 		return true
 	}
 	if redisconn.Unreachable(err) || redis.IsOOMError(err) || redis.IsReadOnlyError(err) ||
-		redis.IsNoReplicasError(err) ||
-		redis.IsTryAgainError(err) {
+		redis.IsNoReplicasError(err) || redis.IsTryAgainError(err) {
 		return true
 	}
-	// go-redis has no names for a Redis that cannot save to disk, and for a server
-	// that is no Redis at all.
-	return strings.Contains(err.Error(), "MISCONF ") ||
-		strings.Contains(err.Error(), "redis: can't parse")
+	// go-redis has no error values for a Redis that cannot save to disk, nor for a
+	// server that is not Redis.
+	text := err.Error()
+	return strings.Contains(text, "MISCONF ") || strings.Contains(text, "redis: can't parse")
 }
 
-// complain writes one line to stderr.
-func (s *session) complain(text string) {
-	_, _ = fmt.Fprintf(s.stderr, "%s: %s\n", name, printable(text))
+// printErr writes one line to stderr.
+func (inv *invocation) printErr(text string) {
+	_, _ = fmt.Fprintf(inv.stderr, "%s: %s\n", name, printable(text))
 }
 
-// explain says what an error means: one line for each thing at fault.
-func (s *session) explain(code int, err error) {
-	if wrong, ok := errors.AsType[*tasks.PayloadError](err); ok {
-		for _, line := range problemLines(wrong) {
-			s.complain(line)
+// reportError explains an error on stderr, with one line per problem.
+func (inv *invocation) reportError(code int, err error) {
+	if invalid, ok := errors.AsType[*tasks.PayloadError](err); ok {
+		for _, line := range problemLines(invalid) {
+			inv.printErr(line)
 		}
 		return
 	}
 	switch code {
 	case exitUsage:
 		for line := range strings.Lines(err.Error()) {
-			s.complain(strings.TrimSuffix(line, "\n"))
+			inv.printErr(strings.TrimSuffix(line, "\n"))
 		}
 	case exitRedis:
-		s.complain("Redis (REDIS_URL) cannot be used: " + err.Error())
-		if lost, ok := errors.AsType[*tasks.UnconfirmedError](err); ok {
-			s.complain("the task would be " + lost.ID)
+		inv.printErr("Redis (REDIS_URL) cannot be used: " + err.Error())
+		if unconfirmed, ok := errors.AsType[*tasks.UnconfirmedError](err); ok {
+			inv.printErr("if it was stored, the task is " + unconfirmed.ID)
 		}
 	case exitInterrupted:
-		if _, said := errors.AsType[*fault](err); !said {
+		if _, explained := errors.AsType[*exitError](err); !explained {
 			err = fmt.Errorf("interrupted: %w", err)
 		}
-		s.complain(err.Error())
+		inv.printErr(err.Error())
 	default:
-		s.complain(err.Error())
+		inv.printErr(err.Error())
 	}
 }
 
-// problemLines are the faults of a payload, each with its field and rule.
-func problemLines(wrong *tasks.PayloadError) []string {
+// problemLines returns the problems of a payload, each with its field and rule.
+func problemLines(invalid *tasks.PayloadError) []string {
 	var lines []string
-	for _, p := range wrong.Problems {
+	for _, p := range invalid.Problems {
 		if p.Field == "" {
 			lines = append(lines, p.Rule)
 			continue

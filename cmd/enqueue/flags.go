@@ -9,36 +9,34 @@ import (
 	"errand.internal/tasks"
 )
 
-// span is a duration on the command line.
-type span time.Duration
+// durationFlag is a duration on the command line.
+type durationFlag time.Duration
 
 // UnmarshalText implements encoding.TextUnmarshaler.
-func (d *span) UnmarshalText(text []byte) error {
+func (d *durationFlag) UnmarshalText(text []byte) error {
 	parsed, err := time.ParseDuration(string(text))
 	if err != nil {
 		return errors.New("must be a duration, such as 90s, 10m or 1h30m")
 	}
-	*d = span(parsed)
+	*d = durationFlag(parsed)
 	return nil
 }
 
-// instant is a point in time on the command line.
-type instant time.Time
+// timeFlag is a point in time on the command line.
+type timeFlag time.Time
 
 // UnmarshalText implements encoding.TextUnmarshaler.
-func (t *instant) UnmarshalText(text []byte) error {
+func (t *timeFlag) UnmarshalText(text []byte) error {
 	parsed, err := time.Parse(time.RFC3339, string(text))
 	if err != nil {
-		return errors.New(
-			"must be a time in RFC 3339, such as 2026-12-31T09:00:00Z or 2026-12-31T09:00:00-03:00",
-		)
+		return errors.New("must be an RFC 3339 time, such as 2026-12-31T09:00:00Z or 2026-12-31T09:00:00-03:00")
 	}
-	*t = instant(parsed)
+	*t = timeFlag(parsed)
 	return nil
 }
 
-// human writes a duration without the zeros at its end: 2m, 72h.
-func human(d time.Duration) string {
+// formatDuration formats a duration without trailing zero units: 2m, 72h.
+func formatDuration(d time.Duration) string {
 	text := d.String()
 	for _, zeros := range []string{"m0s", "h0m"} {
 		if strings.HasSuffix(text, zeros) {
@@ -48,25 +46,23 @@ func human(d time.Duration) string {
 	return text
 }
 
-// unknownType is the error for a type that does not exist.
-func unknownType(given string) error {
-	if near := nearest(given); len(near) > 0 {
+// unknownTypeError returns the error for a type that does not exist. It suggests
+// similar ones.
+func unknownTypeError(given string) error {
+	if similar := similarTypes(given); len(similar) > 0 {
 		return usagef(
 			"there is no task type %q; did you mean %s?",
-			shortened(given),
-			strings.Join(near, " or "),
+			truncate(given),
+			strings.Join(similar, " or "),
 		)
 	}
-	return usagef(
-		"there is no task type %q; 'enqueue types' lists them",
-		shortened(given),
-	)
+	return usagef("there is no task type %q; 'enqueue types' lists them", truncate(given))
 }
 
-// nearest lists the task types that a misspelt one may have meant, the likeliest
-// first.
-func nearest(given string) []string {
-	const most = 3
+// similarTypes lists the task types that a misspelt one may stand for, the most
+// similar first.
+func similarTypes(given string) []string {
+	const maxSuggestions = 3
 	type candidate struct {
 		name     string
 		distance int
@@ -75,29 +71,28 @@ func nearest(given string) []string {
 	if len(given) < 3 || len(given) > 64 {
 		return nil
 	}
-	var near []candidate
+	var candidates []candidate
 	for _, info := range tasks.Types() {
-		d := distance(given, info.Type)
+		d := levenshtein(given, info.Type)
 		if strings.Contains(info.Type, given) {
-			d = 1 // "otp:send": a part of the name
+			d = 1 // part of a name, such as "otp:send"
 		}
 		if d <= max(2, len(given)/3) {
-			near = append(near, candidate{info.Type, d})
+			candidates = append(candidates, candidate{info.Type, d})
 		}
 	}
-	slices.SortStableFunc(
-		near,
-		func(a, b candidate) int { return a.distance - b.distance },
-	)
+	slices.SortStableFunc(candidates, func(a, b candidate) int {
+		return a.distance - b.distance
+	})
 	var names []string
-	for _, c := range near[:min(most, len(near))] {
+	for _, c := range candidates[:min(maxSuggestions, len(candidates))] {
 		names = append(names, c.name)
 	}
 	return names
 }
 
-// distance is Levenshtein's: how many bytes must be changed, added or left out.
-func distance(a, b string) int {
+// levenshtein returns the edit distance in bytes between a and b.
+func levenshtein(a, b string) int {
 	row := make([]int, len(b)+1)
 	for j := range row {
 		row[j] = j
@@ -117,11 +112,12 @@ func distance(a, b string) int {
 	return row[len(b)]
 }
 
-// shortened keeps a payload that was pasted in the wrong place off the screen.
-func shortened(text string) string {
-	const most = 40
-	if runes := []rune(text); len(runes) > most {
-		return string(runes[:most]) + "…"
+// truncate shortens a text for an error message, so that a payload given by mistake
+// is not shown in full.
+func truncate(text string) string {
+	const maxRunes = 40
+	if runes := []rune(text); len(runes) > maxRunes {
+		return string(runes[:maxRunes]) + "…"
 	}
 	return text
 }

@@ -37,17 +37,17 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// The user and the payloads of these tests.
+// The user, token and payloads of these tests.
 const (
 	user        = "canary-user-81"
 	otpPayload  = `{"idConversation":824541,"values":{"COD1_EMAIL":"canary-82@example.com"},"type":1,"length":6}`
 	userPayload = `{"userId":"` + user + `"}`
 	token       = "canary-token-83"
-	patience    = "30s" // of a --wait that is expected to end sooner
+	waitTimeout = "30s" // for a --wait that is expected to end earlier
 )
 
-// rig is a Redis, the vendors' sandboxes, and the command.
-type rig struct {
+// harness holds a Redis, the vendors' sandboxes, and the command.
+type harness struct {
 	t       *testing.T
 	redis   *redistest.Server
 	environ map[string]string
@@ -56,18 +56,18 @@ type rig struct {
 	vendors tasks.Vendors
 }
 
-func newRig(t *testing.T) *rig {
+func newHarness(t *testing.T) *harness {
 	t.Helper()
-	r := &rig{
+	h := &harness{
 		t:     t,
 		redis: redistest.New(t),
 		otp:   danaconnecttest.New(danaconnecttest.Options{}),
 		anna:  annatest.New(annatest.Options{}),
 	}
-	r.environ = map[string]string{"REDIS_URL": r.redis.URL()}
-	r.anna.PutUser(user, true)
-	r.anna.PutToken(token)
-	account := r.anna.Account()
+	h.environ = map[string]string{"REDIS_URL": h.redis.URL()}
+	h.anna.PutUser(user, true)
+	h.anna.PutToken(token)
+	account := h.anna.Account()
 	var err error
 	r.vendors.DANAConnectOTP, err = otp.New(danaconnect.BasicConfig{
 		Username: danaconnecttest.Username,
@@ -78,8 +78,8 @@ func newRig(t *testing.T) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.vendors.AnnA, err = anna.New(anna.Config{
-		URL:         clientstest.Serve(t, r.anna, "/anna/"),
+	h.vendors.AnnA, err = anna.New(anna.Config{
+		URL:         clientstest.Serve(t, h.anna, "/anna/"),
 		CompanyHash: secret.New(account.CompanyHash),
 		User:        account.User,
 		Password:    secret.New(account.Password),
@@ -87,15 +87,15 @@ func newRig(t *testing.T) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return r
+	return h
 }
 
-// work starts a worker in this process, which runs until the test ends.
-func (r *rig) work(ring *seal.Ring) {
-	r.t.Helper()
-	target, err := redisconn.Parse(r.redis.URL())
+// startWorker starts a worker in this process and stops it when the test ends.
+func (h *harness) startWorker(ring *seal.Ring) {
+	h.t.Helper()
+	target, err := redisconn.Parse(h.redis.URL())
 	if err != nil {
-		r.t.Fatal(err)
+		h.t.Fatal(err)
 	}
 	servers, general := target.Open(redisconn.Servers), target.Open(redisconn.General)
 	s, err := queue.NewServer(queue.Config{
@@ -104,67 +104,67 @@ func (r *rig) work(ring *seal.Ring) {
 		Store:       ledger.New(general),
 		Ring:        ring,
 		Queues:      map[string]int{"otp": 10, "anna": 10, "polls": 5},
-		Definitions: tasks.Definitions(r.vendors),
-		Owner:       "w-" + r.t.Name(),
+		Definitions: tasks.Definitions(h.vendors),
+		Owner:       "w-" + h.t.Name(),
 		Timeout:     func(string) time.Duration { return 10 * time.Second },
 		Grace:       15 * time.Second,
 		Metrics:     queue.NewMetrics(prometheus.NewRegistry()),
 		Log:         zerolog.Nop(),
 	})
 	if err != nil {
-		r.t.Fatal(err)
+		h.t.Fatal(err)
 	}
 	if err := s.Start(); err != nil {
-		r.t.Fatal(err)
+		h.t.Fatal(err)
 	}
-	r.t.Cleanup(func() {
+	h.t.Cleanup(func() {
 		s.Shutdown()
 		_ = servers.Close()
 		_ = general.Close()
 	})
 }
 
-// done is one finished run of the command.
-type done struct {
+// result is the result of one run of the command.
+type result struct {
 	code           int
 	stdout, stderr string
 }
 
-func (r *rig) run(args ...string) done { return r.with(r.t.Context(), nil, args...) }
+func (h *harness) run(args ...string) result { return h.runWith(h.t.Context(), nil, args...) }
 
-// with runs the command under a context of the test's own.
-func (r *rig) with(ctx context.Context, stdin io.Reader, args ...string) done {
-	r.t.Helper()
+// runWith runs the command with a context and standard input.
+func (h *harness) runWith(ctx context.Context, stdin io.Reader, args ...string) result {
+	h.t.Helper()
 	if stdin == nil {
 		stdin = strings.NewReader("")
 	}
 	var stdout, stderr bytes.Buffer
-	code := run(ctx, args, maps.Clone(r.environ), stdin, &stdout, &stderr)
-	return done{code, stdout.String(), stderr.String()}
+	code := run(ctx, args, maps.Clone(h.environ), stdin, &stdout, &stderr)
+	return result{code, stdout.String(), stderr.String()}
 }
 
-// want runs the command and checks its exit code.
-func (r *rig) want(code int, args ...string) done {
-	r.t.Helper()
-	d := r.run(args...)
+// wantExit runs the command and checks its exit code.
+func (h *harness) wantExit(code int, args ...string) result {
+	h.t.Helper()
+	d := h.run(args...)
 	if d.code != code {
-		r.t.Fatalf("enqueue %q: exit code %d, want %d\nstdout: %s\nstderr: %s", args, d.code, code, d.stdout, d.stderr)
+		h.t.Fatalf("enqueue %q: exit code %d, want %d\nstdout: %s\nstderr: %s", args, d.code, code, d.stdout, d.stderr)
 	}
 	return d
 }
 
-// decoded is what --json printed.
-type decoded struct {
+// jsonReport is the object that --json prints.
+type jsonReport struct {
 	ID, Type, Queue, State, Outcome, Code, Message string
 	Duplicate                                      bool
 	Attempts                                       int
 	Data                                           map[string]any
-	History                                        []entry
+	History                                        []historyEntry
 }
 
-func (d done) report(t *testing.T) decoded {
+func (d result) report(t *testing.T) jsonReport {
 	t.Helper()
-	var out decoded
+	var out jsonReport
 	dec := json.NewDecoder(strings.NewReader(d.stdout))
 	if err := dec.Decode(&out); err != nil {
 		t.Fatalf("%v: %q (%s)", err, d.stdout, d.stderr)
@@ -175,13 +175,13 @@ func (d done) report(t *testing.T) decoded {
 	return out
 }
 
-// nothingStored checks that the command has not touched Redis.
-func (r *rig) nothingStored() {
-	r.t.Helper()
-	n, err := r.redis.Client().DBSize(context.Background()).Result()
+// wantNothingStored checks that Redis is empty.
+func (h *harness) wantNothingStored() {
+	h.t.Helper()
+	n, err := h.redis.Client().DBSize(context.Background()).Result()
 	if err != nil || n != 0 {
-		keys, _ := r.redis.Client().Keys(context.Background(), "*").Result()
-		r.t.Errorf("%d keys in Redis (%v), want none: %v", n, err, keys)
+		keys, _ := h.redis.Client().Keys(context.Background(), "*").Result()
+		h.t.Errorf("%d keys in Redis (%v), want none: %v", n, err, keys)
 	}
 }
 
@@ -204,7 +204,7 @@ var volatile = []struct {
 	{regexp.MustCompile(`[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}`), "UUID"},
 }
 
-// golden compares JSON output, without what differs every time.
+// golden compares JSON output with a golden file, except for IDs and times.
 func golden(t *testing.T, file, text string) {
 	t.Helper()
 	for _, v := range volatile {

@@ -8,12 +8,12 @@ import (
 
 const (
 	name  = "enqueue"
-	about = "Puts background jobs into the queue and tells what has become of them."
+	about = "Enqueues background tasks and reports what became of them."
 )
 
-// help prints the page of a subcommand as kong does, and the whole command's by
-// hand: what most people want is the default command, which kong would hide
-// behind a second --help.
+// printHelp prints mainHelp for the command itself, and kong's page for a
+// subcommand. The default command is what most users need, and kong would show
+// its flags only after a second --help.
 func help(options kong.HelpOptions, ctx *kong.Context) error {
 	if selected := ctx.Selected(); selected != nil && selected.Name != name {
 		return kong.DefaultHelpPrinter(options, ctx)
@@ -22,28 +22,30 @@ func help(options kong.HelpOptions, ctx *kong.Context) error {
 	return err
 }
 
-const mainHelp = `Usage: enqueue TYPE [flags]              check one task and put it into the queue
-       enqueue bulk FILE|- [flags]       one task for each line of a JSONL or CSV file
-       enqueue types [TYPE] [--json]     the task types; with TYPE fields, rules and an example
-       enqueue status ID [--json]        where a task stands, with every attempt
-       enqueue cancel ID [--json]        end a task that was never attempted
+const mainHelp = `Usage: enqueue TYPE [flags]              validate and enqueue one task
+       enqueue bulk FILE|- [flags]       enqueue one task per row of a JSONL or CSV file
+       enqueue types [TYPE] [--json]     list the task types, or show the fields, rules and an
+                                         example of one
+       enqueue status ID [--json]        show a task's state, outcome and every attempt
+       enqueue cancel ID [--json]        cancel a task that has not been attempted yet
 
 Flags of enqueue TYPE:
-  --payload=JSON|@FILE|-   the payload: JSON, @FILE, or - for stdin; {} if left out
-  --set=PATH=VALUE         set one field, such as values.COD1_EMAIL=ana@example.com; goes on top
-                           of --payload, may be repeated, the last one of a path counts
-  --key=KEY                enqueue only once per type and key, however often it is asked for
+  --payload=JSON|@FILE|-   the payload: JSON, @FILE, or - for stdin (default: {})
+  --set=PATH=VALUE         set one field of the payload, such as values.COD1_EMAIL=ana@example.com;
+                           overrides --payload; may be repeated, and the last value of a path wins
+  --key=KEY                enqueue only once per type and key; a repeated call returns the first
+                           task
   --in=10m                 start after this long
-  --at=TIME                start at this time (RFC 3339); up to a minute ago means now, an
-                           earlier time is refused
-  --usable-for=90s         end the task as expired if it could not run within this time of its
-                           start
-  --wait=20s               wait this long for the outcome; it is the exit code
-  --notify                 have a task.finished event sent when the task ends
-  --dry-run                only check, and show the request that the vendor would get, with
+  --at=TIME                start at this time (RFC 3339); a time up to a minute ago means now, an
+                           earlier one is refused
+  --usable-for=90s         end the task as expired if it cannot run within this time after its
+                           start time
+  --wait=20s               wait up to this long for the outcome, which sets the exit code
+  --notify                 send a task.finished event when the task ends
+  --dry-run                validate, and print the request that would go to the vendor, with
                            secrets and personal data masked; nothing is sent or stored
   --json                   print one JSON object
-  -h, --help               this page; 'enqueue bulk --help' and so on for the others
+  -h, --help               show this page; 'enqueue bulk --help' shows that of bulk, and so on
 
 Examples:
   enqueue types danaconnect:otp:send
@@ -52,15 +54,15 @@ Examples:
   enqueue bulk --type anna:user:inactivate --receipt receipt.jsonl leavers.csv
 
 Settings come from the environment: REDIS_URL (default redis://127.0.0.1:6379/0) and
-ENCRYPTION_KEYS, the same as the workers'. Each may also be in a file: REDIS_URL_FILE,
-ENCRYPTION_KEYS_FILE. No vendor credentials are needed.
+ENCRYPTION_KEYS, both the same as the workers'. Each can also be read from the file named by
+REDIS_URL_FILE or ENCRYPTION_KEYS_FILE. No vendor credentials are needed.
 
 Data goes to stdout, everything else to stderr. Exit codes:
-    0 stored; with --wait: done         8 expired, it was not run
-    1 unexpected                        9 bulk finished with refused rows
+    0 stored; with --wait: done         8 expired: it was never run
+    1 unexpected error                  9 bulk finished with refused rows
     2 wrong command line or settings   10 the wait timed out
-    3 the input is refused             11 failed or invalid
-    4 Redis cannot be reached          12 cancelled or superseded
+    3 input refused                    11 failed or invalid
+    4 Redis unreachable                12 cancelled or superseded
     5 declined by the vendor           13 no such task, or too late to cancel it
     6 parked when the wait ended      130 interrupted
     7 unknown: it may have happened

@@ -22,8 +22,8 @@ func writeFile(t *testing.T, name, text string) string {
 	return path
 }
 
-// Whatever is wrong with the input, the user is told field and rule, and Redis
-// stays empty.
+// Every error in the input names the field and the rule, and nothing is stored in
+// Redis.
 func TestBadInput(t *testing.T) {
 	t.Parallel()
 	const send = "danaconnect:otp:send"
@@ -50,7 +50,7 @@ func TestBadInput(t *testing.T) {
 			2,
 			[]string{`there is no task type "otp:verify"; did you mean danaconnect:otp:verify?`},
 		},
-		{"strange type", []string{"x"}, "", 2, []string{`there is no task type "x"; 'enqueue types' lists them`}},
+		{"no similar type", []string{"x"}, "", 2, []string{`there is no task type "x"; 'enqueue types' lists them`}},
 		{
 			"unknown flag",
 			[]string{send, "--notfy"},
@@ -64,7 +64,7 @@ func TestBadInput(t *testing.T) {
 			[]string{send, "--key="},
 			"",
 			2,
-			[]string{"--key must not be empty; leave it out to enqueue without one"},
+			[]string{"--key must not be empty; omit it to enqueue without a key"},
 		},
 		{
 			"in and at",
@@ -74,7 +74,7 @@ func TestBadInput(t *testing.T) {
 			[]string{"--in and --at can't be used together; see enqueue --help"},
 		},
 		{"negative in", []string{send, "--in=-1m"}, "", 2, []string{"--in must not be negative"}},
-		{"far in", []string{send, "--in=100000h"}, "", 2, []string{"--in must be within ten years"}},
+		{"in too far ahead", []string{send, "--in=100000h"}, "", 2, []string{"--in must be within ten years"}},
 		{
 			"in without unit",
 			[]string{send, "--in=10"},
@@ -83,17 +83,17 @@ func TestBadInput(t *testing.T) {
 			[]string{`--in: must be a duration, such as 90s, 10m or 1h30m; see enqueue --help`},
 		},
 		{
-			"at is no time",
+			"at is not a time",
 			[]string{send, "--at=tomorrow"},
 			"",
 			2,
 			[]string{
-				"--at: must be a time in RFC 3339, such as 2026-12-31T09:00:00Z or 2026-12-31T09:00:00-03:00; see enqueue --help",
+				"--at: must be an RFC 3339 time, such as 2026-12-31T09:00:00Z or 2026-12-31T09:00:00-03:00; see enqueue --help",
 			},
 		},
-		{"at is past", []string{send, "--at=2020-01-01T00:00:00Z"}, "", 2, []string{"--at must not lie in the past"}},
-		{"at is far", []string{send, "--at=9999-01-01T00:00:00Z"}, "", 2, []string{"--at must be within ten years"}},
-		{"not usable", []string{send, "--usable-for=0s"}, "", 2, []string{"--usable-for must be positive"}},
+		{"at is past", []string{send, "--at=2020-01-01T00:00:00Z"}, "", 2, []string{"--at must not be in the past"}},
+		{"at too far ahead", []string{send, "--at=9999-01-01T00:00:00Z"}, "", 2, []string{"--at must be within ten years"}},
+		{"usable for no time", []string{send, "--usable-for=0s"}, "", 2, []string{"--usable-for must be positive"}},
 		{
 			"usable for too long",
 			[]string{send, "--usable-for=100000h"},
@@ -125,14 +125,14 @@ func TestBadInput(t *testing.T) {
 			[]string{"event:deliver is internal: Errand enqueues it itself, nobody else can"},
 		},
 		{
-			"internal types",
+			"types of an internal type",
 			[]string{"types", "event:deliver"},
 			"",
 			2,
 			[]string{"event:deliver is internal: Errand enqueues it itself, nobody else can"},
 		},
 		{
-			"no such types",
+			"types of an unknown type",
 			[]string{"types", "anna:user:hsah"},
 			"",
 			2,
@@ -147,7 +147,7 @@ func TestBadInput(t *testing.T) {
 			[]string{"idConversation is required", "length is required", "type is required", "values is required"},
 		},
 		{
-			"every kind of fault",
+			"every kind of problem",
 			[]string{
 				send,
 				"--payload",
@@ -222,7 +222,7 @@ func TestBadInput(t *testing.T) {
 			[]string{"--set messengerFilters..x: the path has an empty part"},
 		},
 		{
-			"set a wrong kind",
+			"set a value of the wrong kind",
 			[]string{"danaconnect:otp:send", "--payload", otpPayload, "--set=length=six"},
 			"",
 			3,
@@ -240,7 +240,7 @@ func TestBadInput(t *testing.T) {
 			[]string{"anna:user:hash", "--payload=-"},
 			huge,
 			3,
-			[]string{"the payload has more than 524288 bytes, at most 524288 are allowed"},
+			[]string{"the payload has more than the 524288 bytes allowed"},
 		},
 		{
 			"too large argument",
@@ -265,9 +265,9 @@ func TestBadInput(t *testing.T) {
 		},
 		{"dry run of a bad payload", []string{"anna:user:hash", "--dry-run"}, "", 3, []string{"userId is required"}},
 
-		{"bulk of nothing", []string{"bulk"}, "", 2, []string{`expected "<file>"; see enqueue --help`}},
+		{"bulk without a file", []string{"bulk"}, "", 2, []string{`expected "<file>"; see enqueue --help`}},
 		{
-			"bulk of no file",
+			"bulk of a missing file",
 			[]string{"bulk", "/nonexistent/rows.jsonl"},
 			"",
 			2,
@@ -286,7 +286,7 @@ func TestBadInput(t *testing.T) {
 			[]string{"bulk", "-", "--max-errors=101%"},
 			"",
 			2,
-			[]string{"--max-errors: must be a number of rows, such as 20, or a share, such as 5%; see enqueue --help"},
+			[]string{"--max-errors: must be a number of rows, such as 20, or a percentage, such as 5%; see enqueue --help"},
 		},
 		{
 			"bulk of an unknown type",
@@ -301,8 +301,8 @@ func TestBadInput(t *testing.T) {
 			"userId\nu1\n",
 			2,
 			[]string{
-				"0 rows: 0 enqueued, 0 there already, 0 refused",
-				"CSV needs --type; JSONL has one object on each line",
+				"0 rows: 0 enqueued, 0 duplicates, 0 refused",
+				"CSV needs --type; JSONL has one object per line",
 			},
 		},
 		{
@@ -311,16 +311,16 @@ func TestBadInput(t *testing.T) {
 			"userId,userid,userId,,userId.x,canary@example.com\nu1\n",
 			3,
 			[]string{
-				"0 rows: 0 enqueued, 0 there already, 0 refused",
-				"the header row: column 2 (userid) is no field of anna:user:hash; column 3 (userId) is there twice; column 4 has no name; " +
-					"column 5 (userId.x) is no field of anna:user:hash; column 6 is no field of anna:user:hash",
+				"0 rows: 0 enqueued, 0 duplicates, 0 refused",
+				"the header row: column 2 (userid) is not a field of anna:user:hash; column 3 (userId) appears twice; column 4 has no name; " +
+					"column 5 (userId.x) is not a field of anna:user:hash; column 6 is not a field of anna:user:hash",
 			},
 		},
 	}
-	r := newRig(t)
+	h := newHarness(t)
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			d := r.with(context.Background(), strings.NewReader(tt.stdin), tt.args...)
+			d := h.runWith(context.Background(), strings.NewReader(tt.stdin), tt.args...)
 			if d.code != tt.code || d.stdout != "" {
 				t.Errorf("exit code %d, want %d; stdout %q", d.code, tt.code, d.stdout)
 			}
@@ -331,30 +331,30 @@ func TestBadInput(t *testing.T) {
 			if d.stderr != want {
 				t.Errorf("stderr\n%swant\n%s", d.stderr, want)
 			}
-			r.nothingStored()
+			h.wantNothingStored()
 		})
 	}
 }
 
 func TestKeyWithAnotherPayload(t *testing.T) {
 	t.Parallel()
-	r := newRig(t)
-	first := r.want(0, "anna:user:hash", "--payload", userPayload, "--key", "k", "--json").report(t)
-	d := r.want(3, "anna:user:hash", "--set", "userId=somebody-else", "--key", "k")
+	h := newHarness(t)
+	first := h.wantExit(0, "anna:user:hash", "--payload", userPayload, "--key", "k", "--json").report(t)
+	d := h.wantExit(3, "anna:user:hash", "--set", "userId=somebody-else", "--key", "k")
 	wantText(t, "stderr", d.stderr, "the key is taken by a task with another payload")
-	// Another spelling is the same payload, and another type has keys of its own.
-	if again := r.want(0, "anna:user:hash", "--payload", `{ "startService":"", "userId" : "`+user+`"}`, "--key", "k", "--json").report(t); again.ID != first.ID ||
-		!again.Duplicate {
-		t.Errorf("got %+v, want a duplicate of %s", again, first.ID)
+	// The same payload may be formatted differently, and each type has its own keys.
+	if second := h.wantExit(0, "anna:user:hash", "--payload", `{ "startService":"", "userId" : "`+user+`"}`, "--key", "k", "--json").report(t); second.ID != first.ID ||
+		!second.Duplicate {
+		t.Errorf("got %+v, want a duplicate of %s", second, first.ID)
 	}
-	if other := r.want(0, "anna:user:inactivate", "--payload", userPayload, "--key", "k", "--json").report(t); other.Duplicate {
+	if other := h.wantExit(0, "anna:user:inactivate", "--payload", userPayload, "--key", "k", "--json").report(t); other.Duplicate {
 		t.Errorf("got %+v", other)
 	}
 }
 
 func TestBadSettings(t *testing.T) {
 	t.Parallel()
-	r := newRig(t)
+	h := newHarness(t)
 	tests := []struct {
 		name    string
 		environ map[string]string
@@ -400,28 +400,28 @@ func TestBadSettings(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			bad := &rig{t: t, environ: map[string]string{"REDIS_URL": r.redis.URL()}}
+			bad := &harness{t: t, environ: map[string]string{"REDIS_URL": h.redis.URL()}}
 			for k, v := range tt.environ {
 				bad.environ[k] = v
 			}
-			d := bad.want(2, tt.args...)
+			d := bad.wantExit(2, tt.args...)
 			wantText(t, "stderr", d.stderr, tt.want...)
 			if strings.Contains(d.stderr, "canary") || d.stdout != "" {
 				t.Errorf("leaks: %+v", d)
 			}
 		})
 	}
-	r.nothingStored()
+	h.wantNothingStored()
 }
 
-// Every way of giving a payload, and every flag, reaches the vendor.
-func TestEveryWayIn(t *testing.T) {
+// Every way to pass a payload, and every flag, reaches the vendor.
+func TestEveryPayloadSourceReachesTheVendor(t *testing.T) {
 	t.Parallel()
-	r := newRig(t)
-	r.work(nil)
+	h := newHarness(t)
+	h.startWorker(nil)
 	file := writeFile(t, "p.json", userPayload)
-	redisFile := writeFile(t, "url", r.redis.URL()+"\n")
-	wait := []string{"--wait", patience, "--notify", "--usable-for", "1h"}
+	redisFile := writeFile(t, "url", h.redis.URL()+"\n")
+	wait := []string{"--wait", waitTimeout, "--notify", "--usable-for", "1h"}
 	past := time.Now().Add(-10 * time.Second).Format(time.RFC3339)
 	for i, args := range [][]string{
 		{"anna:user:inactivate", "--payload", userPayload},
@@ -433,31 +433,31 @@ func TestEveryWayIn(t *testing.T) {
 		{"anna:user:inactivate", "--payload", userPayload, "--in", "100ms"},
 		{"enqueue", "anna:user:inactivate", "--payload", userPayload, "--in", "0s"},
 	} {
-		wantText(t, "stdout", r.want(0, append(args, wait...)...).stdout, "done", "anna:user:inactivate")
-		if n := r.anna.EffectsOf(annatest.OpInactivate, user); n != i+1 {
+		wantText(t, "stdout", h.wantExit(0, append(args, wait...)...).stdout, "done", "anna:user:inactivate")
+		if n := h.anna.EffectsOf(annatest.OpInactivate, user); n != i+1 {
 			t.Errorf("%q: %d inactivations of the user, want %d", args, n, i+1)
 		}
 	}
-	r.environ = map[string]string{"REDIS_URL_FILE": redisFile}
-	if d := r.with(t.Context(), strings.NewReader(userPayload), append([]string{"anna:user:inactivate", "--payload", "-"}, wait...)...); d.code != 0 {
+	h.environ = map[string]string{"REDIS_URL_FILE": redisFile}
+	if d := h.runWith(t.Context(), strings.NewReader(userPayload), append([]string{"anna:user:inactivate", "--payload", "-"}, wait...)...); d.code != 0 {
 		t.Errorf("stdin: %+v", d)
 	}
-	// Members of values are texts, also where they look like numbers.
-	r.want(0, "danaconnect:otp:send", "--payload", `{"idConversation":824541,"type":1}`, "--set", "length=6",
-		"--set", "values.COD1_PHONE=5215512345678", "--set", "values.COD1_EMAIL=a=b@example.com", "--wait", patience)
-	body := string(r.otp.Requests(danaconnecttest.OpSend)[0].Body)
+	// Members of values are texts, even if they look like numbers.
+	h.wantExit(0, "danaconnect:otp:send", "--payload", `{"idConversation":824541,"type":1}`, "--set", "length=6",
+		"--set", "values.COD1_PHONE=5215512345678", "--set", "values.COD1_EMAIL=a=b@example.com", "--wait", waitTimeout)
+	body := string(h.otp.Requests(danaconnecttest.OpSend)[0].Body)
 	wantText(t, "the request", body, `"5215512345678"`, `"a=b@example.com"`, `"length":6`)
 }
 
 func TestTextOutput(t *testing.T) {
 	t.Parallel()
-	r := newRig(t)
-	id := r.want(0, "anna:user:inactivate", "--payload", userPayload, "--in=1h", "--json").report(t).ID
-	if got, want := r.want(0, "status", id).stdout, "id     "+id+"\ntype   anna:user:inactivate\nqueue  anna\nstate  scheduled\n"; got != want {
+	h := newHarness(t)
+	id := h.wantExit(0, "anna:user:inactivate", "--payload", userPayload, "--in=1h", "--json").report(t).ID
+	if got, want := h.wantExit(0, "status", id).stdout, "id     "+id+"\ntype   anna:user:inactivate\nqueue  anna\nstate  scheduled\n"; got != want {
 		t.Errorf("got\n%swant\n%s", got, want)
 	}
-	r.work(nil)
-	d := r.want(0, "danaconnect:otp:send", "--payload", otpPayload, "--wait", patience)
+	h.startWorker(nil)
+	d := h.wantExit(0, "danaconnect:otp:send", "--payload", otpPayload, "--wait", waitTimeout)
 	wantText(
 		t,
 		"stdout",
@@ -466,7 +466,7 @@ func TestTextOutput(t *testing.T) {
 		"attempts  1\n",
 		"data      {\n            \"idRequest\": \"251\",\n",
 	)
-	wantText(t, "stderr", d.stderr, "is stored; waiting for its outcome, 30s at most")
-	status := r.want(0, "status", strings.Fields(d.stdout)[1]).stdout
+	wantText(t, "stderr", d.stderr, "is stored; waiting up to 30s for its outcome")
+	status := h.wantExit(0, "status", strings.Fields(d.stdout)[1]).stdout
 	wantText(t, "status", status, "\n\nat ", "class  code  status  took", "  done   ")
 }

@@ -1,5 +1,5 @@
-// Command enqueue checks tasks and puts them into the queue, and tells what has
-// become of them.
+// Command enqueue validates and enqueues tasks, and reports their state and
+// outcome.
 package main
 
 import (
@@ -22,38 +22,29 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // a second signal ends the process at once
-	redisconn.LogTo(
-		zerolog.New(io.Discard),
-	) // every error is reported where it is handled
-	code := run(
-		ctx,
-		os.Args[1:],
-		settings.Environ(os.Environ()),
-		os.Stdin,
-		os.Stdout,
-		os.Stderr,
-	)
+	context.AfterFunc(ctx, stop)   // a second signal ends the process at once
+	redisconn.LogTo(zerolog.Nop()) // every error is reported where it is handled
+	code := run(ctx, os.Args[1:], settings.Environ(os.Environ()), os.Stdin, os.Stdout, os.Stderr)
 	stop()
 	os.Exit(code)
 }
 
-// command is one of the subcommands: it returns its exit code, or an error that
-// has one (see codeOf).
+// command is a subcommand. run returns an exit code, or an error that exitCodeOf
+// maps to one.
 type command interface {
-	run(ctx context.Context, s *session) (int, error)
+	run(ctx context.Context, inv *invocation) (int, error)
 }
 
 type commands struct {
-	Enqueue enqueueCommand `cmd:"" default:"withargs" help:"Check one task and put it into the queue (the default command)."`
-	Bulk    bulkCommand    `cmd:"" help:"Enqueue one task for each line of a JSONL or CSV file."`
-	Types   typesCommand   `cmd:"" help:"List the task types, or describe one of them."`
-	Status  statusCommand  `cmd:"" help:"Tell where a task stands, with every attempt."`
-	Cancel  cancelCommand  `cmd:"" help:"End a task that was never attempted."`
+	Enqueue enqueueCommand `cmd:"" default:"withargs" help:"Validate and enqueue one task (the default)."`
+	Bulk    bulkCommand    `cmd:"" help:"Enqueue one task per row of a JSONL or CSV file."`
+	Types   typesCommand   `cmd:"" help:"List the task types, or describe one."`
+	Status  statusCommand  `cmd:"" help:"Show a task's state, outcome and every attempt."`
+	Cancel  cancelCommand  `cmd:"" help:"Cancel a task that has not been attempted yet."`
 }
 
-// session is what every command works with.
-type session struct {
+// invocation holds the environment, streams and clock of one run of the command.
+type invocation struct {
 	environ map[string]string
 	stdin   io.Reader
 	stdout  *output
@@ -61,8 +52,8 @@ type session struct {
 	now     func() time.Time
 }
 
-// output remembers that writing has failed, so that a full disk or a closed
-// pipe does not end as success.
+// output remembers the first write error, so that a full disk or a closed pipe does
+// not end in success.
 type output struct {
 	w   io.Writer
 	err error
@@ -77,7 +68,7 @@ func (o *output) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// run is the command: arguments in, exit code out.
+// run executes the command line and returns the exit code.
 func run(
 	ctx context.Context,
 	args []string,
@@ -85,41 +76,39 @@ func run(
 	stdin io.Reader,
 	stdout, stderr io.Writer,
 ) int {
-	s := &session{
+	inv := &invocation{
 		environ: environ,
 		stdin:   stdin,
 		stdout:  &output{w: stdout},
 		stderr:  stderr,
 		now:     time.Now,
 	}
-	code, err := s.execute(ctx, args)
+	code, err := inv.execute(ctx, args)
 	if err != nil {
-		code = codeOf(ctx, err)
-		s.explain(code, err)
+		code = exitCodeOf(ctx, err)
+		inv.reportError(code, err)
 	}
-	if s.stdout.err != nil && code == exitOK {
-		s.complain(fmt.Sprintf("the output could not be written: %v", s.stdout.err))
-		return exitFault
+	if inv.stdout.err != nil && code == exitOK {
+		inv.printErr(fmt.Sprintf("cannot write the output: %v", inv.stdout.err))
+		return exitUnexpected
 	}
 	return code
 }
 
-func (s *session) execute(ctx context.Context, args []string) (code int, err error) {
-	defer caught(&err)
-	cmd, code, err := s.parse(args)
+func (inv *invocation) execute(ctx context.Context, args []string) (code int, err error) {
+	defer recoverPanic(&err)
+	cmd, code, err := inv.parse(args)
 	if cmd == nil || err != nil {
 		return code, err
 	}
-	return cmd.run(ctx, s)
+	return cmd.run(ctx, inv)
 }
 
-// parse reads the command line. Without a command and an error, --help has been
-// answered.
-func (s *session) parse(args []string) (command, int, error) {
+// parse parses the command line. It returns neither a command nor an error once it
+// has printed the help.
+func (inv *invocation) parse(args []string) (command, int, error) {
 	for i, arg := range args {
-		if !utf8.ValidString(
-			arg,
-		) { // kong would mend it, and a name would reach the vendor mutilated
+		if !utf8.ValidString(arg) { // kong would replace the bytes, and a mutilated name reach the vendor
 			return nil, exitOK, refusedf("argument %d must be UTF-8", i+1)
 		}
 	}
@@ -130,13 +119,13 @@ func (s *session) parse(args []string) (command, int, error) {
 		kong.Name(name),
 		kong.Description(about),
 		kong.Help(help),
-		kong.Writers(s.stdout, s.stderr),
+		kong.Writers(inv.stdout, inv.stderr),
 		kong.Exit(func(code int) {
 			exited = code
 		}),
 	)
 	if err != nil {
-		return nil, exitFault, err
+		return nil, exitUnexpected, err
 	}
 	parsed, err := parser.Parse(args)
 	switch {
@@ -148,11 +137,11 @@ func (s *session) parse(args []string) (command, int, error) {
 	return parsed.Selected().Target.Addr().Interface().(command), exitOK, nil
 }
 
-// panicError is a panic of our own code, on whatever goroutine.
+// panicError is a recovered panic.
 type panicError struct{ value any }
 
-// Error says what broke. The value may hold anything, so only what the Go
-// runtime says is shown.
+// Error describes the panic. Its value may hold personal data, so the text is shown
+// only if the panic comes from the Go runtime.
 func (e *panicError) Error() string {
 	if fromRuntime, ok := e.value.(runtime.Error); ok {
 		return "internal error, please report it: " + fromRuntime.Error()
@@ -160,8 +149,8 @@ func (e *panicError) Error() string {
 	return fmt.Sprintf("internal error, please report it: panic of type %T", e.value)
 }
 
-// caught, deferred, turns a panic into an error.
-func caught(err *error) {
+// recoverPanic turns a panic into an error. It must be deferred.
+func recoverPanic(err *error) {
 	if value := recover(); value != nil {
 		*err = &panicError{value}
 	}

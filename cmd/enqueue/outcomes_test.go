@@ -66,20 +66,20 @@ func TestWaitEndsWithTheOutcome(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			r := newRig(t)
+			h := newHarness(t)
 			if tt.fault.Op != "" {
-				r.otp.Inject(tt.fault)
+				h.otp.Inject(tt.fault)
 			}
-			r.work(nil)
-			got := r.want(tt.code, append(tt.args, "--wait", patience, "--json")...).report(t)
+			h.startWorker(nil)
+			got := h.wantExit(tt.code, append(tt.args, "--wait", waitTimeout, "--json")...).report(t)
 			if got.State != "ended" || got.Outcome != tt.outcome || got.Code != tt.vendor || got.Attempts != 1 ||
 				got.Duplicate {
 				t.Errorf("got %+v", got)
 			}
-			if tt.code == 0 && r.otp.Code(got.Data["idRequest"].(string)) == "" {
-				t.Errorf("the vendor knows nothing of %v", got.Data)
+			if tt.code == 0 && h.otp.Code(got.Data["idRequest"].(string)) == "" {
+				t.Errorf("the vendor does not know %v", got.Data)
 			}
-			if calls := r.otp.Calls(danaconnecttest.OpSend) + r.otp.Calls(danaconnecttest.OpVerify); calls != 1 {
+			if calls := h.otp.Calls(danaconnecttest.OpSend) + h.otp.Calls(danaconnecttest.OpVerify); calls != 1 {
 				t.Errorf("%d calls, want 1", calls)
 			}
 		})
@@ -88,10 +88,10 @@ func TestWaitEndsWithTheOutcome(t *testing.T) {
 
 func TestParkedWhenTheWaitEnds(t *testing.T) {
 	t.Parallel()
-	r := newRig(t)
-	r.vendors.AnnA = nil
-	r.work(nil)
-	d := r.want(6, "anna:user:inactivate", "--payload", userPayload, "--wait", "1500ms", "--json")
+	h := newHarness(t)
+	h.vendors.AnnA = nil
+	h.startWorker(nil)
+	d := h.wantExit(6, "anna:user:inactivate", "--payload", userPayload, "--wait", "1500ms", "--json")
 	if got := d.report(t); got.State != "parked" || got.Outcome != "" ||
 		!strings.Contains(got.Message, "no credentials") {
 		t.Errorf("got %+v", got)
@@ -99,13 +99,13 @@ func TestParkedWhenTheWaitEnds(t *testing.T) {
 	wantText(t, "stderr", d.stderr, "parked", "no credentials")
 }
 
-// A 429 was not carried out: the task waits, and its time is all that ends it.
-func TestParkedForARate(t *testing.T) {
+// A 429 was not executed: the task stays parked and ends only with its budget.
+func TestParkedAfter429(t *testing.T) {
 	t.Parallel()
-	r := newRig(t)
-	r.otp.Inject(sandbox.Fault{Op: danaconnecttest.OpSend, Status: 429, RetryAfter: "120"})
-	r.work(nil)
-	d := r.want(6, "danaconnect:otp:send", "--payload", otpPayload, "--wait", "1500ms", "--json")
+	h := newHarness(t)
+	h.otp.Inject(sandbox.Fault{Op: danaconnecttest.OpSend, Status: 429, RetryAfter: "120"})
+	h.startWorker(nil)
+	d := h.wantExit(6, "danaconnect:otp:send", "--payload", otpPayload, "--wait", "1500ms", "--json")
 	if got := d.report(t); got.State != "parked" || got.Outcome != "" ||
 		!strings.Contains(got.Message, "too many requests") {
 		t.Errorf("got %+v", got)
@@ -114,15 +114,15 @@ func TestParkedForARate(t *testing.T) {
 
 func TestExpired(t *testing.T) {
 	t.Parallel()
-	r := newRig(t)
-	r.want(0, "anna:user:inactivate", "--payload", userPayload, "--key", "k", "--usable-for", "1ms")
-	r.work(nil)
-	if got := r.want(8, "anna:user:inactivate", "--payload", userPayload, "--key", "k", "--wait", patience, "--json").report(t); got.Outcome != "expired" ||
+	h := newHarness(t)
+	h.wantExit(0, "anna:user:inactivate", "--payload", userPayload, "--key", "k", "--usable-for", "1ms")
+	h.startWorker(nil)
+	if got := h.wantExit(8, "anna:user:inactivate", "--payload", userPayload, "--key", "k", "--wait", waitTimeout, "--json").report(t); got.Outcome != "expired" ||
 		got.Attempts != 0 {
 		t.Errorf("got %+v", got)
 	}
-	if n := r.anna.Calls(annatest.OpInactivate); n != 0 {
-		t.Errorf("%d calls of the vendor, want none", n)
+	if n := h.anna.Calls(annatest.OpInactivate); n != 0 {
+		t.Errorf("%d vendor calls, want none", n)
 	}
 }
 
@@ -131,9 +131,9 @@ func TestWaitTimesOut(t *testing.T) {
 	for _, tt := range []struct{ name, state, flag string }{{"pending", "pending", "--notify"}, {"scheduled", "scheduled", "--in=10m"}} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			d := newRig(
+			d := newHarness(
 				t,
-			).want(10, "anna:user:inactivate", "--payload", userPayload, "--wait", "300ms", "--json", tt.flag)
+			).wantExit(10, "anna:user:inactivate", "--payload", userPayload, "--wait", "300ms", "--json", tt.flag)
 			if got := d.report(t); got.State != tt.state || got.Outcome != "" || got.ID == "" {
 				t.Errorf("got %+v", got)
 			}
@@ -142,38 +142,38 @@ func TestWaitTimesOut(t *testing.T) {
 	}
 }
 
-// waiting runs the command and gives the task's ID once it waits.
-func (r *rig) waiting(ctx context.Context, args ...string) (id string, ended <-chan done) {
-	r.t.Helper()
+// startWaiting starts the command and returns the task's ID once it is waiting.
+func (h *harness) startWaiting(ctx context.Context, args ...string) (id string, ended <-chan result) {
+	h.t.Helper()
 	reader, writer := io.Pipe()
-	out, over := make(chan string, 1), make(chan done, 1)
+	ids, results := make(chan string, 1), make(chan result, 1)
 	go func() {
 		lines := bufio.NewScanner(reader)
 		for lines.Scan() {
 			if found := regexp.MustCompile(`[a-z]+-[0-9a-z]{20,} is stored`).FindString(lines.Text()); found != "" {
-				out <- strings.Fields(found)[0]
+				ids <- strings.Fields(found)[0]
 			}
 		}
 	}()
 	go func() {
 		var stdout bytes.Buffer
-		code := run(ctx, args, r.environ, strings.NewReader(""), &stdout, writer)
+		code := run(ctx, args, h.environ, strings.NewReader(""), &stdout, writer)
 		_ = writer.Close()
-		over <- done{code: code, stdout: stdout.String()}
+		results <- result{code: code, stdout: stdout.String()}
 	}()
 	select {
-	case id = <-out:
-	case d := <-over:
-		r.t.Fatalf("enqueue %q ended with %d before it waited: %s", args, d.code, d.stdout)
+	case id = <-ids:
+	case d := <-results:
+		h.t.Fatalf("enqueue %q ended with %d before it waited: %s", args, d.code, d.stdout)
 	}
-	return id, over
+	return id, results
 }
 
 func TestCancel(t *testing.T) {
 	t.Parallel()
-	r := newRig(t)
-	id, ended := r.waiting(t.Context(), "anna:user:inactivate", "--payload", userPayload, "--wait", patience, "--json")
-	if got := r.want(0, "cancel", id, "--json").report(t); got.ID != id || got.State != "ended" ||
+	h := newHarness(t)
+	id, ended := h.startWaiting(t.Context(), "anna:user:inactivate", "--payload", userPayload, "--wait", waitTimeout, "--json")
+	if got := h.wantExit(0, "cancel", id, "--json").report(t); got.ID != id || got.State != "ended" ||
 		got.Outcome != "cancelled" ||
 		got.Type != "anna:user:inactivate" {
 		t.Errorf("cancel says %+v", got)
@@ -182,121 +182,120 @@ func TestCancel(t *testing.T) {
 	if got := d.report(t); d.code != 12 || got.Outcome != "cancelled" {
 		t.Errorf("the wait ended with %d %+v, want 12", d.code, got)
 	}
-	r.want(0, "cancel", id) // again is no fault
+	h.wantExit(0, "cancel", id) // cancelling twice is not an error
 
-	r.work(nil)
-	gone := r.want(0, "anna:user:inactivate", "--payload", userPayload, "--wait", patience, "--json").report(t)
-	wantText(t, "stderr", r.want(13, "cancel", gone.ID).stderr, gone.ID, "cannot be cancelled any more", "done")
-	if n := r.anna.Effects(annatest.OpInactivate); n != 1 {
+	h.startWorker(nil)
+	finished := h.wantExit(0, "anna:user:inactivate", "--payload", userPayload, "--wait", waitTimeout, "--json").report(t)
+	wantText(t, "stderr", h.wantExit(13, "cancel", finished.ID).stderr, finished.ID, "can no longer be cancelled", "done")
+	if n := h.anna.Effects(annatest.OpInactivate); n != 1 {
 		t.Errorf("%d inactivations, want 1: the cancelled task ran", n)
 	}
 }
 
 func TestNoSuchTask(t *testing.T) {
 	t.Parallel()
-	r := newRig(t)
+	h := newHarness(t)
 	for _, args := range [][]string{{"status", "otp-aaaaaaaaaaaaaaaaaaaaaaaaaa"}, {"cancel", "otp-aaaaaaaaaaaaaaaaaaaaaaaaaa"}, {"status", "nonsense"}, {"cancel", "NONSENSE*"}} {
-		wantText(t, "stderr", r.want(13, args...).stderr, "task")
+		wantText(t, "stderr", h.wantExit(13, args...).stderr, "task")
 	}
-	r.nothingStored()
+	h.wantNothingStored()
 }
 
 func TestInterrupted(t *testing.T) {
 	t.Parallel()
-	r := newRig(t)
+	h := newHarness(t)
 	ctx, cancel := context.WithCancel(t.Context())
-	id, ended := r.waiting(ctx, "anna:user:inactivate", "--payload", userPayload, "--wait", patience, "--json")
+	id, ended := h.startWaiting(ctx, "anna:user:inactivate", "--payload", userPayload, "--wait", waitTimeout, "--json")
 	cancel()
 	d := <-ended
 	if got := d.report(t); d.code != 130 || got.ID != id || got.State != "pending" {
 		t.Errorf("got %d %+v, want 130 with the task's ID", d.code, got)
 	}
 
-	fresh := newRig(t)
+	fresh := newHarness(t)
 	blocked, writer := io.Pipe()
 	defer func() { _ = writer.Close() }()
-	if d := fresh.with(ctx, blocked, "anna:user:inactivate", "--payload", "-"); d.code != 130 || d.stdout != "" {
+	if d := fresh.runWith(ctx, blocked, "anna:user:inactivate", "--payload", "-"); d.code != 130 || d.stdout != "" {
 		t.Errorf("while reading: %+v", d)
 	}
-	if d := fresh.with(ctx, nil, "anna:user:inactivate", "--payload", userPayload); d.code != 130 || d.stdout != "" {
+	if d := fresh.runWith(ctx, nil, "anna:user:inactivate", "--payload", userPayload); d.code != 130 || d.stdout != "" {
 		t.Errorf("before storing: %+v", d)
 	}
-	fresh.nothingStored()
+	fresh.wantNothingStored()
 }
 
-// A task whose answer was lost must not be sent twice, however often it is
-// asked for.
+// A task whose answer was lost is not sent twice, however often it is enqueued.
 func TestUnknownKeepsItsKey(t *testing.T) {
 	t.Parallel()
-	r := newRig(t)
-	r.otp.Inject(sandbox.Fault{Op: danaconnecttest.OpSend, Drop: true, AfterEffect: true})
-	r.work(nil)
-	args := []string{"danaconnect:otp:send", "--payload", otpPayload, "--key", "order-1", "--wait", patience, "--json"}
-	first := r.want(7, args...).report(t)
-	again := r.want(7, args...).report(t)
-	if first.Duplicate || !again.Duplicate || again.ID != first.ID {
-		t.Errorf("first %+v, again %+v", first, again)
+	h := newHarness(t)
+	h.otp.Inject(sandbox.Fault{Op: danaconnecttest.OpSend, Drop: true, AfterEffect: true})
+	h.startWorker(nil)
+	args := []string{"danaconnect:otp:send", "--payload", otpPayload, "--key", "order-1", "--wait", waitTimeout, "--json"}
+	first := h.wantExit(7, args...).report(t)
+	second := h.wantExit(7, args...).report(t)
+	if first.Duplicate || !second.Duplicate || second.ID != first.ID {
+		t.Errorf("first %+v, second %+v", first, second)
 	}
-	if n := r.otp.Calls(danaconnecttest.OpSend); n != 1 {
+	if n := h.otp.Calls(danaconnecttest.OpSend); n != 1 {
 		t.Errorf("%d calls, want exactly 1", n)
 	}
-	history := r.want(0, "status", first.ID, "--json").report(t).History
+	history := h.wantExit(0, "status", first.ID, "--json").report(t).History
 	if len(history) != 1 || history[0].Class != "unknown" {
 		t.Errorf("history %+v", history)
 	}
 
-	// The record goes before the key does; the key still knows.
-	if err := r.redis.Client().Del(t.Context(), "errand:{otp}:task:"+first.ID).Err(); err != nil {
+	// The record expires before the key, which still holds the outcome.
+	if err := h.redis.Client().Del(t.Context(), "errand:{otp}:task:"+first.ID).Err(); err != nil {
 		t.Fatal(err)
 	}
-	late := r.want(7, args...)
-	if got := late.report(t); got.ID != first.ID || got.State != "ended" || got.Outcome != "unknown" || !got.Duplicate {
+	expired := h.wantExit(7, args...)
+	if got := expired.report(t); got.ID != first.ID || got.State != "ended" || got.Outcome != "unknown" || !got.Duplicate {
 		t.Errorf("without its record: %+v", got)
 	}
-	wantText(t, "stderr", late.stderr, "no longer kept")
-	if got := r.want(0, args[:5]...); !strings.Contains(got.stdout, "unknown") {
+	wantText(t, "stderr", expired.stderr, "no longer kept")
+	if got := h.wantExit(0, args[:5]...); !strings.Contains(got.stdout, "unknown") {
 		t.Errorf("without --wait: %+v", got)
 	}
 }
 
-func TestParallelProducersOneCall(t *testing.T) {
+func TestParallelProducersCauseOneCall(t *testing.T) {
 	t.Parallel()
-	r := newRig(t)
-	r.work(nil)
-	results := make([]done, 20)
-	var all sync.WaitGroup
+	h := newHarness(t)
+	h.startWorker(nil)
+	results := make([]result, 20)
+	var wg sync.WaitGroup
 	for i := range results {
-		all.Go(func() {
-			results[i] = r.run(
+		wg.Go(func() {
+			results[i] = h.run(
 				"danaconnect:otp:send",
 				"--payload",
 				otpPayload,
 				"--key",
 				"order-1",
 				"--wait",
-				patience,
+				waitTimeout,
 				"--json",
 			)
 		})
 	}
-	all.Wait()
-	ids, firsts := map[string]bool{}, 0
+	wg.Wait()
+	ids, newTasks := map[string]bool{}, 0
 	for _, d := range results {
 		got := d.report(t)
 		ids[got.ID] = true
 		if !got.Duplicate {
-			firsts++
+			newTasks++
 		}
 		if d.code != 0 || got.Outcome != "done" || got.Data["idRequest"] == "" {
 			t.Errorf("%d %+v (%s)", d.code, got, d.stderr)
 		}
 	}
-	if len(ids) != 1 || firsts != 1 || r.otp.Calls(danaconnecttest.OpSend) != 1 {
+	if len(ids) != 1 || newTasks != 1 || h.otp.Calls(danaconnecttest.OpSend) != 1 {
 		t.Errorf(
 			"%d tasks, %d of them new, %d calls; want 1 of each",
 			len(ids),
-			firsts,
-			r.otp.Calls(danaconnecttest.OpSend),
+			newTasks,
+			h.otp.Calls(danaconnecttest.OpSend),
 		)
 	}
 }
@@ -308,21 +307,21 @@ func TestSealedResult(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := newRig(t)
-	r.work(ring)
-	d := r.want(0, "danaconnect:otp:send", "--payload", otpPayload, "--wait", patience, "--json")
+	h := newHarness(t)
+	h.startWorker(ring)
+	d := h.wantExit(0, "danaconnect:otp:send", "--payload", otpPayload, "--wait", waitTimeout, "--json")
 	got := d.report(t)
 	if got.Outcome != "done" || got.Data != nil {
 		t.Errorf("got %+v", got)
 	}
 	wantText(t, "stderr", d.stderr, "ENCRYPTION_KEYS is missing")
-	wantText(t, "text", r.want(0, "status", got.ID).stdout, "done", "(sealed)")
+	wantText(t, "text", h.wantExit(0, "status", got.ID).stdout, "done", "(sealed)")
 
-	r.environ["ENCRYPTION_KEYS"] = keys
-	if got := r.want(0, "status", got.ID, "--json").report(t); got.Data["idRequest"] == nil {
+	h.environ["ENCRYPTION_KEYS"] = keys
+	if got := h.wantExit(0, "status", got.ID, "--json").report(t); got.Data["idRequest"] == nil {
 		t.Errorf("with the keys: %+v", got)
 	}
-	sealed := r.want(0, "danaconnect:otp:send", "--payload", otpPayload, "--wait", patience, "--json").report(t)
+	sealed := h.wantExit(0, "danaconnect:otp:send", "--payload", otpPayload, "--wait", waitTimeout, "--json").report(t)
 	if sealed.Data["idRequest"] == nil {
 		t.Errorf("sealed payload: %+v", sealed)
 	}
@@ -330,7 +329,7 @@ func TestSealedResult(t *testing.T) {
 
 func TestRedisUnreachable(t *testing.T) {
 	t.Parallel()
-	r := newRig(t)
+	h := newHarness(t)
 	file := writeFile(t, "rows.jsonl", `{"type":"anna:user:inactivate","payload":`+userPayload+"}\n")
 	commands := [][]string{
 		{"anna:user:inactivate", "--payload", userPayload},
@@ -339,105 +338,104 @@ func TestRedisUnreachable(t *testing.T) {
 		{"cancel", "anna-aaaaaaaaaaaaaaaaaaaaaaaaaa"},
 		{"bulk", file},
 	}
-	for _, how := range []struct {
-		name string
-		do   func()
-	}{{"frozen", r.redis.Pause}, {"gone", r.redis.Kill}} {
-		how.do()
-		var all sync.WaitGroup
+	for _, failure := range []struct {
+		name   string
+		inject func()
+	}{{"frozen", h.redis.Pause}, {"gone", h.redis.Kill}} {
+		failure.inject()
+		var wg sync.WaitGroup
 		for _, args := range commands {
-			all.Go(func() {
-				begun := time.Now()
-				d := r.run(args...)
-				if took := time.Since(begun); d.code != 4 || took > 3*time.Second {
-					t.Errorf("%s: %q: exit code %d after %s, want 4 within 3 s", how.name, args, d.code, took)
+			wg.Go(func() {
+				started := time.Now()
+				d := h.run(args...)
+				if took := time.Since(started); d.code != 4 || took > 3*time.Second {
+					t.Errorf("%s: %q: exit code %d after %s, want 4 within 3 s", failure.name, args, d.code, took)
 				}
 				wantText(t, "stderr", d.stderr, "REDIS_URL")
 			})
 		}
-		all.Wait()
+		wg.Wait()
 	}
 }
 
-// Redis may come back during a wait; away at its end is trouble, and the ID is
-// told all the same.
-func TestRedisGoesAwayDuringTheWait(t *testing.T) {
+// If Redis is unreachable at the end of the wait, the command still prints the ID.
+func TestRedisIsLostDuringTheWait(t *testing.T) {
 	t.Parallel()
-	r := newRig(t)
-	id, ended := r.waiting(t.Context(), "anna:user:inactivate", "--payload", userPayload, "--wait", "1s", "--json")
-	r.redis.Kill()
+	h := newHarness(t)
+	id, ended := h.startWaiting(t.Context(), "anna:user:inactivate", "--payload", userPayload, "--wait", "1s", "--json")
+	h.redis.Kill()
 	if d := <-ended; d.code != 4 || d.report(t).ID != id {
 		t.Errorf("got %+v, want 4 and %s", d, id)
 	}
 }
 
-// What answers must be Redis.
-func TestRedisIsSomethingElse(t *testing.T) {
+// A server that is not Redis counts as an unreachable Redis.
+func TestServerIsNotRedis(t *testing.T) {
 	t.Parallel()
-	r := newRig(t)
-	web := clientstest.Serve(t, r.anna, "/anna/")
-	r.environ = map[string]string{"REDIS_URL": strings.TrimSuffix(strings.Replace(web, "http", "redis", 1), "/anna/")}
-	wantText(t, "stderr", r.want(4, "anna:user:inactivate", "--payload", userPayload).stderr, "REDIS_URL")
+	h := newHarness(t)
+	web := clientstest.Serve(t, h.anna, "/anna/")
+	h.environ = map[string]string{"REDIS_URL": strings.TrimSuffix(strings.Replace(web, "http", "redis", 1), "/anna/")}
+	wantText(t, "stderr", h.wantExit(4, "anna:user:inactivate", "--payload", userPayload).stderr, "REDIS_URL")
 }
 
-// A Redis that is full takes nothing; later it may.
+// A full Redis refuses writes now but may accept them later, hence exit code 4.
 func TestRedisIsFull(t *testing.T) {
 	t.Parallel()
-	r := newRig(t)
-	r.want(0, "anna:user:inactivate", "--payload", userPayload)
-	if err := r.redis.Client().ConfigSet(t.Context(), "maxmemory", "1").Err(); err != nil {
+	h := newHarness(t)
+	h.wantExit(0, "anna:user:inactivate", "--payload", userPayload)
+	if err := h.redis.Client().ConfigSet(t.Context(), "maxmemory", "1").Err(); err != nil {
 		t.Fatal(err)
 	}
-	wantText(t, "stderr", r.want(4, "anna:user:inactivate", "--payload", userPayload).stderr, "REDIS_URL")
-	wantText(t, "stderr", r.want(4, "bulk", writeFile(t, "f.jsonl", users(1, 50))).stderr, "0 enqueued", "failed")
+	wantText(t, "stderr", h.wantExit(4, "anna:user:inactivate", "--payload", userPayload).stderr, "REDIS_URL")
+	wantText(t, "stderr", h.wantExit(4, "bulk", writeFile(t, "f.jsonl", inactivationRows(1, 50))).stderr, "0 enqueued", "failed")
 }
 
 func TestOutputCannotBeWritten(t *testing.T) {
 	t.Parallel()
 	var stderr bytes.Buffer
-	if code := run(t.Context(), []string{"types"}, nil, strings.NewReader(""), broken{}, &stderr); code != 1 {
+	if code := run(t.Context(), []string{"types"}, nil, strings.NewReader(""), failingWriter{}, &stderr); code != 1 {
 		t.Errorf("exit code %d, want 1", code)
 	}
-	wantText(t, "stderr", stderr.String(), "the output could not be written: disk full")
+	wantText(t, "stderr", stderr.String(), "cannot write the output: disk full")
 }
 
-type broken struct{}
+type failingWriter struct{}
 
-func (broken) Write([]byte) (int, error) { return 0, errors.New("disk full") }
+func (failingWriter) Write([]byte) (int, error) { return 0, errors.New("disk full") }
 
 func TestJSONShapes(t *testing.T) {
 	t.Parallel()
-	r := newRig(t)
+	h := newHarness(t)
 	golden(
 		t,
 		"scheduled.json",
-		r.want(0, "anna:user:inactivate", "--payload", userPayload, "--in", "1h", "--json").stdout,
+		h.wantExit(0, "anna:user:inactivate", "--payload", userPayload, "--in", "1h", "--json").stdout,
 	)
 	golden(
 		t,
 		"pending.json",
-		r.want(0, "anna:user:inactivate", "--payload", userPayload, "--key", "k", "--json").stdout,
+		h.wantExit(0, "anna:user:inactivate", "--payload", userPayload, "--key", "k", "--json").stdout,
 	)
 	golden(
 		t,
 		"duplicate.json",
-		r.want(0, "anna:user:inactivate", "--payload", userPayload, "--key", "k", "--json").stdout,
+		h.wantExit(0, "anna:user:inactivate", "--payload", userPayload, "--key", "k", "--json").stdout,
 	)
-	held := r.otp.Hold(danaconnecttest.OpSend)
+	held := h.otp.Hold(danaconnecttest.OpSend)
 	defer held.Release()
-	r.work(nil)
-	running := r.want(10, "danaconnect:otp:send", "--payload", otpPayload, "--wait", "1s", "--json")
+	h.startWorker(nil)
+	running := h.wantExit(10, "danaconnect:otp:send", "--payload", otpPayload, "--wait", "1s", "--json")
 	golden(t, "running.json", running.stdout)
 	held.Release()
-	if err := r.otp.WaitAnswered(clientstest.Within(t), danaconnecttest.OpSend, 1); err != nil {
+	if err := h.otp.WaitAnswered(clientstest.Within(t), danaconnecttest.OpSend, 1); err != nil {
 		t.Fatal(err)
 	}
 	golden(
 		t,
 		"done.json",
-		r.want(0, "danaconnect:otp:send", "--payload", otpPayload, "--wait", patience, "--json").stdout,
+		h.wantExit(0, "danaconnect:otp:send", "--payload", otpPayload, "--wait", waitTimeout, "--json").stdout,
 	)
-	ended := r.want(0, "anna:user:inactivate", "--payload", userPayload, "--wait", patience, "--json")
+	ended := h.wantExit(0, "anna:user:inactivate", "--payload", userPayload, "--wait", waitTimeout, "--json")
 	golden(t, "done-without-data.json", ended.stdout)
-	golden(t, "status.json", r.want(0, "status", ended.report(t).ID, "--json").stdout)
+	golden(t, "status.json", h.wantExit(0, "status", ended.report(t).ID, "--json").stdout)
 }

@@ -16,10 +16,10 @@ import (
 	"errand.internal/tasks"
 )
 
-// payload puts together --payload and, on top of it, every --set.
+// payload returns --payload with every --set applied to it.
 func (c *enqueueCommand) payload(
 	ctx context.Context,
-	s *session,
+	inv *invocation,
 	info tasks.Info,
 ) ([]byte, error) {
 	for _, assignment := range c.Set {
@@ -27,7 +27,7 @@ func (c *enqueueCommand) payload(
 			return nil, usagef("--set must be path=value")
 		}
 	}
-	raw, err := c.base(ctx, s)
+	raw, err := c.basePayload(ctx, inv)
 	if err != nil {
 		return nil, err
 	}
@@ -37,26 +37,26 @@ func (c *enqueueCommand) payload(
 	if len(c.Set) == 0 {
 		return raw, nil
 	}
-	doc, err := object(info, raw)
+	doc, err := decodeObject(info, raw)
 	if err != nil {
 		return nil, err
 	}
 	for _, assignment := range c.Set {
 		path, value, _ := strings.Cut(assignment, "=")
-		if err := set(info.Example, doc, path, value); err != nil {
+		if err := setField(info.Example, doc, path, value); err != nil {
 			return nil, err
 		}
 	}
-	return encode(doc)
+	return encodePayload(doc)
 }
 
-// base is what --payload says.
-func (c *enqueueCommand) base(ctx context.Context, s *session) ([]byte, error) {
+// basePayload returns the payload that --payload gives.
+func (c *enqueueCommand) basePayload(ctx context.Context, inv *invocation) ([]byte, error) {
 	switch {
 	case c.Payload == "":
 		return []byte("{}"), nil
 	case c.Payload == "-":
-		return readBounded(ctx, s.stdin, "stdin")
+		return readLimited(ctx, inv.stdin, "stdin")
 	case c.Payload[0] == '@':
 		f, err := os.Open(c.Payload[1:])
 		if err != nil {
@@ -65,54 +65,50 @@ func (c *enqueueCommand) base(ctx context.Context, s *session) ([]byte, error) {
 		defer func() {
 			_ = f.Close()
 		}()
-		return readBounded(ctx, f, "--payload")
+		return readLimited(ctx, f, "--payload")
 	}
 	return []byte(c.Payload), nil
 }
 
-// readBounded reads one byte more than a payload may have, which is enough to
-// refuse it. A signal ends the wait for somebody who types.
-func readBounded(ctx context.Context, from io.Reader, what string) ([]byte, error) {
-	type outcome struct {
+// readLimited reads a payload, and refuses one over the size limit without reading
+// the rest. A signal ends a blocking read, such as one from a terminal.
+func readLimited(ctx context.Context, from io.Reader, source string) ([]byte, error) {
+	type readResult struct {
 		raw []byte
 		err error
 	}
-	done := make(chan outcome, 1)
+	done := make(chan readResult, 1)
 	go func() {
-		var read outcome
+		var read readResult
 		defer func() {
 			done <- read
 		}()
-		defer caught(&read.err)
+		defer recoverPanic(&read.err)
 		read.raw, read.err = io.ReadAll(io.LimitReader(from, payload.MaxSize+1))
 	}()
 	select {
 	case <-ctx.Done():
 		return nil, errInterrupted
 	case read := <-done:
-		if _, broken := errors.AsType[*panicError](read.err); broken {
+		if _, panicked := errors.AsType[*panicError](read.err); panicked {
 			return nil, read.err
 		}
 		if read.err != nil {
-			return nil, usagef("%s: cannot be read: %w", what, read.err)
+			return nil, usagef("%s: cannot be read: %w", source, read.err)
 		}
 		if len(read.raw) > payload.MaxSize {
-			return nil, refusedf(
-				"the payload has more than %d bytes, at most %d are allowed",
-				payload.MaxSize,
-				payload.MaxSize,
-			)
+			return nil, refusedf("the payload has more than the %d bytes allowed", payload.MaxSize)
 		}
 		return read.raw, nil
 	}
 }
 
-// object reads a payload for --set to work on. What it cannot be read for, and
-// a field that is given twice, is refused as it would be without --set.
-func object(info tasks.Info, raw []byte) (map[string]any, error) {
+// decodeObject decodes a payload for --set to change. Malformed JSON and duplicate
+// fields are refused just as without --set.
+func decodeObject(info tasks.Info, raw []byte) (map[string]any, error) {
 	doc := map[string]any{}
 	dec := json.NewDecoder(bytes.NewReader(raw))
-	dec.UseNumber() // a number reaches the vendor as it was written
+	dec.UseNumber() // numbers reach the vendor as they are written
 	trimmed := bytes.TrimSpace(raw)
 	if !json.Valid(raw) || trimmed[0] != '{' || dec.Decode(&doc) != nil {
 		if _, err := tasks.DecodePayload(info.Type, raw); err != nil {
@@ -120,7 +116,7 @@ func object(info tasks.Info, raw []byte) (map[string]any, error) {
 		}
 		return nil, refusedf("the payload must be an object")
 	}
-	if path := repeated("", json.NewDecoder(bytes.NewReader(raw))); path != "" {
+	if path := findDuplicateField("", json.NewDecoder(bytes.NewReader(raw))); path != "" {
 		return nil, &tasks.PayloadError{
 			Problems: []payload.Problem{{Field: path, Rule: "is given twice"}},
 		}
@@ -128,9 +124,9 @@ func object(info tasks.Info, raw []byte) (map[string]any, error) {
 	return doc, nil
 }
 
-// repeated finds a field that an object has twice; "" if there is none. The
-// decoder is at the beginning of a valid value.
-func repeated(path string, dec *json.Decoder) string {
+// findDuplicateField returns the path of a field that an object has twice, or "".
+// The decoder must be at the start of a valid value.
+func findDuplicateField(path string, dec *json.Decoder) string {
 	token, err := dec.Token()
 	if err != nil {
 		return ""
@@ -150,22 +146,22 @@ func repeated(path string, dec *json.Decoder) string {
 			}
 			seen[text] = true
 		}
-		if found := repeated(at, dec); found != "" {
+		if found := findDuplicateField(at, dec); found != "" {
 			return found
 		}
 	}
 	return ""
 }
 
-// set puts one value into a payload.
-func set(example queue.Payload, doc map[string]any, path, value string) error {
+// setField sets one field of a payload.
+func setField(example queue.Payload, doc map[string]any, path, value string) error {
 	if err := payload.Set(example, doc, path, value); err != nil {
 		return refusedf("%w", err)
 	}
 	return nil
 }
 
-func encode(doc map[string]any) ([]byte, error) {
+func encodePayload(doc map[string]any) ([]byte, error) {
 	raw, err := json.Marshal(doc)
 	if err != nil {
 		return nil, fmt.Errorf("encode the payload: %w", err)

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// countingReader counts what has been read.
+// countingReader counts the bytes read.
 type countingReader struct {
 	from io.Reader
 	n    atomic.Int64
@@ -22,37 +22,37 @@ func (c *countingReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// progress is the bar of a long bulk run. It is drawn on a terminal only, and
-// not where the receipt's lines go to the same terminal.
+// progress is the progress bar of a bulk run. It is drawn only on a terminal, and
+// not if the receipt goes to the same terminal.
 type progress struct {
-	to    io.Writer // nil: no bar
-	read  *countingReader
-	size  int64 // of the file, 0 if unknown
-	now   func() time.Time
-	begun time.Time
-	drawn time.Time
-	shown bool
+	out       io.Writer // nil: no bar
+	read      *countingReader
+	size      int64 // of the file; 0 if unknown
+	now       func() time.Time
+	started   time.Time
+	lastDrawn time.Time
+	shown     bool
 }
 
 const (
-	redraw = 100 * time.Millisecond
-	width  = 30 // of the bar, in characters
-	wipe   = "\r\x1b[K"
+	redrawInterval = 100 * time.Millisecond
+	barWidth       = 30 // of the bar, in characters
+	clearLine      = "\r\x1b[K"
 )
 
 func newProgress(
-	s *session,
+	inv *invocation,
 	receiptElsewhere bool,
 	read *countingReader,
 	input io.Reader,
 ) *progress {
 	p := &progress{
-		read:  read,
-		now:   s.now,
-		begun: s.now(),
+		read:    read,
+		now:     inv.now,
+		started: inv.now(),
 	}
-	if terminal(s.stderr) && (receiptElsewhere || !terminal(s.stdout.w)) {
-		p.to = s.stderr
+	if isTerminal(inv.stderr) && (receiptElsewhere || !isTerminal(inv.stdout.w)) {
+		p.out = inv.stderr
 	}
 	if f, ok := input.(*os.File); ok {
 		if info, err := f.Stat(); err == nil && info.Mode().IsRegular() {
@@ -62,7 +62,7 @@ func newProgress(
 	return p
 }
 
-func terminal(w io.Writer) bool {
+func isTerminal(w io.Writer) bool {
 	f, ok := w.(*os.File)
 	if !ok {
 		return false
@@ -71,44 +71,40 @@ func terminal(w io.Writer) bool {
 	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }
 
-// draw shows how far the run is, a few times a second at most.
+// draw shows the progress, at most once per redrawInterval.
 func (p *progress) draw(rows, refused int) {
 	now := p.now()
-	if p.to == nil || now.Sub(p.drawn) < redraw {
+	if p.out == nil || now.Sub(p.lastDrawn) < redrawInterval {
 		return
 	}
-	p.drawn, p.shown = now, true
+	p.lastDrawn, p.shown = now, true
 	var line strings.Builder
-	line.WriteString(wipe)
+	line.WriteString(clearLine)
 	if p.size > 0 {
-		share := min(float64(p.read.n.Load())/float64(p.size), 1)
-		full := int(share * width)
+		fraction := min(float64(p.read.n.Load())/float64(p.size), 1)
+		filled := int(fraction * barWidth)
 		fmt.Fprintf(
 			&line,
 			"[%s%s] %3.0f%%  ",
-			strings.Repeat("#", full),
-			strings.Repeat(".", width-full),
-			share*100,
+			strings.Repeat("#", filled),
+			strings.Repeat(".", barWidth-filled),
+			fraction*100,
 		)
 	}
 	fmt.Fprintf(&line, "%d rows", rows)
-	if seconds := now.Sub(p.begun).Seconds(); seconds >= 1 {
+	if seconds := now.Sub(p.started).Seconds(); seconds >= 1 {
 		fmt.Fprintf(&line, ", %.0f/s", float64(rows)/seconds)
 	}
 	if refused > 0 {
 		fmt.Fprintf(&line, ", %d refused", refused)
 	}
-	_, _ = io.WriteString(p.to, line.String())
+	_, _ = io.WriteString(p.out, line.String())
 }
 
-// clear makes room for another line.
+// clear removes the bar, to make room for a line of text.
 func (p *progress) clear() {
 	if p.shown {
-		_, _ = io.WriteString(p.to, wipe)
-		p.shown, p.drawn = false, time.Time{}
+		_, _ = io.WriteString(p.out, clearLine)
+		p.shown, p.lastDrawn = false, time.Time{}
 	}
-}
-
-func (p *progress) end() {
-	p.clear()
 }

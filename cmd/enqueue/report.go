@@ -13,10 +13,10 @@ import (
 	"errand.internal/tasks"
 )
 
-// report is what is printed about one task. Once it has ended, Outcome, Code,
-// Message, Attempts and Data are all there; before, only a Code and a Message
-// that say why it waits. Of a task whose record is no longer kept, only the
-// Outcome is known. An empty State means that Redis could not be asked.
+// report describes one task. Outcome, Code, Message, Attempts and Data are set once
+// the task has ended; before that, Code and Message may say why it waits. If the
+// record is no longer kept, only the Outcome is known. An empty State means that
+// Redis could not be reached.
 type report struct {
 	ID        string           `json:"id"`
 	Type      string           `json:"type"`
@@ -28,13 +28,13 @@ type report struct {
 	Message   *string          `json:"message,omitempty"`
 	Attempts  *int             `json:"attempts,omitempty"`
 	Data      *json.RawMessage `json:"data,omitempty"`
-	History   *[]entry         `json:"history,omitempty"` // of `enqueue status` only
+	History   *[]historyEntry  `json:"history,omitempty"` // only for `enqueue status`
 
-	sealed bool // there is data, but it cannot be opened
+	sealed bool // the data exists but cannot be opened
 }
 
-// entry is one attempt.
-type entry struct {
+// historyEntry is one attempt of a task.
+type historyEntry struct {
 	At       string `json:"at"` // RFC 3339 with milliseconds
 	Class    string `json:"class"`
 	Code     string `json:"code"`
@@ -45,12 +45,12 @@ type entry struct {
 
 const stateEnded = string(ledger.Ended)
 
-// forgotten is the state of a duplicate that nobody knows any more: its key is
-// still taken, its record has gone, and no worker ever ended it.
-const forgotten = "forgotten"
+// stateForgotten is the state of a duplicate whose key is still taken although the
+// record of its task is gone and no worker has ended it.
+const stateForgotten = "forgotten"
 
-// take fills in what a record says.
-func (r *report) take(s *tasks.Status) {
+// setStatus fills in the state and, once the task has ended, its result.
+func (r *report) setStatus(s *tasks.Status) {
 	r.Type = s.Type
 	r.Queue = s.Queue
 	r.State = string(s.State)
@@ -73,10 +73,10 @@ func (r *report) take(s *tasks.Status) {
 	r.Data = &data
 }
 
-func (r *report) takeHistory(s *tasks.Status) {
-	history := make([]entry, len(s.History))
+func (r *report) setHistory(s *tasks.Status) {
+	history := make([]historyEntry, len(s.History))
 	for i, a := range s.History {
-		history[i] = entry{
+		history[i] = historyEntry{
 			At:       a.At.UTC().Format("2006-01-02T15:04:05.000Z07:00"),
 			Class:    a.Class,
 			Code:     a.Code,
@@ -88,43 +88,41 @@ func (r *report) takeHistory(s *tasks.Status) {
 	r.History = &history
 }
 
-// print writes the report to stdout.
-func (s *session) print(r *report, asJSON bool) {
+// printReport prints the report to stdout.
+func (inv *invocation) printReport(r *report, asJSON bool) {
 	if asJSON {
-		s.printJSON(r)
+		inv.printJSON(r)
 		return
 	}
-	s.list([][2]string{
+	inv.printPairs([][2]string{
 		{"id", r.ID},
 		{"type", r.Type},
 		{"queue", r.Queue},
 		{"state", r.State},
-		{"duplicate", yes(r.Duplicate)},
+		{"duplicate", yesOrEmpty(r.Duplicate)},
 		{"outcome", string(r.Outcome)},
-		{"code", value(r.Code)},
-		{"message", value(r.Message)},
-		{"attempts", count(r.Attempts)},
+		{"code", textOrEmpty(r.Code)},
+		{"message", textOrEmpty(r.Message)},
+		{"attempts", countOrEmpty(r.Attempts)},
 		{"data", r.dataText()},
 	})
 	if r.History == nil || len(*r.History) == 0 {
 		return
 	}
-	_, _ = fmt.Fprintln(s.stdout)
+	_, _ = fmt.Fprintln(inv.stdout)
 	rows := [][]string{{"at", "class", "code", "status", "took", "message"}}
 	for _, a := range *r.History {
-		rows = append(
-			rows,
-			[]string{
-				a.At,
-				a.Class,
-				a.Code,
-				number(a.Status),
-				human(time.Duration(a.Duration) * time.Millisecond),
-				a.Message,
-			},
-		)
+		took := time.Duration(a.Duration) * time.Millisecond
+		rows = append(rows, []string{
+			a.At,
+			a.Class,
+			a.Code,
+			nonZero(a.Status),
+			formatDuration(took),
+			a.Message,
+		})
 	}
-	s.table(rows)
+	inv.printTable(rows)
 }
 
 func (r *report) dataText() string {
@@ -134,18 +132,18 @@ func (r *report) dataText() string {
 	case r.Data == nil || string(*r.Data) == "null":
 		return ""
 	}
-	return indented(*r.Data)
+	return indentJSON(*r.Data)
 }
 
-// printJSON writes one object on a line of its own.
-func (s *session) printJSON(v any) {
-	enc := json.NewEncoder(s.stdout)
-	enc.SetEscapeHTML(false) // a login's URL has & in it
-	_ = enc.Encode(v)        // stdout remembers a failure
+// printJSON prints a value as JSON on one line.
+func (inv *invocation) printJSON(v any) {
+	enc := json.NewEncoder(inv.stdout)
+	enc.SetEscapeHTML(false) // login URLs contain &
+	_ = enc.Encode(v)        // stdout keeps the error
 }
 
-// list writes aligned lines of name and value, leaving out what is empty.
-func (s *session) list(pairs [][2]string) {
+// printPairs prints aligned lines of name and value, without the empty values.
+func (inv *invocation) printPairs(pairs [][2]string) {
 	width := 0
 	for _, p := range pairs {
 		if p[1] != "" {
@@ -157,13 +155,13 @@ func (s *session) list(pairs [][2]string) {
 			continue
 		}
 		text := strings.ReplaceAll(p[1], "\n", "\n"+strings.Repeat(" ", width+2))
-		_, _ = fmt.Fprintf(s.stdout, "%-*s  %s\n", width, p[0], printable(text))
+		_, _ = fmt.Fprintf(inv.stdout, "%-*s  %s\n", width, p[0], printable(text))
 	}
 }
 
-// table writes aligned columns.
-func (s *session) table(rows [][]string) {
-	w := tabwriter.NewWriter(s.stdout, 0, 0, 2, ' ', 0)
+// printTable prints aligned columns.
+func (inv *invocation) printTable(rows [][]string) {
+	w := tabwriter.NewWriter(inv.stdout, 0, 0, 2, ' ', 0)
 	for _, row := range rows {
 		cells := make([]string, len(row))
 		for i, cell := range row {
@@ -173,11 +171,11 @@ func (s *session) table(rows [][]string) {
 		}
 		_, _ = fmt.Fprintln(w, strings.Join(cells, "\t"))
 	}
-	_ = w.Flush() // stdout remembers a failure
+	_ = w.Flush() // stdout keeps the error
 }
 
-// printable keeps control characters, which may come from a vendor or a file,
-// away from the terminal.
+// printable replaces control characters, which may come from a vendor or a file and
+// must not reach the terminal.
 func printable(text string) string {
 	return strings.Map(func(r rune) rune {
 		if r != '\n' && unicode.IsControl(r) {
@@ -187,7 +185,7 @@ func printable(text string) string {
 	}, text)
 }
 
-func indented(raw []byte) string {
+func indentJSON(raw []byte) string {
 	var pretty bytes.Buffer
 	if json.Indent(&pretty, raw, "", "  ") != nil {
 		return string(raw)
@@ -195,28 +193,28 @@ func indented(raw []byte) string {
 	return pretty.String()
 }
 
-func yes(b bool) string {
+func yesOrEmpty(b bool) string {
 	if b {
 		return "yes"
 	}
 	return ""
 }
 
-func value(text *string) string {
+func textOrEmpty(text *string) string {
 	if text == nil {
 		return ""
 	}
 	return *text
 }
 
-func count(n *int) string {
+func countOrEmpty(n *int) string {
 	if n == nil {
 		return ""
 	}
 	return fmt.Sprint(*n)
 }
 
-func number(n int) string {
+func nonZero(n int) string {
 	if n == 0 {
 		return ""
 	}

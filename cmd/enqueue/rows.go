@@ -15,28 +15,27 @@ import (
 	"errand.internal/tasks"
 )
 
-// maxLine is the most one row may weigh: a payload, and room for type, key and
+// maxRowSize is the size limit of a row: a payload, and room for type, key and
 // escapes.
-const maxLine = payload.MaxSize + 64<<10
+const maxRowSize = payload.MaxSize + 64<<10
 
-// row is one task that a file asks for.
+// row is one task of a bulk file.
 type row struct {
-	number   int // from 1; header and empty lines do not count
-	line     int // of the file, where it begins
+	number   int // from 1, without the header and empty lines
+	line     int // where it starts in the file
 	taskType string
 	payload  []byte
-	key      string // "" for the digest
-	err      error  // why it is refused
+	key      string // empty: the digest
+	err      error  // why the row is refused; nil if it is not
 }
 
-// rowReader reads a file row by row. next returns io.EOF at the end; any other
-// error means that nothing more can be read. What is wrong with one row is in
-// the row.
+// rowReader reads a file row by row. next returns io.EOF at the end; after any
+// other error nothing more can be read. An error of a single row is in the row.
 type rowReader interface {
 	next() (row, error)
 }
 
-// rowError is a row that cannot be read.
+// rowError says why a row cannot be used.
 type rowError struct{ text string }
 
 func (e *rowError) Error() string {
@@ -52,11 +51,11 @@ func isRowError(err error) bool {
 	return ok
 }
 
-// newRowReader tells JSONL from CSV by the file's name or, if that says nothing,
-// by its first character: no CSV header begins with a brace.
+// newRowReader tells JSONL from CSV by the file's extension or, failing that, by its
+// first character: no CSV header starts with a brace.
 func newRowReader(file string, from io.Reader, taskType string) (rowReader, error) {
 	lines := &lineReader{r: bufio.NewReaderSize(from, 64<<10)}
-	first, err := lines.first()
+	first, err := lines.peekFirst()
 	if err != nil {
 		return nil, err
 	}
@@ -73,18 +72,18 @@ func newRowReader(file string, from io.Reader, taskType string) (rowReader, erro
 	return newCSVRows(lines, taskType)
 }
 
-// lineReader reads lines of bounded length.
+// lineReader reads lines of limited length.
 type lineReader struct {
 	r      *bufio.Reader
-	line   int // number of the line read last
-	quotes int // in it, also if it was too long
+	line   int // number of the last line read
+	quotes int // in the last line, even if it was too long
 }
 
-var errLongLine = rowErrorf("the row is longer than %d bytes", maxLine)
+var errRowTooLong = rowErrorf("the row is longer than %d bytes", maxRowSize)
 
-// first is the first character that is no white space, without reading it. A
-// byte order mark is dropped.
-func (l *lineReader) first() (byte, error) {
+// peekFirst returns the first character that is not white space, without consuming
+// it. It skips a byte order mark.
+func (l *lineReader) peekFirst() (byte, error) {
 	if mark, _ := l.r.Peek(3); bytes.Equal(mark, []byte("\xef\xbb\xbf")) {
 		_, _ = l.r.Discard(3)
 	}
@@ -102,30 +101,30 @@ func (l *lineReader) first() (byte, error) {
 	}
 }
 
-// next returns the next line without its end. A line that is too long is
-// skipped and gives errLongLine.
+// next returns the next line without its line ending. For a line that is too long,
+// which it skips, it returns errRowTooLong.
 func (l *lineReader) next() ([]byte, error) {
 	var line []byte
-	long := false
+	tooLong := false
 	l.quotes = 0
 	for {
 		part, err := l.r.ReadSlice('\n')
 		l.quotes += bytes.Count(part, []byte{'"'})
-		if !long {
+		if !tooLong {
 			line = append(line, part...)
 		}
-		if len(line) > maxLine+2 {
-			long, line = true, nil
+		if len(line) > maxRowSize+2 {
+			tooLong, line = true, nil
 		}
 		switch {
 		case errors.Is(err, bufio.ErrBufferFull):
 			continue
-		case err != nil && (!errors.Is(err, io.EOF) || len(part) == 0 && len(line) == 0 && !long):
+		case err != nil && (!errors.Is(err, io.EOF) || len(part) == 0 && len(line) == 0 && !tooLong):
 			return nil, readError(err)
 		}
 		l.line++
-		if long {
-			return nil, errLongLine
+		if tooLong {
+			return nil, errRowTooLong
 		}
 		return bytes.TrimSuffix(bytes.TrimSuffix(line, []byte("\n")), []byte("\r")), nil
 	}
@@ -168,7 +167,7 @@ func (j *jsonRows) next() (row, error) {
 	}
 }
 
-// decode reads {"type":…,"payload":{…},"key":…}. No error quotes the line.
+// decode decodes {"type":…,"payload":{…},"key":…}. No error quotes the line.
 func (r *row) decode(line []byte) error {
 	if !utf8.Valid(line) {
 		return rowErrorf("the row must be UTF-8")
@@ -180,23 +179,20 @@ func (r *row) decode(line []byte) error {
 	if json.Unmarshal(line, &fields) != nil || fields == nil {
 		return rowErrorf("the row must be an object with type, payload and key")
 	}
-	if path := repeated("", json.NewDecoder(bytes.NewReader(line))); path != "" {
+	if path := findDuplicateField("", json.NewDecoder(bytes.NewReader(line))); path != "" {
 		return rowErrorf("%s is given twice", path)
 	}
 	for field, raw := range fields {
 		var err error
 		switch field {
 		case "type":
-			err = text(field, raw, &r.taskType)
+			err = decodeText(field, raw, &r.taskType)
 		case "key":
-			err = text(field, raw, &r.key)
+			err = decodeText(field, raw, &r.key)
 		case "payload":
 			r.payload = raw
 		default:
-			err = rowErrorf(
-				"%s is unknown; a row has type, payload and key",
-				shortened(field),
-			)
+			err = rowErrorf("%s is unknown; a row has type, payload and key", truncate(field))
 		}
 		if err != nil {
 			return err
@@ -211,7 +207,7 @@ func (r *row) decode(line []byte) error {
 	return checkType(r.taskType)
 }
 
-func text(field string, raw json.RawMessage, into *string) error {
+func decodeText(field string, raw json.RawMessage, into *string) error {
 	if raw[0] != '"' || json.Unmarshal(raw, into) != nil {
 		return rowErrorf("%s must be text", field)
 	}
@@ -221,17 +217,14 @@ func text(field string, raw json.RawMessage, into *string) error {
 	return nil
 }
 
-// checkType does not quote the type: it goes into the receipt, and a row that
-// was shifted may have anything in its place.
+// checkType refuses an unknown type. The error does not quote it: it goes into the
+// receipt, and a malformed row may have personal data in this place.
 func checkType(taskType string) error {
 	if _, ok := tasks.Find(taskType); ok {
 		return nil
 	}
-	if near := nearest(taskType); len(near) > 0 {
-		return rowErrorf(
-			"type names no task type; did you mean %s?",
-			strings.Join(near, " or "),
-		)
+	if similar := similarTypes(taskType); len(similar) > 0 {
+		return rowErrorf("type is not a task type; did you mean %s?", strings.Join(similar, " or "))
 	}
-	return rowErrorf("type names no task type; 'enqueue types' lists them")
+	return rowErrorf("type is not a task type; 'enqueue types' lists them")
 }

@@ -14,12 +14,12 @@ import (
 	"errand.internal/tasks"
 )
 
-// A dry run needs neither Redis nor credentials, and shows nothing that is not
-// for human eyes.
+// A dry run needs neither Redis nor credentials, and shows neither secrets nor
+// personal data.
 func TestDryRun(t *testing.T) {
 	t.Parallel()
-	r := newRig(t)
-	r.environ = map[string]string{
+	h := newHarness(t)
+	h.environ = map[string]string{
 		"REDIS_URL":            "redis://127.0.0.1:1/0",
 		"ANNA_URL":             "https://anna.example/base",
 		"DANACONNECT_PASSWORD": "canary-84",
@@ -82,33 +82,34 @@ func TestDryRun(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			asJSON := r.want(0, append(tt.args, "--dry-run", "--json")...)
+			asJSON := h.wantExit(0, append(tt.args, "--dry-run", "--json")...)
 			clientstest.Golden(t, "testdata/"+tt.file, []byte(strings.TrimSpace(asJSON.stdout)))
-			asText := r.want(0, append(tt.args, "--dry-run")...)
+			asText := h.wantExit(0, append(tt.args, "--dry-run")...)
 			wantText(t, "stdout", asText.stdout, tt.url, "Authorization: [redacted]", "***", "budget")
 			wantText(t, "stderr", asText.stderr, "nothing was enqueued or sent")
-			for _, d := range []done{asJSON, asText} {
+			for _, d := range []result{asJSON, asText} {
 				if strings.Contains(d.stdout+d.stderr, "canary") {
 					t.Errorf("shows a canary:\n%s%s", d.stdout, d.stderr)
 				}
 			}
 		})
 	}
-	if calls := r.otp.Calls("") + r.anna.Calls(""); calls != 0 {
+	if calls := h.otp.Calls("") + h.anna.Calls(""); calls != 0 {
 		t.Errorf("%d calls", calls)
 	}
 }
 
-// Every type has a dry run: its example makes a request.
-func TestEveryTypeHasADryRunAndAReadyLine(t *testing.T) {
+// The example command of every type works, and its dry run masks what is not
+// marked clear.
+func TestEveryTypeHasAWorkingExample(t *testing.T) {
 	t.Parallel()
-	r := newRig(t)
+	h := newHarness(t)
 	shell, err := exec.LookPath("sh")
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, info := range tasks.Types() {
-		text := r.want(0, "types", info.Type).stdout
+		text := h.wantExit(0, "types", info.Type).stdout
 		wantText(t, "types", text, info.Summary, "Example payload:")
 		if len(info.Fields()) > 0 {
 			wantText(t, "types", text, "FIELD")
@@ -116,7 +117,7 @@ func TestEveryTypeHasADryRunAndAReadyLine(t *testing.T) {
 		for _, f := range info.Fields() {
 			wantText(t, "types", text, f.Path, f.Kind, f.Doc)
 		}
-		// The line as a shell reads it, run as it is.
+		// Run the example command as a shell splits it.
 		lines := strings.Split(strings.TrimSpace(text), "\n")
 		script := "enqueue() { for a; do printf '%s\\0' \"$a\"; done; }; " + lines[len(lines)-1]
 		out, err := exec.CommandContext(t.Context(), shell, "-c", script).Output()
@@ -124,8 +125,8 @@ func TestEveryTypeHasADryRunAndAReadyLine(t *testing.T) {
 			t.Fatal(err)
 		}
 		args := strings.Split(strings.TrimSuffix(string(out), "\x00"), "\x00")
-		shown := r.want(0, append(args, "--dry-run")...).stdout
-		for _, value := range hiddenValues(t, info) {
+		shown := h.wantExit(0, append(args, "--dry-run")...).stdout
+		for _, value := range maskedTexts(t, info) {
 			if strings.Contains(shown, value) {
 				t.Errorf("%s: a dry run shows %q, which is not marked clear:\n%s", info.Type, value, shown)
 			}
@@ -136,7 +137,7 @@ func TestEveryTypeHasADryRunAndAReadyLine(t *testing.T) {
 		}
 
 		var detail typeDetail
-		asJSON := r.want(0, "types", info.Type, "--json").stdout
+		asJSON := h.wantExit(0, "types", info.Type, "--json").stdout
 		if err := json.Unmarshal([]byte(asJSON), &detail); err != nil || detail.Command != lines[len(lines)-1] ||
 			len(detail.Fields) != len(info.Fields()) {
 			t.Errorf("%s: %v %+v", info.Type, err, detail)
@@ -144,8 +145,8 @@ func TestEveryTypeHasADryRunAndAReadyLine(t *testing.T) {
 	}
 }
 
-// hiddenValues are the texts of a type's example that are not marked clear.
-func hiddenValues(t *testing.T, info tasks.Info) []string {
+// maskedTexts are the texts of a type's example that are not marked clear.
+func maskedTexts(t *testing.T, info tasks.Info) []string {
 	t.Helper()
 	raw, err := json.Marshal(info.Example)
 	if err != nil {
@@ -168,7 +169,7 @@ func hiddenValues(t *testing.T, info tasks.Info) []string {
 				walk(given[i], masked.([]any)[i])
 			}
 		case string:
-			if masked == payload.Masked && len(given) > 3 { // a shorter one stands elsewhere by chance
+			if masked == payload.Masked && len(given) > 3 { // a shorter text may occur elsewhere by chance
 				hidden = append(hidden, given)
 			}
 		}
@@ -179,39 +180,39 @@ func hiddenValues(t *testing.T, info tasks.Info) []string {
 
 func TestTypes(t *testing.T) {
 	t.Parallel()
-	r := &rig{t: t}
-	text := r.want(0, "types").stdout
+	h := &harness{t: t}
+	text := h.wantExit(0, "types").stdout
 	for _, info := range tasks.Types() {
 		wantText(t, "types", text, info.Type, info.Summary)
 	}
 	wantText(t, "types", text, "72h", "2m")
 	var list []typeSummary
-	if err := json.Unmarshal([]byte(r.want(0, "types", "--json").stdout), &list); err != nil ||
+	if err := json.Unmarshal([]byte(h.wantExit(0, "types", "--json").stdout), &list); err != nil ||
 		len(list) != len(tasks.Types()) ||
 		list[0].Budget != "2m" {
 		t.Errorf("%v %+v", err, list)
 	}
-	golden(t, "type.json", r.want(0, "types", "anna:user:hash", "--json").stdout)
+	golden(t, "type.json", h.wantExit(0, "types", "anna:user:hash", "--json").stdout)
 	wantText(
 		t,
 		"once",
-		r.want(0, "types", "danaconnect:otp:send").stdout,
+		h.wantExit(0, "types", "danaconnect:otp:send").stdout,
 		"at most once",
 		"2m from its start",
 		"24h after its end",
 		"7 days",
 	)
-	wantText(t, "repeatable", r.want(0, "types", "anna:user:inactivate").stdout, "repeatable: ")
-	wantText(t, "free", r.want(0, "types", "danaconnect:api:call").stdout, "repeatable if idempotent is true")
-	wantText(t, "findable", r.want(0, "types", "dinero:invoice:create").stdout, "to one effect", "90 days")
+	wantText(t, "repeatable", h.wantExit(0, "types", "anna:user:inactivate").stdout, "repeatable: ")
+	wantText(t, "free", h.wantExit(0, "types", "danaconnect:api:call").stdout, "repeatable if idempotent is true")
+	wantText(t, "reconciled", h.wantExit(0, "types", "dinero:invoice:create").stdout, "to one effect", "90 days")
 }
 
-// The page by hand names every flag and every command that there is.
+// The handwritten page names every flag and exit code.
 func TestHelp(t *testing.T) {
 	t.Parallel()
-	r := &rig{t: t}
+	h := &harness{t: t}
 	for _, args := range [][]string{{"--help"}, {"-h"}, {"enqueue", "--help"}, {"anna:user:hash", "--help"}} {
-		d := r.want(0, args...)
+		d := h.wantExit(0, args...)
 		if d.stdout != mainHelp || d.stderr != "" {
 			t.Errorf("%q: %+v", args, d)
 		}
@@ -229,7 +230,7 @@ func TestHelp(t *testing.T) {
 		}
 		wantText(t, "the help", mainHelp, "  --"+flag)
 	}
-	for _, code := range []int{exitOK, exitFault, exitUsage, exitRefused, exitRedis, exitDeclined, exitParked, exitUnknown, exitExpired, exitRows, exitTimeout, exitFailed, exitWithdrawn, exitNoTask, exitInterrupted} {
+	for _, code := range []int{exitOK, exitUnexpected, exitUsage, exitRefused, exitRedis, exitDeclined, exitParked, exitUnknown, exitExpired, exitRowsRefused, exitTimeout, exitFailed, exitCancelled, exitNoTask, exitInterrupted} {
 		wantText(t, "the help", mainHelp, fmt.Sprintf(" %d ", code))
 	}
 	for command, part := range map[string]string{
@@ -238,19 +239,19 @@ func TestHelp(t *testing.T) {
 		"status": "<id>",
 		"cancel": "<id>",
 	} {
-		wantText(t, "stdout", r.want(0, command, "--help").stdout, part)
+		wantText(t, "stdout", h.wantExit(0, command, "--help").stdout, part)
 	}
 }
 
-func TestPanicsStayInside(t *testing.T) {
+func TestPanicsBecomeErrors(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
 		name  string
 		value any
 		want  string
 	}{
-		{"of ours", "canary-89", "panic of type string"},
-		{"of Go", func() (value any) {
+		{"of our code", "canary-89", "panic of type string"},
+		{"of the Go runtime", func() (value any) {
 			defer func() { value = recover() }()
 			var none []int
 			return none[1]
@@ -271,8 +272,8 @@ func TestPanicsStayInside(t *testing.T) {
 
 func TestControlCharactersDoNotReachTheTerminal(t *testing.T) {
 	t.Parallel()
-	r := &rig{t: t}
-	d := r.want(2, "x\x1b[2J\x07y")
+	h := &harness{t: t}
+	d := h.wantExit(2, "x\x1b[2J\x07y")
 	if strings.ContainsAny(d.stderr, "\x1b\x07") {
 		t.Errorf("stderr %q", d.stderr)
 	}

@@ -11,12 +11,12 @@ import (
 
 // statusCommand is `enqueue status ID`.
 type statusCommand struct {
-	ID   string `arg:"" help:"The task's ID."`
+	ID   string `arg:"" help:"Task ID."`
 	JSON bool   `name:"json" help:"Print one JSON object."`
 }
 
-func (c *statusCommand) run(ctx context.Context, s *session) (int, error) {
-	client, err := s.open(false)
+func (c *statusCommand) run(ctx context.Context, inv *invocation) (int, error) {
+	client, err := inv.openClient(false)
 	if err != nil {
 		return 0, err
 	}
@@ -27,41 +27,36 @@ func (c *statusCommand) run(ctx context.Context, s *session) (int, error) {
 	if status == nil {
 		return 0, err
 	}
-	s.sealed(err)
+	inv.warnUnreadable(err)
 	r := &report{ID: c.ID}
-	r.take(status)
-	r.takeHistory(status)
-	s.print(r, c.JSON)
+	r.setStatus(status)
+	r.setHistory(status)
+	inv.printReport(r, c.JSON)
 	return exitOK, nil
 }
 
 // cancelCommand is `enqueue cancel ID`.
 type cancelCommand struct {
-	ID   string `arg:"" help:"The task's ID."`
+	ID   string `arg:"" help:"Task ID."`
 	JSON bool   `name:"json" help:"Print one JSON object."`
 }
 
-func (c *cancelCommand) run(ctx context.Context, s *session) (int, error) {
-	client, err := s.open(false)
+func (c *cancelCommand) run(ctx context.Context, inv *invocation) (int, error) {
+	client, err := inv.openClient(false)
 	if err != nil {
 		return 0, err
 	}
 	defer func() {
 		_ = client.Close()
 	}()
-	// The type is no longer told once the record has gone.
 	r := &report{ID: c.ID}
-	within, cancel := context.WithTimeout(ctx, storeWithin)
-	defer cancel()
-	if err := client.Cancel(within, c.ID); err != nil {
+	cancelCtx, stop := context.WithTimeout(ctx, storeTimeout)
+	defer stop()
+	if err := client.Cancel(cancelCtx, c.ID); err != nil {
 		if started, ok := errors.AsType[*tasks.StartedError](err); ok {
-			return 0, &fault{
+			return 0, &exitError{
 				exitNoTask,
-				fmt.Errorf(
-					"%s cannot be cancelled any more: it is %s",
-					c.ID,
-					started.State,
-				),
+				fmt.Errorf("%s can no longer be cancelled: it is %s", c.ID, started.State),
 			}
 		}
 		return 0, err
@@ -70,10 +65,10 @@ func (c *cancelCommand) run(ctx context.Context, s *session) (int, error) {
 	if status == nil {
 		r.Queue, _ = ledger.QueueOf(c.ID)
 		r.State, r.Outcome = stateEnded, tasks.Cancelled
-		s.complain("cancelled; the record could not be read: " + err.Error())
+		inv.printErr("cancelled; its record could not be read: " + err.Error())
 	} else {
-		r.take(status)
+		r.setStatus(status)
 	}
-	s.print(r, c.JSON)
+	inv.printReport(r, c.JSON)
 	return exitOK, nil
 }

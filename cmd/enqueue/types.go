@@ -13,14 +13,14 @@ import (
 
 // typesCommand is `enqueue types [TYPE]`.
 type typesCommand struct {
-	Type string `arg:"" optional:"" help:"The task type to describe; all are listed without it."`
-	JSON bool   `name:"json" help:"Print JSON: a list of types, or one object with TYPE."`
+	Type string `arg:"" optional:"" help:"Task type to describe. Default: list all."`
+	JSON bool   `name:"json" help:"Print JSON: a list of the types, or one object for TYPE."`
 }
 
 type typeSummary struct {
 	Type    string `json:"type"`
 	Queue   string `json:"queue"`
-	Budget  string `json:"budget"` // 2m, 72h
+	Budget  string `json:"budget"` // such as 2m or 72h
 	Summary string `json:"summary"`
 }
 
@@ -32,7 +32,7 @@ type typeDetail struct {
 	KeyFor     string          `json:"keyRememberedFor"`
 	Fields     []fieldDetail   `json:"fields"`
 	Example    json.RawMessage `json:"example"`
-	Command    string          `json:"command"` // runs as it is
+	Command    string          `json:"command"` // can be run as it is
 	again      tasks.Again
 }
 
@@ -44,17 +44,15 @@ type fieldDetail struct {
 	Doc      string `json:"doc,omitempty"`
 }
 
-func (c *typesCommand) run(
-	_ context.Context,
-	s *session,
-) (int, error) { //nolint:unparam // every command has this shape
+//nolint:unparam // every command has this signature
+func (c *typesCommand) run(_ context.Context, inv *invocation) (int, error) {
 	if c.Type == "" {
-		s.listTypes(c.JSON)
+		inv.listTypes(c.JSON)
 		return exitOK, nil
 	}
 	info, ok := tasks.Find(c.Type)
 	if !ok {
-		return 0, unknownType(c.Type)
+		return 0, unknownTypeError(c.Type)
 	}
 	if info.Internal {
 		return 0, usagef(
@@ -62,15 +60,15 @@ func (c *typesCommand) run(
 			c.Type,
 		)
 	}
-	detail, err := describe(info)
+	detail, err := describeType(info)
 	if err != nil {
 		return 0, err
 	}
 	if c.JSON {
-		s.printJSON(detail)
+		inv.printJSON(detail)
 		return exitOK, nil
 	}
-	s.printType(detail)
+	inv.printType(detail)
 	return exitOK, nil
 }
 
@@ -79,27 +77,27 @@ func summarize(info tasks.Info) typeSummary {
 	return typeSummary{
 		Type:    info.Type,
 		Queue:   d.Queue,
-		Budget:  human(d.Budget),
+		Budget:  formatDuration(d.Budget),
 		Summary: info.Summary,
 	}
 }
 
-func (s *session) listTypes(asJSON bool) {
+func (inv *invocation) listTypes(asJSON bool) {
 	var list []typeSummary
 	rows := [][]string{{"TYPE", "QUEUE", "BUDGET", "SUMMARY"}}
 	for _, info := range tasks.Types() {
-		t := summarize(info)
+		t := summarizeType(info)
 		list = append(list, t)
 		rows = append(rows, []string{t.Type, t.Queue, t.Budget, t.Summary})
 	}
 	if asJSON {
-		s.printJSON(list)
+		inv.printJSON(list)
 		return
 	}
-	s.table(rows)
+	inv.printTable(rows)
 }
 
-func describe(info tasks.Info) (*typeDetail, error) {
+func describeType(info tasks.Info) (*typeDetail, error) {
 	example, err := json.Marshal(info.Example)
 	if err != nil {
 		return nil, fmt.Errorf("encode the example: %w", err)
@@ -113,14 +111,14 @@ func describe(info tasks.Info) (*typeDetail, error) {
 		keyLife = queue.DefaultKeyTTL
 	}
 	t := &typeDetail{
-		typeSummary: summarize(info),
+		typeSummary: summarizeType(info),
 		Vendor:      info.Vendor,
 		Repeatable:  d.Repeatable,
-		KeptFor:     human(keep),
-		KeyFor:      human(keyLife),
+		KeptFor:     formatDuration(keep),
+		KeyFor:      formatDuration(keyLife),
 		Fields:      []fieldDetail{},
 		Example:     example,
-		Command:     name + " " + info.Type + " --payload " + quoted(string(example)),
+		Command:     name + " " + info.Type + " --payload " + shellQuote(string(example)),
 		again:       info.Again(),
 	}
 	for _, f := range info.Fields() {
@@ -129,39 +127,41 @@ func describe(info tasks.Info) (*typeDetail, error) {
 	return t, nil
 }
 
-func (s *session) printType(t *typeDetail) {
+func (inv *invocation) printType(t *typeDetail) {
 	runs := map[tasks.Again]string{
-		tasks.Never:        "at most once: an attempt that may have happened ends the task as unknown",
-		tasks.Always:       "repeatable: an attempt that may have happened is repeated",
-		tasks.IfIdempotent: "repeatable if idempotent is true, as it is of a read; else an attempt that may have happened ends the task as unknown",
-		tasks.IfNotFound:   "to one effect: what an attempt may have made is looked for, and made again only if it is not there",
+		tasks.Never:  "at most once: if an attempt may have happened, the task ends as unknown",
+		tasks.Always: "repeatable: if an attempt may have happened, it is repeated",
+		tasks.IfIdempotent: "repeatable if idempotent is true (default for reads); " +
+			"otherwise, if an attempt may have happened, the task ends as unknown",
+		tasks.IfNotFound: "to one effect: if an attempt may have created the object, " +
+			"Errand searches for it, and creates it again only if it does not exist",
 	}[t.again]
-	_, _ = fmt.Fprintf(s.stdout, "%s: %s\n\n", t.Type, t.Summary)
-	s.list([][2]string{
+	_, _ = fmt.Fprintf(inv.stdout, "%s: %s\n\n", t.Type, t.Summary)
+	inv.printPairs([][2]string{
 		{"queue", t.Queue},
-		{"budget", t.Budget + " from its start; --usable-for sets another"},
+		{"budget", t.Budget + " from its start; --usable-for changes it"},
 		{"runs", runs},
 		{"kept for", t.KeptFor + " after its end"},
-		{"key", "remembered for " + days(t.KeyFor)},
+		{"key", "remembered for " + formatDays(t.KeyFor)},
 	})
 	if len(t.Fields) > 0 {
-		_, _ = fmt.Fprintln(s.stdout)
+		_, _ = fmt.Fprintln(inv.stdout)
 		rows := [][]string{{"FIELD", "KIND", "REQUIRED", "RULES", "MEANING"}}
 		for _, f := range t.Fields {
-			rows = append(rows, []string{f.Path, f.Kind, yes(f.Required), f.Rules, f.Doc})
+			rows = append(rows, []string{f.Path, f.Kind, yesOrEmpty(f.Required), f.Rules, f.Doc})
 		}
-		s.table(rows)
+		inv.printTable(rows)
 	}
 	_, _ = fmt.Fprintf(
-		s.stdout,
+		inv.stdout,
 		"\nExample payload:\n%s\n\n%s\n",
-		indented(t.Example),
+		indentJSON(t.Example),
 		t.Command,
 	)
 }
 
-// days writes whole days as such: 168h reads as nothing in particular.
-func days(text string) string {
+// formatDays rewrites a duration of whole days: 7 days says more than 168h.
+func formatDays(text string) string {
 	const day = 24 * time.Hour
 	if d, err := time.ParseDuration(text); err == nil && d >= 2*day && d%day == 0 {
 		return fmt.Sprintf("%d days", d/day)
@@ -169,7 +169,7 @@ func days(text string) string {
 	return text
 }
 
-// quoted is one word for a shell.
-func quoted(text string) string {
+// shellQuote quotes text as one word for a POSIX shell.
+func shellQuote(text string) string {
 	return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'"
 }

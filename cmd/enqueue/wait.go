@@ -10,116 +10,107 @@ import (
 	"errand.internal/tasks"
 )
 
-// await waits for the outcome and fills in the report. ofKey is the outcome
-// that a duplicate's key remembers, for when the record is no longer kept.
+// waitForOutcome waits for the outcome and fills in the report. keyOutcome is the
+// outcome stored with a duplicate's key, for when the record is no longer kept.
 //
-// Redis may go away and come back during the wait: the task is stored, so it is
-// worth waiting on. Only if it is away at the end is that the answer.
-func (s *session) await(
+// Redis may become unreachable and return during the wait: the task is stored, so
+// waiting on makes sense. It is an error only if it is unreachable at the end.
+func (inv *invocation) waitForOutcome(
 	ctx context.Context,
 	client *tasks.Client,
 	r *report,
 	wait time.Duration,
-	ofKey tasks.Outcome,
+	keyOutcome tasks.Outcome,
 ) (int, error) {
-	waiting, cancel := context.WithTimeout(ctx, wait)
+	waitCtx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
-	status, err := client.Wait(waiting, r.ID)
-	if waiting.Err() != nil && ctx.Err() == nil &&
+	status, err := client.Wait(waitCtx, r.ID)
+	if waitCtx.Err() != nil && ctx.Err() == nil &&
 		(status == nil || status.State != ledger.Ended) {
-		// The state seen last may be a second old.
+		// The last state seen may be a second old.
 		if status != nil {
-			r.take(status)
+			r.setStatus(status)
 		}
 		status, err = client.Status(ctx, r.ID)
 	}
 	switch {
 	case status != nil:
-		r.take(status)
+		r.setStatus(status)
 	case errors.Is(err, tasks.ErrNotFound):
-		return s.fromKey(r, ofKey)
+		return inv.setOutcomeFromKey(r, keyOutcome)
 	}
 	switch {
 	case r.State == stateEnded:
-		s.sealed(err)
-		return outcomeCode(r.Outcome), nil
+		inv.warnUnreadable(err)
+		return outcomeExitCode(r.Outcome), nil
 	case ctx.Err() != nil:
-		return 0, &fault{
+		return 0, &exitError{
 			exitInterrupted,
-			errors.New(
-				"interrupted; the task goes on, 'enqueue status " + r.ID + "' tells how",
-			),
+			errors.New("interrupted; the task goes on, 'enqueue status " + r.ID + "' shows its state"),
 		}
 	case err != nil:
-		return 0, fmt.Errorf("the task is stored, how it stands is not known: %w", err)
+		return 0, fmt.Errorf("the task is stored, but its state is unknown: %w", err)
 	case r.State == string(ledger.Parked):
-		return 0, &fault{
+		return 0, &exitError{
 			exitParked,
-			fmt.Errorf("parked after %s: %s", human(wait), value(r.Message)),
+			fmt.Errorf("parked after %s: %s", formatDuration(wait), textOrEmpty(r.Message)),
 		}
 	}
-	return 0, &fault{
+	return 0, &exitError{
 		exitTimeout,
-		fmt.Errorf("the wait of %s is over, the task is %s", human(wait), r.State),
+		fmt.Errorf("the wait of %s is over; the task is %s", formatDuration(wait), r.State),
 	}
 }
 
-// lookUp fills in how the first task of a key stands.
-func (s *session) lookUp(
+// readDuplicate fills in the state of the first task with the key.
+func (inv *invocation) readDuplicate(
 	ctx context.Context,
 	client *tasks.Client,
 	r *report,
-	ofKey tasks.Outcome,
+	keyOutcome tasks.Outcome,
 ) error {
 	status, err := client.Status(ctx, r.ID)
 	switch {
 	case status != nil:
-		r.take(status)
-		s.sealed(err)
+		r.setStatus(status)
+		inv.warnUnreadable(err)
 		return nil
 	case errors.Is(err, tasks.ErrNotFound):
-		_, _ = s.fromKey(r, ofKey)
+		_, _ = inv.setOutcomeFromKey(r, keyOutcome)
 		return nil
 	}
 	return err
 }
 
-// fromKey is what the key alone tells of a task whose record is no longer kept.
-func (s *session) fromKey(r *report, ofKey tasks.Outcome) (int, error) {
-	if ofKey == "" {
-		r.State = forgotten
+// setOutcomeFromKey fills in the outcome stored with the key, for a task whose
+// record is no longer kept.
+func (inv *invocation) setOutcomeFromKey(r *report, keyOutcome tasks.Outcome) (int, error) {
+	if keyOutcome == "" {
+		r.State = stateForgotten
 		if !r.Duplicate {
-			return 0, &fault{
+			return 0, &exitError{
 				exitNoTask,
-				errors.New(
-					"the task's record is lost from Redis; whether it will run is not known",
-				),
+				errors.New("the task's record is lost from Redis; whether it will run is unknown"),
 			}
 		}
-		return 0, &fault{
+		return 0, &exitError{
 			exitNoTask,
-			errors.New(
-				"the record of the key's first task is no longer kept; no worker has ever ended it",
-			),
+			errors.New("the record of the key's first task is no longer kept; no worker has ended that task"),
 		}
 	}
-	r.State, r.Outcome = stateEnded, ofKey
-	s.complain(
-		"the record of the key's first task is no longer kept; the outcome is known from the key",
-	)
-	return outcomeCode(ofKey), nil
+	r.State, r.Outcome = stateEnded, keyOutcome
+	inv.printErr("the record of the key's first task is no longer kept; the outcome was stored with the key")
+	return outcomeExitCode(keyOutcome), nil
 }
 
-// sealed says why there is no data. Everything else about the task is known.
-func (s *session) sealed(err error) {
+// warnUnreadable says why the report has no data although the task is known.
+func (inv *invocation) warnUnreadable(err error) {
 	if err == nil {
 		return
 	}
-	if s.environ["ENCRYPTION_KEYS"] == "" && s.environ["ENCRYPTION_KEYS_FILE"] == "" {
-		s.complain(
-			"ENCRYPTION_KEYS is missing, so the data cannot be read: " + err.Error(),
-		)
+	if inv.environ["ENCRYPTION_KEYS"] == "" && inv.environ["ENCRYPTION_KEYS_FILE"] == "" {
+		inv.printErr("ENCRYPTION_KEYS is missing, so the data cannot be read: " + err.Error())
 		return
 	}
-	s.complain("the data cannot be read: " + err.Error())
+	inv.printErr("the data cannot be read: " + err.Error())
 }
