@@ -29,8 +29,8 @@ func warnOfExpiry(
 	defer ticker.Stop()
 	for warned := 0; ; {
 		c := tokens.CountdownTo(last, now())
-		if c.Threshold != 0 && c.Threshold != said {
-			said = c.Threshold
+		if c.Threshold != 0 && c.Threshold != warned {
+			warned = c.Threshold
 			day := last.Format(time.DateOnly)
 			to(alert.Alert{
 				Kind:     alert.CredentialExpiring,
