@@ -12,7 +12,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"errand.internal/internal/settings"
-	"errand.internal/tasks"
+	"errand.internal/tasks/all"
 )
 
 // bulkCommand is `enqueue bulk FILE|-`.
@@ -72,7 +72,7 @@ func (l *errorLimit) exceeded(refused, rows int) bool {
 
 func (c *bulkCommand) run(ctx context.Context, inv *invocation) (int, error) {
 	if c.Type != "" {
-		if _, ok := tasks.Find(c.Type); !ok {
+		if _, ok := all.Vendors.Find(c.Type); !ok {
 			return 0, unknownTypeError(c.Type)
 		}
 	}

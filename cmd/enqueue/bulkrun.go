@@ -13,6 +13,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"errand.internal/tasks"
+	"errand.internal/tasks/all"
 )
 
 const (
@@ -166,7 +167,7 @@ func (b *bulkRun) enqueue(p *pendingRow) {
 	if p.err != nil {
 		return
 	}
-	payload, err := tasks.DecodePayload(p.taskType, p.payload)
+	payload, err := all.Vendors.Decode(p.taskType, p.payload)
 	if err != nil {
 		p.err = err
 		return
@@ -181,8 +182,7 @@ func (b *bulkRun) enqueue(p *pendingRow) {
 	ticket, err := enqueueTask(
 		context.Background(),
 		b.client,
-		p.taskType,
-		p.payload,
+		payload,
 		[]tasks.Option{tasks.Key(p.key)},
 	)
 	if err != nil {

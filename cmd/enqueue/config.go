@@ -3,11 +3,11 @@ package main
 import (
 	"errors"
 
+	"errand.internal/internal/config"
 	"errand.internal/internal/redisconn"
 	"errand.internal/internal/seal"
 	"errand.internal/internal/secret"
 	"errand.internal/internal/settings"
-	"errand.internal/internal/vendors"
 	"errand.internal/tasks"
 )
 
@@ -55,8 +55,13 @@ func (inv *invocation) openClient(writer bool) (*tasks.Client, error) {
 	return client, nil
 }
 
-// dryRunConfig loads the vendor settings that a dry run needs.
-func (inv *invocation) dryRunConfig() (vendors.Config, error) {
-	var cfg vendors.Config
-	return cfg, joinUsageErrors(settings.Load(&cfg, inv.environ))
+// dryRunAccounts loads the vendors' settings for a dry run. No credential is
+// needed, and none is used.
+func (inv *invocation) dryRunAccounts() (config.Accounts, error) {
+	accounts, err := config.LoadAccounts(inv.environ)
+	accounts.AllowInsecureHTTP(true)
+	for _, a := range accounts {
+		a.UsePlaceholders()
+	}
+	return accounts, joinUsageErrors(err)
 }

@@ -11,6 +11,7 @@ import (
 
 	"errand.internal/internal/payload"
 	"errand.internal/tasks"
+	"errand.internal/tasks/all"
 )
 
 // csvRows reads CSV with a header of field paths. A quoted record may span several
@@ -25,7 +26,7 @@ type csvRows struct {
 
 // newCSVRows returns a reader that has read and checked the header.
 func newCSVRows(lines *lineReader, taskType string) (*csvRows, error) {
-	info, ok := tasks.Find(taskType)
+	info, ok := all.Vendors.Find(taskType)
 	if !ok { // only when --type is missing: a given one has been checked
 		return nil, usagef("CSV needs --type; JSONL has one object per line")
 	}

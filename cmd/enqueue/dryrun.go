@@ -14,6 +14,8 @@ import (
 	"sync"
 	"time"
 
+	"errand.internal/internal/account"
+	"errand.internal/internal/config"
 	"errand.internal/internal/payload"
 	"errand.internal/internal/queue"
 	"errand.internal/internal/secret"
@@ -41,31 +43,19 @@ func (c *enqueueCommand) dryRun(
 	ctx context.Context,
 	inv *invocation,
 	info tasks.Info,
-	raw []byte,
+	p tasks.Payload,
 ) (int, error) {
-	cfg, err := inv.dryRunConfig()
+	accounts, err := inv.dryRunAccounts()
 	if err != nil {
 		return 0, err
 	}
-	transport := &recordingTransport{}
-	clients, err := cfg.DryRun(transport)
+	transport := &recordingTransport{payload: p}
+	definition, err := openDryRun(accounts, info.Type, transport)
 	if err != nil {
 		return 0, joinUsageErrors(err)
 	}
-	defs := tasks.Definitions(clients)
-	at := slices.IndexFunc(defs, func(d queue.Definition) bool {
-		return d.Type == info.Type
-	})
-	if at < 0 || defs[at].Run == nil {
-		return 0, fmt.Errorf("%s cannot be shown in a dry run", info.Type)
-	}
-	p, err := defs[at].Decode(raw)
-	if err != nil {
-		return 0, err
-	}
-	caught.payload = p
-	_, err = defs[at].Run(queue.WithTaskID(ctx, p.Policy().Queue+"-taskid"), p)
-	requests := caught.all()
+	_, err = definition.Run(queue.WithTaskID(ctx, p.Policy().Queue+"_taskid"), p)
+	requests := transport.recorded()
 	if len(requests) == 0 {
 		if err == nil {
 			err = errors.New("the task sends no request")
@@ -76,12 +66,36 @@ func (c *enqueueCommand) dryRun(
 	if c.UsableFor != nil {
 		budget = time.Duration(*c.UsableFor)
 	}
-	s.printDryRun(
-		dryReport{info.Type, p.Policy().Queue, human(budget), requests},
+	inv.printDryRun(
+		dryRunReport{info.Type, p.Policy().Queue, formatDuration(budget), requests},
 		c.JSON,
 	)
 	inv.printErr("dry run: nothing was enqueued or sent")
 	return exitOK, nil
+}
+
+// openDryRun returns a task type bound to an account whose requests all go to
+// transport.
+func openDryRun(
+	accounts config.Accounts,
+	taskType string,
+	transport http.RoundTripper,
+) (queue.Definition, error) {
+	for _, a := range accounts {
+		if !slices.ContainsFunc(a.Unopened(), func(d queue.Definition) bool { return d.Type == taskType }) {
+			continue
+		}
+		definitions, err := a.Open(account.DryRun(transport))
+		if err != nil {
+			return queue.Definition{}, err
+		}
+		for _, d := range definitions {
+			if d.Type == taskType {
+				return d, nil
+			}
+		}
+	}
+	return queue.Definition{}, tasks.ErrUnknownType
 }
 
 func (inv *invocation) printDryRun(r dryRunReport, asJSON bool) {

@@ -42,20 +42,20 @@ func (c *enqueueCommand) run(ctx context.Context, inv *invocation) (int, error) 
 	if err != nil {
 		return 0, err
 	}
-	info, ok := tasks.Find(c.Type)
-	if !ok {
-		return 0, unknownTypeError(c.Type)
+	info, err := findType(c.Type)
+	if err != nil {
+		return 0, err
 	}
 	raw, err := c.payload(ctx, inv, info)
 	if err != nil {
 		return 0, err
 	}
-	payload, err := tasks.DecodePayload(c.Type, raw)
+	payload, err := info.Decode(raw)
 	if err != nil {
 		return 0, err
 	}
 	if c.DryRun {
-		return c.dryRun(ctx, inv, info, raw)
+		return c.dryRun(ctx, inv, info, payload)
 	}
 	client, err := inv.openClient(true)
 	if err != nil {
@@ -65,7 +65,7 @@ func (c *enqueueCommand) run(ctx context.Context, inv *invocation) (int, error) 
 		_ = client.Close()
 	}()
 
-	ticket, err := enqueueTask(ctx, client, c.Type, raw, opts)
+	ticket, err := enqueueTask(ctx, client, payload, opts)
 	if err != nil {
 		return 0, err
 	}
@@ -158,8 +158,7 @@ func (c *enqueueCommand) options(now time.Time) ([]tasks.Option, error) {
 func enqueueTask(
 	ctx context.Context,
 	client *tasks.Client,
-	taskType string,
-	raw []byte,
+	p tasks.Payload,
 	opts []tasks.Option,
 ) (*tasks.Ticket[json.RawMessage], error) {
 	if ctx.Err() != nil {
@@ -167,5 +166,5 @@ func enqueueTask(
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), storeTimeout)
 	defer cancel()
-	return client.EnqueueJSON(ctx, taskType, raw, opts...)
+	return client.EnqueuePayload(ctx, p, opts...)
 }

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"time"
 
-	"errand.internal/tasks"
+	"errand.internal/tasks/all"
 )
 
 // durationFlag is a duration on the command line.
@@ -72,7 +72,7 @@ func similarTypes(given string) []string {
 		return nil
 	}
 	var candidates []candidate
-	for _, info := range tasks.Types() {
+	for _, info := range all.Vendors.Types() {
 		d := levenshtein(given, info.Type)
 		if strings.Contains(info.Type, given) {
 			d = 1 // part of a name, such as "otp:send"

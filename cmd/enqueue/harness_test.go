@@ -20,7 +20,6 @@ import (
 	"errand.internal/clients/anna/annatest"
 	"errand.internal/clients/clientstest"
 	"errand.internal/clients/danaconnect"
-	"errand.internal/clients/danaconnect/otp"
 	"errand.internal/clients/danaconnect/danaconnecttest"
 	"errand.internal/internal/ledger"
 	"errand.internal/internal/queue"
@@ -69,12 +68,12 @@ func newHarness(t *testing.T) *harness {
 	h.anna.PutToken(token)
 	account := h.anna.Account()
 	var err error
-	r.vendors.DANAConnectOTP, err = otp.New(danaconnect.BasicConfig{
+	h.vendors.DANAConnectOTP, err = danaconnect.NewOTP(danaconnect.OTPConfig{
 		Username: danaconnecttest.Username,
 		Company:  danaconnecttest.Company,
 		Password: secret.New(danaconnecttest.Password),
-		OTPURL:   clientstest.Serve(t, r.otp, danaconnecttest.Mount) + "otp/1.0/",
-	}, tokens.OpenGate(), clients.NewCaller(danaconnect.Vendor, clients.Timeouts{}, nil, nil))
+		OTPURL:   clientstest.Serve(t, h.otp, danaconnecttest.Mount) + "otp/1.0/",
+	}, tokens.OpenGate(), clients.NewCaller(danaconnect.Vendor, clients.Limits{}, nil, nil))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -83,7 +82,7 @@ func newHarness(t *testing.T) *harness {
 		CompanyHash: secret.New(account.CompanyHash),
 		User:        account.User,
 		Password:    secret.New(account.Password),
-	}, tokens.Fixed(token), clients.NewCaller(anna.Vendor, clients.Timeouts{}, nil, nil))
+	}, tokens.Fixed(token), clients.NewCaller(anna.Vendor, clients.Limits{}, nil, nil))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -164,14 +164,14 @@ func TestBadInput(t *testing.T) {
 			[]string{send, "--payload", "{x"},
 			"",
 			3,
-			[]string{"the payload is not JSON: it ends early or has a syntax error at byte 2"},
+			[]string{"the payload is not JSON: it breaks off or goes wrong at byte 2"},
 		},
 		{
 			"not JSON, with set",
 			[]string{send, "--payload", "{x", "--set=length=6"},
 			"",
 			3,
-			[]string{"the payload is not JSON: it ends early or has a syntax error at byte 2"},
+			[]string{"the payload is not JSON: it breaks off or goes wrong at byte 2"},
 		},
 		{
 			"no object",

@@ -111,7 +111,7 @@ func decodeObject(info tasks.Info, raw []byte) (map[string]any, error) {
 	dec.UseNumber() // numbers reach the vendor as they are written
 	trimmed := bytes.TrimSpace(raw)
 	if !json.Valid(raw) || trimmed[0] != '{' || dec.Decode(&doc) != nil {
-		if _, err := tasks.DecodePayload(info.Type, raw); err != nil {
+		if _, err := info.Decode(raw); err != nil {
 			return nil, err
 		}
 		return nil, refusedf("the payload must be an object")

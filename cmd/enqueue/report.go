@@ -9,7 +9,6 @@ import (
 	"time"
 	"unicode"
 
-	"errand.internal/internal/ledger"
 	"errand.internal/tasks"
 )
 
@@ -43,7 +42,7 @@ type historyEntry struct {
 	Message  string `json:"message"`
 }
 
-const stateEnded = string(ledger.Ended)
+const stateEnded = string(tasks.Ended)
 
 // stateForgotten is the state of a duplicate whose key is still taken although the
 // record of its task is gone and no worker has ended it.
@@ -55,17 +54,17 @@ func (r *report) setStatus(s *tasks.Status) {
 	r.Queue = s.Queue
 	r.State = string(s.State)
 	r.Outcome = s.Outcome
-	if s.State == ledger.Ended || s.Code != "" {
+	if s.State == tasks.Ended || s.Code != "" {
 		r.Code = new(s.Code)
 	}
-	if s.State == ledger.Ended || s.Message != "" {
+	if s.State == tasks.Ended || s.Message != "" {
 		r.Message = new(s.Message)
 	}
-	if s.State != ledger.Ended {
+	if s.State != tasks.Ended {
 		return
 	}
 	r.Attempts = new(s.Attempts)
-	r.sealed = s.Data == nil && len(s.Record.Data) > 0
+	r.sealed = s.Data == nil && s.HasData
 	data := s.Data
 	if data == nil {
 		data = json.RawMessage("null")

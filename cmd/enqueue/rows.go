@@ -12,7 +12,7 @@ import (
 	"unicode/utf8"
 
 	"errand.internal/internal/payload"
-	"errand.internal/tasks"
+	"errand.internal/tasks/all"
 )
 
 // maxRowSize is the size limit of a row: a payload, and room for type, key and
@@ -220,7 +220,7 @@ func decodeText(field string, raw json.RawMessage, into *string) error {
 // checkType refuses an unknown type. The error does not quote it: it goes into the
 // receipt, and a malformed row may have personal data in this place.
 func checkType(taskType string) error {
-	if _, ok := tasks.Find(taskType); ok {
+	if _, ok := all.Vendors.Find(taskType); ok {
 		return nil
 	}
 	if similar := similarTypes(taskType); len(similar) > 0 {

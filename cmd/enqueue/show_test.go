@@ -12,6 +12,7 @@ import (
 	"errand.internal/clients/clientstest"
 	"errand.internal/internal/payload"
 	"errand.internal/tasks"
+	"errand.internal/tasks/all"
 )
 
 // A dry run needs neither Redis nor credentials, and shows neither secrets nor
@@ -108,7 +109,7 @@ func TestEveryTypeHasAWorkingExample(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, info := range tasks.Types() {
+	for _, info := range all.Vendors.Types() {
 		text := h.wantExit(0, "types", info.Type).stdout
 		wantText(t, "types", text, info.Summary, "Example payload:")
 		if len(info.Fields()) > 0 {
@@ -131,9 +132,9 @@ func TestEveryTypeHasAWorkingExample(t *testing.T) {
 				t.Errorf("%s: a dry run shows %q, which is not marked clear:\n%s", info.Type, value, shown)
 			}
 		}
-		stored := r.want(0, append(args, "--json")...).report(t)
+		stored := h.wantExit(0, append(args, "--json")...).report(t)
 		if stored.Type != info.Type || stored.Queue != info.Example.Policy().Queue {
-			t.Errorf("%s: the ready line made %+v", info.Type, stored)
+			t.Errorf("%s: the example command stored %+v", info.Type, stored)
 		}
 
 		var detail typeDetail
@@ -182,13 +183,13 @@ func TestTypes(t *testing.T) {
 	t.Parallel()
 	h := &harness{t: t}
 	text := h.wantExit(0, "types").stdout
-	for _, info := range tasks.Types() {
+	for _, info := range all.Vendors.Types() {
 		wantText(t, "types", text, info.Type, info.Summary)
 	}
 	wantText(t, "types", text, "72h", "2m")
 	var list []typeSummary
 	if err := json.Unmarshal([]byte(h.wantExit(0, "types", "--json").stdout), &list); err != nil ||
-		len(list) != len(tasks.Types()) ||
+		len(list) != len(all.Vendors.Types()) ||
 		list[0].Budget != "2m" {
 		t.Errorf("%v %+v", err, list)
 	}

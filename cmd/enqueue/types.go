@@ -1,14 +1,17 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
 	"strings"
 	"time"
 
+	"errand.internal/internal/events"
 	"errand.internal/internal/queue"
 	"errand.internal/tasks"
+	"errand.internal/tasks/all"
 )
 
 // typesCommand is `enqueue types [TYPE]`.
@@ -33,7 +36,8 @@ type typeDetail struct {
 	Fields     []fieldDetail   `json:"fields"`
 	Example    json.RawMessage `json:"example"`
 	Command    string          `json:"command"` // can be run as it is
-	again      tasks.Again
+	redelivery tasks.Redelivery
+	perPayload bool // the payload decides
 }
 
 type fieldDetail struct {
@@ -50,15 +54,9 @@ func (c *typesCommand) run(_ context.Context, inv *invocation) (int, error) {
 		inv.listTypes(c.JSON)
 		return exitOK, nil
 	}
-	info, ok := tasks.Find(c.Type)
-	if !ok {
-		return 0, unknownTypeError(c.Type)
-	}
-	if info.Internal {
-		return 0, usagef(
-			"%s is internal: Errand enqueues it itself, nobody else can",
-			c.Type,
-		)
+	info, err := findType(c.Type)
+	if err != nil {
+		return 0, err
 	}
 	detail, err := describeType(info)
 	if err != nil {
@@ -72,7 +70,20 @@ func (c *typesCommand) run(_ context.Context, inv *invocation) (int, error) {
 	return exitOK, nil
 }
 
-func summarize(info tasks.Info) typeSummary {
+// findType returns a task type that can be enqueued.
+func findType(taskType string) (tasks.Info, error) {
+	info, ok := all.Vendors.Find(taskType)
+	switch {
+	case ok:
+		return info, nil
+	case taskType == events.DeliverType:
+		return info, usagef("%s is internal: Errand enqueues it itself, nobody else can", taskType)
+	default:
+		return info, unknownTypeError(taskType)
+	}
+}
+
+func summarizeType(info tasks.Info) typeSummary {
 	d := info.Example.Policy()
 	return typeSummary{
 		Type:    info.Type,
@@ -85,7 +96,7 @@ func summarize(info tasks.Info) typeSummary {
 func (inv *invocation) listTypes(asJSON bool) {
 	var list []typeSummary
 	rows := [][]string{{"TYPE", "QUEUE", "BUDGET", "SUMMARY"}}
-	for _, info := range tasks.Types() {
+	for _, info := range all.Vendors.Types() {
 		t := summarizeType(info)
 		list = append(list, t)
 		rows = append(rows, []string{t.Type, t.Queue, t.Budget, t.Summary})
@@ -103,23 +114,19 @@ func describeType(info tasks.Info) (*typeDetail, error) {
 		return nil, fmt.Errorf("encode the example: %w", err)
 	}
 	d := info.Example.Policy()
-	keep, keyLife := d.Retention, d.KeyTTL
-	if keep <= 0 {
-		keep = queue.DefaultRetention
-	}
-	if keyLife <= 0 {
-		keyLife = queue.DefaultKeyTTL
-	}
+	retention := cmp.Or(d.Retention, queue.DefaultRetention)
+	keyTTL := cmp.Or(d.KeyTTL, queue.DefaultKeyTTL)
 	t := &typeDetail{
 		typeSummary: summarizeType(info),
 		Vendor:      info.Vendor,
-		Repeatable:  d.Repeatable,
-		KeptFor:     formatDuration(keep),
-		KeyFor:      formatDuration(keyLife),
+		Repeatable:  d.Redelivery == tasks.AtLeastOnce,
+		KeptFor:     formatDuration(retention),
+		KeyFor:      formatDuration(keyTTL),
 		Fields:      []fieldDetail{},
 		Example:     example,
 		Command:     name + " " + info.Type + " --payload " + shellQuote(string(example)),
-		again:       info.Again(),
+		redelivery:  d.Redelivery,
+		perPayload:  info.PerPayload(),
 	}
 	for _, f := range info.Fields() {
 		t.Fields = append(t.Fields, fieldDetail(f))
@@ -128,14 +135,17 @@ func describeType(info tasks.Info) (*typeDetail, error) {
 }
 
 func (inv *invocation) printType(t *typeDetail) {
-	runs := map[tasks.Again]string{
-		tasks.Never:  "at most once: if an attempt may have happened, the task ends as unknown",
-		tasks.Always: "repeatable: if an attempt may have happened, it is repeated",
-		tasks.IfIdempotent: "repeatable if idempotent is true (default for reads); " +
-			"otherwise, if an attempt may have happened, the task ends as unknown",
-		tasks.IfNotFound: "to one effect: if an attempt may have created the object, " +
-			"Errand searches for it, and creates it again only if it does not exist",
-	}[t.again]
+	runs := "at most once: if an attempt may have happened, the task ends as unknown"
+	switch {
+	case t.perPayload:
+		runs = "repeatable if idempotent is true (default for reads); " +
+			"otherwise, if an attempt may have happened, the task ends as unknown"
+	case t.redelivery == tasks.AtLeastOnce:
+		runs = "repeatable: if an attempt may have happened, it is repeated"
+	case t.redelivery == tasks.Reconciled:
+		runs = "to one effect: if an attempt may have created the object, " +
+			"Errand searches for it, and creates it again only if it does not exist"
+	}
 	_, _ = fmt.Fprintf(inv.stdout, "%s: %s\n\n", t.Type, t.Summary)
 	inv.printPairs([][2]string{
 		{"queue", t.Queue},

@@ -15,6 +15,8 @@ import (
 	"github.com/alecthomas/kong"
 
 	"errand.internal/internal/app"
+	"errand.internal/internal/config"
+	"errand.internal/internal/doctor"
 	"errand.internal/internal/settings"
 )
 
@@ -103,7 +105,7 @@ func run(
 		_, _ = fmt.Fprintln(stdout, "ready")
 		return exitOK
 	case "doctor":
-		return doctor(ctx, environ, cli.Doctor.JSON, stdout, stderr)
+		return runDoctor(ctx, environ, cli.Doctor.JSON, stdout, stderr)
 	case "credentials clear <profile>":
 		text, err := app.ClearCoolDown(ctx, environ, cli.Credentials.Clear.Profile)
 		if err != nil {
@@ -157,13 +159,13 @@ func exported(stderr io.Writer, err error) int {
 	return exitOK
 }
 
-func doctor(
+func runDoctor(
 	ctx context.Context,
 	environ map[string]string,
 	asJSON bool,
 	stdout, stderr io.Writer,
 ) int {
-	found := app.Doctor(ctx, environ)
+	found := doctor.Run(ctx, environ)
 	var err error
 	if asJSON {
 		err = json.NewEncoder(stdout).Encode(found)
@@ -180,7 +182,7 @@ func doctor(
 }
 
 func fail(stderr io.Writer, err error) int {
-	if wrong, ok := errors.AsType[*app.ConfigError](err); ok {
+	if wrong, ok := errors.AsType[*config.Error](err); ok {
 		_, _ = fmt.Fprintf(stderr, "worker: the settings are wrong:\n%v\n", wrong)
 		return exitUsage
 	}

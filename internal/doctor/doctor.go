@@ -19,11 +19,11 @@ import (
 // doctorLimit bounds everything the doctor does.
 const doctorLimit = 20 * time.Second
 
-// Doctor looks at everything a worker with these settings depends on, and says
+// Run looks at everything a worker with these settings depends on, and says
 // what to do about what is wrong. Wrong settings do not stop it: it checks what
 // can still be checked. It changes nothing but what a worker would change too:
 // it may log in where the fleet has no token. It ends within 20 seconds.
-func Doctor(ctx context.Context, environ map[string]string) Diagnosis {
+func Run(ctx context.Context, environ map[string]string) Diagnosis {
 	redisconn.LogTo(zerolog.Nop()) // what there is to say is in the checks
 	d := &doctor{
 		environ: environ,
