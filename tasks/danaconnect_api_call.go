@@ -4,7 +4,7 @@ import (
 	"context"
 	"time"
 
-	"errand.internal/clients/danaconnect"
+	"errand.internal/clients"
 	"errand.internal/clients/danaconnect/api"
 	"errand.internal/internal/payload"
 	"errand.internal/internal/queue"
@@ -56,7 +56,7 @@ func (DANAConnectCall) result() (r VendorAnswer) {
 }
 
 type danaconnectCaller interface {
-	Call(ctx context.Context, r api.Request) (danaconnect.Answer, error)
+	Call(ctx context.Context, r api.Request) (clients.Reply, error)
 }
 
 func callDANAConnect(c danaconnectCaller) handler[DANAConnectCall, VendorAnswer] {

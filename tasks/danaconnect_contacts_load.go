@@ -9,7 +9,7 @@ import (
 	"regexp"
 	"time"
 
-	"errand.internal/clients/danaconnect"
+	"errand.internal/clients"
 	"errand.internal/clients/danaconnect/contacts"
 	"errand.internal/internal/payload"
 	"errand.internal/internal/queue"
@@ -128,7 +128,7 @@ func (ContactsLoad) result() (r VendorAnswer) {
 }
 
 type contactLoader interface {
-	Load(ctx context.Context, l contacts.Load) (danaconnect.Answer, error)
+	Load(ctx context.Context, l contacts.Load) (clients.Reply, error)
 }
 
 func loadContacts(c contactLoader) handler[ContactsLoad, VendorAnswer] {

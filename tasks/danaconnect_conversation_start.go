@@ -6,7 +6,7 @@ import (
 	"strings"
 	"time"
 
-	"errand.internal/clients/danaconnect"
+	"errand.internal/clients"
 	"errand.internal/clients/danaconnect/api"
 	"errand.internal/internal/payload"
 	"errand.internal/internal/queue"
@@ -105,7 +105,7 @@ type conversationStarter interface {
 	StartConversation(
 		ctx context.Context,
 		s api.Start,
-	) (danaconnect.Answer, error)
+	) (clients.Reply, error)
 }
 
 func startConversation(c conversationStarter) handler[ConversationStart, VendorAnswer] {
