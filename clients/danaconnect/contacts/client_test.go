@@ -233,7 +233,7 @@ func TestInvalidArgumentsAreNotSent(t *testing.T) {
 	c := newClient(t, "https://danaconnect.example/", &clientstest.Gate{}, clients.Timeouts{})
 	for name, change := range map[string]func(*contacts.Load){
 		"no table":           func(l *contacts.Load) { l.TableCode = "" },
-		"table up":           func(l *contacts.Load) { l.TableCode = ".." },
+		"table ..":           func(l *contacts.Load) { l.TableCode = ".." },
 		"table with a slash": func(l *contacts.Load) { l.TableCode = "a/b" },
 		"no fields":          func(l *contacts.Load) { l.FieldsCode = nil },
 		"field with ;":       func(l *contacts.Load) { l.FieldsCode = []string{"A;B", "C"} },

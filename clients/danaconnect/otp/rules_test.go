@@ -16,8 +16,8 @@ import (
 	"errand.internal/internal/tokens"
 )
 
-// promise is one row of what each code means, written out a second time: the
-// test would be empty if it read the table under test.
+// promise is the expected meaning of one code, independent of the table under
+// test.
 type promise struct {
 	code    string
 	done    bool
@@ -88,17 +88,17 @@ var promises = map[string][]promise{
 
 const unlistedCode = "the vendor's page does not list this code"
 
-// undocumented codes are unknown for both operations.
+// undocumented are codes that neither operation lists.
 var undocumented = []string{"00", "02", "11", "12", "13", "17", "99", "101", "OK", "E1"}
 
-// body is an answer with a code written as it stands.
+// body returns an answer with code as its raw JSON.
 func body(code string) *string {
 	return new(
 		fmt.Sprintf(`{"idRequest":251,"responseCode":%s,"responseDescription":"x","conversationRequestId":"h"}`, code),
 	)
 }
 
-func TestEveryCodeHasItsMeaning(t *testing.T) {
+func TestMeaningOfEveryCode(t *testing.T) {
 	t.Parallel()
 	for op, rows := range promises {
 		for _, code := range undocumented {
@@ -137,8 +137,9 @@ func TestEveryCodeHasItsMeaning(t *testing.T) {
 	}
 }
 
-// A failure code counts whatever the status; only "01" needs a 2xx beside it.
-func TestCodeBeforeStatus(t *testing.T) {
+// TestCodePrecedesStatus: a failure code counts whatever the status; only "01"
+// needs a 2xx.
+func TestCodePrecedesStatus(t *testing.T) {
 	t.Parallel()
 	for op, rows := range promises {
 		for _, row := range rows {
@@ -187,7 +188,7 @@ func TestCodeBeforeStatus(t *testing.T) {
 	}
 }
 
-func TestUndocumentedCodeBesideAStatus(t *testing.T) {
+func TestUndocumentedCodeWithStatus(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
 		status int
@@ -201,7 +202,7 @@ func TestUndocumentedCodeBesideAStatus(t *testing.T) {
 		{425, clients.RateLimited, tokens.NoVerdict},
 		{429, clients.RateLimited, tokens.NoVerdict},
 		{500, clients.Unknown, tokens.NoVerdict},
-		{503, clients.Unknown, tokens.NoVerdict}, // the vendor's own program answered, so it ran
+		{503, clients.Unknown, tokens.NoVerdict}, // a code proves that the vendor's own program ran
 	}
 	for op := range promises {
 		for _, tt := range tests {
@@ -261,7 +262,7 @@ func TestStatusWithoutACode(t *testing.T) {
 	}
 }
 
-func TestAnswersThatContradictThemselves(t *testing.T) {
+func TestContradictoryAnswers(t *testing.T) {
 	t.Parallel()
 	for _, id := range []string{``, `"idRequest":null,`, `"idRequest":0,`, `"idRequest":"",`, `"idRequest":"87a9ab9b-5abf",`} {
 		t.Run("accepted, but idRequest is "+id, func(t *testing.T) {
@@ -300,7 +301,7 @@ func TestAnswersThatContradictThemselves(t *testing.T) {
 			t.Errorf("%q, %v", verdict, err)
 		}
 	})
-	t.Run("a code that is prose stays out of the error", func(t *testing.T) {
+	t.Run("a code that is prose does not appear in the error", func(t *testing.T) {
 		t.Parallel()
 		f := start(t, danaconnecttest.Options{})
 		f.Inject(sandbox.Fault{Op: danaconnecttest.OpSend, Body: new(`{"responseCode":"no code for ana@example.com"}`)})
@@ -310,12 +311,12 @@ func TestAnswersThatContradictThemselves(t *testing.T) {
 	})
 }
 
-func TestRulesAreACopy(t *testing.T) {
+func TestRulesReturnsACopy(t *testing.T) {
 	t.Parallel()
 	rules := otp.Rules()
 	rules[0].Code = "changed"
 	if otp.Rules()[0].Code == "changed" {
-		t.Error("Rules gives away the table itself")
+		t.Error("Rules returns the table itself")
 	}
 }
 
