@@ -101,16 +101,16 @@ func (c Config) validate() (validated, error) {
 		problems = append(problems, err)
 	}
 	out.base = base
-	for _, required := range []struct {
+	for _, credential := range []struct {
 		variable string
-		missing  bool
+		value    secret.String
 	}{
-		{"COMPANY_HASH", c.CompanyHash.Empty()},
-		{"USER", c.User == ""},
-		{"PASSWORD", c.Password.Empty()},
+		{"COMPANY_HASH", c.CompanyHash},
+		{"USER", secret.New(c.User)},
+		{"PASSWORD", c.Password},
 	} {
-		if required.missing {
-			addProblem(required.variable, "is not set")
+		if problem := clients.SecretProblem(credential.value); problem != "" {
+			addProblem(credential.variable, problem)
 		}
 	}
 	zoneName := c.TimeZone
