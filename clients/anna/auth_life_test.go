@@ -215,13 +215,13 @@ func TestTokenLifeOfEveryFormat(t *testing.T) {
 	vendor := time.Date(2030, 6, 1, 12, 0, 0, 0, time.UTC)
 	for format, opaqueLife := range map[annatest.Format]time.Duration{
 		annatest.Seconds:     20 * time.Minute,
-		annatest.Stamp:       20 * time.Minute,
+		annatest.Timestamp:   20 * time.Minute,
 		annatest.RFC3339:     20 * time.Minute,
 		annatest.EpochSecond: 20 * time.Minute,
 		annatest.EpochMilli:  20 * time.Minute,
 		annatest.Clock:       20 * time.Minute,
 		annatest.Empty:       5 * time.Minute,
-		annatest.Nonsense:    5 * time.Minute,
+		annatest.Invalid:     5 * time.Minute,
 	} {
 		for _, isOpaque := range []bool{true, false} {
 			t.Run(fmt.Sprintf("%s opaque=%v", format, isOpaque), func(t *testing.T) {
