@@ -17,7 +17,7 @@ func TestAttemptOfARefusedCallIsNotSent(t *testing.T) {
 	base := clientstest.Serve(t, newShop(), "/shop/")
 	ctx, cancel := context.WithCancel(ctx)
 	cancel()
-	if err := order(t, base, clients.Limits{})(ctx); err == nil {
+	if err := order(t, base, clients.Timeouts{})(ctx); err == nil {
 		t.Fatal("the cancelled call succeeded")
 	}
 	if attempt.Sent() || ready != 0 {
@@ -30,7 +30,7 @@ func TestAttemptMarksBeforeTheRequestLeaves(t *testing.T) {
 	shop := newShop()
 	var callsAtMark []int
 	ctx, attempt := clients.WithAttempt(t.Context(), func() { callsAtMark = append(callsAtMark, shop.Calls(opOrder)) })
-	call := order(t, clientstest.Serve(t, shop, "/shop/"), clients.Limits{})
+	call := order(t, clientstest.Serve(t, shop, "/shop/"), clients.Timeouts{})
 	for range 2 {
 		if err := call(ctx); err != nil {
 			t.Fatal(err)
@@ -46,7 +46,7 @@ func TestAttemptIsSentWhileTheVendorWorks(t *testing.T) {
 	shop := newShop()
 	gate := shop.HoldAnswer(opOrder)
 	ctx, attempt := clients.WithAttempt(t.Context(), nil)
-	call := order(t, clientstest.Serve(t, shop, "/shop/"), clients.Limits{})
+	call := order(t, clientstest.Serve(t, shop, "/shop/"), clients.Timeouts{})
 	done := make(chan error, 1)
 	go func() { done <- call(ctx) }()
 	if err := shop.WaitEffects(clientstest.Within(t), opOrder, 1); err != nil {
@@ -70,7 +70,7 @@ func TestAttemptCancelledWhileWritingMayHaveLeft(t *testing.T) {
 		ctx, attempt := clients.WithAttempt(ctx, cancel)
 		shop := newShop()
 		shop.Inject(sandbox.Fault{Op: opOrder, Status: http.StatusServiceUnavailable})
-		err := order(t, clientstest.Serve(t, shop, "/shop/"), clients.Limits{})(ctx)
+		err := order(t, clientstest.Serve(t, shop, "/shop/"), clients.Timeouts{})(ctx)
 		e, ok := clients.AsError(err)
 		if !ok {
 			t.Fatalf("error %v", err)

@@ -56,7 +56,7 @@ func bearerCall(t *testing.T, b clients.Bearer, faults ...sandbox.Fault) (*sandb
 	base := clientstest.Serve(t, shop, "/shop/")
 	answer, err := b.Do(
 		t.Context(),
-		clients.NewCaller("shop", clients.Limits{}, nil, nil),
+		clients.NewCaller("shop", clients.Timeouts{}, nil, nil),
 		opOrder,
 		func(token secret.String) (*http.Request, error) {
 			req, err := http.NewRequest(http.MethodPost, base+"v1/order", strings.NewReader("the order"))
@@ -272,7 +272,7 @@ func TestBearerRequestThatCannotBeBuilt(t *testing.T) {
 	for name, cause := range map[string]error{"an error of another make": errors.New("canary-cause"), "one of ours": own} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			caller := clients.NewCaller("shop", clients.Limits{}, nil, nil)
+			caller := clients.NewCaller("shop", clients.Timeouts{}, nil, nil)
 			_, err := clients.Bearer{
 				Source: &bearerSource{},
 			}.Do(

@@ -30,7 +30,7 @@ func newShop() *sandbox.Engine {
 }
 
 // order makes a client of the shop: body first, then status.
-func order(t *testing.T, base string, limits clients.Limits) func(context.Context) error {
+func order(t *testing.T, base string, limits clients.Timeouts) func(context.Context) error {
 	t.Helper()
 	at, err := clients.ParseBaseURL("SHOP_URL", base, false)
 	if err != nil {
@@ -94,7 +94,7 @@ func TestCallerBoundsTheBody(t *testing.T) {
 	t.Parallel()
 	shop := newShop()
 	shop.Inject(sandbox.Fault{Op: opOrder, Oversized: true})
-	a, err := do(t.Context(), t, clients.NewCaller("shop", clients.Limits{}, nil, nil), shop)
+	a, err := do(t.Context(), t, clients.NewCaller("shop", clients.Timeouts{}, nil, nil), shop)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -107,7 +107,7 @@ func TestCallerReadsABodyOfExactlyTheBound(t *testing.T) {
 	t.Parallel()
 	shop := newShop()
 	shop.Inject(sandbox.Fault{Op: opOrder, Body: new(strings.Repeat("x", clients.MaxBody))})
-	a, err := do(t.Context(), t, clients.NewCaller("shop", clients.Limits{}, nil, nil), shop)
+	a, err := do(t.Context(), t, clients.NewCaller("shop", clients.Timeouts{}, nil, nil), shop)
 	if err != nil || a.Incomplete || len(a.Body) != clients.MaxBody {
 		t.Errorf("%v, %+v", err, a)
 	}
@@ -126,7 +126,7 @@ func TestCallerIgnoresProxyVariables(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = clients.NewCaller("shop", clients.Limits{Connect: time.Second}, nil, nil).Do(t.Context(), opOrder, req)
+	_, err = clients.NewCaller("shop", clients.Timeouts{Connect: time.Second}, nil, nil).Do(t.Context(), opOrder, req)
 	if e, ok := clients.AsError(err); !ok || !e.NotSent || seen.Load() {
 		t.Errorf("error %v, proxy used %v", err, seen.Load())
 	}
@@ -135,7 +135,7 @@ func TestCallerIgnoresProxyVariables(t *testing.T) {
 func TestCallerObservesEveryCall(t *testing.T) {
 	t.Parallel()
 	var seen []clients.Observation
-	caller := clients.NewCaller("shop", clients.Limits{}, nil, func(o clients.Observation) { seen = append(seen, o) })
+	caller := clients.NewCaller("shop", clients.Timeouts{}, nil, func(o clients.Observation) { seen = append(seen, o) })
 	shop := newShop()
 	shop.Inject(sandbox.Fault{Op: opOrder, Times: 1, Status: 503}, sandbox.Fault{Op: opOrder, Drop: true})
 	if _, err := do(t.Context(), t, caller, shop); err != nil {
@@ -159,7 +159,7 @@ func TestCallerKeepsConnections(t *testing.T) {
 	server.Config.ConnContext = func(ctx context.Context, _ net.Conn) context.Context { opened.Add(1); return ctx }
 	server.Start()
 	t.Cleanup(server.Close)
-	call := order(t, server.URL+"/shop/", clients.Limits{})
+	call := order(t, server.URL+"/shop/", clients.Timeouts{})
 	for range 5 {
 		if err := call(t.Context()); err != nil {
 			t.Fatal(err)
@@ -174,7 +174,7 @@ func TestCallerUsesTheGivenTransport(t *testing.T) {
 	t.Parallel()
 	stop := errors.New("dry run")
 	var got []byte
-	caller := clients.NewCaller("shop", clients.Limits{}, roundTripper(func(r *http.Request) (*http.Response, error) {
+	caller := clients.NewCaller("shop", clients.Timeouts{}, roundTripper(func(r *http.Request) (*http.Response, error) {
 		var b bytes.Buffer
 		_, _ = b.ReadFrom(r.Body)
 		got = b.Bytes()
@@ -210,7 +210,7 @@ func TestStatusOnly(t *testing.T) {
 	}
 	web.Start()
 	t.Cleanup(web.Close)
-	caller := clients.NewCaller("sink", clients.Limits{Call: time.Minute}, nil, nil).StatusOnly()
+	caller := clients.NewCaller("sink", clients.Timeouts{Call: time.Minute}, nil, nil).StatusOnly()
 	for _, path := range []string{"/", "/", "/endless"} {
 		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, web.URL+path, nil)
 		if err != nil {

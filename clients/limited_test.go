@@ -50,7 +50,7 @@ func (l *turnstile) Leave(ctx context.Context) {
 
 func TestLimitedByNobody(t *testing.T) {
 	t.Parallel()
-	caller := clients.NewCaller("shop", clients.Limits{}, nil, nil)
+	caller := clients.NewCaller("shop", clients.Timeouts{}, nil, nil)
 	if caller.Limited(nil) != caller {
 		t.Error("without limits it must be the same Caller")
 	}
@@ -71,15 +71,15 @@ func TestLimitedCallThatMustWait(t *testing.T) {
 			Message:    "not called",
 			Err:        waits,
 		}},
-		{"cancelled", context.Canceled, clients.Error{Kind: clients.Temporary, Message: "the wait for its turn ended", Err: context.Canceled}},
-		{"out of time", context.DeadlineExceeded, clients.Error{Kind: clients.Temporary, Message: "the wait for its turn ended", Err: context.DeadlineExceeded}},
-		{"something else", errors.New("canary"), clients.Error{Kind: clients.Temporary, Message: "its limits cannot be asked"}},
+		{"cancelled", context.Canceled, clients.Error{Kind: clients.Temporary, Message: "stopped while waiting for the account's limits", Err: context.Canceled}},
+		{"out of time", context.DeadlineExceeded, clients.Error{Kind: clients.Temporary, Message: "stopped while waiting for the account's limits", Err: context.DeadlineExceeded}},
+		{"something else", errors.New("canary"), clients.Error{Kind: clients.Temporary, Message: "the account's limits cannot be checked"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			shop, l := newShop(), &turnstile{err: tt.err}
 			ctx, attempt := clients.WithAttempt(t.Context(), nil)
-			_, err := do(ctx, t, clients.NewCaller("shop", clients.Limits{}, nil, nil).Limited(l), shop)
+			_, err := do(ctx, t, clients.NewCaller("shop", clients.Timeouts{}, nil, nil).Limited(l), shop)
 			tt.want.Vendor = "shop"
 			tt.want.Op = opOrder
 			tt.want.NotSent = true
@@ -117,7 +117,7 @@ func TestLimiterIsTold(t *testing.T) {
 			if tt.fault.Delay > 0 {
 				ctx, _ = clients.WithAttempt(ctx, cancel) // as soon as the request may leave
 			}
-			_, _ = do(ctx, t, clients.NewCaller("shop", clients.Limits{}, nil, nil).StatusOnly().Limited(l), shop)
+			_, _ = do(ctx, t, clients.NewCaller("shop", clients.Timeouts{}, nil, nil).StatusOnly().Limited(l), shop)
 			if l.left != 1 || len(l.asks) != 1 || len(l.exhausted) != len(tt.exhausted) ||
 				len(tt.exhausted) == 1 && l.exhausted[0] != tt.exhausted[0] {
 				t.Errorf("told of %v, left %d times", l.exhausted, l.left)
@@ -151,7 +151,7 @@ func TestWhatALimiterIsAsked(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			l := &turnstile{}
-			caller := clients.NewCaller("shop", clients.Limits{Call: call}, nil, nil).Limited(l)
+			caller := clients.NewCaller("shop", clients.Timeouts{Call: call}, nil, nil).Limited(l)
 			ctx, named := t.Context(), tt.attempt != nil || tt.within > 0
 			if tt.within > 0 {
 				var cancel context.CancelFunc
@@ -161,7 +161,7 @@ func TestWhatALimiterIsAsked(t *testing.T) {
 			if named {
 				var attempt *clients.Attempt
 				ctx, attempt = clients.WithAttempt(ctx, nil)
-				attempt.Task, attempt.Until = "otp-1", time.Now().Add(time.Hour)
+				attempt.Task, attempt.Deadline = "otp-1", time.Now().Add(time.Hour)
 				if tt.attempt != nil {
 					tt.attempt(attempt)
 				}
@@ -193,7 +193,7 @@ func TestReplaysAreLimited(t *testing.T) {
 		Source: source,
 	}.Do(
 		ctx,
-		clients.NewCaller("shop", clients.Limits{}, nil, nil).Limited(l),
+		clients.NewCaller("shop", clients.Timeouts{}, nil, nil).Limited(l),
 		opOrder,
 		func(token secret.String) (*http.Request, error) {
 			return http.NewRequestWithContext(ctx, http.MethodPost, base+"v1/order", strings.NewReader(token.Reveal()))
@@ -230,7 +230,7 @@ func BenchmarkDo(b *testing.B) {
 		{"both", limits.Account{Rate: settings.Rate{N: 1_000_000, Per: time.Second}, AtOnce: 1000}},
 	} {
 		b.Run(bb.name, func(b *testing.B) {
-			caller := clients.NewCaller("shop", clients.Limits{}, still{}, nil)
+			caller := clients.NewCaller("shop", clients.Timeouts{}, still{}, nil)
 			if a := bb.account; a.Limited() {
 				a.Name, a.Call = bb.name, time.Second
 				caller = caller.Limited(limits.New(rdb, seal.NewSalt(rdb), a))

@@ -46,7 +46,7 @@ func (l *login) fetch(t *testing.T) (tokens.Grant, error) {
 		Profile:      "shop-1",
 		DefaultLife:  30 * time.Second,
 		MaxLife:      time.Hour,
-	}.Fetch(t.Context(), clients.NewCaller("shop", clients.Limits{}, l, nil))
+	}.Fetch(t.Context(), clients.NewCaller("shop", clients.Timeouts{}, l, nil))
 }
 
 func TestTokenRequest(t *testing.T) {

@@ -193,7 +193,7 @@ func TestNoResultWithAnError(t *testing.T) {
 			t.Parallel()
 			sb := newSandbox(annatest.Options{})
 			sb.Inject(answerWith(text))
-			c := newClient(t, config(clientstest.Serve(t, sb, mount)), &source{}, clients.Limits{})
+			c := newClient(t, config(clientstest.Serve(t, sb, mount)), &source{}, clients.Timeouts{})
 			if n, err := c.AlertCounter(t.Context(), user, anna.Filters{}); err == nil || n != 0 {
 				t.Errorf("AlertCounter() = %d, %v", n, err)
 			}

@@ -146,7 +146,7 @@ func TestRequests(t *testing.T) {
 				sb.PutUser("u&<1>", true)
 				sb.SetDocumentAlerts("CPF", "00123", 4)
 				base := strings.TrimRight(clientstest.Serve(t, sb, mount), "/") + trailing
-				if err := tt.call(t, newClient(t, config(base), &source{}, clients.Limits{})); err != nil {
+				if err := tt.call(t, newClient(t, config(base), &source{}, clients.Timeouts{})); err != nil {
 					t.Fatal(err)
 				}
 				requests := sb.Requests("")
@@ -211,7 +211,7 @@ func TestUserHashResult(t *testing.T) {
 			sb.Inject(answerWith(reply))
 			cfg := config(clientstest.Serve(t, sb, mount))
 			cfg.TimeZone = tt.zone
-			got, err := newClient(t, cfg, &source{}, clients.Limits{}).UserHash(t.Context(), userID, "")
+			got, err := newClient(t, cfg, &source{}, clients.Timeouts{}).UserHash(t.Context(), userID, "")
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -235,7 +235,7 @@ func TestAlertCounterResult(t *testing.T) {
 			if err := sb.SetAlerts(userID, want); err != nil {
 				t.Fatal(err)
 			}
-			c := newClient(t, config(clientstest.Serve(t, sb, mount)), &source{}, clients.Limits{})
+			c := newClient(t, config(clientstest.Serve(t, sb, mount)), &source{}, clients.Timeouts{})
 			if got, err := c.AlertCounter(t.Context(), user, anna.Filters{}); err != nil || got != want {
 				t.Errorf("AlertCounter() = %d, %v, want %d", got, err, want)
 			}
@@ -246,7 +246,7 @@ func TestAlertCounterResult(t *testing.T) {
 func TestResultsAreUnchanged(t *testing.T) {
 	t.Parallel()
 	sb := newSandbox(annatest.Options{})
-	c := newClient(t, config(clientstest.Serve(t, sb, mount)), &source{}, clients.Limits{})
+	c := newClient(t, config(clientstest.Serve(t, sb, mount)), &source{}, clients.Timeouts{})
 	for _, tt := range []struct {
 		op    string
 		field string
@@ -293,7 +293,7 @@ func TestResultsAreUnchanged(t *testing.T) {
 func TestForcedHashCreatesTheUser(t *testing.T) {
 	t.Parallel()
 	sb := newSandbox(annatest.Options{})
-	c := newClient(t, config(clientstest.Serve(t, sb, mount)), &source{}, clients.Limits{})
+	c := newClient(t, config(clientstest.Serve(t, sb, mount)), &source{}, clients.Timeouts{})
 	sb.PutUser(userID, false)
 	for _, id := range []string{userID, "new"} {
 		access, err := c.UserHashForced(t.Context(), id, "Ana", "support")
@@ -317,7 +317,7 @@ func TestRelativeDatesUseTheZone(t *testing.T) {
 			sb := newSandbox(annatest.Options{})
 			cfg := config(clientstest.Serve(t, sb, mount))
 			cfg.TimeZone = zone
-			c := newClient(t, cfg, &source{}, clients.Limits{})
+			c := newClient(t, cfg, &source{}, clients.Timeouts{})
 			c.SetNow(func() time.Time { return time.Date(2026, 3, 1, 1, 30, 0, 0, time.UTC) })
 			filters := anna.Filters{DataIni: "today-7d", DataFim: "today"}
 			if _, err := c.AlertCounter(t.Context(), user, filters); err != nil {
@@ -338,7 +338,7 @@ func TestRelativeDatesUseTheZone(t *testing.T) {
 func TestInvalidArguments(t *testing.T) {
 	t.Parallel()
 	src := &source{}
-	c := newClient(t, config("https://anna.example"), src, clients.Limits{})
+	c := newClient(t, config("https://anna.example"), src, clients.Timeouts{})
 	alerts := func(u anna.User, f anna.Filters) error {
 		_, err := c.AlertCounter(t.Context(), u, f)
 		return err
@@ -406,7 +406,7 @@ func TestAlreadyInactive(t *testing.T) {
 			cfg := config(clientstest.Serve(t, sb, mount))
 			cfg.AlreadyInactive = tt.texts
 			src := &source{}
-			err := newClient(t, cfg, src, clients.Limits{}).Inactivate(t.Context(), userID)
+			err := newClient(t, cfg, src, clients.Timeouts{}).Inactivate(t.Context(), userID)
 			if !tt.ok {
 				wantKind(t, err, clients.Temporary)
 				return
@@ -425,7 +425,7 @@ func TestAlreadyInactive(t *testing.T) {
 		sb.PutUser(userID, false)
 		cfg := config(clientstest.Serve(t, sb, mount))
 		cfg.AlreadyInactive = []string{"is inactive"}
-		_, err := newClient(t, cfg, &source{}, clients.Limits{}).UserHash(t.Context(), userID, "")
+		_, err := newClient(t, cfg, &source{}, clients.Timeouts{}).UserHash(t.Context(), userID, "")
 		wantKind(t, err, clients.Declined)
 	})
 }
@@ -441,8 +441,8 @@ func TestSharedChecks(t *testing.T) {
 				New:        func(*testing.T) clientstest.Sandbox { return newSandbox(annatest.Options{}) },
 				Unreadable: clients.Unknown,
 				Canaries:   canaries,
-				Call: func(t *testing.T, baseURL string, limits clients.Limits) func(context.Context) error {
-					c := newClient(t, config(baseURL), &source{}, limits)
+				Call: func(t *testing.T, baseURL string, timeouts clients.Timeouts) func(context.Context) error {
+					c := newClient(t, config(baseURL), &source{}, timeouts)
 					return func(ctx context.Context) error { return o.run(ctx, c) }
 				},
 			})

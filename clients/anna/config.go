@@ -61,7 +61,7 @@ func (c Config) Configured() bool {
 func (c Config) Profile() tokens.Profile {
 	return tokens.Profile{
 		Name:        Vendor,
-		Timeout:     c.Limits().WithDefaults().Call,
+		Timeout:     c.Timeouts().WithDefaults().Call,
 		DefaultLife: defaultTokenLife,
 		Identity: tokens.Identity{
 			Grant:    "GetToken",
@@ -72,9 +72,9 @@ func (c Config) Profile() tokens.Profile {
 	}
 }
 
-// Limits returns the timeouts for the account's Caller.
-func (c Config) Limits() clients.Limits {
-	return clients.Limits{Call: c.Timeout}
+// Timeouts returns the timeouts of the account's Caller.
+func (c Config) Timeouts() clients.Timeouts {
+	return clients.Timeouts{Call: c.Timeout}
 }
 
 // Validate reports all problems at once, each with the name of its variable.

@@ -40,8 +40,8 @@ func TestConfigFromTheEnvironment(t *testing.T) {
 		strings.Join(cfg.AlreadyInactive, "/") != "is inactive/já inativo" {
 		t.Errorf("the environment is parsed as %+v", cfg)
 	}
-	if cfg.Limits().Call != 3*time.Second {
-		t.Errorf("timeout of a call %v, want 3 s", cfg.Limits().Call)
+	if cfg.Timeouts().Call != 3*time.Second {
+		t.Errorf("timeout of a call %v, want 3 s", cfg.Timeouts().Call)
 	}
 	if err := cfg.Validate(); err != nil || !cfg.Configured() {
 		t.Errorf("Validate() = %v, Configured() = %v", err, cfg.Configured())
@@ -114,7 +114,7 @@ func TestInvalidConfig(t *testing.T) {
 			c.URL = "ftp://x"
 		}, []string{"ANNA_URL", "ANNA_USER", "ANNA_TIME_ZONE"}},
 	}
-	caller := clients.NewCaller("anna", clients.Limits{}, nil, nil)
+	caller := clients.NewCaller("anna", clients.Timeouts{}, nil, nil)
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -164,7 +164,7 @@ func TestValidConfig(t *testing.T) {
 func TestMissingDependencies(t *testing.T) {
 	t.Parallel()
 	cfg := config("https://anna.example")
-	caller := clients.NewCaller("anna", clients.Limits{}, nil, nil)
+	caller := clients.NewCaller("anna", clients.Timeouts{}, nil, nil)
 	if _, err := anna.New(cfg, nil, caller); err == nil {
 		t.Error("New accepts a nil source")
 	}

@@ -88,9 +88,9 @@ func (s *source) Suspect(_ context.Context, t tokens.Token) bool {
 	return s.replay
 }
 
-func newClient(t *testing.T, cfg anna.Config, src tokens.Source, limits clients.Limits) *anna.Client {
+func newClient(t *testing.T, cfg anna.Config, src tokens.Source, timeouts clients.Timeouts) *anna.Client {
 	t.Helper()
-	c, err := anna.New(cfg, src, clients.NewCaller(anna.Vendor, limits, nil, nil))
+	c, err := anna.New(cfg, src, clients.NewCaller(anna.Vendor, timeouts, nil, nil))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -149,7 +149,7 @@ func (o operation) callWithFaults(t *testing.T, src *source, faults ...sandbox.F
 		f.Times = 1
 		sb.Inject(f)
 	}
-	c := newClient(t, config(clientstest.Serve(t, sb, mount)), src, clients.Limits{})
+	c := newClient(t, config(clientstest.Serve(t, sb, mount)), src, clients.Timeouts{})
 	return sb, o.run(t.Context(), c)
 }
 

@@ -90,7 +90,7 @@ func (e expectation) mismatch(t *testing.T, o operation) string {
 		client, err := anna.New(
 			config("https://anna.example/"),
 			&source{},
-			clients.NewCaller(anna.Vendor, clients.Limits{}, canned, nil),
+			clients.NewCaller(anna.Vendor, clients.Timeouts{}, canned, nil),
 		)
 		if err != nil {
 			t.Fatal(err)

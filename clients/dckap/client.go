@@ -101,7 +101,7 @@ func (c *Client) target(call Call) (id, target string, err error) {
 	if id, err = listenerID(c.base, call.Listener); err != nil {
 		return "", "", errors.New("listener " + err.Error())
 	}
-	if target, err = c.base.Below(id); err != nil {
+	if target, err = c.base.ResolveWithin(id); err != nil {
 		return "", "", errors.New("listener " + err.Error())
 	}
 	query := url.Values{}
@@ -162,7 +162,7 @@ func listenerID(base clients.BaseURL, listener string) (string, error) {
 	if !strings.Contains(listener, "://") {
 		return plainID(listener)
 	}
-	path, err := base.Inside(listener)
+	path, err := base.RelativeTo(listener)
 	if err != nil {
 		return "", err
 	}

@@ -78,16 +78,16 @@ func (c Config) Configured() bool {
 	return !c.Token.Empty() || c.Username != "" || !c.Password.Empty()
 }
 
-// Limits are the bounds for the Caller of this account.
-func (c Config) Limits() clients.Limits {
-	return clients.Limits{Call: c.Timeout}
+// Timeouts bounds the calls of this account.
+func (c Config) Timeouts() clients.Timeouts {
+	return clients.Timeouts{Call: c.Timeout}
 }
 
 // Profile is the account's credential as the fleet shares it.
 func (c Config) Profile() tokens.Profile {
 	p := tokens.Profile{
 		Name:    Vendor,
-		Timeout: c.Limits().WithDefaults().Call,
+		Timeout: c.Timeouts().WithDefaults().Call,
 		Identity: tokens.Identity{
 			Grant:   string(c.auth()),
 			URL:     c.url(),
@@ -108,7 +108,7 @@ func (c Config) Profile() tokens.Profile {
 func (c Config) PipeProfile(listener string) tokens.Profile {
 	return tokens.Profile{
 		Name:    Vendor + "-pipe-" + listener,
-		Timeout: c.Limits().WithDefaults().Call,
+		Timeout: c.Timeouts().WithDefaults().Call,
 		Identity: tokens.Identity{
 			Grant: "pipe",
 			URL:   c.url(),

@@ -225,7 +225,7 @@ func (m meaning) differs(t *testing.T, pipes string) string {
 	f.dial(
 		t,
 		config("https://dckap.example/", dckap.Bearer, pipes),
-		clients.NewCaller(dckap.Vendor, clients.Limits{}, canned, nil),
+		clients.NewCaller(dckap.Vendor, clients.Timeouts{}, canned, nil),
 	)
 	answer, err := f.client.Call(t.Context(), order())
 	if c, p := f.credential.Verdicts(), f.pipe.Verdicts(); !slices.Equal(c, []tokens.Verdict{m.credential}) ||

@@ -159,7 +159,7 @@ func (c *Client) below(version, organization, path string) (string, error) {
 	if err := CheckPath(path); err != nil {
 		return "", errors.New("the path " + err.Error())
 	}
-	target, err := c.api.Below(
+	target, err := c.api.ResolveWithin(
 		version + "/" + organization + "/" + strings.TrimPrefix(path, "/"),
 	)
 	if err != nil {
@@ -185,7 +185,7 @@ func CheckPath(path string) error {
 	if err != nil {
 		return err
 	}
-	_, err = base.Below(path)
+	_, err = base.ResolveWithin(path)
 	return err
 }
 

@@ -28,7 +28,7 @@ func TestSharedChecks(t *testing.T) {
 				Unreadable: clients.Unknown,
 				New:        func(*testing.T) clientstest.Sandbox { return newSandbox(options()) },
 				Kinds:      map[int]clients.Kind{http.StatusServiceUnavailable: clients.Unknown},
-				Call: func(t *testing.T, baseURL string, limits clients.Limits) func(context.Context) error {
+				Call: func(t *testing.T, baseURL string, limits clients.Timeouts) func(context.Context) error {
 					f := &fixture{source: &source{}, gate: &clientstest.Gate{}}
 					f.connect(t, baseURL, limits)
 					return func(ctx context.Context) error { return o.run(ctx, f.client) }

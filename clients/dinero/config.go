@@ -67,9 +67,9 @@ func (c Config) Configured() bool {
 	return c.ClientID != "" || !c.ClientSecret.Empty() || !c.APIKeys.Empty()
 }
 
-// Limits are the bounds for the Caller of this account.
-func (c Config) Limits() clients.Limits {
-	return clients.Limits{Call: c.Timeout}
+// Timeouts bounds the calls of this account.
+func (c Config) Timeouts() clients.Timeouts {
+	return clients.Timeouts{Call: c.Timeout}
 }
 
 // Profile is an organization's credential as the fleet shares it; a Login's
@@ -78,7 +78,7 @@ func (c Config) Profile(organization string) tokens.Profile {
 	keys, _ := c.keys()
 	return tokens.Profile{
 		Name:    Vendor + "-" + organization,
-		Timeout: c.Limits().WithDefaults().Call,
+		Timeout: c.Timeouts().WithDefaults().Call,
 		Identity: tokens.Identity{
 			Grant:    "password",
 			URL:      orDefault(c.TokenURL, DefaultTokenURL),
@@ -95,7 +95,7 @@ func (c Config) Profile(organization string) tokens.Profile {
 func (c Config) OrganizationProfile(organization string) tokens.Profile {
 	return tokens.Profile{
 		Name:    Vendor + "-org-" + organization,
-		Timeout: c.Limits().WithDefaults().Call,
+		Timeout: c.Timeouts().WithDefaults().Call,
 		Identity: tokens.Identity{
 			Grant:    "subscription",
 			URL:      orDefault(c.APIURL, DefaultAPIURL),

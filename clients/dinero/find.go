@@ -189,7 +189,7 @@ func readList(a *clients.Answer) ([]record, pagination, error) {
 		return nil, pagination{}, errors.New("it has no Collection")
 	}
 	var p pagination
-	if !clients.Stated(reply.Pagination) || json.Unmarshal(reply.Pagination, &p) != nil ||
+	if !clients.IsSet(reply.Pagination) || json.Unmarshal(reply.Pagination, &p) != nil ||
 		p.PageSize < 0 ||
 		p.Result < 0 {
 		return nil, pagination{}, errors.New("it has no Pagination that can be read")

@@ -195,7 +195,7 @@ func (m meaning) differs(t *testing.T) string {
 	f.dial(
 		t,
 		"https://dinero.example/",
-		clients.NewCaller(dinero.Vendor, clients.Limits{}, clientstest.Canned{Status: m.status, Body: m.body}, nil),
+		clients.NewCaller(dinero.Vendor, clients.Timeouts{}, clientstest.Canned{Status: m.status, Body: m.body}, nil),
 	)
 	answer, err := f.client.Call(t.Context(), dinero.Request{
 		Organization: org,

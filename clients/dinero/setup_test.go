@@ -97,11 +97,11 @@ type fixture struct {
 func start(t *testing.T, o dinerotest.Options) *fixture {
 	t.Helper()
 	f := &fixture{Sandbox: newSandbox(o), source: &source{replay: true}, gate: &clientstest.Gate{}}
-	f.connect(t, clientstest.Serve(t, f.Sandbox, dinerotest.Mount), clients.Limits{})
+	f.connect(t, clientstest.Serve(t, f.Sandbox, dinerotest.Mount), clients.Timeouts{})
 	return f
 }
 
-func (f *fixture) connect(t *testing.T, base string, limits clients.Limits) {
+func (f *fixture) connect(t *testing.T, base string, limits clients.Timeouts) {
 	t.Helper()
 	f.dial(t, base, clients.NewCaller(dinero.Vendor, limits, nil, nil))
 }

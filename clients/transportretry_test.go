@@ -18,14 +18,14 @@ func TestOnce(t *testing.T) {
 		calls int
 	}{
 		"left to net/http": {func(*http.Request) {}, 3},
-		"once":             {clients.Once, 2},
+		"once":             {clients.DisableTransportRetry, 2},
 	} {
 		for _, method := range []string{http.MethodGet, http.MethodHead} {
 			t.Run(name+" "+method, func(t *testing.T) {
 				t.Parallel()
 				shop := newShop()
 				base := clientstest.Serve(t, shop, "/shop/")
-				caller := clients.NewCaller("shop", clients.Limits{}, nil, nil)
+				caller := clients.NewCaller("shop", clients.Timeouts{}, nil, nil)
 				send := func() error {
 					req, err := http.NewRequestWithContext(t.Context(), method, base+"v1/order", nil)
 					if err != nil {

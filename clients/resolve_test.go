@@ -9,7 +9,7 @@ import (
 	"errand.internal/clients"
 )
 
-func TestBelow(t *testing.T) {
+func TestResolveWithin(t *testing.T) {
 	t.Parallel()
 	base, err := clients.ParseBaseURL("X", "https://api.example.com/v1/org/", false)
 	if err != nil {
@@ -63,10 +63,10 @@ func TestBelow(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			got, err := base.Below(tt.path)
+			got, err := base.ResolveWithin(tt.path)
 			if tt.want == "" {
 				if err == nil {
-					t.Fatalf("Below(%q) = %q, want it refused", tt.path, got)
+					t.Fatalf("ResolveWithin(%q) = %q, want it refused", tt.path, got)
 				}
 				if strings.Contains(err.Error(), "evil") {
 					t.Errorf("the error quotes the path: %v", err)
@@ -74,13 +74,13 @@ func TestBelow(t *testing.T) {
 				return
 			}
 			if err != nil || got != "https://api.example.com/v1/org/"+tt.want {
-				t.Errorf("Below(%q) = %q, %v", tt.path, got, err)
+				t.Errorf("ResolveWithin(%q) = %q, %v", tt.path, got, err)
 			}
 		})
 	}
 }
 
-func TestInside(t *testing.T) {
+func TestRelativeTo(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct{ name, base, raw, want string }{
 		{"below", "https://a.example/v1/listener/", "https://a.example/v1/listener/id", "id"},
@@ -110,9 +110,9 @@ func TestInside(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			got, err := base.Inside(tt.raw)
+			got, err := base.RelativeTo(tt.raw)
 			if (err == nil) != (tt.want != "") || got != tt.want {
-				t.Errorf("Inside(%q) = %q, %v", tt.raw, got, err)
+				t.Errorf("RelativeTo(%q) = %q, %v", tt.raw, got, err)
 			}
 		})
 	}
@@ -120,7 +120,7 @@ func TestInside(t *testing.T) {
 
 // Whatever path is let through, a server must see it below the base, also one
 // that unescapes it twice.
-func FuzzBelow(f *testing.F) {
+func FuzzResolveWithin(f *testing.F) {
 	for _, path := range []string{"a/b", "%2e%2e/x", "..;/x", "a%252e", "/x//y", "%25%32%65", `a\b`, "a:b@c"} {
 		f.Add(path)
 	}
@@ -129,17 +129,17 @@ func FuzzBelow(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Fuzz(func(t *testing.T, path string) {
-		joined, err := base.Below(path)
+		joined, err := base.ResolveWithin(path)
 		if err != nil {
 			return
 		}
 		u, err := url.Parse(joined)
 		if err != nil || u.Host != "api.example.com" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
-			t.Fatalf("Below(%q) = %q", path, joined)
+			t.Fatalf("ResolveWithin(%q) = %q", path, joined)
 		}
 		for seen := u.EscapedPath(); ; {
 			if strings.ContainsAny(seen, "\\\x00\r\n") || !strings.HasPrefix(pathpkg.Clean(seen)+"/", "/v1/org/") {
-				t.Fatalf("Below(%q) = %q, seen as %q", path, joined, seen)
+				t.Fatalf("ResolveWithin(%q) = %q, seen as %q", path, joined, seen)
 			}
 			plain, err := url.PathUnescape(seen)
 			if err != nil || plain == seen {

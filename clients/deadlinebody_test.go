@@ -24,7 +24,7 @@ func TestNothingLeavesTooLate(t *testing.T) {
 	}))
 	defer server.Close()
 	const call = 50 * time.Millisecond
-	caller := clients.NewCaller("v", clients.Limits{Call: call}, nil, nil)
+	caller := clients.NewCaller("v", clients.Timeouts{Call: call}, nil, nil)
 	send := func(body string, frozen bool) error {
 		ctx, _ := clients.WithAttempt(t.Context(), func() {
 			if frozen {
