@@ -9,7 +9,7 @@ import (
 	"errand.internal/clients"
 )
 
-func TestText(t *testing.T) {
+func TestTextDecodesFromStringAndNumber(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
 		name, json, want string
@@ -56,7 +56,7 @@ func TestTextCodeHidesProse(t *testing.T) {
 	}
 }
 
-func TestDecodeObject(t *testing.T) {
+func TestDecodeObjectWantsOneObject(t *testing.T) {
 	t.Parallel()
 	type reply struct {
 		Success bool         `json:"success"`
@@ -77,7 +77,7 @@ func TestDecodeObject(t *testing.T) {
 		{name: "null", body: " null ", why: "null"},
 		{name: "array", body: `[{"success":true}]`, why: "not a JSON object"},
 		{name: "text", body: `"canary"`, why: "not a JSON object"},
-		{name: "cut", body: `{"success":true,"code":"canary`, why: "not JSON"},
+		{name: "cut off", body: `{"success":true,"code":"canary`, why: "not JSON"},
 		{name: "trailing garbage", body: `{"success":true} canary`, why: "not JSON"},
 		{name: "two objects", body: `{}{}`, why: "not JSON"},
 		{name: "prose", body: "canary", why: "not JSON"},
@@ -107,7 +107,7 @@ func TestDecodeObject(t *testing.T) {
 	}
 }
 
-func TestJSONBody(t *testing.T) {
+func TestJSONBodyWantsOneValue(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
 		name, body, want string
