@@ -12,8 +12,9 @@
 //     with a fresh token (Client.do).
 //   - A time without a zone is read in every plausible way, and the earliest
 //     reading counts (auth.go).
-//   - The vendor's message is neither interpreted nor repeated: it is translated
-//     prose that contains the company hash and the user.
+//   - The vendor's message is never repeated, and interpreted only by the texts of
+//     ANNA_ALREADY_INACTIVE: it is translated prose that contains the company hash
+//     and the user.
 package anna
 
 import (

@@ -44,7 +44,7 @@ type Config struct {
 	// Inactivate that the user is already inactive: a success:false with one of
 	// them counts as done. A text matches anywhere in the vendor's message and
 	// ignores case. Unset: an unconfirmed inactivation is always retried.
-	AlreadyInactive []string `env:"ALREADY_INACTIVE" envSeparator:"|" doc:"Texts, separated by |, that mean in an unconfirmed inactivation that the user is inactive already. Unset: it is tried again until confirmed."`
+	AlreadyInactive []string `env:"ALREADY_INACTIVE" envSeparator:"|" doc:"Texts, separated by |, that in an unconfirmed inactivation mean that the user is already inactive. Unset: it is retried until confirmed."`
 	// AllowInsecureHTTP is the worker's ALLOW_INSECURE_HTTP, which allows plain
 	// http on hosts other than loopback.
 	AllowInsecureHTTP bool `env:"-"`
