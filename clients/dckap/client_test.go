@@ -21,8 +21,8 @@ func TestSharedChecks(t *testing.T) {
 	for _, auth := range []dckap.Auth{dckap.Bearer, dckap.Header, dckap.Query, dckap.JWTQuery, dckap.Basic} {
 		t.Run(string(auth), func(t *testing.T) {
 			t.Parallel()
-			// A pipe with a rule, so that no echo passes for a success.
-			file := pipesFile(t, ruled)
+			// The rule keeps an echoed request from passing as a success.
+			file := pipesFile(t, withRule)
 			subject := clientstest.Subject{
 				Op:       dckaptest.OpCall,
 				Mount:    dckaptest.Mount,
@@ -43,7 +43,7 @@ func TestSharedChecks(t *testing.T) {
 					return func(ctx context.Context) error { _, err := f.client.Call(ctx, order()); return err }
 				},
 			}
-			// The bodies have a test of their own: a pipe may answer any JSON.
+			// TestBodies covers the bodies: a pipe may answer any JSON.
 			t.Run("leaks", func(t *testing.T) { t.Parallel(); clientstest.Leaks(t, subject) })
 			if auth == dckap.Bearer {
 				t.Run("statuses", func(t *testing.T) { t.Parallel(); clientstest.Statuses(t, subject) })
@@ -53,8 +53,8 @@ func TestSharedChecks(t *testing.T) {
 	}
 }
 
-// Each way puts the credential in one place and in no other.
-func TestCredentialStandsInOnePlace(t *testing.T) {
+// Each Auth sends the credential in one place only.
+func TestCredentialIsSentInOnePlace(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
 		auth                         dckap.Auth
@@ -84,18 +84,18 @@ func TestCredentialStandsInOnePlace(t *testing.T) {
 			if got := "/dckap/v1/dynamic/listener/" + dckaptest.Listener + "?" + tt.query; r.URI != got {
 				t.Errorf("URI %s, want %s", r.URI, got)
 			}
-			whole, err := json.Marshal(r)
+			encoded, err := json.Marshal(r)
 			if err != nil {
 				t.Fatal(err)
 			}
 			for _, canary := range []string{token, jwt, username, password} {
 				want := strings.Count(tt.authorization+tt.header+tt.query, canary)
-				if got := strings.Count(strings.ReplaceAll(string(whole), "Query", ""), canary) - strings.Count(r.Query.Encode(), canary); got != want {
-					t.Errorf("%s stands %d times in the request, want %d", canary, got, want)
+				if got := strings.Count(strings.ReplaceAll(string(encoded), "Query", ""), canary) - strings.Count(r.Query.Encode(), canary); got != want {
+					t.Errorf("the request contains %s %d times, want %d", canary, got, want)
 				}
 			}
 			if len(call.Query) != 1 {
-				t.Error("the caller's query was changed")
+				t.Error("the call changed its argument")
 			}
 			f.credential.Expect(t, tokens.Accepted)
 			f.pipe.Expect(t, tokens.Accepted)
@@ -142,20 +142,20 @@ func TestListener(t *testing.T) {
 	f.connect(t, cfg, clients.Limits{})
 	for _, tt := range []struct{ name, listener, want string }{
 		{"id", "64f1", "64f1"},
-		{"odd id", "aB-9_.~", "aB-9_.~"},
+		{"id with marks", "aB-9_.~", "aB-9_.~"},
 		{"copied URL", base + "64f1", "64f1"},
 		{"copied URL with a slash", base + "64f1/", "64f1"},
 		{"another host", "https://evil.example/v1/dynamic/listener/64f1", ""},
 		{"the placeholder of the page", "http://0.0.0.0:2020/v1/dynamic/listener/64f1", ""},
 		{"another scheme", strings.Replace(base, "http:", "https:", 1) + "64f1", ""},
-		{"beside", "http://127.0.0.1:1/dckap/v1/other/64f1", ""},
+		{"another path", "http://127.0.0.1:1/dckap/v1/other/64f1", ""},
 		{"the base alone", base, ""},
-		{"two parts", base + "64f1/x", ""},
+		{"two segments", base + "64f1/x", ""},
 		{"with a token", base + "64f1?access_token=canary-token-71", ""},
 		{"with a user", strings.Replace(base, "http://", "http://canary-user-73@", 1) + "64f1", ""},
-		{"up", "..", ""},
-		{"up in a URL", base + "../64f1", ""},
-		{"escaped up in a URL", base + "%2e%2e%2f64f1", ""},
+		{"parent", "..", ""},
+		{"parent in a URL", base + "../64f1", ""},
+		{"escaped parent in a URL", base + "%2e%2e%2f64f1", ""},
 		{"slash", "a/b", ""},
 		{"escaped slash", "a%2fb", ""},
 		{"backslash", `a\b`, ""},
@@ -167,41 +167,41 @@ func TestListener(t *testing.T) {
 		f.pipes = nil
 		_, err := f.client.Call(t.Context(), dckap.Call{Listener: tt.listener})
 		if tt.want == "" {
-			if e := fault(t, err, clients.Invalid); !e.NotSent || f.pipes != nil {
-				t.Errorf("%s: NotSent %v, gates %v", tt.name, e.NotSent, f.pipes)
+			if e := wantKind(t, err, clients.Invalid); !e.NotSent || f.pipes != nil {
+				t.Errorf("%s: NotSent %v, breakers %v", tt.name, e.NotSent, f.pipes)
 			}
 			continue
 		}
-		fault(t, err, clients.Temporary) // nobody listens there
+		wantKind(t, err, clients.Temporary) // nothing listens on port 1
 		if len(f.pipes) != 1 || f.pipes[0] != tt.want {
-			t.Errorf("%s: gates %v, want that of %s", tt.name, f.pipes, tt.want)
+			t.Errorf("%s: breakers %v, want that of %s", tt.name, f.pipes, tt.want)
 		}
 	}
 }
 
-func TestUnsendable(t *testing.T) {
+func TestInvalidRequestsAreNotSent(t *testing.T) {
 	t.Parallel()
 	for name, call := range map[string]dckap.Call{
 		"method":           {Listener: "x", Method: "TRACE"},
 		"HEAD":             {Listener: "x", Method: http.MethodHead},
-		"body no JSON":     {Listener: "x", Body: json.RawMessage(`{`)},
+		"body not JSON":    {Listener: "x", Body: json.RawMessage(`{`)},
 		"body with GET":    {Listener: "x", Method: http.MethodGet, Body: json.RawMessage(`{}`)},
-		"a second token":   {Listener: "x", Query: url.Values{"access_token": {"canary-token-71"}}},
+		"an access token":  {Listener: "x", Query: url.Values{"access_token": {"canary-token-71"}}},
 		"a JWT":            {Listener: "x", Query: url.Values{"token": {"x"}}},
-		"JWT by its name":  {Listener: "x", Query: url.Values{"JWT_Token": {"x"}}},
-		"a token in caps":  {Listener: "x", Query: url.Values{"ACCESS_TOKEN": {"x"}}},
-		"a spaced out one": {Listener: "x", Query: url.Values{" token": {"x"}}},
+		"a JWT, long name": {Listener: "x", Query: url.Values{"JWT_Token": {"x"}}},
+		"upper case":       {Listener: "x", Query: url.Values{"ACCESS_TOKEN": {"x"}}},
+		"leading space":    {Listener: "x", Query: url.Values{" token": {"x"}}},
 	} {
 		f := start(t, dckap.Bearer, "")
 		_, err := f.client.Call(t.Context(), call)
-		if e := fault(t, err, clients.Invalid); !e.NotSent || f.Calls(dckaptest.OpCall) != 0 {
+		if e := wantKind(t, err, clients.Invalid); !e.NotSent || f.Calls(dckaptest.OpCall) != 0 {
 			t.Errorf("%s: NotSent %v", name, e.NotSent)
 		}
 		f.pipe.Expect(t)
 	}
 }
 
-func TestGatesKeepCallsIn(t *testing.T) {
+func TestOpenBreakersBlockCalls(t *testing.T) {
 	t.Parallel()
 	for _, refusal := range clientstest.Refusals() {
 		for _, which := range []string{"pipe", "credential"} {
@@ -219,24 +219,24 @@ func TestGatesKeepCallsIn(t *testing.T) {
 				}
 				f.credential.Expect(t)
 				if which == "credential" {
-					f.pipe.Expect(t, tokens.NoVerdict) // given back
+					f.pipe.Expect(t, tokens.NoVerdict) // the permit is returned
 				}
 			})
 		}
 	}
 }
 
-func TestNoAnswerIsNoVerdict(t *testing.T) {
+func TestNoVerdictWithoutAnAnswer(t *testing.T) {
 	t.Parallel()
 	f := start(t, dckap.Bearer, "")
 	f.Inject(sandbox.Fault{Op: dckaptest.OpCall, Drop: true})
 	_, err := f.client.Call(t.Context(), order())
-	fault(t, err, clients.Unknown)
+	wantKind(t, err, clients.Unknown)
 	f.credential.Expect(t, tokens.NoVerdict)
 	f.pipe.Expect(t, tokens.NoVerdict)
 }
 
-// The sandbox must tell good from bad, or the tests above say nothing.
+// The tests above prove nothing unless the sandbox rejects wrong credentials.
 func TestSandboxIsStrict(t *testing.T) {
 	t.Parallel()
 	f := start(t, dckap.Bearer, "")

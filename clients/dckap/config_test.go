@@ -11,7 +11,7 @@ import (
 	"errand.internal/internal/secret"
 )
 
-func TestConfigFaults(t *testing.T) {
+func TestConfigProblems(t *testing.T) {
 	t.Parallel()
 	good := dckap.Config{Token: secret.New(token)}
 	with := func(change func(*dckap.Config)) dckap.Config { c := good; change(&c); return c }
@@ -38,15 +38,15 @@ func TestConfigFaults(t *testing.T) {
 		{"token with a line end", dckap.Config{Token: secret.New(token + "\n")}, "DCKAP_TOKEN: must be the token alone, without spaces, control characters or the word Bearer"},
 		{"half a login", dckap.Config{Auth: dckap.Basic}, "DCKAP_USERNAME: is not set, and DCKAP_AUTH is basic\nDCKAP_PASSWORD: is not set, and DCKAP_AUTH is basic"},
 		{
-			"odd login",
+			"invalid login",
 			dckap.Config{Auth: dckap.Basic, Username: "canary-user-73:x", Password: secret.New(password + "\r")},
 			"DCKAP_USERNAME: must not contain ':'\nDCKAP_PASSWORD: must not contain control characters, such as the end of a line",
 		},
-		{"day", with(func(c *dckap.Config) { c.TokenExpiresOn = "28.02.2030" }), "DCKAP_TOKEN_EXPIRES_ON: must be a day written YYYY-MM-DD"},
+		{"date format", with(func(c *dckap.Config) { c.TokenExpiresOn = "28.02.2030" }), "DCKAP_TOKEN_EXPIRES_ON: must be a day written YYYY-MM-DD"},
 		{"no such day", with(func(c *dckap.Config) { c.TokenExpiresOn = "2030-02-30" }), "DCKAP_TOKEN_EXPIRES_ON: must be a day written YYYY-MM-DD"},
 		{"timeout", with(func(c *dckap.Config) { c.Timeout = -1 }), "DCKAP_TIMEOUT: must not be negative"},
 		{"no pipes file", with(func(c *dckap.Config) { c.PipesFile = "testdata/none.yaml" }), "DCKAP_PIPES_FILE: cannot be read"},
-		{"a folder", with(func(c *dckap.Config) { c.PipesFile = "testdata" }), "DCKAP_PIPES_FILE: cannot be read"},
+		{"a directory", with(func(c *dckap.Config) { c.PipesFile = "testdata" }), "DCKAP_PIPES_FILE: cannot be read"},
 		{"the example", with(func(c *dckap.Config) { c.PipesFile = "testdata/pipes.yaml" }), ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -83,7 +83,7 @@ func TestProfiles(t *testing.T) {
 		TokenExpiresOn: "2030-02-28",
 	}.Profile()
 	if basic.Identity.Username != "u" || !basic.ExpiresOn.IsZero() {
-		t.Errorf("%+v", basic) // a password has no last day
+		t.Errorf("%+v", basic) // a password does not expire
 	}
 }
 
@@ -97,7 +97,7 @@ func TestPipesFile(t *testing.T) {
 	for _, tt := range []struct{ name, text, want string }{
 		{"empty", "", "lists no pipes"},
 		{"no pipes", "pipes:\n", "lists no pipes"},
-		{"no YAML", "pipes: [\n", "line 1: sequence end token ']' not found"},
+		{"not YAML", "pipes: [\n", "line 1: sequence end token ']' not found"},
 		{"a text", "pipes: x\n", "line 1: string was used where sequence is expected"},
 		{"unknown field", "pipes:\n- listener: a\n  succes: {required: x}\n", `line 3: unknown field "succes"`},
 		{"unknown field inside", "pipes:\n- listener: a\n  success:\n    required: x\n    equal: 1\n", `line 5: unknown field "equal"`},
@@ -107,10 +107,10 @@ func TestPipesFile(t *testing.T) {
 		{"no listener", "pipes:\n- listener: a\n- idempotent: true\n", "line 3: listener is missing"},
 		{"listener null", "pipes:\n- listener:\n", "line 2: listener is missing"},
 		{"listener a list", "pipes:\n- listener: [a]\n", "line 2: listener is missing"},
-		{"listener odd", "pipes:\n- listener: a/b\n", "line 2: listener must be a listener's id (letters, digits, - . _ ~) or its URL"},
+		{"listener invalid", "pipes:\n- listener: a/b\n", "line 2: listener must be a listener's id (letters, digits, - . _ ~) or its URL"},
 		{"another host", "pipes:\n- listener: https://evil.example/v1/dynamic/listener/a\n", "line 2: listener names another host than the base URL"},
 		{"listener twice", "pipes:\n- listener: a\n- listener: " + dckap.DefaultURL + "a\n", "line 3: the listener is listed twice"},
-		{"idempotent no boolean", "pipes:\n- listener: a\n  idempotent: yes please\n", "line 3: has the wrong type"},
+		{"idempotent not boolean", "pipes:\n- listener: a\n  idempotent: yes please\n", "line 3: has the wrong type"},
 		{"both rules", "pipes:\n- listener: a\n  success: {path: a, equals: 1, required: b}\n", "line 2: success must have path and equals, or required alone"},
 		{"half a rule", "pipes:\n- listener: a\n  success: {path: a}\n", "line 2: success must have path and equals, or required alone"},
 		{"no rule", "pipes:\n- listener: a\n  success: {}\n", "line 2: success must have path and equals, or required alone"},
@@ -121,7 +121,7 @@ func TestPipesFile(t *testing.T) {
 		{"path quotes", "pipes:\n- listener: a\n  success: {required: \"a['x]\"}\n", "line 2: success: a path must be written as data.items[0].id"},
 		{"equals a list", "pipes:\n- listener: a\n  success: {path: a, equals: [1]}\n", "line 2: equals must be text, a number as JSON writes it, true or false"},
 		{"equals octal", "pipes:\n- listener: a\n  success: {path: a, equals: 0x1f}\n", "line 2: equals must be text, a number as JSON writes it, true or false"},
-		{"two faults", "pipes:\n- idempotent: true\n- listener: ..\n", "line 2: listener is missing\nline 3: listener must be a listener's id (letters, digits, - . _ ~) or its URL"},
+		{"two problems", "pipes:\n- idempotent: true\n- listener: ..\n", "line 2: listener is missing\nline 3: listener must be a listener's id (letters, digits, - . _ ~) or its URL"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()

@@ -10,22 +10,22 @@ import (
 	"errand.internal/internal/tokens"
 )
 
-// The tables of the vendor's guide are those of the code.
+// The tables of the vendor's guide are generated from the code.
 func TestGoldenDocs(t *testing.T) {
 	const page = "../../docs/vendors/dckap.md"
 	var answers strings.Builder
-	answers.WriteString("| status | answer | kind | meaning | rests |\n|---|---|---|---|---|\n")
-	words := map[dckap.BodyClass]string{
+	answers.WriteString("| status | answer | kind | meaning | opens the breaker of |\n|---|---|---|---|---|\n")
+	descriptions := map[dckap.BodyClass]string{
 		dckap.AnyBody:        "any",
 		dckap.RuleMet:        "JSON that meets the pipe's rule",
 		dckap.NoRule:         "JSON, and the pipe has no rule",
-		dckap.ReportsFailure: "JSON with a failure sign",
+		dckap.ReportsFailure: "JSON with a failure field",
 		dckap.RuleNotMet:     "JSON that does not meet the pipe's rule",
-		dckap.Unreadable:     "empty, `null`, a web page, cut off, no JSON",
+		dckap.Unreadable:     "empty, `null`, a web page, truncated, not JSON",
 	}
 	for _, r := range dckap.Rules() {
 		kind := r.Kind.String()
-		rests := ""
+		opens := ""
 		span := fmt.Sprintf("%d–%d", r.From, r.To)
 		switch {
 		case r.Done && r.Body == dckap.RuleMet:
@@ -34,17 +34,17 @@ func TestGoldenDocs(t *testing.T) {
 			kind = "done"
 		}
 		if r.Credential == tokens.Refused {
-			rests = "the credential"
+			opens = "the credential"
 		}
 		if r.Pipe == tokens.Refused {
-			rests = "the pipe"
+			opens = "the pipe"
 		}
 		if r.From == r.To {
 			span = fmt.Sprint(r.From)
 		}
-		fmt.Fprintf(&answers, "| %s | %s | %s | %s | %s |\n", span, words[r.Body], kind, r.Message, rests)
+		fmt.Fprintf(&answers, "| %s | %s | %s | %s | %s |\n", span, descriptions[r.Body], kind, r.Message, opens)
 	}
 	clientstest.GoldenPart(t, page, "answers", answers.String())
-	clientstest.GoldenPart(t, page, "failure signs", "- "+strings.Join(dckap.FailureFields, "\n- ")+"\n")
+	clientstest.GoldenPart(t, page, "failure fields", "- "+strings.Join(dckap.FailureFields, "\n- ")+"\n")
 	clientstest.GoldenPart(t, page, "statuses", clientstest.StatusTable())
 }

@@ -14,197 +14,128 @@ import (
 	"errand.internal/internal/tokens"
 )
 
-// meaning is what one answer means, written out a second time: the test would be
-// empty if it read the table under test.
-type meaning struct {
-	ruled            bool // the pipe has a success rule
-	status           int
-	body             string
-	kind             clients.Kind // done for none
-	message          string
-	credential, pipe tokens.Verdict
-	wait             bool // Retry-After is honoured
-	verified         bool
-	unlisted         bool
+// expectation is what one answer must mean. It repeats the table under test on
+// purpose: a test that read the table would prove nothing.
+type expectation struct {
+	status     int
+	body       string
+	hasRule    bool         // the pipe has a success rule
+	kind       clients.Kind // done if the call succeeds
+	message    string
+	credential tokens.Verdict
+	pipe       tokens.Verdict
+	retryAfter bool // Retry-After is honoured
+	verified   bool
+	unlisted   bool
 }
 
+// done is the kind of a call that succeeds.
 const done = clients.Kind(255)
 
+// Bodies of answers.
 const (
 	good   = `{"data":{"id":"r1"}}`
-	bad    = `{"data":{"id":"r1"},"status":"failed"}`
+	failed = `{"data":{"id":"r1"},"status":"failed"}`
 	unmet  = `{"data":{}}`
 	noJSON = `<html>`
 )
 
-const (
-	reported   = "the pipe reports a failure"
-	misses     = "the answer does not meet the pipe's success rule"
-	unreadable = "the answer cannot be read: it is a web page"
-)
-
-var meanings = []meaning{
+var expectations = []expectation{
+	{status: 400, body: good, kind: clients.Credentials, message: "the pipe is disabled", pipe: tokens.Refused},
+	{status: 401, body: good, kind: clients.Credentials, message: "the credential is refused", credential: tokens.Refused},
 	{
-		false,
-		400,
-		good,
-		clients.Credentials,
-		"the pipe is disabled",
-		tokens.NoVerdict,
-		tokens.Refused,
-		false,
-		false,
-		false,
+		status:  403,
+		kind:    clients.Credentials,
+		message: "access is refused: the account lacks the permission, or this address is not on the allow-list",
 	},
-	{
-		false,
-		401,
-		good,
-		clients.Credentials,
-		"the credential is refused",
-		tokens.Refused,
-		tokens.NoVerdict,
-		false,
-		false,
-		false,
-	},
-	{
-		false,
-		403,
-		``,
-		clients.Credentials,
-		"access is refused: the account lacks the right, or this address is not on the allow-list",
-		tokens.NoVerdict,
-		tokens.NoVerdict,
-		false,
-		false,
-		false,
-	},
-	{
-		false,
-		404,
-		``,
-		clients.Invalid,
-		"there is no such listener",
-		tokens.NoVerdict,
-		tokens.NoVerdict,
-		false,
-		false,
-		false,
-	},
-	{
-		false,
-		408,
-		``,
-		clients.Unknown,
-		"the server gave up waiting; the pipe may have run",
-		tokens.NoVerdict,
-		tokens.NoVerdict,
-		true,
-		false,
-		false,
-	},
-	{false, 429, ``, clients.RateLimited, "too many requests", tokens.NoVerdict, tokens.NoVerdict, true, false, false},
-	{
-		false,
-		500,
-		good,
-		clients.Temporary,
-		"the platform failed",
-		tokens.NoVerdict,
-		tokens.NoVerdict,
-		true,
-		false,
-		false,
-	},
-	{false, 503, ``, clients.Temporary, "the platform failed", tokens.NoVerdict, tokens.NoVerdict, true, false, false},
-	{
-		false,
-		504,
-		``,
-		clients.Unknown,
-		"a gateway gave up waiting; the pipe may have run",
-		tokens.NoVerdict,
-		tokens.NoVerdict,
-		true,
-		false,
-		false,
-	},
-	{false, 505, ``, clients.Temporary, "the platform failed", tokens.NoVerdict, tokens.NoVerdict, true, false, false},
-	{false, 599, ``, clients.Temporary, "the platform failed", tokens.NoVerdict, tokens.NoVerdict, true, false, false},
+	{status: 404, kind: clients.Invalid, message: "there is no such listener"},
+	{status: 408, kind: clients.Unknown, message: "the server timed out; the pipe may have run", retryAfter: true},
+	{status: 429, kind: clients.RateLimited, message: "too many requests", retryAfter: true},
+	{status: 500, body: good, kind: clients.Temporary, message: "the platform failed", retryAfter: true},
+	{status: 503, kind: clients.Temporary, message: "the platform failed", retryAfter: true},
+	{status: 504, kind: clients.Unknown, message: "a gateway timed out; the pipe may have run", retryAfter: true},
+	{status: 505, kind: clients.Temporary, message: "the platform failed", retryAfter: true},
+	{status: 599, kind: clients.Temporary, message: "the platform failed", retryAfter: true},
 }
 
-// unlistedStatuses are decided as for all vendors; they stand around the rows.
+// successExpectations are what a 2xx must mean; its status is added later.
+var successExpectations = []expectation{
+	{
+		body:       good,
+		hasRule:    true,
+		kind:       done,
+		credential: tokens.Accepted,
+		pipe:       tokens.Accepted,
+		verified:   true,
+	},
+	{body: good, kind: done, credential: tokens.Accepted, pipe: tokens.Accepted},
+	{
+		body:       failed,
+		kind:       clients.Failed,
+		message:    "the pipe reports a failure",
+		credential: tokens.Accepted,
+		pipe:       tokens.Accepted,
+		retryAfter: true,
+	},
+	{
+		body:       failed,
+		hasRule:    true, // and the answer meets it
+		kind:       clients.Failed,
+		message:    "the pipe reports a failure",
+		credential: tokens.Accepted,
+		pipe:       tokens.Accepted,
+		retryAfter: true,
+	},
+	{
+		body:       unmet,
+		hasRule:    true,
+		kind:       clients.Failed,
+		message:    "the answer does not meet the pipe's success rule",
+		credential: tokens.Accepted,
+		pipe:       tokens.Accepted,
+		retryAfter: true,
+	},
+	{
+		body:       noJSON,
+		kind:       clients.Unknown,
+		message:    "the answer cannot be read: it is a web page",
+		retryAfter: true,
+	},
+	{
+		body:       noJSON,
+		hasRule:    true,
+		kind:       clients.Unknown,
+		message:    "the answer cannot be read: it is a web page",
+		retryAfter: true,
+	},
+}
+
+// unlistedStatuses are next to the rows of the table and in none of them.
 var unlistedStatuses = []int{199, 300, 302, 399, 402, 405, 407, 409, 425, 428, 430, 499, 600}
 
-// allMeanings adds what a 2xx means, whichever it is, and what no row lists,
-// whatever the body.
-func allMeanings() []meaning {
-	all := slices.Clone(meanings)
+// allExpectations adds every kind of 2xx, and the unlisted statuses, which mean
+// the same for every vendor and body.
+func allExpectations() []expectation {
+	all := slices.Clone(expectations)
 	for _, status := range []int{200, 201, 299} {
-		all = append(
-			all,
-			meaning{true, status, good, done, "", tokens.Accepted, tokens.Accepted, false, true, false},
-			meaning{false, status, good, done, "", tokens.Accepted, tokens.Accepted, false, false, false},
-			meaning{false, status, bad, clients.Failed, reported, tokens.Accepted, tokens.Accepted, true, false, false},
-			meaning{
-				true,
-				status,
-				bad,
-				clients.Failed,
-				reported,
-				tokens.Accepted,
-				tokens.Accepted,
-				true,
-				false,
-				false,
-			}, // though the rule is met
-			meaning{true, status, unmet, clients.Failed, misses, tokens.Accepted, tokens.Accepted, true, false, false},
-			meaning{
-				false,
-				status,
-				noJSON,
-				clients.Unknown,
-				unreadable,
-				tokens.NoVerdict,
-				tokens.NoVerdict,
-				true,
-				false,
-				false,
-			},
-			meaning{
-				true,
-				status,
-				noJSON,
-				clients.Unknown,
-				unreadable,
-				tokens.NoVerdict,
-				tokens.NoVerdict,
-				true,
-				false,
-				false,
-			},
-		)
+		for _, want := range successExpectations {
+			want.status = status
+			all = append(all, want)
+		}
 	}
 	for _, status := range unlistedStatuses {
 		e := clients.StatusError(dckap.Vendor, dckap.OpCall, &clients.Answer{Status: status, Header: retryAfter})
-		for _, body := range []string{good, bad, unmet, noJSON} {
-			for _, ruled := range []bool{false, true} {
-				all = append(
-					all,
-					meaning{
-						ruled,
-						status,
-						body,
-						e.Kind,
-						e.Message,
-						tokens.NoVerdict,
-						tokens.NoVerdict,
-						e.RetryAfter > 0,
-						false,
-						true,
-					},
-				)
+		for _, body := range []string{good, failed, unmet, noJSON} {
+			for _, hasRule := range []bool{false, true} {
+				all = append(all, expectation{
+					status:     status,
+					body:       body,
+					hasRule:    hasRule,
+					kind:       e.Kind,
+					message:    e.Message,
+					retryAfter: e.RetryAfter > 0,
+					unlisted:   true,
+				})
 			}
 		}
 	}
@@ -213,76 +144,76 @@ func allMeanings() []meaning {
 
 var retryAfter = http.Header{"Retry-After": {"11"}}
 
-// differs makes a call that is answered so, and tells what means something else;
-// "" if nothing does.
-func (m meaning) differs(t *testing.T, pipes string) string {
+// difference makes a call that gets the answer, and describes how its meaning
+// differs from the expectation; "" if it does not.
+func (want expectation) difference(t *testing.T, pipes string) string {
 	t.Helper()
 	f := &fixture{credential: &clientstest.Gate{}, pipe: &clientstest.Gate{}}
-	if !m.ruled {
+	if !want.hasRule {
 		pipes = ""
 	}
-	canned := clientstest.Canned{Status: m.status, Header: retryAfter, Body: m.body}
-	f.dial(
+	canned := clientstest.Canned{Status: want.status, Header: retryAfter, Body: want.body}
+	f.connectThrough(
 		t,
 		config("https://dckap.example/", dckap.Bearer, pipes),
 		clients.NewCaller(dckap.Vendor, clients.Limits{}, canned, nil),
 	)
 	answer, err := f.client.Call(t.Context(), order())
-	if c, p := f.credential.Verdicts(), f.pipe.Verdicts(); !slices.Equal(c, []tokens.Verdict{m.credential}) ||
-		!slices.Equal(p, []tokens.Verdict{m.pipe}) {
-		return fmt.Sprintf("the gates hear %v and %v, want %v and %v", c, p, m.credential, m.pipe)
+	if c, p := f.credential.Verdicts(), f.pipe.Verdicts(); !slices.Equal(c, []tokens.Verdict{want.credential}) ||
+		!slices.Equal(p, []tokens.Verdict{want.pipe}) {
+		return fmt.Sprintf("the verdicts are %v and %v, want %v and %v", c, p, want.credential, want.pipe)
 	}
-	if answer.Status != m.status || answer.Verified != m.verified ||
-		json.Valid([]byte(m.body)) && string(answer.Body) != m.body {
+	if answer.Status != want.status || answer.Verified != want.verified ||
+		json.Valid([]byte(want.body)) && string(answer.Body) != want.body {
 		return fmt.Sprintf("answer %d %s, verified %v", answer.Status, answer.Body, answer.Verified)
 	}
-	if m.kind == done {
+	if want.kind == done {
 		if err != nil {
 			return err.Error()
 		}
 		return ""
 	}
 	e, ok := clients.AsError(err)
-	want := clients.Error{
+	wantErr := clients.Error{
 		Vendor:   dckap.Vendor,
 		Op:       dckap.OpCall,
-		Status:   m.status,
-		Kind:     m.kind,
-		Message:  m.message,
-		Unlisted: m.unlisted,
+		Status:   want.status,
+		Kind:     want.kind,
+		Message:  want.message,
+		Unlisted: want.unlisted,
 	}
-	if m.wait {
-		want.RetryAfter = 11 * time.Second
+	if want.retryAfter {
+		wantErr.RetryAfter = 11 * time.Second
 	}
-	if !ok || *e != want {
-		return fmt.Sprintf("%#v, want %#v", err, want)
+	if !ok || *e != wantErr {
+		return fmt.Sprintf("%#v, want %#v", err, wantErr)
 	}
 	return ""
 }
 
-func TestEveryRuleHasItsMeaning(t *testing.T) {
+func TestMeaningOfAnswers(t *testing.T) {
 	t.Parallel()
-	pipes := pipesFile(t, ruled)
-	for _, m := range allMeanings() {
-		if why := m.differs(t, pipes); why != "" {
-			t.Errorf("%d %s, with a rule %v: %s", m.status, m.body, m.ruled, why)
+	pipes := pipesFile(t, withRule)
+	for _, want := range allExpectations() {
+		if diff := want.difference(t, pipes); diff != "" {
+			t.Errorf("%d %s, with a rule %v: %s", want.status, want.body, want.hasRule, diff)
 		}
 	}
 }
 
 func TestEveryRowCounts(t *testing.T) {
-	all, pipes := allMeanings(), pipesFile(t, ruled)
+	all, pipes := allExpectations(), pipesFile(t, withRule)
 	differs := func() string {
-		for _, m := range all {
-			if why := m.differs(t, pipes); why != "" {
-				return why
+		for _, want := range all {
+			if diff := want.difference(t, pipes); diff != "" {
+				return diff
 			}
 		}
 		return ""
 	}
 	clientstest.EveryRowCounts(t, dckap.Table(), differs, func(r dckap.Rule, field string) bool {
-		earlier := field == "From" &&
-			(r.From == 400 && r.To == 401 || r.From == 403 && r.To == 404) // another row has all of the former
+		// An earlier row matches the status that such a row gains.
+		earlier := field == "From" && (r.From == 400 && r.To == 401 || r.From == 403 && r.To == 404)
 		return earlier || r.Done && (field == "Kind" || field == "Message")
 	})
 }

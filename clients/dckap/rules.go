@@ -112,7 +112,7 @@ var rules = []Rule{
 		To:      403,
 		Body:    AnyBody,
 		Kind:    clients.Credentials,
-		Message: "access is refused: the account lacks the right, or this address is not on the allow-list",
+		Message: "access is refused: the account lacks the permission, or this address is not on the allow-list",
 	},
 	{
 		From:    404,
@@ -126,7 +126,7 @@ var rules = []Rule{
 		To:      408,
 		Body:    AnyBody,
 		Kind:    clients.Unknown,
-		Message: "the server gave up waiting; the pipe may have run",
+		Message: "the server timed out; the pipe may have run",
 	},
 	{
 		From:    429,
@@ -140,7 +140,7 @@ var rules = []Rule{
 		To:      504,
 		Body:    AnyBody,
 		Kind:    clients.Unknown,
-		Message: "a gateway gave up waiting; the pipe may have run",
+		Message: "a gateway timed out; the pipe may have run",
 	},
 	{
 		From:    500,

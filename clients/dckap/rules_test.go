@@ -2,7 +2,6 @@ package dckap_test
 
 import (
 	"encoding/json"
-	"fmt"
 	"net/http"
 	"slices"
 	"testing"
@@ -14,7 +13,7 @@ import (
 	"errand.internal/clients/sandbox"
 )
 
-// What a 2xx may carry, where no rule is set.
+// TestBodies covers the bodies of a 2xx of a pipe without a rule.
 func TestBodies(t *testing.T) {
 	t.Parallel()
 	raw := func(body string) sandbox.Fault { return sandbox.Fault{Body: new(body), AfterEffect: true} }
@@ -28,16 +27,16 @@ func TestBodies(t *testing.T) {
 		{"text", raw(`"OK"`), done},
 		{"number", raw(`1`), done},
 		{"byte order mark", raw("\xef\xbb\xbf{}"), done},
-		{"called text", sandbox.Fault{ContentType: "text/plain"}, done},
+		{"content type text/plain", sandbox.Fault{ContentType: "text/plain"}, done},
 		{"byte by byte", sandbox.Fault{Slow: time.Microsecond}, done},
 		{"empty", sandbox.Fault{Status: http.StatusOK, AfterEffect: true}, clients.Unknown},
 		{"no content", sandbox.Fault{Status: http.StatusNoContent, AfterEffect: true}, clients.Unknown},
 		{"spaces", raw(" \r\n "), clients.Unknown},
 		{"web page", sandbox.Fault{HTML: true}, clients.Unknown},
-		{"web page called JSON", sandbox.Fault{HTML: true, ContentType: "application/json"}, clients.Unknown},
+		{"web page with content type JSON", sandbox.Fault{HTML: true, ContentType: "application/json"}, clients.Unknown},
 		{"null", raw(`null`), clients.Unknown},
-		{"cut off", sandbox.Fault{Truncate: true}, clients.Unknown},
-		{"cut JSON of right length", raw(`{"status":"success"`), clients.Unknown},
+		{"truncated", sandbox.Fault{Truncate: true}, clients.Unknown},
+		{"truncated JSON with a matching length", raw(`{"status":"success"`), clients.Unknown},
 		{"trailing garbage", raw(`{}x`), clients.Unknown},
 		{"plain text", raw(`OK`), clients.Unknown},
 		{"ten megabytes", sandbox.Fault{Oversized: true}, clients.Unknown},
@@ -61,7 +60,7 @@ func TestBodies(t *testing.T) {
 		{"success true", raw(`{"success":true}`), done},
 		{"status ok", raw(`{"status":"ok"}`), done},
 		{"status number", raw(`{"status":500}`), done},
-		{"error deeper", raw(`{"data":{"error":"x"}}`), done},
+		{"nested error", raw(`{"data":{"error":"x"}}`), done},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -70,7 +69,7 @@ func TestBodies(t *testing.T) {
 			f.Inject(tt.fault)
 			answer, err := f.client.Call(t.Context(), order())
 			if answer.Verified {
-				t.Error("verified without a rule")
+				t.Error("an answer is verified without a rule")
 			}
 			if tt.kind == done {
 				if err != nil || answer.Body == nil {
@@ -78,11 +77,11 @@ func TestBodies(t *testing.T) {
 				}
 				return
 			}
-			if e := fault(t, err, tt.kind); e.NotSent {
-				t.Error("an answer came, so the request was sent")
+			if e := wantKind(t, err, tt.kind); e.NotSent {
+				t.Error("NotSent is true although an answer arrived")
 			}
 			if tt.kind == clients.Failed && answer.Body == nil {
-				t.Error("the pipe's own words are lost")
+				t.Error("the pipe's answer is lost")
 			}
 		})
 	}
@@ -133,13 +132,13 @@ func TestSuccessRule(t *testing.T) {
 				}
 				return
 			}
-			fault(t, err, clients.Failed)
+			wantKind(t, err, clients.Failed)
 		})
 	}
 }
 
-// A pipe that the file calls idempotent is tried again whatever happened; the
-// payload's own word counts more.
+// A pipe that the file declares idempotent is retried after an unknown result or
+// a failure, unless the payload says otherwise.
 func TestIdempotentPipe(t *testing.T) {
 	t.Parallel()
 	const idempotent = "pipes: [{listener: " + dckaptest.Listener + ", idempotent: true}]"
@@ -176,14 +175,14 @@ func FuzzAnswer(f *testing.F) {
 		f.Add(200, body, false)
 	}
 	f.Fuzz(func(t *testing.T, status int, body string, incomplete bool) {
-		answer, sight, done := dckap.Interpret(&clients.Answer{Status: status, Body: []byte(body), Incomplete: incomplete})
+		answer, class, done := dckap.Interpret(&clients.Answer{Status: status, Body: []byte(body), Incomplete: incomplete})
 		switch {
 		case done && (status < 200 || status > 299 || incomplete || !json.Valid(answer.Body)):
-			t.Errorf("%s passes for a success: %q", fmt.Sprint(status), body)
-		case answer.Verified && sight != dckap.RuleMet:
-			t.Errorf("verified although %s", sight)
+			t.Errorf("%d passes as a success: %q", status, body)
+		case answer.Verified && class != dckap.RuleMet:
+			t.Errorf("verified although %s", class)
 		case answer.Body != nil && !json.Valid(answer.Body):
-			t.Errorf("the body is no JSON: %q", answer.Body)
+			t.Errorf("the body is not JSON: %q", answer.Body)
 		}
 	})
 }

@@ -14,7 +14,7 @@ import (
 	"errand.internal/internal/tokens"
 )
 
-// Values that no error may show.
+// canaries are values that must not appear in an error.
 const (
 	token    = "canary-token-71"
 	jwt      = "canary.jwt.72"
@@ -24,12 +24,12 @@ const (
 
 var canaries = []string{token, jwt, username, password, "canary-body-75"}
 
-// fixture is a client beside its sandbox.
+// fixture is a client with its sandbox.
 type fixture struct {
 	*dckaptest.Sandbox
 	client           *dckap.Client
 	credential, pipe *clientstest.Gate
-	pipes            []string // the listeners whose gates were asked for
+	pipes            []string // listeners whose breakers were requested
 }
 
 func options() dckaptest.Options {
@@ -41,7 +41,7 @@ func options() dckaptest.Options {
 	}
 }
 
-// config is an account of one way to carry the credential.
+// config returns an account that sends its credential as auth says.
 func config(base string, auth dckap.Auth, pipesFile string) dckap.Config {
 	cfg := dckap.Config{URL: base + dckaptest.ListenerPath, Auth: auth, PipesFile: pipesFile}
 	switch auth {
@@ -68,10 +68,10 @@ func start(t *testing.T, auth dckap.Auth, pipes string) *fixture {
 
 func (f *fixture) connect(t *testing.T, cfg dckap.Config, limits clients.Limits) {
 	t.Helper()
-	f.dial(t, cfg, clients.NewCaller(dckap.Vendor, limits, nil, nil))
+	f.connectThrough(t, cfg, clients.NewCaller(dckap.Vendor, limits, nil, nil))
 }
 
-func (f *fixture) dial(t *testing.T, cfg dckap.Config, caller *clients.Caller) {
+func (f *fixture) connectThrough(t *testing.T, cfg dckap.Config, caller *clients.Caller) {
 	t.Helper()
 	var err error
 	f.client, err = dckap.New(cfg, f.credential, func(listener string) tokens.Gate {
@@ -83,7 +83,7 @@ func (f *fixture) dial(t *testing.T, cfg dckap.Config, caller *clients.Caller) {
 	}
 }
 
-// pipesFile writes a pipes file, none if text is "".
+// pipesFile writes a pipes file and returns its path; "" if text is empty.
 func pipesFile(t *testing.T, text string) string {
 	t.Helper()
 	if text == "" {
@@ -96,15 +96,15 @@ func pipesFile(t *testing.T, text string) string {
 	return file
 }
 
-// ruled is the pipes file of a pipe with a success rule.
-const ruled = "pipes:\n  - listener: " + dckaptest.Listener + "\n    success: {required: data.id}\n"
+// withRule is a pipes file in which the sandbox's pipe has a success rule.
+const withRule = "pipes:\n  - listener: " + dckaptest.Listener + "\n    success: {required: data.id}\n"
 
-// order is a call of the sandbox's pipe.
+// order returns a call of the sandbox's pipe.
 func order() dckap.Call {
 	return dckap.Call{Listener: dckaptest.Listener, Body: json.RawMessage(`{"order":"canary-body-75"}`)}
 }
 
-func fault(t *testing.T, err error, want clients.Kind) *clients.Error {
+func wantKind(t *testing.T, err error, want clients.Kind) *clients.Error {
 	t.Helper()
 	return clientstest.Fault(t, err, want, canaries...)
 }

@@ -1,15 +1,17 @@
-// Package dckaptest is a sandbox of DCKAP Integrator's dynamic pipes: as strict
-// about credentials as the vendor's page, and able to go wrong on demand.
+// Package dckaptest is a sandbox of DCKAP Integrator's dynamic pipes. It is as
+// strict about credentials as the vendor's page and fails on demand.
 //
-// Its control API, below _sandbox/, adds to that of clients/sandbox:
+// Its control API, below _sandbox/, extends that of clients/sandbox:
 //
-//	PUT _sandbox/pipes/{listener}  {"disabled":true,"answer":{…}}: add or change a pipe
+//	PUT _sandbox/pipes/{listener}  {"disabled":true,"answer":{...}}: add or replace a pipe
 package dckaptest
 
 import (
+	"cmp"
 	"crypto/subtle"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"mime"
 	"net/http"
 	"strings"
@@ -18,20 +20,20 @@ import (
 	"errand.internal/clients/sandbox"
 )
 
-// OpCall is a call of a listener, as sandbox.Fault names it. Its effects' subject
-// is the listener.
+// OpCall is a call of a listener, as sandbox.Fault names it. The subject of its
+// effects is the listener.
 const OpCall = "call"
 
-// Mount is the base path under which tests and the demo serve the sandbox;
-// ListenerPath is where the listeners lie below it.
+// Mount is the base path under which tests and the demo serve the sandbox.
+// ListenerPath is the path of the listeners below it.
 const (
 	Mount        = "/dckap/"
 	ListenerPath = "v1/dynamic/listener/"
 )
 
-// The account and the pipe that are good unless Options say otherwise.
+// The account and the pipe of a sandbox, unless Options override them.
 const (
-	Token    = "sandbox-token-0123456789abcdef0123456789abcdef0123456789abcdef00" // 64 characters, as the page promises
+	Token    = "sandbox-token-0123456789abcdef0123456789abcdef0123456789abcdef00" // 64 characters, as on the vendor's page
 	JWT      = "eyJhbGciOiJIUzI1NiJ9.c2FuZGJveA.c2lnbmF0dXJl"
 	Username = "sandbox@example.com"
 	Password = "sandbox-password"
@@ -40,21 +42,24 @@ const (
 
 // Pipe is one dynamic pipe.
 type Pipe struct {
-	// Disabled answers every call with 400.
+	// Disabled makes the pipe answer every call with 400.
 	Disabled bool `json:"disabled"`
-	// Answer is what it answers; by default {"status":"success","data":{…}}.
+	// Answer is the pipe's answer; by default {"status":"success","data":{...}}.
 	Answer json.RawMessage `json:"answer"`
 }
 
-// Options change a sandbox. The zero value of a field takes its default.
+// Options configure a sandbox. The zero value of a field means its default.
 type Options struct {
-	Token, JWT, Username, Password string
-	// Pipes are there from the start, by listener.
+	Token    string
+	JWT      string
+	Username string
+	Password string
+	// Pipes are the initial pipes by listener, in addition to Listener.
 	Pipes map[string]Pipe
 }
 
-// Sandbox is one DCKAP Integrator. All of sandbox.Engine is there: faults,
-// counts, recorded requests, gates.
+// Sandbox is one DCKAP Integrator, with the faults, counters, recorded requests
+// and gates of sandbox.Engine.
 type Sandbox struct {
 	*sandbox.Engine
 	opts Options
@@ -64,83 +69,72 @@ type Sandbox struct {
 	calls int
 }
 
-// New makes a sandbox.
+// New returns a sandbox.
 func New(opts Options) *Sandbox {
-	for _, f := range []struct {
-		field *string
-		value string
-	}{{&opts.Token, Token}, {&opts.JWT, JWT}, {&opts.Username, Username}, {&opts.Password, Password}} {
-		if *f.field == "" {
-			*f.field = f.value
-		}
-	}
+	opts.Token = cmp.Or(opts.Token, Token)
+	opts.JWT = cmp.Or(opts.JWT, JWT)
+	opts.Username = cmp.Or(opts.Username, Username)
+	opts.Password = cmp.Or(opts.Password, Password)
 	s := &Sandbox{opts: opts, pipes: map[string]Pipe{Listener: {}}}
-	for listener, pipe := range opts.Pipes {
-		s.pipes[listener] = pipe
-	}
+	maps.Copy(s.pipes, opts.Pipes)
 	s.Engine = sandbox.New(recode)
 	s.Handle(ListenerPath+"{listener}", OpCall, s.call)
-	s.HandleControl("PUT pipes/{listener}", func(w http.ResponseWriter, r *http.Request) {
-		var pipe Pipe
-		decoder := json.NewDecoder(http.MaxBytesReader(w, r.Body, 1<<20))
-		decoder.DisallowUnknownFields()
-		if err := decoder.Decode(&pipe); err != nil {
-			sandbox.Reply(
-				w,
-				http.StatusBadRequest,
-				map[string]string{"error": err.Error()},
-			)
-			return
-		}
-		s.SetPipe(r.PathValue("listener"), pipe)
-		w.WriteHeader(http.StatusNoContent)
-	})
+	s.HandleControl("PUT pipes/{listener}", s.controlPipe)
 	return s
 }
 
-// SetPipe adds a pipe or changes it.
+// controlPipe adds or replaces a pipe on request of the control API.
+func (s *Sandbox) controlPipe(w http.ResponseWriter, r *http.Request) {
+	var pipe Pipe
+	decoder := json.NewDecoder(http.MaxBytesReader(w, r.Body, 1<<20))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(&pipe); err != nil {
+		sandbox.Reply(w, http.StatusBadRequest, map[string]string{"error": err.Error()})
+		return
+	}
+	s.SetPipe(r.PathValue("listener"), pipe)
+	w.WriteHeader(http.StatusNoContent)
+}
+
+// SetPipe adds or replaces a pipe.
 func (s *Sandbox) SetPipe(listener string, pipe Pipe) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.pipes[listener] = pipe
 }
 
-// recode makes an answer in which the pipe reports a failure: the code is its
-// status.
+// recode returns an answer in which the pipe reports a failure, with the code as
+// its status field.
 func recode(_ *sandbox.Call, code string, _ *sandbox.Answer) sandbox.Answer {
 	return sandbox.JSON(
 		http.StatusOK,
-		map[string]string{"status": code, "message": "asked for by the test"},
+		map[string]string{"status": code, "message": "requested by the test"},
 	)
 }
 
+// refusal is an error answer of the platform.
+func refusal(status int, message string) sandbox.Answer {
+	return sandbox.JSON(status, map[string]string{"message": message})
+}
+
+// call is a call of a listener.
 func (s *Sandbox) call(c *sandbox.Call) sandbox.Answer {
 	listener := c.Params["listener"]
 	s.mu.Lock()
 	pipe, known := s.pipes[listener]
 	s.mu.Unlock()
 	switch {
-	case s.places(c) != 1: // none, or one too many
-		return sandbox.JSON(
-			http.StatusUnauthorized,
-			map[string]string{"message": "Invalid credentials"},
-		)
+	case !s.authenticated(c):
+		return refusal(http.StatusUnauthorized, "Invalid credentials")
 	case !known:
-		return sandbox.JSON(
-			http.StatusNotFound,
-			map[string]string{"message": "No such pipe"},
-		)
+		return refusal(http.StatusNotFound, "No such pipe")
 	case pipe.Disabled:
-		return sandbox.JSON(
-			http.StatusBadRequest,
-			map[string]string{"message": "The pipe is disabled"},
-		)
+		return refusal(http.StatusBadRequest, "The pipe is disabled")
 	}
 	var data any
 	if len(c.Body) > 0 {
 		media, _, err := mime.ParseMediaType(c.Header.Get("Content-Type"))
-		if err != nil || media != "application/json" ||
-			json.Unmarshal(c.Body, &data) != nil {
+		if err != nil || media != "application/json" || json.Unmarshal(c.Body, &data) != nil {
 			return sandbox.JSON(
 				http.StatusOK,
 				map[string]any{"status": "error", "error": "the body is not JSON"},
@@ -155,50 +149,40 @@ func (s *Sandbox) call(c *sandbox.Call) sandbox.Answer {
 	s.calls++
 	id := fmt.Sprintf("run-%d", s.calls)
 	s.mu.Unlock()
-	return sandbox.JSON(
-		http.StatusOK,
-		map[string]any{
-			"status": "success",
-			"data":   map[string]any{"id": id, "received": data},
-		},
-	)
+	return sandbox.JSON(http.StatusOK, map[string]any{
+		"status": "success",
+		"data":   map[string]any{"id": id, "received": data},
+	})
 }
 
-// places counts where the request carries a good credential. A bad one counts as
-// two, so that a good one beside it does not hide it.
-func (s *Sandbox) places(c *sandbox.Call) int {
-	n := 0
-	count := func(good bool) {
-		if n++; !good {
-			n++
-		}
-	}
-	query := c.Query
+// authenticated reports whether the request carries exactly one credential, and a
+// valid one.
+func (s *Sandbox) authenticated(c *sandbox.Call) bool {
+	var valid []bool // one for each credential of the request
 	if authorization := c.Header.Get("Authorization"); authorization != "" {
-		bearer, isBearer := strings.CutPrefix(authorization, "Bearer ")
+		token, isBearer := strings.CutPrefix(authorization, "Bearer ")
 		user, password, isBasic := (&http.Request{Header: c.Header}).BasicAuth()
-		count(
-			isBearer && s.token(bearer) ||
-				isBasic && same(user, s.opts.Username) && same(password, s.opts.Password),
-		)
+		valid = append(valid, isBearer && s.validToken(token) ||
+			isBasic && equal(user, s.opts.Username) && equal(password, s.opts.Password))
 	}
 	for _, value := range c.Header.Values("access_token") {
-		count(s.token(value))
+		valid = append(valid, s.validToken(value))
 	}
-	for _, value := range query["access_token"] {
-		count(same(value, s.opts.Token))
+	for _, value := range c.Query["access_token"] {
+		valid = append(valid, equal(value, s.opts.Token))
 	}
-	for _, value := range query["token"] {
-		count(same(value, s.opts.JWT))
+	for _, value := range c.Query["token"] {
+		valid = append(valid, equal(value, s.opts.JWT))
 	}
-	return n
+	return len(valid) == 1 && valid[0]
 }
 
-// token accepts either kind, as the page does in a header.
-func (s *Sandbox) token(value string) bool {
-	return same(value, s.opts.Token) || same(value, s.opts.JWT)
+// validToken accepts an access token and a JWT alike, as the vendor does in a
+// header.
+func (s *Sandbox) validToken(value string) bool {
+	return equal(value, s.opts.Token) || equal(value, s.opts.JWT)
 }
 
-func same(a, b string) bool {
+func equal(a, b string) bool {
 	return subtle.ConstantTimeCompare([]byte(a), []byte(b)) == 1
 }
