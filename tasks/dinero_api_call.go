@@ -62,7 +62,7 @@ func (DineroCall) result() (r VendorAnswer) {
 }
 
 type dineroCaller interface {
-	Call(ctx context.Context, r dinero.Request) (dinero.Answer, error)
+	Call(ctx context.Context, r dinero.Request) (VendorAnswer, error)
 }
 
 func callDinero(c dineroCaller) handler[DineroCall, VendorAnswer] {
@@ -71,7 +71,7 @@ func callDinero(c dineroCaller) handler[DineroCall, VendorAnswer] {
 		if err != nil {
 			return VendorAnswer{}, err // a decoded payload can always be written
 		}
-		answer, err := c.Call(ctx, dinero.Request{
+		return c.Call(ctx, dinero.Request{
 			Organization: string(p.OrganizationID),
 			Method:       p.Method,
 			Version:      p.Version,
@@ -79,6 +79,5 @@ func callDinero(c dineroCaller) handler[DineroCall, VendorAnswer] {
 			Query:        p.Query.Values(),
 			Body:         body,
 		})
-		return VendorAnswer(answer), err
 	}
 }

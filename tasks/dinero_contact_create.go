@@ -34,8 +34,7 @@ type contactCreator interface {
 
 func createContact(c contactCreator) handler[ContactCreate, DineroCreated] {
 	return func(ctx context.Context, p ContactCreate) (DineroCreated, error) {
-		made, err := c.CreateContact(ctx, p.create(ctx))
-		return DineroCreated(made), err
+		return c.CreateContact(ctx, p.create(ctx))
 	}
 }
 
@@ -48,7 +47,6 @@ type contactFinder interface {
 
 func findContact(c contactFinder) finder[ContactCreate, DineroCreated] {
 	return func(ctx context.Context, p ContactCreate) (DineroCreated, bool, error) {
-		made, found, err := c.ReconcileContact(ctx, string(p.OrganizationID), p.reference(ctx))
-		return DineroCreated(made), found, err
+		return c.ReconcileContact(ctx, string(p.OrganizationID), p.reference(ctx))
 	}
 }

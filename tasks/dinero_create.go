@@ -18,14 +18,7 @@ type DineroRecord struct {
 }
 
 // DineroCreated names a record in Dinero.
-type DineroCreated struct {
-	// GUID is the vendor's id. It is missing if the vendor said that it made the
-	// record, did not name it, and does not list it.
-	GUID string `json:"Guid,omitempty"`
-	// TimeStamp is its version, which the next change must name; a contact has
-	// none.
-	TimeStamp string `json:"TimeStamp,omitempty"`
-}
+type DineroCreated = dinero.Created
 
 // Check implements payload.Checker.
 func (r DineroRecord) Check() []payload.Problem {

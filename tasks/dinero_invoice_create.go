@@ -34,8 +34,7 @@ type invoiceCreator interface {
 
 func createInvoice(c invoiceCreator) handler[InvoiceCreate, DineroCreated] {
 	return func(ctx context.Context, p InvoiceCreate) (DineroCreated, error) {
-		made, err := c.CreateInvoice(ctx, p.create(ctx))
-		return DineroCreated(made), err
+		return c.CreateInvoice(ctx, p.create(ctx))
 	}
 }
 
@@ -48,7 +47,6 @@ type invoiceFinder interface {
 
 func findInvoice(c invoiceFinder) finder[InvoiceCreate, DineroCreated] {
 	return func(ctx context.Context, p InvoiceCreate) (DineroCreated, bool, error) {
-		made, found, err := c.ReconcileInvoice(ctx, string(p.OrganizationID), p.reference(ctx))
-		return DineroCreated(made), found, err
+		return c.ReconcileInvoice(ctx, string(p.OrganizationID), p.reference(ctx))
 	}
 }

@@ -29,9 +29,9 @@ func newLogin(t *testing.T, cfg dinero.Config, organization string, limits clien
 	return l
 }
 
-// The vendor's own example: rasmus:dinero, and a key full of signs that a form
-// would change if it were put together by hand.
-func TestLoginIsAsThePageShows(t *testing.T) {
+// The credentials are those of the vendor's example, rasmus:dinero, and a key of
+// characters that a form must escape.
+func TestLoginMatchesTheVendorsPage(t *testing.T) {
 	t.Parallel()
 	sb := dinerotest.New(dinerotest.Options{})
 	base := clientstest.Serve(t, sb, dinerotest.Mount)
@@ -83,10 +83,10 @@ func TestLoginOfOneOrganization(t *testing.T) {
 		t.Fatal(err)
 	}
 	if sb.EffectsOf(dinerotest.OpToken, org) != 1 || sb.EffectsOf(dinerotest.OpToken, otherOrg) != 0 {
-		t.Error("the token is another organization's")
+		t.Error("the login used another organization's key")
 	}
 	if _, err := dinero.NewLogin(config(base), "1", clients.NewCaller(dinero.Vendor, clients.Limits{}, nil, nil)); err == nil {
-		t.Error("a login without a key")
+		t.Error("NewLogin accepts an organization without a key")
 	}
 }
 
@@ -186,7 +186,7 @@ func TestLoginAnswers(t *testing.T) {
 				}
 				clientstest.NoLeak(t, err, canaries...)
 			default:
-				if e := fault(t, err, tt.want); tt.status == 429 && e.RetryAfterHint() != 7*time.Second {
+				if e := wantKind(t, err, tt.want); tt.status == 429 && e.RetryAfterHint() != 7*time.Second {
 					t.Errorf("RetryAfter %v", e.RetryAfter)
 				}
 			}
@@ -194,8 +194,7 @@ func TestLoginAnswers(t *testing.T) {
 	}
 }
 
-// The login runs the shared checks of transport and leaks.
-func TestSharedChecksOfTheLogin(t *testing.T) {
+func TestSharedChecksOfLogin(t *testing.T) {
 	t.Parallel()
 	subject := clientstest.Subject{
 		Op:       dinerotest.OpToken,
@@ -211,8 +210,8 @@ func TestSharedChecksOfTheLogin(t *testing.T) {
 	t.Run("leaks", func(t *testing.T) { t.Parallel(); clientstest.Leaks(t, subject) })
 }
 
-// A login is no attempt of the task that happens to need it.
-func TestLoginIsNoAttempt(t *testing.T) {
+// A login does not count as an attempt of the task that needs the token.
+func TestLoginIsNotAnAttempt(t *testing.T) {
 	t.Parallel()
 	sb := dinerotest.New(options())
 	ctx, attempt := clients.WithAttempt(t.Context(), nil)
