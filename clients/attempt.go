@@ -2,39 +2,41 @@ package clients
 
 import (
 	"context"
+	"net/http/httptrace"
 	"sync"
 	"sync/atomic"
 	"time"
 )
 
-// Attempt watches the calls made under one context: it tells whether any byte
-// of a request may have left, also when the code in between panicked or hung.
+// Attempt observes the calls made under one context. It records whether any byte
+// of a request may have been sent, even if the code in between panics or hangs.
 type Attempt struct {
-	// Task and Until are whose attempt it is, and when that task's time is up: with
-	// them a call that must wait for a limit keeps its place in line. Underway: a
-	// call of the same task was let go just before. They are set before the first
-	// call.
+	// Task is the id of the task that makes the attempt, and Deadline the end of
+	// that task's time. A call that must wait for a limit needs both to keep its
+	// place in the queue. Set them before the first call.
 	Task     string
-	Until    time.Time
+	Deadline time.Time
+	// Underway says that the limits have just admitted another call of the same
+	// task. Set it before the first call.
 	Underway bool
 
-	letGo  atomic.Bool // a limited call of the attempt was
-	sent   atomic.Bool
-	once   sync.Once
-	onSend func()
+	admitted atomic.Bool // the limits admitted a call of this attempt
+	sent     atomic.Bool
+	once     sync.Once
+	onSend   func()
 }
 
 type attemptKey struct{}
 
-// WithAttempt returns a context whose calls report to the Attempt. onSend, if
-// not nil, runs once, when the first connection is ready to carry a request.
-// Token requests do not count: they run under a context of their own.
+// WithAttempt returns a context whose calls report to the returned Attempt.
+// onSend, if not nil, runs once, when the first connection is ready to carry a
+// request. Token requests are not observed: they run under a context of their own.
 func WithAttempt(ctx context.Context, onSend func()) (context.Context, *Attempt) {
 	a := &Attempt{onSend: onSend}
 	return context.WithValue(ctx, attemptKey{}, a), a
 }
 
-// Sent reports whether a request may have left.
+// Sent reports whether a request may have been sent.
 func (a *Attempt) Sent() bool {
 	return a.sent.Load()
 }
@@ -42,4 +44,48 @@ func (a *Attempt) Sent() bool {
 func attemptFrom(ctx context.Context) *Attempt {
 	a, _ := ctx.Value(attemptKey{}).(*Attempt)
 	return a
+}
+
+// sendTrace observes how far one request gets, for itself and for the attempt it
+// belongs to.
+type sendTrace struct {
+	attempt *Attempt // nil outside of an attempt
+	sent    atomic.Bool
+	writing atomic.Bool
+}
+
+// attach returns a context with which net/http reports to the trace.
+func (t *sendTrace) attach(ctx context.Context) context.Context {
+	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		GotConn: func(httptrace.GotConnInfo) {
+			t.writing.Store(true)
+			if t.attempt != nil && t.attempt.onSend != nil {
+				t.attempt.once.Do(t.attempt.onSend)
+			}
+		},
+		WroteHeaders: t.markSent,
+		WroteRequest: func(info httptrace.WroteRequestInfo) {
+			if info.Err != nil {
+				t.writing.Store(false)
+			}
+		},
+	})
+}
+
+func (t *sendTrace) markSent() {
+	t.sent.Store(true)
+	if t.attempt != nil {
+		t.attempt.sent.Store(true)
+	}
+}
+
+// mayBeSent reports whether the request of a failed call was sent or may
+// still be: net/http writes on a separate goroutine, so a call that is cancelled
+// at that moment returns while the header may still go out.
+func (t *sendTrace) mayBeSent() bool {
+	if !t.sent.Load() && !t.writing.Load() {
+		return false
+	}
+	t.markSent()
+	return true
 }

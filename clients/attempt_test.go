@@ -10,14 +10,14 @@ import (
 	"errand.internal/clients/sandbox"
 )
 
-func TestAttemptOfARefusedCallIsNotSent(t *testing.T) {
+func TestAttemptIsNotSentIfTheCallIsCancelledBefore(t *testing.T) {
 	t.Parallel()
 	ready := 0
 	ctx, attempt := clients.WithAttempt(t.Context(), func() { ready++ })
-	base := clientstest.Serve(t, newShop(), "/shop/")
+	base := clientstest.Serve(t, newAcme(), "/acme/")
 	ctx, cancel := context.WithCancel(ctx)
 	cancel()
-	if err := order(t, base, clients.Limits{})(ctx); err == nil {
+	if err := order(t, base, clients.Timeouts{})(ctx); err == nil {
 		t.Fatal("the cancelled call succeeded")
 	}
 	if attempt.Sent() || ready != 0 {
@@ -25,31 +25,33 @@ func TestAttemptOfARefusedCallIsNotSent(t *testing.T) {
 	}
 }
 
-func TestAttemptMarksBeforeTheRequestLeaves(t *testing.T) {
+func TestAttemptCallsOnSendBeforeTheRequestIsSent(t *testing.T) {
 	t.Parallel()
-	shop := newShop()
-	var callsAtMark []int
-	ctx, attempt := clients.WithAttempt(t.Context(), func() { callsAtMark = append(callsAtMark, shop.Calls(opOrder)) })
-	call := order(t, clientstest.Serve(t, shop, "/shop/"), clients.Limits{})
+	acme := newAcme()
+	var callsOnSend []int
+	ctx, attempt := clients.WithAttempt(t.Context(), func() {
+		callsOnSend = append(callsOnSend, acme.Calls(opOrder))
+	})
+	call := order(t, clientstest.Serve(t, acme, "/acme/"), clients.Timeouts{})
 	for range 2 {
 		if err := call(ctx); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if !attempt.Sent() || len(callsAtMark) != 1 || callsAtMark[0] != 0 {
-		t.Errorf("sent %v, marks %v; want true and one mark before the first call", attempt.Sent(), callsAtMark)
+	if !attempt.Sent() || len(callsOnSend) != 1 || callsOnSend[0] != 0 {
+		t.Errorf("sent %v, onSend ran after %v calls; want true and once, before the first call", attempt.Sent(), callsOnSend)
 	}
 }
 
 func TestAttemptIsSentWhileTheVendorWorks(t *testing.T) {
 	t.Parallel()
-	shop := newShop()
-	gate := shop.HoldAnswer(opOrder)
+	acme := newAcme()
+	gate := acme.HoldAnswer(opOrder)
 	ctx, attempt := clients.WithAttempt(t.Context(), nil)
-	call := order(t, clientstest.Serve(t, shop, "/shop/"), clients.Limits{})
+	call := order(t, clientstest.Serve(t, acme, "/acme/"), clients.Timeouts{})
 	done := make(chan error, 1)
 	go func() { done <- call(ctx) }()
-	if err := shop.WaitEffects(clientstest.Within(t), opOrder, 1); err != nil {
+	if err := acme.WaitEffects(clientstest.Within(t), opOrder, 1); err != nil {
 		t.Fatal(err)
 	}
 	if !attempt.Sent() {
@@ -61,23 +63,23 @@ func TestAttemptIsSentWhileTheVendorWorks(t *testing.T) {
 	}
 }
 
-// A call that is cancelled between the connection and the first byte returns
-// while net/http may still be writing.
-func TestAttemptCancelledWhileWritingMayHaveLeft(t *testing.T) {
+// A call that is cancelled between the connection and the first byte returns while
+// net/http may still be writing.
+func TestAttemptMayBeSentIfCancelledWhileWriting(t *testing.T) {
 	t.Parallel()
 	for range 20 {
 		ctx, cancel := context.WithCancel(t.Context())
 		ctx, attempt := clients.WithAttempt(ctx, cancel)
-		shop := newShop()
-		shop.Inject(sandbox.Fault{Op: opOrder, Status: http.StatusServiceUnavailable})
-		err := order(t, clientstest.Serve(t, shop, "/shop/"), clients.Limits{})(ctx)
+		acme := newAcme()
+		acme.Inject(sandbox.Fault{Op: opOrder, Status: http.StatusServiceUnavailable})
+		err := order(t, clientstest.Serve(t, acme, "/acme/"), clients.Timeouts{})(ctx)
 		e, ok := clients.AsError(err)
 		if !ok {
 			t.Fatalf("error %v", err)
 		}
 		if e.Status == 0 && (e.NotSent || e.Kind != clients.Unknown || !attempt.Sent()) {
 			t.Errorf(
-				"NotSent %v, kind %v, attempt sent %v: the request may have left",
+				"NotSent %v, kind %v, attempt sent %v: the request may have been sent",
 				e.NotSent,
 				e.Kind,
 				attempt.Sent(),

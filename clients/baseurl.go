@@ -9,16 +9,16 @@ import (
 	"strings"
 )
 
-// BaseURL is a checked address below which a vendor's paths lie. It never ends
-// in a slash.
+// BaseURL is the checked address below which all paths of a vendor lie. It does not
+// end in a slash.
 type BaseURL struct {
 	url  string
 	host string
 }
 
-// ParseBaseURL checks a base URL from the settings. It must be https; plain
-// http is for loopback hosts, or for any host if allowInsecure. The error names
-// the variable and does not quote the URL, which may hold a password.
+// ParseBaseURL checks a base URL from the settings. It must be https; plain http is
+// allowed for loopback hosts, and for any host with allowInsecure. The error names
+// the variable and does not quote the URL, which may contain a password.
 func ParseBaseURL(variable, raw string, allowInsecure bool) (BaseURL, error) {
 	base, err := parseBaseURL(strings.TrimSpace(raw), allowInsecure)
 	if err != nil {
@@ -29,35 +29,14 @@ func ParseBaseURL(variable, raw string, allowInsecure bool) (BaseURL, error) {
 
 func parseBaseURL(raw string, allowInsecure bool) (BaseURL, error) {
 	if raw == "" {
-		return BaseURL{}, errors.New("is not set")
+		return BaseURL{}, errors.New(NotSet)
 	}
 	u, err := url.Parse(raw)
 	if err != nil || u.Opaque != "" {
 		return BaseURL{}, errors.New("is not a URL")
 	}
-	host := u.Hostname()
-	switch {
-	case u.Scheme != "https" && u.Scheme != "http":
-		return BaseURL{}, errors.New("must begin with https://")
-	case host == "":
-		return BaseURL{}, errors.New("names no host")
-	case u.User != nil:
-		return BaseURL{}, errors.New("must not contain a user or password")
-	case strings.ContainsAny(raw, "?#"):
-		return BaseURL{}, errors.New("must not contain a query or a fragment")
-	case unspecified(host):
-		return BaseURL{}, errors.New(
-			"names the placeholder address 0.0.0.0; put the real host there",
-		)
-	case u.Scheme == "http" && !allowInsecure && !loopback(host):
-		return BaseURL{}, errors.New(
-			"must use https; plain http is for loopback hosts, or with ALLOW_INSECURE_HTTP=true",
-		)
-	}
-	if port := u.Port(); port != "" {
-		if n, err := strconv.Atoi(port); err != nil || n < 1 || n > 65535 {
-			return BaseURL{}, errors.New("has a port outside of 1 to 65535")
-		}
+	if err := checkBaseURL(u, raw, allowInsecure); err != nil {
+		return BaseURL{}, err
 	}
 	return BaseURL{
 		url:  u.Scheme + "://" + u.Host + strings.TrimRight(u.EscapedPath(), "/"),
@@ -65,23 +44,53 @@ func parseBaseURL(raw string, allowInsecure bool) (BaseURL, error) {
 	}, nil
 }
 
-// Join returns the URL of a path below the base, with exactly one slash in
-// between. The path must be escaped already and may carry a query.
+func checkBaseURL(u *url.URL, raw string, allowInsecure bool) error {
+	host := u.Hostname()
+	switch {
+	case u.Scheme != "https" && u.Scheme != "http":
+		return errors.New("must begin with https://")
+	case host == "":
+		return errors.New("names no host")
+	case u.User != nil:
+		return errors.New("must not contain a user or password")
+	case strings.ContainsAny(raw, "?#"): // url.Parse drops an empty query or fragment
+		return errors.New("must not contain a query or a fragment")
+	case isUnspecified(host):
+		return errors.New("names the placeholder address 0.0.0.0; put the real host there")
+	case u.Scheme == "http" && !allowInsecure && !isLoopback(host):
+		return errors.New("must use https; plain http is for loopback hosts, or with ALLOW_INSECURE_HTTP=true")
+	case !isPort(u.Port()):
+		return errors.New("has a port outside 1 to 65535")
+	}
+	return nil
+}
+
+// isPort reports whether port is empty or a valid number.
+func isPort(port string) bool {
+	if port == "" {
+		return true
+	}
+	n, err := strconv.Atoi(port)
+	return err == nil && n >= 1 && n <= 65535
+}
+
+// Join returns the URL of a path below the base, with exactly one slash between
+// them. The path must be escaped and may carry a query.
 func (b BaseURL) Join(path string) string {
 	return b.url + "/" + strings.TrimLeft(path, "/")
 }
 
-// Host returns host and port, which are safe to show.
+// Host returns the host and the port, which are safe to show.
 func (b BaseURL) Host() string {
 	return b.host
 }
 
-func unspecified(host string) bool {
+func isUnspecified(host string) bool {
 	addr, err := netip.ParseAddr(host)
 	return err == nil && addr.Unmap().IsUnspecified()
 }
 
-func loopback(host string) bool {
+func isLoopback(host string) bool {
 	host = strings.ToLower(strings.TrimSuffix(host, "."))
 	if host == "localhost" || strings.HasSuffix(host, ".localhost") {
 		return true

@@ -9,57 +9,58 @@ import (
 	"errand.internal/internal/tokens"
 )
 
-// Bearer makes calls with the fleet's shared token: once, and once more with a
-// fresh one if the answer says, or may hide, that the token is no longer good.
+// Bearer makes calls with the token that all workers share. It makes a call once,
+// and a second time with a fresh token if the first answer says or suggests that
+// the token is no longer valid and the Source agrees to a replay:
 //
-//	first answer       the Source is asked   what counts
-//	Denied             Reject                the second answer, if it says replay
-//	Suspicious         Suspect               the second answer, if it says replay
-//	anything else      nothing               the first answer
+//	first answer     told to the Source   result
+//	Denied           Reject               the second answer if replayed, else the first
+//	Suspicious       Suspect              the second answer if replayed, else the first
+//	anything else    nothing              the first answer
 //
-// A denied call was not carried out, so the replay is safe for every call.
+// A denied call was not carried out, so replaying it is safe for every operation.
 type Bearer struct {
 	Source tokens.Source
-	// Denied tells an answer that refuses the token. nil: status 401, and no 403,
-	// which is about the account's rights and not mended by another token.
+	// Denied reports whether an answer refuses the token. nil means status 401. A
+	// 403 is about the account's rights, which a fresh token does not change.
 	Denied func(*Answer) bool
-	// Suspicious tells an answer that may hide an expired token, of a vendor that
-	// does not say 401. nil: none does.
+	// Suspicious reports whether an answer may be due to an expired token, for
+	// vendors that do not answer 401. nil means never.
 	Suspicious func(*Answer) bool
 }
 
-// Do makes one call of op through caller. build makes the request anew for each
-// token; where it fails, nothing left and the error is Invalid. A non-nil error
-// is always an *Error: about the transport as from Caller.Do, or about a token
-// that was not to be had (Credentials or Temporary). Its NotSent is true only
-// if neither the call nor its replay left. What the answer means, also a second
-// 401, is the vendor client's to tell.
+// Do makes one call of op through caller. build builds the request for a token; if
+// it fails, nothing is sent and the error is Invalid. A non-nil error is always an
+// *Error: about the transport, as from Caller.Do, or about a token that could not
+// be obtained (Credentials or Temporary). Its NotSent is true only if neither the
+// call nor its replay was sent. The vendor client interprets the answer, a second
+// 401 included.
 func (b Bearer) Do(
 	ctx context.Context,
 	caller *Caller,
 	op string,
 	build func(token secret.String) (*http.Request, error),
 ) (*Answer, error) {
-	answer, token, err := b.once(ctx, caller, op, build)
+	answer, token, err := b.try(ctx, caller, op, build)
 	if err != nil || !b.wantsReplay(ctx, answer, token) {
 		return answer, err
 	}
-	answer, token, err = b.once(ctx, caller, op, build)
+	answer, token, err = b.try(ctx, caller, op, build)
 	if err != nil {
 		if e, ok := AsError(err); ok {
-			e.NotSent = false // the first request did reach the vendor
+			e.NotSent = false // the first request reached the vendor
 		}
 		return nil, err
 	}
 	if b.denied(answer) {
-		// A fresh token was refused too, so the fault is not the token's: tell the
-		// Source, which keeps the fleet from logging in over and over.
+		// A fresh token was refused as well, so the token is not the cause. Telling
+		// the Source keeps the workers from logging in again and again.
 		b.Source.Reject(ctx, token)
 	}
 	return answer, nil
 }
 
-func (b Bearer) once(
+func (b Bearer) try(
 	ctx context.Context,
 	caller *Caller,
 	op string,
@@ -74,15 +75,15 @@ func (b Bearer) once(
 		if e, ok := AsError(err); ok {
 			return nil, token, e
 		}
-		// The text is not promised to be safe to show.
+		// The text of err may not be safe to show.
 		return nil, token, InvalidRequest(caller.Vendor(), op, "the request cannot be built")
 	}
 	answer, err := caller.Do(ctx, op, req)
 	return answer, token, err
 }
 
-// wantsReplay tells the Source what the first answer says about the token, and
-// reports whether the call is worth one replay.
+// wantsReplay reports to the Source what the first answer says about the token, and
+// returns whether to replay the call.
 func (b Bearer) wantsReplay(ctx context.Context, a *Answer, t tokens.Token) bool {
 	switch {
 	case b.denied(a):
@@ -100,10 +101,10 @@ func (b Bearer) denied(a *Answer) bool {
 	return b.Denied(a)
 }
 
-// TokenError says why no token was had: Credentials for a credential that was
-// refused, Temporary for a login service that does not answer. It wraps the
-// tokens package's own error. NotSent is true, which a caller takes back if the
-// vendor has already answered once.
+// TokenError returns the Error for a token that could not be obtained: Credentials
+// if the login was refused, Temporary if the login service does not answer. It
+// wraps the error of package tokens. NotSent is true; a caller to whom the vendor
+// has already answered once resets it.
 func TokenError(vendor, op string, err error) *Error {
 	out := &Error{
 		Vendor:  vendor,
@@ -130,12 +131,12 @@ func TokenError(vendor, op string, err error) *Error {
 		out.Err = unavailable
 		return out
 	}
-	// Of an error of another make only the well-known cause is kept: nobody
-	// promised that its text is safe to show.
-	out.Message = "no token: its source failed"
+	// The text of any other error may not be safe to show; only the causes known
+	// here are kept.
+	out.Message = "no token: the token source failed"
 	for _, cause := range []error{context.Canceled, context.DeadlineExceeded} {
 		if errors.Is(err, cause) {
-			out.Message = "the wait for a token ended"
+			out.Message = "stopped while waiting for a token"
 			out.Err = cause
 		}
 	}

@@ -16,12 +16,12 @@ import (
 	"errand.internal/internal/tokens"
 )
 
-// bearerSource gives "old" until it is told of it, then "new".
+// bearerSource gives the token "old" until it is rejected or suspected, then "new".
 type bearerSource struct {
 	replay bool
-	errs   []error // of the Gets, in order; nil after the last
+	errs   []error // of the calls of Get, in order; nil after the last
 	gets   int
-	told   []string // "reject old", "suspect old", ...
+	told   []string // "reject old", "suspect old" and so on
 }
 
 func (s *bearerSource) Get(context.Context) (tokens.Token, error) {
@@ -45,18 +45,18 @@ func (s *bearerSource) Suspect(_ context.Context, t tokens.Token) bool {
 	return s.replay
 }
 
-// bearerCall calls the shop, which answers with the faults one after another.
+// bearerCall places an order; acme answers with the faults one after another.
 func bearerCall(t *testing.T, b clients.Bearer, faults ...sandbox.Fault) (*sandbox.Engine, *clients.Answer, error) {
 	t.Helper()
-	shop := newShop()
+	acme := newAcme()
 	for _, f := range faults {
 		f.Op, f.Times = opOrder, 1
-		shop.Inject(f)
+		acme.Inject(f)
 	}
-	base := clientstest.Serve(t, shop, "/shop/")
+	base := clientstest.Serve(t, acme, "/acme/")
 	answer, err := b.Do(
 		t.Context(),
-		clients.NewCaller("shop", clients.Limits{}, nil, nil),
+		clients.NewCaller("acme", clients.Timeouts{}, nil, nil),
 		opOrder,
 		func(token secret.String) (*http.Request, error) {
 			req, err := http.NewRequest(http.MethodPost, base+"v1/order", strings.NewReader("the order"))
@@ -67,10 +67,10 @@ func bearerCall(t *testing.T, b clients.Bearer, faults ...sandbox.Fault) (*sandb
 			return req, nil
 		},
 	)
-	return shop, answer, err
+	return acme, answer, err
 }
 
-func TestBearer(t *testing.T) {
+func TestBearerReplaysOnceWithAFreshToken(t *testing.T) {
 	t.Parallel()
 	denied, forbidden := sandbox.Fault{Status: 401}, sandbox.Fault{Status: 403}
 	odd, dropped := sandbox.Fault{Body: new(`{"success":false}`)}, sandbox.Fault{Drop: true}
@@ -114,7 +114,7 @@ func TestBearer(t *testing.T) {
 			told:   []string{"reject old"},
 		},
 		{
-			name:   "403 is not the token's",
+			name:   "403 is not about the token",
 			replay: true,
 			faults: []sandbox.Fault{forbidden},
 			status: 403,
@@ -142,14 +142,14 @@ func TestBearer(t *testing.T) {
 			calls:  1,
 		},
 		{
-			name:   "odd, nobody asked",
+			name:   "odd answer without Suspicious",
 			replay: true,
 			faults: []sandbox.Fault{odd},
 			status: 200,
 			calls:  1,
 		},
 		{
-			name:   "odd",
+			name:   "odd answer, then good",
 			bearer: clients.Bearer{Suspicious: suspicious},
 			replay: true,
 			faults: []sandbox.Fault{odd},
@@ -158,7 +158,7 @@ func TestBearer(t *testing.T) {
 			told:   []string{"suspect old"},
 		},
 		{
-			name:   "odd twice",
+			name:   "odd answer twice",
 			bearer: clients.Bearer{Suspicious: suspicious},
 			replay: true,
 			faults: []sandbox.Fault{odd, odd},
@@ -167,7 +167,7 @@ func TestBearer(t *testing.T) {
 			told:   []string{"suspect old"},
 		},
 		{
-			name:   "odd, above suspicion",
+			name:   "odd answer of a fresh token",
 			bearer: clients.Bearer{Suspicious: suspicious},
 			faults: []sandbox.Fault{odd},
 			status: 200,
@@ -175,7 +175,7 @@ func TestBearer(t *testing.T) {
 			told:   []string{"suspect old"},
 		},
 		{
-			name:   "403 where the vendor means the token",
+			name:   "403 of a vendor that means the token",
 			bearer: clients.Bearer{Denied: func(a *clients.Answer) bool { return a.Status == 403 }},
 			replay: true,
 			faults: []sandbox.Fault{forbidden},
@@ -189,7 +189,7 @@ func TestBearer(t *testing.T) {
 			t.Parallel()
 			src := &bearerSource{replay: tt.replay}
 			tt.bearer.Source = src
-			shop, answer, err := bearerCall(t, tt.bearer, tt.faults...)
+			acme, answer, err := bearerCall(t, tt.bearer, tt.faults...)
 			switch e, ok := clients.AsError(err); {
 			case tt.status == 0 && (!ok || e.Kind != clients.Unknown || e.NotSent || answer != nil):
 				t.Errorf("answer %v, error %v, want Unknown and sent", answer, err)
@@ -197,10 +197,10 @@ func TestBearer(t *testing.T) {
 				t.Errorf("answer %+v, %v, want status %d", answer, err, tt.status)
 			}
 			var bearers []string
-			for _, r := range shop.Requests(opOrder) {
+			for _, r := range acme.Requests(opOrder) {
 				bearers = append(bearers, r.Header.Get("Authorization"))
 				if string(r.Body) != "the order" {
-					t.Errorf("the body %q went out", r.Body)
+					t.Errorf("the body %q was sent", r.Body)
 				}
 			}
 			if want := []string{"Bearer old", "Bearer new"}[:tt.calls]; !slices.Equal(bearers, want) ||
@@ -214,11 +214,11 @@ func TestBearer(t *testing.T) {
 	}
 }
 
-func TestBearerWithoutAToken(t *testing.T) {
+func TestBearerSendsNothingWithoutAToken(t *testing.T) {
 	t.Parallel()
-	cooling := &tokens.CoolingError{Profile: "shop", RetryAfter: 40 * time.Second}
-	refused := &tokens.RefusedError{Profile: "shop", Reason: "no"}
-	away := &tokens.UnavailableError{Profile: "shop", RetryAfter: 3 * time.Second}
+	cooling := &tokens.CoolingError{Profile: "acme", RetryAfter: 40 * time.Second}
+	refused := &tokens.RefusedError{Profile: "acme", Reason: "no"}
+	unavailable := &tokens.UnavailableError{Profile: "acme", RetryAfter: 3 * time.Second}
 	other := errors.New("canary-cause")
 	tests := []struct {
 		name string
@@ -229,7 +229,7 @@ func TestBearerWithoutAToken(t *testing.T) {
 	}{
 		{"cooling", cooling, clients.Credentials, 40 * time.Second, true},
 		{"refused", refused, clients.Credentials, 0, true},
-		{"unavailable", away, clients.Temporary, 3 * time.Second, true},
+		{"unavailable", unavailable, clients.Temporary, 3 * time.Second, true},
 		{"cancelled", context.Canceled, clients.Temporary, 0, true},
 		{"out of time", context.DeadlineExceeded, clients.Temporary, 0, true},
 		{"something else", other, clients.Temporary, 0, false},
@@ -243,44 +243,42 @@ func TestBearerWithoutAToken(t *testing.T) {
 			}
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
-				shop, answer, err := bearerCall(t, clients.Bearer{Source: src}, sandbox.Fault{Status: 401})
+				acme, answer, err := bearerCall(t, clients.Bearer{Source: src}, sandbox.Fault{Status: 401})
 				e, ok := clients.AsError(err)
 				if !ok || answer != nil || e.Kind != tt.kind || e.RetryAfter != tt.wait || e.NotSent != first ||
-					e.Vendor != "shop" ||
+					e.Vendor != "acme" ||
 					e.Op != opOrder {
 					t.Fatalf("answer %v, error %#v", answer, err)
 				}
 				if errors.Is(err, tt.err) != tt.keep || strings.Contains(err.Error(), "canary") {
-					t.Errorf("error %v, the cause kept: %v", err, errors.Is(err, tt.err))
+					t.Errorf("error %v; the cause is in the chain: %v", err, errors.Is(err, tt.err))
 				}
-				if want := map[bool]int{false: 1}[first]; shop.Calls(opOrder) != want {
-					t.Errorf("%d calls, want %d", shop.Calls(opOrder), want)
+				if want := map[bool]int{false: 1}[first]; acme.Calls(opOrder) != want {
+					t.Errorf("%d calls, want %d", acme.Calls(opOrder), want)
 				}
 			})
 		}
 	}
 }
 
-func TestBearerRequestThatCannotBeBuilt(t *testing.T) {
+func TestBearerReportsARequestThatCannotBeBuilt(t *testing.T) {
 	t.Parallel()
 	own := &clients.Error{
-		Vendor:  "shop",
+		Vendor:  "acme",
 		Op:      "own",
 		Kind:    clients.Invalid,
 		NotSent: true,
 	}
-	for name, cause := range map[string]error{"an error of another make": errors.New("canary-cause"), "one of ours": own} {
+	for name, cause := range map[string]error{
+		"foreign error": errors.New("canary-cause"),
+		"own error":     own,
+	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			caller := clients.NewCaller("shop", clients.Limits{}, nil, nil)
-			_, err := clients.Bearer{
-				Source: &bearerSource{},
-			}.Do(
-				t.Context(),
-				caller,
-				opOrder,
-				func(secret.String) (*http.Request, error) { return nil, cause },
-			)
+			caller := clients.NewCaller("acme", clients.Timeouts{}, nil, nil)
+			bearer := clients.Bearer{Source: &bearerSource{}}
+			build := func(secret.String) (*http.Request, error) { return nil, cause }
+			_, err := bearer.Do(t.Context(), caller, opOrder, build)
 			e, ok := clients.AsError(err)
 			if !ok || e.Kind != clients.Invalid || !e.NotSent || strings.Contains(err.Error(), "canary") ||
 				errors.Is(cause, own) != (e == own) {

@@ -19,8 +19,8 @@ import (
 
 const opOrder = "order"
 
-// newShop is a vendor with one operation, POST order.
-func newShop() *sandbox.Engine {
+// newAcme returns the sandbox of a vendor with one operation, POST order.
+func newAcme() *sandbox.Engine {
 	e := sandbox.New(nil)
 	e.Handle("v1/order", opOrder, func(c *sandbox.Call) sandbox.Answer {
 		c.Effect(string(c.Body))
@@ -29,14 +29,14 @@ func newShop() *sandbox.Engine {
 	return e
 }
 
-// order makes a client of the shop: body first, then status.
-func order(t *testing.T, base string, limits clients.Limits) func(context.Context) error {
+// order makes a client of acme and returns a call that places an order.
+func order(t *testing.T, base string, timeouts clients.Timeouts) func(context.Context) error {
 	t.Helper()
-	at, err := clients.ParseBaseURL("SHOP_URL", base, false)
+	at, err := clients.ParseBaseURL("ACME_URL", base, false)
 	if err != nil {
 		t.Fatal(err)
 	}
-	caller := clients.NewCaller("shop", limits, nil, nil)
+	caller := clients.NewCaller("acme", timeouts, nil, nil)
 	return func(ctx context.Context) error {
 		req, err := http.NewRequestWithContext(
 			ctx,
@@ -53,36 +53,36 @@ func order(t *testing.T, base string, limits clients.Limits) func(context.Contex
 			return err
 		}
 		if a.Status > 299 {
-			return clients.StatusError("shop", opOrder, a)
+			return clients.StatusError("acme", opOrder, a)
 		}
 		var reply struct {
 			Success *bool `json:"success"`
 		}
 		if err := clients.DecodeObject(a, &reply); err != nil {
-			return clients.UnreadableError("shop", opOrder, a, err.Error())
+			return clients.UnreadableError("acme", opOrder, a, err.Error())
 		}
 		if reply.Success == nil || !*reply.Success {
-			return clients.UnreadableError("shop", opOrder, a, "no success")
+			return clients.UnreadableError("acme", opOrder, a, "no success")
 		}
 		return nil
 	}
 }
 
-func TestCallerObeysTheSharedRules(t *testing.T) {
+func TestCallerPassesTheSharedChecks(t *testing.T) {
 	t.Parallel()
 	clientstest.Check(t, clientstest.Subject{
 		Op:       opOrder,
-		Mount:    "/shop/",
+		Mount:    "/acme/",
 		Call:     order,
-		New:      func(*testing.T) clientstest.Sandbox { return newShop() },
+		New:      func(*testing.T) clientstest.Sandbox { return newAcme() },
 		Canaries: []string{"canary-body", "canary-user", "canary-password"},
 	})
 }
 
-// do sends one order by caller to a fresh shop.
-func do(ctx context.Context, t *testing.T, caller *clients.Caller, shop *sandbox.Engine) (*clients.Answer, error) {
+// do serves acme and sends it one order through caller.
+func do(ctx context.Context, t *testing.T, caller *clients.Caller, acme *sandbox.Engine) (*clients.Answer, error) {
 	t.Helper()
-	base := clientstest.Serve(t, shop, "/shop/")
+	base := clientstest.Serve(t, acme, "/acme/")
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, base+"v1/order", strings.NewReader("one"))
 	if err != nil {
 		t.Fatal(err)
@@ -90,11 +90,11 @@ func do(ctx context.Context, t *testing.T, caller *clients.Caller, shop *sandbox
 	return caller.Do(ctx, opOrder, req)
 }
 
-func TestCallerBoundsTheBody(t *testing.T) {
+func TestCallerCutsALongBodyAtMaxBody(t *testing.T) {
 	t.Parallel()
-	shop := newShop()
-	shop.Inject(sandbox.Fault{Op: opOrder, Oversized: true})
-	a, err := do(t.Context(), t, clients.NewCaller("shop", clients.Limits{}, nil, nil), shop)
+	acme := newAcme()
+	acme.Inject(sandbox.Fault{Op: opOrder, Oversized: true})
+	a, err := do(t.Context(), t, clients.NewCaller("acme", clients.Timeouts{}, nil, nil), acme)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -103,11 +103,11 @@ func TestCallerBoundsTheBody(t *testing.T) {
 	}
 }
 
-func TestCallerReadsABodyOfExactlyTheBound(t *testing.T) {
+func TestCallerReadsABodyOfExactlyMaxBody(t *testing.T) {
 	t.Parallel()
-	shop := newShop()
-	shop.Inject(sandbox.Fault{Op: opOrder, Body: new(strings.Repeat("x", clients.MaxBody))})
-	a, err := do(t.Context(), t, clients.NewCaller("shop", clients.Limits{}, nil, nil), shop)
+	acme := newAcme()
+	acme.Inject(sandbox.Fault{Op: opOrder, Body: new(strings.Repeat("x", clients.MaxBody))})
+	a, err := do(t.Context(), t, clients.NewCaller("acme", clients.Timeouts{}, nil, nil), acme)
 	if err != nil || a.Incomplete || len(a.Body) != clients.MaxBody {
 		t.Errorf("%v, %+v", err, a)
 	}
@@ -120,13 +120,13 @@ func TestCallerIgnoresProxyVariables(t *testing.T) {
 	for _, name := range []string{"HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "ALL_PROXY"} {
 		t.Setenv(name, proxy.URL)
 	}
-	// net/http never sends loopback through a proxy, so that the name of another
-	// host is needed; it does not resolve.
+	// net/http never sends loopback through a proxy, so the test needs the name of
+	// another host. It does not resolve.
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://errand-test.invalid/", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = clients.NewCaller("shop", clients.Limits{Connect: time.Second}, nil, nil).Do(t.Context(), opOrder, req)
+	_, err = clients.NewCaller("acme", clients.Timeouts{Connect: time.Second}, nil, nil).Do(t.Context(), opOrder, req)
 	if e, ok := clients.AsError(err); !ok || !e.NotSent || seen.Load() {
 		t.Errorf("error %v, proxy used %v", err, seen.Load())
 	}
@@ -135,31 +135,31 @@ func TestCallerIgnoresProxyVariables(t *testing.T) {
 func TestCallerObservesEveryCall(t *testing.T) {
 	t.Parallel()
 	var seen []clients.Observation
-	caller := clients.NewCaller("shop", clients.Limits{}, nil, func(o clients.Observation) { seen = append(seen, o) })
-	shop := newShop()
-	shop.Inject(sandbox.Fault{Op: opOrder, Times: 1, Status: 503}, sandbox.Fault{Op: opOrder, Drop: true})
-	if _, err := do(t.Context(), t, caller, shop); err != nil {
+	caller := clients.NewCaller("acme", clients.Timeouts{}, nil, func(o clients.Observation) { seen = append(seen, o) })
+	acme := newAcme()
+	acme.Inject(sandbox.Fault{Op: opOrder, Times: 1, Status: 503}, sandbox.Fault{Op: opOrder, Drop: true})
+	if _, err := do(t.Context(), t, caller, acme); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := do(t.Context(), t, caller, shop); err == nil {
+	if _, err := do(t.Context(), t, caller, acme); err == nil {
 		t.Fatal("the dropped call succeeded")
 	}
-	if len(seen) != 2 || seen[0].Status != 503 || seen[1].Status != 0 || seen[0].Vendor != "shop" ||
+	if len(seen) != 2 || seen[0].Status != 503 || seen[1].Status != 0 || seen[0].Vendor != "acme" ||
 		seen[0].Op != opOrder ||
 		seen[0].Took <= 0 {
 		t.Errorf("observations %+v", seen)
 	}
 }
 
-func TestCallerKeepsConnections(t *testing.T) {
+func TestCallerReusesConnections(t *testing.T) {
 	t.Parallel()
-	shop := newShop()
+	acme := newAcme()
 	var opened atomic.Int32
-	server := httptest.NewUnstartedServer(http.StripPrefix("/shop", shop))
+	server := httptest.NewUnstartedServer(http.StripPrefix("/acme", acme))
 	server.Config.ConnContext = func(ctx context.Context, _ net.Conn) context.Context { opened.Add(1); return ctx }
 	server.Start()
 	t.Cleanup(server.Close)
-	call := order(t, server.URL+"/shop/", clients.Limits{})
+	call := order(t, server.URL+"/acme/", clients.Timeouts{})
 	for range 5 {
 		if err := call(t.Context()); err != nil {
 			t.Fatal(err)
@@ -174,13 +174,13 @@ func TestCallerUsesTheGivenTransport(t *testing.T) {
 	t.Parallel()
 	stop := errors.New("dry run")
 	var got []byte
-	caller := clients.NewCaller("shop", clients.Limits{}, roundTripper(func(r *http.Request) (*http.Response, error) {
+	caller := clients.NewCaller("acme", clients.Timeouts{}, roundTripper(func(r *http.Request) (*http.Response, error) {
 		var b bytes.Buffer
 		_, _ = b.ReadFrom(r.Body)
 		got = b.Bytes()
 		return nil, stop
 	}), nil)
-	_, err := do(t.Context(), t, caller, newShop())
+	_, err := do(t.Context(), t, caller, newAcme())
 	if e, ok := clients.AsError(err); !ok || !e.NotSent || string(got) != "one" {
 		t.Errorf("error %v, body %q", err, got)
 	}
@@ -190,9 +190,9 @@ type roundTripper func(*http.Request) (*http.Response, error)
 
 func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
-// A Caller that wants the status only neither reads a body nor waits for it,
-// and uses its connections again where that costs nothing.
-func TestStatusOnly(t *testing.T) {
+// A StatusOnly Caller neither returns a body nor waits for it, and still reuses the
+// connection if the body is short.
+func TestStatusOnlyDoesNotWaitForTheBody(t *testing.T) {
 	t.Parallel()
 	var connections atomic.Int32
 	web := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -210,7 +210,7 @@ func TestStatusOnly(t *testing.T) {
 	}
 	web.Start()
 	t.Cleanup(web.Close)
-	caller := clients.NewCaller("sink", clients.Limits{Call: time.Minute}, nil, nil).StatusOnly()
+	caller := clients.NewCaller("sink", clients.Timeouts{Call: time.Minute}, nil, nil).StatusOnly()
 	for _, path := range []string{"/", "/", "/endless"} {
 		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, web.URL+path, nil)
 		if err != nil {

@@ -7,9 +7,9 @@ import (
 	"reflect"
 )
 
-// Text is a code or an id that a vendor writes now as a JSON string, now as a
-// number: it decodes from both and keeps the digits as they came. null and an
-// absent field are "".
+// Text is a code or an id that a vendor sends sometimes as a JSON string, sometimes
+// as a number. It decodes from both and keeps the digits unchanged. null and a
+// missing field decode to "".
 type Text string
 
 // UnmarshalJSON implements json.Unmarshaler.
@@ -39,8 +39,8 @@ func (t Text) String() string {
 	return string(t)
 }
 
-// Code returns t if it can pass for a vendor's code, else "": what is long or
-// has signs in it is prose, and prose may name a person.
+// Code returns t if it looks like a vendor's code, else "". A long text, or one with
+// other characters, is prose, and prose may name a person.
 func (t Text) Code() string {
 	if len(t) > 8 {
 		return ""
@@ -77,7 +77,7 @@ func JSONBody(a *Answer) (json.RawMessage, error) {
 	body := TrimBOM(a.Body)
 	switch {
 	case a.Incomplete:
-		return nil, errors.New("it broke off or is too large")
+		return nil, errors.New("it was cut off or is too large")
 	case len(body) == 0:
 		return nil, ErrEmptyBody
 	case body[0] == '<':
@@ -103,14 +103,14 @@ func DecodeObject(a *Answer, into any) error {
 	if err := json.Unmarshal(body, into); err != nil {
 		// A json error quotes the body; its Field is a path of our own names.
 		if e, ok := errors.AsType[*json.UnmarshalTypeError](err); ok && e.Field != "" {
-			return errors.New("the field " + e.Field + " has another type than promised")
+			return errors.New("the field " + e.Field + " has an unexpected type")
 		}
-		return errors.New("it has another form than promised")
+		return errors.New("it has an unexpected form")
 	}
 	return nil
 }
 
-// Stated reports whether a raw JSON field is there and not null.
-func Stated(raw json.RawMessage) bool {
+// IsSet reports whether a raw JSON field is present and not null.
+func IsSet(raw json.RawMessage) bool {
 	return len(raw) > 0 && string(raw) != "null"
 }

@@ -9,7 +9,7 @@ import (
 	"errand.internal/clients"
 )
 
-func TestText(t *testing.T) {
+func TestTextDecodesFromStringAndNumber(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
 		name, json, want string
@@ -56,7 +56,7 @@ func TestTextCodeHidesProse(t *testing.T) {
 	}
 }
 
-func TestDecodeObject(t *testing.T) {
+func TestDecodeObjectWantsOneObject(t *testing.T) {
 	t.Parallel()
 	type reply struct {
 		Success bool         `json:"success"`
@@ -77,17 +77,17 @@ func TestDecodeObject(t *testing.T) {
 		{name: "null", body: " null ", why: "null"},
 		{name: "array", body: `[{"success":true}]`, why: "not a JSON object"},
 		{name: "text", body: `"canary"`, why: "not a JSON object"},
-		{name: "cut", body: `{"success":true,"code":"canary`, why: "not JSON"},
+		{name: "cut off", body: `{"success":true,"code":"canary`, why: "not JSON"},
 		{name: "trailing garbage", body: `{"success":true} canary`, why: "not JSON"},
 		{name: "two objects", body: `{}{}`, why: "not JSON"},
 		{name: "prose", body: "canary", why: "not JSON"},
-		{name: "wrong type", body: `{"success":"canary"}`, why: "the field success has another type"},
-		{name: "wrong type of text", body: `{"code":["canary"]}`, why: "the field code has another type"},
+		{name: "wrong type", body: `{"success":"canary"}`, why: "the field success has an unexpected type"},
+		{name: "wrong type of text", body: `{"code":["canary"]}`, why: "the field code has an unexpected type"},
 		{
 			name:       "incomplete",
 			body:       `{"success":true,"code":1}`,
 			incomplete: true,
-			why:        "broke off",
+			why:        "cut off",
 		},
 	}
 	for _, tt := range tests {
@@ -107,7 +107,7 @@ func TestDecodeObject(t *testing.T) {
 	}
 }
 
-func TestJSONBody(t *testing.T) {
+func TestJSONBodyWantsOneValue(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
 		name, body, want string
@@ -121,7 +121,7 @@ func TestJSONBody(t *testing.T) {
 		{name: "web page", body: "<html>", why: "it is a web page"},
 		{name: "null", body: " null ", why: "it is null"},
 		{name: "two values", body: "1 2", why: "it is not JSON"},
-		{name: "incomplete", body: "1", incomplete: true, why: "it broke off or is too large"},
+		{name: "incomplete", body: "1", incomplete: true, why: "it was cut off or is too large"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

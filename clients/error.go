@@ -1,8 +1,9 @@
-// Package clients holds what every vendor client obeys: one call path
-// (Caller), one reading of HTTP statuses (StatusError) and one typed error.
+// Package clients is the kit that every vendor client is built from: one way to send
+// a request (Caller, Bearer), one interpretation of HTTP statuses (StatusError) and
+// one typed error (Error).
 //
-// A client calls once, plus at most one replay with a fresh token. Every other
-// retry belongs to the queue, which reads Error.Kind to know what to do.
+// A client makes a call once, plus at most one replay with a fresh token. All other
+// retries belong to the queue, which decides by Error.Kind.
 package clients
 
 import (
@@ -12,28 +13,29 @@ import (
 	"time"
 )
 
-// Kind answers "what now?" for a call that did not simply succeed.
+// Kind says what to do about a call that did not succeed.
 type Kind uint8
 
-// The kinds. Unknown is the zero value: what nobody classified may have
-// happened.
+// The kinds. Unknown is the zero value, because the effect of a call that is not
+// classified may have happened.
 const (
-	// Unknown: the effect may have happened. A repeatable task runs again, any
-	// other ends with the outcome unknown.
+	// Unknown means that the effect may have happened. A repeatable task is retried;
+	// any other ends with the outcome unknown.
 	Unknown Kind = iota
-	// Temporary: surely not done; try again later.
+	// Temporary means that nothing was done; try again later.
 	Temporary
-	// RateLimited: refused before it ran; try again after RetryAfter.
+	// RateLimited means that the call was refused before it ran; try again after
+	// RetryAfter.
 	RateLimited
-	// Credentials: the account, its rights or its set-up are refused; tasks are
-	// parked until somebody mends it.
+	// Credentials means that the account, its rights or its configuration are
+	// refused; tasks are parked until that is fixed.
 	Credentials
-	// Invalid: the request itself is wrong; running it again cannot help.
+	// Invalid means that the request itself is wrong; a retry cannot help.
 	Invalid
-	// Declined: the vendor's final, valid "no".
+	// Declined means that the vendor took a valid request and finally said no.
 	Declined
-	// Failed: the vendor took the request, tried, and says that it failed. A
-	// repeatable task runs again, any other one ends failed.
+	// Failed means that the vendor took the request, tried, and reports failure. A
+	// repeatable task is retried; any other ends failed.
 	Failed
 )
 
@@ -47,7 +49,7 @@ var kindNames = [...]string{
 	"failed",
 }
 
-// String returns the word that also labels metrics and attempts.
+// String returns the kind's name, which also labels metrics and attempts.
 func (k Kind) String() string {
 	if int(k) < len(kindNames) {
 		return kindNames[k]
@@ -55,9 +57,9 @@ func (k Kind) String() string {
 	return "unknown"
 }
 
-// Error is what a vendor client returns for every call that did not succeed.
-// It carries no vendor prose, secret, personal datum or full URL: Message is
-// always in Errand's own words.
+// Error is what a vendor client returns for every call that did not succeed. It
+// contains no vendor prose, secret, personal data or full URL: Message is always
+// Errand's own text.
 type Error struct {
 	Vendor string // "danaconnect"
 	Op     string // "otp send"
@@ -66,17 +68,17 @@ type Error struct {
 	Status int
 	// Code is the vendor's own code as received, "" if there was none.
 	Code string
-	// Message says in our words what happened.
+	// Message says what happened, in Errand's own words.
 	Message string
-	// RetryAfter is the least wait before the next try, 0 if the policy of the
-	// task decides.
+	// RetryAfter is the shortest wait before the next try; 0 leaves it to the
+	// task's policy.
 	RetryAfter time.Duration
-	// NotSent: surely no byte of the request reached the vendor.
+	// NotSent says that no byte of the request can have reached the vendor.
 	NotSent bool
-	// Final, with Failed: no further try can help, not even of a repeatable task.
+	// Final says, with Failed, that no retry can help, not even of a repeatable task.
 	Final bool
-	// Unlisted: the vendor's pages do not list this status or code, so Kind is the
-	// safe default. Somebody should look; the queue counts it.
+	// Unlisted says that the vendor's pages do not list this status or code, so Kind
+	// is the safe default. The queue counts these, so that operators see them.
 	Unlisted bool
 	// Err is the cause, if its text is safe to show.
 	Err error
@@ -110,19 +112,19 @@ func (e *Error) Error() string {
 	return b.String()
 }
 
-// Unwrap gives the cause.
+// Unwrap returns the cause.
 func (e *Error) Unwrap() error {
 	return e.Err
 }
 
-// RetryAfterHint is how a login's Retry-After reaches internal/tokens, which
-// does not know this package.
+// RetryAfterHint passes a login's Retry-After to internal/tokens, which does not
+// import this package.
 func (e *Error) RetryAfterHint() time.Duration {
 	return e.RetryAfter
 }
 
-// InvalidRequest returns the Error for a request that cannot be sent because it
-// is wrong in itself. message quotes nothing of the request.
+// InvalidRequest returns the Error for a request that is itself wrong and was
+// therefore not sent. message quotes nothing of the request.
 func InvalidRequest(vendor, op, message string) *Error {
 	return &Error{
 		Vendor:  vendor,
@@ -133,7 +135,7 @@ func InvalidRequest(vendor, op, message string) *Error {
 	}
 }
 
-// AsError finds the *Error in err's chain.
+// AsError returns the *Error in err's chain.
 func AsError(err error) (*Error, bool) {
 	return errors.AsType[*Error](err)
 }

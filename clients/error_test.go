@@ -85,7 +85,7 @@ func TestAsErrorFindsTheErrorAndItsCause(t *testing.T) {
 	}
 }
 
-func TestKindWords(t *testing.T) {
+func TestKindNames(t *testing.T) {
 	t.Parallel()
 	for kind, want := range map[clients.Kind]string{
 		clients.Unknown:     "unknown",

@@ -7,9 +7,10 @@ import (
 	"errand.internal/internal/tokens"
 )
 
-// GateError says why a tokens.Gate did not let a call out: Credentials while
-// what it stands for ("the login") rests after a refusal, otherwise Temporary.
-// Nothing was sent. It wraps the tokens package's own error.
+// GateError returns the Error for a call that a tokens.Gate refused: Credentials
+// while the gate is closed after a refusal, otherwise Temporary. what names the
+// credential in the message, for example "the login". Nothing was sent. The Error
+// wraps the error of package tokens.
 func GateError(vendor, op, what string, err error) *Error {
 	e := &Error{
 		Vendor:  vendor,
@@ -19,8 +20,9 @@ func GateError(vendor, op, what string, err error) *Error {
 	}
 	if cooling, ok := errors.AsType[*tokens.CoolingError](err); ok {
 		e.Kind = Credentials
-		e.Message = what + " was refused lately and rests"
-		e.RetryAfter, e.Err = cooling.RetryAfter, cooling
+		e.Message = what + " was refused recently; the next try has to wait"
+		e.RetryAfter = cooling.RetryAfter
+		e.Err = cooling
 		return e
 	}
 	if down, ok := errors.AsType[*tokens.UnavailableError](err); ok {
@@ -37,7 +39,7 @@ func GateError(vendor, op, what string, err error) *Error {
 		e.Message = "out of time while waiting to use " + what
 		e.Err = context.DeadlineExceeded
 	default:
-		e.Message = what + " cannot be used now" // the cause's text is not ours
+		e.Message = what + " cannot be used now" // the text of err may not be safe to show
 	}
 	return e
 }

@@ -9,21 +9,21 @@ import (
 	"errand.internal/internal/limits"
 )
 
-// Limiter keeps the calls of an account within what its operator allows.
+// Limiter keeps the calls of an account within the limits its operator sets.
 type Limiter interface {
-	// Enter waits for leave to make one call. Its errors are *limits.WaitError or
-	// the context's.
+	// Enter waits until the limits admit one call. Its errors are *limits.WaitError
+	// or the context's.
 	Enter(ctx context.Context, a limits.Ask) (limits.Pass, error)
 }
 
-// patience is how long a call waits for its turn within its attempt. It is longer
-// than asynq takes to bring back a parked task, so that those who come back
-// together find a turn one after the other.
-const patience = 2 * time.Second
+// maxWait is how long a call waits for the limits within its attempt. It is longer
+// than asynq takes to bring back a parked task, so that tasks that come back
+// together are admitted one after the other.
+const maxWait = 2 * time.Second
 
-// Limited returns a Caller whose calls l lets go one by one; nil for no limits.
-// Calls of the same account share one Limiter. A login is none of them: it does
-// not count at the vendor's API.
+// Limited returns a Caller whose calls l admits; with a nil l it returns c. Calls
+// of the same account share one Limiter. Logins are not limited: the vendors do not
+// count them.
 func (c *Caller) Limited(l Limiter) *Caller {
 	if l == nil {
 		return c
@@ -33,21 +33,18 @@ func (c *Caller) Limited(l Limiter) *Caller {
 	return &limited
 }
 
-// doLimited sends when the limiter lets it, and tells it how the vendor took it.
-func (c *Caller) doLimited(
-	ctx context.Context,
-	op string,
-	req *http.Request,
-) (*Answer, error) {
+// doLimited sends the request once the limiter admits it, and reports to the
+// limiter how the vendor answered.
+func (c *Caller) doLimited(ctx context.Context, op string, req *http.Request) (*Answer, error) {
 	attempt := attemptFrom(ctx)
 	pass, err := c.limiter.Enter(ctx, c.ask(ctx, attempt))
 	if err != nil {
 		return nil, c.limitError(op, err)
 	}
 	if attempt != nil {
-		attempt.letGo.Store(true)
+		attempt.admitted.Store(true)
 	}
-	// Whatever becomes of the task's own time.
+	// The report must get through even if the task's own time is up.
 	after := context.WithoutCancel(ctx)
 	defer pass.Leave(after)
 	answer, err := c.send(ctx, op, req)
@@ -57,48 +54,48 @@ func (c *Caller) doLimited(
 	return answer, err
 }
 
-// ask says who asks. The first call of an attempt waits only as long as leaves it
-// its whole time; a further one may use up half of what is left, because
-// otherwise the attempt would have been in vain.
+// ask describes the call to the limiter. The first call of an attempt waits only as
+// long as the attempt can spare without shortening the call. A later call may use
+// half of the time left, because giving up would waste the calls before it.
 func (c *Caller) ask(ctx context.Context, attempt *Attempt) limits.Ask {
-	a := limits.Ask{Patience: patience}
+	a := limits.Ask{Patience: maxWait}
 	if attempt != nil {
 		a.Task = attempt.Task
-		a.Underway = attempt.Underway || attempt.letGo.Load()
-		a.Horizon = time.Until(attempt.Until)
+		a.Underway = attempt.Underway || attempt.admitted.Load()
+		a.Horizon = time.Until(attempt.Deadline)
 	}
-	deadline, ends := ctx.Deadline()
+	deadline, bounded := ctx.Deadline()
 	switch left := time.Until(deadline); {
-	case a.Underway && ends:
-		a.Patience = min(2*patience, left/2)
+	case a.Underway && bounded:
+		a.Patience = min(2*maxWait, left/2)
 	case a.Underway:
-		a.Patience = 2 * patience
-	case ends:
-		a.Patience = min(patience, left-c.limits.Call)
+		a.Patience = 2 * maxWait
+	case bounded:
+		a.Patience = min(maxWait, left-c.timeouts.Call)
 	}
 	a.Patience = max(a.Patience, 0)
 	return a
 }
 
-// limitError is a call that the limits did not let go.
+// limitError returns the Error for a call that the limits did not admit.
 func (c *Caller) limitError(op string, err error) *Error {
 	e := &Error{
 		Vendor:  c.vendor,
 		Op:      op,
 		Kind:    Temporary,
+		Message: "the account's limits cannot be checked", // the text of err may not be safe to show
 		NotSent: true,
-		Message: "its limits cannot be asked",
-	} // the cause's text is not ours
-	if waits, ok := errors.AsType[*limits.WaitError](err); ok {
+	}
+	if wait, ok := errors.AsType[*limits.WaitError](err); ok {
 		e.Kind = RateLimited
 		e.Message = "not called"
-		e.RetryAfter = waits.RetryAfter
-		e.Err = waits
+		e.RetryAfter = wait.RetryAfter
+		e.Err = wait
 		return e
 	}
 	for _, cause := range []error{context.Canceled, context.DeadlineExceeded} {
 		if errors.Is(err, cause) {
-			e.Message = "the wait for its turn ended"
+			e.Message = "stopped while waiting for the account's limits"
 			e.Err = cause
 		}
 	}

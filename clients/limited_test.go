@@ -3,7 +3,6 @@ package clients_test
 import (
 	"context"
 	"errors"
-	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -19,16 +18,16 @@ import (
 	"errand.internal/internal/settings"
 )
 
-// turnstile is a limiter whose every answer the test decides. It keeps what it
-// was asked and told.
-type turnstile struct {
+// fakeLimiter is a Limiter that answers as the test says and records what it was
+// asked and told.
+type fakeLimiter struct {
 	err       error
 	asks      []limits.Ask
 	exhausted []time.Duration
 	left      int
 }
 
-func (l *turnstile) Enter(_ context.Context, a limits.Ask) (limits.Pass, error) {
+func (l *fakeLimiter) Enter(_ context.Context, a limits.Ask) (limits.Pass, error) {
 	l.asks = append(l.asks, a)
 	if l.err != nil {
 		return nil, l.err
@@ -36,64 +35,74 @@ func (l *turnstile) Enter(_ context.Context, a limits.Ask) (limits.Pass, error) 
 	return l, nil
 }
 
-func (l *turnstile) Exhausted(ctx context.Context, after time.Duration) {
+func (l *fakeLimiter) Exhausted(ctx context.Context, after time.Duration) {
 	if ctx.Err() == nil {
 		l.exhausted = append(l.exhausted, after)
 	}
 }
 
-func (l *turnstile) Leave(ctx context.Context) {
+func (l *fakeLimiter) Leave(ctx context.Context) {
 	if ctx.Err() == nil {
 		l.left++
 	}
 }
 
-func TestLimitedByNobody(t *testing.T) {
+func TestLimitedWithoutALimiterIsTheSameCaller(t *testing.T) {
 	t.Parallel()
-	caller := clients.NewCaller("shop", clients.Limits{}, nil, nil)
+	caller := clients.NewCaller("acme", clients.Timeouts{}, nil, nil)
 	if caller.Limited(nil) != caller {
-		t.Error("without limits it must be the same Caller")
+		t.Error("Limited(nil) returned another Caller")
 	}
 }
 
-// Whom the limiter does not let go sends nothing.
-func TestLimitedCallThatMustWait(t *testing.T) {
+func TestCallThatIsNotAdmittedIsNotSent(t *testing.T) {
 	t.Parallel()
-	waits := &limits.WaitError{Limit: "shop:rate", Reason: "it waits", RetryAfter: 40 * time.Second}
+	wait := &limits.WaitError{Limit: "acme:rate", Reason: "it is full", RetryAfter: 40 * time.Second}
 	for _, tt := range []struct {
 		name string
 		err  error
 		want clients.Error
 	}{
-		{"in line", waits, clients.Error{
+		{"queued", wait, clients.Error{
 			Kind:       clients.RateLimited,
 			RetryAfter: 40 * time.Second,
 			Message:    "not called",
-			Err:        waits,
+			Err:        wait,
 		}},
-		{"cancelled", context.Canceled, clients.Error{Kind: clients.Temporary, Message: "the wait for its turn ended", Err: context.Canceled}},
-		{"out of time", context.DeadlineExceeded, clients.Error{Kind: clients.Temporary, Message: "the wait for its turn ended", Err: context.DeadlineExceeded}},
-		{"something else", errors.New("canary"), clients.Error{Kind: clients.Temporary, Message: "its limits cannot be asked"}},
+		{"cancelled", context.Canceled, clients.Error{
+			Kind:    clients.Temporary,
+			Message: "stopped while waiting for the account's limits",
+			Err:     context.Canceled,
+		}},
+		{"out of time", context.DeadlineExceeded, clients.Error{
+			Kind:    clients.Temporary,
+			Message: "stopped while waiting for the account's limits",
+			Err:     context.DeadlineExceeded,
+		}},
+		{"something else", errors.New("canary"), clients.Error{
+			Kind:    clients.Temporary,
+			Message: "the account's limits cannot be checked",
+		}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			shop, l := newShop(), &turnstile{err: tt.err}
+			acme, l := newAcme(), &fakeLimiter{err: tt.err}
 			ctx, attempt := clients.WithAttempt(t.Context(), nil)
-			_, err := do(ctx, t, clients.NewCaller("shop", clients.Limits{}, nil, nil).Limited(l), shop)
-			tt.want.Vendor = "shop"
+			_, err := do(ctx, t, clients.NewCaller("acme", clients.Timeouts{}, nil, nil).Limited(l), acme)
+			tt.want.Vendor = "acme"
 			tt.want.Op = opOrder
 			tt.want.NotSent = true
-			if e, ok := clients.AsError(err); !ok || *e != tt.want || shop.Calls(opOrder) != 0 || attempt.Sent() ||
+			if e, ok := clients.AsError(err); !ok || *e != tt.want || acme.Calls(opOrder) != 0 || attempt.Sent() ||
 				l.left != 0 {
-				t.Errorf("%+v after %d calls, want %+v", err, shop.Calls(opOrder), tt.want)
+				t.Errorf("%+v after %d calls, want %+v", err, acme.Calls(opOrder), tt.want)
 			}
 		})
 	}
 }
 
-// The limiter hears when the call has ended, and of a 429 how long to rest; also
-// if the task's own time is up by then.
-func TestLimiterIsTold(t *testing.T) {
+// The limiter learns that the call is over, and from a 429 how long to hold back,
+// even if the task's own time is up by then.
+func TestLimiterLearnsHowTheCallEnded(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
 		name      string
@@ -109,15 +118,15 @@ func TestLimiterIsTold(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			shop, l := newShop(), &turnstile{}
+			acme, l := newAcme(), &fakeLimiter{}
 			tt.fault.Op = opOrder
-			shop.Inject(tt.fault)
+			acme.Inject(tt.fault)
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
 			if tt.fault.Delay > 0 {
 				ctx, _ = clients.WithAttempt(ctx, cancel) // as soon as the request may leave
 			}
-			_, _ = do(ctx, t, clients.NewCaller("shop", clients.Limits{}, nil, nil).StatusOnly().Limited(l), shop)
+			_, _ = do(ctx, t, clients.NewCaller("acme", clients.Timeouts{}, nil, nil).StatusOnly().Limited(l), acme)
 			if l.left != 1 || len(l.asks) != 1 || len(l.exhausted) != len(tt.exhausted) ||
 				len(tt.exhausted) == 1 && l.exhausted[0] != tt.exhausted[0] {
 				t.Errorf("told of %v, left %d times", l.exhausted, l.left)
@@ -126,17 +135,16 @@ func TestLimiterIsTold(t *testing.T) {
 	}
 }
 
-// What the limiter is told of the caller: whose place it is, and how long it may
-// wait where it stands.
-func TestWhatALimiterIsAsked(t *testing.T) {
+// The limiter learns which task calls, and how long the call may wait.
+func TestLimiterLearnsHowLongTheCallMayWait(t *testing.T) {
 	t.Parallel()
 	const call = 10 * time.Second
 	for _, tt := range []struct {
 		name     string
-		within   time.Duration // the attempt's time, 0: no end
+		within   time.Duration // the time left for the attempt, 0: unlimited
 		attempt  func(*clients.Attempt)
 		calls    int
-		patience time.Duration
+		maxWait  time.Duration
 		underway bool
 	}{
 		{"outside of a task", 0, nil, 1, 2 * time.Second, false},
@@ -144,14 +152,14 @@ func TestWhatALimiterIsAsked(t *testing.T) {
 		{"a second to spare", call + time.Second, nil, 1, time.Second, false},
 		{"no time to spare", call, nil, 1, 0, false},
 		{"the second call", time.Minute, nil, 2, 4 * time.Second, true},
-		{"the second call without an end", 0, func(*clients.Attempt) {}, 2, 4 * time.Second, true},
+		{"the second call without a deadline", 0, func(*clients.Attempt) {}, 2, 4 * time.Second, true},
 		{"the second call, late", 6 * time.Second, nil, 2, 3 * time.Second, true},
 		{"after a lookup", time.Minute, func(a *clients.Attempt) { a.Underway = true }, 1, 4 * time.Second, true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			l := &turnstile{}
-			caller := clients.NewCaller("shop", clients.Limits{Call: call}, nil, nil).Limited(l)
+			l := &fakeLimiter{}
+			caller := clients.NewCaller("acme", clients.Timeouts{Call: call}, nil, nil).Limited(l)
 			ctx, named := t.Context(), tt.attempt != nil || tt.within > 0
 			if tt.within > 0 {
 				var cancel context.CancelFunc
@@ -161,65 +169,49 @@ func TestWhatALimiterIsAsked(t *testing.T) {
 			if named {
 				var attempt *clients.Attempt
 				ctx, attempt = clients.WithAttempt(ctx, nil)
-				attempt.Task, attempt.Until = "otp-1", time.Now().Add(time.Hour)
+				attempt.Task, attempt.Deadline = "otp-1", time.Now().Add(time.Hour)
 				if tt.attempt != nil {
 					tt.attempt(attempt)
 				}
 			}
 			for range tt.calls {
-				_, _ = do(ctx, t, caller, newShop())
+				_, _ = do(ctx, t, caller, newAcme())
 			}
 			a := l.asks[tt.calls-1]
 			near := func(got, want time.Duration) bool { return got <= want && got > want-time.Second }
 			if (a.Task == "otp-1") != named || named != near(a.Horizon, time.Hour) || a.Underway != tt.underway ||
-				a.Patience != 0 && !near(a.Patience, tt.patience) ||
-				(a.Patience == 0) != (tt.patience == 0) {
+				a.Patience != 0 && !near(a.Patience, tt.maxWait) ||
+				(a.Patience == 0) != (tt.maxWait == 0) {
 				t.Errorf("%+v", a)
 			}
 		})
 	}
 }
 
-// A replay with a fresh token counts like any call, and goes on where the first
-// one was let go.
+// A replay with a fresh token is limited like any call, and may wait as long as a
+// call of an attempt that was already admitted.
 func TestReplaysAreLimited(t *testing.T) {
 	t.Parallel()
-	shop, l := newShop(), &turnstile{}
-	shop.Inject(sandbox.Fault{Op: opOrder, Status: 401, Times: 1})
+	acme, l := newAcme(), &fakeLimiter{}
+	acme.Inject(sandbox.Fault{Op: opOrder, Status: 401, Times: 1})
 	source := &bearerSource{replay: true}
 	ctx, _ := clients.WithAttempt(t.Context(), nil)
-	base := clientstest.Serve(t, shop, "/shop/")
-	_, err := clients.Bearer{
-		Source: source,
-	}.Do(
-		ctx,
-		clients.NewCaller("shop", clients.Limits{}, nil, nil).Limited(l),
-		opOrder,
-		func(token secret.String) (*http.Request, error) {
-			return http.NewRequestWithContext(ctx, http.MethodPost, base+"v1/order", strings.NewReader(token.Reveal()))
-		},
-	)
+	base := clientstest.Serve(t, acme, "/acme/")
+	caller := clients.NewCaller("acme", clients.Timeouts{}, nil, nil).Limited(l)
+	build := func(token secret.String) (*http.Request, error) {
+		return http.NewRequestWithContext(ctx, http.MethodPost, base+"v1/order", strings.NewReader(token.Reveal()))
+	}
+	_, err := clients.Bearer{Source: source}.Do(ctx, caller, opOrder, build)
 	if err != nil || len(l.asks) != 2 || l.asks[0].Underway || !l.asks[1].Underway || l.left != 2 {
 		t.Errorf("%v; asked %+v, left %d times", err, l.asks, l.left)
 	}
 }
 
-// still is a transport that answers at once.
-type still struct{}
-
-func (still) RoundTrip(r *http.Request) (*http.Response, error) {
-	return &http.Response{
-		StatusCode: http.StatusOK,
-		Body:       io.NopCloser(strings.NewReader("{}")),
-		Header:     http.Header{},
-		Request:    r,
-	}, nil
-}
-
-// What the limits cost: nothing where there are none, a round trip for a rate,
-// two for calls at once.
+// BenchmarkDo measures what the limits cost: nothing without limits, one round trip
+// for a rate, two for a limit of concurrent calls.
 func BenchmarkDo(b *testing.B) {
 	rdb := redistest.New(b).Client()
+	answer := clientstest.Canned{Status: http.StatusOK, Body: "{}"}
 	for _, bb := range []struct {
 		name    string
 		account limits.Account
@@ -230,7 +222,7 @@ func BenchmarkDo(b *testing.B) {
 		{"both", limits.Account{Rate: settings.Rate{N: 1_000_000, Per: time.Second}, AtOnce: 1000}},
 	} {
 		b.Run(bb.name, func(b *testing.B) {
-			caller := clients.NewCaller("shop", clients.Limits{}, still{}, nil)
+			caller := clients.NewCaller("acme", clients.Timeouts{}, answer, nil)
 			if a := bb.account; a.Limited() {
 				a.Name, a.Call = bb.name, time.Second
 				caller = caller.Limited(limits.New(rdb, seal.NewSalt(rdb), a))

@@ -17,15 +17,15 @@ import (
 	"errand.internal/internal/tokens"
 )
 
-// login is a transport that gives one answer and keeps the request.
-type login struct {
+// loginTransport is a transport that gives one answer and records the request.
+type loginTransport struct {
 	status int
 	body   string
 	sent   *http.Request
 	form   string
 }
 
-func (l *login) RoundTrip(r *http.Request) (*http.Response, error) {
+func (l *loginTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	raw, err := io.ReadAll(r.Body)
 	l.sent, l.form = r, string(raw)
 	return &http.Response{
@@ -36,34 +36,35 @@ func (l *login) RoundTrip(r *http.Request) (*http.Response, error) {
 	}, err
 }
 
-func (l *login) fetch(t *testing.T) (tokens.Grant, error) {
+func (l *loginTransport) fetch(t *testing.T) (tokens.Grant, error) {
 	t.Helper()
 	return clients.TokenRequest{
-		URL:          "https://shop.example/token",
+		URL:          "https://acme.example/token",
 		ClientID:     "canary-id",
 		ClientSecret: secret.New("canary+/= &"),
 		Form:         url.Values{"grant_type": {"client_credentials"}, "scope": {"a b"}},
-		Profile:      "shop-1",
+		Profile:      "acme-1",
 		DefaultLife:  30 * time.Second,
 		MaxLife:      time.Hour,
-	}.Fetch(t.Context(), clients.NewCaller("shop", clients.Limits{}, l, nil))
+	}.Fetch(t.Context(), clients.NewCaller("acme", clients.Timeouts{}, l, nil))
 }
 
-func TestTokenRequest(t *testing.T) {
+func TestTokenRequestIsAFormWithHTTPBasic(t *testing.T) {
 	t.Parallel()
-	l := &login{status: 200, body: `{"access_token":"t"}`}
+	l := &loginTransport{status: 200, body: `{"access_token":"t"}`}
 	if _, err := l.fetch(t); err != nil {
 		t.Fatal(err)
 	}
 	id, key, _ := l.sent.BasicAuth()
-	if l.sent.Method != http.MethodPost || l.sent.URL.String() != "https://shop.example/token" || id != "canary-id" || key != "canary+/= &" ||
+	if l.sent.Method != http.MethodPost || l.sent.URL.String() != "https://acme.example/token" ||
+		id != "canary-id" || key != "canary+/= &" ||
 		l.form != "grant_type=client_credentials&scope=a+b" ||
 		l.sent.Header.Get("Content-Type") != "application/x-www-form-urlencoded" {
 		t.Errorf("%s %s %q %v", l.sent.Method, l.sent.URL, l.form, l.sent.Header)
 	}
 }
 
-func TestTokenAnswers(t *testing.T) {
+func TestTokenAnswersAreReadAsRFC6749Says(t *testing.T) {
 	t.Parallel()
 	for body, life := range map[string]time.Duration{
 		`{"access_token":"t","token_type":"bearer","expires_in":60}`: time.Minute,
@@ -74,14 +75,24 @@ func TestTokenAnswers(t *testing.T) {
 		`{"access_token":"t","expires_in":{}}`:                       30 * time.Second,
 		`{"access_token":"t"}`:                                       30 * time.Second,
 	} {
-		if grant, err := (&login{status: 200, body: body}).fetch(t); err != nil || grant.Value.Reveal() != "t" ||
+		if grant, err := (&loginTransport{status: 200, body: body}).fetch(t); err != nil || grant.Value.Reveal() != "t" ||
 			grant.Life != life {
 			t.Errorf("%s: life %v, %v", body, grant.Life, err)
 		}
 	}
-	for _, body := range []string{``, `null`, `<html>`, `{}`, `{"access_token":7}`, `{"access_token":"a b"}`, `{"access_token":"a\r\nX: y"}`, `{"access_token":"t","token_type":"mac"}`, `{"access_token":"t","error":"odd"}`} {
-		_, err := (&login{status: 200, body: body}).fetch(t)
-		if e, ok := clients.AsError(err); !ok || e.Kind != clients.Unknown || e.Vendor != "shop" ||
+	for _, body := range []string{
+		``,
+		`null`,
+		`<html>`,
+		`{}`,
+		`{"access_token":7}`,
+		`{"access_token":"a b"}`,
+		`{"access_token":"a\r\nX: y"}`,
+		`{"access_token":"t","token_type":"mac"}`,
+		`{"access_token":"t","error":"odd"}`,
+	} {
+		_, err := (&loginTransport{status: 200, body: body}).fetch(t)
+		if e, ok := clients.AsError(err); !ok || e.Kind != clients.Unknown || e.Vendor != "acme" ||
 			e.Op != clients.OpToken {
 			t.Errorf("%s: %v", body, err)
 		}
@@ -97,9 +108,9 @@ func TestTokenAnswers(t *testing.T) {
 	} {
 		body := `{"error":"invalid_client","access_token":"t"}`
 		if status < 400 || status == 404 {
-			body = "" // an error of the standard would count
+			body = "" // a listed OAuth error would count before the status
 		}
-		_, err := (&login{status: status, body: body}).fetch(t)
+		_, err := (&loginTransport{status: status, body: body}).fetch(t)
 		if e, ok := clients.AsError(err); !ok || e.Kind != kind ||
 			(e.RetryAfterHint() == 7*time.Second) != (body != "") {
 			t.Errorf("%d: %v", status, err)
@@ -107,15 +118,15 @@ func TestTokenAnswers(t *testing.T) {
 	}
 }
 
-func TestTokenRefusals(t *testing.T) {
+func TestTokenRefusalsAreRefusedErrors(t *testing.T) {
 	t.Parallel()
-	want := map[string]*login{
+	want := map[string]*loginTransport{
 		"HTTP 400": {status: 400},
 		"HTTP 401": {status: 401, body: `{"error":"canary-prose"}`},
 		"HTTP 403": {status: 403},
 	}
 	for _, code := range clients.TokenRefusals() {
-		want[code] = &login{status: 200, body: fmt.Sprintf(`{"error":%q,"access_token":"t"}`, code)}
+		want[code] = &loginTransport{status: 200, body: fmt.Sprintf(`{"error":%q,"access_token":"t"}`, code)}
 	}
 	if len(want) != 10 {
 		t.Errorf("%d refusals, want 10", len(want))
@@ -123,11 +134,11 @@ func TestTokenRefusals(t *testing.T) {
 	for reason, l := range want {
 		_, err := l.fetch(t)
 		refused, ok := errors.AsType[*tokens.RefusedError](err)
-		if !ok || refused.Profile != "shop-1" || refused.Reason != "the token request was answered with "+reason {
+		if !ok || refused.Profile != "acme-1" || refused.Reason != "the token request was answered with "+reason {
 			t.Errorf("%s: %v", reason, err)
 			continue
 		}
-		clientstest.NoLeak(t, err, "canary-prose", "canary-id", "canary+/= &", "shop.example")
+		clientstest.NoLeak(t, err, "canary-prose", "canary-id", "canary+/= &", "acme.example")
 	}
 	if list := clients.TokenRefusals(); !slices.Contains(list, "invalid_client") {
 		t.Errorf("%q", list)
@@ -135,25 +146,33 @@ func TestTokenRefusals(t *testing.T) {
 }
 
 func FuzzTokenAnswer(f *testing.F) {
-	for _, body := range []string{`{"access_token":"t","token_type":"Bearer","expires_in":3600}`, `{"error":"invalid_client"}`, `{"access_token":"t","expires_in":"1e99"}`, "", "null", "<html>", "\xef\xbb\xbf{}"} {
+	for _, body := range []string{
+		`{"access_token":"t","token_type":"Bearer","expires_in":3600}`,
+		`{"error":"invalid_client"}`,
+		`{"access_token":"t","expires_in":"1e99"}`,
+		"",
+		"null",
+		"<html>",
+		"\xef\xbb\xbf{}",
+	} {
 		f.Add(0, body)
 	}
 	f.Fuzz(func(t *testing.T, status int, body string) {
-		l := &login{status: 200 + (status%800+800)%800, body: body}
+		l := &loginTransport{status: 200 + (status%800+800)%800, body: body}
 		grant, err := l.fetch(t)
 		if err == nil {
 			if l.status > 299 || grant.Life <= 0 || grant.Life > time.Hour || grant.Value.Empty() ||
 				strings.ContainsAny(grant.Value.Reveal(), " \r\n") {
-				t.Errorf("a grant of no use: %d, life %v", l.status, grant.Life)
+				t.Errorf("a useless grant: status %d, life %v", l.status, grant.Life)
 			}
 			return
 		}
 		if !grant.Value.Empty() {
-			t.Error("a token beside an error")
+			t.Error("a token together with an error")
 		}
 		if _, ok := clients.AsError(clientstest.AsCredentials(clients.OpToken, err)); !ok {
 			t.Errorf("%T", err)
 		}
-		clientstest.NoLeak(t, err, "canary-id", "canary+/= &", "shop.example")
+		clientstest.NoLeak(t, err, "canary-id", "canary+/= &", "acme.example")
 	})
 }

@@ -12,11 +12,11 @@ import (
 	"errand.internal/clients/clientstest"
 )
 
-// statuses is what each status means, written out a second time: the tests would
-// be empty if they read the table under test.
+// statuses repeats what each status means: a test that read the table under test
+// would test nothing.
 var statuses = []struct {
 	kind    clients.Kind
-	wait    bool // the header counts
+	wait    bool // Retry-After is honoured
 	message string
 	all     []int
 }{
@@ -64,7 +64,7 @@ var statuses = []struct {
 	},
 }
 
-// statusDiffers tells which status means something else; "" if none does.
+// statusDiffers returns a status that means something else, "" if none does.
 func statusDiffers() string {
 	for _, tt := range statuses {
 		for _, status := range tt.all {
@@ -78,7 +78,8 @@ func statusDiffers() string {
 			if tt.wait {
 				want.RetryAfter = 5 * time.Second
 			}
-			if e := clients.StatusError("acme", "order", &clients.Answer{Status: status, Header: http.Header{"Retry-After": {"5"}}}); *e != want {
+			answer := &clients.Answer{Status: status, Header: http.Header{"Retry-After": {"5"}}}
+			if e := clients.StatusError("acme", "order", answer); *e != want {
 				return fmt.Sprintf("status %d: %+v, want %+v", status, *e, want)
 			}
 		}
@@ -93,9 +94,9 @@ func TestStatusError(t *testing.T) {
 	}
 }
 
-func TestEveryStatusRowCounts(t *testing.T) {
+func TestEveryStatusRuleIsTested(t *testing.T) {
 	clientstest.EveryRowCounts(t, clients.StatusTable(), statusDiffers, func(r clients.StatusRule, field string) bool {
-		// An earlier row has the status that such a row gains or loses.
+		// An earlier rule already covers the status that such a rule gains or loses.
 		return field == "From" &&
 			(slices.Contains([]int{299, 399, 400, 403, 404, 499}, r.From) || r.From == 401 && r.To == 499)
 	})
@@ -110,12 +111,12 @@ func TestStatusRulesLeaveNoGap(t *testing.T) {
 			found = found || (r.From <= status && status <= r.To)
 		}
 		if !found {
-			t.Errorf("no row for status %d", status)
+			t.Errorf("no rule for status %d", status)
 		}
 	}
 	rules[0].Kind = clients.Declined
 	if clients.StatusRules()[0].Kind == clients.Declined {
-		t.Error("StatusRules gives away the table itself")
+		t.Error("StatusRules returns the table itself, not a copy")
 	}
 }
 
@@ -129,7 +130,7 @@ func TestUnreadableError(t *testing.T) {
 
 func TestRetryAfter(t *testing.T) {
 	t.Parallel()
-	// Far from any real clock, so that only the difference of the two can pass.
+	// Far from the real time, so that only the difference of the two dates can pass.
 	server := time.Date(2003, 2, 1, 10, 0, 0, 0, time.UTC)
 	date := server.Format(http.TimeFormat)
 	later := server.Add(90 * time.Second)
@@ -143,7 +144,7 @@ func TestRetryAfter(t *testing.T) {
 		{"seconds with spaces", " 120 ", "", 2 * time.Minute},
 		{"zero", "0", "", 0},
 		{"too long", "7200", "", time.Hour},
-		{"more than an integer holds", strings.Repeat("9", 30), "", time.Hour},
+		{"overflows an integer", strings.Repeat("9", 30), "", time.Hour},
 		{"negative", "-5", date, 0},
 		{"fraction", "1.5", date, 0},
 		{"words", "soon", date, 0},

@@ -148,7 +148,7 @@ func post(t *testing.T, rdb redis.UniversalClient, url string, call time.Duratio
 		cfg,
 		receiver,
 		nil,
-		clients.NewCaller(events.Vendor, clients.Limits{Call: call}, nil, nil),
+		clients.NewCaller(events.Vendor, clients.Timeouts{Call: call}, nil, nil),
 		func(announce.Announcement) {},
 	)
 	if err != nil {

@@ -61,7 +61,7 @@ func (w *world) close() {
 
 // connect makes the clients of the accounts that the sandboxes know.
 func (w *world) connect(timeout time.Duration) (tasks.Vendors, error) {
-	limits := clients.Limits{Call: timeout}
+	limits := clients.Timeouts{Call: timeout}
 	otp, err := danaconnect.NewOTP(danaconnect.OTPConfig{
 		Username: danaconnecttest.Username,
 		Company:  danaconnecttest.Company,

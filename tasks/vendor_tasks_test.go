@@ -23,7 +23,7 @@ import (
 )
 
 // connectDANAConnect makes the clients of contacts and of API 2.0.
-func (w *world) connectDANAConnect(limits clients.Limits) (*danaconnect.ContactsClient, *danaconnect.APIClient, error) {
+func (w *world) connectDANAConnect(limits clients.Timeouts) (*danaconnect.ContactsClient, *danaconnect.APIClient, error) {
 	base := w.web.URL + danaconnecttest.Mount
 	contacts, err := danaconnect.NewContacts(danaconnect.OTPConfig{
 		Username:    danaconnecttest.Username,

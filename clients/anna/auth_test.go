@@ -19,7 +19,7 @@ import (
 
 func newLogin(t *testing.T, cfg anna.Config) *anna.Login {
 	t.Helper()
-	l, err := anna.NewLogin(cfg, clients.NewCaller("anna", clients.Limits{}, nil, nil))
+	l, err := anna.NewLogin(cfg, clients.NewCaller("anna", clients.Timeouts{}, nil, nil))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -46,7 +46,7 @@ func TestLoginRequest(t *testing.T) {
 				t.Error("the login carries an Authorization header")
 			}
 			clientstest.Golden(t, "testdata/token-request.json", r.Body)
-			c := newClient(t, config(base), &fixed{grant: grant}, clients.Limits{})
+			c := newClient(t, config(base), &fixed{grant: grant}, clients.Timeouts{})
 			if err := c.Inactivate(t.Context(), userID); err != nil || sb.Active(userID) {
 				t.Errorf("the granted token does not work: %v", err)
 			}

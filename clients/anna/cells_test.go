@@ -198,7 +198,7 @@ func TestNoResultBesideAnError(t *testing.T) {
 			t.Parallel()
 			sb := newSandbox(annatest.Options{})
 			sb.Inject(body(text))
-			c := newClient(t, config(clientstest.Serve(t, sb, mount)), &source{}, clients.Limits{})
+			c := newClient(t, config(clientstest.Serve(t, sb, mount)), &source{}, clients.Timeouts{})
 			if n, err := c.AlertCounter(t.Context(), query); err == nil || n != 0 {
 				t.Errorf("AlertCounter() = %d, %v", n, err)
 			}

@@ -131,7 +131,7 @@ func TestRequests(t *testing.T) {
 				sb.PutUser("u&<1>", true)
 				sb.SetDocumentAlerts("CPF", "00123", 4)
 				base := strings.TrimRight(clientstest.Serve(t, sb, mount), "/") + trailing
-				if err := tt.call(t, newClient(t, config(base), &source{}, clients.Limits{})); err != nil {
+				if err := tt.call(t, newClient(t, config(base), &source{}, clients.Timeouts{})); err != nil {
 					t.Fatal(err)
 				}
 				requests := sb.Requests("")
@@ -192,7 +192,7 @@ func TestUserHashResult(t *testing.T) {
 			sb.Inject(body(reply))
 			cfg := config(clientstest.Serve(t, sb, mount))
 			cfg.TimeZone = tt.zone
-			got, err := newClient(t, cfg, &source{}, clients.Limits{}).UserHash(t.Context(), userID, "")
+			got, err := newClient(t, cfg, &source{}, clients.Timeouts{}).UserHash(t.Context(), userID, "")
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -216,7 +216,7 @@ func TestAlertCounterResult(t *testing.T) {
 			if err := sb.SetAlerts(userID, want); err != nil {
 				t.Fatal(err)
 			}
-			c := newClient(t, config(clientstest.Serve(t, sb, mount)), &source{}, clients.Limits{})
+			c := newClient(t, config(clientstest.Serve(t, sb, mount)), &source{}, clients.Timeouts{})
 			if got, err := c.AlertCounter(t.Context(), query); err != nil || got != want {
 				t.Errorf("AlertCounter() = %d, %v, want %d", got, err, want)
 			}
@@ -228,7 +228,7 @@ func TestWhatIsListedComesAsTheVendorHasIt(t *testing.T) {
 	t.Parallel()
 	sb := newSandbox(annatest.Options{})
 	base := clientstest.Serve(t, sb, mount)
-	c := newClient(t, config(base), &source{}, clients.Limits{})
+	c := newClient(t, config(base), &source{}, clients.Timeouts{})
 	for _, tt := range []struct {
 		op, field, value string
 		call             func() (any, error)
@@ -259,7 +259,7 @@ func TestWhatIsListedComesAsTheVendorHasIt(t *testing.T) {
 func TestForcedHashMakesTheUser(t *testing.T) {
 	t.Parallel()
 	sb := newSandbox(annatest.Options{})
-	c := newClient(t, config(clientstest.Serve(t, sb, mount)), &source{}, clients.Limits{})
+	c := newClient(t, config(clientstest.Serve(t, sb, mount)), &source{}, clients.Timeouts{})
 	sb.PutUser(userID, false)
 	for _, id := range []string{userID, "new"} {
 		access, err := c.UserHashForced(t.Context(), id, "Ana", "support")
@@ -283,7 +283,7 @@ func TestRelativeDatesAreThoseOfTheZone(t *testing.T) {
 			sb := newSandbox(annatest.Options{})
 			cfg := config(clientstest.Serve(t, sb, mount))
 			cfg.TimeZone = zone
-			c := newClient(t, cfg, &source{}, clients.Limits{})
+			c := newClient(t, cfg, &source{}, clients.Timeouts{})
 			c.SetNow(func() time.Time { return time.Date(2026, 3, 1, 1, 30, 0, 0, time.UTC) })
 			q := query
 			q.Filters = anna.Filters{DataIni: "today-7d", DataFim: "today"}
@@ -305,7 +305,7 @@ func TestRelativeDatesAreThoseOfTheZone(t *testing.T) {
 func TestArgumentsAreCheckedBeforeAnythingLeaves(t *testing.T) {
 	t.Parallel()
 	src := &source{}
-	c := newClient(t, config("https://anna.example"), src, clients.Limits{})
+	c := newClient(t, config("https://anna.example"), src, clients.Timeouts{})
 	_, hashErr := c.UserHash(t.Context(), "", "support")
 	_, noneErr := c.AlertCounter(t.Context(), anna.AlertQuery{})
 	_, halfErr := c.AlertCounter(t.Context(), anna.AlertQuery{UserDocType: "CPF"})
@@ -373,7 +373,7 @@ func TestAlreadyInactive(t *testing.T) {
 			cfg := config(clientstest.Serve(t, sb, mount))
 			cfg.AlreadyInactive = tt.texts
 			src := &source{}
-			err := newClient(t, cfg, src, clients.Limits{}).Inactivate(t.Context(), userID)
+			err := newClient(t, cfg, src, clients.Timeouts{}).Inactivate(t.Context(), userID)
 			if !tt.ok {
 				wantKind(t, err, clients.Temporary)
 				return
@@ -392,7 +392,7 @@ func TestAlreadyInactive(t *testing.T) {
 		sb.PutUser(userID, false)
 		cfg := config(clientstest.Serve(t, sb, mount))
 		cfg.AlreadyInactive = []string{"is inactive"}
-		_, err := newClient(t, cfg, &source{}, clients.Limits{}).UserHash(t.Context(), userID, "")
+		_, err := newClient(t, cfg, &source{}, clients.Timeouts{}).UserHash(t.Context(), userID, "")
 		wantKind(t, err, clients.Declined)
 	})
 }

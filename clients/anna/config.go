@@ -62,7 +62,7 @@ func (c Config) Configured() bool {
 func (c Config) Profile() tokens.Profile {
 	return tokens.Profile{
 		Name:        Vendor,
-		Timeout:     c.Limits().WithDefaults().Call,
+		Timeout:     c.Timeouts().WithDefaults().Call,
 		DefaultLife: shortLife,
 		Identity: tokens.Identity{
 			Grant:    "GetToken",
@@ -73,9 +73,9 @@ func (c Config) Profile() tokens.Profile {
 	}
 }
 
-// Limits are the bounds for the Caller of this account.
-func (c Config) Limits() clients.Limits {
-	return clients.Limits{Call: c.Timeout}
+// Timeouts bounds the calls of this account.
+func (c Config) Timeouts() clients.Timeouts {
+	return clients.Timeouts{Call: c.Timeout}
 }
 
 // Validate reports every problem at once, each naming its variable.

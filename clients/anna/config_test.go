@@ -36,8 +36,8 @@ func TestConfigFromTheEnvironment(t *testing.T) {
 		strings.Join(cfg.AlreadyInactive, "/") != "is inactive/já inativo" {
 		t.Errorf("settings arrive as %+v", cfg)
 	}
-	if cfg.Limits().Call != 3*time.Second {
-		t.Errorf("a call may take %v, want 3 s", cfg.Limits().Call)
+	if cfg.Timeouts().Call != 3*time.Second {
+		t.Errorf("a call may take %v, want 3 s", cfg.Timeouts().Call)
 	}
 	if err := cfg.Validate(); err != nil || !cfg.Configured() {
 		t.Errorf("Validate() = %v, Configured() = %v", err, cfg.Configured())
@@ -99,7 +99,7 @@ func TestConfigIsRefused(t *testing.T) {
 			c.URL = "ftp://x"
 		}, []string{"ANNA_URL", "ANNA_USER", "ANNA_TIME_ZONE"}},
 	}
-	caller := clients.NewCaller("anna", clients.Limits{}, nil, nil)
+	caller := clients.NewCaller("anna", clients.Timeouts{}, nil, nil)
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -148,7 +148,7 @@ func TestConfigIsAccepted(t *testing.T) {
 
 func TestConstructorsNeedTheirParts(t *testing.T) {
 	t.Parallel()
-	cfg, caller := config("https://anna.example"), clients.NewCaller("anna", clients.Limits{}, nil, nil)
+	cfg, caller := config("https://anna.example"), clients.NewCaller("anna", clients.Timeouts{}, nil, nil)
 	if _, err := anna.New(cfg, nil, caller); err == nil {
 		t.Error("New accepts no source")
 	}

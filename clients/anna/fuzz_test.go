@@ -29,7 +29,7 @@ func FuzzAnswers(f *testing.F) {
 		status = 200 + (status%800+800)%800 // any final status
 		caller := clients.NewCaller(
 			anna.Vendor,
-			clients.Limits{},
+			clients.Timeouts{},
 			clientstest.Canned{Status: status, Body: string(body)},
 			nil,
 		)

@@ -128,7 +128,7 @@ func TestReplayOfAnExpiredToken(t *testing.T) {
 				sb := newSandbox(annatest.Options{RefusedStatus: status})
 				sb.RevokeTokens()
 				sb.PutToken(newToken)
-				c := newClient(t, config(clientstest.Serve(t, sb, mount)), &source{replay: true}, clients.Limits{})
+				c := newClient(t, config(clientstest.Serve(t, sb, mount)), &source{replay: true}, clients.Timeouts{})
 				if err := o.run(t.Context(), c); err != nil {
 					t.Fatal(err)
 				}
@@ -153,7 +153,7 @@ func TestReplayThatNeverLeaves(t *testing.T) {
 		t,
 		config(clientstest.Serve(t, sb, mount)),
 		&cancelling{source{replay: true}, cancel},
-		clients.Limits{},
+		clients.Timeouts{},
 	)
 	if e := wantKind(t, c.Inactivate(ctx, userID), clients.Temporary); e.NotSent {
 		t.Error("NotSent is true, but the first request arrived")

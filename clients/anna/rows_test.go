@@ -78,7 +78,7 @@ func (c column) differs(t *testing.T, o operation) string {
 		client, err := anna.New(
 			config("https://anna.example/"),
 			&source{},
-			clients.NewCaller(anna.Vendor, clients.Limits{}, canned, nil),
+			clients.NewCaller(anna.Vendor, clients.Timeouts{}, canned, nil),
 		)
 		if err != nil {
 			t.Fatal(err)

@@ -87,7 +87,7 @@ func (s *source) Suspect(_ context.Context, t tokens.Token) bool {
 	return s.replay
 }
 
-func newClient(t *testing.T, cfg anna.Config, src tokens.Source, limits clients.Limits) *anna.Client {
+func newClient(t *testing.T, cfg anna.Config, src tokens.Source, limits clients.Timeouts) *anna.Client {
 	t.Helper()
 	c, err := anna.New(cfg, src, clients.NewCaller(anna.Vendor, limits, nil, nil))
 	if err != nil {
@@ -141,7 +141,7 @@ func (o operation) against(t *testing.T, src *source, faults ...sandbox.Fault) (
 		f.Op, f.Times = o.op, 1
 		sb.Inject(f)
 	}
-	c := newClient(t, config(clientstest.Serve(t, sb, mount)), src, clients.Limits{})
+	c := newClient(t, config(clientstest.Serve(t, sb, mount)), src, clients.Timeouts{})
 	return sb, o.run(t.Context(), c)
 }
 

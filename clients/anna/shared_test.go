@@ -21,7 +21,7 @@ func TestSharedChecks(t *testing.T) {
 				New:        func(*testing.T) clientstest.Sandbox { return newSandbox(annatest.Options{}) },
 				Unreadable: clients.Unknown,
 				Canaries:   canaries,
-				Call: func(t *testing.T, baseURL string, limits clients.Limits) func(context.Context) error {
+				Call: func(t *testing.T, baseURL string, limits clients.Timeouts) func(context.Context) error {
 					c := newClient(t, config(baseURL), &source{}, limits)
 					return func(ctx context.Context) error { return o.run(ctx, c) }
 				},
@@ -39,7 +39,7 @@ func TestSharedChecksOfTheLogin(t *testing.T) {
 		Mount:    mount,
 		New:      func(*testing.T) clientstest.Sandbox { return newSandbox(annatest.Options{}) },
 		Canaries: canaries,
-		Call: func(t *testing.T, baseURL string, limits clients.Limits) func(context.Context) error {
+		Call: func(t *testing.T, baseURL string, limits clients.Timeouts) func(context.Context) error {
 			l, err := anna.NewLogin(config(baseURL), clients.NewCaller("anna", limits, nil, nil))
 			if err != nil {
 				t.Fatal(err)

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// Canned is a transport that answers every request alike, without a network.
+// Canned is a transport that gives every request the same answer, without a network.
 type Canned struct {
 	Status int
 	Header http.Header

@@ -18,7 +18,7 @@ import (
 	"errand.internal/internal/tokens"
 )
 
-// Sandbox is a vendor's sandbox; one that embeds *sandbox.Engine is one.
+// Sandbox is a vendor's sandbox. A type that embeds *sandbox.Engine implements it.
 type Sandbox interface {
 	http.Handler
 	Inject(faults ...sandbox.Fault)
@@ -34,23 +34,24 @@ type Sandbox interface {
 	WaitEffects(ctx context.Context, op string, n int) error
 }
 
-// Subject is one operation of one vendor client, to be checked.
+// Subject is the operation of a vendor client to check.
 type Subject struct {
 	// Op is the operation's name in the sandbox.
 	Op string
 	// Mount is the base path of the sandbox, such as "/danaconnect/".
 	Mount string
-	// New makes a fresh sandbox.
+	// New returns a fresh sandbox.
 	New func(t *testing.T) Sandbox
-	// Call makes a client whose base URLs lie below baseURL, which ends in
-	// Mount, and returns one call of Op. It must be repeatable.
-	Call func(t *testing.T, baseURL string, limits clients.Limits) func(ctx context.Context) error
-	// Kinds are the statuses that this vendor means otherwise than the table.
+	// Call makes a client whose base URLs lie below baseURL, which ends in Mount,
+	// and returns a function that calls Op. It may be called repeatedly.
+	Call func(t *testing.T, baseURL string, timeouts clients.Timeouts) func(ctx context.Context) error
+	// Kinds are the statuses to which this vendor gives another kind than
+	// clients.StatusRules.
 	Kinds map[int]clients.Kind
-	// Unreadable is the kind of a 2xx whose body cannot be read: Unknown, unless
-	// the client knows better.
+	// Unreadable is the kind of a 2xx whose body cannot be read. It is Unknown unless
+	// the client can rule out an effect.
 	Unreadable clients.Kind
-	// Canaries are texts that no error may show: passwords, codes, recipients.
+	// Canaries are texts that no error may contain: passwords, codes, recipients.
 	Canaries []string
 }
 
@@ -85,8 +86,8 @@ func Serve(t *testing.T, h http.Handler, mount string) string {
 	return server.URL + mount
 }
 
-// Within is a context for waiting on the sandbox: it ends the test's wait, not
-// its success.
+// Within returns a context that bounds how long a test waits for the sandbox. It
+// ends only a wait that will fail anyway.
 func Within(t *testing.T) context.Context {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
@@ -94,17 +95,14 @@ func Within(t *testing.T) context.Context {
 	return ctx
 }
 
-// start makes a sandbox and a client with limits for it.
-func (s Subject) start(
-	t *testing.T,
-	limits clients.Limits,
-) (Sandbox, func(context.Context) error) {
+// start serves a fresh sandbox and returns it with a call of the operation.
+func (s Subject) start(t *testing.T, timeouts clients.Timeouts) (Sandbox, func(context.Context) error) {
 	t.Helper()
 	sb := s.New(t)
-	return sb, s.Call(t, Serve(t, sb, s.Mount), limits)
+	return sb, s.Call(t, Serve(t, sb, s.Mount), timeouts)
 }
 
-// expectKind checks one call's error and returns it.
+// expectKind checks the kind of a call's error and returns the error.
 func expectKind(t *testing.T, err error, want clients.Kind) *clients.Error {
 	t.Helper()
 	if err == nil {
@@ -123,21 +121,16 @@ func expectKind(t *testing.T, err error, want clients.Kind) *clients.Error {
 	return e
 }
 
-// Fault checks an error's kind, and that it shows none of the canaries.
-func Fault(
-	t *testing.T,
-	err error,
-	want clients.Kind,
-	canaries ...string,
-) *clients.Error {
+// Fault checks the kind of a call's error, and that it shows none of the canaries.
+func Fault(t *testing.T, err error, want clients.Kind, canaries ...string) *clients.Error {
 	t.Helper()
 	e := expectKind(t, err, want)
 	NoLeak(t, err, canaries...)
 	return e
 }
 
-// AsCredentials shows a refused login as the kind that the checks know; other
-// errors stay as they are.
+// AsCredentials turns a refused login into an *clients.Error of kind Credentials,
+// which the checks expect. It returns other errors unchanged.
 func AsCredentials(op string, err error) error {
 	refused, ok := errors.AsType[*tokens.RefusedError](err)
 	if !ok {
@@ -155,7 +148,7 @@ func AsCredentials(op string, err error) error {
 	return e
 }
 
-// Settings checks what a vendor says of its settings, "" for nothing.
+// Settings checks the error of a vendor's settings; want is "" for no error.
 func Settings(t *testing.T, err error, want string, canaries ...string) {
 	t.Helper()
 	got := ""
@@ -168,7 +161,7 @@ func Settings(t *testing.T, err error, want string, canaries ...string) {
 	}
 }
 
-// Send sends a request to a sandbox as it is, past every client.
+// Send sends a request straight to a sandbox, without a client.
 func Send(t *testing.T, req *http.Request) (status int, body []byte) {
 	t.Helper()
 	resp, err := http.DefaultClient.Do(req)

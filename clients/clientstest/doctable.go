@@ -7,7 +7,7 @@ import (
 	"errand.internal/clients"
 )
 
-// StatusTable is clients.StatusRules as a table of a vendor's guide.
+// StatusTable renders clients.StatusRules as the table of a vendor's guide.
 func StatusTable() string {
 	var table strings.Builder
 	table.WriteString("| status | kind | meaning |\n|---|---|---|\n")

@@ -3,6 +3,7 @@ package clientstest
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -12,11 +13,11 @@ import (
 	"errand.internal/internal/tokens"
 )
 
-// Gate is a tokens.Gate that lets everybody in and keeps the verdicts.
+// Gate is a tokens.Gate that admits every call and records the verdicts.
 type Gate struct {
-	// Name tells it from another in messages.
+	// Name identifies the gate in failure messages.
 	Name string
-	// Err refuses everybody, if set.
+	// Err, if set, refuses every call.
 	Err error
 
 	mu       sync.Mutex
@@ -45,26 +46,20 @@ func (g *Gate) Report(_ context.Context, v tokens.Verdict) {
 	g.verdicts = append(g.verdicts, v)
 }
 
-// Verdicts are those reported so far.
+// Verdicts returns the verdicts reported so far.
 func (g *Gate) Verdicts() []tokens.Verdict {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return append([]tokens.Verdict(nil), g.verdicts...)
+	return slices.Clone(g.verdicts)
 }
 
-// Expect checks that exactly these verdicts were reported, one per entry.
+// Expect checks that exactly these verdicts were reported, one per admitted call.
 func (g *Gate) Expect(t *testing.T, want ...tokens.Verdict) {
 	t.Helper()
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if len(g.verdicts) != len(want) || g.entered != len(want) {
-		t.Fatalf(
-			"%s: %d entries, verdicts %v, want %v",
-			g.Name,
-			g.entered,
-			g.verdicts,
-			want,
-		)
+		t.Fatalf("%s: %d calls admitted, verdicts %v, want %v", g.Name, g.entered, g.verdicts, want)
 	}
 	for i := range want {
 		if g.verdicts[i] != want[i] {
@@ -73,17 +68,18 @@ func (g *Gate) Expect(t *testing.T, want ...tokens.Verdict) {
 	}
 }
 
-// Refusal is how a gate keeps a call in, and what the client must make of it.
+// Refusal is an error with which a gate refuses a call, and what the client must
+// make of it.
 type Refusal struct {
 	Name string
 	Err  error
 
 	kind  clients.Kind
 	wait  time.Duration
-	cause error // to be found in the chain
+	cause error // in the error's chain
 }
 
-// Refusals are all the ways in which a gate keeps a call in.
+// Refusals returns every way in which a gate can refuse a call.
 func Refusals() []Refusal {
 	cooling := &tokens.CoolingError{Profile: "profile", RetryAfter: 30 * time.Second}
 	down := &tokens.UnavailableError{
@@ -92,21 +88,41 @@ func Refusals() []Refusal {
 		Err:        errors.New(prose),
 	}
 	return []Refusal{
-		{"cooling", cooling, clients.Credentials, 30 * time.Second, cooling},
-		{"unavailable", down, clients.Temporary, 2 * time.Second, down},
-		{"cancelled", context.Canceled, clients.Temporary, 0, context.Canceled},
 		{
-			"out of time",
-			context.DeadlineExceeded,
-			clients.Temporary,
-			0,
-			context.DeadlineExceeded,
+			Name:  "cooling",
+			Err:   cooling,
+			kind:  clients.Credentials,
+			wait:  30 * time.Second,
+			cause: cooling,
 		},
-		{"other", errors.New(prose), clients.Temporary, 0, nil},
+		{
+			Name:  "unavailable",
+			Err:   down,
+			kind:  clients.Temporary,
+			wait:  2 * time.Second,
+			cause: down,
+		},
+		{
+			Name:  "cancelled",
+			Err:   context.Canceled,
+			kind:  clients.Temporary,
+			cause: context.Canceled,
+		},
+		{
+			Name:  "out of time",
+			Err:   context.DeadlineExceeded,
+			kind:  clients.Temporary,
+			cause: context.DeadlineExceeded,
+		},
+		{
+			Name: "other",
+			Err:  errors.New(prose),
+			kind: clients.Temporary,
+		},
 	}
 }
 
-// Check checks the error of a call that the gate kept in, and returns it.
+// Check checks the error of a call that the gate refused, and returns it.
 func (r Refusal) Check(t *testing.T, err error) *clients.Error {
 	t.Helper()
 	e := expectKind(t, err, r.kind)
@@ -117,7 +133,7 @@ func (r Refusal) Check(t *testing.T, err error) *clients.Error {
 		t.Errorf("the cause %T is not in the chain", r.cause)
 	}
 	if strings.Contains(err.Error(), prose) {
-		t.Errorf("error %q shows a text that is not ours", err)
+		t.Errorf("error %q shows the text of the cause", err)
 	}
 	return e
 }

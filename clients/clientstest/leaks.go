@@ -12,10 +12,10 @@ import (
 	"errand.internal/clients/sandbox"
 )
 
-// prose is what a careless vendor may write into any field of its answer.
+// prose stands for personal data that a vendor may put into any field of an answer.
 const prose = "canary-prose-5215512345678"
 
-// Leaks checks that no error text shows a canary, the vendor's prose or a URL.
+// Leaks checks that no error shows a canary, the vendor's prose or a URL.
 func Leaks(t *testing.T, s Subject) {
 	t.Helper()
 	if len(s.Canaries) == 0 {
@@ -31,14 +31,10 @@ func Leaks(t *testing.T, s Subject) {
 		"cut off":  {Truncate: true},
 		"not JSON": {Body: new(prose + strings.Join(s.Canaries, " "))},
 		"wrong types": {
-			Body: new(
-				`{"success":"` + prose + `","responseCode":["` + prose + `"],"message":5215512345678}`,
-			),
+			Body: new(`{"success":"` + prose + `","responseCode":["` + prose + `"],"message":5215512345678}`),
 		},
 		"redirect": {
-			Redirect: "https://" + prose + ".example/?token=" + url.QueryEscape(
-				s.Canaries[0],
-			),
+			Redirect: "https://" + prose + ".example/?token=" + url.QueryEscape(s.Canaries[0]),
 		},
 		"retry after":   {Status: 429, RetryAfter: prose},
 		"echo with 200": {Body: new(echo)},
@@ -56,49 +52,50 @@ func Leaks(t *testing.T, s Subject) {
 			base := Serve(t, sb, s.Mount)
 			fault.Op = s.Op
 			sb.Inject(fault)
-			err := s.Call(t, base, clients.Limits{})(t.Context())
+			err := s.Call(t, base, clients.Timeouts{})(t.Context())
 			if err == nil {
-				t.Fatal("the call succeeded, so that there is nothing to check")
+				t.Fatal("the call succeeded, so there is no error to check")
 			}
-			NoLeak(
-				t,
-				err,
-				append([]string{prose, "5215512345678", base}, s.Canaries...)...)
+			NoLeak(t, err, append([]string{prose, "5215512345678", base}, s.Canaries...)...)
 		})
 	}
 	t.Run("refused", func(t *testing.T) {
 		t.Parallel()
-		base := refused(t) + s.Mount
-		NoLeak(
-			t,
-			s.Call(t, base, clients.Limits{})(t.Context()),
-			append([]string{base}, s.Canaries...)...)
+		base := refusing(t) + s.Mount
+		err := s.Call(t, base, clients.Timeouts{})(t.Context())
+		NoLeak(t, err, append([]string{base}, s.Canaries...)...)
 	})
 }
 
-// NoLeak checks that err, printed in any way, shows none of the canaries, plain,
-// escaped or in base64.
+// NoLeak checks that err, printed with any verb, shows none of the canaries, neither
+// plain nor escaped nor in base64.
 func NoLeak(t *testing.T, err error, canaries ...string) {
 	t.Helper()
 	if err == nil {
-		t.Fatal("no error to look at")
+		t.Fatal("no error to check")
 	}
-	var seen strings.Builder
+	var printed strings.Builder
 	for _, e := range chain(err) {
 		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q"} {
-			fmt.Fprintf(&seen, verb+"\n", e)
+			fmt.Fprintf(&printed, verb+"\n", e)
 		}
 	}
 	for _, canary := range canaries {
-		for _, form := range []string{canary, url.QueryEscape(canary), base64.StdEncoding.EncodeToString([]byte(canary))} {
-			if form != "" && strings.Contains(seen.String(), form) {
-				t.Errorf("the error shows the canary %q:\n%s", canary, seen.String())
+		forms := []string{
+			canary,
+			url.QueryEscape(canary),
+			base64.StdEncoding.EncodeToString([]byte(canary)),
+		}
+		for _, form := range forms {
+			if form != "" && strings.Contains(printed.String(), form) {
+				t.Errorf("the error shows the canary %q:\n%s", canary, printed.String())
 				break
 			}
 		}
 	}
 }
 
+// chain returns err and every error that it wraps.
 func chain(err error) []error {
 	var all []error
 	for err != nil {

@@ -8,21 +8,21 @@ import (
 	"time"
 )
 
-// EveryRowCounts makes every change of a vendor's table, one at a time, and
-// wants the vendor's own test to notice: each row left out, and each field of
-// each row changed (EveryFieldCounts). differs is that test: what means something
-// else than was promised, "" if nothing does.
+// EveryRowCounts is a mutation test of a vendor's table of rules. It removes each
+// row and changes each field of each row (see EveryFieldCounts), one at a time, and
+// fails unless the vendor's own test notices. differs is that test: it returns a
+// difference from what the vendor's page promises, "" if there is none.
 //
-// idle names the changes that change nothing: of a field that has no say in a
-// row, or a row that grows into what an earlier one decides. It may be nil.
+// equivalent reports whether a change has no effect: the field is not used in that
+// row, or the row now covers what an earlier row decides. It may be nil.
 //
-// It changes the table that the client uses, so the test that calls it must not
-// be parallel.
+// EveryRowCounts changes the table that the client uses, so its caller must not run
+// in parallel with other tests.
 func EveryRowCounts[R any](
 	t *testing.T,
 	table *[]R,
 	differs func() string,
-	idle func(changed R, field string) bool,
+	equivalent func(changed R, field string) bool,
 ) {
 	t.Helper()
 	kept := *table
@@ -35,21 +35,21 @@ func EveryRowCounts[R any](
 	for i, row := range kept {
 		*table = slices.Delete(slices.Clone(kept), i, i+1)
 		if differs() == "" {
-			t.Errorf("no test notices that this row is left out: %+v", row)
+			t.Errorf("no test notices that this row is missing: %+v", row)
 		}
 		*table = slices.Clone(kept)
-		EveryFieldCounts(t, &(*table)[i], differs, idle)
+		EveryFieldCounts(t, &(*table)[i], differs, equivalent)
 	}
 }
 
-// EveryFieldCounts changes each field of one row of a table, one at a time and
-// in each way that is near, and wants differs to notice, but for those that idle
-// names. idle may be nil.
+// EveryFieldCounts changes each field of one row of a table to each similar value,
+// one at a time, and fails unless differs notices or equivalent is true. equivalent
+// may be nil.
 func EveryFieldCounts[R any](
 	t *testing.T,
 	row *R,
 	differs func() string,
-	idle func(changed R, field string) bool,
+	equivalent func(changed R, field string) bool,
 ) {
 	t.Helper()
 	if why := differs(); why != "" {
@@ -61,23 +61,18 @@ func EveryFieldCounts[R any](
 		field, name := fields.Field(i), fields.Type().Field(i).Name
 		kept := reflect.New(field.Type()).Elem()
 		kept.Set(field)
-		for _, other := range near(t, field) {
+		for _, other := range similarValues(t, field) {
 			field.Set(other)
-			if (idle == nil || !idle(*row, name)) && differs() == "" {
-				t.Errorf(
-					"no test notices that %s is %#v in the row %s",
-					name,
-					other.Interface(),
-					before,
-				)
+			if (equivalent == nil || !equivalent(*row, name)) && differs() == "" {
+				t.Errorf("no test notices that %s is %#v in the row %s", name, other.Interface(), before)
 			}
 		}
 		field.Set(kept)
 	}
 }
 
-// near are the other values of a field that somebody may put there by mistake.
-func near(t *testing.T, field reflect.Value) []reflect.Value {
+// similarValues returns values that a field could have by mistake.
+func similarValues(t *testing.T, field reflect.Value) []reflect.Value {
 	t.Helper()
 	var others []any
 	switch field.Kind() {
@@ -98,7 +93,7 @@ func near(t *testing.T, field reflect.Value) []reflect.Value {
 			others = append(others, field.Uint()-1)
 		}
 	default:
-		t.Fatalf("no value is known to be near a %s", field.Type())
+		t.Fatalf("no similar values are known for a %s", field.Type())
 	}
 	values := make([]reflect.Value, len(others))
 	for i, other := range others {

@@ -14,53 +14,63 @@ import (
 	"errand.internal/clients/sandbox"
 )
 
-// Transport checks the calls that get no answer: what never left may be tried
-// again, what may have arrived must be called unknown.
+// Transport checks the calls that get no answer: a request that was not sent may
+// be retried, and one that may have arrived is reported as unknown.
 func Transport(t *testing.T, s Subject) {
 	t.Helper()
-	never := []struct {
-		name   string
-		url    func(t *testing.T) string
-		limits clients.Limits // short only where the time out is the point
-		kind   clients.Kind
+	notSent(t, s)
+	maybeSent(t, s)
+	cancelled(t, s)
+}
+
+// notSent checks calls that fail before a request is sent.
+func notSent(t *testing.T, s Subject) {
+	t.Helper()
+	tests := []struct {
+		name     string
+		url      func(t *testing.T) string
+		timeouts clients.Timeouts // short only where the timeout is under test
+		kind     clients.Kind
 	}{
-		{"refused", refused, clients.Limits{}, clients.Temporary},
 		{
-			"unknown host",
-			func(*testing.T) string {
-				return "https://errand-test.invalid"
-			},
-			clients.Limits{},
-			clients.Temporary,
+			name: "refused",
+			url:  refusing,
+			kind: clients.Temporary,
 		},
 		{
-			"TLS handshake hangs",
-			silent,
-			clients.Limits{TLS: 200 * time.Millisecond},
-			clients.Temporary,
+			name: "unknown host",
+			url:  func(*testing.T) string { return "https://errand-test.invalid" },
+			kind: clients.Temporary,
 		},
 		{
-			"untrusted certificate",
-			untrusted,
-			clients.Limits{TLS: 15 * time.Second},
-			clients.Credentials,
+			name:     "TLS handshake hangs",
+			url:      silent,
+			timeouts: clients.Timeouts{TLS: 200 * time.Millisecond},
+			kind:     clients.Temporary,
+		},
+		{
+			name:     "untrusted certificate",
+			url:      untrusted,
+			timeouts: clients.Timeouts{TLS: 15 * time.Second},
+			kind:     clients.Credentials,
 		},
 	}
-	for _, tt := range never {
+	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			e := expectKind(
-				t,
-				s.Call(t, tt.url(t)+s.Mount, tt.limits)(t.Context()),
-				tt.kind,
-			)
+			call := s.Call(t, tt.url(t)+s.Mount, tt.timeouts)
+			e := expectKind(t, call(t.Context()), tt.kind)
 			if !e.NotSent {
-				t.Errorf("NotSent is false, but nothing left: %v", e)
+				t.Errorf("NotSent is false, but nothing was sent: %v", e)
 			}
 		})
 	}
+}
 
-	maybe := []struct {
+// maybeSent checks calls whose request arrives and whose answer does not.
+func maybeSent(t *testing.T, s Subject) {
+	t.Helper()
+	tests := []struct {
 		name    string
 		fault   sandbox.Fault
 		effects int
@@ -69,10 +79,10 @@ func Transport(t *testing.T, s Subject) {
 		{"dropped after the effect", sandbox.Fault{Drop: true, AfterEffect: true}, 1},
 		{"dropped after the header", sandbox.Fault{Truncate: true}, 1},
 	}
-	for _, tt := range maybe {
+	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			sb, call := s.start(t, clients.Limits{})
+			sb, call := s.start(t, clients.Timeouts{})
 			tt.fault.Op = s.Op
 			sb.Inject(tt.fault)
 			e := expectKind(t, call(t.Context()), clients.Unknown)
@@ -82,15 +92,14 @@ func Transport(t *testing.T, s Subject) {
 			if n := sb.Calls(s.Op); n != 1 {
 				t.Errorf("the request arrived %d times, want 1", n)
 			}
-			if n := sb.Effects(s.Op); n > tt.effects { // reads have none at all
+			if n := sb.Effects(s.Op); n > tt.effects { // reads have no effects
 				t.Errorf("%d effects, want at most %d", n, tt.effects)
 			}
 		})
 	}
-
 	t.Run("no answer in time", func(t *testing.T) {
 		t.Parallel()
-		sb, call := s.start(t, clients.Limits{Call: time.Second})
+		sb, call := s.start(t, clients.Timeouts{Call: time.Second})
 		gate := sb.HoldAnswer(s.Op)
 		t.Cleanup(gate.Release)
 		e := expectKind(t, call(t.Context()), clients.Unknown)
@@ -98,9 +107,14 @@ func Transport(t *testing.T, s Subject) {
 			t.Errorf("NotSent is true, but the request arrived: %v", e)
 		}
 	})
+}
+
+// cancelled checks calls whose context is cancelled.
+func cancelled(t *testing.T, s Subject) {
+	t.Helper()
 	t.Run("cancelled while the vendor works", func(t *testing.T) {
 		t.Parallel()
-		sb, call := s.start(t, clients.Limits{})
+		sb, call := s.start(t, clients.Timeouts{})
 		gate := sb.Hold(s.Op)
 		t.Cleanup(gate.Release)
 		ctx, cancel := context.WithCancel(t.Context())
@@ -119,11 +133,11 @@ func Transport(t *testing.T, s Subject) {
 	})
 	t.Run("cancelled before", func(t *testing.T) {
 		t.Parallel()
-		sb, call := s.start(t, clients.Limits{})
+		sb, call := s.start(t, clients.Timeouts{})
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
 		if e := expectKind(t, call(ctx), clients.Temporary); !e.NotSent {
-			t.Errorf("NotSent is false, but nothing left: %v", e)
+			t.Errorf("NotSent is false, but nothing was sent: %v", e)
 		}
 		if n := sb.Calls(s.Op); n != 0 {
 			t.Errorf("%d calls arrived", n)
@@ -131,15 +145,15 @@ func Transport(t *testing.T, s Subject) {
 	})
 }
 
-// refused is the URL of a port on which nobody listens.
-func refused(t *testing.T) string {
+// refusing returns the URL of a port that refuses connections.
+func refusing(t *testing.T) string {
 	t.Helper()
 	l := listen(t)
 	_ = l.Close()
 	return "http://" + l.Addr().String()
 }
 
-// silent accepts connections and says nothing.
+// silent returns the URL of a server that accepts connections and sends nothing.
 func silent(t *testing.T) string {
 	t.Helper()
 	l := listen(t)
@@ -161,7 +175,7 @@ func silent(t *testing.T) string {
 	return "https://" + l.Addr().String()
 }
 
-// untrusted shows a certificate that nobody signed.
+// untrusted returns the URL of a server with a self-signed certificate.
 func untrusted(t *testing.T) string {
 	t.Helper()
 	server := httptest.NewUnstartedServer(http.NotFoundHandler())

@@ -127,7 +127,7 @@ func (c *APIClient) Call(ctx context.Context, r Request) (Answer, error) {
 			"the method is none of GET, HEAD, POST, PUT, PATCH and DELETE",
 		)
 	}
-	target, err := c.base.Below(r.Path)
+	target, err := c.base.ResolveWithin(r.Path)
 	if err != nil {
 		return Answer{}, unsendable(OpCall, "the path "+err.Error())
 	}
@@ -151,7 +151,7 @@ func CheckPath(path string) error {
 	if err != nil {
 		return err
 	}
-	_, err = base.Below(path)
+	_, err = base.ResolveWithin(path)
 	return err
 }
 
@@ -173,7 +173,7 @@ func (c *APIClient) do(
 			return nil, unsendable(op, "the request cannot be built")
 		}
 		if once {
-			clients.Once(req)
+			clients.DisableTransportRetry(req)
 		}
 		req.Header.Set(
 			"Content-Type",

@@ -25,7 +25,7 @@ func TestSharedRulesOfTheAPI(t *testing.T) {
 			Canaries:   apiCanaries,
 			Unreadable: clients.Unknown,
 			New:        func(*testing.T) clientstest.Sandbox { return apiSandbox(danaconnecttest.Options{}) },
-			Call: func(t *testing.T, baseURL string, limits clients.Limits) func(context.Context) error {
+			Call: func(t *testing.T, baseURL string, limits clients.Timeouts) func(context.Context) error {
 				call := o.against(t, baseURL, &twoTokens{}, &clientstest.Gate{}, limits)
 				return func(ctx context.Context) error { _, err := call(ctx); return err }
 			},
@@ -54,7 +54,7 @@ func TestSharedRulesOfTheLogin(t *testing.T) {
 		Unreadable: clients.Unknown,
 		Kinds:      map[int]clients.Kind{400: clients.Credentials},
 		New:        func(*testing.T) clientstest.Sandbox { return apiSandbox(danaconnecttest.Options{}) },
-		Call: func(t *testing.T, baseURL string, limits clients.Limits) func(context.Context) error {
+		Call: func(t *testing.T, baseURL string, limits clients.Timeouts) func(context.Context) error {
 			l := newAPILogin(t, apiConfig(baseURL), limits)
 			return func(ctx context.Context) error {
 				_, err := l.Fetch(ctx)
@@ -206,7 +206,7 @@ func TestGoldenAnswerRules(t *testing.T) {
 func TestHeadHasNoContent(t *testing.T) {
 	t.Parallel()
 	sb := apiSandbox(danaconnecttest.Options{})
-	c := newAPI(t, apiConfig(clientstest.Serve(t, sb, danaconnecttest.Mount)), &twoTokens{}, clients.Limits{})
+	c := newAPI(t, apiConfig(clientstest.Serve(t, sb, danaconnecttest.Mount)), &twoTokens{}, clients.Timeouts{})
 	answer, err := c.Call(t.Context(), danaconnect.Request{Method: http.MethodHead, Path: "records"})
 	if err != nil || answer.Status != 200 || answer.Body != nil {
 		t.Errorf("%+v, %v", answer, err)
@@ -246,7 +246,7 @@ func TestReplayOfTheAPI(t *testing.T) {
 					clientstest.Serve(t, sb, danaconnecttest.Mount),
 					src,
 					&clientstest.Gate{},
-					clients.Limits{},
+					clients.Timeouts{},
 				)(
 					t.Context(),
 				)
@@ -324,7 +324,7 @@ func TestRequestsOfTheAPI(t *testing.T) {
 			base := clientstest.Serve(t, sb, danaconnecttest.Mount)
 			_ = tt.call(
 				t.Context(),
-				newAPI(t, apiConfig(base), &twoTokens{}, clients.Limits{}),
+				newAPI(t, apiConfig(base), &twoTokens{}, clients.Timeouts{}),
 			) // the answer does not matter here
 			got := sb.Requests("")
 			if len(got) != 1 {
@@ -357,7 +357,7 @@ func TestStartsArrive(t *testing.T) {
 	t.Parallel()
 	for _, loose := range []bool{false, true} {
 		sb := apiSandbox(danaconnecttest.Options{LooseTypes: loose})
-		c := newAPI(t, apiConfig(clientstest.Serve(t, sb, danaconnecttest.Mount)), &twoTokens{}, clients.Limits{})
+		c := newAPI(t, apiConfig(clientstest.Serve(t, sb, danaconnecttest.Mount)), &twoTokens{}, clients.Timeouts{})
 		answer, err := c.StartConversation(t.Context(), someStart())
 		if err != nil || !strings.Contains(string(answer.Body), `"idResult"`) {
 			t.Fatalf("%+v, %v", answer, err)
@@ -372,8 +372,8 @@ func TestStartsArrive(t *testing.T) {
 func TestArgumentsOfTheAPI(t *testing.T) {
 	t.Parallel()
 	src := &twoTokens{}
-	c := newAPI(t, apiConfig("https://danaconnect.example/"), src, clients.Limits{})
-	contacts := newContacts(t, "https://danaconnect.example/", &clientstest.Gate{}, clients.Limits{})
+	c := newAPI(t, apiConfig("https://danaconnect.example/"), src, clients.Timeouts{})
+	contacts := newContacts(t, "https://danaconnect.example/", &clientstest.Gate{}, clients.Timeouts{})
 	data := map[string]any{"A": "1"}
 	load := func(change func(*danaconnect.Load)) func() error {
 		return func() error {

@@ -44,7 +44,7 @@ func readResult(a *clients.Answer) seen {
 		ID json.RawMessage `json:"idResult"`
 	}
 	var id clients.Text
-	if clients.Stated(reply.Result) && json.Unmarshal(reply.Result, &result) == nil &&
+	if clients.IsSet(reply.Result) && json.Unmarshal(reply.Result, &result) == nil &&
 		len(result.ID) > 0 &&
 		id.UnmarshalJSON(result.ID) != nil {
 		id = ""
@@ -53,7 +53,7 @@ func readResult(a *clients.Answer) seen {
 	code := clients.Text(literal).Code()
 	digits := strings.TrimPrefix(literal, "-")
 	switch {
-	case clients.Stated(reply.Error):
+	case clients.IsSet(reply.Error):
 		return seen{signal: SaysFailed, code: code}
 	case digits == "" || strings.Trim(digits, "0123456789") != "":
 		return seen{
@@ -97,7 +97,7 @@ func readLoad(a *clients.Answer) seen {
 		return seen{signal: SaysNothing, why: err.Error()}
 	}
 	switch {
-	case clients.Stated(reply.Error), string(reply.Status) == "false":
+	case clients.IsSet(reply.Error), string(reply.Status) == "false":
 		return seen{signal: SaysFailed}
 	case string(reply.Status) == "true":
 		return seen{signal: SaysDone}

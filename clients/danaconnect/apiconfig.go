@@ -49,7 +49,7 @@ func (c APIConfig) Configured() bool {
 func (c APIConfig) Profile() tokens.Profile {
 	return tokens.Profile{
 		Name:        "danaconnect-api",
-		Timeout:     c.Limits().WithDefaults().Call,
+		Timeout:     c.Timeouts().WithDefaults().Call,
 		DefaultLife: unstatedLife,
 		Identity: tokens.Identity{
 			Grant:    "client_credentials",
@@ -60,9 +60,9 @@ func (c APIConfig) Profile() tokens.Profile {
 	}
 }
 
-// Limits are the bounds for the Caller of this account.
-func (c APIConfig) Limits() clients.Limits {
-	return clients.Limits{Call: c.Timeout}
+// Timeouts bounds the calls of this account.
+func (c APIConfig) Timeouts() clients.Timeouts {
+	return clients.Timeouts{Call: c.Timeout}
 }
 
 // Validate names every variable at fault, joined into one error.

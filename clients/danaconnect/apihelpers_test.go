@@ -77,7 +77,7 @@ func apiSandbox(o danaconnecttest.Options) *danaconnecttest.Sandbox {
 	return sb
 }
 
-func newAPI(t *testing.T, cfg danaconnect.APIConfig, src tokens.Source, limits clients.Limits) *danaconnect.APIClient {
+func newAPI(t *testing.T, cfg danaconnect.APIConfig, src tokens.Source, limits clients.Timeouts) *danaconnect.APIClient {
 	t.Helper()
 	c, err := danaconnect.NewAPI(cfg, src, clients.NewCaller(danaconnect.Vendor, limits, nil, nil))
 	if err != nil {
@@ -86,7 +86,7 @@ func newAPI(t *testing.T, cfg danaconnect.APIConfig, src tokens.Source, limits c
 	return c
 }
 
-func newContacts(t *testing.T, baseURL string, gate tokens.Gate, limits clients.Limits) *danaconnect.ContactsClient {
+func newContacts(t *testing.T, baseURL string, gate tokens.Gate, limits clients.Timeouts) *danaconnect.ContactsClient {
 	t.Helper()
 	cfg := config(baseURL)
 	cfg.ContactsURL = baseURL + "api/contacts/"
@@ -97,7 +97,7 @@ func newContacts(t *testing.T, baseURL string, gate tokens.Gate, limits clients.
 	return c
 }
 
-func newAPILogin(t *testing.T, cfg danaconnect.APIConfig, limits clients.Limits) *danaconnect.APILogin {
+func newAPILogin(t *testing.T, cfg danaconnect.APIConfig, limits clients.Timeouts) *danaconnect.APILogin {
 	t.Helper()
 	l, err := danaconnect.NewAPILogin(cfg, clients.NewCaller(danaconnect.Vendor, limits, nil, nil))
 	if err != nil {
@@ -162,7 +162,7 @@ func (o apiOp) against(
 	base string,
 	src tokens.Source,
 	gate tokens.Gate,
-	limits clients.Limits,
+	limits clients.Timeouts,
 ) func(context.Context) (danaconnect.Answer, error) {
 	t.Helper()
 	api, contacts := newAPI(t, apiConfig(base), src, limits), newContacts(t, base, gate, limits)
@@ -175,7 +175,7 @@ func (o apiOp) answered(t *testing.T, status int, body string) (danaconnect.Answ
 	gate := &clientstest.Gate{}
 	caller := clients.NewCaller(
 		danaconnect.Vendor,
-		clients.Limits{},
+		clients.Timeouts{},
 		clientstest.Canned{Status: status, Body: body},
 		nil,
 	)

@@ -29,7 +29,7 @@ func TestLoginRequest(t *testing.T) {
 			cfg.ClientID = id
 			cfg.ClientSecret = secret.New(key)
 			cfg.TokenURL = cfg.TokenURL + trailing
-			grant, err := newAPILogin(t, cfg, clients.Limits{}).Fetch(t.Context())
+			grant, err := newAPILogin(t, cfg, clients.Timeouts{}).Fetch(t.Context())
 			if err != nil || grant.Value.Empty() || grant.Life != time.Hour {
 				t.Fatalf("life %v, %v", grant.Life, err)
 			}
@@ -126,7 +126,7 @@ func TestLoginAnswers(t *testing.T) {
 			grant, err := newAPILogin(
 				t,
 				apiConfig(clientstest.Serve(t, sb, danaconnecttest.Mount)),
-				clients.Limits{},
+				clients.Timeouts{},
 			).Fetch(t.Context())
 			if tt.life > 0 {
 				if err != nil || grant.Life != tt.life || grant.Value.Empty() {
@@ -162,7 +162,7 @@ func TestLoginOfTheSandbox(t *testing.T) {
 	for _, o := range []danaconnecttest.Options{{TokenLife: 5 * time.Minute}, {TokenLife: 5 * time.Minute, LooseTypes: true}, {TokenLife: -1}} {
 		sb := danaconnecttest.New(o)
 		cfg := apiConfig(clientstest.Serve(t, sb, danaconnecttest.Mount))
-		grant, err := newAPILogin(t, cfg, clients.Limits{}).Fetch(t.Context())
+		grant, err := newAPILogin(t, cfg, clients.Timeouts{}).Fetch(t.Context())
 		if want := max(o.TokenLife, 30*time.Second); err != nil || grant.Life != want {
 			t.Fatalf("life %v, %v, want %v", grant.Life, err, want)
 		}
@@ -170,7 +170,7 @@ func TestLoginOfTheSandbox(t *testing.T) {
 			t,
 			cfg,
 			tokens.Fixed(grant.Value.Reveal()),
-			clients.Limits{},
+			clients.Timeouts{},
 		).StartConversation(t.Context(), someStart())
 		if err != nil || len(sb.Starts()) != 1 {
 			t.Errorf("%+v, %v", answer, err)
@@ -215,10 +215,10 @@ func TestAPIConfigNamesEveryVariableAtFault(t *testing.T) {
 			if strings.Count(err.Error(), "DANACONNECT_") != len(tt.want) || strings.Contains(err.Error(), "canary") {
 				t.Errorf("error %q", err)
 			}
-			if _, apiErr := danaconnect.NewAPI(cfg, &twoTokens{}, clients.NewCaller(danaconnect.Vendor, clients.Limits{}, nil, nil)); apiErr == nil {
+			if _, apiErr := danaconnect.NewAPI(cfg, &twoTokens{}, clients.NewCaller(danaconnect.Vendor, clients.Timeouts{}, nil, nil)); apiErr == nil {
 				t.Error("NewAPI takes it")
 			}
-			if _, loginErr := danaconnect.NewAPILogin(cfg, clients.NewCaller(danaconnect.Vendor, clients.Limits{}, nil, nil)); loginErr == nil {
+			if _, loginErr := danaconnect.NewAPILogin(cfg, clients.NewCaller(danaconnect.Vendor, clients.Timeouts{}, nil, nil)); loginErr == nil {
 				t.Error("NewAPILogin takes it")
 			}
 		})

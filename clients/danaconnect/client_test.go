@@ -29,7 +29,7 @@ func TestSharedRules(t *testing.T) {
 			Mount:    danaconnecttest.Mount,
 			Canaries: canaries,
 			New:      newSandbox,
-			Call: func(t *testing.T, baseURL string, limits clients.Limits) func(context.Context) error {
+			Call: func(t *testing.T, baseURL string, limits clients.Timeouts) func(context.Context) error {
 				c := newClient(t, config(baseURL), &clientstest.Gate{}, limits)
 				return func(ctx context.Context) error { _, err := c.SendOTP(ctx, code()); return err }
 			},
@@ -53,7 +53,7 @@ func TestSharedRules(t *testing.T) {
 				})
 				return sb
 			},
-			Call: func(t *testing.T, baseURL string, limits clients.Limits) func(context.Context) error {
+			Call: func(t *testing.T, baseURL string, limits clients.Timeouts) func(context.Context) error {
 				c := newClient(t, config(baseURL), &clientstest.Gate{}, limits)
 				return func(ctx context.Context) error {
 					_, err := c.VerifyOTP(ctx, danaconnect.Verification{IDRequest: "251", OTP: secret.New("Rf24sG")})
@@ -231,7 +231,7 @@ func TestPanicInTheTransportStillReports(t *testing.T) {
 	gate := &clientstest.Gate{}
 	caller := clients.NewCaller(
 		danaconnect.Vendor,
-		clients.Limits{},
+		clients.Timeouts{},
 		transport(func(*http.Request) (*http.Response, error) { panic("boom") }),
 		nil,
 	)
@@ -280,7 +280,7 @@ func TestDryRunBuildsTheRequestOfProduction(t *testing.T) {
 	captured := errors.New("captured")
 	caller := clients.NewCaller(
 		danaconnect.Vendor,
-		clients.Limits{},
+		clients.Timeouts{},
 		transport(func(r *http.Request) (*http.Response, error) {
 			method = r.Method
 			path = r.URL.Path

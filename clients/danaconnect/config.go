@@ -64,7 +64,7 @@ func (c OTPConfig) Configured() bool {
 func (c OTPConfig) Profile() tokens.Profile {
 	return tokens.Profile{
 		Name:    profileOTP,
-		Timeout: c.Limits().WithDefaults().Call,
+		Timeout: c.Timeouts().WithDefaults().Call,
 		Identity: tokens.Identity{
 			Grant:    "basic",
 			URL:      c.OTPURL,
@@ -74,9 +74,9 @@ func (c OTPConfig) Profile() tokens.Profile {
 	}
 }
 
-// Limits are the bounds for the Caller of this account.
-func (c OTPConfig) Limits() clients.Limits {
-	return clients.Limits{Call: c.Timeout}
+// Timeouts bounds the calls of this account.
+func (c OTPConfig) Timeouts() clients.Timeouts {
+	return clients.Timeouts{Call: c.Timeout}
 }
 
 // Validate names every variable at fault, joined into one error.

@@ -31,12 +31,12 @@ func TestConfigFromTheEnvironment(t *testing.T) {
 	if err := cfg.Validate(); err != nil {
 		t.Error(err)
 	}
-	if cfg.OTPURL != danaconnect.DefaultOTPURL || cfg.Limits().Call != 15*time.Second ||
+	if cfg.OTPURL != danaconnect.DefaultOTPURL || cfg.Timeouts().Call != 15*time.Second ||
 		cfg.Password.Reveal() != "p:w@x" {
 		t.Errorf("%+v", cfg)
 	}
 	cfg = parse(map[string]string{"DANACONNECT_OTP_URL": "http://127.0.0.1:1/x", "DANACONNECT_TIMEOUT": "3s"})
-	if cfg.OTPURL != "http://127.0.0.1:1/x" || cfg.Limits().Call != 3*time.Second {
+	if cfg.OTPURL != "http://127.0.0.1:1/x" || cfg.Timeouts().Call != 3*time.Second {
 		t.Errorf("%+v", cfg)
 	}
 }
@@ -119,7 +119,7 @@ func TestNewOTPRefusesABadConfig(t *testing.T) {
 			_, err := danaconnect.NewOTP(
 				cfg,
 				&clientstest.Gate{},
-				clients.NewCaller(danaconnect.Vendor, cfg.Limits(), nil, nil),
+				clients.NewCaller(danaconnect.Vendor, cfg.Timeouts(), nil, nil),
 			)
 			if err == nil {
 				t.Fatal("accepted")
@@ -150,7 +150,7 @@ func TestNewOTPAccepts(t *testing.T) {
 	} {
 		cfg := config("https://danaconnect.example/")
 		change(&cfg)
-		if _, err := danaconnect.NewOTP(cfg, &clientstest.Gate{}, clients.NewCaller(danaconnect.Vendor, cfg.Limits(), nil, nil)); err != nil {
+		if _, err := danaconnect.NewOTP(cfg, &clientstest.Gate{}, clients.NewCaller(danaconnect.Vendor, cfg.Timeouts(), nil, nil)); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

@@ -117,7 +117,7 @@ func (c *ContactsClient) request(l Load) (*http.Request, error) {
 	if err := l.check(); err != nil {
 		return nil, unsendable(OpLoad, err.Error())
 	}
-	target, err := c.base.Below("rest/webdb/table/" + url.PathEscape(l.TableCode))
+	target, err := c.base.ResolveWithin("rest/webdb/table/" + url.PathEscape(l.TableCode))
 	if err != nil {
 		return nil, unsendable(OpLoad, "tableCode "+err.Error())
 	}

@@ -27,7 +27,7 @@ func TestContactsAreLoaded(t *testing.T) {
 	sb := danaconnecttest.New(danaconnecttest.Options{})
 	base := clientstest.Serve(t, sb, danaconnecttest.Mount)
 	gate := &clientstest.Gate{}
-	answer, err := newContacts(t, base, gate, clients.Limits{}).LoadContacts(t.Context(), danaconnect.Load{
+	answer, err := newContacts(t, base, gate, clients.Timeouts{}).LoadContacts(t.Context(), danaconnect.Load{
 		TableCode:  danaconnecttest.TableCode,
 		FieldsCode: []string{"EMAIL", "NAME"},
 		Rows:       rows,
@@ -62,7 +62,7 @@ func TestGoldenContactsForm(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			sb := danaconnecttest.New(danaconnecttest.Options{})
-			c := newContacts(t, clientstest.Serve(t, sb, danaconnecttest.Mount), &clientstest.Gate{}, clients.Limits{})
+			c := newContacts(t, clientstest.Serve(t, sb, danaconnecttest.Mount), &clientstest.Gate{}, clients.Timeouts{})
 			for range 2 { // the same load is the same bytes
 				if _, err := c.LoadContacts(t.Context(), load); err != nil {
 					t.Fatal(err)
@@ -86,7 +86,7 @@ func TestGoldenContactsForm(t *testing.T) {
 func TestBoundaryIsOfTheContent(t *testing.T) {
 	t.Parallel()
 	sb := danaconnecttest.New(danaconnecttest.Options{})
-	c := newContacts(t, clientstest.Serve(t, sb, danaconnecttest.Mount), &clientstest.Gate{}, clients.Limits{})
+	c := newContacts(t, clientstest.Serve(t, sb, danaconnecttest.Mount), &clientstest.Gate{}, clients.Timeouts{})
 	loads := []danaconnect.Load{someLoad(), someLoad(), someLoad()}
 	loads[1].KeyField = "EMAIL"
 	loads[2].Rows = [][]string{{mail, "Ana "}}
@@ -130,7 +130,7 @@ func TestWhatALoadProvesAboutTheLogin(t *testing.T) {
 		t,
 		clientstest.Serve(t, sb, danaconnecttest.Mount),
 		gate,
-		clients.Limits{},
+		clients.Timeouts{},
 	).LoadContacts(t.Context(), someLoad())
 	fault(t, err, clients.Credentials)
 	if refused, ok := errors.AsType[*tokens.RefusedError](err); !ok || refused.Profile != config("").Profile().Name {
@@ -147,7 +147,7 @@ func TestGateKeepsLoadsIn(t *testing.T) {
 			t,
 			clientstest.Serve(t, sb, danaconnecttest.Mount),
 			gate,
-			clients.Limits{},
+			clients.Timeouts{},
 		).LoadContacts(t.Context(), someLoad())
 		if e := refusal.Check(t, err); e.Op != danaconnect.OpLoad || sb.Calls(danaconnecttest.OpLoad) != 0 {
 			t.Errorf("%s: %+v, %d calls", refusal.Name, *e, sb.Calls(danaconnecttest.OpLoad))
@@ -164,7 +164,7 @@ func TestRefusedLoads(t *testing.T) {
 			t,
 			clientstest.Serve(t, sb, danaconnecttest.Mount),
 			&clientstest.Gate{},
-			clients.Limits{},
+			clients.Timeouts{},
 		).LoadContacts(t.Context(), someLoad())
 		fault(t, err, map[bool]clients.Kind{false: clients.Invalid, true: clients.Failed}[statusOK])
 		if len(sb.Loads()) != 0 || sb.Effects(danaconnecttest.OpLoad) != 0 {
@@ -177,7 +177,7 @@ func TestRefusedLoads(t *testing.T) {
 		t,
 		clientstest.Serve(t, sb, danaconnecttest.Mount),
 		&clientstest.Gate{},
-		clients.Limits{},
+		clients.Timeouts{},
 	).LoadContacts(t.Context(), someLoad())
 	if e := fault(t, err, clients.Failed); e.Status != http.StatusOK {
 		t.Errorf("%#v", e)

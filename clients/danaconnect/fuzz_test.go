@@ -49,7 +49,7 @@ func FuzzAnswers(f *testing.F) {
 
 		caller := clients.NewCaller(
 			danaconnect.Vendor,
-			clients.Limits{},
+			clients.Timeouts{},
 			clientstest.Canned{Status: status, Body: string(body)},
 			nil,
 		)

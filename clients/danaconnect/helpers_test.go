@@ -25,7 +25,7 @@ func newClient(
 	t *testing.T,
 	cfg danaconnect.OTPConfig,
 	gate tokens.Gate,
-	limits clients.Limits,
+	limits clients.Timeouts,
 ) *danaconnect.OTPClient {
 	t.Helper()
 	c, err := danaconnect.NewOTP(cfg, gate, clients.NewCaller(danaconnect.Vendor, limits, nil, nil))
@@ -45,7 +45,7 @@ type fixture struct {
 func start(t *testing.T, opts danaconnecttest.Options) fixture {
 	t.Helper()
 	f := fixture{Sandbox: danaconnecttest.New(opts), gate: &clientstest.Gate{}}
-	f.client = newClient(t, config(clientstest.Serve(t, f.Sandbox, danaconnecttest.Mount)), f.gate, clients.Limits{})
+	f.client = newClient(t, config(clientstest.Serve(t, f.Sandbox, danaconnecttest.Mount)), f.gate, clients.Timeouts{})
 	return f
 }
 

@@ -19,7 +19,7 @@ func (p promise) differs(t *testing.T, op string) string {
 	f := fixture{gate: &clientstest.Gate{}}
 	caller := clients.NewCaller(
 		danaconnect.Vendor,
-		clients.Limits{},
+		clients.Timeouts{},
 		clientstest.Canned{Status: 200, Body: *body(`"` + p.code + `"`)},
 		nil,
 	)

@@ -86,7 +86,7 @@ func TestWrongLogin(t *testing.T) {
 					f := start(t, danaconnecttest.Options{StatusOK: statusOK})
 					cfg := config(clientstest.Serve(t, f.Sandbox, danaconnecttest.Mount))
 					change(&cfg)
-					f.client = newClient(t, cfg, f.gate, clients.Limits{})
+					f.client = newClient(t, cfg, f.gate, clients.Timeouts{})
 					_, err := f.call(t.Context(), op)
 					if e := fault(t, err, clients.Credentials); e.Code != "06" {
 						t.Errorf("code %q", e.Code)
@@ -106,7 +106,7 @@ func TestLoginKeepsOddSigns(t *testing.T) {
 	cfg.Username = "ana@example.com"
 	cfg.Company = "acme"
 	cfg.Password = secret.New("%p:w@ñ ")
-	if _, err := newClient(t, cfg, &clientstest.Gate{}, clients.Limits{}).SendOTP(t.Context(), code()); err != nil {
+	if _, err := newClient(t, cfg, &clientstest.Gate{}, clients.Timeouts{}).SendOTP(t.Context(), code()); err != nil {
 		t.Error(err)
 	}
 }

@@ -77,7 +77,7 @@ func (c *Client) resolve(call Call) (id, target string, err error) {
 	if id, err = listenerID(c.base, call.Listener); err != nil {
 		return "", "", errors.New("listener " + err.Error())
 	}
-	if target, err = c.base.Below(id); err != nil {
+	if target, err = c.base.ResolveWithin(id); err != nil {
 		return "", "", errors.New("listener " + err.Error())
 	}
 	query := url.Values{}

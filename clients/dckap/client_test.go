@@ -37,9 +37,9 @@ func TestSharedChecks(t *testing.T) {
 					520: clients.Temporary,
 					599: clients.Temporary,
 				},
-				Call: func(t *testing.T, baseURL string, limits clients.Limits) func(context.Context) error {
+				Call: func(t *testing.T, baseURL string, timeouts clients.Timeouts) func(context.Context) error {
 					f := &fixture{credential: &clientstest.Gate{}, pipe: &clientstest.Gate{}}
-					f.connect(t, config(baseURL, auth, file), limits)
+					f.connect(t, config(baseURL, auth, file), timeouts)
 					return func(ctx context.Context) error { _, err := f.client.Call(ctx, order()); return err }
 				},
 			}
@@ -139,7 +139,7 @@ func TestListener(t *testing.T) {
 	f := start(t, dckap.Bearer, "")
 	base := "http://" + "127.0.0.1:1" + dckaptest.Mount + dckaptest.ListenerPath
 	cfg := config("http://127.0.0.1:1"+dckaptest.Mount, dckap.Bearer, "")
-	f.connect(t, cfg, clients.Limits{})
+	f.connect(t, cfg, clients.Timeouts{})
 	for _, tt := range []struct{ name, listener, want string }{
 		{"id", "64f1", "64f1"},
 		{"id with marks", "aB-9_.~", "aB-9_.~"},

@@ -67,15 +67,15 @@ func (c Config) Configured() bool {
 }
 
 // Limits returns the timeouts for the Caller of this account.
-func (c Config) Limits() clients.Limits {
-	return clients.Limits{Call: c.Timeout}
+func (c Config) Timeouts() clients.Timeouts {
+	return clients.Timeouts{Call: c.Timeout}
 }
 
 // Profile identifies the account's credential to all workers.
 func (c Config) Profile() tokens.Profile {
 	p := tokens.Profile{
 		Name:    Vendor,
-		Timeout: c.Limits().WithDefaults().Call,
+		Timeout: c.Timeouts().WithDefaults().Call,
 		Identity: tokens.Identity{
 			Grant:   string(c.auth()),
 			URL:     c.url(),
@@ -96,7 +96,7 @@ func (c Config) Profile() tokens.Profile {
 func (c Config) PipeProfile(listener string) tokens.Profile {
 	return tokens.Profile{
 		Name:    Vendor + "-pipe-" + listener,
-		Timeout: c.Limits().WithDefaults().Call,
+		Timeout: c.Timeouts().WithDefaults().Call,
 		Identity: tokens.Identity{
 			Grant: "pipe",
 			URL:   c.url(),

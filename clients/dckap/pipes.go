@@ -221,7 +221,7 @@ func listenerID(base clients.BaseURL, listener string) (string, error) {
 	if !strings.Contains(listener, "://") {
 		return listener, nil
 	}
-	path, err := base.Inside(listener)
+	path, err := base.RelativeTo(listener)
 	if err != nil {
 		return "", err
 	}

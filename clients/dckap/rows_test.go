@@ -156,7 +156,7 @@ func (want expectation) difference(t *testing.T, pipes string) string {
 	f.connectThrough(
 		t,
 		config("https://dckap.example/", dckap.Bearer, pipes),
-		clients.NewCaller(dckap.Vendor, clients.Limits{}, canned, nil),
+		clients.NewCaller(dckap.Vendor, clients.Timeouts{}, canned, nil),
 	)
 	answer, err := f.client.Call(t.Context(), order())
 	if c, p := f.credential.Verdicts(), f.pipe.Verdicts(); !slices.Equal(c, []tokens.Verdict{want.credential}) ||

@@ -62,13 +62,13 @@ func start(t *testing.T, auth dckap.Auth, pipes string) *fixture {
 		credential: &clientstest.Gate{Name: "credential"},
 		pipe:       &clientstest.Gate{Name: "pipe"},
 	}
-	f.connect(t, config(clientstest.Serve(t, f.Sandbox, dckaptest.Mount), auth, pipesFile(t, pipes)), clients.Limits{})
+	f.connect(t, config(clientstest.Serve(t, f.Sandbox, dckaptest.Mount), auth, pipesFile(t, pipes)), clients.Timeouts{})
 	return f
 }
 
-func (f *fixture) connect(t *testing.T, cfg dckap.Config, limits clients.Limits) {
+func (f *fixture) connect(t *testing.T, cfg dckap.Config, timeouts clients.Timeouts) {
 	t.Helper()
-	f.connectThrough(t, cfg, clients.NewCaller(dckap.Vendor, limits, nil, nil))
+	f.connectThrough(t, cfg, clients.NewCaller(dckap.Vendor, timeouts, nil, nil))
 }
 
 func (f *fixture) connectThrough(t *testing.T, cfg dckap.Config, caller *clients.Caller) {

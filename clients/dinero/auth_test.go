@@ -20,9 +20,9 @@ import (
 	"errand.internal/internal/tokens"
 )
 
-func newLogin(t *testing.T, cfg dinero.Config, organization string, limits clients.Limits) *dinero.Login {
+func newLogin(t *testing.T, cfg dinero.Config, organization string, timeouts clients.Timeouts) *dinero.Login {
 	t.Helper()
-	l, err := dinero.NewLogin(cfg, organization, clients.NewCaller(dinero.Vendor, limits, nil, nil))
+	l, err := dinero.NewLogin(cfg, organization, clients.NewCaller(dinero.Vendor, timeouts, nil, nil))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -42,7 +42,7 @@ func TestLoginMatchesTheVendorsPage(t *testing.T) {
 		TokenURL:     base + dinerotest.TokenPath,
 		APIURL:       base,
 	}
-	grant, err := newLogin(t, cfg, dinerotest.Organization2, clients.Limits{}).Fetch(t.Context())
+	grant, err := newLogin(t, cfg, dinerotest.Organization2, clients.Timeouts{}).Fetch(t.Context())
 	if err != nil || !strings.HasPrefix(grant.Value.Reveal(), "token-"+dinerotest.Organization2) ||
 		grant.Life != time.Hour {
 		t.Fatalf("%v, %v", grant.Life, err)
@@ -79,13 +79,13 @@ func TestLoginOfOneOrganization(t *testing.T) {
 	t.Parallel()
 	sb := dinerotest.New(options())
 	base := clientstest.Serve(t, sb, dinerotest.Mount)
-	if _, err := newLogin(t, config(base), org, clients.Limits{}).Fetch(t.Context()); err != nil {
+	if _, err := newLogin(t, config(base), org, clients.Timeouts{}).Fetch(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if sb.EffectsOf(dinerotest.OpToken, org) != 1 || sb.EffectsOf(dinerotest.OpToken, otherOrg) != 0 {
 		t.Error("the login used another organization's key")
 	}
-	if _, err := dinero.NewLogin(config(base), "1", clients.NewCaller(dinero.Vendor, clients.Limits{}, nil, nil)); err == nil {
+	if _, err := dinero.NewLogin(config(base), "1", clients.NewCaller(dinero.Vendor, clients.Timeouts{}, nil, nil)); err == nil {
 		t.Error("NewLogin accepts an organization without a key")
 	}
 }
@@ -100,7 +100,7 @@ func TestWrongCredential(t *testing.T) {
 		sb := dinerotest.New(options())
 		cfg := config(clientstest.Serve(t, sb, dinerotest.Mount))
 		change(&cfg)
-		_, err := newLogin(t, cfg, org, clients.Limits{}).Fetch(t.Context())
+		_, err := newLogin(t, cfg, org, clients.Timeouts{}).Fetch(t.Context())
 		refused, ok := errors.AsType[*tokens.RefusedError](err)
 		if !ok || refused.Profile != "dinero-"+org {
 			t.Errorf("%s: %v", name, err)
@@ -173,7 +173,7 @@ func TestLoginAnswers(t *testing.T) {
 				t,
 				config(clientstest.Serve(t, sb, dinerotest.Mount)),
 				org,
-				clients.Limits{},
+				clients.Timeouts{},
 			).Fetch(t.Context())
 			switch tt.want {
 			case granted:
@@ -201,8 +201,8 @@ func TestSharedChecksOfLogin(t *testing.T) {
 		Mount:    dinerotest.Mount,
 		Canaries: canaries,
 		New:      func(*testing.T) clientstest.Sandbox { return dinerotest.New(options()) },
-		Call: func(t *testing.T, baseURL string, limits clients.Limits) func(context.Context) error {
-			l := newLogin(t, config(baseURL), org, limits)
+		Call: func(t *testing.T, baseURL string, timeouts clients.Timeouts) func(context.Context) error {
+			l := newLogin(t, config(baseURL), org, timeouts)
 			return func(ctx context.Context) error { _, err := l.Fetch(ctx); return err }
 		},
 	}
@@ -215,7 +215,7 @@ func TestLoginIsNotAnAttempt(t *testing.T) {
 	t.Parallel()
 	sb := dinerotest.New(options())
 	ctx, attempt := clients.WithAttempt(t.Context(), nil)
-	if _, err := newLogin(t, config(clientstest.Serve(t, sb, dinerotest.Mount)), org, clients.Limits{}).Fetch(ctx); err != nil ||
+	if _, err := newLogin(t, config(clientstest.Serve(t, sb, dinerotest.Mount)), org, clients.Timeouts{}).Fetch(ctx); err != nil ||
 		attempt.Sent() {
 		t.Errorf("sent %v, %v", attempt.Sent(), err)
 	}

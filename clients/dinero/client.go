@@ -119,7 +119,7 @@ func (c *Client) resolve(version, organization, path string) (string, error) {
 	if err := CheckPath(path); err != nil {
 		return "", errors.New("the path " + err.Error())
 	}
-	target, err := c.api.Below(version + "/" + organization + "/" + strings.TrimPrefix(path, "/"))
+	target, err := c.api.ResolveWithin(version + "/" + organization + "/" + strings.TrimPrefix(path, "/"))
 	if err != nil {
 		return "", errors.New("the path " + err.Error())
 	}

@@ -28,9 +28,9 @@ func TestSharedChecks(t *testing.T) {
 				Unreadable: clients.Unknown,
 				New:        func(*testing.T) clientstest.Sandbox { return newSandbox(options()) },
 				Kinds:      map[int]clients.Kind{http.StatusServiceUnavailable: clients.Unknown},
-				Call: func(t *testing.T, baseURL string, limits clients.Limits) func(context.Context) error {
+				Call: func(t *testing.T, baseURL string, timeouts clients.Timeouts) func(context.Context) error {
 					f := &fixture{source: &source{}, breaker: &clientstest.Gate{}}
-					f.connect(t, baseURL, limits)
+					f.connect(t, baseURL, timeouts)
 					return func(ctx context.Context) error { return o.run(ctx, f.client) }
 				},
 			}

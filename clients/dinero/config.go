@@ -68,8 +68,8 @@ func (c Config) Configured() bool {
 }
 
 // Limits returns the timeouts for the Caller of this account.
-func (c Config) Limits() clients.Limits {
-	return clients.Limits{Call: c.Timeout}
+func (c Config) Timeouts() clients.Timeouts {
+	return clients.Timeouts{Call: c.Timeout}
 }
 
 // Profile identifies an organization's credential to all workers. The caller adds
@@ -78,7 +78,7 @@ func (c Config) Profile(organization string) tokens.Profile {
 	keys, _ := c.keys()
 	return tokens.Profile{
 		Name:    Vendor + "-" + organization,
-		Timeout: c.Limits().WithDefaults().Call,
+		Timeout: c.Timeouts().WithDefaults().Call,
 		Identity: tokens.Identity{
 			Grant:    "password",
 			URL:      cmp.Or(c.TokenURL, DefaultTokenURL),
@@ -95,7 +95,7 @@ func (c Config) Profile(organization string) tokens.Profile {
 func (c Config) OrganizationProfile(organization string) tokens.Profile {
 	return tokens.Profile{
 		Name:    Vendor + "-org-" + organization,
-		Timeout: c.Limits().WithDefaults().Call,
+		Timeout: c.Timeouts().WithDefaults().Call,
 		Identity: tokens.Identity{
 			Grant:    "subscription",
 			URL:      cmp.Or(c.APIURL, DefaultAPIURL),

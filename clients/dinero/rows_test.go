@@ -199,7 +199,7 @@ func (want expectation) difference(t *testing.T) string {
 		"https://dinero.example/",
 		clients.NewCaller(
 			dinero.Vendor,
-			clients.Limits{},
+			clients.Timeouts{},
 			clientstest.Canned{Status: want.status, Body: want.body},
 			nil,
 		),

@@ -97,13 +97,13 @@ type fixture struct {
 func start(t *testing.T, o dinerotest.Options) *fixture {
 	t.Helper()
 	f := &fixture{Sandbox: newSandbox(o), source: &source{replay: true}, breaker: &clientstest.Gate{}}
-	f.connect(t, clientstest.Serve(t, f.Sandbox, dinerotest.Mount), clients.Limits{})
+	f.connect(t, clientstest.Serve(t, f.Sandbox, dinerotest.Mount), clients.Timeouts{})
 	return f
 }
 
-func (f *fixture) connect(t *testing.T, base string, limits clients.Limits) {
+func (f *fixture) connect(t *testing.T, base string, timeouts clients.Timeouts) {
 	t.Helper()
-	f.connectThrough(t, base, clients.NewCaller(dinero.Vendor, limits, nil, nil))
+	f.connectThrough(t, base, clients.NewCaller(dinero.Vendor, timeouts, nil, nil))
 }
 
 func (f *fixture) connectThrough(t *testing.T, base string, caller *clients.Caller) {

@@ -74,7 +74,7 @@ func CheckPath(path string) error {
 	if err != nil {
 		return err
 	}
-	_, err = base.Below(path)
+	_, err = base.ResolveWithin(path)
 	return err
 }
 

@@ -9,7 +9,8 @@ import (
 	"sync"
 )
 
-func (e *Engine) arrive(call *Call) {
+// begin counts and records a call, and assigns its fault.
+func (e *Engine) begin(call *Call) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	call.Fault = e.takeFault(call.Op)
@@ -21,7 +22,8 @@ func (e *Engine) arrive(call *Call) {
 	e.notify()
 }
 
-func (e *Engine) leave(op string) {
+// end counts a call that is over.
+func (e *Engine) end(op string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.answered[op]++
@@ -38,7 +40,7 @@ func (e *Engine) effect(op, subject string) {
 	e.notify()
 }
 
-// notify wakes the waiters. The engine is locked.
+// notify wakes the waiting goroutines. e.mu is held.
 func (e *Engine) notify() {
 	close(e.changed)
 	e.changed = make(chan struct{})
@@ -49,12 +51,12 @@ func (e *Engine) Calls(op string) int {
 	return e.count(op, func() int { return e.calls[op] })
 }
 
-// Answered returns how many calls of op are over, dropped ones included.
+// Answered returns how many calls of op are over, including dropped ones.
 func (e *Engine) Answered(op string) int {
 	return e.count(op, func() int { return e.answered[op] })
 }
 
-// Effects returns how often op had its effect, on whatever subject.
+// Effects returns how often op had its effect, on all subjects together.
 func (e *Engine) Effects(op string) int {
 	return e.count(op, func() int {
 		sum := 0
@@ -77,8 +79,8 @@ func (e *Engine) count(op string, get func() int) int {
 	return get()
 }
 
-// Requests returns the recorded requests of op, "" for all, oldest first. Only
-// the newest few hundred are kept.
+// Requests returns the recorded requests of op, or of all operations if op is "",
+// oldest first. Older ones than the last few hundred are dropped.
 func (e *Engine) Requests(op string) []Request {
 	e.mustKnow(op)
 	e.mu.Lock()
@@ -94,7 +96,7 @@ func (e *Engine) Requests(op string) []Request {
 	return out
 }
 
-// Reset forgets counts, recorded requests and faults.
+// Reset clears counts, recorded requests and faults.
 func (e *Engine) Reset() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -103,7 +105,8 @@ func (e *Engine) Reset() {
 }
 
 func (e *Engine) reset() {
-	e.faults, e.recorded = nil, nil
+	e.faults = nil
+	e.recorded = nil
 	e.calls = map[string]int{}
 	e.answered = map[string]int{}
 	e.effects = map[string]map[string]int{}
@@ -136,18 +139,12 @@ func (e *Engine) wait(ctx context.Context, what string, n int, count func() int)
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			return fmt.Errorf(
-				"wait for %d %s, got %d: %w",
-				n,
-				what,
-				got,
-				context.Cause(ctx),
-			)
+			return fmt.Errorf("wait for %d %s, got %d: %w", n, what, got, context.Cause(ctx))
 		}
 	}
 }
 
-// Gate holds calls until it is released.
+// Gate holds calls back until it is released.
 type Gate struct {
 	engine *Engine
 	op     string
@@ -156,12 +153,14 @@ type Gate struct {
 	once   sync.Once
 }
 
-// Hold stops calls of op ("" for all) before their effect, until Release.
+// Hold stops calls of op before their effect, until the gate is released. "" means
+// all operations.
 func (e *Engine) Hold(op string) *Gate {
 	return e.hold(op, false)
 }
 
-// HoldAnswer lets calls of op have their effect and holds the answers.
+// HoldAnswer lets calls of op have their effect and holds back the answers, until
+// the gate is released. "" means all operations.
 func (e *Engine) HoldAnswer(op string) *Gate {
 	return e.hold(op, true)
 }
@@ -180,14 +179,15 @@ func (e *Engine) hold(op string, after bool) *Gate {
 	return g
 }
 
-// Release lets held and later calls pass. It may be called twice.
+// Release lets held and later calls pass. It may be called more than once.
 func (g *Gate) Release() {
 	g.once.Do(func() {
 		close(g.open)
 	})
 }
 
-// passGates waits at every gate of op. A client that goes away ends the call.
+// passGates waits for every gate of op before or after its effect. If the client
+// disconnects, it aborts the call.
 func (e *Engine) passGates(ctx context.Context, op string, after bool) {
 	e.mu.Lock()
 	var waiting []*Gate
@@ -195,7 +195,7 @@ func (e *Engine) passGates(ctx context.Context, op string, after bool) {
 	for _, g := range e.gates {
 		select {
 		case <-g.open:
-			continue // released: forgotten
+			continue // released: dropped from the list
 		default:
 		}
 		kept = append(kept, g)
@@ -214,7 +214,7 @@ func (e *Engine) passGates(ctx context.Context, op string, after bool) {
 	}
 }
 
-// Counts is what GET _sandbox/counts shows.
+// Counts is the answer to GET _sandbox/counts.
 type Counts struct {
 	Calls    map[string]int            `json:"calls"`
 	Answered map[string]int            `json:"answered"`

@@ -1,8 +1,8 @@
 // Package sandbox is the engine of all vendor sandboxes: it routes, records and
-// counts calls and lets them fail on demand. A vendor's sandbox, as strict as
-// the vendor's page, adds the operations.
+// counts calls, and makes them fail on demand. A vendor's sandbox adds the
+// operations, and is as strict as the vendor's page.
 //
-// It is for tests and cmd/demo; the worker never links it.
+// It is for tests and cmd/demo. The worker does not link it.
 package sandbox
 
 import (
@@ -22,8 +22,8 @@ import (
 const Unrouted = "unrouted"
 
 const (
-	maxRequest  = 16 << 20
-	maxRecorded = 1000 // per engine; a demo runs for days
+	maxRequest  = 16 << 20 // bytes of a body
+	maxRecorded = 1000     // requests per engine; a demo runs for days
 )
 
 // Request is one recorded request.
@@ -32,39 +32,39 @@ type Request struct {
 	Method string
 	// Path is below the sandbox's mount point, without a leading slash.
 	Path string
-	// URI is the request target as it came, mount point included.
+	// URI is the request target as received, including the mount point.
 	URI    string
 	Query  url.Values
 	Header http.Header
 	Body   []byte
 }
 
-// Call is a request under way, as an operation sees it.
+// Call is a request in progress, as its operation sees it.
 type Call struct {
 	Request
 	// Params are the {wildcards} of the route.
 	Params map[string]string
-	// Fault is what the test asked to go wrong with this call. The engine does
-	// all of it, but for ExpireToken.
+	// Fault is the fault injected into this call. The engine applies all of it
+	// except ExpireToken.
 	Fault Fault
 
 	engine *Engine
 }
 
-// Effect counts one effect of the call's operation on a subject (a recipient, a
-// user): the thing that must not happen twice.
+// Effect counts one effect of the call's operation on a subject, such as a recipient
+// or a user. An effect is what must not happen twice.
 func (c *Call) Effect(subject string) {
 	c.engine.effect(c.Op, subject)
 }
 
-// Answer is what an operation replies.
+// Answer is the answer of an operation.
 type Answer struct {
 	Status int
 	Header http.Header
 	Body   []byte
 }
 
-// JSON makes an answer of v.
+// JSON returns an answer with v as its body.
 func JSON(status int, v any) Answer {
 	body, err := json.Marshal(v)
 	if err != nil {
@@ -77,12 +77,12 @@ func JSON(status int, v any) Answer {
 	}
 }
 
-// Operation does what the vendor would do. It runs on many goroutines.
+// Operation does what the vendor would do. It runs on many goroutines at once.
 type Operation func(c *Call) Answer
 
-// Recode makes the vendor's answer that carries code. real is the answer of the
-// operation, nil if it did not run.
-type Recode func(c *Call, code string, real *Answer) Answer
+// Recode returns the vendor's answer with another code. original is the answer of
+// the operation, nil if it did not run.
+type Recode func(c *Call, code string, original *Answer) Answer
 
 type route struct {
 	op       string
@@ -91,7 +91,7 @@ type route struct {
 	run      Operation
 }
 
-// Engine is an http.Handler. Mount puts it below a base path.
+// Engine is the http.Handler of a sandbox. Mount puts it below a base path.
 type Engine struct {
 	recode  Recode
 	routes  []route
@@ -99,7 +99,7 @@ type Engine struct {
 
 	mu       sync.Mutex
 	changed  chan struct{} // closed and replaced at every change
-	faults   []*armed
+	faults   []*armedFault
 	gates    []*Gate
 	recorded []Request
 	calls    map[string]int
@@ -107,8 +107,8 @@ type Engine struct {
 	effects  map[string]map[string]int
 }
 
-// New makes an engine without operations. recode may be nil if the vendor has
-// no codes of its own.
+// New returns an engine without operations. recode may be nil if the vendor's
+// answers contain no codes.
 func New(recode Recode) *Engine {
 	e := &Engine{
 		recode:  recode,
@@ -120,10 +120,10 @@ func New(recode Recode) *Engine {
 	return e
 }
 
-// Handle adds an operation at a path below the mount point. A segment {name}
-// matches any one segment. Add all of them before the first call. The operation
-// checks the method itself, as the vendor does; where one path has several
-// operations, it begins with the method: "POST {org}/invoices".
+// Handle adds an operation at a path below the mount point. All operations must be
+// added before the first call. A segment {name} matches any one segment. The
+// operation checks the method itself, as the vendor does. If one path has several
+// operations, the method comes first: "POST {org}/invoices".
 func (e *Engine) Handle(path, op string, run Operation) {
 	method, rest, found := strings.Cut(path, " ")
 	if !found {
@@ -137,8 +137,8 @@ func (e *Engine) Handle(path, op string, run Operation) {
 	})
 }
 
-// HandleControl adds a vendor's own entry to the control API, for instance
-// "GET otps/{id}" for GET _sandbox/otps/{id}.
+// HandleControl adds a handler to the control API, for example "GET otps/{id}" for
+// GET _sandbox/otps/{id}.
 func (e *Engine) HandleControl(pattern string, h http.HandlerFunc) {
 	method, path, _ := strings.Cut(pattern, " ")
 	e.control.HandleFunc(method+" /_sandbox/"+path, h)
@@ -158,7 +158,7 @@ func (e *Engine) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxRequest))
 	if err != nil {
 		if _, ok := errors.AsType[*http.MaxBytesError](err); !ok {
-			panic(http.ErrAbortHandler) // the client broke off
+			panic(http.ErrAbortHandler) // the client disconnected
 		}
 		http.Error(w, "too large", http.StatusRequestEntityTooLarge)
 		return
@@ -178,14 +178,14 @@ func (e *Engine) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		Params: params,
 		engine: e,
 	}
-	e.arrive(call)
-	defer e.leave(call.Op) // also when the connection is dropped
+	e.begin(call)
+	defer e.end(call.Op) // deferred, because a dropped connection panics
 
 	answer := e.run(r, call, matched.run)
 	e.write(w, r, call.Fault, answer)
 }
 
-// run lets the call wait, fail or happen, in this order.
+// run lets the call wait at the gates, fail or take effect, in this order.
 func (e *Engine) run(r *http.Request, call *Call, op Operation) Answer {
 	fault := call.Fault
 	e.passGates(r.Context(), call.Op, false)
@@ -216,12 +216,11 @@ func (e *Engine) match(method, path string) (route, map[string]string) {
 			return candidate, params
 		}
 	}
-	return route{op: Unrouted, run: func(*Call) Answer {
-		return JSON(
-			http.StatusNotFound,
-			map[string]string{"error": "the sandbox has no such path"},
-		)
-	}}, nil
+	return route{op: Unrouted, run: notFound}, nil
+}
+
+func notFound(*Call) Answer {
+	return JSON(http.StatusNotFound, map[string]string{"error": "the sandbox has no such path"})
 }
 
 func matchSegments(pattern, segments []string) (map[string]string, bool) {
@@ -244,14 +243,14 @@ func (e *Engine) known(op string) bool {
 		slices.ContainsFunc(e.routes, func(r route) bool { return r.op == op })
 }
 
-// mustKnow stops a misspelt operation, which would make a test empty.
+// mustKnow panics at a misspelt operation, with which a test would test nothing.
 func (e *Engine) mustKnow(op string) {
 	if !e.known(op) {
 		panic("sandbox: no operation " + op)
 	}
 }
 
-// pause waits without work; a client that goes away ends it and the call.
+// pause waits for d. If the client disconnects, it aborts the call.
 func pause(ctx context.Context, d time.Duration) {
 	if d <= 0 {
 		return

@@ -11,17 +11,17 @@ import (
 	"time"
 )
 
-// Fault is something that goes wrong on demand. The zero Fault does nothing.
+// Fault describes how calls fail on demand. The zero Fault does nothing.
 // Fields combine: Code with Status, Delay with anything.
 type Fault struct {
-	// Op is the operation to disturb, "" for every one.
+	// Op is the operation that fails, "" for all.
 	Op string `json:"op,omitempty"`
-	// Times is how many calls it disturbs, 0 for all until it is cleared.
+	// Times is how many calls fail, 0 for all until the fault is cleared.
 	Times int `json:"times,omitempty"`
-	// Skip lets so many matching calls pass first.
+	// Skip is how many matching calls pass first.
 	Skip int `json:"skip,omitempty"`
-	// AfterEffect lets the operation happen before the fault replaces its answer
-	// or delays it. Without it the operation does not run at all.
+	// AfterEffect runs the operation before its answer is replaced or delayed.
+	// Without it, a replaced operation does not run at all.
 	AfterEffect bool `json:"afterEffect,omitempty"`
 
 	// Faults that replace the answer.
@@ -33,7 +33,7 @@ type Fault struct {
 	Header map[string]string `json:"header,omitempty"`
 	// RetryAfter is the Retry-After header: seconds or an HTTP date.
 	RetryAfter string `json:"retryAfter,omitempty"`
-	// Body is sent as it is, with status 200 unless Status says otherwise.
+	// Body is sent unchanged, with status 200 unless Status says otherwise.
 	Body *string `json:"body,omitempty"`
 	// HTML sends a web page, with status 200 unless Status says otherwise.
 	HTML bool `json:"html,omitempty"`
@@ -47,28 +47,33 @@ type Fault struct {
 
 	// Faults that change the answer on its way.
 
-	// Truncate promises the whole answer and sends half of it.
+	// Truncate announces the whole answer and sends half of it.
 	Truncate bool `json:"truncate,omitempty"`
-	// Oversized follows the answer by 10 MiB of spaces, which JSON allows.
+	// Oversized appends 10 MiB of spaces to the answer, which JSON allows.
 	Oversized bool `json:"oversized,omitempty"`
-	// Slow sends one byte at a time and rests this long after each.
+	// Slow sends one byte at a time and pauses this long after each.
 	Slow time.Duration `json:"slow,omitempty"`
-	// ContentType labels the answer.
+	// ContentType replaces the Content-Type of the answer.
 	ContentType string `json:"contentType,omitempty"`
 
 	// Delay waits before the operation, or with AfterEffect after it.
 	Delay time.Duration `json:"delay,omitempty"`
-	// ExpireToken asks the vendor's sandbox to forget its tokens first.
+	// ExpireToken makes the vendor's sandbox invalidate its tokens first.
 	ExpireToken bool `json:"expireToken,omitempty"`
 }
 
+// replaces reports whether the fault replaces the answer of the operation.
 func (f Fault) replaces() bool {
-	return f.Status != 0 || f.Body != nil || f.HTML || f.Code != "" || f.Redirect != "" ||
+	return f.Status != 0 ||
+		f.Body != nil ||
+		f.HTML ||
+		f.Code != "" ||
+		f.Redirect != "" ||
 		f.Drop
 }
 
-// UnmarshalJSON implements json.Unmarshaler: durations are texts such as
-// "200ms", and a misspelt field is an error.
+// UnmarshalJSON implements json.Unmarshaler. Durations are strings such as "200ms",
+// and an unknown field is an error.
 func (f *Fault) UnmarshalJSON(raw []byte) error {
 	type plain Fault
 	in := struct {
@@ -84,7 +89,10 @@ func (f *Fault) UnmarshalJSON(raw []byte) error {
 	for _, d := range []struct {
 		text string
 		into *time.Duration
-	}{{in.Slow, &f.Slow}, {in.Delay, &f.Delay}} {
+	}{
+		{in.Slow, &f.Slow},
+		{in.Delay, &f.Delay},
+	} {
 		if d.text == "" {
 			continue
 		}
@@ -97,7 +105,7 @@ func (f *Fault) UnmarshalJSON(raw []byte) error {
 	return nil
 }
 
-// MarshalJSON implements json.Marshaler.
+// MarshalJSON implements json.Marshaler. Durations are strings such as "200ms".
 func (f Fault) MarshalJSON() ([]byte, error) {
 	type plain Fault
 	out := struct {
@@ -114,43 +122,44 @@ func (f Fault) MarshalJSON() ([]byte, error) {
 	return json.Marshal(out)
 }
 
-func (e *Engine) check(f Fault) error {
+func (e *Engine) checkFault(f Fault) error {
 	switch {
 	case !e.known(f.Op):
 		return errors.New("no operation " + f.Op)
 	case f.Code != "" && e.recode == nil:
 		return errors.New("this vendor has no codes")
 	case f.Status != 0 && (f.Status < 200 || f.Status > 999):
-		return errors.New("no final status: " + strconv.Itoa(f.Status))
+		return errors.New("not a final status: " + strconv.Itoa(f.Status))
 	case f.Times < 0 || f.Skip < 0:
 		return errors.New("times and skip must not be negative")
 	}
 	return nil
 }
 
-// armed is a fault that waits for its calls; left is -1 for "until cleared".
-type armed struct {
+// armedFault is a fault that applies to coming calls.
+type armedFault struct {
 	Fault
-	skip, left int
+	skip int
+	left int // calls; -1 until cleared
 }
 
-// Inject arms faults. Of several that fit a call, the first armed takes it.
-// It panics at a fault that could never happen.
+// Inject arms faults. If several match a call, the one armed first applies. Inject
+// panics at a fault that can never apply.
 func (e *Engine) Inject(faults ...Fault) {
 	for _, f := range faults {
-		if err := e.check(f); err != nil {
+		if err := e.checkFault(f); err != nil {
 			panic("sandbox: " + err.Error())
 		}
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.faults = slices.DeleteFunc(e.faults, func(a *armed) bool { return a.left == 0 })
+	e.faults = slices.DeleteFunc(e.faults, func(a *armedFault) bool { return a.left == 0 })
 	for _, f := range faults {
 		left := f.Times
 		if left == 0 {
 			left = -1
 		}
-		e.faults = append(e.faults, &armed{
+		e.faults = append(e.faults, &armedFault{
 			Fault: f,
 			skip:  f.Skip,
 			left:  left,
@@ -158,12 +167,12 @@ func (e *Engine) Inject(faults ...Fault) {
 	}
 }
 
-// Clear disarms the faults that name op; "" disarms all.
+// Clear disarms the faults of op, or all faults if op is "".
 func (e *Engine) Clear(op string) {
 	e.mustKnow(op)
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	var kept []*armed
+	var kept []*armedFault
 	for _, a := range e.faults {
 		if op != "" && a.Op != op {
 			kept = append(kept, a)
@@ -172,7 +181,7 @@ func (e *Engine) Clear(op string) {
 	e.faults = kept
 }
 
-// takeFault finds the fault of one call. The engine is locked.
+// takeFault returns the fault that applies to a call of op. e.mu is held.
 func (e *Engine) takeFault(op string) Fault {
 	for _, a := range e.faults {
 		switch {
@@ -189,9 +198,9 @@ func (e *Engine) takeFault(op string) Fault {
 	return Fault{}
 }
 
-// faultAnswer makes the answer that replaces the operation's. real is nil if
-// the operation did not run.
-func (e *Engine) faultAnswer(call *Call, real *Answer) Answer {
+// faultAnswer returns the answer that replaces the original one of the operation,
+// which is nil if the operation did not run.
+func (e *Engine) faultAnswer(call *Call, original *Answer) Answer {
 	f := call.Fault
 	a := Answer{Status: http.StatusOK, Header: http.Header{}}
 	switch {
@@ -199,7 +208,7 @@ func (e *Engine) faultAnswer(call *Call, real *Answer) Answer {
 		a.Status = http.StatusTemporaryRedirect
 		a.Header.Set("Location", f.Redirect)
 	case f.Code != "":
-		a = e.recode(call, f.Code, real)
+		a = e.recode(call, f.Code, original)
 	case f.HTML:
 		a.Header.Set("Content-Type", "text/html; charset=utf-8")
 		a.Body = []byte("<!DOCTYPE html><html><body><h1>It works</h1></body></html>")

@@ -6,9 +6,10 @@ import (
 	"strconv"
 )
 
+// oversize is how many bytes Fault.Oversized appends.
 const oversize = 10 << 20
 
-// write sends the answer, as far as the fault lets it.
+// write sends the answer, changed by the fault.
 func (e *Engine) write(w http.ResponseWriter, r *http.Request, f Fault, a Answer) {
 	if f.Drop {
 		panic(http.ErrAbortHandler)

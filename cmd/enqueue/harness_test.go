@@ -73,7 +73,7 @@ func newRig(t *testing.T) *rig {
 		Company:  danaconnecttest.Company,
 		Password: secret.New(danaconnecttest.Password),
 		OTPURL:   clientstest.Serve(t, r.otp, danaconnecttest.Mount) + "otp/1.0/",
-	}, tokens.OpenGate(), clients.NewCaller(danaconnect.Vendor, clients.Limits{}, nil, nil))
+	}, tokens.OpenGate(), clients.NewCaller(danaconnect.Vendor, clients.Timeouts{}, nil, nil))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -82,7 +82,7 @@ func newRig(t *testing.T) *rig {
 		CompanyHash: secret.New(account.CompanyHash),
 		User:        account.User,
 		Password:    secret.New(account.Password),
-	}, tokens.Fixed(token), clients.NewCaller(anna.Vendor, clients.Limits{}, nil, nil))
+	}, tokens.Fixed(token), clients.NewCaller(anna.Vendor, clients.Timeouts{}, nil, nil))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -212,7 +212,7 @@ func (p *plan) check() error {
 // timeouts are the bounds of one call, by vendor.
 func (p *plan) timeouts() map[string]time.Duration {
 	all := maps.Clone(p.Vendors.Timeouts())
-	all[events.Vendor] = p.Events.Limits().WithDefaults().Call
+	all[events.Vendor] = p.Events.Timeouts().WithDefaults().Call
 	return all
 }
 

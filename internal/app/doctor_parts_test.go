@@ -171,7 +171,7 @@ func TestReach(t *testing.T) {
 			if !tc.now.IsZero() {
 				d.now = func() time.Time { return tc.now }
 			}
-			limits := clients.Limits{Connect: 10 * time.Second, TLS: 10 * time.Second} // a busy machine may need them
+			limits := clients.Timeouts{Connect: 10 * time.Second, TLS: 10 * time.Second} // a busy machine may need them
 			if tc.name == "silence" {
 				limits.TLS = 100 * time.Millisecond
 			}
@@ -212,7 +212,7 @@ func TestConnectWithoutTLS(t *testing.T) {
 		t.Context(),
 		"anna",
 		vendors.Address{Variable: "ANNA_URL", URL: "http://anna.example/base"},
-		clients.Limits{},
+		clients.Timeouts{},
 	)
 	if !ok || checks[0].Seen != "anna.example has 2 addresses" || checks[1].Level != redisguard.Warn ||
 		!strings.Contains(checks[1].Seen, "without TLS") ||

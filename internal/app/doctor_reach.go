@@ -30,7 +30,7 @@ func (d *doctor) reach(
 	ctx context.Context,
 	name string,
 	a vendors.Address,
-	limits clients.Limits,
+	limits clients.Timeouts,
 ) (checks []Check, ok bool) {
 	dns := Check{Level: redisguard.OK, Name: name + " dns"}
 	conn := Check{Level: redisguard.Warn, Name: name + " connection"}
@@ -84,7 +84,7 @@ func (d *doctor) connect(
 	ctx context.Context,
 	u *url.URL,
 	shown, variable string,
-	limits clients.Limits,
+	limits clients.Timeouts,
 ) Check {
 	port := u.Port()
 	if port == "" {

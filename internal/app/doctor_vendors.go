@@ -23,7 +23,7 @@ func (d *doctor) vendorChecks(ctx context.Context, s vendors.Site) []Check {
 		if len(s.Addresses) > 1 {
 			name += " " + a.Variable
 		}
-		found, ok := d.reach(ctx, name, a, s.Limits())
+		found, ok := d.reach(ctx, name, a, s.Timeouts())
 		checks = append(checks, found...)
 		reached = reached && ok
 	}

@@ -88,7 +88,7 @@ func (o *outlet) serve(
 		o.config,
 		o.sink,
 		o.rest,
-		clients.NewCaller(events.Vendor, o.config.Limits(), nil, observe),
+		clients.NewCaller(events.Vendor, o.config.Timeouts(), nil, observe),
 		tell,
 	)
 	if err != nil {

@@ -33,8 +33,8 @@ func (c Config) Configured() bool {
 }
 
 // Limits bound one try.
-func (c Config) Limits() clients.Limits {
-	return clients.Limits{Call: 15 * time.Second}
+func (c Config) Timeouts() clients.Timeouts {
+	return clients.Timeouts{Call: 15 * time.Second}
 }
 
 // Validate names every variable at fault.

@@ -131,7 +131,7 @@ func TestTheGoReceiver(t *testing.T) {
 	web := httptest.NewServer(r)
 	t.Cleanup(web.Close)
 	server := redistest.New(t)
-	s := newSender(t, server, web.URL, newSecret('a'), clients.Limits{})
+	s := newSender(t, server, web.URL, newSecret('a'), clients.Timeouts{})
 	if err := s.Send(t.Context(), sample, false); err == nil {
 		t.Error("an event that was not taken was delivered")
 	}
@@ -143,7 +143,7 @@ func TestTheGoReceiver(t *testing.T) {
 	if len(taken) != 2 || !strings.HasPrefix(taken[0], sample.Type) || !strings.Contains(taken[1], `"sequence":11`) {
 		t.Errorf("taken %v", taken)
 	}
-	forged := newSender(t, server, web.URL, newSecret('b'), clients.Limits{})
+	forged := newSender(t, server, web.URL, newSecret('b'), clients.Timeouts{})
 	if fault, ok := clients.AsError(forged.Send(t.Context(), sample, false)); !ok ||
 		fault.Status != http.StatusUnauthorized {
 		t.Errorf("another secret: %v", fault)
@@ -188,7 +188,7 @@ func TestThePythonReceiver(t *testing.T) {
 	url := "http://127.0.0.1:" + port + "/hook"
 	server := redistest.New(t)
 	for _, letter := range []byte("ab") { // it knows both while the secret is replaced
-		s := newSender(t, server, url, newSecret(letter), clients.Limits{})
+		s := newSender(t, server, url, newSecret(letter), clients.Timeouts{})
 		e := sample
 		e.ID += string(letter)
 		for range 2 {
@@ -200,7 +200,7 @@ func TestThePythonReceiver(t *testing.T) {
 			t.Errorf("it took %s", line)
 		}
 	}
-	forged := newSender(t, server, url, newSecret('c'), clients.Limits{})
+	forged := newSender(t, server, url, newSecret('c'), clients.Timeouts{})
 	if fault, ok := clients.AsError(forged.Send(t.Context(), sample, false)); !ok ||
 		fault.Status != http.StatusUnauthorized {
 		t.Errorf("another secret: %v", fault)

@@ -34,7 +34,7 @@ type Rest struct{ gate *tokens.SharedGate }
 // NewRest makes the Rest of a configured sink. Close it at the end.
 func NewRest(cfg Config, rdb redis.UniversalClient, log zerolog.Logger, opts ...tokens.Option) *Rest {
 	profile := tokens.Profile{
-		Name: RestProfile, Timeout: cfg.Limits().WithDefaults().Call,
+		Name: RestProfile, Timeout: cfg.Timeouts().WithDefaults().Call,
 		Identity: tokens.Identity{Grant: "events", URL: cfg.URL.Reveal()},
 	}
 	// What becomes of an event is not the subject of another one: the log has it.

@@ -34,7 +34,7 @@ func newResting(t *testing.T, server *redistest.Server, url string) *events.Send
 		cfg,
 		sink,
 		rest,
-		clients.NewCaller(events.Vendor, clients.Limits{Call: 2 * time.Second}, nil, nil),
+		clients.NewCaller(events.Vendor, clients.Timeouts{Call: 2 * time.Second}, nil, nil),
 		func(announce.Announcement) {},
 	)
 	if err != nil {

@@ -27,7 +27,7 @@ type sending struct {
 	said *[]announce.Announcement
 }
 
-func newSender(t testing.TB, server *redistest.Server, url, secrets string, limits clients.Limits) sending {
+func newSender(t testing.TB, server *redistest.Server, url, secrets string, limits clients.Timeouts) sending {
 	t.Helper()
 	cfg := events.Config{URL: secret.New(url), Secret: secret.New(secrets)}
 	sink, err := events.NewSink(cfg, server.Client(), seal.NewSalt(server.Client()))
@@ -63,7 +63,7 @@ var sample = events.Event{
 func TestWhatIsSent(t *testing.T) {
 	t.Parallel()
 	sink := newReceiver(t, newSecret('a'))
-	s := newSender(t, redistest.New(t), sink.web.URL+"/hooks/errand/?token=t", newSecret('a'), clients.Limits{})
+	s := newSender(t, redistest.New(t), sink.web.URL+"/hooks/errand/?token=t", newSecret('a'), clients.Timeouts{})
 	var uri string
 	sink.answers(
 		func(w http.ResponseWriter, r *http.Request) { uri = r.RequestURI; w.WriteHeader(http.StatusAccepted) },
@@ -87,7 +87,7 @@ func TestWhatIsSent(t *testing.T) {
 func TestRotation(t *testing.T) {
 	t.Parallel()
 	sink := newReceiver(t, newSecret('a'))
-	s := newSender(t, redistest.New(t), sink.web.URL, newSecret('b')+" "+newSecret('a'), clients.Limits{})
+	s := newSender(t, redistest.New(t), sink.web.URL, newSecret('b')+" "+newSecret('a'), clients.Timeouts{})
 	if err := s.Send(t.Context(), sample, false); err != nil {
 		t.Fatal(err)
 	}
@@ -160,7 +160,7 @@ func TestAnswersOfTheSink(t *testing.T) {
 				tc.answer(w, r)
 			}))
 			defer web.Close()
-			s := newSender(t, server, web.URL+"/secret-path", newSecret('a'), clients.Limits{Call: 2 * time.Second})
+			s := newSender(t, server, web.URL+"/secret-path", newSecret('a'), clients.Timeouts{Call: 2 * time.Second})
 			err := s.Send(t.Context(), sample, false)
 			if tc.ok {
 				if err != nil {
@@ -194,7 +194,7 @@ func TestTheBodyOfAnAnswerIsNotWaitedFor(t *testing.T) {
 		}
 	}))
 	defer web.Close()
-	s := newSender(t, redistest.New(t), web.URL, newSecret('a'), clients.Limits{Call: time.Minute})
+	s := newSender(t, redistest.New(t), web.URL, newSecret('a'), clients.Timeouts{Call: time.Minute})
 	start := time.Now()
 	if err := s.Send(t.Context(), sample, false); err != nil {
 		t.Fatal(err)
@@ -208,8 +208,8 @@ func TestGone(t *testing.T) {
 	t.Parallel()
 	server, sink := redistest.New(t), newReceiver(t, newSecret('a'))
 	sink.answers(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusGone) })
-	one := newSender(t, server, sink.web.URL+"/a", newSecret('a'), clients.Limits{})
-	other := newSender(t, server, sink.web.URL+"/a", newSecret('a'), clients.Limits{})
+	one := newSender(t, server, sink.web.URL+"/a", newSecret('a'), clients.Timeouts{})
+	other := newSender(t, server, sink.web.URL+"/a", newSecret('a'), clients.Timeouts{})
 	final := func(err error) {
 		t.Helper()
 		if fault, ok := clients.AsError(err); !ok || fault.Kind != clients.Failed || !fault.Final {
@@ -228,7 +228,7 @@ func TestGone(t *testing.T) {
 		t.Errorf("announced %+v", said)
 	}
 	sink.answers(nil)
-	moved := newSender(t, server, sink.web.URL+"/b", newSecret('a'), clients.Limits{})
+	moved := newSender(t, server, sink.web.URL+"/b", newSecret('a'), clients.Timeouts{})
 	if err := moved.Send(t.Context(), sample, false); err != nil {
 		t.Errorf("another URL: %v", err)
 	}
@@ -246,7 +246,7 @@ func TestGone(t *testing.T) {
 func TestNothingIsSentWithoutRedis(t *testing.T) {
 	t.Parallel()
 	server, sink := redistest.New(t), newReceiver(t, newSecret('a'))
-	s := newSender(t, server, sink.web.URL, newSecret('a'), clients.Limits{})
+	s := newSender(t, server, sink.web.URL, newSecret('a'), clients.Timeouts{})
 	server.Stop()
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 	defer cancel()

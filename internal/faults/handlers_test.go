@@ -190,7 +190,7 @@ type vendor struct {
 
 func newVendor(t *testing.T) *vendor {
 	t.Helper()
-	v := &vendor{done: map[string]int{}, caller: clients.NewCaller("test", clients.Limits{}, nil, nil)}
+	v := &vendor{done: map[string]int{}, caller: clients.NewCaller("test", clients.Timeouts{}, nil, nil)}
 	web := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		v.mu.Lock()
 		defer v.mu.Unlock()

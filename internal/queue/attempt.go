@@ -44,7 +44,7 @@ func (a *attempt) call(ctx context.Context, def Definition, payload Payload, lim
 			a.metrics.observeWait(a.taskType, a.grant.Now.Add(time.Since(a.begun)).Sub(a.grant.Due))
 		}
 	})
-	watch.Task, watch.Until, watch.Underway = a.id, a.begun.Add(a.expires.Sub(a.grant.Now)), a.called
+	watch.Task, watch.Deadline, watch.Underway = a.id, a.begun.Add(a.expires.Sub(a.grant.Now)), a.called
 	log := a.log.With().Str("task_id", a.id).Str("type", a.taskType).Logger()
 	ctx = context.WithValue(WithTaskID(log.WithContext(ctx), a.id), triesKey{}, a.grant.Attempts)
 	a.called = true

@@ -45,7 +45,7 @@ func newShop(t *testing.T) *shop {
 // buy is a handler that calls the shop, through limiter if there is one.
 func (s *shop) buy(limiter clients.Limiter) handler {
 	// The call may take as long as the attempt, so that nobody waits within it.
-	caller := clients.NewCaller("shop", clients.Limits{Call: 5 * time.Second}, nil, nil).Limited(limiter)
+	caller := clients.NewCaller("shop", clients.Timeouts{Call: 5 * time.Second}, nil, nil).Limited(limiter)
 	return func(ctx context.Context, _ string) (any, error) {
 		req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.URL, nil)
 		if err != nil {

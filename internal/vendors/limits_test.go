@@ -87,7 +87,7 @@ func startBooks(t *testing.T, quota int, rate settings.Rate) *books {
 func (b *books) call(t *testing.T, worker int, organization, task string) (again time.Duration) {
 	t.Helper()
 	ctx, attempt := clients.WithAttempt(t.Context(), nil)
-	attempt.Task, attempt.Until = task, time.Now().Add(24*time.Hour)
+	attempt.Task, attempt.Deadline = task, time.Now().Add(24*time.Hour)
 	_, err := b.workers[worker].Call(
 		ctx,
 		dinero.Request{Organization: organization, Method: http.MethodGet, Path: "contacts"},

@@ -40,8 +40,8 @@ type Settings interface {
 	Configured() bool
 	// Validate names every variable at fault.
 	Validate() error
-	// Limits are the bounds of one call.
-	Limits() clients.Limits
+	// Timeouts bounds one call.
+	Timeouts() clients.Timeouts
 }
 
 // Address is one base URL, and the variable that it is from.
@@ -153,7 +153,7 @@ func (c Config) Validate() error {
 func (c Config) Timeouts() map[string]time.Duration {
 	bounds := map[string]time.Duration{}
 	for _, s := range c.Sites() {
-		bounds[s.Vendor] = s.Limits().WithDefaults().Call
+		bounds[s.Vendor] = s.Timeouts().WithDefaults().Call
 	}
 	return bounds
 }

@@ -118,7 +118,7 @@ func (c Config) Open(s Shared) (*Accounts, error) {
 		otp, err := danaconnect.NewOTP(
 			cfg,
 			gate,
-			clients.NewCaller(danaconnect.Vendor, cfg.Limits(), nil, s.Observe).
+			clients.NewCaller(danaconnect.Vendor, cfg.Timeouts(), nil, s.Observe).
 				Limited(limit),
 		)
 		v.DANAConnectOTP = otp
@@ -129,14 +129,14 @@ func (c Config) Open(s Shared) (*Accounts, error) {
 		contacts, err := danaconnect.NewContacts(
 			cfg,
 			gate,
-			clients.NewCaller(danaconnect.Vendor, cfg.Limits(), nil, s.Observe).
+			clients.NewCaller(danaconnect.Vendor, cfg.Timeouts(), nil, s.Observe).
 				Limited(limit),
 		)
 		v.DANAConnectContacts = contacts
 		faults = append(faults, err)
 	}
 	if cfg := c.DANAConnectAPI; cfg.Configured() {
-		caller := clients.NewCaller(danaconnect.Vendor, cfg.Limits(), nil, s.Observe)
+		caller := clients.NewCaller(danaconnect.Vendor, cfg.Timeouts(), nil, s.Observe)
 		login, err := danaconnect.NewAPILogin(cfg, caller)
 		if err == nil {
 			profile := cfg.Profile()
@@ -153,7 +153,7 @@ func (c Config) Open(s Shared) (*Accounts, error) {
 		faults = append(faults, err)
 	}
 	if cfg := c.AnnA; cfg.Configured() {
-		caller := clients.NewCaller(anna.Vendor, cfg.Limits(), nil, s.Observe)
+		caller := clients.NewCaller(anna.Vendor, cfg.Timeouts(), nil, s.Observe)
 		login, err := anna.NewLogin(cfg, caller)
 		if err == nil {
 			profile := cfg.Profile()
@@ -202,13 +202,13 @@ func (a *Accounts) openDCKAP(cfg dckap.Config, s Shared) error {
 		cfg,
 		gate,
 		pipes.of,
-		clients.NewCaller(dckap.Vendor, cfg.Limits(), nil, s.Observe).Limited(limit),
+		clients.NewCaller(dckap.Vendor, cfg.Timeouts(), nil, s.Observe).Limited(limit),
 	)
 	return err
 }
 
 func (a *Accounts) openDinero(cfg dinero.Config, s Shared) error {
-	caller := clients.NewCaller(dinero.Vendor, cfg.Limits(), nil, s.Observe)
+	caller := clients.NewCaller(dinero.Vendor, cfg.Timeouts(), nil, s.Observe)
 	organizations := a.addGates(s, cfg.OrganizationProfile, cfg.Organizations())
 	accounts := map[string]dinero.Account{}
 	for _, organization := range cfg.Organizations() {
@@ -282,35 +282,35 @@ func (c Config) DryRun(transport http.RoundTripper) (tasks.Vendors, error) {
 	v.DANAConnectOTP, errOTP = danaconnect.NewOTP(
 		c.DANAConnect,
 		tokens.OpenGate(),
-		clients.NewCaller(danaconnect.Vendor, clients.Limits{}, transport, nil),
+		clients.NewCaller(danaconnect.Vendor, clients.Timeouts{}, transport, nil),
 	)
 	v.DANAConnectContacts, errContacts = danaconnect.NewContacts(
 		c.DANAConnect,
 		tokens.OpenGate(),
-		clients.NewCaller(danaconnect.Vendor, clients.Limits{}, transport, nil),
+		clients.NewCaller(danaconnect.Vendor, clients.Timeouts{}, transport, nil),
 	)
 	v.DANAConnectAPI, errAPI = danaconnect.NewAPI(
 		c.DANAConnectAPI,
 		tokens.Fixed(placeholder.Reveal()),
-		clients.NewCaller(danaconnect.Vendor, clients.Limits{}, transport, nil),
+		clients.NewCaller(danaconnect.Vendor, clients.Timeouts{}, transport, nil),
 	)
 	v.AnnA, errAnnA = anna.New(
 		c.AnnA,
 		tokens.Fixed(placeholder.Reveal()),
-		clients.NewCaller(anna.Vendor, clients.Limits{}, transport, nil),
+		clients.NewCaller(anna.Vendor, clients.Timeouts{}, transport, nil),
 	)
 	v.DCKAP, errDCKAP = dckap.New(
 		c.DCKAP,
 		tokens.OpenGate(),
 		func(string) tokens.Gate { return tokens.OpenGate() },
-		clients.NewCaller(dckap.Vendor, clients.Limits{}, transport, nil),
+		clients.NewCaller(dckap.Vendor, clients.Timeouts{}, transport, nil),
 	)
 	v.Dinero, errDinero = dinero.New(c.Dinero, func(string) (dinero.Account, bool) {
 		return dinero.Account{
 			Source: tokens.Fixed(placeholder.Reveal()),
 			Breaker:   tokens.OpenGate(),
 		}, true
-	}, clients.NewCaller(dinero.Vendor, clients.Limits{}, transport, nil))
+	}, clients.NewCaller(dinero.Vendor, clients.Timeouts{}, transport, nil))
 	return v, errors.Join(errOTP, errContacts, errAPI, errAnnA, errDCKAP, errDinero)
 }
 

@@ -9,23 +9,22 @@ import (
 	"errand.internal/clients/sandbox"
 )
 
-// A GET on a used connection that breaks off is sent twice by net/http alone,
-// and once if it is marked so.
-func TestOnce(t *testing.T) {
+// net/http resends a GET if a reused connection breaks, unless the request is marked.
+func TestDisableTransportRetrySendsOnce(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
 		mark  func(*http.Request)
 		calls int
 	}{
 		"left to net/http": {func(*http.Request) {}, 3},
-		"once":             {clients.Once, 2},
+		"retry disabled":   {clients.DisableTransportRetry, 2},
 	} {
 		for _, method := range []string{http.MethodGet, http.MethodHead} {
 			t.Run(name+" "+method, func(t *testing.T) {
 				t.Parallel()
-				shop := newShop()
-				base := clientstest.Serve(t, shop, "/shop/")
-				caller := clients.NewCaller("shop", clients.Limits{}, nil, nil)
+				acme := newAcme()
+				base := clientstest.Serve(t, acme, "/acme/")
+				caller := clients.NewCaller("acme", clients.Timeouts{}, nil, nil)
 				send := func() error {
 					req, err := http.NewRequestWithContext(t.Context(), method, base+"v1/order", nil)
 					if err != nil {
@@ -35,15 +34,15 @@ func TestOnce(t *testing.T) {
 					_, err = caller.Do(t.Context(), opOrder, req)
 					return err
 				}
-				if err := send(); err != nil { // so that there is a used connection
+				if err := send(); err != nil { // leaves a connection to reuse
 					t.Fatal(err)
 				}
-				shop.Inject(sandbox.Fault{Op: opOrder, Drop: true, Times: 1})
+				acme.Inject(sandbox.Fault{Op: opOrder, Drop: true, Times: 1})
 				err := send()
 				if e, ok := clients.AsError(err); (tt.calls == 2) != (ok && e.Kind == clients.Unknown && !e.NotSent) {
 					t.Errorf("error %v", err)
 				}
-				requests := shop.Requests(opOrder)
+				requests := acme.Requests(opOrder)
 				if len(requests) != tt.calls {
 					t.Errorf("%d requests, want %d", len(requests), tt.calls)
 				}

@@ -9,7 +9,7 @@ import (
 	"errand.internal/clients"
 )
 
-func TestBelow(t *testing.T) {
+func TestResolveWithin(t *testing.T) {
 	t.Parallel()
 	base, err := clients.ParseBaseURL("X", "https://api.example.com/v1/org/", false)
 	if err != nil {
@@ -30,17 +30,17 @@ func TestBelow(t *testing.T) {
 
 		{"empty", "", ""},
 		{"a slash alone", "/", ""},
-		{"up", "../x", ""},
-		{"up in the middle", "a/../../x", ""},
-		{"up at the end", "a/..", ""},
-		{"up, staying below", "a/../b", ""},
-		{"here", "./a", ""},
+		{"parent", "../x", ""},
+		{"parent in the middle", "a/../../x", ""},
+		{"parent at the end", "a/..", ""},
+		{"parent, staying below the base", "a/../b", ""},
+		{"current", "./a", ""},
 		{"escaped dots", "%2e%2e/x", ""},
 		{"escaped dots, upper case", "%2E%2E/x", ""},
 		{"half escaped dots", ".%2e/x", ""},
 		{"twice escaped dots", "%252e%252e/x", ""},
 		{"three times escaped dots", "%25252e%25252e/x", ""},
-		{"up with a parameter", "..;a=b/x", ""},
+		{"parent with a parameter", "..;a=b/x", ""},
 		{"escaped slash", "a%2fb", ""},
 		{"escaped slash, upper case", "..%2F..%2Fx", ""},
 		{"twice escaped slash", "a%252fb", ""},
@@ -63,10 +63,10 @@ func TestBelow(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			got, err := base.Below(tt.path)
+			got, err := base.ResolveWithin(tt.path)
 			if tt.want == "" {
 				if err == nil {
-					t.Fatalf("Below(%q) = %q, want it refused", tt.path, got)
+					t.Fatalf("ResolveWithin(%q) = %q, want it refused", tt.path, got)
 				}
 				if strings.Contains(err.Error(), "evil") {
 					t.Errorf("the error quotes the path: %v", err)
@@ -74,20 +74,20 @@ func TestBelow(t *testing.T) {
 				return
 			}
 			if err != nil || got != "https://api.example.com/v1/org/"+tt.want {
-				t.Errorf("Below(%q) = %q, %v", tt.path, got, err)
+				t.Errorf("ResolveWithin(%q) = %q, %v", tt.path, got, err)
 			}
 		})
 	}
 }
 
-func TestInside(t *testing.T) {
+func TestRelativeTo(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct{ name, base, raw, want string }{
 		{"below", "https://a.example/v1/listener/", "https://a.example/v1/listener/id", "id"},
 		{"no slash on the base", "https://a.example/v1/listener", "https://a.example/v1/listener/id", "id"},
 		{"host in capitals", "https://a.example/v1/", "https://A.Example/v1/id", "id"},
-		{"port said", "https://a.example/v1/", "https://a.example:443/v1/id", "id"},
-		{"port of the base", "https://a.example:443/v1/", "https://a.example/v1/id", "id"},
+		{"default port in the URL", "https://a.example/v1/", "https://a.example:443/v1/id", "id"},
+		{"default port in the base", "https://a.example:443/v1/", "https://a.example/v1/id", "id"},
 		{"plain http", "http://127.0.0.1/v1/", "http://127.0.0.1:80/v1/id", "id"},
 
 		{"another host", "https://a.example/v1/", "https://b.example/v1/id", ""},
@@ -96,7 +96,7 @@ func TestInside(t *testing.T) {
 		{"another scheme", "https://a.example/v1/", "http://a.example/v1/id", ""},
 		{"beside", "https://a.example/v1/", "https://a.example/v2/id", ""},
 		{"same beginning", "https://a.example/v1", "https://a.example/v10/id", ""},
-		{"a user", "https://a.example/v1/", "https://u:p@a.example/v1/id", ""},
+		{"user", "https://a.example/v1/", "https://u:p@a.example/v1/id", ""},
 		{"the host as user", "https://a.example/v1/", "https://a.example@evil.example/v1/id", ""},
 		{"query", "https://a.example/v1/", "https://a.example/v1/id?token=t", ""},
 		{"fragment", "https://a.example/v1/", "https://a.example/v1/id#f", ""},
@@ -110,17 +110,17 @@ func TestInside(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			got, err := base.Inside(tt.raw)
+			got, err := base.RelativeTo(tt.raw)
 			if (err == nil) != (tt.want != "") || got != tt.want {
-				t.Errorf("Inside(%q) = %q, %v", tt.raw, got, err)
+				t.Errorf("RelativeTo(%q) = %q, %v", tt.raw, got, err)
 			}
 		})
 	}
 }
 
-// Whatever path is let through, a server must see it below the base, also one
-// that unescapes it twice.
-func FuzzBelow(f *testing.F) {
+// A server must find every accepted path below the base, even if it unescapes the
+// path several times.
+func FuzzResolveWithin(f *testing.F) {
 	for _, path := range []string{"a/b", "%2e%2e/x", "..;/x", "a%252e", "/x//y", "%25%32%65", `a\b`, "a:b@c"} {
 		f.Add(path)
 	}
@@ -129,17 +129,17 @@ func FuzzBelow(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Fuzz(func(t *testing.T, path string) {
-		joined, err := base.Below(path)
+		joined, err := base.ResolveWithin(path)
 		if err != nil {
 			return
 		}
 		u, err := url.Parse(joined)
 		if err != nil || u.Host != "api.example.com" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
-			t.Fatalf("Below(%q) = %q", path, joined)
+			t.Fatalf("ResolveWithin(%q) = %q", path, joined)
 		}
-		for seen := u.EscapedPath(); ; {
+		for seen := u.EscapedPath(); ; { // as a server may see it
 			if strings.ContainsAny(seen, "\\\x00\r\n") || !strings.HasPrefix(pathpkg.Clean(seen)+"/", "/v1/org/") {
-				t.Fatalf("Below(%q) = %q, seen as %q", path, joined, seen)
+				t.Fatalf("ResolveWithin(%q) = %q, seen as %q", path, joined, seen)
 			}
 			plain, err := url.PathUnescape(seen)
 			if err != nil || plain == seen {
