@@ -55,9 +55,9 @@ func (w Worker) Run(ctx context.Context) error {
 			Msg("ENCRYPTION_KEYS is not set: payloads, results and tokens stand in Redis as they are")
 	}
 
-	instances := &redisconn.Instances{}
-	serversRedis, cutServers := p.target.OpenWatched(redisconn.Servers, instances)
-	generalRedis, cutGeneral := p.target.OpenWatched(redisconn.General, instances)
+	instances := &redisconn.FailoverDetector{}
+	serversRedis, cutServers := p.target.OpenTracked(redisconn.Servers, instances)
+	generalRedis, cutGeneral := p.target.OpenTracked(redisconn.General, instances)
 	defer closeQuietly(serversRedis)
 	defer closeQuietly(generalRedis)
 	guard, err := redisguard.Start(ctx, generalRedis, log)

@@ -66,7 +66,7 @@ func TestOpenSingle(t *testing.T) {
 				t.Errorf("CLIENT LIST has no %s (%v):\n%s", name, err, list)
 			}
 			if !strings.Contains(list, " db=5 ") {
-				t.Errorf("nobody uses database 5:\n%s", list)
+				t.Errorf("no client uses database 5:\n%s", list)
 			}
 		})
 	}
@@ -141,7 +141,7 @@ func TestOpenSentinel(t *testing.T) {
 			}
 			s.Failover(t)
 			s.Nodes()[0].Kill()
-			// The client follows the sentinel; until it has, writes fail.
+			// Writes fail until the client has followed the sentinel.
 			deadline := time.Now().Add(30 * time.Second)
 			for {
 				err := client.Set(t.Context(), "after", "v", 0).Err()
@@ -168,7 +168,7 @@ func TestOpenSentinelWithUser(t *testing.T) {
 	roundTrip(t, open(t, strings.Replace(s.URL(), "://", "://worker:pw@", 1), General))
 }
 
-// TestProducerReportsWithinThreeSeconds is the promise of exit code 4.
+// Exit code 4 of the command line depends on this.
 func TestProducerReportsWithinThreeSeconds(t *testing.T) {
 	t.Parallel()
 	stopped, paused := redistest.New(t), redistest.New(t)
@@ -184,7 +184,7 @@ func TestProducerReportsWithinThreeSeconds(t *testing.T) {
 		name   string
 		client redis.UniversalClient
 	}{
-		{name: "nobody listens", client: open(t, stopped.URL(), Producer)},
+		{name: "not running", client: open(t, stopped.URL(), Producer)},
 		{name: "frozen before the first command", client: open(t, paused.URL(), Producer)},
 		{name: "frozen with connections open", client: warmClient},
 		{name: "frozen sentinel", client: open(t, sentinel.URL(), Producer)},
@@ -248,7 +248,7 @@ func TestServersOutlastAFreeze(t *testing.T) {
 	s.Pause()
 	result := make(chan error, 1)
 	go func() { result <- client.Set(t.Context(), "acknowledged", "1", 0).Err() }()
-	// A second connection is wanted once the read on the first has timed out.
+	// The client dials again once the read on the first connection has timed out.
 	select {
 	case err := <-result:
 		t.Fatalf("gave up: %v", err)
@@ -260,7 +260,7 @@ func TestServersOutlastAFreeze(t *testing.T) {
 	}
 }
 
-// dialHook tells of every connection that is opened.
+// dialHook is called before every connection is made.
 type dialHook func()
 
 func (h dialHook) DialHook(next redis.DialHook) redis.DialHook {
@@ -309,7 +309,7 @@ func TestTLS(t *testing.T) {
 	target.roots = x509.NewCertPool()
 	err = openTarget(t, target, Producer).Ping(t.Context()).Err()
 	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); !ok || !Unreachable(err) {
-		t.Errorf("a certificate that nobody knows: %v", err)
+		t.Errorf("an unknown certificate: %v", err)
 	}
 }
 
@@ -380,7 +380,7 @@ func pipe(c net.Conn, to string) {
 	wg.Wait()
 }
 
-func TestSharedServesAsynq(t *testing.T) {
+func TestAsynqUsesASharedClient(t *testing.T) {
 	t.Parallel()
 	s := redistest.New(t)
 	client := open(t, s.URL(), General)

@@ -195,7 +195,7 @@ func TestParseRefuses(t *testing.T) {
 		{name: "port is no number", url: "redis://h:" + canary, rule: "host 1 has a port"},
 		{name: "port zero", url: "redis://h:0", rule: "host 1 has a port"},
 		{name: "port too high", url: "redis://h:65536", rule: "host 1 has a port"},
-		{name: "ipv6 without brackets", url: "redis://::1:6379", rule: "stands in brackets"},
+		{name: "ipv6 without brackets", url: "redis://::1:6379", rule: "in brackets, as in"},
 		{name: "open bracket", url: "redis://[::1", rule: "[ without ]"},
 		{name: "name in brackets", url: "redis://[" + canary + "]", rule: "than an IPv6 address"},
 		{name: "ipv4 in brackets", url: "redis://[127.0.0.1]", rule: "than an IPv6 address"},
