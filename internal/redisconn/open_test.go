@@ -57,7 +57,12 @@ func TestOpenSingle(t *testing.T) {
 	t.Parallel()
 	const password = `p@s/s?#% "+:ü`
 	s := redistest.New(t, redistest.Password(password))
-	for role, name := range map[Role]string{Servers: "errand-worker", General: "errand-general", Producer: "errand-producer"} {
+	names := map[Role]string{
+		Servers:  "errand-worker",
+		General:  "errand-general",
+		Producer: "errand-producer",
+	}
+	for role, name := range names {
 		t.Run(name, func(t *testing.T) {
 			client := open(t, strings.TrimSuffix(s.URL(), "/0")+"/5", role)
 			roundTrip(t, client)
@@ -162,7 +167,8 @@ func TestOpenSentinel(t *testing.T) {
 func TestOpenSentinelWithUser(t *testing.T) {
 	t.Parallel()
 	s := redistest.NewSentinel(t, "")
-	if err := s.Nodes()[0].Client().Do(t.Context(), "ACL", "SETUSER", "worker", "on", ">pw", "~*", "&*", "+@all").Err(); err != nil {
+	master := s.Nodes()[0].Client()
+	if err := master.Do(t.Context(), "ACL", "SETUSER", "worker", "on", ">pw", "~*", "&*", "+@all").Err(); err != nil {
 		t.Fatal(err)
 	}
 	roundTrip(t, open(t, strings.Replace(s.URL(), "://", "://worker:pw@", 1), General))

@@ -68,17 +68,31 @@ func TestInspect(t *testing.T) {
 			name:    "evicts",
 			opts:    []redistest.Option{redistest.Config("maxmemory-policy", "allkeys-lru")},
 			refused: true,
-			want:    []expected{{Eviction, Fail, "maxmemory-policy is allkeys-lru and must be noeviction | redis-cli CONFIG SET maxmemory-policy noeviction"}},
+			want: []expected{
+				{
+					Eviction,
+					Fail,
+					"maxmemory-policy is allkeys-lru and must be noeviction | redis-cli CONFIG SET maxmemory-policy noeviction",
+				},
+			},
 		},
 		{
 			name:    "evicts and forbids CONFIG",
 			refused: true,
-			opts:    []redistest.Option{redistest.Config("maxmemory-policy", "volatile-ttl"), redistest.Config("rename-command", `CONFIG ""`)},
-			want:    []expected{{Eviction, Fail, "maxmemory-policy is volatile-ttl"}, {Persistence, Warn, "is unknown"}},
+			opts: []redistest.Option{
+				redistest.Config("maxmemory-policy", "volatile-ttl"),
+				redistest.Config("rename-command", `CONFIG ""`),
+			},
+			want: []expected{
+				{Eviction, Fail, "maxmemory-policy is volatile-ttl"},
+				{Persistence, Warn, "is unknown"},
+			},
 		},
 		{
 			name: "no persistence",
-			want: []expected{{Persistence, Warn, "none: a restart of Redis loses every task | redis-cli CONFIG SET appendonly yes"}},
+			want: []expected{
+				{Persistence, Warn, "none: a restart of Redis loses every task | redis-cli CONFIG SET appendonly yes"},
+			},
 		},
 		{
 			name: "snapshots", opts: []redistest.Option{redistest.Config("save", "3600 1")},
@@ -133,12 +147,24 @@ func TestUnreachable(t *testing.T) {
 	}{
 		{"no password", "redis://" + locked.Addr(), "the login is refused | correct the user and the password"},
 		{"wrong password", "redis://:canary@" + locked.Addr(), "the login is refused"},
-		{"no permission to name itself", "redis://nobody:canary@" + weak.Addr(), "the user lacks permissions | give the user"},
+		{
+			"no permission to name itself",
+			"redis://nobody:canary@" + weak.Addr(),
+			"the user lacks permissions | give the user",
+		},
 		{"stopped", gone.URL(), "connection refused | start Redis"},
 		{"frozen", frozen.URL(), "no answer in time"},
-		{"TLS to a plain server", "rediss://" + plain.Addr(), "no answer in time | check that Redis runs, that no firewall blocks it, and that rediss:// is"},
+		{
+			"TLS to a plain server",
+			"rediss://" + plain.Addr(),
+			"no answer in time | check that Redis runs, that no firewall blocks it, and that rediss:// is",
+		},
 		{"TLS to something else", "rediss://" + web.Listener.Addr().String(), "it does not speak TLS | write redis://"},
-		{"an unknown certificate", "rediss://" + secure.Listener.Addr().String(), "its certificate is not trusted | name the host"},
+		{
+			"an unknown certificate",
+			"rediss://" + secure.Listener.Addr().String(),
+			"its certificate is not trusted | name the host",
+		},
 		{"not a cluster", "redis-cluster://" + plain.Addr(), "it is not a cluster | write redis://"},
 		{"stopped cluster", "redis-cluster://" + gone.Addr(), "connection refused"},
 		{"stopped sentinels", "redis-sentinel://" + gone.Addr() + "?master=m", "no sentinel"},
@@ -186,7 +212,10 @@ func TestEmulation(t *testing.T) {
 	t.Parallel()
 	r := Inspect(t.Context(), open(t, "redis://"+miniredis.RunT(t).Addr()), time.Now)
 	for _, e := range []expected{
-		{Reachable, OK, "answers"}, {Version, Warn, "unknown"}, {Eviction, Warn, "neither CONFIG nor INFO"}, {Persistence, Warn, "unknown"},
+		{Reachable, OK, "answers"},
+		{Version, Warn, "unknown"},
+		{Eviction, Warn, "neither CONFIG nor INFO"},
+		{Persistence, Warn, "unknown"},
 	} {
 		e.check(t, r)
 	}
@@ -215,7 +244,12 @@ func TestCluster(t *testing.T) {
 	rdb := open(t, c.URL())
 	r := Inspect(t.Context(), rdb, time.Now)
 	for _, e := range []expected{
-		{Reachable, OK, "3 masters answer"}, {Role, OK, "master"}, {Eviction, OK, "noeviction"}, {Persistence, OK, "appendfsync everysec"}, {Clock, OK, "apart"}, {Latency, OK, "a round trip"},
+		{Reachable, OK, "3 masters answer"},
+		{Role, OK, "master"},
+		{Eviction, OK, "noeviction"},
+		{Persistence, OK, "appendfsync everysec"},
+		{Clock, OK, "apart"},
+		{Latency, OK, "a round trip"},
 	} {
 		e.check(t, r)
 	}
@@ -266,19 +300,43 @@ func TestJudge(t *testing.T) {
 		got  Finding
 		want expected
 	}{
-		{"old", info("redis_version", "6.0.20").version(), expected{Version, Fail, "6.0.20 | install Redis 6.2 or newer"}},
+		{
+			"old",
+			info("redis_version", "6.0.20").version(),
+			expected{Version, Fail, "6.0.20 | install Redis 6.2 or newer"},
+		},
 		{"very old", info("redis_version", "5.2.1").version(), expected{Version, Fail, "5.2.1"}},
 		{"oldest supported", info("redis_version", "6.2.0").version(), expected{Version, OK, "6.2.0"}},
 		{"two digits", info("redis_version", "10.0.0").version(), expected{Version, OK, "10.0.0"}},
-		{"another server", info("redis_version", "7.2.4", "server_name", "valkey").version(), expected{Version, OK, "valkey, compatible with Redis 7.2.4"}},
+		{
+			"another server",
+			info("redis_version", "7.2.4", "server_name", "valkey").version(),
+			expected{Version, OK, "valkey, compatible with Redis 7.2.4"},
+		},
 		{"no number", info("redis_version", "unstable").version(), expected{Version, Warn, "unknown"}},
-		{"full disk", info("aof_enabled", "1", "aof_last_write_status", "err").persistence(), expected{Persistence, Fail, "cannot be written"}},
-		{"failed snapshot", info("aof_enabled", "0", "rdb_last_bgsave_status", "err").persistence(), expected{Persistence, Warn, "last snapshot failed"}},
-		{"append-only file, CONFIG forbidden", info("aof_enabled", "1").persistence(), expected{Persistence, OK, "append-only file"}},
+		{
+			"full disk",
+			info("aof_enabled", "1", "aof_last_write_status", "err").persistence(),
+			expected{Persistence, Fail, "cannot be written"},
+		},
+		{
+			"failed snapshot",
+			info("aof_enabled", "0", "rdb_last_bgsave_status", "err").persistence(),
+			expected{Persistence, Warn, "last snapshot failed"},
+		},
+		{
+			"append-only file, CONFIG forbidden",
+			info("aof_enabled", "1").persistence(),
+			expected{Persistence, OK, "append-only file"},
+		},
 		{"near", judgeLatency(400 * time.Microsecond), expected{Latency, OK, "400µs a round trip"}},
 		{"farther", judgeLatency(8 * time.Millisecond), expected{Latency, OK, "8ms a round trip; below 5ms"}},
 		{"far", judgeLatency(51 * time.Millisecond), expected{Latency, Warn, "51ms a round trip, and every task"}},
-		{"skew within the round trip", judgeClock(2500*time.Millisecond, 1200*time.Millisecond), expected{Clock, OK, "2.5s apart"}},
+		{
+			"skew within the round trip",
+			judgeClock(2500*time.Millisecond, 1200*time.Millisecond),
+			expected{Clock, OK, "2.5s apart"},
+		},
 		{"skewed", judgeClock(2500*time.Millisecond, time.Millisecond), expected{Clock, Warn, "2.5s ahead"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
