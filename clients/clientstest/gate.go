@@ -20,7 +20,7 @@ type Gate struct {
 	Err error
 
 	mu       sync.Mutex
-	verdicts []tokens.Verdict
+	verdicts []tokens.AuthResult
 	entered  int
 }
 
@@ -39,21 +39,21 @@ func (g *Gate) Enter(ctx context.Context) (tokens.Pass, error) {
 }
 
 // Report implements tokens.Pass.
-func (g *Gate) Report(_ context.Context, v tokens.Verdict) {
+func (g *Gate) Report(_ context.Context, v tokens.AuthResult) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.verdicts = append(g.verdicts, v)
 }
 
 // Verdicts are those reported so far.
-func (g *Gate) Verdicts() []tokens.Verdict {
+func (g *Gate) Verdicts() []tokens.AuthResult {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return append([]tokens.Verdict(nil), g.verdicts...)
+	return append([]tokens.AuthResult(nil), g.verdicts...)
 }
 
 // Expect checks that exactly these verdicts were reported, one per entry.
-func (g *Gate) Expect(t *testing.T, want ...tokens.Verdict) {
+func (g *Gate) Expect(t *testing.T, want ...tokens.AuthResult) {
 	t.Helper()
 	g.mu.Lock()
 	defer g.mu.Unlock()

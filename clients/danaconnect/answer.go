@@ -19,7 +19,7 @@ type reading struct {
 	status  int
 	reply   otpReply
 	verdict Verdict
-	login   tokens.Verdict
+	login   tokens.AuthResult
 	err     *clients.Error // nil: done
 }
 
@@ -54,7 +54,7 @@ func read(op string, a *clients.Answer) reading {
 			Message: "code 01 claims success, the status says the opposite",
 		}
 		if r.login == tokens.Accepted {
-			r.login = tokens.NoVerdict
+			r.login = tokens.Inconclusive
 		}
 	default:
 		r.verdict = rule.Verdict
@@ -102,12 +102,12 @@ func unlisted(op string, a *clients.Answer) *clients.Error {
 // account, from an address filter or from a gateway in front of the login, so
 // it proves the password neither right nor wrong. The task is parked as
 // Credentials all the same. A 5xx proves nothing good.
-func loginOf(status int, rule Rule) tokens.Verdict {
+func loginOf(status int, rule Rule) tokens.AuthResult {
 	switch {
 	case rule.Login == LoginRefused, status == http.StatusUnauthorized:
 		return tokens.Refused
 	case rule.Login == LoginWorked && status != http.StatusForbidden && status < 500:
 		return tokens.Accepted
 	}
-	return tokens.NoVerdict
+	return tokens.Inconclusive
 }

@@ -223,7 +223,7 @@ func TestNoAnswerIsNoVerdict(t *testing.T) {
 	f.Inject(sandbox.Fault{Op: danaconnecttest.OpSend, Drop: true})
 	_, err := f.call(t.Context(), danaconnect.OpSend)
 	fault(t, err, clients.Unknown)
-	f.gate.Expect(t, tokens.NoVerdict)
+	f.gate.Expect(t, tokens.Inconclusive)
 }
 
 func TestPanicInTheTransportStillReports(t *testing.T) {
@@ -247,7 +247,7 @@ func TestPanicInTheTransportStillReports(t *testing.T) {
 		}()
 		_, _ = c.SendOTP(t.Context(), code())
 	}()
-	gate.Expect(t, tokens.NoVerdict)
+	gate.Expect(t, tokens.Inconclusive)
 }
 
 func TestUnusableIDRequestIsRefusedBeforeTheCall(t *testing.T) {

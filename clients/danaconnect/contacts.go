@@ -84,7 +84,7 @@ func (c *ContactsClient) LoadContacts(ctx context.Context, l Load) (Answer, erro
 	if err != nil {
 		return Answer{}, clients.GateError(Vendor, OpLoad, "the login", err)
 	}
-	verdict := tokens.NoVerdict
+	verdict := tokens.Inconclusive
 	// Reported exactly once, also when something panics in between or the task's
 	// own time is up.
 	defer func() {

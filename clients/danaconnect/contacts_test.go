@@ -109,17 +109,17 @@ func TestWhatALoadProvesAboutTheLogin(t *testing.T) {
 	for _, tt := range []struct {
 		status int
 		body   string
-		want   tokens.Verdict
+		want   tokens.AuthResult
 	}{
 		{200, `{"status":true}`, tokens.Accepted},
-		{200, `{"status":false}`, tokens.NoVerdict},
-		{200, `{}`, tokens.NoVerdict},
-		{400, `{"status":false}`, tokens.NoVerdict},
+		{200, `{"status":false}`, tokens.Inconclusive},
+		{200, `{}`, tokens.Inconclusive},
+		{400, `{"status":false}`, tokens.Inconclusive},
 		{401, ``, tokens.Refused},
 		{401, `{"status":false}`, tokens.Refused},
-		{403, ``, tokens.NoVerdict},
-		{500, `{"status":true}`, tokens.NoVerdict},
-		{503, ``, tokens.NoVerdict},
+		{403, ``, tokens.Inconclusive},
+		{500, `{"status":true}`, tokens.Inconclusive},
+		{503, ``, tokens.Inconclusive},
 	} {
 		_, gate, _ := loadOp.answered(t, tt.status, tt.body)
 		gate.Expect(t, tt.want)

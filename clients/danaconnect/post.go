@@ -31,7 +31,7 @@ func (c *OTPClient) post(
 	if err != nil {
 		return reading{}, clients.GateError(Vendor, op, "the login", err)
 	}
-	verdict := tokens.NoVerdict
+	verdict := tokens.Inconclusive
 	// Reported exactly once, also when something panics in between or the task's
 	// own time is up.
 	defer func() {

@@ -46,7 +46,7 @@ func TestEveryRowCounts(t *testing.T) {
 			for _, code := range undocumented {
 				rows = append(
 					rows,
-					promise{code, false, clients.Unknown, danaconnect.None, tokens.NoVerdict, unlistedCode},
+					promise{code, false, clients.Unknown, danaconnect.None, tokens.Inconclusive, unlistedCode},
 				)
 			}
 			for _, p := range rows {

@@ -22,27 +22,27 @@ type promise struct {
 	done    bool
 	kind    clients.Kind
 	verdict danaconnect.Verdict
-	login   tokens.Verdict
+	login   tokens.AuthResult
 	message string
 }
 
 var promises = map[string][]promise{
 	danaconnect.OpSend: {
 		{"01", true, 0, danaconnect.None, tokens.Accepted, ""},
-		{"03", false, clients.Unknown, danaconnect.None, tokens.NoVerdict, "a code of verify (expired) answers a send"},
+		{"03", false, clients.Unknown, danaconnect.None, tokens.Inconclusive, "a code of verify (expired) answers a send"},
 		{
 			"04",
 			false,
 			clients.Unknown,
 			danaconnect.None,
-			tokens.NoVerdict,
+			tokens.Inconclusive,
 			"the vendor failed inside and does not say whether a code went out",
 		},
-		{"05", false, clients.Temporary, danaconnect.None, tokens.NoVerdict, "the service is under maintenance"},
+		{"05", false, clients.Temporary, danaconnect.None, tokens.Inconclusive, "the service is under maintenance"},
 		{"06", false, clients.Credentials, danaconnect.None, tokens.Refused, "the user or the password is wrong"},
-		{"07", false, clients.Invalid, danaconnect.None, tokens.NoVerdict, "type must be 1 or 2"},
-		{"08", false, clients.Invalid, danaconnect.None, tokens.NoVerdict, "length must be 3 to 12"},
-		{"09", false, clients.Invalid, danaconnect.None, tokens.NoVerdict, "secondsExpiration must be 1 to 3200"},
+		{"07", false, clients.Invalid, danaconnect.None, tokens.Inconclusive, "type must be 1 or 2"},
+		{"08", false, clients.Invalid, danaconnect.None, tokens.Inconclusive, "length must be 3 to 12"},
+		{"09", false, clients.Invalid, danaconnect.None, tokens.Inconclusive, "secondsExpiration must be 1 to 3200"},
 		{
 			"10",
 			false,
@@ -56,16 +56,16 @@ var promises = map[string][]promise{
 			false,
 			clients.Unknown,
 			danaconnect.None,
-			tokens.NoVerdict,
+			tokens.Inconclusive,
 			"a code of verify (already used) answers a send",
 		},
-		{"15", false, clients.Invalid, danaconnect.None, tokens.NoVerdict, "the request is refused as incorrect"},
+		{"15", false, clients.Invalid, danaconnect.None, tokens.Inconclusive, "the request is refused as incorrect"},
 		{
 			"16",
 			false,
 			clients.Unknown,
 			danaconnect.None,
-			tokens.NoVerdict,
+			tokens.Inconclusive,
 			"a code of verify (attempts spent) answers a send",
 		},
 	},
@@ -73,14 +73,14 @@ var promises = map[string][]promise{
 		{"01", true, 0, danaconnect.Correct, tokens.Accepted, ""},
 		{"03", false, clients.Declined, danaconnect.Expired, tokens.Accepted, "the code has expired"},
 		{"04", false, clients.Declined, danaconnect.Incorrect, tokens.Accepted, "the code is incorrect"},
-		{"05", false, clients.Temporary, danaconnect.None, tokens.NoVerdict, "the service is under maintenance"},
+		{"05", false, clients.Temporary, danaconnect.None, tokens.Inconclusive, "the service is under maintenance"},
 		{"06", false, clients.Credentials, danaconnect.None, tokens.Refused, "the user or the password is wrong"},
-		{"07", false, clients.Invalid, danaconnect.None, tokens.NoVerdict, "the request is refused: type"},
-		{"08", false, clients.Invalid, danaconnect.None, tokens.NoVerdict, "the request is refused: length"},
-		{"09", false, clients.Invalid, danaconnect.None, tokens.NoVerdict, "the request is refused: secondsExpiration"},
+		{"07", false, clients.Invalid, danaconnect.None, tokens.Inconclusive, "the request is refused: type"},
+		{"08", false, clients.Invalid, danaconnect.None, tokens.Inconclusive, "the request is refused: length"},
+		{"09", false, clients.Invalid, danaconnect.None, tokens.Inconclusive, "the request is refused: secondsExpiration"},
 		{"10", false, clients.Invalid, danaconnect.None, tokens.Accepted, "the request is refused: idConversation"},
 		{"14", false, clients.Declined, danaconnect.Used, tokens.Accepted, "the code was used before"},
-		{"15", false, clients.Invalid, danaconnect.None, tokens.NoVerdict, "the request is refused as incorrect"},
+		{"15", false, clients.Invalid, danaconnect.None, tokens.Inconclusive, "the request is refused as incorrect"},
 		{"16", false, clients.Declined, danaconnect.Locked, tokens.Accepted, "all attempts are spent"},
 	},
 }
@@ -101,7 +101,7 @@ func TestEveryCodeHasItsMeaning(t *testing.T) {
 	t.Parallel()
 	for op, rows := range promises {
 		for _, code := range undocumented {
-			rows = append(rows, promise{code, false, clients.Unknown, danaconnect.None, tokens.NoVerdict, unlistedCode})
+			rows = append(rows, promise{code, false, clients.Unknown, danaconnect.None, tokens.Inconclusive, unlistedCode})
 		}
 		for _, row := range rows {
 			forms := []string{`"` + row.code + `"`}
@@ -151,7 +151,7 @@ func TestCodeBeforeStatus(t *testing.T) {
 				case row.code == "06" || status == 401:
 					login = tokens.Refused
 				case status == 403 || status >= 500 || (row.done && status > 299):
-					login = tokens.NoVerdict
+					login = tokens.Inconclusive
 				}
 				t.Run(fmt.Sprint(op, " ", row.code, " with ", status), func(t *testing.T) {
 					t.Parallel()
@@ -191,16 +191,16 @@ func TestUndocumentedCodeBesideAStatus(t *testing.T) {
 	tests := []struct {
 		status int
 		kind   clients.Kind
-		login  tokens.Verdict
+		login  tokens.AuthResult
 	}{
-		{200, clients.Unknown, tokens.NoVerdict},
-		{400, clients.Unknown, tokens.NoVerdict},
+		{200, clients.Unknown, tokens.Inconclusive},
+		{400, clients.Unknown, tokens.Inconclusive},
 		{401, clients.Credentials, tokens.Refused},
-		{403, clients.Credentials, tokens.NoVerdict},
-		{425, clients.RateLimited, tokens.NoVerdict},
-		{429, clients.RateLimited, tokens.NoVerdict},
-		{500, clients.Unknown, tokens.NoVerdict},
-		{503, clients.Unknown, tokens.NoVerdict}, // the vendor's own program answered, so it ran
+		{403, clients.Credentials, tokens.Inconclusive},
+		{425, clients.RateLimited, tokens.Inconclusive},
+		{429, clients.RateLimited, tokens.Inconclusive},
+		{500, clients.Unknown, tokens.Inconclusive},
+		{503, clients.Unknown, tokens.Inconclusive}, // the vendor's own program answered, so it ran
 	}
 	for op := range promises {
 		for _, tt := range tests {
@@ -225,24 +225,24 @@ func TestStatusWithoutACode(t *testing.T) {
 		status int
 		body   string
 		kind   clients.Kind
-		login  tokens.Verdict
+		login  tokens.AuthResult
 	}{
 		{"401 alone", 401, "", clients.Credentials, tokens.Refused},
 		{"401 of a gateway", 401, "<html>login</html>", clients.Credentials, tokens.Refused},
-		{"403 alone", 403, "", clients.Credentials, tokens.NoVerdict},
-		{"400 with other JSON", 400, `{"message":"no"}`, clients.Invalid, tokens.NoVerdict},
-		{"200 with other JSON", 200, `{"message":"no"}`, clients.Unknown, tokens.NoVerdict},
-		{"200 with a null code", 200, `{"idRequest":251,"responseCode":null}`, clients.Unknown, tokens.NoVerdict},
-		{"200 with an empty code", 200, `{"idRequest":251,"responseCode":" "}`, clients.Unknown, tokens.NoVerdict},
+		{"403 alone", 403, "", clients.Credentials, tokens.Inconclusive},
+		{"400 with other JSON", 400, `{"message":"no"}`, clients.Invalid, tokens.Inconclusive},
+		{"200 with other JSON", 200, `{"message":"no"}`, clients.Unknown, tokens.Inconclusive},
+		{"200 with a null code", 200, `{"idRequest":251,"responseCode":null}`, clients.Unknown, tokens.Inconclusive},
+		{"200 with an empty code", 200, `{"idRequest":251,"responseCode":" "}`, clients.Unknown, tokens.Inconclusive},
 		{
 			"200 with a list for a code",
 			200,
 			`{"idRequest":251,"responseCode":["01"]}`,
 			clients.Unknown,
-			tokens.NoVerdict,
+			tokens.Inconclusive,
 		},
-		{"500 with a web page", 500, "<html>", clients.Unknown, tokens.NoVerdict},
-		{"503 alone", 503, "", clients.Temporary, tokens.NoVerdict},
+		{"500 with a web page", 500, "<html>", clients.Unknown, tokens.Inconclusive},
+		{"503 alone", 503, "", clients.Temporary, tokens.Inconclusive},
 	}
 	for op := range promises {
 		for _, tt := range tests {

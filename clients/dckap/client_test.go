@@ -219,7 +219,7 @@ func TestGatesKeepCallsIn(t *testing.T) {
 				}
 				f.credential.Expect(t)
 				if which == "credential" {
-					f.pipe.Expect(t, tokens.NoVerdict) // given back
+					f.pipe.Expect(t, tokens.Inconclusive) // given back
 				}
 			})
 		}
@@ -232,8 +232,8 @@ func TestNoAnswerIsNoVerdict(t *testing.T) {
 	f.Inject(sandbox.Fault{Op: dckaptest.OpCall, Drop: true})
 	_, err := f.client.Call(t.Context(), order())
 	fault(t, err, clients.Unknown)
-	f.credential.Expect(t, tokens.NoVerdict)
-	f.pipe.Expect(t, tokens.NoVerdict)
+	f.credential.Expect(t, tokens.Inconclusive)
+	f.pipe.Expect(t, tokens.Inconclusive)
 }
 
 // The sandbox must tell good from bad, or the tests above say nothing.

@@ -22,7 +22,7 @@ type meaning struct {
 	body             string
 	kind             clients.Kind // done for none
 	message          string
-	credential, pipe tokens.Verdict
+	credential, pipe tokens.AuthResult
 	wait             bool // Retry-After is honoured
 	verified         bool
 	unlisted         bool
@@ -50,7 +50,7 @@ var meanings = []meaning{
 		good,
 		clients.Credentials,
 		"the pipe is disabled",
-		tokens.NoVerdict,
+		tokens.Inconclusive,
 		tokens.Refused,
 		false,
 		false,
@@ -63,7 +63,7 @@ var meanings = []meaning{
 		clients.Credentials,
 		"the credential is refused",
 		tokens.Refused,
-		tokens.NoVerdict,
+		tokens.Inconclusive,
 		false,
 		false,
 		false,
@@ -74,8 +74,8 @@ var meanings = []meaning{
 		``,
 		clients.Credentials,
 		"access is refused: the account lacks the right, or this address is not on the allow-list",
-		tokens.NoVerdict,
-		tokens.NoVerdict,
+		tokens.Inconclusive,
+		tokens.Inconclusive,
 		false,
 		false,
 		false,
@@ -86,8 +86,8 @@ var meanings = []meaning{
 		``,
 		clients.Invalid,
 		"there is no such listener",
-		tokens.NoVerdict,
-		tokens.NoVerdict,
+		tokens.Inconclusive,
+		tokens.Inconclusive,
 		false,
 		false,
 		false,
@@ -98,40 +98,40 @@ var meanings = []meaning{
 		``,
 		clients.Unknown,
 		"the server gave up waiting; the pipe may have run",
-		tokens.NoVerdict,
-		tokens.NoVerdict,
+		tokens.Inconclusive,
+		tokens.Inconclusive,
 		true,
 		false,
 		false,
 	},
-	{false, 429, ``, clients.RateLimited, "too many requests", tokens.NoVerdict, tokens.NoVerdict, true, false, false},
+	{false, 429, ``, clients.RateLimited, "too many requests", tokens.Inconclusive, tokens.Inconclusive, true, false, false},
 	{
 		false,
 		500,
 		good,
 		clients.Temporary,
 		"the platform failed",
-		tokens.NoVerdict,
-		tokens.NoVerdict,
+		tokens.Inconclusive,
+		tokens.Inconclusive,
 		true,
 		false,
 		false,
 	},
-	{false, 503, ``, clients.Temporary, "the platform failed", tokens.NoVerdict, tokens.NoVerdict, true, false, false},
+	{false, 503, ``, clients.Temporary, "the platform failed", tokens.Inconclusive, tokens.Inconclusive, true, false, false},
 	{
 		false,
 		504,
 		``,
 		clients.Unknown,
 		"a gateway gave up waiting; the pipe may have run",
-		tokens.NoVerdict,
-		tokens.NoVerdict,
+		tokens.Inconclusive,
+		tokens.Inconclusive,
 		true,
 		false,
 		false,
 	},
-	{false, 505, ``, clients.Temporary, "the platform failed", tokens.NoVerdict, tokens.NoVerdict, true, false, false},
-	{false, 599, ``, clients.Temporary, "the platform failed", tokens.NoVerdict, tokens.NoVerdict, true, false, false},
+	{false, 505, ``, clients.Temporary, "the platform failed", tokens.Inconclusive, tokens.Inconclusive, true, false, false},
+	{false, 599, ``, clients.Temporary, "the platform failed", tokens.Inconclusive, tokens.Inconclusive, true, false, false},
 }
 
 // unlistedStatuses are decided as for all vendors; they stand around the rows.
@@ -166,8 +166,8 @@ func allMeanings() []meaning {
 				noJSON,
 				clients.Unknown,
 				unreadable,
-				tokens.NoVerdict,
-				tokens.NoVerdict,
+				tokens.Inconclusive,
+				tokens.Inconclusive,
 				true,
 				false,
 				false,
@@ -178,8 +178,8 @@ func allMeanings() []meaning {
 				noJSON,
 				clients.Unknown,
 				unreadable,
-				tokens.NoVerdict,
-				tokens.NoVerdict,
+				tokens.Inconclusive,
+				tokens.Inconclusive,
 				true,
 				false,
 				false,
@@ -198,8 +198,8 @@ func allMeanings() []meaning {
 						body,
 						e.Kind,
 						e.Message,
-						tokens.NoVerdict,
-						tokens.NoVerdict,
+						tokens.Inconclusive,
+						tokens.Inconclusive,
 						e.RetryAfter > 0,
 						false,
 						true,
@@ -228,8 +228,8 @@ func (m meaning) differs(t *testing.T, pipes string) string {
 		clients.NewCaller(dckap.Vendor, clients.Limits{}, canned, nil),
 	)
 	answer, err := f.client.Call(t.Context(), order())
-	if c, p := f.credential.Verdicts(), f.pipe.Verdicts(); !slices.Equal(c, []tokens.Verdict{m.credential}) ||
-		!slices.Equal(p, []tokens.Verdict{m.pipe}) {
+	if c, p := f.credential.Verdicts(), f.pipe.Verdicts(); !slices.Equal(c, []tokens.AuthResult{m.credential}) ||
+		!slices.Equal(p, []tokens.AuthResult{m.pipe}) {
 		return fmt.Sprintf("the gates hear %v and %v, want %v and %v", c, p, m.credential, m.pipe)
 	}
 	if answer.Status != m.status || answer.Verified != m.verified ||

@@ -36,7 +36,7 @@ type Rule struct {
 	Message string
 	// Credential and Pipe are what the observation says about the account's
 	// credential and about the pipe being enabled.
-	Credential, Pipe tokens.Verdict
+	Credential, Pipe tokens.AuthResult
 }
 
 // rules is the one table; the first row that fits counts. What it does not list

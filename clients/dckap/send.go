@@ -17,7 +17,7 @@ func (c *Client) send(
 	pipe Pipe,
 	req *http.Request,
 ) (Answer, error) {
-	var aboutPipe, aboutCredential tokens.Verdict
+	var aboutPipe, aboutCredential tokens.AuthResult
 	leave, err := enter(ctx, c.gates(id), "the pipe", &aboutPipe)
 	if err != nil {
 		return Answer{}, err
@@ -69,7 +69,7 @@ func enter(
 	ctx context.Context,
 	gate tokens.Gate,
 	what string,
-	verdict *tokens.Verdict,
+	verdict *tokens.AuthResult,
 ) (leave func(), err error) {
 	pass, err := gate.Enter(ctx)
 	if err != nil {

@@ -177,7 +177,7 @@ func TestTokenIsReplayedOnce(t *testing.T) {
 	if fault(t, err, clients.Credentials); f.Calls(dinerotest.OpInvoiceCreate) != 2 || f.source.rejected != 2 {
 		t.Errorf("%d calls, %d rejected", f.Calls(dinerotest.OpInvoiceCreate), f.source.rejected)
 	}
-	f.gate.Expect(t, tokens.NoVerdict)
+	f.gate.Expect(t, tokens.Inconclusive)
 }
 
 // A missing subscription and a used-up quota stop one organization.
@@ -234,5 +234,5 @@ func TestGateKeepsCallsIn(t *testing.T) {
 	if e := fault(t, err, clients.Credentials); !e.NotSent {
 		t.Error("without a token nothing leaves")
 	}
-	f.gate.Expect(t, tokens.NoVerdict)
+	f.gate.Expect(t, tokens.Inconclusive)
 }

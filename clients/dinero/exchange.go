@@ -33,7 +33,7 @@ func (c *Client) exchange(ctx context.Context, out outgoing) (*clients.Answer, e
 	if err != nil {
 		return nil, clients.GateError(Vendor, out.op, "the organization", err)
 	}
-	verdict := tokens.NoVerdict
+	verdict := tokens.Inconclusive
 	// Reported exactly once, also when something panics in between or the task's
 	// own time is up.
 	defer func() {
@@ -79,18 +79,18 @@ func (out outgoing) request(
 
 // judge tells what an answer means by status and code, and what it says about
 // the organization. The vendor's words stay out of the error.
-func judge(out outgoing, a *clients.Answer) (tokens.Verdict, error) {
+func judge(out outgoing, a *clients.Answer) (tokens.AuthResult, error) {
 	code := codeOf(a)
 	rule, listed := findRule(out.method, a.Status, code)
 	switch {
 	case !listed:
 		e := clients.StatusError(Vendor, out.op, a)
 		e.Code, e.Unlisted = code, true
-		return tokens.NoVerdict, e
+		return tokens.Inconclusive, e
 	case rule.Done:
 		if body := bytes.TrimSpace(a.Body); a.Incomplete ||
 			len(body) > 0 && body[0] == '<' {
-			return tokens.NoVerdict, nil // a web page is not from the API
+			return tokens.Inconclusive, nil // a web page is not from the API
 		}
 		return rule.Organization, nil
 	}

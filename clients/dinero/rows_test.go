@@ -22,7 +22,7 @@ type meaning struct {
 	kind         clients.Kind // done for none
 	code         string
 	message      string
-	gate         tokens.Verdict
+	gate         tokens.AuthResult
 	wait         time.Duration
 	unlisted     bool
 }
@@ -48,11 +48,11 @@ var meanings = []meaning{
 	{"POST", `{}`, 201, done, "", "", tokens.Accepted, 0, false},
 	{"PUT", ``, 204, done, "", "", tokens.Accepted, 0, false},
 	{"GET", `{}`, 299, done, "", "", tokens.Accepted, 0, false},
-	{"DELETE", coded("40"), 404, done, "", "", tokens.NoVerdict, 0, false},
-	{"DELETE", ``, 404, done, "", "", tokens.NoVerdict, 0, false},
-	{"DELETE", coded("40"), 400, done, "", "", tokens.NoVerdict, 0, false},
+	{"DELETE", coded("40"), 404, done, "", "", tokens.Inconclusive, 0, false},
+	{"DELETE", ``, 404, done, "", "", tokens.Inconclusive, 0, false},
+	{"DELETE", coded("40"), 400, done, "", "", tokens.Inconclusive, 0, false},
 
-	{"POST", coded("42"), 400, clients.Invalid, "42", "the vendor finds the content wrong", tokens.NoVerdict, 0, false},
+	{"POST", coded("42"), 400, clients.Invalid, "42", "the vendor finds the content wrong", tokens.Inconclusive, 0, false},
 	{
 		"POST",
 		coded(`"42"`),
@@ -60,11 +60,11 @@ var meanings = []meaning{
 		clients.Invalid,
 		"42",
 		"the vendor finds the content wrong",
-		tokens.NoVerdict,
+		tokens.Inconclusive,
 		0,
 		false,
 	},
-	{"POST", coded("43"), 400, clients.Invalid, "43", "a limit of the vendor is exceeded", tokens.NoVerdict, 0, false},
+	{"POST", coded("43"), 400, clients.Invalid, "43", "a limit of the vendor is exceeded", tokens.Inconclusive, 0, false},
 	{
 		"POST",
 		coded("58"),
@@ -72,12 +72,12 @@ var meanings = []meaning{
 		clients.Declined,
 		"58",
 		"somebody else changed it meanwhile: the Timestamp is no longer the current one",
-		tokens.NoVerdict,
+		tokens.Inconclusive,
 		0,
 		false,
 	},
-	{"POST", coded("41"), 400, clients.Credentials, "41", noAccess, tokens.NoVerdict, 0, false},
-	{"POST", coded("40"), 400, clients.Invalid, "40", noObject, tokens.NoVerdict, 0, false},
+	{"POST", coded("41"), 400, clients.Credentials, "41", noAccess, tokens.Inconclusive, 0, false},
+	{"POST", coded("40"), 400, clients.Invalid, "40", noObject, tokens.Inconclusive, 0, false},
 	{
 		"DELETE",
 		coded("42"),
@@ -85,11 +85,11 @@ var meanings = []meaning{
 		clients.Invalid,
 		"42",
 		"the vendor finds the content wrong",
-		tokens.NoVerdict,
+		tokens.Inconclusive,
 		0,
 		false,
 	},
-	{"POST", ``, 400, clients.Invalid, "", "the request is refused as malformed", tokens.NoVerdict, 0, false},
+	{"POST", ``, 400, clients.Invalid, "", "the request is refused as malformed", tokens.Inconclusive, 0, false},
 	{
 		"POST",
 		coded("90"),
@@ -97,11 +97,11 @@ var meanings = []meaning{
 		clients.Invalid,
 		"90",
 		"the request is refused as malformed",
-		tokens.NoVerdict,
+		tokens.Inconclusive,
 		0,
 		false,
 	},
-	{"POST", coded("77"), 400, clients.Invalid, "77", "the request is refused as malformed", tokens.NoVerdict, 0, true},
+	{"POST", coded("77"), 400, clients.Invalid, "77", "the request is refused as malformed", tokens.Inconclusive, 0, true},
 	{
 		"POST",
 		coded(`"canary-customer-76"`),
@@ -109,18 +109,18 @@ var meanings = []meaning{
 		clients.Invalid,
 		"",
 		"the request is refused as malformed",
-		tokens.NoVerdict,
+		tokens.Inconclusive,
 		0,
 		false,
 	},
 	{"POST", coded("90"), 403, clients.Credentials, "90", noPro, tokens.Refused, 0, false},
 	{"POST", coded("48"), 403, clients.Credentials, "48", noPro, tokens.Refused, 0, false},
-	{"POST", coded("41"), 403, clients.Credentials, "41", noAccess, tokens.NoVerdict, 0, false},
-	{"POST", coded("42"), 403, clients.Credentials, "42", noAccess, tokens.NoVerdict, 0, false},
-	{"POST", coded("77"), 403, clients.Credentials, "77", noAccess, tokens.NoVerdict, 0, true},
-	{"POST", ``, 403, clients.Credentials, "", noAccess, tokens.NoVerdict, 0, false},
-	{"DELETE", ``, 403, clients.Credentials, "", noAccess, tokens.NoVerdict, 0, false},
-	{"GET", coded("40"), 404, clients.Invalid, "40", noObject, tokens.NoVerdict, 0, false},
+	{"POST", coded("41"), 403, clients.Credentials, "41", noAccess, tokens.Inconclusive, 0, false},
+	{"POST", coded("42"), 403, clients.Credentials, "42", noAccess, tokens.Inconclusive, 0, false},
+	{"POST", coded("77"), 403, clients.Credentials, "77", noAccess, tokens.Inconclusive, 0, true},
+	{"POST", ``, 403, clients.Credentials, "", noAccess, tokens.Inconclusive, 0, false},
+	{"DELETE", ``, 403, clients.Credentials, "", noAccess, tokens.Inconclusive, 0, false},
+	{"GET", coded("40"), 404, clients.Invalid, "40", noObject, tokens.Inconclusive, 0, false},
 	{
 		"POST",
 		`API calls quota exceeded! maximum admitted 100 per Minute.`,
@@ -128,26 +128,26 @@ var meanings = []meaning{
 		clients.RateLimited,
 		"",
 		"the organization's quota is used up",
-		tokens.NoVerdict,
+		tokens.Inconclusive,
 		time.Minute,
 		false,
 	},
-	{"GET", ``, 480, clients.Temporary, "480", brownOut, tokens.NoVerdict, 0, false},
-	{"GET", ``, 502, clients.Unknown, "", failed, tokens.NoVerdict, 0, false},
+	{"GET", ``, 480, clients.Temporary, "480", brownOut, tokens.Inconclusive, 0, false},
+	{"GET", ``, 502, clients.Unknown, "", failed, tokens.Inconclusive, 0, false},
 }
 
 const brownOut = "brown-out: the vendor is about to remove this endpoint, and lets it fail at random until then"
 
 // anyCode are statuses that mean the same whatever code is in the body.
 var anyCode = []meaning{
-	{"", "", 401, clients.Credentials, "", "the token is refused", tokens.NoVerdict, 0, false},
-	{"", "", 404, clients.Invalid, "", noObject, tokens.NoVerdict, 0, false},
-	{"", "", 413, clients.Invalid, "", "the file is too large", tokens.NoVerdict, 0, false},
-	{"", "", 429, clients.RateLimited, "", "the organization's quota is used up", tokens.NoVerdict, time.Minute, false},
-	{"", "", 480, clients.Temporary, "480", brownOut, tokens.NoVerdict, 0, false},
-	{"", "", 500, clients.Unknown, "", failed, tokens.NoVerdict, 0, false},
-	{"", "", 503, clients.Unknown, "", failed, tokens.NoVerdict, 0, false},
-	{"", "", 599, clients.Unknown, "", failed, tokens.NoVerdict, 0, false},
+	{"", "", 401, clients.Credentials, "", "the token is refused", tokens.Inconclusive, 0, false},
+	{"", "", 404, clients.Invalid, "", noObject, tokens.Inconclusive, 0, false},
+	{"", "", 413, clients.Invalid, "", "the file is too large", tokens.Inconclusive, 0, false},
+	{"", "", 429, clients.RateLimited, "", "the organization's quota is used up", tokens.Inconclusive, time.Minute, false},
+	{"", "", 480, clients.Temporary, "480", brownOut, tokens.Inconclusive, 0, false},
+	{"", "", 500, clients.Unknown, "", failed, tokens.Inconclusive, 0, false},
+	{"", "", 503, clients.Unknown, "", failed, tokens.Inconclusive, 0, false},
+	{"", "", 599, clients.Unknown, "", failed, tokens.Inconclusive, 0, false},
 }
 
 // unlistedStatuses are decided as for all vendors; they stand around the rows.
@@ -164,7 +164,7 @@ func allMeanings() []meaning {
 		}
 		for _, status := range unlistedStatuses {
 			e := clients.StatusError(dinero.Vendor, dinero.OpCall, &clients.Answer{Status: status})
-			m := meaning{"POST", coded(code), status, e.Kind, code, e.Message, tokens.NoVerdict, 0, true}
+			m := meaning{"POST", coded(code), status, e.Kind, code, e.Message, tokens.Inconclusive, 0, true}
 			all = append(all, m)
 			if m.method = "DELETE"; code == "" || code == "40" {
 				all = append(all, m)
@@ -180,7 +180,7 @@ func allMeanings() []meaning {
 			clients.Credentials,
 			"40",
 			"the token is refused",
-			tokens.NoVerdict,
+			tokens.Inconclusive,
 			0,
 			false,
 		},
@@ -203,7 +203,7 @@ func (m meaning) differs(t *testing.T) string {
 		Path:         "invoices/x",
 		Body:         json.RawMessage(`{}`),
 	})
-	if said := f.gate.Verdicts(); !slices.Equal(said, []tokens.Verdict{m.gate}) {
+	if said := f.gate.Verdicts(); !slices.Equal(said, []tokens.AuthResult{m.gate}) {
 		return fmt.Sprintf("the gate hears %v, want %v", said, m.gate)
 	}
 	if answer.Status != m.status || (json.Valid([]byte(m.body)) && string(answer.Body) != m.body) {

@@ -45,7 +45,7 @@ type Rule struct {
 	// Named: Code of the error is the status where the body has none.
 	Named bool
 	// Organization is what the answer says about the organization being usable.
-	Organization tokens.Verdict
+	Organization tokens.AuthResult
 }
 
 // rules is the one table; the first row that fits counts. What it does not list

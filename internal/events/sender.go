@@ -83,7 +83,7 @@ func (s *Sender) Send(ctx context.Context, e Event, again bool) error {
 	if fault != nil {
 		return fault
 	}
-	says := tokens.NoVerdict
+	says := tokens.Inconclusive
 	defer func() {
 		report(says)
 	}()
