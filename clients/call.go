@@ -32,7 +32,7 @@ type Answer struct {
 
 // Caller sends all requests to one vendor account. It follows no redirect,
 // ignores proxy variables, bounds time and body size, keeps connections alive,
-// and tells a request that was not sent from one that may have arrived.
+// and distinguishes a request that was not sent from one that may have arrived.
 type Caller struct {
 	vendor     string
 	http       *http.Client

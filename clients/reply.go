@@ -4,7 +4,7 @@ import (
 	"encoding/json"
 )
 
-// Reply is a vendor's answer to a free call, as it came. It may hold prose and
+// Reply is a vendor's unchanged answer to a free call. It may contain prose and
 // personal data, so it belongs in a task's result and not in a log.
 type Reply struct {
 	// Status is the HTTP status.

@@ -112,7 +112,7 @@ func (l *Login) grant(a *clients.Answer, body reply, why string) (tokens.Grant, 
 		return tokens.Grant{}, l.refused("the login was answered without a token")
 	case why != "":
 		return unreadable(why)
-	case strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r > '~' }):
+	case !clients.VisibleASCII(token):
 		return unreadable("data.Token is not a valid header value")
 	}
 	life := tokenLife(scalarText(data.ExpiresIn), token, vendorTime(a.Header, l.now), l.zone)

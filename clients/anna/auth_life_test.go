@@ -16,8 +16,8 @@ import (
 func TestTokenLife(t *testing.T) {
 	t.Parallel()
 	const unknown = 5 * time.Minute
-	vendor := time.Date(2030, 6, 1, 12, 0, 0, 0, time.UTC) // in the Date header
-	ours := vendor.Add(-90 * time.Minute)                  // a clock of ours that is far off
+	vendor := time.Date(2030, 6, 1, 12, 0, 0, 0, time.UTC) // of the Date header
+	local := vendor.Add(-90 * time.Minute)                 // far off
 	jwt := func(claims string) string {
 		return "e30." + base64.RawURLEncoding.EncodeToString([]byte(claims)) + ".sig"
 	}
@@ -40,27 +40,27 @@ func TestTokenLife(t *testing.T) {
 		{name: "negative", expiresIn: `"-60"`, want: unknown},
 		{name: "fraction", expiresIn: `"3600.5"`, want: unknown},
 
-		{name: "stamp, UTC first", expiresIn: `"20300601130000"`, want: time.Hour},
-		{name: "stamp as a number", expiresIn: `20300601130000`, want: time.Hour},
+		{name: "timestamp, UTC first", expiresIn: `"20300601130000"`, want: time.Hour},
+		{name: "timestamp as a number", expiresIn: `20300601130000`, want: time.Hour},
 		{
-			name:      "stamp, zone first",
+			name:      "timestamp, zone first",
 			expiresIn: `"20300601230000"`,
 			zone:      "Asia/Tokyo",
 			want:      2 * time.Hour,
 		},
-		{name: "stamp past in one reading", expiresIn: `"20300601103000"`, want: unknown},
+		{name: "timestamp past in one reading", expiresIn: `"20300601103000"`, want: unknown},
 		{
-			name:      "stamp by our clock",
+			name:      "timestamp by the local clock",
 			expiresIn: `"20300601113000"`,
 			noDate:    true,
 			want:      time.Hour,
 		},
-		{name: "stamp of no date", expiresIn: `"20301399000000"`, want: unknown},
+		{name: "timestamp of no date", expiresIn: `"20301399000000"`, want: unknown},
 
 		{name: "epoch", expiresIn: fmt.Sprintf("%q", fmt.Sprint(unix(20*time.Minute))), want: 20 * time.Minute},
 		{name: "epoch as a number", expiresIn: fmt.Sprint(unix(20 * time.Minute)), want: 20 * time.Minute},
 		{
-			name:      "epoch by our clock",
+			name:      "epoch by the local clock",
 			expiresIn: fmt.Sprint(unix(0)),
 			noDate:    true,
 			want:      90 * time.Minute,
@@ -82,8 +82,8 @@ func TestTokenLife(t *testing.T) {
 		},
 		{name: "RFC 3339 past", expiresIn: `"2029-06-01T12:30:00Z"`, want: unknown},
 		{name: "clock", expiresIn: `"01:30:05"`, want: time.Hour + 30*time.Minute + 5*time.Second},
-		{name: "clock of no time", expiresIn: `"01:75:00"`, want: unknown},
-		{name: "clock of nothing", expiresIn: `"00:00:00"`, want: unknown},
+		{name: "clock with 75 minutes", expiresIn: `"01:75:00"`, want: unknown},
+		{name: "clock at zero", expiresIn: `"00:00:00"`, want: unknown},
 
 		{name: "empty", expiresIn: `""`, want: unknown},
 		{name: "missing", want: unknown},
@@ -105,7 +105,7 @@ func TestTokenLife(t *testing.T) {
 			want:      10 * time.Minute,
 		},
 		{
-			name:      "JWT earlier than a stamp",
+			name:      "JWT earlier than a timestamp",
 			expiresIn: `"20300601130000"`,
 			token:     jwt(`{"iat":1000,"exp":1600}`),
 			want:      10 * time.Minute,
@@ -130,7 +130,7 @@ func TestTokenLife(t *testing.T) {
 			want:      unknown,
 		},
 		{name: "JWT over a year", token: jwt(`{"iat":0,"exp":31536000}`), want: unknown},
-		{name: "JWT over an age", token: jwt(`{"iat":0,"exp":1e300}`), want: unknown},
+		{name: "JWT beyond a Duration", token: jwt(`{"iat":0,"exp":1e300}`), want: unknown},
 		{
 			name:      "JWT backwards",
 			expiresIn: `"3600"`,
@@ -197,31 +197,31 @@ func TestTokenLife(t *testing.T) {
 			cfg := config(clientstest.Serve(t, sb, mount))
 			cfg.TimeZone = tt.zone
 			l := newLogin(t, cfg)
-			l.SetNow(func() time.Time { return ours })
+			l.SetNow(func() time.Time { return local })
 			grant, err := l.Fetch(t.Context())
 			if err != nil {
 				t.Fatal(err)
 			}
 			if grant.Life != tt.want || grant.Value.Reveal() != token {
-				t.Errorf("%q is good for %v, want %q for %v", grant.Value.Reveal(), grant.Life, token, tt.want)
+				t.Errorf("%q lives %v, want %q for %v", grant.Value.Reveal(), grant.Life, token, tt.want)
 			}
 		})
 	}
 }
 
-// What the sandbox writes in every format must be read as the life it means.
+// The client must understand every format that the sandbox can write.
 func TestTokenLifeOfEveryFormat(t *testing.T) {
 	t.Parallel()
 	vendor := time.Date(2030, 6, 1, 12, 0, 0, 0, time.UTC)
-	for format, opaque := range map[annatest.Format]time.Duration{
+	for format, opaqueLife := range map[annatest.Format]time.Duration{
 		annatest.Seconds:     20 * time.Minute,
-		annatest.Stamp:       20 * time.Minute,
+		annatest.Timestamp:   20 * time.Minute,
 		annatest.RFC3339:     20 * time.Minute,
 		annatest.EpochSecond: 20 * time.Minute,
 		annatest.EpochMilli:  20 * time.Minute,
 		annatest.Clock:       20 * time.Minute,
 		annatest.Empty:       5 * time.Minute,
-		annatest.Nonsense:    5 * time.Minute,
+		annatest.Invalid:     5 * time.Minute,
 	} {
 		for _, isOpaque := range []bool{true, false} {
 			t.Run(fmt.Sprintf("%s opaque=%v", format, isOpaque), func(t *testing.T) {
@@ -242,7 +242,7 @@ func TestTokenLifeOfEveryFormat(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				want := opaque
+				want := opaqueLife
 				if !isOpaque {
 					want = 20 * time.Minute // the JWT says so
 				}

@@ -42,8 +42,8 @@ func TestLoginRequest(t *testing.T) {
 				r.Header.Get("Content-Type") != "application/json" {
 				t.Errorf("%s %s as %q", r.Method, r.URI, r.Header.Get("Content-Type"))
 			}
-			if _, there := r.Header["Authorization"]; there {
-				t.Error("the login carries an Authorization header")
+			if _, found := r.Header["Authorization"]; found {
+				t.Error("the login has an Authorization header")
 			}
 			clientstest.Golden(t, "testdata/token-request.json", r.Body)
 			c := newClient(t, config(base), &fixed{grant: grant}, clients.Timeouts{})
@@ -54,7 +54,7 @@ func TestLoginRequest(t *testing.T) {
 	}
 }
 
-// fixed is a Source of one granted token.
+// fixed is a Source that always returns the granted token.
 type fixed struct {
 	source
 	grant tokens.Grant
@@ -67,7 +67,6 @@ func (f *fixed) Get(context.Context) (tokens.Token, error) {
 func TestLoginAnswers(t *testing.T) {
 	t.Parallel()
 	const refused clients.Kind = 254
-	status := func(code int, text string) sandbox.Fault { return sandbox.Fault{Status: code, Body: new(text)} }
 	const good = `"data":{"Token":"t","ExpiresIn":"60"}`
 	tests := []struct {
 		name  string
@@ -89,27 +88,27 @@ func TestLoginAnswers(t *testing.T) {
 		{"token blank", answerWith(`{"success":true,"data":{"Token":"  "}}`), refused},
 		{"neither success nor token", answerWith(`{"message":"x"}`), refused},
 		{"empty object", answerWith(`{}`), refused},
-		{"401", status(401, ``), refused},
-		{"401 with success", status(401, `{"success":true,`+good+`}`), refused},
-		{"403", status(403, `{"success":false}`), refused},
+		{"401", answerStatus(401, ``), refused},
+		{"401 with success", answerStatus(401, `{"success":true,`+good+`}`), refused},
+		{"403", answerStatus(403, `{"success":false}`), refused},
 
 		{"success missing", answerWith(`{` + good + `}`), clients.Unknown},
 		{"success a text", answerWith(`{"success":"true",` + good + `}`), clients.Unknown},
 		{"token a number", answerWith(`{"success":true,"data":{"Token":7}}`), clients.Unknown},
 		{"data a list", answerWith(`{"success":true,"data":[]}`), clients.Unknown},
-		{"token that no header can carry", answerWith(`{"success":true,"data":{"Token":"a\nb"}}`), clients.Unknown},
+		{"token not valid in a header", answerWith(`{"success":true,"data":{"Token":"a\nb"}}`), clients.Unknown},
 		{"empty", answerWith(``), clients.Unknown},
 		{"null", answerWith(`null`), clients.Unknown},
 		{"a text", answerWith(`"t"`), clients.Unknown},
 		{"not JSON", answerWith(`token`), clients.Unknown},
 		{"web page", sandbox.Fault{HTML: true}, clients.Unknown},
-		{"cut off", sandbox.Fault{Truncate: true}, clients.Unknown},
+		{"truncated", sandbox.Fault{Truncate: true}, clients.Unknown},
 		{"too long", sandbox.Fault{Oversized: true}, clients.Unknown},
-		{"500 with success", status(500, `{"success":true,`+good+`}`), clients.Unknown},
-		{"500 with failure", status(500, `{"success":false}`), clients.Unknown},
-		{"503", status(503, `{"success":false}`), clients.Temporary},
-		{"429", status(429, `{"success":false}`), clients.RateLimited},
-		{"404 with failure", status(404, `{"success":false}`), clients.Invalid},
+		{"500 with success", answerStatus(500, `{"success":true,`+good+`}`), clients.Unknown},
+		{"500 with failure", answerStatus(500, `{"success":false}`), clients.Unknown},
+		{"503", answerStatus(503, `{"success":false}`), clients.Temporary},
+		{"429", answerStatus(429, `{"success":false}`), clients.RateLimited},
+		{"404 with failure", answerStatus(404, `{"success":false}`), clients.Invalid},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -127,12 +126,12 @@ func TestLoginAnswers(t *testing.T) {
 				return
 			}
 			if grant != (tokens.Grant{}) {
-				t.Error("a token came beside the error")
+				t.Error("a token was returned with the error")
 			}
 			if tt.want != refused {
 				wantKind(t, err, tt.want)
 				if _, found := errors.AsType[*tokens.RefusedError](err); found {
-					t.Errorf("a fault of the service is called a refusal: %v", err)
+					t.Errorf("an error of the service is reported as a refusal: %v", err)
 				}
 				return
 			}
@@ -146,7 +145,7 @@ func TestLoginAnswers(t *testing.T) {
 
 func TestLoginWithAWrongAccount(t *testing.T) {
 	t.Parallel()
-	for name, spoil := range map[string]func(*anna.Config){
+	for name, change := range map[string]func(*anna.Config){
 		"password": func(c *anna.Config) { c.Password = secret.New("canary-wrong-79") },
 		"user":     func(c *anna.Config) { c.User = "canary-wrong-79" },
 		"company":  func(c *anna.Config) { c.CompanyHash = secret.New("canary-wrong-79") },
@@ -155,24 +154,24 @@ func TestLoginWithAWrongAccount(t *testing.T) {
 			t.Parallel()
 			sb := newSandbox(annatest.Options{})
 			cfg := config(clientstest.Serve(t, sb, mount))
-			spoil(&cfg)
+			change(&cfg)
 			_, err := newLogin(t, cfg).Fetch(t.Context())
 			if _, found := errors.AsType[*tokens.RefusedError](err); !found {
 				t.Fatalf("error %v, want a *tokens.RefusedError", err)
 			}
 			clientstest.NoLeak(t, err, append([]string{"canary-wrong-79"}, canaries...)...)
 			if sb.Effects(annatest.OpToken) != 0 {
-				t.Error("the sandbox let a wrong account in")
+				t.Error("the sandbox accepted the wrong account")
 			}
 		})
 	}
 }
 
-// A login is no attempt of the task under whose context it happens to run.
-func TestLoginIsNoAttempt(t *testing.T) {
+// A login must not count as a call of the task whose context it runs under.
+func TestLoginIsNotTheTasksCall(t *testing.T) {
 	t.Parallel()
 	sb := newSandbox(annatest.Options{})
-	ctx, attempt := clients.WithAttempt(t.Context(), func() { t.Error("the login was taken for the task's call") })
+	ctx, attempt := clients.WithAttempt(t.Context(), func() { t.Error("the login was reported as the task's call") })
 	if _, err := newLogin(t, config(clientstest.Serve(t, sb, mount))).Fetch(ctx); err != nil {
 		t.Fatal(err)
 	}
@@ -190,8 +189,8 @@ func TestSharedChecksOfTheLogin(t *testing.T) {
 		Mount:    mount,
 		New:      func(*testing.T) clientstest.Sandbox { return newSandbox(annatest.Options{}) },
 		Canaries: canaries,
-		Call: func(t *testing.T, baseURL string, limits clients.Timeouts) func(context.Context) error {
-			l, err := anna.NewLogin(config(baseURL), clients.NewCaller("anna", limits, nil, nil))
+		Call: func(t *testing.T, baseURL string, timeouts clients.Timeouts) func(context.Context) error {
+			l, err := anna.NewLogin(config(baseURL), clients.NewCaller("anna", timeouts, nil, nil))
 			if err != nil {
 				t.Fatal(err)
 			}

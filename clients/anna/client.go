@@ -12,8 +12,9 @@
 //     with a fresh token (Client.do).
 //   - A time without a zone is read in every plausible way, and the earliest
 //     reading counts (auth.go).
-//   - The vendor's message is neither interpreted nor repeated: it is translated
-//     prose that contains the company hash and the user.
+//   - The vendor's message is never repeated, and interpreted only by the texts of
+//     ANNA_ALREADY_INACTIVE: it is translated prose that contains the company hash
+//     and the user.
 package anna
 
 import (
@@ -216,14 +217,11 @@ func (e endpoint) request(
 	token secret.String,
 	body any,
 ) (*http.Request, error) {
-	var encoded bytes.Buffer
-	encoder := json.NewEncoder(&encoded)
-	encoder.SetEscapeHTML(false) // as in the vendor's samples
-	if err := encoder.Encode(body); err != nil {
+	encoded, err := clients.EncodeJSON(body)
+	if err != nil {
 		return nil, e.invalid(op, "the request cannot be encoded")
 	}
-	content := bytes.TrimSuffix(encoded.Bytes(), []byte("\n"))
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, e.base.Join(path), bytes.NewReader(content))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, e.base.Join(path), bytes.NewReader(encoded))
 	if err != nil {
 		return nil, e.invalid(op, "the request cannot be built")
 	}
@@ -237,11 +235,5 @@ func (e endpoint) request(
 
 // invalid returns the error of a request that can never be sent.
 func (e endpoint) invalid(op, message string) *clients.Error {
-	return &clients.Error{
-		Vendor:  e.caller.Vendor(),
-		Op:      op,
-		Kind:    clients.Invalid,
-		Message: message,
-		NotSent: true,
-	}
+	return clients.InvalidRequest(e.caller.Vendor(), op, message)
 }

@@ -19,47 +19,56 @@ import (
 
 func TestRequests(t *testing.T) {
 	t.Parallel()
+	byID := anna.User{UserID: "u&<1>"}
+	byDocument := anna.User{UserDocType: "CPF", UserDocValue: "00123"}
 	tests := []struct {
-		name, op, path string
-		call           func(*testing.T, *anna.Client) error
+		name string
+		op   string
+		path string
+		call func(*testing.T, *anna.Client) error
 	}{
-		{"user-hash", annatest.OpHash, "REST/AnnACorporate/User/UserHash", func(t *testing.T, c *anna.Client) error {
-			_, err := c.UserHash(t.Context(), "u&<1>", "START & SERVICE")
-			return err
-		}},
 		{
-			"user-hash-bare",
-			annatest.OpHash,
-			"REST/AnnACorporate/User/UserHash",
-			func(t *testing.T, c *anna.Client) error {
+			name: "user-hash",
+			op:   annatest.OpHash,
+			path: "REST/AnnACorporate/User/UserHash",
+			call: func(t *testing.T, c *anna.Client) error {
+				_, err := c.UserHash(t.Context(), "u&<1>", "START & SERVICE")
+				return err
+			},
+		},
+		{
+			name: "user-hash-bare",
+			op:   annatest.OpHash,
+			path: "REST/AnnACorporate/User/UserHash",
+			call: func(t *testing.T, c *anna.Client) error {
 				_, err := c.UserHash(t.Context(), "u&<1>", "")
 				return err
 			},
 		},
 		{
-			"user-hash-forced",
-			annatest.OpForceHash,
-			"REST/AnnACorporate/User/UserHashForced",
-			func(t *testing.T, c *anna.Client) error {
+			name: "user-hash-forced",
+			op:   annatest.OpForceHash,
+			path: "REST/AnnACorporate/User/UserHashForced",
+			call: func(t *testing.T, c *anna.Client) error {
 				_, err := c.UserHashForced(t.Context(), "u&<1>", "Zoë & <Tom>", "START & SERVICE")
 				return err
 			},
 		},
 		{
-			"structure",
-			annatest.OpStructure,
-			"REST/AnnACorporate/Messenger/Structure",
-			func(t *testing.T, c *anna.Client) error {
+			name: "structure",
+			op:   annatest.OpStructure,
+			path: "REST/AnnACorporate/Messenger/Structure",
+			call: func(t *testing.T, c *anna.Client) error {
 				_, err := c.Structure(t.Context())
 				return err
 			},
 		},
 		{
-			"requests",
-			annatest.OpRequests,
-			"REST/AnnACorporate/Messenger/Requests",
-			func(t *testing.T, c *anna.Client) error {
-				_, err := c.Requests(t.Context(), anna.User{UserID: "u&<1>"}, anna.Filters{
+			name: "requests",
+			op:   annatest.OpRequests,
+			path: "REST/AnnACorporate/Messenger/Requests",
+			call: func(t *testing.T, c *anna.Client) error {
+				_, err := c.Requests(t.Context(), byID, anna.Filters{
 					DataIni:   "01/01/2024",
 					DataFim:   "31/12/2024",
 					Status:    "E",
@@ -69,41 +78,46 @@ func TestRequests(t *testing.T) {
 			},
 		},
 		{
-			"requests-document",
-			annatest.OpRequests,
-			"REST/AnnACorporate/Messenger/Requests",
-			func(t *testing.T, c *anna.Client) error {
-				_, err := c.Requests(t.Context(), anna.User{UserDocType: "CPF", UserDocValue: "00123"}, anna.Filters{})
-				return err
-			},
-		},
-		{"link", annatest.OpLink, "REST/AnnACorporate/Messenger/Link", func(t *testing.T, c *anna.Client) error {
-			_, err := c.Link(t.Context(), anna.User{UserID: "u&<1>"})
-			return err
-		}},
-		{
-			"link-document",
-			annatest.OpLink,
-			"REST/AnnACorporate/Messenger/Link",
-			func(t *testing.T, c *anna.Client) error {
-				_, err := c.Link(t.Context(), anna.User{UserDocType: "CPF", UserDocValue: "00123"})
+			name: "requests-document",
+			op:   annatest.OpRequests,
+			path: "REST/AnnACorporate/Messenger/Requests",
+			call: func(t *testing.T, c *anna.Client) error {
+				_, err := c.Requests(t.Context(), byDocument, anna.Filters{})
 				return err
 			},
 		},
 		{
-			"user-inactivate",
-			annatest.OpInactivate,
-			"REST/AnnACorporate/User/Inactivate",
-			func(t *testing.T, c *anna.Client) error {
+			name: "link",
+			op:   annatest.OpLink,
+			path: "REST/AnnACorporate/Messenger/Link",
+			call: func(t *testing.T, c *anna.Client) error {
+				_, err := c.Link(t.Context(), byID)
+				return err
+			},
+		},
+		{
+			name: "link-document",
+			op:   annatest.OpLink,
+			path: "REST/AnnACorporate/Messenger/Link",
+			call: func(t *testing.T, c *anna.Client) error {
+				_, err := c.Link(t.Context(), byDocument)
+				return err
+			},
+		},
+		{
+			name: "user-inactivate",
+			op:   annatest.OpInactivate,
+			path: "REST/AnnACorporate/User/Inactivate",
+			call: func(t *testing.T, c *anna.Client) error {
 				return c.Inactivate(t.Context(), "u&<1>")
 			},
 		},
 		{
-			"alert-counter",
-			annatest.OpAlerts,
-			"REST/AnnACorporate/Messenger/AlertCounter",
-			func(t *testing.T, c *anna.Client) error {
-				_, err := c.AlertCounter(t.Context(), anna.User{UserID: "u&<1>"}, anna.Filters{
+			name: "alert-counter",
+			op:   annatest.OpAlerts,
+			path: "REST/AnnACorporate/Messenger/AlertCounter",
+			call: func(t *testing.T, c *anna.Client) error {
+				_, err := c.AlertCounter(t.Context(), byID, anna.Filters{
 					DepartmentAlias: "sales",
 					ChannelAlias:    "web",
 					DataIni:         "01/01/2024",
@@ -115,11 +129,11 @@ func TestRequests(t *testing.T) {
 			},
 		},
 		{
-			"alert-counter-document",
-			annatest.OpAlerts,
-			"REST/AnnACorporate/Messenger/AlertCounter",
-			func(t *testing.T, c *anna.Client) error {
-				_, err := c.AlertCounter(t.Context(), anna.User{UserDocType: "CPF", UserDocValue: "00123"}, anna.Filters{})
+			name: "alert-counter-document",
+			op:   annatest.OpAlerts,
+			path: "REST/AnnACorporate/Messenger/AlertCounter",
+			call: func(t *testing.T, c *anna.Client) error {
+				_, err := c.AlertCounter(t.Context(), byDocument, anna.Filters{})
 				return err
 			},
 		},
@@ -144,7 +158,9 @@ func TestRequests(t *testing.T) {
 					t.Errorf("%s %s (%s), want POST %s (%s)", r.Method, r.URI, r.Op, mount+tt.path, tt.op)
 				}
 				for key, want := range map[string]string{
-					"Content-Type": "application/json", "Accept": "application/json", "Authorization": "Bearer " + oldToken,
+					"Content-Type":  "application/json",
+					"Accept":        "application/json",
+					"Authorization": "Bearer " + oldToken,
 				} {
 					if got := r.Header.Get(key); got != want {
 						t.Errorf("%s: %q, want %q", key, got, want)
@@ -152,7 +168,7 @@ func TestRequests(t *testing.T) {
 				}
 				golden := "testdata/" + tt.name + "-request.json"
 				clientstest.Golden(t, golden, r.Body)
-				var exact bytes.Buffer // Golden forgives white space; what we send has none
+				var exact bytes.Buffer // Golden ignores white space; the request must have none
 				if err := json.Compact(&exact, clientstest.ReadFile(t, golden)); err != nil ||
 					exact.String() != string(r.Body) {
 					t.Errorf("body %s, want %s", r.Body, &exact)
@@ -166,9 +182,11 @@ func TestUserHashResult(t *testing.T) {
 	t.Parallel()
 	utc := time.Date(2031, 2, 3, 4, 5, 6, 0, time.UTC)
 	tests := []struct {
-		name, zone, expires string
-		text                string
-		at                  time.Time
+		name    string
+		zone    string
+		expires string // JSON
+		text    string
+		at      time.Time
 	}{
 		{"west of UTC: UTC comes first", "America/Sao_Paulo", `"20310203040506"`, "20310203040506", utc},
 		{"east of UTC: local comes first", "Asia/Tokyo", `"20310203040506"`, "20310203040506", utc.Add(-9 * time.Hour)},
@@ -199,7 +217,7 @@ func TestUserHashResult(t *testing.T) {
 			}
 			if got.Hash != "USER_HASH" || got.ChatURL != "https://anna.example/chat?h=USER_HASH" ||
 				got.EmbeddedURL != "https://anna.example/embedded?h=USER_HASH" {
-				t.Errorf("login %q %q %q is not the vendor's", got.Hash, got.ChatURL, got.EmbeddedURL)
+				t.Errorf("login %q %q %q, want the vendor's", got.Hash, got.ChatURL, got.EmbeddedURL)
 			}
 			if got.Expires != tt.text || !got.ExpiresAt.Equal(tt.at) {
 				t.Errorf("Expires %q at %v, want %q at %v", got.Expires, got.ExpiresAt, tt.text, tt.at)
@@ -225,39 +243,54 @@ func TestAlertCounterResult(t *testing.T) {
 	}
 }
 
-func TestWhatIsListedComesAsTheVendorHasIt(t *testing.T) {
+func TestResultsAreUnchanged(t *testing.T) {
 	t.Parallel()
 	sb := newSandbox(annatest.Options{})
-	base := clientstest.Serve(t, sb, mount)
-	c := newClient(t, config(base), &source{}, clients.Timeouts{})
+	c := newClient(t, config(clientstest.Serve(t, sb, mount)), &source{}, clients.Timeouts{})
 	for _, tt := range []struct {
-		op, field, value string
-		call             func() (any, error)
+		op    string
+		field string
+		value string
+		call  func() (json.RawMessage, error)
 	}{
-		{annatest.OpStructure, "structure", `{"Departments":[{"n":12345678901234567890}]}`, func() (any, error) { return c.Structure(t.Context()) }},
-		{annatest.OpRequests, "userRequests", `[{"protocol":12345678901234567890},null]`, func() (any, error) { return c.Requests(t.Context(), user, anna.Filters{}) }},
-		{annatest.OpLink, "messengerLink", `"https://l/?h=1&x=<é>"`, func() (any, error) {
-			got, err := c.Link(t.Context(), anna.User{UserID: userID})
-			var plain bytes.Buffer
-			enc := json.NewEncoder(&plain)
-			enc.SetEscapeHTML(false)
-			_ = enc.Encode(got.MessengerLink)
-			return json.RawMessage(bytes.TrimSpace(plain.Bytes())), err
-		}},
+		{
+			annatest.OpStructure,
+			"structure",
+			`{"Departments":[{"n":12345678901234567890}]}`,
+			func() (json.RawMessage, error) { return c.Structure(t.Context()) },
+		},
+		{
+			annatest.OpRequests,
+			"userRequests",
+			`[{"protocol":12345678901234567890},null]`,
+			func() (json.RawMessage, error) { return c.Requests(t.Context(), user, anna.Filters{}) },
+		},
+		{
+			annatest.OpLink,
+			"messengerLink",
+			`"https://l/?h=1&x=<é>"`,
+			func() (json.RawMessage, error) {
+				got, err := c.Link(t.Context(), anna.User{UserID: userID})
+				if err != nil {
+					return nil, err
+				}
+				return clients.EncodeJSON(got.MessengerLink)
+			},
+		},
 	} {
-		sb.Inject(
-			sandbox.Fault{Op: tt.op, Body: new(`{"success":true,"message":"","` + tt.field + `":` + tt.value + `}`)},
-		)
+		sb.Inject(sandbox.Fault{
+			Op:   tt.op,
+			Body: new(`{"success":true,"message":"","` + tt.field + `":` + tt.value + `}`),
+		})
 		got, err := tt.call()
-		if err != nil || string(got.(json.RawMessage)) != tt.value {
+		if err != nil || string(got) != tt.value {
 			t.Errorf("%s: %s, %v", tt.op, got, err)
 		}
 	}
 }
 
-// A forced hash opens access: it is worth the proof that the client calls once,
-// and that the user is as asked for.
-func TestForcedHashMakesTheUser(t *testing.T) {
+// A forced hash opens access, so the client must call exactly once.
+func TestForcedHashCreatesTheUser(t *testing.T) {
 	t.Parallel()
 	sb := newSandbox(annatest.Options{})
 	c := newClient(t, config(clientstest.Serve(t, sb, mount)), &source{}, clients.Timeouts{})
@@ -273,7 +306,7 @@ func TestForcedHashMakesTheUser(t *testing.T) {
 	}
 }
 
-func TestRelativeDatesAreThoseOfTheZone(t *testing.T) {
+func TestRelativeDatesUseTheZone(t *testing.T) {
 	t.Parallel()
 	for zone, want := range map[string]string{
 		"America/Sao_Paulo": `"dataIni":"21/02/2026","dataFim":"28/02/2026"`,
@@ -302,41 +335,50 @@ func TestRelativeDatesAreThoseOfTheZone(t *testing.T) {
 	}
 }
 
-func TestArgumentsAreCheckedBeforeAnythingLeaves(t *testing.T) {
+func TestInvalidArguments(t *testing.T) {
 	t.Parallel()
 	src := &source{}
 	c := newClient(t, config("https://anna.example"), src, clients.Timeouts{})
-	_, hashErr := c.UserHash(t.Context(), "", "support")
-	_, noneErr := c.AlertCounter(t.Context(), anna.User{}, anna.Filters{})
-	_, halfErr := c.AlertCounter(t.Context(), anna.User{UserDocType: "CPF"}, anna.Filters{})
-	_, iniErr := c.AlertCounter(t.Context(), user, anna.Filters{DataIni: "2024-01-01"})
-	_, fimErr := c.AlertCounter(t.Context(), user, anna.Filters{DataFim: "12/31/2024"})
-	_, forcedErr := c.UserHashForced(t.Context(), "", userName, "support")
-	_, namelessErr := c.UserHashForced(t.Context(), userID, "", "support")
-	_, requestsErr := c.Requests(t.Context(), anna.User{UserDocValue: docValue}, anna.Filters{})
-	_, requestsDateErr := c.Requests(t.Context(), user, anna.Filters{DataIni: "yesterday"})
-	_, linkErr := c.Link(t.Context(), anna.User{})
-	_, halfLinkErr := c.Link(t.Context(), anna.User{UserDocType: "CPF"})
+	alerts := func(u anna.User, f anna.Filters) error {
+		_, err := c.AlertCounter(t.Context(), u, f)
+		return err
+	}
+	requests := func(u anna.User, f anna.Filters) error {
+		_, err := c.Requests(t.Context(), u, f)
+		return err
+	}
+	link := func(u anna.User) error {
+		_, err := c.Link(t.Context(), u)
+		return err
+	}
+	hash := func(userID string) error {
+		_, err := c.UserHash(t.Context(), userID, "support")
+		return err
+	}
+	forcedHash := func(userID, userName string) error {
+		_, err := c.UserHashForced(t.Context(), userID, userName, "support")
+		return err
+	}
 	for name, err := range map[string]error{
-		"first date":                  iniErr,
-		"last date":                   fimErr,
-		"nobody's forced hash":        forcedErr,
-		"forced hash without a name":  namelessErr,
-		"requests of half a document": requestsErr,
-		"requests' date":              requestsDateErr,
-		"nobody's link":               linkErr,
-		"link of half a document":     halfLinkErr,
-		"hash":                        hashErr,
-		"inactivate":                  c.Inactivate(t.Context(), ""),
-		"nobody's alerts":             noneErr,
-		"half a document":             halfErr,
+		"hash without a user":           hash(""),
+		"forced hash without a user":    forcedHash("", userName),
+		"forced hash without a name":    forcedHash(userID, ""),
+		"inactivation without a user":   c.Inactivate(t.Context(), ""),
+		"alerts without a user":         alerts(anna.User{}, anna.Filters{}),
+		"alerts of half a document":     alerts(anna.User{UserDocType: "CPF"}, anna.Filters{}),
+		"alerts with an ISO date":       alerts(user, anna.Filters{DataIni: "2024-01-01"}),
+		"alerts with the month first":   alerts(user, anna.Filters{DataFim: "12/31/2024"}),
+		"requests of half a document":   requests(anna.User{UserDocValue: docValue}, anna.Filters{}),
+		"requests with an unknown date": requests(user, anna.Filters{DataIni: "yesterday"}),
+		"link without a user":           link(anna.User{}),
+		"link of half a document":       link(anna.User{UserDocType: "CPF"}),
 	} {
 		if e := wantKind(t, err, clients.Invalid); !e.NotSent {
 			t.Errorf("%s: NotSent is false", name)
 		}
 	}
 	if src.gets != 0 {
-		t.Errorf("%d tokens were asked for", src.gets)
+		t.Errorf("%d tokens were requested", src.gets)
 	}
 }
 
@@ -373,11 +415,11 @@ func TestAlreadyInactive(t *testing.T) {
 				t.Fatal(err)
 			}
 			if len(src.suspected) != 0 {
-				t.Error("the token was suspected of an answer that is as good as success")
+				t.Error("the token is suspected after an answer that is as good as success")
 			}
 		})
 	}
-	t.Run("only of an inactivation", func(t *testing.T) {
+	t.Run("another operation", func(t *testing.T) {
 		t.Parallel()
 		sb := newSandbox(annatest.Options{})
 		sb.PutUser(userID, false)
@@ -399,8 +441,8 @@ func TestSharedChecks(t *testing.T) {
 				New:        func(*testing.T) clientstest.Sandbox { return newSandbox(annatest.Options{}) },
 				Unreadable: clients.Unknown,
 				Canaries:   canaries,
-				Call: func(t *testing.T, baseURL string, limits clients.Timeouts) func(context.Context) error {
-					c := newClient(t, config(baseURL), &source{}, limits)
+				Call: func(t *testing.T, baseURL string, timeouts clients.Timeouts) func(context.Context) error {
+					c := newClient(t, config(baseURL), &source{}, timeouts)
 					return func(ctx context.Context) error { return o.run(ctx, c) }
 				},
 			})

@@ -44,7 +44,7 @@ type Config struct {
 	// Inactivate that the user is already inactive: a success:false with one of
 	// them counts as done. A text matches anywhere in the vendor's message and
 	// ignores case. Unset: an unconfirmed inactivation is always retried.
-	AlreadyInactive []string `env:"ALREADY_INACTIVE" envSeparator:"|" doc:"Texts, separated by |, that mean in an unconfirmed inactivation that the user is inactive already. Unset: it is tried again until confirmed."`
+	AlreadyInactive []string `env:"ALREADY_INACTIVE" envSeparator:"|" doc:"Texts, separated by |, that in an unconfirmed inactivation mean that the user is already inactive. Unset: it is retried until confirmed."`
 	// AllowInsecureHTTP is the worker's ALLOW_INSECURE_HTTP, which allows plain
 	// http on hosts other than loopback.
 	AllowInsecureHTTP bool `env:"-"`
@@ -72,7 +72,7 @@ func (c Config) Profile() tokens.Profile {
 	}
 }
 
-// Limits returns the timeouts for the account's Caller.
+// Timeouts returns the timeouts of the account's Caller.
 func (c Config) Timeouts() clients.Timeouts {
 	return clients.Timeouts{Call: c.Timeout}
 }
@@ -101,16 +101,16 @@ func (c Config) validate() (validated, error) {
 		problems = append(problems, err)
 	}
 	out.base = base
-	for _, required := range []struct {
+	for _, credential := range []struct {
 		variable string
-		missing  bool
+		value    secret.String
 	}{
-		{"COMPANY_HASH", c.CompanyHash.Empty()},
-		{"USER", c.User == ""},
-		{"PASSWORD", c.Password.Empty()},
+		{"COMPANY_HASH", c.CompanyHash},
+		{"USER", secret.New(c.User)},
+		{"PASSWORD", c.Password},
 	} {
-		if required.missing {
-			addProblem(required.variable, "is not set")
+		if problem := clients.SecretProblem(credential.value); problem != "" {
+			addProblem(credential.variable, problem)
 		}
 	}
 	zoneName := c.TimeZone

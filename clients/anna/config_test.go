@@ -31,13 +31,17 @@ func TestConfigFromTheEnvironment(t *testing.T) {
 		"ANNA_TIMEOUT":          "3s",
 		"ANNA_ALREADY_INACTIVE": "is inactive|já inativo",
 	})
-	if cfg.URL != "https://anna.example/base" || !cfg.CompanyHash.Equal(company) || cfg.User != login || !cfg.Password.Equal(password) ||
-		cfg.TimeZone != "UTC" || cfg.Timeout != 3*time.Second ||
+	if cfg.URL != "https://anna.example/base" ||
+		!cfg.CompanyHash.Equal(company) ||
+		cfg.User != login ||
+		!cfg.Password.Equal(password) ||
+		cfg.TimeZone != "UTC" ||
+		cfg.Timeout != 3*time.Second ||
 		strings.Join(cfg.AlreadyInactive, "/") != "is inactive/já inativo" {
-		t.Errorf("settings arrive as %+v", cfg)
+		t.Errorf("the environment is parsed as %+v", cfg)
 	}
 	if cfg.Timeouts().Call != 3*time.Second {
-		t.Errorf("a call may take %v, want 3 s", cfg.Timeouts().Call)
+		t.Errorf("timeout of a call %v, want 3 s", cfg.Timeouts().Call)
 	}
 	if err := cfg.Validate(); err != nil || !cfg.Configured() {
 		t.Errorf("Validate() = %v, Configured() = %v", err, cfg.Configured())
@@ -48,7 +52,7 @@ func TestConfigFromTheEnvironment(t *testing.T) {
 		t.Errorf("the defaults are %+v", bare)
 	}
 	if bare.Configured() {
-		t.Error("an account without any setting is called configured")
+		t.Error("an empty account is reported as configured")
 	}
 	for name, value := range map[string]string{
 		"URL":          "https://anna.example",
@@ -62,12 +66,12 @@ func TestConfigFromTheEnvironment(t *testing.T) {
 	}
 }
 
-func TestConfigIsRefused(t *testing.T) {
+func TestInvalidConfig(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
-		name   string
-		spoil  func(*anna.Config)
-		naming []string
+		name      string
+		change    func(*anna.Config)
+		variables []string
 	}{
 		{
 			"nothing",
@@ -78,6 +82,17 @@ func TestConfigIsRefused(t *testing.T) {
 		{"no company", func(c *anna.Config) { c.CompanyHash = secret.String{} }, []string{"ANNA_COMPANY_HASH"}},
 		{"no user", func(c *anna.Config) { c.User = "" }, []string{"ANNA_USER"}},
 		{"no password", func(c *anna.Config) { c.Password = secret.String{} }, []string{"ANNA_PASSWORD"}},
+		{
+			"end of a line in the company",
+			func(c *anna.Config) { c.CompanyHash = secret.New(company + "\n") },
+			[]string{"ANNA_COMPANY_HASH"},
+		},
+		{"end of a line in the user", func(c *anna.Config) { c.User = login + "\r\n" }, []string{"ANNA_USER"}},
+		{
+			"control character in the password",
+			func(c *anna.Config) { c.Password = secret.New(password + "\x00") },
+			[]string{"ANNA_PASSWORD"},
+		},
 		{"plain http", func(c *anna.Config) { c.URL = "http://anna.example" }, []string{"ANNA_URL"}},
 		{"no scheme", func(c *anna.Config) { c.URL = "anna.example" }, []string{"ANNA_URL"}},
 		{
@@ -93,7 +108,7 @@ func TestConfigIsRefused(t *testing.T) {
 			func(c *anna.Config) { c.AlreadyInactive = []string{"is inactive", " "} },
 			[]string{"ANNA_ALREADY_INACTIVE"},
 		},
-		{"several", func(c *anna.Config) {
+		{"several problems", func(c *anna.Config) {
 			c.User = ""
 			c.TimeZone = "Brazil"
 			c.URL = "ftp://x"
@@ -104,20 +119,20 @@ func TestConfigIsRefused(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			cfg := config("https://anna.example")
-			tt.spoil(&cfg)
+			tt.change(&cfg)
 			_, newErr := anna.New(cfg, &source{}, caller)
 			_, loginErr := anna.NewLogin(cfg, caller)
 			for from, err := range map[string]error{"Validate": cfg.Validate(), "New": newErr, "NewLogin": loginErr} {
 				if err == nil {
-					t.Fatalf("%s accepts it", from)
+					t.Fatalf("%s accepts the config", from)
 				}
-				for _, name := range tt.naming {
+				for _, name := range tt.variables {
 					if !strings.Contains(err.Error(), name) {
 						t.Errorf("%s does not name %s: %v", from, name, err)
 					}
 				}
-				if n := strings.Count(err.Error(), "ANNA_"); n != len(tt.naming) {
-					t.Errorf("%s names %d variables, want %d: %v", from, n, len(tt.naming), err)
+				if n := strings.Count(err.Error(), "ANNA_"); n != len(tt.variables) {
+					t.Errorf("%s names %d variables, want %d: %v", from, n, len(tt.variables), err)
 				}
 				clientstest.NoLeak(t, err, canaries...)
 			}
@@ -125,13 +140,13 @@ func TestConfigIsRefused(t *testing.T) {
 	}
 }
 
-func TestConfigIsAccepted(t *testing.T) {
+func TestValidConfig(t *testing.T) {
 	t.Parallel()
 	for name, change := range map[string]func(*anna.Config){
 		"https":                func(*anna.Config) {},
 		"base path":            func(c *anna.Config) { c.URL = "https://anna.example/customer/7/" },
 		"loopback":             func(c *anna.Config) { c.URL = "http://127.0.0.1:9000/anna" },
-		"plain http permitted": func(c *anna.Config) { c.URL, c.AllowInsecureHTTP = "http://anna.example", true },
+		"plain http permitted": func(c *anna.Config) { c.URL = "http://anna.example"; c.AllowInsecureHTTP = true },
 		"zone unset":           func(c *anna.Config) { c.TimeZone = "" },
 		"zone set":             func(c *anna.Config) { c.TimeZone = "America/Manaus" },
 	} {
@@ -146,16 +161,17 @@ func TestConfigIsAccepted(t *testing.T) {
 	}
 }
 
-func TestConstructorsNeedTheirParts(t *testing.T) {
+func TestMissingDependencies(t *testing.T) {
 	t.Parallel()
-	cfg, caller := config("https://anna.example"), clients.NewCaller("anna", clients.Timeouts{}, nil, nil)
+	cfg := config("https://anna.example")
+	caller := clients.NewCaller("anna", clients.Timeouts{}, nil, nil)
 	if _, err := anna.New(cfg, nil, caller); err == nil {
-		t.Error("New accepts no source")
+		t.Error("New accepts a nil source")
 	}
 	if _, err := anna.New(cfg, &source{}, nil); err == nil {
-		t.Error("New accepts no caller")
+		t.Error("New accepts a nil caller")
 	}
 	if _, err := anna.NewLogin(cfg, nil); err == nil {
-		t.Error("NewLogin accepts no caller")
+		t.Error("NewLogin accepts a nil caller")
 	}
 }

@@ -88,9 +88,9 @@ func (s *source) Suspect(_ context.Context, t tokens.Token) bool {
 	return s.replay
 }
 
-func newClient(t *testing.T, cfg anna.Config, src tokens.Source, limits clients.Timeouts) *anna.Client {
+func newClient(t *testing.T, cfg anna.Config, src tokens.Source, timeouts clients.Timeouts) *anna.Client {
 	t.Helper()
-	c, err := anna.New(cfg, src, clients.NewCaller(anna.Vendor, limits, nil, nil))
+	c, err := anna.New(cfg, src, clients.NewCaller(anna.Vendor, timeouts, nil, nil))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -24,36 +24,37 @@ func TestReplay(t *testing.T) {
 		forbidden = sandbox.Fault{Status: http.StatusForbidden}
 		broken    = sandbox.Fault{Status: http.StatusInternalServerError}
 		dropped   = sandbox.Fault{Drop: true}
-		odd       = answerWith(`{"success":"false"}`)
-		cut       = sandbox.Fault{Truncate: true, Body: new(`{"success":false}        `)}
-		claimed   = sandbox.Fault{Status: 500, Body: new(`{"success":false}`)}
+		badType   = answerWith(`{"success":"false"}`)
+		truncated = sandbox.Fault{Truncate: true, Body: new(`{"success":false}        `)}
+		failed500 = sandbox.Fault{Status: 500, Body: new(`{"success":false}`)}
 	)
 	const refused clients.Kind = 254 // Declined, or Temporary for an inactivation
-	// Which tokens the Source is told of.
+	// The tokens that the Source hears about.
 	once := []string{oldToken}
 	both := []string{oldToken, newToken}
 	fresh := []string{newToken}
 	tests := []struct {
-		name                string
-		replay              bool
-		faults              []sandbox.Fault // those of the first calls
-		kind                clients.Kind
-		calls               int
-		rejected, suspected []string
+		name      string
+		replay    bool
+		faults    []sandbox.Fault // of the first calls
+		kind      clients.Kind
+		calls     int
+		rejected  []string
+		suspected []string
 	}{
-		{"first answer good", true, nil, ok, 1, nil, nil},
-		{"401, then good", true, []sandbox.Fault{denied}, ok, 2, once, nil},
+		{"success at once", true, nil, ok, 1, nil, nil},
+		{"401, then success", true, []sandbox.Fault{denied}, ok, 2, once, nil},
 		{"401 twice", true, []sandbox.Fault{denied, denied}, clients.Credentials, 2, both, nil},
 		{"401 of a fresh token", false, []sandbox.Fault{denied}, clients.Credentials, 1, once, nil},
-		{"403, then good", true, []sandbox.Fault{forbidden}, ok, 2, once, nil},
+		{"403, then success", true, []sandbox.Fault{forbidden}, ok, 2, once, nil},
 		{"403 twice", true, []sandbox.Fault{forbidden, forbidden}, clients.Credentials, 2, both, nil},
 		{"403 of a fresh token", false, []sandbox.Fault{forbidden}, clients.Credentials, 1, once, nil},
 		{"401, then refused: no second replay", true, []sandbox.Fault{denied, refusal}, refused, 2, once, nil},
 		{"401, then 500", true, []sandbox.Fault{denied, broken}, clients.Unknown, 2, once, nil},
 		{"401, then no answer", true, []sandbox.Fault{denied, dropped}, clients.Unknown, 2, once, nil},
-		{"refused, then good", true, []sandbox.Fault{refusal}, ok, 2, nil, once},
+		{"refused, then success", true, []sandbox.Fault{refusal}, ok, 2, nil, once},
 		{"refused twice", true, []sandbox.Fault{refusal, refusal}, refused, 2, nil, once},
-		{"refused, token above suspicion", false, []sandbox.Fault{refusal}, refused, 1, nil, once},
+		{"refused, token not suspected", false, []sandbox.Fault{refusal}, refused, 1, nil, once},
 		{
 			"refused, then 401: no second replay",
 			true,
@@ -63,10 +64,10 @@ func TestReplay(t *testing.T) {
 			fresh,
 			once,
 		},
-		{"refused, then unreadable", true, []sandbox.Fault{refusal, odd}, clients.Unknown, 2, nil, once},
-		{"unreadable", true, []sandbox.Fault{odd}, clients.Unknown, 1, nil, nil},
-		{"refusal cut off", true, []sandbox.Fault{cut}, clients.Unknown, 1, nil, nil},
-		{"500 with a refusal", true, []sandbox.Fault{claimed}, clients.Unknown, 1, nil, nil},
+		{"refused, then unreadable", true, []sandbox.Fault{refusal, badType}, clients.Unknown, 2, nil, once},
+		{"unreadable", true, []sandbox.Fault{badType}, clients.Unknown, 1, nil, nil},
+		{"refusal truncated", true, []sandbox.Fault{truncated}, clients.Unknown, 1, nil, nil},
+		{"500 with a refusal", true, []sandbox.Fault{failed500}, clients.Unknown, 1, nil, nil},
 		{"500", true, []sandbox.Fault{broken}, clients.Unknown, 1, nil, nil},
 		{"no answer", true, []sandbox.Fault{dropped}, clients.Unknown, 1, nil, nil},
 	}
@@ -97,20 +98,21 @@ func TestReplay(t *testing.T) {
 				}
 				wantBearers := []string{"Bearer " + oldToken, "Bearer " + newToken}[:tt.calls]
 				if !slices.Equal(bearers, wantBearers) {
-					t.Errorf("calls with %q, want %q", bearers, wantBearers)
+					t.Errorf("Authorization headers %q, want %q", bearers, wantBearers)
 				}
 				if requests := sb.Requests(o.name); tt.calls == 2 &&
 					string(requests[0].Body) != string(requests[1].Body) {
 					t.Errorf("the replay sent %s after %s", requests[1].Body, requests[0].Body)
 				}
 				if src.gets != tt.calls {
-					t.Errorf("%d tokens were asked for, want %d", src.gets, tt.calls)
+					t.Errorf("%d tokens requested, want %d", src.gets, tt.calls)
 				}
-				for name, told := range map[string]struct{ got, want []string }{
-					"rejected": {src.rejected, tt.rejected}, "suspected": {src.suspected, tt.suspected},
+				for name, calls := range map[string]struct{ got, want []string }{
+					"rejected":  {src.rejected, tt.rejected},
+					"suspected": {src.suspected, tt.suspected},
 				} {
-					if !slices.Equal(told.got, told.want) {
-						t.Errorf("%s %q, want %q", name, told.got, told.want)
+					if !slices.Equal(calls.got, calls.want) {
+						t.Errorf("%s %q, want %q", name, calls.got, calls.want)
 					}
 				}
 			})
@@ -118,7 +120,7 @@ func TestReplay(t *testing.T) {
 	}
 }
 
-// Expired and revoked tokens as the sandbox shows them, in all three ways.
+// The sandbox refuses an expired token in each of three ways.
 func TestReplayOfAnExpiredToken(t *testing.T) {
 	t.Parallel()
 	for _, status := range []int{http.StatusUnauthorized, http.StatusForbidden, http.StatusOK} {
@@ -143,7 +145,7 @@ func TestReplayOfAnExpiredToken(t *testing.T) {
 	}
 }
 
-func TestReplayThatNeverLeaves(t *testing.T) {
+func TestReplayCancelledBeforeItIsSent(t *testing.T) {
 	t.Parallel()
 	sb := newSandbox(annatest.Options{})
 	sb.Inject(sandbox.Fault{Status: http.StatusUnauthorized})
@@ -163,7 +165,7 @@ func TestReplayThatNeverLeaves(t *testing.T) {
 	}
 }
 
-// cancelling ends the caller's context when it is told of a 401.
+// cancelling is a source that cancels the caller's context on Reject.
 type cancelling struct {
 	source
 	cancel context.CancelFunc
@@ -178,35 +180,62 @@ func TestTokenErrors(t *testing.T) {
 	t.Parallel()
 	inner := errors.New("dial " + company)
 	tests := []struct {
-		name string
-		err  error
-		kind clients.Kind
-		wait time.Duration
-		find func(error) bool
+		name  string
+		err   error
+		kind  clients.Kind
+		wait  time.Duration
+		wraps func(error) bool
 	}{
 		{
-			"cooling", &tokens.CoolingError{Profile: "anna", RetryAfter: 40 * time.Second}, clients.Credentials, 40 * time.Second,
-			func(err error) bool { _, found := errors.AsType[*tokens.CoolingError](err); return found },
+			name: "cooling",
+			err:  &tokens.CoolingError{Profile: "anna", RetryAfter: 40 * time.Second},
+			kind: clients.Credentials,
+			wait: 40 * time.Second,
+			wraps: func(err error) bool {
+				_, found := errors.AsType[*tokens.CoolingError](err)
+				return found
+			},
 		},
 		{
-			"refused", fmt.Errorf("get %s: %w", company, &tokens.RefusedError{Profile: "anna", Reason: "no"}), clients.Credentials, 0,
-			func(err error) bool { _, found := errors.AsType[*tokens.RefusedError](err); return found },
+			name: "refused",
+			err:  fmt.Errorf("get %s: %w", company, &tokens.RefusedError{Profile: "anna", Reason: "no"}),
+			kind: clients.Credentials,
+			wraps: func(err error) bool {
+				_, found := errors.AsType[*tokens.RefusedError](err)
+				return found
+			},
 		},
 		{
-			"unavailable", &tokens.UnavailableError{Profile: "anna", RetryAfter: 3 * time.Second, Err: errors.New("connection refused")}, clients.Temporary, 3 * time.Second,
-			func(err error) bool { _, found := errors.AsType[*tokens.UnavailableError](err); return found },
+			name: "unavailable",
+			err: &tokens.UnavailableError{
+				Profile:    "anna",
+				RetryAfter: 3 * time.Second,
+				Err:        errors.New("connection refused"),
+			},
+			kind: clients.Temporary,
+			wait: 3 * time.Second,
+			wraps: func(err error) bool {
+				_, found := errors.AsType[*tokens.UnavailableError](err)
+				return found
+			},
 		},
 		{
-			"cancelled", context.Canceled, clients.Temporary, 0,
-			func(err error) bool { return errors.Is(err, context.Canceled) },
+			name:  "cancelled",
+			err:   context.Canceled,
+			kind:  clients.Temporary,
+			wraps: func(err error) bool { return errors.Is(err, context.Canceled) },
 		},
 		{
-			"out of time", fmt.Errorf("get %s: %w", company, context.DeadlineExceeded), clients.Temporary, 0,
-			func(err error) bool { return errors.Is(err, context.DeadlineExceeded) },
+			name:  "out of time",
+			err:   fmt.Errorf("get %s: %w", company, context.DeadlineExceeded),
+			kind:  clients.Temporary,
+			wraps: func(err error) bool { return errors.Is(err, context.DeadlineExceeded) },
 		},
 		{
-			"something else", inner, clients.Temporary, 0,
-			func(err error) bool { return !errors.Is(err, inner) },
+			name:  "unknown error is not wrapped",
+			err:   inner,
+			kind:  clients.Temporary,
+			wraps: func(err error) bool { return !errors.Is(err, inner) },
 		},
 	}
 	for _, tt := range tests {
@@ -215,7 +244,7 @@ func TestTokenErrors(t *testing.T) {
 				t.Parallel()
 				sb, err := o.callWithFaults(t, &source{errs: []error{tt.err}})
 				e := wantKind(t, err, tt.kind)
-				if !e.NotSent || e.RetryAfter != tt.wait || !tt.find(err) {
+				if !e.NotSent || e.RetryAfter != tt.wait || !tt.wraps(err) {
 					t.Errorf("NotSent %v, RetryAfter %v, want true, %v: %v", e.NotSent, e.RetryAfter, tt.wait, err)
 				}
 				if n := sb.Calls(o.name); n != 0 {
@@ -227,7 +256,7 @@ func TestTokenErrors(t *testing.T) {
 				src := &source{replay: true, errs: []error{nil, tt.err}}
 				sb, err := o.callWithFaults(t, src, answerWith(`{"success":false}`))
 				e := wantKind(t, err, tt.kind)
-				if e.NotSent || e.RetryAfter != tt.wait || !tt.find(err) {
+				if e.NotSent || e.RetryAfter != tt.wait || !tt.wraps(err) {
 					t.Errorf("NotSent %v, RetryAfter %v, want false, %v: %v", e.NotSent, e.RetryAfter, tt.wait, err)
 				}
 				if n := sb.Calls(o.name); n != 1 {

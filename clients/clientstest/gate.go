@@ -21,7 +21,7 @@ type Gate struct {
 	Err error
 
 	mu       sync.Mutex
-	verdicts []tokens.Verdict
+	verdicts []tokens.AuthResult
 	entered  int
 }
 
@@ -40,21 +40,21 @@ func (g *Gate) Enter(ctx context.Context) (tokens.Pass, error) {
 }
 
 // Report implements tokens.Pass.
-func (g *Gate) Report(_ context.Context, v tokens.Verdict) {
+func (g *Gate) Report(_ context.Context, v tokens.AuthResult) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.verdicts = append(g.verdicts, v)
 }
 
 // Verdicts returns the verdicts reported so far.
-func (g *Gate) Verdicts() []tokens.Verdict {
+func (g *Gate) Verdicts() []tokens.AuthResult {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return slices.Clone(g.verdicts)
 }
 
 // Expect checks that exactly these verdicts were reported, one per admitted call.
-func (g *Gate) Expect(t *testing.T, want ...tokens.Verdict) {
+func (g *Gate) Expect(t *testing.T, want ...tokens.AuthResult) {
 	t.Helper()
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -44,13 +44,13 @@ func (c *BasicCaller) Do(
 	ctx context.Context,
 	op string,
 	req *http.Request,
-	read func(*clients.Answer) (tokens.Verdict, error),
+	read func(*clients.Answer) (tokens.AuthResult, error),
 ) error {
 	pass, err := c.gate.Enter(ctx)
 	if err != nil {
 		return clients.GateError(Vendor, op, "the login", err)
 	}
-	verdict := tokens.NoVerdict
+	verdict := tokens.Inconclusive
 	// The verdict is reported exactly once, even after a panic in the transport or
 	// after the task's deadline.
 	defer func() {

@@ -85,24 +85,25 @@ func (c BasicConfig) Timeouts() clients.Timeouts {
 
 // Validate returns one error that names every invalid variable.
 func (c BasicConfig) Validate() error {
-	var userErr, timeoutErr error
-	if c.Company != "" && strings.HasSuffix(c.Username, "@"+c.Company) {
-		userErr = errors.New("DANACONNECT_USERNAME: must be the user alone; Errand adds @company itself")
-	}
-	if c.Timeout < 0 {
-		timeoutErr = errors.New("DANACONNECT_TIMEOUT: must not be negative")
-	}
 	_, otpErr := c.OTPBase()
 	_, contactsErr := c.ContactsBase()
 	return errors.Join(
-		CheckUser("DANACONNECT_USERNAME", c.Username),
-		CheckUser("DANACONNECT_COMPANY", c.Company),
-		userErr,
-		CheckSecret("DANACONNECT_PASSWORD", c.Password),
+		SettingError("DANACONNECT_USERNAME", clients.BasicUserProblem(c.Username)),
+		SettingError("DANACONNECT_COMPANY", clients.BasicUserProblem(c.Company)),
+		SettingError("DANACONNECT_USERNAME", c.companyProblem()),
+		SettingError("DANACONNECT_PASSWORD", clients.SecretProblem(c.Password)),
 		otpErr,
 		contactsErr,
-		timeoutErr,
+		SettingError("DANACONNECT_TIMEOUT", TimeoutProblem(c.Timeout)),
 	)
+}
+
+// companyProblem finds a Username that already contains the company.
+func (c BasicConfig) companyProblem() string {
+	if c.Company != "" && strings.HasSuffix(c.Username, "@"+c.Company) {
+		return "must be the user alone; Errand adds @company itself"
+	}
+	return ""
 }
 
 // OTPBase returns the base URL of the OTP API.
@@ -122,32 +123,18 @@ func (c BasicConfig) user() string {
 	return c.Username + "@" + c.Company
 }
 
-// CheckUser returns what makes value unusable as the user part, or a part of it,
-// of HTTP Basic.
-func CheckUser(variable, value string) error {
-	switch {
-	case value == "":
-		return errors.New(variable + ": is not set")
-	case strings.Contains(value, ":"):
-		// HTTP Basic ends the user part at the first colon.
-		return errors.New(variable + ": must not contain ':'")
-	case strings.ContainsFunc(value, isControl) || strings.TrimSpace(value) != value:
-		return errors.New(variable + ": must not contain control characters or begin or end with a space")
+// SettingError returns the error of one variable; nil if problem is empty.
+func SettingError(variable, problem string) error {
+	if problem == "" {
+		return nil
 	}
-	return nil
+	return errors.New(variable + ": " + problem)
 }
 
-// CheckSecret returns what makes value unusable as the password of HTTP Basic.
-func CheckSecret(variable string, value secret.String) error {
-	switch {
-	case value.Empty():
-		return errors.New(variable + ": is not set")
-	case strings.ContainsFunc(value.Reveal(), isControl):
-		return errors.New(variable + ": must not contain control characters, such as the end of a line")
+// TimeoutProblem says what is wrong with the setting TIMEOUT; "" if nothing is.
+func TimeoutProblem(timeout time.Duration) string {
+	if timeout < 0 {
+		return "must not be negative"
 	}
-	return nil
-}
-
-func isControl(r rune) bool {
-	return r < ' ' || r == 0x7f
+	return ""
 }

@@ -11,7 +11,7 @@ import (
 	"errand.internal/clients/danaconnect/otp"
 )
 
-// The tables of the vendor's guide are those of the code.
+// TestGoldenDocs keeps the tables of the vendor's guide equal to those of the code.
 func TestGoldenDocs(t *testing.T) {
 	const page = "../../docs/vendors/danaconnect.md"
 	var codes, answers strings.Builder

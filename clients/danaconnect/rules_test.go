@@ -23,13 +23,13 @@ var canaries = []string{"canary-password", "canary-secret", "canary-token", "can
 // operation is one operation whose answers the shared table interprets.
 type operation struct {
 	name string
-	call func(context.Context, *clients.Caller) (danaconnect.Answer, error)
+	call func(context.Context, *clients.Caller) (clients.Reply, error)
 }
 
 var (
 	startOp = operation{
 		name: api.OpStart,
-		call: withAPI(func(ctx context.Context, c *api.Client) (danaconnect.Answer, error) {
+		call: withAPI(func(ctx context.Context, c *api.Client) (clients.Reply, error) {
 			return c.StartConversation(ctx, api.Start{
 				IDConversation: "824541",
 				Data:           map[string]any{"COD1_EMAIL": "canary-mail@example.com"},
@@ -38,7 +38,7 @@ var (
 	}
 	callOp = operation{
 		name: api.OpCall,
-		call: withAPI(func(ctx context.Context, c *api.Client) (danaconnect.Answer, error) {
+		call: withAPI(func(ctx context.Context, c *api.Client) (clients.Reply, error) {
 			return c.Call(ctx, api.Request{
 				Method: http.MethodPost,
 				Path:   "records",
@@ -48,16 +48,16 @@ var (
 	}
 	headOp = operation{
 		name: api.OpCall,
-		call: withAPI(func(ctx context.Context, c *api.Client) (danaconnect.Answer, error) {
+		call: withAPI(func(ctx context.Context, c *api.Client) (clients.Reply, error) {
 			return c.Call(ctx, api.Request{Method: http.MethodHead, Path: "records"})
 		}),
 	}
 	loadOp = operation{
 		name: contacts.OpLoad,
-		call: func(ctx context.Context, caller *clients.Caller) (danaconnect.Answer, error) {
+		call: func(ctx context.Context, caller *clients.Caller) (clients.Reply, error) {
 			c, err := contacts.New(basicConfig(), tokens.OpenGate(), caller)
 			if err != nil {
-				return danaconnect.Answer{}, err
+				return clients.Reply{}, err
 			}
 			return c.Load(ctx, contacts.Load{
 				TableCode:  "CUSTOMERS",
@@ -69,20 +69,20 @@ var (
 )
 
 func withAPI(
-	call func(context.Context, *api.Client) (danaconnect.Answer, error),
-) func(context.Context, *clients.Caller) (danaconnect.Answer, error) {
-	return func(ctx context.Context, caller *clients.Caller) (danaconnect.Answer, error) {
+	call func(context.Context, *api.Client) (clients.Reply, error),
+) func(context.Context, *clients.Caller) (clients.Reply, error) {
+	return func(ctx context.Context, caller *clients.Caller) (clients.Reply, error) {
 		cfg := api.Config{ClientID: "client", ClientSecret: secret.New("canary-secret")}
 		c, err := api.New(cfg, tokens.Fixed("canary-token"), caller)
 		if err != nil {
-			return danaconnect.Answer{}, err
+			return clients.Reply{}, err
 		}
 		return call(ctx, c)
 	}
 }
 
 // answered makes one call that is answered with status and body.
-func (o operation) answered(t *testing.T, status int, body string) (danaconnect.Answer, error) {
+func (o operation) answered(t *testing.T, status int, body string) (clients.Reply, error) {
 	t.Helper()
 	transport := clientstest.Canned{Status: status, Body: body}
 	answer, err := o.call(t.Context(), clients.NewCaller(danaconnect.Vendor, clients.Timeouts{}, transport, nil))

@@ -169,12 +169,12 @@ func acquire(
 	ctx context.Context,
 	breaker tokens.Gate,
 	guarded string,
-) (release func(tokens.Verdict), err error) {
+) (release func(tokens.AuthResult), err error) {
 	permit, err := breaker.Enter(ctx)
 	if err != nil {
 		return nil, clients.GateError(Vendor, OpCall, guarded, err)
 	}
-	return func(verdict tokens.Verdict) {
+	return func(verdict tokens.AuthResult) {
 		permit.Report(context.WithoutCancel(ctx), verdict)
 	}, nil
 }

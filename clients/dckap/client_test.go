@@ -37,9 +37,9 @@ func TestSharedChecks(t *testing.T) {
 					520: clients.Temporary,
 					599: clients.Temporary,
 				},
-				Call: func(t *testing.T, baseURL string, limits clients.Timeouts) func(context.Context) error {
+				Call: func(t *testing.T, baseURL string, timeouts clients.Timeouts) func(context.Context) error {
 					f := &fixture{credential: &clientstest.Gate{}, pipe: &clientstest.Gate{}}
-					f.connect(t, config(baseURL, auth, file), limits)
+					f.connect(t, config(baseURL, auth, file), timeouts)
 					return func(ctx context.Context) error { _, err := f.client.Call(ctx, order()); return err }
 				},
 			}
@@ -219,7 +219,7 @@ func TestOpenBreakersBlockCalls(t *testing.T) {
 				}
 				f.credential.Expect(t)
 				if which == "credential" {
-					f.pipe.Expect(t, tokens.NoVerdict) // the permit is returned
+					f.pipe.Expect(t, tokens.Inconclusive) // the permit is returned
 				}
 			})
 		}
@@ -232,8 +232,8 @@ func TestNoVerdictWithoutAnAnswer(t *testing.T) {
 	f.Inject(sandbox.Fault{Op: dckaptest.OpCall, Drop: true})
 	_, err := f.client.Call(t.Context(), order())
 	wantKind(t, err, clients.Unknown)
-	f.credential.Expect(t, tokens.NoVerdict)
-	f.pipe.Expect(t, tokens.NoVerdict)
+	f.credential.Expect(t, tokens.Inconclusive)
+	f.pipe.Expect(t, tokens.Inconclusive)
 }
 
 // The tests above prove nothing unless the sandbox rejects wrong credentials.

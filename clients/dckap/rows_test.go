@@ -22,8 +22,8 @@ type expectation struct {
 	hasRule    bool         // the pipe has a success rule
 	kind       clients.Kind // done if the call succeeds
 	message    string
-	credential tokens.Verdict
-	pipe       tokens.Verdict
+	credential tokens.AuthResult
+	pipe       tokens.AuthResult
 	retryAfter bool // Retry-After is honoured
 	verified   bool
 	unlisted   bool
@@ -159,8 +159,8 @@ func (want expectation) difference(t *testing.T, pipes string) string {
 		clients.NewCaller(dckap.Vendor, clients.Timeouts{}, canned, nil),
 	)
 	answer, err := f.client.Call(t.Context(), order())
-	if c, p := f.credential.Verdicts(), f.pipe.Verdicts(); !slices.Equal(c, []tokens.Verdict{want.credential}) ||
-		!slices.Equal(p, []tokens.Verdict{want.pipe}) {
+	if c, p := f.credential.Verdicts(), f.pipe.Verdicts(); !slices.Equal(c, []tokens.AuthResult{want.credential}) ||
+		!slices.Equal(p, []tokens.AuthResult{want.pipe}) {
 		return fmt.Sprintf("the verdicts are %v and %v, want %v and %v", c, p, want.credential, want.pipe)
 	}
 	if answer.Status != want.status || answer.Verified != want.verified ||

@@ -39,7 +39,7 @@ type Rule struct {
 	Message string
 	// Credential and Pipe are the verdicts that the answer gives on the account's
 	// credential and on the pipe being enabled.
-	Credential, Pipe tokens.Verdict
+	Credential, Pipe tokens.AuthResult
 }
 
 // rules is the table. The first matching row applies. An answer that matches none

@@ -66,9 +66,9 @@ func start(t *testing.T, auth dckap.Auth, pipes string) *fixture {
 	return f
 }
 
-func (f *fixture) connect(t *testing.T, cfg dckap.Config, limits clients.Timeouts) {
+func (f *fixture) connect(t *testing.T, cfg dckap.Config, timeouts clients.Timeouts) {
 	t.Helper()
-	f.connectThrough(t, cfg, clients.NewCaller(dckap.Vendor, limits, nil, nil))
+	f.connectThrough(t, cfg, clients.NewCaller(dckap.Vendor, timeouts, nil, nil))
 }
 
 func (f *fixture) connectThrough(t *testing.T, cfg dckap.Config, caller *clients.Caller) {

@@ -5,23 +5,24 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 	"time"
 
 	"errand.internal/clients"
+	"errand.internal/internal/secret"
 	"errand.internal/internal/tokens"
 )
 
-// Account is what the calls of one organization need.
+// Account holds what the calls of one organization need.
 type Account struct {
-	// Source gives its tokens.
+	// Source provides the organization's tokens.
 	Source tokens.Source
-	// Breaker rests while the organization has no subscription.
+	// Breaker is open while the organization has no subscription.
 	Breaker tokens.Gate
-	// Limiter keeps its calls within its quota; nil for as many as there are.
+	// Limiter keeps the organization's calls within its quota; nil means unlimited.
 	Limiter clients.Limiter
 }
 
@@ -34,33 +35,102 @@ type Client struct {
 	now      func() time.Time
 }
 
-// New makes a Client. accounts gives what an organization's calls need, false if
-// it has no key here. Its error names every variable of cfg that is wrong.
+// New returns a Client. accounts returns the account of an organization, false if
+// this worker has no key for it. The error names every invalid variable of cfg.
 func New(
 	cfg Config,
 	accounts func(organization string) (Account, bool),
 	caller *clients.Caller,
 ) (*Client, error) {
-	checked, err := cfg.check()
+	validated, err := cfg.validate()
 	if err != nil {
 		return nil, err
 	}
 	if accounts == nil || caller == nil {
-		return nil, errors.New("dinero: accounts and a caller are needed")
+		return nil, errors.New("dinero: accounts and a caller are required")
 	}
 	return &Client{
-		api:      checked.api,
+		api:      validated.api,
 		accounts: accounts,
 		caller:   caller,
 		now:      time.Now,
 	}, nil
 }
 
-// account finds an organization's. One without a key here may have one on
-// another worker, for which the task waits.
+// Call makes one call. Whether an Unknown may be repeated is the caller's
+// decision. Deleting a record that does not exist succeeds. If the vendor
+// answered, the Reply is set even beside an error.
+func (c *Client) Call(ctx context.Context, r Request) (clients.Reply, error) {
+	if !slices.Contains(Methods, r.Method) {
+		return clients.Reply{}, clients.InvalidRequest(
+			Vendor,
+			OpCall,
+			"the method must be GET, HEAD, POST, PUT, PATCH or DELETE",
+		)
+	}
+	if r.Body != nil && !json.Valid(r.Body) {
+		return clients.Reply{}, clients.InvalidRequest(Vendor, OpCall, "the body is not JSON")
+	}
+	target, err := c.resolve(r.Version, r.Organization, r.Path)
+	if err != nil {
+		return clients.Reply{}, clients.InvalidRequest(Vendor, OpCall, err.Error())
+	}
+	if len(r.Query) > 0 {
+		target += "?" + r.Query.Encode()
+	}
+	answer, err := c.do(ctx, apiRequest{
+		op:           OpCall,
+		organization: r.Organization,
+		method:       r.Method,
+		url:          target,
+		body:         r.Body,
+	})
+	if answer == nil {
+		return clients.Reply{}, err
+	}
+	return reply(r.Method, answer, err)
+}
+
+// reply returns the vendor's JSON, of a success and of a failure alike. A success
+// whose body is missing or unreadable becomes an error. The vendor promises
+// content for reads only; a write may be answered without any.
+func reply(method string, a *clients.Answer, err error) (clients.Reply, error) {
+	body, unreadable := clients.JSONBody(a)
+	if errors.Is(unreadable, clients.ErrEmptyBody) && method != http.MethodGet {
+		unreadable = nil
+	}
+	if err == nil && unreadable != nil && a.Status <= 299 {
+		err = clients.UnreadableError(Vendor, OpCall, a, unreadable.Error())
+	}
+	return clients.Reply{Status: a.Status, Body: body}, err
+}
+
+// resolve returns the URL of an organization's path.
+func (c *Client) resolve(version, organization, path string) (string, error) {
+	if version == "" {
+		version = "v1"
+	}
+	switch {
+	case !IsVersion(version):
+		return "", errors.New("the version must be written v1, v2 or v1.2")
+	case !validOrganization(organization):
+		return "", errors.New("the organization id must be digits")
+	}
+	if err := CheckPath(path); err != nil {
+		return "", errors.New("the path " + err.Error())
+	}
+	target, err := c.api.ResolveWithin(version + "/" + organization + "/" + strings.TrimPrefix(path, "/"))
+	if err != nil {
+		return "", errors.New("the path " + err.Error())
+	}
+	return target, nil
+}
+
+// account returns the account of an organization. If this worker has no key for
+// it, another worker may have one, so the error parks the task.
 func (c *Client) account(op, organization string) (Account, error) {
 	if !validOrganization(organization) {
-		return Account{}, unsendable(op, "the organization id must be digits")
+		return Account{}, clients.InvalidRequest(Vendor, op, "the organization id must be digits")
 	}
 	account, known := c.accounts(organization)
 	if !known {
@@ -75,140 +145,60 @@ func (c *Client) account(op, organization string) (Account, error) {
 	return account, nil
 }
 
-// Request is a free call for one organization.
-type Request struct {
-	Organization string
-	// Method is GET, HEAD, POST, PUT, PATCH or DELETE.
-	Method string
-	// Version of the endpoint: v1 (also if it is ""), v2, v1.2.
-	Version string
-	// Path lies below {version}/{organization}/ and is written as in a URL.
-	Path  string
-	Query url.Values
-	// Body is JSON, nil for none.
-	Body json.RawMessage
+// apiRequest is one HTTP request without its token.
+type apiRequest struct {
+	op           string
+	organization string
+	method       string
+	url          string
+	body         []byte // nil for none
 }
 
-// Answer is what the vendor answered, as it came. It may hold prose and
-// personal data, so it belongs into a result and not into a log.
-type Answer struct {
-	// Status is the HTTP status.
-	Status int
-	// Body is the vendor's JSON; nil if there is none, or none that is whole.
-	Body json.RawMessage
-}
-
-// Methods are the methods of a free call.
-var Methods = []string{
-	http.MethodGet,
-	http.MethodHead,
-	http.MethodPost,
-	http.MethodPut,
-	http.MethodPatch,
-	http.MethodDelete,
-}
-
-// Call makes one free call. Whether an Unknown may be repeated is the caller's
-// to know. A DELETE of what is not there is a success. The Answer is there also
-// beside an error, if the vendor gave one.
-func (c *Client) Call(ctx context.Context, r Request) (Answer, error) {
-	if !slices.Contains(Methods, r.Method) {
-		return Answer{}, unsendable(
-			OpCall,
-			"the method is none of GET, HEAD, POST, PUT, PATCH and DELETE",
-		)
-	}
-	if r.Body != nil && !json.Valid(r.Body) {
-		return Answer{}, unsendable(OpCall, "the body is not JSON")
-	}
-	target, err := c.below(r.Version, r.Organization, r.Path)
+// do sends a request with the organization's token once its breaker and its limits
+// permit it, and replays it at most once with a fresh token. The error is nil if
+// the status means success. If the vendor answered, the answer is set even beside
+// an error.
+func (c *Client) do(ctx context.Context, r apiRequest) (*clients.Answer, error) {
+	account, err := c.account(r.op, r.organization)
 	if err != nil {
-		return Answer{}, unsendable(OpCall, err.Error())
+		return nil, err
 	}
-	if len(r.Query) > 0 {
-		target += "?" + r.Query.Encode()
+	permit, err := account.Breaker.Enter(ctx)
+	if err != nil {
+		return nil, clients.GateError(Vendor, r.op, "the organization", err)
 	}
-	got, err := c.exchange(ctx, outgoing{
-		op:           OpCall,
-		organization: r.Organization,
-		method:       r.Method,
-		url:          target,
-		body:         r.Body,
-	})
-	if got == nil {
-		return Answer{}, err
+	verdict := tokens.Inconclusive
+	// A permit must be reported exactly once, even after a panic or once the
+	// task's time is over.
+	defer func() {
+		permit.Report(context.WithoutCancel(ctx), verdict)
+	}()
+
+	build := func(token secret.String) (*http.Request, error) {
+		return r.build(ctx, token)
 	}
-	answer, why := answerOf(r.Method, got)
-	if err == nil && why != "" && got.Status <= 299 {
-		err = clients.UnreadableError(Vendor, OpCall, got, why)
+	bearer := clients.Bearer{Source: account.Source}
+	answer, err := bearer.Do(ctx, c.caller.Limited(account.Limiter), r.op, build)
+	if err != nil {
+		return nil, err
 	}
+	verdict, err = interpret(r, answer)
 	return answer, err
 }
 
-// below is the URL of a path of one organization.
-func (c *Client) below(version, organization, path string) (string, error) {
-	if version == "" {
-		version = "v1"
+func (r apiRequest) build(ctx context.Context, token secret.String) (*http.Request, error) {
+	var body io.Reader
+	if r.body != nil {
+		body = bytes.NewReader(r.body)
 	}
-	switch {
-	case !IsVersion(version):
-		return "", errors.New("the version must be written v1, v2 or v1.2")
-	case !validOrganization(organization):
-		return "", errors.New("the organization id must be digits")
-	}
-	if err := CheckPath(path); err != nil {
-		return "", errors.New("the path " + err.Error())
-	}
-	target, err := c.api.ResolveWithin(
-		version + "/" + organization + "/" + strings.TrimPrefix(path, "/"),
-	)
+	req, err := http.NewRequestWithContext(ctx, r.method, r.url, body)
 	if err != nil {
-		return "", errors.New("the path " + err.Error())
+		return nil, clients.InvalidRequest(Vendor, r.op, "the request cannot be built")
 	}
-	return target, nil
-}
-
-// IsVersion reports whether version can stand in a path: v1, v2, v1.2.
-func IsVersion(version string) bool {
-	digits, v := strings.CutPrefix(version, "v")
-	major, minor, dotted := strings.Cut(digits, ".")
-	isNumber := func(s string) bool {
-		return s != "" && len(s) <= 3 && strings.Trim(s, "0123456789") == ""
+	if r.body != nil {
+		req.Header.Set("Content-Type", "application/json")
 	}
-	return v && isNumber(major) && (!dotted || isNumber(minor))
-}
-
-// CheckPath tells what is wrong with the path of a free call; nil if it lies
-// below {version}/{organization}/. It is the same for every base.
-func CheckPath(path string) error {
-	base, err := clients.ParseBaseURL("DINERO_API_URL", DefaultAPIURL, false)
-	if err != nil {
-		return err
-	}
-	_, err = base.ResolveWithin(path)
-	return err
-}
-
-// answerOf keeps the vendor's JSON beside success and failure alike. why says
-// what is wrong with a body that should be there: the status page promises
-// content for reads only, a write may be answered without any.
-func answerOf(method string, a *clients.Answer) (answer Answer, why string) {
-	answer.Status = a.Status
-	body := bytes.TrimSpace(bytes.TrimPrefix(a.Body, []byte("\xef\xbb\xbf")))
-	switch {
-	case a.Incomplete:
-		return answer, "it broke off or is too large"
-	case len(body) == 0 && method == http.MethodGet:
-		return answer, "it is empty"
-	case len(body) == 0:
-		return answer, ""
-	case body[0] == '<':
-		return answer, "it is a web page"
-	case !json.Valid(body):
-		return answer, "it is not JSON"
-	case string(body) == "null":
-		return answer, "it is null"
-	}
-	answer.Body = body
-	return answer, ""
+	req.Header.Set("Accept", "application/json")
+	req.Header.Set("Authorization", "Bearer "+token.Reveal())
+	return req, nil
 }

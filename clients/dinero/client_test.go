@@ -28,16 +28,16 @@ func TestSharedChecks(t *testing.T) {
 				Unreadable: clients.Unknown,
 				New:        func(*testing.T) clientstest.Sandbox { return newSandbox(options()) },
 				Kinds:      map[int]clients.Kind{http.StatusServiceUnavailable: clients.Unknown},
-				Call: func(t *testing.T, baseURL string, limits clients.Timeouts) func(context.Context) error {
-					f := &fixture{source: &source{}, gate: &clientstest.Gate{}}
-					f.connect(t, baseURL, limits)
+				Call: func(t *testing.T, baseURL string, timeouts clients.Timeouts) func(context.Context) error {
+					f := &fixture{source: &source{}, breaker: &clientstest.Gate{}}
+					f.connect(t, baseURL, timeouts)
 					return func(ctx context.Context) error { return o.run(ctx, f.client) }
 				},
 			}
 			t.Run("statuses", func(t *testing.T) { t.Parallel(); clientstest.Statuses(t, subject) })
 			t.Run("transport", func(t *testing.T) { t.Parallel(); clientstest.Transport(t, subject) })
 			if o.name == dinero.OpCall {
-				return // the vendor may answer any JSON; see TestBodiesOfACall
+				return // the vendor may answer any JSON; see TestBodiesOfCall
 			}
 			t.Run("bodies", func(t *testing.T) { t.Parallel(); clientstest.Bodies(t, subject) })
 			t.Run("leaks", func(t *testing.T) { t.Parallel(); clientstest.Leaks(t, subject) })
@@ -45,7 +45,7 @@ func TestSharedChecks(t *testing.T) {
 	}
 }
 
-func TestRequestsAreAsThePageShows(t *testing.T) {
+func TestRequestsMatchTheVendorsPage(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 5, 4, 3, 2, 1, 0, time.FixedZone("CEST", 7200))
 	for _, tt := range []struct {
@@ -76,7 +76,7 @@ func TestRequestsAreAsThePageShows(t *testing.T) {
 			t.Parallel()
 			f := start(t, options())
 			f.client.SetNow(func() time.Time { return now })
-			_ = tt.call(t.Context(), f.client) // the answer does not matter here
+			_ = tt.call(t.Context(), f.client) // only the request matters
 			r := f.Requests("")[0]
 			if r.Method != tt.method || r.URI != tt.uri {
 				t.Errorf("%s %s\nwant %s %s", r.Method, r.URI, tt.method, tt.uri)
@@ -92,7 +92,7 @@ func TestRequestsAreAsThePageShows(t *testing.T) {
 				"Authorization":   "Bearer " + oldToken,
 				"Accept":          "application/json",
 				"Content-Type":    contentType,
-				"Idempotency-Key": "", // with one, net/http would repeat a POST by itself
+				"Idempotency-Key": "", // net/http would retry a POST that has one
 			} {
 				if got := r.Header.Get(name); got != want {
 					t.Errorf("header %s is %q, want %q", name, got, want)
@@ -136,14 +136,14 @@ func TestPathStaysBelowTheOrganization(t *testing.T) {
 			r.Method = "POST"
 		}
 		_, err := f.client.Call(t.Context(), r)
-		if e := fault(t, err, clients.Invalid); !e.NotSent {
+		if e := wantKind(t, err, clients.Invalid); !e.NotSent {
 			t.Errorf("%+v: NotSent is false", r)
 		}
 	}
 	if len(f.Requests("")) != 0 {
 		t.Errorf("%d requests", len(f.Requests("")))
 	}
-	f.gate.Expect(t)
+	f.breaker.Expect(t)
 }
 
 func TestOrganizationWithoutAKey(t *testing.T) {
@@ -153,8 +153,8 @@ func TestOrganizationWithoutAKey(t *testing.T) {
 		t.Context(),
 		dinero.CreateRequest{Organization: "999", Reference: "r", Body: map[string]any{"a": 1}},
 	)
-	if e := fault(t, err, clients.Credentials); !e.NotSent {
-		t.Error("it waits for another worker, so no attempt must be spent")
+	if e := wantKind(t, err, clients.Credentials); !e.NotSent {
+		t.Error("NotSent is false, so waiting for another worker would cost an attempt")
 	}
 }
 
@@ -167,29 +167,29 @@ func TestTokenIsReplayedOnce(t *testing.T) {
 		t.Errorf("%+v, %v, %d rejected", made, err, f.source.rejected)
 	}
 	if got := f.Requests("")[1].Header.Get("Authorization"); got != "Bearer "+newToken {
-		t.Error("the replay has the old token")
+		t.Error("the replay carries the old token")
 	}
-	f.gate.Expect(t, tokens.Accepted)
+	f.breaker.Expect(t, tokens.Accepted)
 
 	f = start(t, options())
 	f.Inject(sandbox.Fault{Op: dinerotest.OpInvoiceCreate, Status: 401})
 	_, err = f.client.CreateInvoice(t.Context(), invoice())
-	if fault(t, err, clients.Credentials); f.Calls(dinerotest.OpInvoiceCreate) != 2 || f.source.rejected != 2 {
+	if wantKind(t, err, clients.Credentials); f.Calls(dinerotest.OpInvoiceCreate) != 2 || f.source.rejected != 2 {
 		t.Errorf("%d calls, %d rejected", f.Calls(dinerotest.OpInvoiceCreate), f.source.rejected)
 	}
-	f.gate.Expect(t, tokens.NoVerdict)
+	f.breaker.Expect(t, tokens.Inconclusive)
 }
 
-// A missing subscription and a used-up quota stop one organization.
-func TestOnlyOneOrganizationIsStopped(t *testing.T) {
+// A missing subscription and an exhausted quota stop one organization only.
+func TestOrganizationsAreIndependent(t *testing.T) {
 	t.Parallel()
 	f := start(t, options())
 	f.SetSubscription(org, false)
 	_, err := f.client.CreateInvoice(t.Context(), invoice())
-	if e := fault(t, err, clients.Credentials); e.Code != "90" {
+	if e := wantKind(t, err, clients.Credentials); e.Code != "90" {
 		t.Errorf("code %q", e.Code)
 	}
-	f.gate.Expect(t, tokens.Refused)
+	f.breaker.Expect(t, tokens.Refused)
 	other := invoice()
 	other.Organization = otherOrg
 	if _, err := f.client.CreateInvoice(t.Context(), other); err != nil {
@@ -205,7 +205,7 @@ func TestOnlyOneOrganizationIsStopped(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if e := fault(t, err, clients.RateLimited); e.RetryAfter != time.Minute ||
+	if e := wantKind(t, err, clients.RateLimited); e.RetryAfter != time.Minute ||
 		f.Effects(dinerotest.OpInvoiceCreate) != 2 {
 		t.Errorf("%+v", *e)
 	}
@@ -214,25 +214,25 @@ func TestOnlyOneOrganizationIsStopped(t *testing.T) {
 	}
 }
 
-func TestGateKeepsCallsIn(t *testing.T) {
+func TestOpenBreakerBlocksCalls(t *testing.T) {
 	t.Parallel()
 	for _, refusal := range clientstest.Refusals() {
 		for _, o := range operations {
 			f := start(t, options())
-			f.gate.Err = refusal.Err
+			f.breaker.Err = refusal.Err
 			if e := refusal.Check(t, o.run(t.Context(), f.client)); e.Op != o.name || len(f.Requests("")) != 0 {
 				t.Errorf("%s %s: %+v", o.name, refusal.Name, *e)
 			}
 			if f.source.gets != 0 {
-				t.Error("a token was fetched for nothing")
+				t.Error("a token was fetched although the breaker is open")
 			}
 		}
 	}
 	f := start(t, options())
 	f.source.err = &tokens.CoolingError{Profile: "dinero-123456", RetryAfter: time.Second}
 	_, err := f.client.CreateInvoice(t.Context(), invoice())
-	if e := fault(t, err, clients.Credentials); !e.NotSent {
-		t.Error("without a token nothing leaves")
+	if e := wantKind(t, err, clients.Credentials); !e.NotSent {
+		t.Error("NotSent is false although there is no token")
 	}
-	f.gate.Expect(t, tokens.NoVerdict)
+	f.breaker.Expect(t, tokens.Inconclusive)
 }

@@ -2,139 +2,70 @@ package dinero
 
 import (
 	"bytes"
+	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
+	"maps"
 	"net/http"
-	"strings"
-	"unicode"
-	"unicode/utf8"
 
 	"errand.internal/clients"
 )
 
-// CreateRequest is a record to be made.
-type CreateRequest struct {
-	Organization string
-	// Body is the vendor's own, of POST contacts or POST invoices.
-	Body map[string]any
-	// Reference is what ExternalReference becomes where the body has none. It
-	// names the record for ever, so that it can be found again.
-	Reference string
-}
-
-// Created names a record.
-type Created struct {
-	// GUID is the vendor's id. It is empty if the vendor said that it made the
-	// record, did not name it, and does not list it yet.
-	GUID string
-	// TimeStamp is its version, which the next change must name; the vendor gives
-	// none for a contact.
-	TimeStamp string
-}
-
-// MaxReferenceLength is the most characters of an ExternalReference.
-const MaxReferenceLength = 128
-
-// ReferenceOf returns the ExternalReference of a body, "" if it has none. Names
-// count in any case of letters, as the vendor reads them. The error says what
-// is wrong with it.
-func ReferenceOf(body map[string]any) (string, error) {
-	name, err := referenceName(body)
-	if err != nil || name == "" || body[name] == nil {
-		return "", err
-	}
-	reference, isText := body[name].(string)
-	if !isText {
-		return "", errors.New("must be text")
-	}
-	return reference, CheckReference(reference)
-}
-
-// CheckReference tells what is wrong with an ExternalReference. One that the
-// vendor might change on the way would not be found again.
-func CheckReference(reference string) error {
-	switch {
-	case reference == "":
-		return errors.New("must not be empty")
-	case !utf8.ValidString(reference) || utf8.RuneCountInString(reference) > MaxReferenceLength:
-		return errors.New("must have at most 128 characters")
-	case strings.TrimSpace(reference) != reference:
-		return errors.New("must not begin or end with a space")
-	case strings.ContainsFunc(reference, unicode.IsControl):
-		return errors.New("must not contain control characters")
-	}
-	return nil
-}
-
-// referenceName is how the body spells the name.
-func referenceName(body map[string]any) (string, error) {
-	found := ""
-	for name := range body {
-		if strings.EqualFold(name, "ExternalReference") {
-			if found != "" {
-				return "", errors.New("is given twice")
-			}
-			found = name
-		}
-	}
-	return found, nil
-}
-
-// kind is one kind of record that can be made and found again.
-type kind struct {
-	create, find string // operations
-	path         string
+// recordKind is a kind of record that can be created and reconciled.
+type recordKind struct {
+	createOp string
+	findOp   string
+	path     string
 	// guid is the name of the id in a list.
 	guid string
-	// since is the form of changesSince.
+	// since is the time layout of changesSince.
 	since string
 }
 
 var (
-	contacts = kind{
-		create: OpContactCreate,
-		find:   OpContactFind,
-		path:   "contacts",
-		guid:   "ContactGuid",
-		since:  "2006-01-02T15:04:05Z",
+	contacts = recordKind{
+		createOp: OpContactCreate,
+		findOp:   OpContactFind,
+		path:     "contacts",
+		guid:     "ContactGuid",
+		since:    "2006-01-02T15:04:05Z",
 	}
-	invoices = kind{
-		create: OpInvoiceCreate,
-		find:   OpInvoiceFind,
-		path:   "invoices",
-		guid:   "Guid",
-		since:  "2006-01-02T15:04:05",
+	invoices = recordKind{
+		createOp: OpInvoiceCreate,
+		findOp:   OpInvoiceFind,
+		path:     "invoices",
+		guid:     "Guid",
+		since:    "2006-01-02T15:04:05",
 	}
 )
 
-// CreateContact makes a contact, once. Unknown means that it may be there:
-// ReconcileContact tells. A second call makes a second contact.
+// CreateContact creates a contact. After an Unknown the contact may exist;
+// ReconcileContact tells. A second call creates a second contact.
 //
 // https://api.dinero.dk/v1/docs
 func (c *Client) CreateContact(ctx context.Context, r CreateRequest) (Created, error) {
 	return c.create(ctx, contacts, r)
 }
 
-// CreateInvoice makes a draft of an invoice, once. Unknown means that it may be
-// there: ReconcileInvoice tells. A second call makes a second draft.
+// CreateInvoice creates a draft of an invoice. After an Unknown the draft may
+// exist; ReconcileInvoice tells. A second call creates a second draft.
 //
 // https://api.dinero.dk/v1/docs/api/POST-v1-organizationId-invoices
 func (c *Client) CreateInvoice(ctx context.Context, r CreateRequest) (Created, error) {
 	return c.create(ctx, invoices, r)
 }
 
-func (c *Client) create(ctx context.Context, k kind, r CreateRequest) (Created, error) {
-	reference, body, err := r.body()
+func (c *Client) create(ctx context.Context, kind recordKind, r CreateRequest) (Created, error) {
+	reference, body, err := r.encode()
 	if err != nil {
-		return Created{}, unsendable(k.create, err.Error())
+		return Created{}, clients.InvalidRequest(Vendor, kind.createOp, err.Error())
 	}
-	target, err := c.below("v1", r.Organization, k.path)
+	target, err := c.resolve("v1", r.Organization, kind.path)
 	if err != nil {
-		return Created{}, unsendable(k.create, err.Error())
+		return Created{}, clients.InvalidRequest(Vendor, kind.createOp, err.Error())
 	}
-	answer, err := c.exchange(ctx, outgoing{
-		op:           k.create,
+	answer, err := c.do(ctx, apiRequest{
+		op:           kind.createOp,
 		organization: r.Organization,
 		method:       http.MethodPost,
 		url:          target,
@@ -143,62 +74,46 @@ func (c *Client) create(ctx context.Context, k kind, r CreateRequest) (Created, 
 	if err != nil {
 		return Created{}, err
 	}
-	made, undecoded := readCreated(answer)
+	created, err := readCreated(answer)
 	switch {
-	case made.GUID != "":
-		return made, nil
+	case created.GUID != "":
+		return created, nil
 	case answer.Status == http.StatusCreated && !answer.Incomplete && len(bytes.TrimSpace(answer.Body)) == 0:
-		// The status page says that a 201 has no body: it is made, and only its id is
-		// open. That stays so if it cannot be found.
-		found, _, _ := c.find(ctx, k, r.Organization, reference)
+		// The vendor's status page says that a 201 has no body. The record exists and
+		// only its id is unknown, so this is a success even if it is not found.
+		found, _, _ := c.reconcile(ctx, kind, r.Organization, reference)
 		return found, nil
-	case undecoded != nil:
-		return Created{}, clients.UnreadableError(
-			Vendor,
-			k.create,
-			answer,
-			undecoded.Error(),
-		)
+	case err != nil:
+		return Created{}, clients.UnreadableError(Vendor, kind.createOp, answer, err.Error())
 	}
-	return Created{}, clients.UnreadableError(
-		Vendor,
-		k.create,
-		answer,
-		"it names no Guid",
-	)
+	return Created{}, clients.UnreadableError(Vendor, kind.createOp, answer, "it names no Guid")
 }
 
-// body is what goes out, and the reference in it.
-func (r CreateRequest) body() (reference string, body []byte, err error) {
+// encode returns the body to send, and the ExternalReference in it.
+func (r CreateRequest) encode() (reference string, body []byte, err error) {
 	if len(r.Body) == 0 {
 		return "", nil, errors.New("there is no body")
 	}
 	if reference, err = ReferenceOf(r.Body); err != nil {
 		return "", nil, errors.New("ExternalReference " + err.Error())
 	}
-	sent := make(map[string]any, len(r.Body)+1)
-	for name, value := range r.Body {
-		sent[name] = value
-	}
+	fields := maps.Clone(r.Body)
 	if reference == "" {
 		if err := CheckReference(r.Reference); err != nil {
 			return "", nil, errors.New("ExternalReference " + err.Error())
 		}
-		name, _ := referenceName(r.Body)
 		reference = r.Reference
-		sent[orDefault(name, "ExternalReference")] = reference
+		name, _ := referenceName(r.Body) // set if its value is null
+		fields[cmp.Or(name, externalReference)] = reference
 	}
-	var encoded bytes.Buffer
-	enc := json.NewEncoder(&encoded)
-	enc.SetEscapeHTML(false) // "Tom & Co" as it is
-	if err := enc.Encode(sent); err != nil {
+	if body, err = clients.EncodeJSON(fields); err != nil {
 		return "", nil, errors.New("the body cannot be written as JSON")
 	}
-	return reference, bytes.TrimSpace(encoded.Bytes()), nil
+	return reference, body, nil
 }
 
-// record is one entry of a list, and the answer to a create. The pages call the
-// id of a contact ContactGuid.
+// record is an entry of a list, and the answer to a create. The vendor's pages
+// call the id of a contact ContactGuid.
 type record struct {
 	GUID              clients.Text `json:"Guid"`
 	ContactGUID       clients.Text `json:"ContactGuid"`
@@ -207,8 +122,8 @@ type record struct {
 	DeletedAt         *string      `json:"DeletedAt"`
 }
 
-func (r record) id(k kind) string {
-	if k.guid == contacts.guid && r.ContactGUID != "" {
+func (r record) id(kind recordKind) string {
+	if kind.guid == contacts.guid && r.ContactGUID != "" {
 		return r.ContactGUID.String()
 	}
 	return r.GUID.String()
@@ -216,13 +131,12 @@ func (r record) id(k kind) string {
 
 // readCreated reads the answer to a create.
 func readCreated(a *clients.Answer) (Created, error) {
-	var made record
-	if err := clients.DecodeObject(a, &made); err != nil {
+	var created record
+	if err := clients.DecodeObject(a, &created); err != nil {
 		return Created{}, err
 	}
-	id := made.GUID
-	if id == "" {
-		id = made.ContactGUID
-	}
-	return Created{GUID: id.String(), TimeStamp: made.TimeStamp.String()}, nil
+	return Created{
+		GUID:      cmp.Or(created.GUID, created.ContactGUID).String(),
+		TimeStamp: created.TimeStamp.String(),
+	}, nil
 }

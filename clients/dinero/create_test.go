@@ -15,7 +15,7 @@ import (
 	"errand.internal/clients/sandbox"
 )
 
-func TestCreateAndFind(t *testing.T) {
+func TestCreateAndReconcile(t *testing.T) {
 	t.Parallel()
 	f := start(t, options())
 	made, err := f.client.CreateInvoice(t.Context(), invoice())
@@ -41,7 +41,7 @@ func TestCreateAndFind(t *testing.T) {
 		}
 	}
 	if _, ok, err := f.client.ReconcileInvoice(t.Context(), otherOrg, "dinero-task-1"); ok || err != nil {
-		t.Errorf("found with another organization: %v", err)
+		t.Errorf("another organization has the invoice: %v", err)
 	}
 }
 
@@ -57,14 +57,14 @@ func TestReference(t *testing.T) {
 		{"the task's", map[string]any{"Name": "n"}, "t1", "t1"},
 		{"the body's", map[string]any{"Name": "n", "ExternalReference": "mine"}, "t1", "mine"},
 		{"the body's, camel case", map[string]any{"Name": "n", "externalReference": "mine"}, "t1", "mine"},
-		{"the body's alone", map[string]any{"Name": "n", "ExternalReference": "mine"}, "", "mine"},
+		{"the body's only", map[string]any{"Name": "n", "ExternalReference": "mine"}, "", "mine"},
 		{"the body's null", map[string]any{"Name": "n", "externalReference": nil}, "t1", "t1"},
 		{"128 characters", map[string]any{"Name": "n", "ExternalReference": long}, "t1", long},
 		{"129 characters", map[string]any{"Name": "n", "ExternalReference": long + "x"}, "t1", ""},
 		{"empty", map[string]any{"Name": "n", "ExternalReference": ""}, "t1", ""},
 		{"a number", map[string]any{"Name": "n", "ExternalReference": json.Number("7")}, "t1", ""},
 		{"spaces around", map[string]any{"Name": "n", "ExternalReference": " x"}, "t1", ""},
-		{"a line end inside", map[string]any{"Name": "n", "ExternalReference": "x\ny"}, "t1", ""},
+		{"a line break", map[string]any{"Name": "n", "ExternalReference": "x\ny"}, "t1", ""},
 		{"twice", map[string]any{"Name": "n", "ExternalReference": "x", "externalReference": "x"}, "t1", ""},
 		{"none at all", map[string]any{"Name": "n"}, "", ""},
 		{"no body", nil, "t1", ""},
@@ -78,10 +78,10 @@ func TestReference(t *testing.T) {
 				dinero.CreateRequest{Organization: org, Reference: tt.task, Body: tt.body},
 			)
 			if fmt.Sprint(tt.body) != before {
-				t.Error("the caller's body was changed")
+				t.Error("the call changed its argument")
 			}
 			if tt.want == "" {
-				if e := fault(t, err, clients.Invalid); !e.NotSent || len(f.Requests("")) != 0 {
+				if e := wantKind(t, err, clients.Invalid); !e.NotSent || len(f.Requests("")) != 0 {
 					t.Errorf("%+v", *e)
 				}
 				return
@@ -90,24 +90,24 @@ func TestReference(t *testing.T) {
 				t.Errorf("%v, %+v", err, kept)
 			}
 			if _, found, err := f.client.ReconcileContact(t.Context(), org, tt.want); !found || err != nil {
-				t.Errorf("not found again: %v", err)
+				t.Errorf("not reconciled: %v", err)
 			}
 		})
 	}
 }
 
-// An answer that is lost leaves an Unknown, and the record can be found.
-func TestLostAnswerIsFound(t *testing.T) {
+// A lost answer is Unknown, and the record can be reconciled.
+func TestLostAnswerIsReconciled(t *testing.T) {
 	t.Parallel()
 	for name, lost := range map[string]sandbox.Fault{
-		"dropped":            {Drop: true, AfterEffect: true},
-		"500":                {Status: 500, AfterEffect: true},
-		"web page":           {HTML: true, AfterEffect: true},
-		"cut off":            {Truncate: true},
-		"200 and empty":      {Status: 200, AfterEffect: true},
-		"201 without a Guid": {Status: 201, Body: new(`{}`), AfterEffect: true},
-		"201 with null":      {Status: 201, Body: new(`{"Guid":null}`), AfterEffect: true},
-		"201 and broken":     {Status: 201, Body: new(`{"Guid":`), AfterEffect: true},
+		"dropped":               {Drop: true, AfterEffect: true},
+		"500":                   {Status: 500, AfterEffect: true},
+		"web page":              {HTML: true, AfterEffect: true},
+		"truncated":             {Truncate: true},
+		"200 without a body":    {Status: 200, AfterEffect: true},
+		"201 without a Guid":    {Status: 201, Body: new(`{}`), AfterEffect: true},
+		"201 with null":         {Status: 201, Body: new(`{"Guid":null}`), AfterEffect: true},
+		"201 with invalid JSON": {Status: 201, Body: new(`{"Guid":`), AfterEffect: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -115,7 +115,7 @@ func TestLostAnswerIsFound(t *testing.T) {
 			lost.Op, lost.Times = dinerotest.OpInvoiceCreate, 1
 			f.Inject(lost)
 			made, err := f.client.CreateInvoice(t.Context(), invoice())
-			if e := fault(t, err, clients.Unknown); e.NotSent || made != (dinero.Created{}) {
+			if e := wantKind(t, err, clients.Unknown); e.NotSent || made != (dinero.Created{}) {
 				t.Errorf("%+v beside %+v", made, *e)
 			}
 			found, ok, err := f.client.ReconcileInvoice(t.Context(), org, "dinero-task-1")
@@ -128,8 +128,8 @@ func TestLostAnswerIsFound(t *testing.T) {
 	}
 }
 
-// The status page says that a 201 has no body: it is made, and must never be
-// made again, found or not.
+// The vendor's status page says that a 201 has no body. The record exists and must
+// not be created again, whether it is found or not.
 func TestEmptyCreatedIsASuccess(t *testing.T) {
 	t.Parallel()
 	for hide, want := range map[int]bool{0: true, 9: false} {
@@ -154,7 +154,7 @@ func TestEmptyCreatedIsASuccess(t *testing.T) {
 	}
 }
 
-func TestAnswersOfThePages(t *testing.T) {
+func TestAnswersToACreate(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct{ body, guid, stamp string }{
 		{`{"Guid":"g","TimeStamp":"00000000020A5EA8"}`, "g", "00000000020A5EA8"},
@@ -173,10 +173,10 @@ func TestAnswersOfThePages(t *testing.T) {
 	}
 }
 
-func TestFindFollowsPages(t *testing.T) {
+func TestReconcileReadsAllPages(t *testing.T) {
 	t.Parallel()
 	o := options()
-	o.MaxPageSize = 7 // less than is asked for
+	o.MaxPageSize = 7 // less than the client requests
 	f := start(t, o)
 	for i := range 30 {
 		c := invoice()
@@ -199,7 +199,7 @@ func TestFindFollowsPages(t *testing.T) {
 	}
 }
 
-func TestFindLeavesOutDeletedAndOld(t *testing.T) {
+func TestReconcileIgnoresDeletedRecords(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 5, 4, 0, 0, 0, 0, time.UTC)
 	o := options()
@@ -220,18 +220,18 @@ func TestFindLeavesOutDeletedAndOld(t *testing.T) {
 	if _, ok, err := f.client.ReconcileInvoice(t.Context(), org, "dinero-task-1"); ok || err != nil {
 		t.Errorf("after it was deleted: %v, %v", ok, err)
 	}
-	// Also where a list has deleted ones, as that of v2.
+	// The lists of v2 contain deleted records.
 	f.Inject(sandbox.Fault{Op: dinerotest.OpInvoiceFind, Body: new(
 		`{"Collection":[{"Guid":"g","ExternalReference":"dinero-task-1","DeletedAt":"2026-05-04T00:00:00.1"}],"Pagination":{"PageSize":100,"Result":1}}`,
 	)})
 	if _, ok, err := f.client.ReconcileInvoice(t.Context(), org, "dinero-task-1"); ok || err != nil {
-		t.Errorf("a deleted one in the list: %v, %v", ok, err)
+		t.Errorf("a deleted record in the list: %v, %v", ok, err)
 	}
 }
 
-// "Not found" leads to a second create, so it must never be said of a list that
-// was not read whole.
-func TestNotFoundNeedsAWholeList(t *testing.T) {
+// "Not found" leads to a second create, so reconcile must not return it unless it
+// has read the whole list.
+func TestNotFoundNeedsTheWholeList(t *testing.T) {
 	t.Parallel()
 	page := func(n, total int) *string {
 		entries := make([]string, n)
@@ -251,15 +251,15 @@ func TestNotFoundNeedsAWholeList(t *testing.T) {
 		body *string
 		kind clients.Kind
 	}{
-		{"fewer than it says", page(3, 4), clients.Temporary},
-		{"the same page again and again", page(100, 100), clients.Temporary},
+		{"fewer than Result says", page(3, 4), clients.Temporary},
+		{"the same page repeatedly", page(100, 100), clients.Temporary},
 		{"no Collection", new(`{"Pagination":{"PageSize":100,"Result":0}}`), clients.Unknown},
 		{"Collection null", new(`{"Collection":null,"Pagination":{"PageSize":100,"Result":0}}`), clients.Unknown},
 		{"no Pagination", new(`{"Collection":[]}`), clients.Unknown},
-		{"Pagination odd", new(`{"Collection":[],"Pagination":{"PageSize":"x"}}`), clients.Unknown},
+		{"Pagination invalid", new(`{"Collection":[],"Pagination":{"PageSize":"x"}}`), clients.Unknown},
 		{"negative", new(`{"Collection":[],"Pagination":{"PageSize":100,"Result":-1}}`), clients.Unknown},
 		{"an entry without an id", new(`{"Collection":[{"ExternalReference":"x"}],"Pagination":{"PageSize":100,"Result":1}}`), clients.Unknown},
-		{"an entry that is none", new(`{"Collection":[7],"Pagination":{"PageSize":100,"Result":1}}`), clients.Unknown},
+		{"an entry that is no object", new(`{"Collection":[7],"Pagination":{"PageSize":100,"Result":1}}`), clients.Unknown},
 		{"a reference of another type", new(`{"Collection":[{"Guid":"g","ExternalReference":7}],"Pagination":{"PageSize":100,"Result":1}}`), clients.Unknown},
 		{"empty", new(``), clients.Unknown},
 	} {
@@ -268,12 +268,12 @@ func TestNotFoundNeedsAWholeList(t *testing.T) {
 			f := start(t, options())
 			f.Inject(sandbox.Fault{Op: dinerotest.OpInvoiceFind, Body: tt.body})
 			found, ok, err := f.client.ReconcileInvoice(t.Context(), org, "x")
-			if fault(t, err, tt.kind); ok || found != (dinero.Created{}) {
+			if wantKind(t, err, tt.kind); ok || found != (dinero.Created{}) {
 				t.Errorf("%+v, %v beside an error", found, ok)
 			}
 		})
 	}
-	t.Run("a list that moves once", func(t *testing.T) {
+	t.Run("a list that changes once", func(t *testing.T) {
 		t.Parallel()
 		f := start(t, options())
 		f.Inject(sandbox.Fault{Op: dinerotest.OpInvoiceFind, Body: page(3, 4), Times: 1})
@@ -289,7 +289,7 @@ func TestNotFoundNeedsAWholeList(t *testing.T) {
 			sandbox.Fault{Op: dinerotest.OpInvoiceFind, Body: page(100, 200), Times: 1},
 			sandbox.Fault{Op: dinerotest.OpInvoiceFind, Code: "429"},
 		)
-		if _, ok, err := f.client.ReconcileInvoice(t.Context(), org, "x"); fault(t, err, clients.RateLimited) == nil || ok {
+		if _, ok, err := f.client.ReconcileInvoice(t.Context(), org, "x"); wantKind(t, err, clients.RateLimited) == nil || ok {
 			t.Error("found")
 		}
 	})
@@ -299,7 +299,7 @@ func TestNotFoundNeedsAWholeList(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
 		if _, ok, err := f.client.ReconcileInvoice(ctx, org, "x"); err == nil || ok {
-			t.Error("an answer without a question")
+			t.Error("no error although the context is cancelled")
 		}
 	})
 }

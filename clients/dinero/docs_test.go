@@ -11,7 +11,7 @@ import (
 	"errand.internal/internal/tokens"
 )
 
-// The tables of the vendor's guide are those of the code.
+// The tables of the vendor's guide are generated from the code.
 func TestGoldenDocs(t *testing.T) {
 	const page = "../../docs/vendors/dinero.md"
 	var answers strings.Builder
@@ -30,7 +30,7 @@ func TestGoldenDocs(t *testing.T) {
 			meaning += fmt.Sprintf("; after `Retry-After`, else %d s", r.RetryAfter/time.Second)
 		}
 		if r.Organization == tokens.Refused {
-			meaning += "; the organization rests"
+			meaning += "; opens the organization's breaker"
 		}
 		fmt.Fprintf(&answers, "| %s | %s | %s | %s | %s |\n", span, r.Code, r.Method, kind, meaning)
 	}

@@ -6,30 +6,26 @@ import (
 	"errand.internal/clients"
 )
 
-// SetNow gives the client another clock.
+// SetNow replaces the client's clock.
 func (c *Client) SetNow(now func() time.Time) { c.now = now }
 
-// ReadCreated, ReadList and Judge are the decoders of answers.
+// ReadCreated reads the answer to a create.
 func ReadCreated(a *clients.Answer) (Created, error) { return readCreated(a) }
 
-// ReadList returns the ids of one page.
-func ReadList(a *clients.Answer) (ids []string, total int, err error) {
-	records, p, err := readList(a)
+// ReadPage returns the ids of one page of contacts.
+func ReadPage(a *clients.Answer) (ids []string, total int, err error) {
+	records, p, err := readPage(a)
 	for _, r := range records {
 		ids = append(ids, r.id(contacts))
 	}
 	return ids, p.Result, err
 }
 
-// Judge reads an answer to a call.
-func Judge(method string, a *clients.Answer) (Answer, error) {
-	_, err := judge(outgoing{op: OpCall, method: method}, a)
-	answer, why := answerOf(method, a)
-	if err == nil && why != "" && a.Status <= 299 {
-		err = clients.UnreadableError(Vendor, OpCall, a, why)
-	}
-	return answer, err
+// Interpret reads the answer to a Call.
+func Interpret(method string, a *clients.Answer) (clients.Reply, error) {
+	_, err := interpret(apiRequest{op: OpCall, method: method}, a)
+	return reply(method, a, err)
 }
 
-// Table is the rules in use.
+// Table gives access to the table in use.
 func Table() *[]Rule { return &rules }

@@ -13,186 +13,195 @@ import (
 )
 
 const (
-	// lookBack is how far back a record is looked for. It is longer than a create
-	// waits for its turn, and as the vendor's times name no zone, the hours of an
-	// offset do not matter.
-	lookBack = 30 * 24 * time.Hour
+	// lookback is the age of the oldest change that a reconciliation lists. It
+	// exceeds the time that a create waits for its turn by so much that the time
+	// zone of the vendor's times, which they do not name, does not matter.
+	lookback = 30 * 24 * time.Hour
 	// pageSize is the vendor's own default.
 	pageSize = 100
 	maxPages = 500
-	// listings is how often a list that changes while it is read is read anew.
-	listings = 3
+	// maxListings is how many times a list is read if it changes meanwhile.
+	maxListings = 3
 )
 
-// ReconcileContact looks for the contact with an ExternalReference, deleted ones left
-// out.
-func (c *Client) ReconcileContact(
-	ctx context.Context,
-	organization, reference string,
-) (Created, bool, error) {
-	return c.find(ctx, contacts, organization, reference)
+// ReconcileContact finds the contact with an ExternalReference, so that a create
+// in doubt is repeated only if it did not happen. Deleted contacts do not count.
+func (c *Client) ReconcileContact(ctx context.Context, organization, reference string) (Created, bool, error) {
+	return c.reconcile(ctx, contacts, organization, reference)
 }
 
-// ReconcileInvoice looks for the invoice with an ExternalReference, deleted ones left
-// out.
-func (c *Client) ReconcileInvoice(
-	ctx context.Context,
-	organization, reference string,
-) (Created, bool, error) {
-	return c.find(ctx, invoices, organization, reference)
+// ReconcileInvoice finds the invoice with an ExternalReference, so that a create in
+// doubt is repeated only if it did not happen. Deleted invoices do not count.
+func (c *Client) ReconcileInvoice(ctx context.Context, organization, reference string) (Created, bool, error) {
+	return c.reconcile(ctx, invoices, organization, reference)
 }
 
-// find lists what changed lately and matches here: the vendor's filters do not
-// know the field for invoices. A false with a nil error means that the whole
-// list was read and it is not there.
-func (c *Client) find(
+// reconcile lists the recent changes and compares their references, because the
+// vendor cannot filter invoices by reference. False beside a nil error means that
+// the whole list was read and the record is not in it.
+func (c *Client) reconcile(
 	ctx context.Context,
-	k kind,
+	kind recordKind,
 	organization, reference string,
 ) (Created, bool, error) {
 	if err := CheckReference(reference); err != nil {
-		return Created{}, false, unsendable(k.find, "ExternalReference "+err.Error())
+		return Created{}, false, clients.InvalidRequest(Vendor, kind.findOp, "ExternalReference "+err.Error())
 	}
-	base, err := c.below("v1", organization, k.path)
+	base, err := c.resolve("v1", organization, kind.path)
 	if err != nil {
-		return Created{}, false, unsendable(k.find, err.Error())
+		return Created{}, false, clients.InvalidRequest(Vendor, kind.findOp, err.Error())
 	}
-	since := c.now().UTC().Add(-lookBack).Format(k.since)
-	for range listings {
-		found, whole, err := c.list(ctx, k, organization, reference, base, since)
+	l := listing{
+		client:       c,
+		kind:         kind,
+		organization: organization,
+		url:          base,
+		since:        c.now().UTC().Add(-lookback).Format(kind.since),
+	}
+	for range maxListings {
+		found, complete, err := l.find(ctx, reference)
 		if err != nil {
 			return Created{}, false, err
 		}
 		if found.GUID != "" {
-			return c.stamped(ctx, k, base, organization, found), true, nil
+			return l.withTimeStamp(ctx, found), true, nil
 		}
-		if whole {
+		if complete {
 			return Created{}, false, nil
 		}
 	}
-	return Created{}, false, &clients.Error{
-		Vendor:  Vendor,
-		Op:      k.find,
-		Kind:    clients.Temporary,
-		Message: "the list changed each time while it was read",
-	}
+	return Created{}, false, l.temporary("the list changed each time while it was read")
 }
 
-// stamped adds the TimeStamp, which a list does not have, as far as it can be
-// had: the record is found with or without it.
-func (c *Client) stamped(
-	ctx context.Context,
-	k kind,
-	base, organization string,
-	found Created,
-) Created {
-	if k.find != OpInvoiceFind || found.TimeStamp != "" || CheckPath(found.GUID) != nil {
+// listing is the list of an organization's records of one kind that changed
+// lately.
+type listing struct {
+	client       *Client
+	kind         recordKind
+	organization string
+	url          string
+	since        string
+}
+
+// find reads the pages up to the one that contains the reference. complete is
+// false if records moved between the pages meanwhile, so that one may have been
+// missed: the vendor orders the list by the last change.
+func (l listing) find(ctx context.Context, reference string) (found Created, complete bool, err error) {
+	seen := map[string]bool{}
+	total := 0
+	for number := range maxPages {
+		page, err := l.page(ctx, number)
+		if err != nil {
+			return Created{}, false, err
+		}
+		for _, r := range page.records {
+			id := r.id(l.kind)
+			if id == "" {
+				return Created{}, false, l.unreadable(page.answer, "an entry names no "+l.kind.guid)
+			}
+			seen[id] = true
+			if r.DeletedAt == nil && r.ExternalReference != nil && *r.ExternalReference == reference {
+				return Created{GUID: id, TimeStamp: r.TimeStamp.String()}, false, nil
+			}
+		}
+		total = max(total, page.Result)
+		size := pageSize
+		if page.PageSize > 0 {
+			size = min(size, page.PageSize)
+		}
+		if len(page.records) < size {
+			return Created{}, len(seen) >= total, nil
+		}
+	}
+	return Created{}, false, l.temporary("the list has too many pages")
+}
+
+// listPage is one page of a list.
+type listPage struct {
+	pagination
+	records []record
+	answer  *clients.Answer
+}
+
+func (l listing) page(ctx context.Context, number int) (listPage, error) {
+	query := url.Values{
+		"fields":       {l.kind.guid + "," + externalReference},
+		"changesSince": {l.since},
+		"deletedOnly":  {"false"},
+		"page":         {strconv.Itoa(number)},
+		"pageSize":     {strconv.Itoa(pageSize)},
+	}
+	answer, err := l.get(ctx, l.url+"?"+query.Encode())
+	if err != nil {
+		return listPage{}, err
+	}
+	records, p, err := readPage(answer)
+	if err != nil {
+		return listPage{}, l.unreadable(answer, err.Error())
+	}
+	return listPage{pagination: p, records: records, answer: answer}, nil
+}
+
+// withTimeStamp adds the TimeStamp of an invoice, which a list does not contain. A
+// failure is no error: the record is found with or without it.
+func (l listing) withTimeStamp(ctx context.Context, found Created) Created {
+	if l.kind.path != invoices.path || found.TimeStamp != "" || CheckPath(found.GUID) != nil {
 		return found
 	}
-	answer, err := c.exchange(ctx, outgoing{
-		op:           k.find,
-		organization: organization,
-		method:       http.MethodGet,
-		url:          base + "/" + found.GUID,
-	})
+	answer, err := l.get(ctx, l.url+"/"+found.GUID)
 	if err != nil {
 		return found
 	}
-	if whole, err := readCreated(answer); err == nil && whole.GUID == found.GUID {
-		found.TimeStamp = whole.TimeStamp
+	if full, err := readCreated(answer); err == nil && full.GUID == found.GUID {
+		found.TimeStamp = full.TimeStamp
 	}
 	return found
 }
 
-// list reads all pages. whole is false if records moved between the pages
-// meanwhile, so that one may have been missed: the list is ordered by the last
-// change.
-func (c *Client) list(
-	ctx context.Context,
-	k kind,
-	organization, reference, base, since string,
-) (found Created, whole bool, err error) {
-	seen := map[string]bool{}
-	total := 0
-	for page := range maxPages {
-		query := url.Values{
-			"fields":       {k.guid + ",ExternalReference"},
-			"changesSince": {since},
-			"deletedOnly":  {"false"},
-			"page":         {strconv.Itoa(page)},
-			"pageSize":     {strconv.Itoa(pageSize)},
-		}
-		answer, err := c.exchange(ctx, outgoing{
-			op:           k.find,
-			organization: organization,
-			method:       http.MethodGet,
-			url:          base + "?" + query.Encode(),
-		})
-		if err != nil {
-			return Created{}, false, err
-		}
-		records, p, err := readList(answer)
-		if err != nil {
-			return Created{}, false, clients.UnreadableError(
-				Vendor,
-				k.find,
-				answer,
-				err.Error(),
-			)
-		}
-		for _, r := range records {
-			id := r.id(k)
-			if id == "" {
-				return Created{}, false, clients.UnreadableError(
-					Vendor,
-					k.find,
-					answer,
-					"an entry names no "+k.guid,
-				)
-			}
-			seen[id] = true
-			if r.DeletedAt == nil && r.ExternalReference != nil &&
-				*r.ExternalReference == reference {
-				return Created{GUID: id, TimeStamp: r.TimeStamp.String()}, false, nil
-			}
-		}
-		total = max(total, p.Result)
-		size := pageSize
-		if p.PageSize > 0 {
-			size = min(size, p.PageSize)
-		}
-		if len(records) < size {
-			return Created{}, len(seen) >= total, nil
-		}
-	}
-	return Created{}, false, &clients.Error{
+func (l listing) get(ctx context.Context, target string) (*clients.Answer, error) {
+	return l.client.do(ctx, apiRequest{
+		op:           l.kind.findOp,
+		organization: l.organization,
+		method:       http.MethodGet,
+		url:          target,
+	})
+}
+
+func (l listing) unreadable(a *clients.Answer, why string) *clients.Error {
+	return clients.UnreadableError(Vendor, l.kind.findOp, a, why)
+}
+
+func (l listing) temporary(message string) *clients.Error {
+	return &clients.Error{
 		Vendor:  Vendor,
-		Op:      k.find,
+		Op:      l.kind.findOp,
 		Kind:    clients.Temporary,
-		Message: "the list has too many pages",
+		Message: message,
 	}
 }
 
-// pagination is the vendor's. Result is the number of entries of all pages.
-type pagination struct{ PageSize, Result int }
+// pagination is the vendor's. Result is the number of entries on all pages.
+type pagination struct {
+	PageSize int
+	Result   int
+}
 
-// readList reads one page.
-func readList(a *clients.Answer) ([]record, pagination, error) {
-	var reply struct {
+// readPage reads one page of a list.
+func readPage(a *clients.Answer) ([]record, pagination, error) {
+	var page struct {
 		Collection *[]record       `json:"Collection"`
 		Pagination json.RawMessage `json:"Pagination"`
 	}
-	if err := clients.DecodeObject(a, &reply); err != nil {
+	if err := clients.DecodeObject(a, &page); err != nil {
 		return nil, pagination{}, err
 	}
-	if reply.Collection == nil {
+	if page.Collection == nil {
 		return nil, pagination{}, errors.New("it has no Collection")
 	}
 	var p pagination
-	if !clients.IsSet(reply.Pagination) || json.Unmarshal(reply.Pagination, &p) != nil ||
-		p.PageSize < 0 ||
-		p.Result < 0 {
-		return nil, pagination{}, errors.New("it has no Pagination that can be read")
+	if !clients.IsSet(page.Pagination) || json.Unmarshal(page.Pagination, &p) != nil ||
+		p.PageSize < 0 || p.Result < 0 {
+		return nil, pagination{}, errors.New("its Pagination is missing or cannot be read")
 	}
-	return *reply.Collection, p, nil
+	return *page.Collection, p, nil
 }

@@ -14,22 +14,25 @@ import (
 	"errand.internal/internal/tokens"
 )
 
-// meaning is what one answer to a call means, written out a second time: the
-// test would be empty if it read the table under test.
-type meaning struct {
-	method, body string
-	status       int
-	kind         clients.Kind // done for none
-	code         string
-	message      string
-	gate         tokens.Verdict
-	wait         time.Duration
-	unlisted     bool
+// expectation is what one answer to a call must mean. It repeats the table under
+// test on purpose: a test that read the table would prove nothing.
+type expectation struct {
+	method     string
+	status     int
+	body       string
+	kind       clients.Kind // done if the call succeeds
+	code       string
+	message    string
+	verdict    tokens.AuthResult
+	retryAfter time.Duration
+	unlisted   bool
 }
 
+// done is the kind of a call that succeeds.
 const done = clients.Kind(255)
 
-func coded(code string) string {
+// withCode returns an error body.
+func withCode(code string) string {
 	if code == "" {
 		return ""
 	}
@@ -37,231 +40,235 @@ func coded(code string) string {
 }
 
 const (
-	noObject = "there is no such address or object"
-	noAccess = "the account has no access to it"
-	noPro    = "the organization has no active Pro subscription"
-	failed   = "the server failed; the request may have been carried out"
+	noObject  = "there is no such address or object"
+	noAccess  = "the account has no access to it"
+	noPro     = "the organization has no active Pro subscription"
+	failed    = "the server failed; the request may have been carried out"
+	malformed = "the request is refused as malformed"
+	invalid   = "the content is invalid"
+	quota     = "the organization's quota is used up"
+	brownOut  = "brown-out: the vendor is about to remove this endpoint and makes it fail at random until then"
 )
 
-var meanings = []meaning{
-	{"GET", `{}`, 200, done, "", "", tokens.Accepted, 0, false},
-	{"POST", `{}`, 201, done, "", "", tokens.Accepted, 0, false},
-	{"PUT", ``, 204, done, "", "", tokens.Accepted, 0, false},
-	{"GET", `{}`, 299, done, "", "", tokens.Accepted, 0, false},
-	{"DELETE", coded("40"), 404, done, "", "", tokens.NoVerdict, 0, false},
-	{"DELETE", ``, 404, done, "", "", tokens.NoVerdict, 0, false},
-	{"DELETE", coded("40"), 400, done, "", "", tokens.NoVerdict, 0, false},
+var expectations = []expectation{
+	{method: "GET", status: 200, body: `{}`, kind: done, verdict: tokens.Accepted},
+	{method: "POST", status: 201, body: `{}`, kind: done, verdict: tokens.Accepted},
+	{method: "PUT", status: 204, kind: done, verdict: tokens.Accepted},
+	{method: "GET", status: 299, body: `{}`, kind: done, verdict: tokens.Accepted},
+	{method: "DELETE", status: 404, body: withCode("40"), kind: done},
+	{method: "DELETE", status: 404, kind: done},
+	{method: "DELETE", status: 400, body: withCode("40"), kind: done},
 
-	{"POST", coded("42"), 400, clients.Invalid, "42", "the vendor finds the content wrong", tokens.NoVerdict, 0, false},
+	{method: "POST", status: 400, body: withCode("42"), kind: clients.Invalid, code: "42", message: invalid},
+	{method: "POST", status: 400, body: withCode(`"42"`), kind: clients.Invalid, code: "42", message: invalid},
 	{
-		"POST",
-		coded(`"42"`),
-		400,
-		clients.Invalid,
-		"42",
-		"the vendor finds the content wrong",
-		tokens.NoVerdict,
-		0,
-		false,
+		method:  "POST",
+		status:  400,
+		body:    withCode("43"),
+		kind:    clients.Invalid,
+		code:    "43",
+		message: "a vendor limit is exceeded",
 	},
-	{"POST", coded("43"), 400, clients.Invalid, "43", "a limit of the vendor is exceeded", tokens.NoVerdict, 0, false},
 	{
-		"POST",
-		coded("58"),
-		400,
-		clients.Declined,
-		"58",
-		"somebody else changed it meanwhile: the Timestamp is no longer the current one",
-		tokens.NoVerdict,
-		0,
-		false,
+		method:  "POST",
+		status:  400,
+		body:    withCode("58"),
+		kind:    clients.Declined,
+		code:    "58",
+		message: "the record was changed meanwhile: the Timestamp is no longer current",
 	},
-	{"POST", coded("41"), 400, clients.Credentials, "41", noAccess, tokens.NoVerdict, 0, false},
-	{"POST", coded("40"), 400, clients.Invalid, "40", noObject, tokens.NoVerdict, 0, false},
+	{method: "POST", status: 400, body: withCode("41"), kind: clients.Credentials, code: "41", message: noAccess},
+	{method: "POST", status: 400, body: withCode("40"), kind: clients.Invalid, code: "40", message: noObject},
+	{method: "DELETE", status: 400, body: withCode("42"), kind: clients.Invalid, code: "42", message: invalid},
+	{method: "POST", status: 400, kind: clients.Invalid, message: malformed},
+	{method: "POST", status: 400, body: withCode("90"), kind: clients.Invalid, code: "90", message: malformed},
 	{
-		"DELETE",
-		coded("42"),
-		400,
-		clients.Invalid,
-		"42",
-		"the vendor finds the content wrong",
-		tokens.NoVerdict,
-		0,
-		false,
+		method:   "POST",
+		status:   400,
+		body:     withCode("77"),
+		kind:     clients.Invalid,
+		code:     "77",
+		message:  malformed,
+		unlisted: true,
 	},
-	{"POST", ``, 400, clients.Invalid, "", "the request is refused as malformed", tokens.NoVerdict, 0, false},
+	{method: "POST", status: 400, body: withCode(`"canary-customer-76"`), kind: clients.Invalid, message: malformed},
 	{
-		"POST",
-		coded("90"),
-		400,
-		clients.Invalid,
-		"90",
-		"the request is refused as malformed",
-		tokens.NoVerdict,
-		0,
-		false,
+		method:  "POST",
+		status:  403,
+		body:    withCode("90"),
+		kind:    clients.Credentials,
+		code:    "90",
+		message: noPro,
+		verdict: tokens.Refused,
 	},
-	{"POST", coded("77"), 400, clients.Invalid, "77", "the request is refused as malformed", tokens.NoVerdict, 0, true},
 	{
-		"POST",
-		coded(`"canary-customer-76"`),
-		400,
-		clients.Invalid,
-		"",
-		"the request is refused as malformed",
-		tokens.NoVerdict,
-		0,
-		false,
+		method:  "POST",
+		status:  403,
+		body:    withCode("48"),
+		kind:    clients.Credentials,
+		code:    "48",
+		message: noPro,
+		verdict: tokens.Refused,
 	},
-	{"POST", coded("90"), 403, clients.Credentials, "90", noPro, tokens.Refused, 0, false},
-	{"POST", coded("48"), 403, clients.Credentials, "48", noPro, tokens.Refused, 0, false},
-	{"POST", coded("41"), 403, clients.Credentials, "41", noAccess, tokens.NoVerdict, 0, false},
-	{"POST", coded("42"), 403, clients.Credentials, "42", noAccess, tokens.NoVerdict, 0, false},
-	{"POST", coded("77"), 403, clients.Credentials, "77", noAccess, tokens.NoVerdict, 0, true},
-	{"POST", ``, 403, clients.Credentials, "", noAccess, tokens.NoVerdict, 0, false},
-	{"DELETE", ``, 403, clients.Credentials, "", noAccess, tokens.NoVerdict, 0, false},
-	{"GET", coded("40"), 404, clients.Invalid, "40", noObject, tokens.NoVerdict, 0, false},
+	{method: "POST", status: 403, body: withCode("41"), kind: clients.Credentials, code: "41", message: noAccess},
+	{method: "POST", status: 403, body: withCode("42"), kind: clients.Credentials, code: "42", message: noAccess},
 	{
-		"POST",
-		`API calls quota exceeded! maximum admitted 100 per Minute.`,
-		429,
-		clients.RateLimited,
-		"",
-		"the organization's quota is used up",
-		tokens.NoVerdict,
-		time.Minute,
-		false,
+		method:   "POST",
+		status:   403,
+		body:     withCode("77"),
+		kind:     clients.Credentials,
+		code:     "77",
+		message:  noAccess,
+		unlisted: true,
 	},
-	{"GET", ``, 480, clients.Temporary, "480", brownOut, tokens.NoVerdict, 0, false},
-	{"GET", ``, 502, clients.Unknown, "", failed, tokens.NoVerdict, 0, false},
+	{method: "POST", status: 403, kind: clients.Credentials, message: noAccess},
+	{method: "DELETE", status: 403, kind: clients.Credentials, message: noAccess},
+	{method: "GET", status: 404, body: withCode("40"), kind: clients.Invalid, code: "40", message: noObject},
+	{
+		method:     "POST",
+		status:     429,
+		body:       `API calls quota exceeded! maximum admitted 100 per Minute.`,
+		kind:       clients.RateLimited,
+		message:    quota,
+		retryAfter: time.Minute,
+	},
+	{method: "GET", status: 480, kind: clients.Temporary, code: "480", message: brownOut},
+	{method: "GET", status: 502, kind: clients.Unknown, message: failed},
 }
 
-const brownOut = "brown-out: the vendor is about to remove this endpoint, and lets it fail at random until then"
-
-// anyCode are statuses that mean the same whatever code is in the body.
-var anyCode = []meaning{
-	{"", "", 401, clients.Credentials, "", "the token is refused", tokens.NoVerdict, 0, false},
-	{"", "", 404, clients.Invalid, "", noObject, tokens.NoVerdict, 0, false},
-	{"", "", 413, clients.Invalid, "", "the file is too large", tokens.NoVerdict, 0, false},
-	{"", "", 429, clients.RateLimited, "", "the organization's quota is used up", tokens.NoVerdict, time.Minute, false},
-	{"", "", 480, clients.Temporary, "480", brownOut, tokens.NoVerdict, 0, false},
-	{"", "", 500, clients.Unknown, "", failed, tokens.NoVerdict, 0, false},
-	{"", "", 503, clients.Unknown, "", failed, tokens.NoVerdict, 0, false},
-	{"", "", 599, clients.Unknown, "", failed, tokens.NoVerdict, 0, false},
+// codeIndependent are statuses that mean the same whatever code is in the body.
+var codeIndependent = []expectation{
+	{status: 401, kind: clients.Credentials, message: "the token is refused"},
+	{status: 404, kind: clients.Invalid, message: noObject},
+	{status: 413, kind: clients.Invalid, message: "the file is too large"},
+	{status: 429, kind: clients.RateLimited, message: quota, retryAfter: time.Minute},
+	{status: 480, kind: clients.Temporary, code: "480", message: brownOut},
+	{status: 500, kind: clients.Unknown, message: failed},
+	{status: 503, kind: clients.Unknown, message: failed},
+	{status: 599, kind: clients.Unknown, message: failed},
 }
 
-// unlistedStatuses are decided as for all vendors; they stand around the rows.
+// unlistedStatuses are next to the rows of the table and in none of them. They mean
+// the same for every vendor.
 var unlistedStatuses = []int{199, 300, 302, 399, 402, 405, 408, 409, 412, 414, 425, 428, 430, 479, 481, 499, 600, 700}
 
-func allMeanings() []meaning {
-	all := slices.Clone(meanings)
+func allExpectations() []expectation {
+	all := slices.Clone(expectations)
 	for _, code := range []string{"", "40", "41", "42", "43", "48", "58", "90"} {
-		for _, m := range anyCode {
-			m.method = "POST"
-			m.body = coded(code)
-			m.code = cmp.Or(code, m.code)
-			all = append(all, m)
+		for _, want := range codeIndependent {
+			want.method = "POST"
+			want.body = withCode(code)
+			want.code = cmp.Or(code, want.code)
+			all = append(all, want)
 		}
 		for _, status := range unlistedStatuses {
 			e := clients.StatusError(dinero.Vendor, dinero.OpCall, &clients.Answer{Status: status})
-			m := meaning{"POST", coded(code), status, e.Kind, code, e.Message, tokens.NoVerdict, 0, true}
-			all = append(all, m)
-			if m.method = "DELETE"; code == "" || code == "40" {
-				all = append(all, m)
+			want := expectation{
+				method:   "POST",
+				status:   status,
+				body:     withCode(code),
+				kind:     e.Kind,
+				code:     code,
+				message:  e.Message,
+				unlisted: true,
+			}
+			all = append(all, want)
+			if code == "" || code == "40" {
+				want.method = "DELETE"
+				all = append(all, want)
 			}
 		}
 	}
-	return append(
-		all,
-		meaning{
-			"DELETE",
-			coded("40"),
-			401,
-			clients.Credentials,
-			"40",
-			"the token is refused",
-			tokens.NoVerdict,
-			0,
-			false,
-		},
-	)
+	return append(all, expectation{
+		method:  "DELETE",
+		status:  401,
+		body:    withCode("40"),
+		kind:    clients.Credentials,
+		code:    "40",
+		message: "the token is refused",
+	})
 }
 
-// differs makes a call that is answered so, and tells what means something else;
-// "" if nothing does.
-func (m meaning) differs(t *testing.T) string {
+// difference makes a call that gets the answer, and describes how its meaning
+// differs from the expectation; "" if it does not.
+func (want expectation) difference(t *testing.T) string {
 	t.Helper()
-	f := &fixture{source: &source{}, gate: &clientstest.Gate{}}
-	f.dial(
+	f := &fixture{source: &source{}, breaker: &clientstest.Gate{}}
+	f.connectThrough(
 		t,
 		"https://dinero.example/",
-		clients.NewCaller(dinero.Vendor, clients.Timeouts{}, clientstest.Canned{Status: m.status, Body: m.body}, nil),
+		clients.NewCaller(
+			dinero.Vendor,
+			clients.Timeouts{},
+			clientstest.Canned{Status: want.status, Body: want.body},
+			nil,
+		),
 	)
 	answer, err := f.client.Call(t.Context(), dinero.Request{
 		Organization: org,
-		Method:       m.method,
+		Method:       want.method,
 		Path:         "invoices/x",
 		Body:         json.RawMessage(`{}`),
 	})
-	if said := f.gate.Verdicts(); !slices.Equal(said, []tokens.Verdict{m.gate}) {
-		return fmt.Sprintf("the gate hears %v, want %v", said, m.gate)
+	if got := f.breaker.Verdicts(); !slices.Equal(got, []tokens.AuthResult{want.verdict}) {
+		return fmt.Sprintf("the verdicts are %v, want %v", got, want.verdict)
 	}
-	if answer.Status != m.status || (json.Valid([]byte(m.body)) && string(answer.Body) != m.body) {
+	if answer.Status != want.status || (json.Valid([]byte(want.body)) && string(answer.Body) != want.body) {
 		return fmt.Sprintf("answer %d %s", answer.Status, answer.Body)
 	}
-	if m.kind == done {
+	if want.kind == done {
 		if err != nil {
 			return err.Error()
 		}
 		return ""
 	}
 	e, ok := clients.AsError(err)
-	want := clients.Error{
+	wantErr := clients.Error{
 		Vendor:     dinero.Vendor,
 		Op:         dinero.OpCall,
-		Status:     m.status,
-		Kind:       m.kind,
-		Code:       m.code,
-		Message:    m.message,
-		RetryAfter: m.wait,
-		Unlisted:   m.unlisted,
+		Status:     want.status,
+		Kind:       want.kind,
+		Code:       want.code,
+		Message:    want.message,
+		RetryAfter: want.retryAfter,
+		Unlisted:   want.unlisted,
 	}
-	if !ok || *e != want {
-		return fmt.Sprintf("%#v, want %#v", err, want)
+	if !ok || *e != wantErr {
+		return fmt.Sprintf("%#v, want %#v", err, wantErr)
 	}
 	return ""
 }
 
-func TestEveryRuleHasItsMeaning(t *testing.T) {
+func TestMeaningOfAnswers(t *testing.T) {
 	t.Parallel()
-	for _, m := range allMeanings() {
-		if why := m.differs(t); why != "" {
-			t.Errorf("%s %d %s: %s", m.method, m.status, m.body, why)
+	for _, want := range allExpectations() {
+		if diff := want.difference(t); diff != "" {
+			t.Errorf("%s %d %s: %s", want.method, want.status, want.body, diff)
 		}
 	}
 }
 
 func TestEveryRowCounts(t *testing.T) {
-	all := allMeanings()
+	all := allExpectations()
 	differs := func() string {
-		for _, m := range all {
-			if why := m.differs(t); why != "" {
-				return why
+		for _, want := range all {
+			if diff := want.difference(t); diff != "" {
+				return diff
 			}
 		}
 		return ""
 	}
 	clientstest.EveryRowCounts(t, dinero.Table(), differs, func(r dinero.Rule, field string) bool {
 		switch field {
-		case "From":
-			return r.From == 400 && r.To == 401 || r.From == 403 && r.To == 404 // an earlier row has all of the former
+		case "From": // an earlier row matches the status that such a row gains
+			return r.From == 400 && r.To == 401 || r.From == 403 && r.To == 404
 		case "Kind", "Message":
 			return r.Done
-		case "Wait":
+		case "RetryAfter":
 			return r.Done ||
 				!slices.Contains([]clients.Kind{clients.RateLimited, clients.Temporary, clients.Unknown}, r.Kind)
-		case "Named":
-			return r.Done || r.Code != "" // then the body has one
+		case "StatusAsCode":
+			return r.Done || r.Code != "" // then the body has a code
 		}
 		return false
 	})

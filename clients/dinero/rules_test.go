@@ -12,7 +12,7 @@ import (
 	"errand.internal/clients/sandbox"
 )
 
-func TestRetryAfterOfTheVendorCounts(t *testing.T) {
+func TestRetryAfterHeader(t *testing.T) {
 	t.Parallel()
 	for status, wait := range map[int]time.Duration{
 		429: 7 * time.Second,
@@ -30,8 +30,8 @@ func TestRetryAfterOfTheVendorCounts(t *testing.T) {
 	}
 }
 
-// What a 2xx of a free call may carry.
-func TestBodiesOfACall(t *testing.T) {
+// TestBodiesOfCall covers the bodies of a 2xx.
+func TestBodiesOfCall(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
 		name  string
@@ -43,14 +43,14 @@ func TestBodiesOfACall(t *testing.T) {
 		{"list", sandbox.Fault{Body: new(`[]`)}, true, true},
 		{"text", sandbox.Fault{Body: new(`"x"`)}, true, true},
 		{"byte order mark", sandbox.Fault{Body: new("\xef\xbb\xbf{}")}, true, true},
-		{"called text", sandbox.Fault{Body: new(`{}`), ContentType: "text/plain"}, true, true},
+		{"content type text/plain", sandbox.Fault{Body: new(`{}`), ContentType: "text/plain"}, true, true},
 		{"byte by byte", sandbox.Fault{Body: new(`{"a":[1,2,3]}`), Slow: time.Microsecond}, true, true},
 		{"empty", sandbox.Fault{Status: http.StatusOK}, false, true},
 		{"no content", sandbox.Fault{Status: http.StatusNoContent}, false, true},
 		{"web page", sandbox.Fault{HTML: true}, false, false},
 		{"null", sandbox.Fault{Body: new(`null`)}, false, false},
-		{"text alone", sandbox.Fault{Body: new(`OK`)}, false, false},
-		{"cut off", sandbox.Fault{Body: new(`{"a":1}`), Truncate: true}, false, false},
+		{"plain text", sandbox.Fault{Body: new(`OK`)}, false, false},
+		{"truncated", sandbox.Fault{Body: new(`{"a":1}`), Truncate: true}, false, false},
 		{"ten megabytes", sandbox.Fault{Body: new(`{}`), Oversized: true}, false, false},
 	} {
 		for method, done := range map[string]bool{http.MethodGet: tt.read, http.MethodPut: tt.write} {
@@ -70,7 +70,7 @@ func TestBodiesOfACall(t *testing.T) {
 					}
 					return
 				}
-				fault(t, err, clients.Unknown)
+				wantKind(t, err, clients.Unknown)
 			})
 		}
 	}
@@ -94,19 +94,19 @@ func FuzzAnswers(f *testing.F) {
 		a := &clients.Answer{Status: status, Body: []byte(body), Incomplete: incomplete}
 		ok := status >= 200 && status <= 299
 		for _, method := range []string{"GET", "POST", "DELETE"} {
-			answer, err := dinero.Judge(method, a)
+			answer, err := dinero.Interpret(method, a)
 			gone := method == "DELETE" && (status == 404 || status == 400)
 			if err == nil && !ok && !gone {
-				t.Errorf("%s %d %q passes for a success", method, status, body)
+				t.Errorf("%s %d %q passes as a success", method, status, body)
 			}
 			if answer.Body != nil && !json.Valid(answer.Body) {
-				t.Errorf("the body is no JSON: %q", answer.Body)
+				t.Errorf("the body is not JSON: %q", answer.Body)
 			}
 		}
 		if made, err := dinero.ReadCreated(a); err != nil && made != (dinero.Created{}) || incomplete && err == nil {
 			t.Errorf("%+v beside %v", made, err)
 		}
-		if ids, total, err := dinero.ReadList(a); err != nil && (ids != nil || total != 0) || incomplete && err == nil {
+		if ids, total, err := dinero.ReadPage(a); err != nil && (ids != nil || total != 0) || incomplete && err == nil {
 			t.Errorf("%v, %d beside %v", ids, total, err)
 		}
 	})

@@ -14,7 +14,7 @@ import (
 	"errand.internal/internal/tokens"
 )
 
-// Values that no error may show.
+// canaries are values that must not appear in an error.
 const (
 	clientSecret = "canary-secret-71"
 	apiKey       = "canary-key-72"
@@ -45,7 +45,7 @@ func options() dinerotest.Options {
 	}
 }
 
-// newSandbox knows both tokens of the fixture's organization.
+// newSandbox returns a sandbox that accepts the tokens of a source.
 func newSandbox(o dinerotest.Options) *dinerotest.Sandbox {
 	sb := dinerotest.New(o)
 	sb.PutToken(oldToken, org)
@@ -54,10 +54,10 @@ func newSandbox(o dinerotest.Options) *dinerotest.Sandbox {
 	return sb
 }
 
-// source is a tokens.Source whose every answer the test decides.
+// source is a tokens.Source that the test controls.
 type source struct {
 	prefix string
-	replay bool // what Reject says
+	replay bool // result of Reject
 	err    error
 
 	mu             sync.Mutex
@@ -86,31 +86,31 @@ func (s *source) Reject(context.Context, tokens.Token) bool {
 
 func (s *source) Suspect(context.Context, tokens.Token) bool { return false }
 
-// fixture is a client beside its sandbox.
+// fixture is a client with its sandbox.
 type fixture struct {
 	*dinerotest.Sandbox
-	client *dinero.Client
-	source *source
-	gate   *clientstest.Gate // of org
+	client  *dinero.Client
+	source  *source
+	breaker *clientstest.Gate // of org
 }
 
 func start(t *testing.T, o dinerotest.Options) *fixture {
 	t.Helper()
-	f := &fixture{Sandbox: newSandbox(o), source: &source{replay: true}, gate: &clientstest.Gate{}}
+	f := &fixture{Sandbox: newSandbox(o), source: &source{replay: true}, breaker: &clientstest.Gate{}}
 	f.connect(t, clientstest.Serve(t, f.Sandbox, dinerotest.Mount), clients.Timeouts{})
 	return f
 }
 
-func (f *fixture) connect(t *testing.T, base string, limits clients.Timeouts) {
+func (f *fixture) connect(t *testing.T, base string, timeouts clients.Timeouts) {
 	t.Helper()
-	f.dial(t, base, clients.NewCaller(dinero.Vendor, limits, nil, nil))
+	f.connectThrough(t, base, clients.NewCaller(dinero.Vendor, timeouts, nil, nil))
 }
 
-func (f *fixture) dial(t *testing.T, base string, caller *clients.Caller) {
+func (f *fixture) connectThrough(t *testing.T, base string, caller *clients.Caller) {
 	t.Helper()
 	var err error
 	accounts := map[string]dinero.Account{
-		org:      {Source: f.source, Breaker: f.gate},
+		org:      {Source: f.source, Breaker: f.breaker},
 		otherOrg: {Source: &source{prefix: "other-"}, Breaker: &clientstest.Gate{}},
 	}
 	f.client, err = dinero.New(config(base), func(organization string) (dinero.Account, bool) {
@@ -122,7 +122,7 @@ func (f *fixture) dial(t *testing.T, base string, caller *clients.Caller) {
 	}
 }
 
-// invoice is a create of the sandbox.
+// invoice returns the request for an invoice.
 func invoice() dinero.CreateRequest {
 	return dinero.CreateRequest{Organization: org, Reference: "dinero-task-1", Body: map[string]any{
 		"ContactGuid":  "c1",
@@ -132,7 +132,7 @@ func invoice() dinero.CreateRequest {
 	}}
 }
 
-// contact is a create of the sandbox.
+// contact returns the request for a contact.
 func contact() dinero.CreateRequest {
 	return dinero.CreateRequest{
 		Organization: org,
@@ -141,9 +141,9 @@ func contact() dinero.CreateRequest {
 	}
 }
 
-// operation is one call, without its result.
+// operation is one method of the client, without its result.
 type operation struct {
-	name, op string // of the client, of the sandbox
+	name, op string // the operation as the client and the sandbox name it
 	run      func(context.Context, *dinero.Client) error
 }
 
@@ -170,7 +170,7 @@ var operations = []operation{
 	}},
 }
 
-func fault(t *testing.T, err error, want clients.Kind) *clients.Error {
+func wantKind(t *testing.T, err error, want clients.Kind) *clients.Error {
 	t.Helper()
 	return clientstest.Fault(t, err, want, canaries...)
 }

@@ -32,7 +32,7 @@ type Request struct {
 	Method string
 	// Path is below the sandbox's mount point, without a leading slash.
 	Path string
-	// URI is the request target as it came, mount point included.
+	// URI is the request target as received, including the mount point.
 	URI    string
 	Query  url.Values
 	Header http.Header

@@ -61,10 +61,10 @@ func build(ctx context.Context, c *config.Valid, log zerolog.Logger) (*process, 
 }
 
 func (p *process) build(ctx context.Context) (err error) {
-	instances := &redisconn.Instances{}
-	serversRedis, closeServers := p.config.Target.OpenWatched(redisconn.Servers, instances)
+	failovers := &redisconn.FailoverDetector{}
+	serversRedis, closeServers := p.config.Target.OpenTracked(redisconn.Servers, failovers)
 	p.onClose(func() { closeQuietly(serversRedis) })
-	generalRedis, closeGeneral := p.config.Target.OpenWatched(redisconn.General, instances)
+	generalRedis, closeGeneral := p.config.Target.OpenTracked(redisconn.General, failovers)
 	p.onClose(func() { closeQuietly(generalRedis) })
 	p.redis = generalRedis
 	p.guard, err = redisguard.Start(ctx, generalRedis, p.log)
@@ -93,7 +93,7 @@ func (p *process) build(ctx context.Context) (err error) {
 			closeServers()
 			closeGeneral()
 		},
-		Instances:   instances,
+		Instances:   failovers,
 		Queues:      p.queues,
 		Intervals:   intervals(),
 		Definitions: definitions,

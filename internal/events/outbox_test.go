@@ -135,7 +135,7 @@ func TestDeadLettersBecomeEvents(t *testing.T) {
 	server, published := redistest.New(t), &recorder{}
 	store := ledger.New(server.Client())
 	dead := endTaskAs(t, store, "danaconnect:otp:send", ledger.Failed, false, true)
-	both := endTaskAs(t, store, "danaconnect:otp:send", ledger.Uncertain, true, true)
+	both := endTaskAs(t, store, "danaconnect:otp:send", ledger.Unknown, true, true)
 	endTaskAs(t, store, "danaconnect:otp:send", ledger.Invalid, false, false) // neither was asked for
 	o := events.NewOutbox(store, []string{"otp"}, published.publish, nopLog)
 	o.Start()

@@ -56,18 +56,18 @@ func (r *Rest) State(ctx context.Context) (tokens.State, error) { return r.gate.
 
 // enter waits for leave to send. again: the event was tried before. Whoever gets
 // it reports how the try went.
-func (r *Rest) enter(ctx context.Context, again bool) (report func(tokens.Verdict), fault *clients.Error) {
+func (r *Rest) enter(ctx context.Context, again bool) (report func(tokens.AuthResult), fault *clients.Error) {
 	if r == nil { // there is none
-		return func(tokens.Verdict) {}, nil
+		return func(tokens.AuthResult) {}, nil
 	}
 	pass, err := r.gate.Enter(ctx)
 	switch {
 	case err == nil:
-		return func(v tokens.Verdict) { pass.Report(ctx, v) }, nil
+		return func(v tokens.AuthResult) { pass.Report(ctx, v) }, nil
 	case again || ctx.Err() != nil:
 		return nil, resting(err)
 	}
-	return func(v tokens.Verdict) {
+	return func(v tokens.AuthResult) {
 		if v == tokens.Accepted {
 			_ = r.gate.ClearCoolDown(ctx) // if Redis does not hear of it, the next one tells
 		}
@@ -75,7 +75,7 @@ func (r *Rest) enter(ctx context.Context, again bool) (report func(tokens.Verdic
 }
 
 // sayOf is what an answer says about the sink as a whole.
-func sayOf(status int) tokens.Verdict {
+func sayOf(status int) tokens.AuthResult {
 	switch status {
 	case http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusTooManyRequests:
 		return tokens.Refused

@@ -77,7 +77,7 @@ func (s *Sender) Send(ctx context.Context, e Event, retried bool) error {
 	if blocked != nil {
 		return blocked
 	}
-	verdict := tokens.NoVerdict
+	verdict := tokens.Inconclusive
 	defer func() {
 		report(verdict)
 	}()
@@ -87,10 +87,10 @@ func (s *Sender) Send(ctx context.Context, e Event, retried bool) error {
 
 // deliver posts an event. Besides its result it returns what the attempt says
 // about the receiver as a whole.
-func (s *Sender) deliver(ctx context.Context, e Event) (tokens.Verdict, error) {
+func (s *Sender) deliver(ctx context.Context, e Event) (tokens.AuthResult, error) {
 	req, err := s.request(ctx, e)
 	if err != nil {
-		return tokens.NoVerdict, &clients.Error{
+		return tokens.Inconclusive, &clients.Error{
 			Vendor:  Vendor,
 			Op:      opDeliver,
 			Kind:    clients.Invalid,
@@ -105,16 +105,16 @@ func (s *Sender) deliver(ctx context.Context, e Event) (tokens.Verdict, error) {
 	case answer.Status >= 200 && answer.Status <= 299:
 		return sayOf(answer.Status), nil
 	case answer.Status == http.StatusGone:
-		return tokens.NoVerdict, s.stop(ctx, answer.Status)
+		return tokens.Inconclusive, s.stop(ctx, answer.Status)
 	}
 	return sayOf(answer.Status), refusal(answer)
 }
 
 // callFailed handles a call that got no answer.
-func callFailed(ctx context.Context, err error) (tokens.Verdict, error) {
+func callFailed(ctx context.Context, err error) (tokens.AuthResult, error) {
 	verdict := tokens.Refused
 	if ctx.Err() != nil { // the attempt was cut short on this side
-		verdict = tokens.NoVerdict
+		verdict = tokens.Inconclusive
 	}
 	// An untrusted certificate parks a vendor's tasks. Here it is retried: it may
 	// be renewed within the event's day.

@@ -32,7 +32,7 @@ type Config struct {
 	Cut func()
 	// Instances, if not nil, tells when either client comes to talk to a Redis that
 	// may have forgotten the last moment.
-	Instances *redisconn.Instances
+	Instances *redisconn.FailoverDetector
 	// Queues are the queues to run, with the concurrency of each.
 	Queues map[string]int
 	// Intervals says how often a queue that was paused or in trouble is asked for
@@ -122,7 +122,7 @@ func NewServer(cfg Config) (*Server, error) {
 		timeout: cfg.Timeout, metrics: cfg.Metrics, log: cfg.Log, gone: s.gone, recall: newRecall(cfg.Store, cfg.Log, s.gone),
 	}
 	if cfg.Instances != nil {
-		cfg.Instances.OnNew(s.handler.recall.all)
+		cfg.Instances.OnFailover(s.handler.recall.all)
 	}
 	s.waker = &waker{
 		store: cfg.Store, tasks: asynq.NewInspectorFromRedisClient(cfg.General), queues: slices.Sorted(maps.Keys(cfg.Queues)),

@@ -26,8 +26,8 @@ func TestShutdownWhileRedisIsFrozen(t *testing.T) {
 	}
 	const grace = 2 * time.Second
 	stop := r.work(func(c *queue.Config) {
-		servers, cutServers := target.OpenWatched(redisconn.Servers, nil)
-		general, cutGeneral := target.OpenWatched(redisconn.General, nil)
+		servers, cutServers := target.OpenTracked(redisconn.Servers, nil)
+		general, cutGeneral := target.OpenTracked(redisconn.General, nil)
 		c.Redis, c.General, c.Store = servers, general, ledger.New(general)
 		c.Cut = func() { cutServers(); cutGeneral() }
 		c.Grace = grace

@@ -14,20 +14,18 @@ const (
 	logPeriod = 10 * time.Second
 )
 
-// LogTo leads go-redis's own log lines to log, as warnings, for the whole
-// process; by default it writes them to stderr in its own form. While Redis is
-// away it repeats itself for every connection, so only 5 lines in 10 s are
-// kept: the calls that fail report their errors anyway. zerolog.Nop() silences
-// it.
+// LogTo sends go-redis's own log lines to log, as warnings, for the whole
+// process; by default go-redis writes them to stderr. While Redis is down it
+// logs a line for every connection, so only 5 lines in 10 s are kept; the calls
+// that fail report their errors anyway. zerolog.Nop() silences it.
 func LogTo(log zerolog.Logger) {
-	redis.SetLogger(
-		redisLog{log.Sample(&zerolog.BurstSampler{Burst: logBurst, Period: logPeriod})},
-	)
+	sampler := &zerolog.BurstSampler{Burst: logBurst, Period: logPeriod}
+	redis.SetLogger(redisLog{log.Sample(sampler)})
 }
 
 type redisLog struct{ log zerolog.Logger }
 
-// Printf implements go-redis's logger.
+// Printf implements the logger of go-redis.
 func (l redisLog) Printf(_ context.Context, format string, args ...any) {
 	l.log.Warn().Str("component", "go-redis").Msg(fmt.Sprintf(format, args...))
 }

@@ -15,32 +15,32 @@ type Role int
 
 // The roles.
 const (
-	// Servers is the asynq servers' own client. asynq hangs its acknowledgement
-	// scripts on the lease as their deadline; the client keeps to it, because
-	// behind the lease the task may be another worker's. Inside it a frozen
-	// Redis is given four tries of 5 s: with fewer, more finished tasks lose
+	// Servers is for the asynq servers alone. The deadline of asynq's
+	// acknowledgement scripts is the end of the lease; the client observes it,
+	// because after the lease the task may belong to another worker. Until then a
+	// frozen Redis gets four tries of 5 s: with fewer, more finished tasks lose
 	// their acknowledgement and run again.
 	Servers Role = iota
-	// General is for the ledger, tokens, limits and publishing. The caller's
-	// context bounds every call.
+	// General is for everything else in a worker. The caller's context bounds
+	// every call.
 	General
 	// Producer is for enqueueing. Every command or pipeline ends within 3 s, so
-	// that an unreachable Redis is reported while somebody still waits; see
-	// Unreachable. It is no client for blocking reads, which would be cut;
-	// subscriptions are not.
+	// that an unreachable Redis is reported while the user still waits; see
+	// Unreachable. Blocking reads would be ended by that limit; subscriptions are
+	// not.
 	Producer
 )
 
-// producerLimit leaves something of the 3 s that the command line promises.
+// producerLimit is a little less than the 3 s that the command line promises.
 const producerLimit = 2800 * time.Millisecond
 
-// tuning is what differs between roles.
+// tuning holds what differs between roles.
 type tuning struct {
 	name    string // in CLIENT LIST
 	dial    time.Duration
 	io      time.Duration // one read or write
 	retries int           // after the first try
-	limit   time.Duration // of one command with all its retries; 0 is none
+	limit   time.Duration // of one command with all its retries; 0 for none
 }
 
 func (r Role) tuning() tuning {
@@ -70,40 +70,38 @@ func (r Role) tuning() tuning {
 	}
 }
 
-// poolSize is per client, and per node of a cluster. More brought nothing when
-// measured with 128 goroutines; connections are made only when needed.
+// poolSize is per client, and per node of a cluster. A larger pool was not
+// faster with 128 goroutines. Connections are made only when needed.
 const poolSize = 32
 
-// Open makes a client for a role. It does not wait for Redis: the first command
-// connects. The caller closes it. The client is a *redis.Client, or a
-// *redis.ClusterClient for a cluster.
+// Open makes a client for a role: a *redis.Client, or a *redis.ClusterClient for
+// a cluster. It connects with the first command. The caller closes it.
 func (t *Target) Open(role Role) redis.UniversalClient {
-	client, _ := t.OpenWatched(role, nil)
+	client, _ := t.OpenTracked(role, nil)
 	return client
 }
 
-// OpenWatched is Open for a worker. seen, if not nil, is told of each instance of
-// Redis that the client comes to talk to.
+// OpenTracked is Open for a worker. detector, if not nil, learns of each Redis
+// instance that the client connects to.
 //
-// cut ends all talk at once: it closes the client's connections and lets it make
-// no more, so that what waits for an answer, and every later command, fails. The
-// client itself is not closed by that: some libraries do not stand a closed one
-// (asynq's subscriber panics).
-func (t *Target) OpenWatched(
+// closeConns closes the client's connections and prevents new ones, so that
+// commands that wait for an answer, and all later ones, fail at once. It does
+// not close the client, because asynq's subscriber panics on a closed one.
+func (t *Target) OpenTracked(
 	role Role,
-	seen *Instances,
-) (client redis.UniversalClient, cut func()) {
+	detector *FailoverDetector,
+) (client redis.UniversalClient, closeConns func()) {
 	tune := role.tuning()
 	opts := t.options(tune)
-	if seen != nil {
-		opts.OnConnect = seen.onConnect(t.mode)
+	if detector != nil {
+		opts.OnConnect = detector.onConnect(t.mode)
 	}
-	all := &wires{open: map[*wire]struct{}{}}
-	opts.Dialer = all.dialer(opts.Dialer)
+	tracker := &connTracker{open: map[*trackedConn]struct{}{}}
+	opts.Dialer = tracker.dialer(opts.Dialer)
 	switch t.mode {
 	case Cluster:
-		// The cluster's client repeats at its own level, on another node if
-		// need be. Repeating below it too would multiply.
+		// The cluster's client retries by itself, on another node if necessary.
+		// Retries of its node clients would multiply that.
 		opts.MaxRetries = -1
 		client = redis.NewClusterClient(opts.Cluster())
 	case Sentinel:
@@ -112,9 +110,9 @@ func (t *Target) OpenWatched(
 		client = redis.NewClient(opts.Simple())
 	}
 	if tune.limit > 0 {
-		client.AddHook(limitHook{tune.limit})
+		client.AddHook(timeoutHook{tune.limit})
 	}
-	return client, all.cut
+	return client, tracker.close
 }
 
 func (t *Target) options(tune tuning) *redis.UniversalOptions {
@@ -129,8 +127,8 @@ func (t *Target) options(tune tuning) *redis.UniversalOptions {
 		SentinelPassword: t.sentinelPassword.Reveal(),
 
 		DialTimeout: tune.dial,
-		// The retries of the command repeat the dial; go-redis would otherwise
-		// dial five times within each.
+		// A retry of the command dials again. By default go-redis dials five times
+		// within each try.
 		DialerRetries:         1,
 		ReadTimeout:           tune.io,
 		WriteTimeout:          tune.io,
@@ -143,7 +141,7 @@ func (t *Target) options(tune tuning) *redis.UniversalOptions {
 		// Below the idle limit of the usual load balancers and firewalls.
 		ConnMaxIdleTime: 3 * time.Minute,
 
-		// Neither is of use here, and each costs a round trip per connection.
+		// Each costs a round trip per connection and has no use here.
 		DisableIdentity: true,
 		MaintNotificationsConfig: &maintnotifications.Config{
 			Mode: maintnotifications.ModeDisabled,
@@ -152,16 +150,16 @@ func (t *Target) options(tune tuning) *redis.UniversalOptions {
 	dialer := &net.Dialer{Timeout: tune.dial}
 	opts.Dialer = dialer.DialContext
 	if t.tls {
-		// Without a ServerName each node of a cluster is checked by its own.
+		// Without a ServerName each node of a cluster is verified by its own name.
 		opts.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: t.roots}
-		// go-redis's own is not bound by the context: it goes on dialling when
-		// nobody waits any more.
+		// The TLS dialer of go-redis ignores the context and goes on after the
+		// caller has given up.
 		opts.Dialer = (&tls.Dialer{NetDialer: dialer, Config: opts.TLSConfig}).DialContext
 	}
 	return opts
 }
 
-// shared gives away a client that somebody else closes.
+// shared passes on a client that it does not own.
 type shared struct{ client redis.UniversalClient }
 
 // MakeRedisClient implements asynq.RedisConnOpt.
@@ -169,9 +167,8 @@ func (s shared) MakeRedisClient() any {
 	return s.client
 }
 
-// Shared lets a library that opens its own connections, as asynqmon does, use
-// this client instead. Never call such a library's Close: it would close the
-// client for everybody.
+// Shared makes a library that opens its own connections, as asynqmon does, use
+// client instead. Never call such a library's Close: it would close the client.
 func Shared(client redis.UniversalClient) asynq.RedisConnOpt {
 	return shared{client}
 }

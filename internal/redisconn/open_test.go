@@ -57,7 +57,12 @@ func TestOpenSingle(t *testing.T) {
 	t.Parallel()
 	const password = `p@s/s?#% "+:ü`
 	s := redistest.New(t, redistest.Password(password))
-	for role, name := range map[Role]string{Servers: "errand-worker", General: "errand-general", Producer: "errand-producer"} {
+	names := map[Role]string{
+		Servers:  "errand-worker",
+		General:  "errand-general",
+		Producer: "errand-producer",
+	}
+	for role, name := range names {
 		t.Run(name, func(t *testing.T) {
 			client := open(t, strings.TrimSuffix(s.URL(), "/0")+"/5", role)
 			roundTrip(t, client)
@@ -66,7 +71,7 @@ func TestOpenSingle(t *testing.T) {
 				t.Errorf("CLIENT LIST has no %s (%v):\n%s", name, err, list)
 			}
 			if !strings.Contains(list, " db=5 ") {
-				t.Errorf("nobody uses database 5:\n%s", list)
+				t.Errorf("no client uses database 5:\n%s", list)
 			}
 		})
 	}
@@ -141,7 +146,7 @@ func TestOpenSentinel(t *testing.T) {
 			}
 			s.Failover(t)
 			s.Nodes()[0].Kill()
-			// The client follows the sentinel; until it has, writes fail.
+			// Writes fail until the client has followed the sentinel.
 			deadline := time.Now().Add(30 * time.Second)
 			for {
 				err := client.Set(t.Context(), "after", "v", 0).Err()
@@ -162,13 +167,14 @@ func TestOpenSentinel(t *testing.T) {
 func TestOpenSentinelWithUser(t *testing.T) {
 	t.Parallel()
 	s := redistest.NewSentinel(t, "")
-	if err := s.Nodes()[0].Client().Do(t.Context(), "ACL", "SETUSER", "worker", "on", ">pw", "~*", "&*", "+@all").Err(); err != nil {
+	master := s.Nodes()[0].Client()
+	if err := master.Do(t.Context(), "ACL", "SETUSER", "worker", "on", ">pw", "~*", "&*", "+@all").Err(); err != nil {
 		t.Fatal(err)
 	}
 	roundTrip(t, open(t, strings.Replace(s.URL(), "://", "://worker:pw@", 1), General))
 }
 
-// TestProducerReportsWithinThreeSeconds is the promise of exit code 4.
+// Exit code 4 of the command line depends on this.
 func TestProducerReportsWithinThreeSeconds(t *testing.T) {
 	t.Parallel()
 	stopped, paused := redistest.New(t), redistest.New(t)
@@ -184,7 +190,7 @@ func TestProducerReportsWithinThreeSeconds(t *testing.T) {
 		name   string
 		client redis.UniversalClient
 	}{
-		{name: "nobody listens", client: open(t, stopped.URL(), Producer)},
+		{name: "not running", client: open(t, stopped.URL(), Producer)},
 		{name: "frozen before the first command", client: open(t, paused.URL(), Producer)},
 		{name: "frozen with connections open", client: warmClient},
 		{name: "frozen sentinel", client: open(t, sentinel.URL(), Producer)},
@@ -248,7 +254,7 @@ func TestServersOutlastAFreeze(t *testing.T) {
 	s.Pause()
 	result := make(chan error, 1)
 	go func() { result <- client.Set(t.Context(), "acknowledged", "1", 0).Err() }()
-	// A second connection is wanted once the read on the first has timed out.
+	// The client dials again once the read on the first connection has timed out.
 	select {
 	case err := <-result:
 		t.Fatalf("gave up: %v", err)
@@ -260,7 +266,7 @@ func TestServersOutlastAFreeze(t *testing.T) {
 	}
 }
 
-// dialHook tells of every connection that is opened.
+// dialHook is called before every connection is made.
 type dialHook func()
 
 func (h dialHook) DialHook(next redis.DialHook) redis.DialHook {
@@ -309,7 +315,7 @@ func TestTLS(t *testing.T) {
 	target.roots = x509.NewCertPool()
 	err = openTarget(t, target, Producer).Ping(t.Context()).Err()
 	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); !ok || !Unreachable(err) {
-		t.Errorf("a certificate that nobody knows: %v", err)
+		t.Errorf("an unknown certificate: %v", err)
 	}
 }
 
@@ -380,7 +386,7 @@ func pipe(c net.Conn, to string) {
 	wg.Wait()
 }
 
-func TestSharedServesAsynq(t *testing.T) {
+func TestAsynqUsesASharedClient(t *testing.T) {
 	t.Parallel()
 	s := redistest.New(t)
 	client := open(t, s.URL(), General)

@@ -23,20 +23,20 @@ const (
 //	redis-sentinel://:pass@h1:26379,h2:26379/db?master=name
 //	redis-cluster://user:pass@h1:6379,h2:6379   (rediss-cluster:// for TLS)
 //
-// User and password are optional and percent-encoded; either may be missing.
-// IPv6 addresses stand in brackets. Ports default to 6379, a sentinel's to
-// 26379, db to 0.
+// User and password are optional and percent-encoded. IPv6 addresses are
+// written in brackets. Ports default to 6379, those of sentinels to 26379, db
+// to 0.
 //
 // The user and password of redis-sentinel are those of the data nodes. The
-// sentinels are given the password too, without the user: a sentinel that asks
-// for none accepts any. Where they have a login of their own, it stands in the
+// sentinels get the password too, without the user: a sentinel without a
+// password accepts any. If they have their own login, it goes into the
 // parameters sentinel_username and sentinel_password.
 //
-// TLS trusts the system's authorities, or those of SSL_CERT_FILE, and checks
+// TLS trusts the system's authorities, or those of SSL_CERT_FILE, and verifies
 // the name of the host that is dialled.
 //
-// An error names REDIS_URL and the rule that is broken. It shows no part of the
-// URL, because a password may stand in the wrong place.
+// An error names REDIS_URL and the broken rule. It shows no part of the URL,
+// because a password may be anywhere in it.
 func Parse(rawURL string) (*Target, error) {
 	t, rule := parse(rawURL)
 	if rule != "" {
@@ -59,13 +59,13 @@ func parse(rawURL string) (t *Target, rule string) {
 	if t = withScheme(strings.ToLower(scheme)); t == nil {
 		return nil, schemeRule
 	}
-	// net/url takes one host only, and its errors quote the whole URL.
+	// net/url accepts one host only, and its errors quote the whole URL.
 	authority, tail := rest, ""
 	if i := strings.IndexAny(rest, "/?#"); i >= 0 {
 		authority, tail = rest[:i], rest[i:]
 	}
 	if strings.Contains(tail, "@") {
-		return nil, "special characters in the user name and the password must be percent-encoded (/ as %2F, ? as %3F, # as %23, @ as %40)"
+		return nil, encodingRule
 	}
 	if i := strings.LastIndexByte(authority, '@'); i >= 0 {
 		if rule = t.setLogin(authority[:i]); rule != "" {
@@ -82,7 +82,12 @@ func parse(rawURL string) (t *Target, rule string) {
 	return t, ""
 }
 
-const schemeRule = "must begin with redis://, rediss://, redis-sentinel://, redis-cluster:// or rediss-cluster://"
+const (
+	schemeRule = "must begin with redis://, rediss://, redis-sentinel://, redis-cluster:// or rediss-cluster://"
+
+	encodingRule = "special characters in the user name and the password must be percent-encoded " +
+		"(/ as %2F, ? as %3F, # as %23, @ as %40)"
+)
 
 func withScheme(scheme string) *Target {
 	switch scheme {
@@ -104,16 +109,16 @@ func withScheme(scheme string) *Target {
 func (t *Target) setLogin(login string) (rule string) {
 	user, password, _ := strings.Cut(login, ":")
 	var err error
-	// PathUnescape, because + is itself in the login of a URL.
+	// PathUnescape, because a + in the login of a URL means itself.
 	if t.user, err = url.PathUnescape(user); err != nil {
-		return "the user name has a % that begins no percent-encoding; write % as %25"
+		return "the user name has a % without two hexadecimal digits; write % as %25"
 	}
 	if password, err = url.PathUnescape(password); err != nil {
-		return "the password has a % that begins no percent-encoding; write % as %25"
+		return "the password has a % without two hexadecimal digits; write % as %25"
 	}
 	if t.user != "" && password == "" {
-		// go-redis logs in only with a password; a forgotten one must not end
-		// as the default user.
+		// go-redis logs in only with a password. A forgotten one must not lead to
+		// the default user.
 		return "names a user without a password; write user:password@, or :password@ without a user"
 	}
 	t.password = secret.New(password)
@@ -137,12 +142,12 @@ func (t *Target) setHosts(hosts string) (rule string) {
 		t.addrs = append(t.addrs, addr)
 	}
 	if t.mode == Single && len(t.addrs) > 1 {
-		return "names several hosts; that takes redis-cluster:// or redis-sentinel://"
+		return "names several hosts; that needs redis-cluster:// or redis-sentinel://"
 	}
 	return ""
 }
 
-// address reads host[:port] and adds the default port.
+// address parses host[:port] and adds the default port.
 func address(text, port string) (addr, rule string) {
 	host := text
 	switch {
@@ -154,17 +159,17 @@ func address(text, port string) (addr, rule string) {
 		host = text[1:end]
 		ip, err := netip.ParseAddr(strings.Replace(host, "%25", "%", 1))
 		if err != nil || !ip.Is6() {
-			return "", "has something else than an IPv6 address in brackets"
+			return "", "has something other than an IPv6 address in brackets"
 		}
 		host = ip.String()
 		switch after, found := strings.CutPrefix(text[end+1:], ":"); {
 		case found:
 			port = after
 		case text[end+1:] != "":
-			return "", "has something else than a port behind the IPv6 address"
+			return "", "has something other than a port after the IPv6 address"
 		}
 	case strings.Count(text, ":") > 1:
-		return "", "has several colons; an IPv6 address stands in brackets, as in [::1]:6379"
+		return "", "has several colons; write an IPv6 address in brackets, as in [::1]:6379"
 	default:
 		if name, p, found := strings.Cut(text, ":"); found {
 			host, port = name, p
@@ -173,7 +178,7 @@ func address(text, port string) (addr, rule string) {
 			return "", "has no name"
 		}
 		if strings.ContainsFunc(host, notInName) {
-			return "", "has a character that no host name has"
+			return "", "has a character that is not allowed in a host name"
 		}
 	}
 	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
@@ -190,7 +195,7 @@ func notInName(r rune) bool {
 	return r != '.' && r != '-' && r != '_'
 }
 
-// setTail reads /db?parameters.
+// setTail parses /db?parameters.
 func (t *Target) setTail(tail string) (rule string) {
 	if strings.Contains(tail, "#") {
 		return "must not contain a #; in a password write it as %23"
@@ -200,7 +205,7 @@ func (t *Target) setTail(tail string) (rule string) {
 	if db != "" {
 		n, err := strconv.ParseUint(db, 10, 31)
 		if err != nil {
-			return "the part behind the host must be the number of a database, as in /0"
+			return "the part after the host must be the number of a database, as in /0"
 		}
 		t.db = int(n)
 	}
@@ -213,17 +218,17 @@ func (t *Target) setTail(tail string) (rule string) {
 func (t *Target) setParameters(query string) (rule string) {
 	values, err := url.ParseQuery(query)
 	if err != nil {
-		return "the parameters behind ? are not percent-encoded name=value pairs"
+		return "the parameters after ? are not percent-encoded name=value pairs"
 	}
 	if t.mode != Sentinel {
 		if len(values) > 0 {
-			return "takes no parameters behind ? with this scheme"
+			return "takes no parameters after ? with this scheme"
 		}
 		return ""
 	}
 	for name, given := range values {
 		if len(given) > 1 {
-			return "gives a parameter behind ? twice"
+			return "has a parameter twice after ?"
 		}
 		switch name {
 		case "master":
@@ -233,7 +238,7 @@ func (t *Target) setParameters(query string) (rule string) {
 		case "sentinel_password":
 			t.sentinelPassword = secret.New(given[0])
 		default:
-			return "has an unknown parameter behind ?; there are master, sentinel_username and sentinel_password"
+			return "has an unknown parameter after ?; known are master, sentinel_username and sentinel_password"
 		}
 	}
 	if t.master == "" {

@@ -109,7 +109,8 @@ func TestParse(t *testing.T) {
 			},
 		},
 		{
-			name: "sentinels with a login of their own", url: "redis-sentinel://u:data@h1,[::2]?master=my+name&sentinel_username=s&sentinel_password=w%40tch",
+			name: "sentinels with their own login",
+			url:  "redis-sentinel://u:data@h1,[::2]?master=my+name&sentinel_username=s&sentinel_password=w%40tch",
 			want: want{
 				mode:         Sentinel,
 				addrs:        []string{"h1:26379", "[::2]:26379"},
@@ -195,7 +196,7 @@ func TestParseRefuses(t *testing.T) {
 		{name: "port is no number", url: "redis://h:" + canary, rule: "host 1 has a port"},
 		{name: "port zero", url: "redis://h:0", rule: "host 1 has a port"},
 		{name: "port too high", url: "redis://h:65536", rule: "host 1 has a port"},
-		{name: "ipv6 without brackets", url: "redis://::1:6379", rule: "stands in brackets"},
+		{name: "ipv6 without brackets", url: "redis://::1:6379", rule: "in brackets, as in"},
 		{name: "open bracket", url: "redis://[::1", rule: "[ without ]"},
 		{name: "name in brackets", url: "redis://[" + canary + "]", rule: "than an IPv6 address"},
 		{name: "ipv4 in brackets", url: "redis://[127.0.0.1]", rule: "than an IPv6 address"},
@@ -260,7 +261,12 @@ func TestTargetNeverShowsItsPasswords(t *testing.T) {
 
 func FuzzParse(f *testing.F) {
 	for _, seed := range []string{
-		"redis://127.0.0.1:6379/0", "rediss://u:p%40@[::1]:1/2", "redis-sentinel://:p@a,b/0?master=m", "redis-cluster://a:1,b:2", "redis://:%", "://",
+		"redis://127.0.0.1:6379/0",
+		"rediss://u:p%40@[::1]:1/2",
+		"redis-sentinel://:p@a,b/0?master=m",
+		"redis-cluster://a:1,b:2",
+		"redis://:%",
+		"://",
 	} {
 		f.Add(seed)
 	}

@@ -1,6 +1,6 @@
 // Package redisconn turns REDIS_URL into Redis clients. Each part of Errand
-// opens its own client by role, with the timeouts and retries that its job
-// needs; nothing else in the code builds a client.
+// opens a client for its role, with the timeouts and retries that the role
+// needs. No other package creates clients.
 package redisconn
 
 import (
@@ -14,18 +14,17 @@ import (
 	"errand.internal/internal/secret"
 )
 
-// Mode is the kind of Redis behind a Target.
+// Mode is the kind of Redis deployment.
 type Mode string
 
-// The kinds of Redis.
+// The modes.
 const (
 	Single   Mode = "single"
 	Sentinel Mode = "sentinel"
 	Cluster  Mode = "cluster"
 )
 
-// Target is a parsed REDIS_URL. However it is printed, its passwords are not
-// shown.
+// Target is a parsed REDIS_URL. Printing one never shows its passwords.
 type Target struct {
 	mode     Mode
 	tls      bool
@@ -35,13 +34,13 @@ type Target struct {
 	db       int
 	roots    *x509.CertPool // nil: the system's
 
-	// Of Sentinel only.
+	// For Sentinel only.
 	master           string
 	sentinelUser     string
 	sentinelPassword secret.String
 }
 
-// Mode is the kind of Redis that the URL names.
+// Mode returns the mode that the scheme of the URL names.
 func (t *Target) Mode() Mode {
 	return t.mode
 }
@@ -51,14 +50,14 @@ func (t *Target) TLS() bool {
 	return t.tls
 }
 
-// Addrs are the host:port that the URL names: the server, the sentinels, or
-// some of the cluster's nodes.
+// Addrs are the addresses in the URL, as host:port: the server, the sentinels,
+// or some of the cluster's nodes.
 func (t *Target) Addrs() []string {
 	return slices.Clone(t.addrs)
 }
 
-// Redacted is the URL with the default ports filled in and [redacted] instead
-// of the password, for logs and the doctor.
+// Redacted is the URL with the default ports filled in and the password
+// replaced by [redacted], for logs and the doctor.
 func (t *Target) Redacted() string {
 	var b strings.Builder
 	b.WriteString(t.scheme())
@@ -100,8 +99,8 @@ func (t *Target) String() string {
 	return t.Redacted()
 }
 
-// Format implements fmt.Formatter with Redacted: %#v would otherwise print the
-// fields themselves.
+// Format implements fmt.Formatter with Redacted, because %#v would print the
+// fields.
 func (t *Target) Format(f fmt.State, _ rune) {
 	_, _ = f.Write([]byte(t.Redacted()))
 }

@@ -10,21 +10,21 @@ import (
 	"errand.internal/internal/redisconn"
 )
 
-// facts is what one server says about itself. What it keeps to itself is "":
-// managed services forbid CONFIG, and emulations know little of INFO.
+// facts is what one server reports about itself. What it does not report is "":
+// managed services forbid CONFIG, and emulations implement little of INFO.
 type facts struct {
 	info   map[string]string
 	policy string // maxmemory-policy
 	fsync  string // appendfsync
-	saves  string // points of snapshots, as in "3600 1 300 100"
-	// savesKnown: an empty saves means that there are none.
+	saves  string // when snapshots are taken, as in "3600 1 300 100"
+	// savesKnown: the server reported saves, which may be empty.
 	savesKnown bool
 }
 
 // readFacts asks one server. An error means that it could not be asked; a
-// question that it refuses only leaves a gap.
+// command that it refuses only leaves a gap.
 func readFacts(ctx context.Context, c *redis.Client) (facts, error) {
-	// All sections: only Redis 7 takes the names of several.
+	// All sections: only Redis 7 accepts the names of several.
 	var info *redis.StringCmd
 	var policy, fsync, saves *redis.MapStringStringCmd
 	_, err := c.Pipelined(ctx, func(p redis.Pipeliner) error {
@@ -34,8 +34,8 @@ func readFacts(ctx context.Context, c *redis.Client) (facts, error) {
 		saves = p.ConfigGet(ctx, "save")
 		return nil
 	})
-	// Each answer has its own error. Where connecting failed, a refused login
-	// included, none has an error nor a value.
+	// Each reply has its own error. If connecting failed, a refused login included,
+	// the replies have neither an error nor a value.
 	if err != nil && (!answered(err) || info.Err() == nil && info.Val() == "") {
 		return facts{}, err
 	}
@@ -49,8 +49,7 @@ func readFacts(ctx context.Context, c *redis.Client) (facts, error) {
 	return f, nil
 }
 
-// answered reports whether err is the server's answer to this question and not
-// the lack of one.
+// answered reports whether err is a reply of the server.
 func answered(err error) bool {
 	_, reply := errors.AsType[redis.Error](err)
 	return reply && !redisconn.Unreachable(err)

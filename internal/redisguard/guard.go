@@ -1,20 +1,21 @@
-// Package redisguard reads whether a Redis can be trusted with tasks: that it
-// never evicts keys, keeps them over a restart, is new enough, is a master, and
-// is near. The doctor prints what it finds; a worker refuses to start on a
-// Redis that evicts.
+// Package redisguard checks whether a Redis is fit to hold tasks: it must not
+// evict keys, must keep them over a restart, and must be new enough, a master
+// and near. The doctor prints the findings; a worker refuses to start on a Redis
+// that evicts.
 //
 // It sends INFO, CONFIG GET, TIME and PING, and changes nothing.
 package redisguard
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 )
 
-// Level says how a check came out.
+// Level is the result of a check.
 type Level string
 
 // The levels. Warn: tasks run, but a promise is weaker or could not be checked.
@@ -24,7 +25,7 @@ const (
 	Fail Level = "fail"
 )
 
-// The names of the findings, in their order.
+// The names of the findings, in the order of a report.
 const (
 	Reachable   = "reachable"
 	Version     = "version"
@@ -35,19 +36,19 @@ const (
 	Latency     = "latency"
 )
 
-// Finding is one thing that was looked at.
+// Finding is the result of one check.
 type Finding struct {
 	Level Level
 	Name  string
 	// Seen is what was found. It holds no password.
 	Seen string
-	// Fix is what to do about it, a command or a setting; "" if nothing is to be
-	// done.
+	// Fix is what to do about it, a command or a setting; "" if there is nothing to
+	// do.
 	Fix string
 }
 
-// Report is all findings about one Redis, of a cluster about all its masters:
-// one for each name. A Redis that does not answer has Reachable alone.
+// Report holds one finding for each name, of a cluster about all its masters.
+// If Redis does not answer, it holds Reachable alone.
 type Report struct {
 	Findings []Finding
 }
@@ -62,17 +63,17 @@ func (r Report) Find(name string) (Finding, bool) {
 	return Finding{}, false
 }
 
-// Answered reports whether Redis answered; a cluster: each of its masters.
+// Answered reports whether Redis, or each master of a cluster, answered.
 func (r Report) Answered() bool {
 	f, found := r.Find(Reachable)
 	return found && f.Level == OK
 }
 
-// EvictionError says that Redis may drop keys when its memory is full, and with
+// EvictionError means that Redis may drop keys when its memory is full, and with
 // them tasks, records and claims.
 type EvictionError struct{ Finding Finding }
 
-// Error implements error, with the fix.
+// Error implements error. The text includes the fix.
 func (e *EvictionError) Error() string {
 	return "Redis would drop tasks when its memory is full: " + e.Finding.Seen + "; " + e.Finding.Fix
 }
@@ -86,37 +87,34 @@ func (r Report) Refusal() error {
 	return nil
 }
 
-// Check reads all but Clock and Latency: one round trip to each master. ctx
-// bounds it.
+// Check reports all findings but Clock and Latency, with one round trip to each
+// master.
 func Check(ctx context.Context, rdb redis.UniversalClient) Report {
-	return examine(ctx, rdb, func(context.Context, *redis.Client) []Finding {
+	return inspect(ctx, rdb, func(context.Context, *redis.Client) []Finding {
 		return nil
 	})
 }
 
-// Inspect is Check with Clock and Latency, measured with some fifteen round
-// trips to each master. now is the local clock.
-func Inspect(
-	ctx context.Context,
-	rdb redis.UniversalClient,
-	now func() time.Time,
-) Report {
-	return examine(ctx, rdb, func(ctx context.Context, node *redis.Client) []Finding {
+// Inspect is Check with Clock and Latency, which take about fifteen round trips
+// to each master. now is the local clock.
+func Inspect(ctx context.Context, rdb redis.UniversalClient, now func() time.Time) Report {
+	return inspect(ctx, rdb, func(ctx context.Context, node *redis.Client) []Finding {
 		return measure(ctx, node, now)
 	})
 }
 
-// node is what one server said.
+// node is one server with its findings.
 type node struct {
 	addr     string
-	err      error // it did not answer
+	err      error // why it did not answer
 	findings []Finding
 }
 
-func examine(
+// inspect asks each server; extra adds findings to those of every report.
+func inspect(
 	ctx context.Context,
 	rdb redis.UniversalClient,
-	more func(context.Context, *redis.Client) []Finding,
+	extra func(context.Context, *redis.Client) []Finding,
 ) Report {
 	ask := func(ctx context.Context, c *redis.Client, cluster bool) node {
 		n := node{addr: c.Options().Addr}
@@ -125,7 +123,7 @@ func examine(
 			n.err = err
 			return n
 		}
-		n.findings = append(f.judge(cluster), more(ctx, c)...)
+		n.findings = append(f.judge(cluster), extra(ctx, c)...)
 		return n
 	}
 	switch client := rdb.(type) {
@@ -150,5 +148,5 @@ func examine(
 		}
 		return Report{append([]Finding{{OK, Reachable, "answers", ""}}, n.findings...)}
 	}
-	panic("redisguard: redisconn makes no other kind of client")
+	panic(fmt.Sprintf("redisguard: cannot ask a %T", rdb))
 }

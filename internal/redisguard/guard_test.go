@@ -26,7 +26,7 @@ func open(t *testing.T, url string) redis.UniversalClient {
 	return c
 }
 
-// expected is one finding: its name, its level and a part of its text or fix.
+// expected is one finding: its name, its level and a part of "Seen | Fix".
 type expected struct {
 	name  string
 	level Level
@@ -53,7 +53,7 @@ func TestInspect(t *testing.T) {
 		refused bool
 	}{
 		{
-			name: "as it should be", opts: []redistest.Option{redistest.AOF("always"), redistest.Password("canary")},
+			name: "healthy", opts: []redistest.Option{redistest.AOF("always"), redistest.Password("canary")},
 			want: []expected{
 				{Reachable, OK, "answers"},
 				{Version, OK, "."},
@@ -68,24 +68,38 @@ func TestInspect(t *testing.T) {
 			name:    "evicts",
 			opts:    []redistest.Option{redistest.Config("maxmemory-policy", "allkeys-lru")},
 			refused: true,
-			want:    []expected{{Eviction, Fail, "maxmemory-policy is allkeys-lru and must be noeviction | redis-cli CONFIG SET maxmemory-policy noeviction"}},
+			want: []expected{
+				{
+					Eviction,
+					Fail,
+					"maxmemory-policy is allkeys-lru and must be noeviction | redis-cli CONFIG SET maxmemory-policy noeviction",
+				},
+			},
 		},
 		{
 			name:    "evicts and forbids CONFIG",
 			refused: true,
-			opts:    []redistest.Option{redistest.Config("maxmemory-policy", "volatile-ttl"), redistest.Config("rename-command", `CONFIG ""`)},
-			want:    []expected{{Eviction, Fail, "maxmemory-policy is volatile-ttl"}, {Persistence, Warn, "cannot be read"}},
+			opts: []redistest.Option{
+				redistest.Config("maxmemory-policy", "volatile-ttl"),
+				redistest.Config("rename-command", `CONFIG ""`),
+			},
+			want: []expected{
+				{Eviction, Fail, "maxmemory-policy is volatile-ttl"},
+				{Persistence, Warn, "is unknown"},
+			},
 		},
 		{
-			name: "keeps nothing",
-			want: []expected{{Persistence, Warn, "none: a restart of Redis loses every task | redis-cli CONFIG SET appendonly yes"}},
+			name: "no persistence",
+			want: []expected{
+				{Persistence, Warn, "none: a restart of Redis loses every task | redis-cli CONFIG SET appendonly yes"},
+			},
 		},
 		{
 			name: "snapshots", opts: []redistest.Option{redistest.Config("save", "3600 1")},
 			want: []expected{{Persistence, Warn, "snapshots only (save 3600 1)"}},
 		},
 		{
-			name: "leaves writing to the system", opts: []redistest.Option{redistest.AOF("no")},
+			name: "appendfsync no", opts: []redistest.Option{redistest.AOF("no")},
 			want: []expected{{Persistence, Warn, "appendfsync no"}},
 		},
 	} {
@@ -133,13 +147,25 @@ func TestUnreachable(t *testing.T) {
 	}{
 		{"no password", "redis://" + locked.Addr(), "the login is refused | correct the user and the password"},
 		{"wrong password", "redis://:canary@" + locked.Addr(), "the login is refused"},
-		{"no right to name itself", "redis://nobody:canary@" + weak.Addr(), "the login lacks rights | give the user"},
+		{
+			"no permission to name itself",
+			"redis://nobody:canary@" + weak.Addr(),
+			"the user lacks permissions | give the user",
+		},
 		{"stopped", gone.URL(), "connection refused | start Redis"},
 		{"frozen", frozen.URL(), "no answer in time"},
-		{"TLS to a plain server", "rediss://" + plain.Addr(), "no answer in time | check that Redis runs, that no firewall is between, and that rediss:// is"},
+		{
+			"TLS to a plain server",
+			"rediss://" + plain.Addr(),
+			"no answer in time | check that Redis runs, that no firewall blocks it, and that rediss:// is",
+		},
 		{"TLS to something else", "rediss://" + web.Listener.Addr().String(), "it does not speak TLS | write redis://"},
-		{"a certificate of nobody", "rediss://" + secure.Listener.Addr().String(), "its certificate is not trusted | name the host"},
-		{"no cluster", "redis-cluster://" + plain.Addr(), "it is no cluster | write redis://"},
+		{
+			"an unknown certificate",
+			"rediss://" + secure.Listener.Addr().String(),
+			"its certificate is not trusted | name the host",
+		},
+		{"not a cluster", "redis-cluster://" + plain.Addr(), "it is not a cluster | write redis://"},
 		{"stopped cluster", "redis-cluster://" + gone.Addr(), "connection refused"},
 		{"stopped sentinels", "redis-sentinel://" + gone.Addr() + "?master=m", "no sentinel"},
 	} {
@@ -161,16 +187,10 @@ func TestUnreachable(t *testing.T) {
 	}
 	t.Run("a node of a cluster", func(t *testing.T) {
 		t.Parallel()
-		expected{
-			Role,
-			Fail,
-			"one node of a cluster | write redis-cluster://",
-		}.check(
-			t,
-			Check(t.Context(), open(t, member.URL())),
-		)
+		want := expected{Role, Fail, "one node of a cluster | write redis-cluster://"}
+		want.check(t, Check(t.Context(), open(t, member.URL())))
 	})
-	t.Run("a login with few rights", func(t *testing.T) {
+	t.Run("a user with few permissions", func(t *testing.T) {
 		t.Parallel()
 		r := Inspect(t.Context(), open(t, "redis://watcher:canary@"+weak.Addr()), time.Now)
 		for _, e := range []expected{
@@ -187,12 +207,15 @@ func TestUnreachable(t *testing.T) {
 	})
 }
 
-// An emulation knows neither CONFIG nor most of INFO.
+// An emulation implements neither CONFIG nor most of INFO.
 func TestEmulation(t *testing.T) {
 	t.Parallel()
 	r := Inspect(t.Context(), open(t, "redis://"+miniredis.RunT(t).Addr()), time.Now)
 	for _, e := range []expected{
-		{Reachable, OK, "answers"}, {Version, Warn, "unknown"}, {Eviction, Warn, "neither CONFIG nor INFO"}, {Persistence, Warn, "unknown"},
+		{Reachable, OK, "answers"},
+		{Version, Warn, "unknown"},
+		{Eviction, Warn, "neither CONFIG nor INFO"},
+		{Persistence, Warn, "unknown"},
 	} {
 		e.check(t, r)
 	}
@@ -206,14 +229,12 @@ func TestReplicaAndSentinel(t *testing.T) {
 	s := redistest.NewSentinel(t, "")
 	expected{Role, OK, "master"}.check(t, Check(t.Context(), open(t, s.URL())))
 	replica := redistest.New(t, redistest.Config("replicaof", strings.ReplaceAll(s.Nodes()[0].Addr(), ":", " ")))
-	expected{
+	want := expected{
 		Role,
 		Fail,
-		"a replica, which takes no writes | name its master in REDIS_URL: " + s.Nodes()[0].Addr(),
-	}.check(
-		t,
-		Check(t.Context(), open(t, replica.URL())),
-	)
+		"a replica, which accepts no writes | name its master in REDIS_URL: " + s.Nodes()[0].Addr(),
+	}
+	want.check(t, Check(t.Context(), open(t, replica.URL())))
 }
 
 func TestCluster(t *testing.T) {
@@ -223,7 +244,12 @@ func TestCluster(t *testing.T) {
 	rdb := open(t, c.URL())
 	r := Inspect(t.Context(), rdb, time.Now)
 	for _, e := range []expected{
-		{Reachable, OK, "3 masters answer"}, {Role, OK, "master"}, {Eviction, OK, "noeviction"}, {Persistence, OK, "appendfsync everysec"}, {Clock, OK, "apart"}, {Latency, OK, "a round trip"},
+		{Reachable, OK, "3 masters answer"},
+		{Role, OK, "master"},
+		{Eviction, OK, "noeviction"},
+		{Persistence, OK, "appendfsync everysec"},
+		{Clock, OK, "apart"},
+		{Latency, OK, "a round trip"},
 	} {
 		e.check(t, r)
 	}
@@ -233,7 +259,7 @@ func TestCluster(t *testing.T) {
 	r = Check(t.Context(), rdb)
 	expected{Eviction, Fail, "allkeys-lfu and must be noeviction on " + nodes[1].Addr() + " |"}.check(t, r)
 	if r.Refusal() == nil {
-		t.Error("one node that evicts is enough to refuse")
+		t.Error("a cluster with one node that evicts is not refused")
 	}
 	nodes[2].Stop()
 	r = Check(t.Context(), rdb)
@@ -241,8 +267,7 @@ func TestCluster(t *testing.T) {
 	expected{Eviction, Fail, nodes[1].Addr()}.check(t, r)
 }
 
-// The clock of this machine is compared with that of Redis.
-func TestClock(t *testing.T) {
+func TestClockSkew(t *testing.T) {
 	t.Parallel()
 	rdb := open(t, redistest.New(t).URL())
 	for _, tc := range []struct {
@@ -275,19 +300,43 @@ func TestJudge(t *testing.T) {
 		got  Finding
 		want expected
 	}{
-		{"old", info("redis_version", "6.0.20").version(), expected{Version, Fail, "6.0.20 | install Redis 6.2 or newer"}},
+		{
+			"old",
+			info("redis_version", "6.0.20").version(),
+			expected{Version, Fail, "6.0.20 | install Redis 6.2 or newer"},
+		},
 		{"very old", info("redis_version", "5.2.1").version(), expected{Version, Fail, "5.2.1"}},
-		{"oldest that will do", info("redis_version", "6.2.0").version(), expected{Version, OK, "6.2.0"}},
+		{"oldest supported", info("redis_version", "6.2.0").version(), expected{Version, OK, "6.2.0"}},
 		{"two digits", info("redis_version", "10.0.0").version(), expected{Version, OK, "10.0.0"}},
-		{"another server", info("redis_version", "7.2.4", "server_name", "valkey").version(), expected{Version, OK, "valkey, compatible with Redis 7.2.4"}},
+		{
+			"another server",
+			info("redis_version", "7.2.4", "server_name", "valkey").version(),
+			expected{Version, OK, "valkey, compatible with Redis 7.2.4"},
+		},
 		{"no number", info("redis_version", "unstable").version(), expected{Version, Warn, "unknown"}},
-		{"full disk", info("aof_enabled", "1", "aof_last_write_status", "err").persistence(), expected{Persistence, Fail, "cannot be written"}},
-		{"failed snapshot", info("aof_enabled", "0", "rdb_last_bgsave_status", "err").persistence(), expected{Persistence, Warn, "last snapshot failed"}},
-		{"append-only file, CONFIG forbidden", info("aof_enabled", "1").persistence(), expected{Persistence, OK, "append-only file"}},
+		{
+			"full disk",
+			info("aof_enabled", "1", "aof_last_write_status", "err").persistence(),
+			expected{Persistence, Fail, "cannot be written"},
+		},
+		{
+			"failed snapshot",
+			info("aof_enabled", "0", "rdb_last_bgsave_status", "err").persistence(),
+			expected{Persistence, Warn, "last snapshot failed"},
+		},
+		{
+			"append-only file, CONFIG forbidden",
+			info("aof_enabled", "1").persistence(),
+			expected{Persistence, OK, "append-only file"},
+		},
 		{"near", judgeLatency(400 * time.Microsecond), expected{Latency, OK, "400µs a round trip"}},
 		{"farther", judgeLatency(8 * time.Millisecond), expected{Latency, OK, "8ms a round trip; below 5ms"}},
 		{"far", judgeLatency(51 * time.Millisecond), expected{Latency, Warn, "51ms a round trip, and every task"}},
-		{"skewed no more than the trip may explain", judgeClock(2500*time.Millisecond, 1200*time.Millisecond), expected{Clock, OK, "2.5s apart"}},
+		{
+			"skew within the round trip",
+			judgeClock(2500*time.Millisecond, 1200*time.Millisecond),
+			expected{Clock, OK, "2.5s apart"},
+		},
 		{"skewed", judgeClock(2500*time.Millisecond, time.Millisecond), expected{Clock, Warn, "2.5s ahead"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -297,7 +346,7 @@ func TestJudge(t *testing.T) {
 	}
 }
 
-func TestMergeNamesFew(t *testing.T) {
+func TestMergeNamesThreeMasters(t *testing.T) {
 	t.Parallel()
 	var nodes []node
 	for _, addr := range []string{"a", "b", "c", "d", "e"} {

@@ -7,11 +7,14 @@ import (
 	"strings"
 )
 
-// The oldest Redis that has all that is needed: BLMOVE for the dispatch, and
-// asynq's ZRANGE … BYSCORE.
+// The oldest Redis with all commands in use: BLMOVE of the prefetch, and ZRANGE
+// … BYSCORE of asynq.
 const needMajor, needMinor = 6, 2
 
-// judge says what the facts mean. cluster: the URL names a cluster.
+const notInInfo = "unknown: INFO does not report it"
+
+// judge turns the facts into findings. cluster tells whether the URL names a
+// cluster.
 func (f facts) judge(cluster bool) []Finding {
 	return []Finding{f.version(), f.role(cluster), f.eviction(), f.persistence()}
 }
@@ -19,8 +22,8 @@ func (f facts) judge(cluster bool) []Finding {
 func (f facts) version() Finding {
 	text := f.info["redis_version"]
 	seen := text
-	if name := f.info["server_name"]; name != "" &&
-		name != "redis" { // Valkey and others say what they can stand for
+	// Valkey and others report the Redis version that they are compatible with.
+	if name := f.info["server_name"]; name != "" && name != "redis" {
 		seen = fmt.Sprintf("%s, compatible with Redis %s", name, text)
 	}
 	major, rest, _ := strings.Cut(text, ".")
@@ -32,23 +35,15 @@ func (f facts) version() Finding {
 		return Finding{
 			Warn,
 			Version,
-			"unknown: INFO does not tell",
-			fmt.Sprintf(
-				"make sure that it is Redis %d.%d or newer",
-				needMajor,
-				needMinor,
-			),
+			notInInfo,
+			fmt.Sprintf("make sure that it is Redis %d.%d or newer", needMajor, needMinor),
 		}
 	case a < needMajor || a == needMajor && b < needMinor:
 		return Finding{
 			Fail,
 			Version,
 			seen,
-			fmt.Sprintf(
-				"install Redis %d.%d or newer: tasks cannot be fetched from an older one",
-				needMajor,
-				needMinor,
-			),
+			fmt.Sprintf("install Redis %d.%d or newer: an older one lacks commands that workers use", needMajor, needMinor),
 		}
 	}
 	return Finding{OK, Version, seen, ""}
@@ -60,18 +55,16 @@ func (f facts) role(cluster bool) Finding {
 		return Finding{
 			Warn,
 			Role,
-			"unknown: INFO does not tell",
+			notInInfo,
 			"make sure that REDIS_URL names the master",
 		}
 	case role != "master":
 		fix := "name the master in REDIS_URL, or use redis-sentinel://"
 		if host := f.info["master_host"]; host != "" {
-			fix = "name its master in REDIS_URL: " + net.JoinHostPort(
-				host,
-				f.info["master_port"],
-			) + "; or use redis-sentinel://"
+			master := net.JoinHostPort(host, f.info["master_port"])
+			fix = "name its master in REDIS_URL: " + master + "; or use redis-sentinel://"
 		}
-		return Finding{Fail, Role, "a replica, which takes no writes", fix}
+		return Finding{Fail, Role, "a replica, which accepts no writes", fix}
 	case !cluster && f.info["cluster_enabled"] == "1":
 		return Finding{
 			Fail,
@@ -84,7 +77,8 @@ func (f facts) role(cluster bool) Finding {
 }
 
 func (f facts) eviction() Finding {
-	const fix = "redis-cli CONFIG SET maxmemory-policy noeviction, and the same in redis.conf or the service's parameters"
+	const fix = "redis-cli CONFIG SET maxmemory-policy noeviction, " +
+		"and the same in redis.conf or the service's parameters"
 	switch f.policy {
 	case "noeviction":
 		return Finding{OK, Eviction, "maxmemory-policy is noeviction", ""}
@@ -92,8 +86,8 @@ func (f facts) eviction() Finding {
 		return Finding{
 			Warn,
 			Eviction,
-			"unknown: neither CONFIG nor INFO tells the maxmemory-policy",
-			"make sure that it is noeviction: any other loses tasks when memory is full",
+			"unknown: neither CONFIG nor INFO reports the maxmemory-policy",
+			"make sure that it is noeviction: with any other, tasks are lost when memory is full",
 		}
 	}
 	return Finding{
@@ -107,7 +101,7 @@ func (f facts) eviction() Finding {
 func (f facts) persistence() Finding {
 	const (
 		everysec = "redis-cli CONFIG SET appendfsync everysec (or always), and the same in redis.conf"
-		aof      = "redis-cli CONFIG SET appendonly yes, and appendonly yes in redis.conf"
+		aof      = "redis-cli CONFIG SET appendonly yes, and the same in redis.conf"
 	)
 	finding := func(level Level, seen, fix string) Finding {
 		return Finding{level, Persistence, seen, fix}
@@ -122,7 +116,7 @@ func (f facts) persistence() Finding {
 	case enabled == "1" && f.fsync == "no":
 		return finding(
 			Warn,
-			"append-only file, appendfsync no: a crash of the machine loses what the system had not written, some 30 s",
+			"append-only file, appendfsync no: a crash of the machine loses about the last 30 s",
 			everysec,
 		)
 	case enabled == "1" && f.fsync == "":
@@ -138,7 +132,7 @@ func (f facts) persistence() Finding {
 	case enabled == "":
 		return finding(
 			Warn,
-			"unknown: INFO does not tell",
+			notInInfo,
 			"make sure that Redis keeps an append-only file: without one a restart loses every task",
 		)
 	case f.saves != "":
@@ -150,7 +144,7 @@ func (f facts) persistence() Finding {
 	case !f.savesKnown:
 		return finding(
 			Warn,
-			"no append-only file; whether there are snapshots cannot be read",
+			"no append-only file; whether there are snapshots is unknown",
 			"switch on the append-only file (AOF) in the service's settings",
 		)
 	}

@@ -11,16 +11,15 @@ import (
 
 const (
 	pings = 10
-	reads = 3 // of the clock; the quickest counts
+	reads = 3 // of the clock; the one with the shortest round trip counts
 
 	maxSkew = 2 * time.Second
-	// A task costs several round trips, so that these bound what one worker can
-	// do.
+	// A task costs several round trips, so these limit the throughput of a worker.
 	farLatency  = 5 * time.Millisecond
 	slowLatency = 50 * time.Millisecond
 )
 
-// measure reads the distance to a server, in milliseconds and in clock time.
+// measure reports the clock skew and the round-trip time of a server.
 func measure(ctx context.Context, c *redis.Client, now func() time.Time) []Finding {
 	return []Finding{clock(ctx, c, now), latency(ctx, c)}
 }
@@ -39,7 +38,7 @@ func clock(ctx context.Context, c *redis.Client, now func() time.Time) Finding {
 			}
 		}
 		after := now()
-		// They read their clock somewhere between the two.
+		// Redis read its clock between the two.
 		if trip := after.Sub(before); i == 0 || trip < best {
 			best = trip
 			skew = theirs.Sub(before.Add(trip / 2))
@@ -72,7 +71,7 @@ func judgeClock(skew, trip time.Duration) Finding {
 	}
 }
 
-const fixClock = "keep both clocks right with NTP (timedatectl set-ntp true): delays and crash recovery go by them"
+const fixClock = "synchronize both clocks with NTP (timedatectl set-ntp true): delays and crash recovery depend on them"
 
 func latency(ctx context.Context, c *redis.Client) Finding {
 	trips := make([]time.Duration, 0, pings)
@@ -82,7 +81,7 @@ func latency(ctx context.Context, c *redis.Client) Finding {
 			return Finding{
 				Warn,
 				Latency,
-				"unknown: not every PING was answered",
+				"unknown: a PING was not answered",
 				"check the network between this machine and Redis",
 			}
 		}
@@ -106,14 +105,14 @@ func judgeLatency(median time.Duration) Finding {
 		return Finding{
 			OK,
 			Latency,
-			fmt.Sprintf("%s; below %v tasks are dispatched faster", seen, farLatency),
+			fmt.Sprintf("%s; below %v tasks start sooner", seen, farLatency),
 			"",
 		}
 	}
 	return Finding{OK, Latency, seen, ""}
 }
 
-// rounded shows two or three digits.
+// rounded formats d with two or three digits.
 func rounded(d time.Duration) string {
 	switch {
 	case d >= 10*time.Second:

@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// mostNamed is how many masters one finding names.
-const mostNamed = 3
+// maxNamed is how many masters one finding names.
+const maxNamed = 3
 
 var severity = map[Level]int{
 	OK:   0,
@@ -16,8 +16,8 @@ var severity = map[Level]int{
 	Fail: 2,
 }
 
-// merge makes one finding for each name out of what the masters of a cluster
-// said: the worst, with those that said it.
+// merge makes one report of the findings of a cluster's masters: for each name
+// the worst, with the masters that have it.
 func merge(nodes []node) Report {
 	slices.SortFunc(nodes, func(a, b node) int { return cmp.Compare(a.addr, b.addr) })
 	var r Report
@@ -31,28 +31,28 @@ func merge(nodes []node) Report {
 }
 
 func mergeReachable(nodes []node) Finding {
-	var silent []node
+	var unanswered []node
 	for _, n := range nodes {
 		if n.err != nil {
-			silent = append(silent, n)
+			unanswered = append(unanswered, n)
 		}
 	}
-	if len(silent) == 0 {
+	if len(unanswered) == 0 {
 		return Finding{OK, Reachable, fmt.Sprintf("%d masters answer", len(nodes)), ""}
 	}
-	f := unreachable(silent[0].err)
+	f := unreachable(unanswered[0].err)
 	f.Seen = fmt.Sprintf(
 		"%d of %d masters cannot be asked: %s on %s",
-		len(silent),
+		len(unanswered),
 		len(nodes),
 		f.Seen,
-		addrs(silent),
+		addrs(unanswered),
 	)
 	return f
 }
 
 func mergeNamed(nodes []node, name string) (worst Finding, found bool) {
-	said := map[string][]node{} // by what was seen, of the worst level
+	bySeen := map[string][]node{} // those with the worst level
 	var order []string
 	total := 0
 	for _, n := range nodes {
@@ -65,25 +65,25 @@ func mergeNamed(nodes []node, name string) (worst Finding, found bool) {
 		switch {
 		case !found || severity[f.Level] > severity[worst.Level]:
 			worst, found = f, true
-			said, order = map[string][]node{}, nil
+			bySeen, order = map[string][]node{}, nil
 		case severity[f.Level] < severity[worst.Level]:
 			continue
 		}
-		if said[f.Seen] == nil {
+		if bySeen[f.Seen] == nil {
 			order = append(order, f.Seen)
 		}
-		said[f.Seen] = append(said[f.Seen], n)
+		bySeen[f.Seen] = append(bySeen[f.Seen], n)
 	}
-	if len(order) == 1 && len(said[order[0]]) == total {
-		return worst, found // all of one mind
+	if len(order) == 1 && len(bySeen[order[0]]) == total {
+		return worst, found // all masters agree
 	}
 	var parts []string
 	for i, seen := range order {
-		if i == mostNamed {
+		if i == maxNamed {
 			parts = append(parts, fmt.Sprintf("and %d others", len(order)-i))
 			break
 		}
-		parts = append(parts, seen+" on "+addrs(said[seen]))
+		parts = append(parts, seen+" on "+addrs(bySeen[seen]))
 	}
 	worst.Seen = strings.Join(parts, "; ")
 	return worst, found
@@ -92,7 +92,7 @@ func mergeNamed(nodes []node, name string) (worst Finding, found bool) {
 func addrs(nodes []node) string {
 	var names []string
 	for i, n := range nodes {
-		if i == mostNamed {
+		if i == maxNamed {
 			names = append(names, fmt.Sprintf("%d others", len(nodes)-i))
 			break
 		}

@@ -1,54 +1,109 @@
 package redisguard
 
 import (
-	"context"
-	"crypto/tls"
-	"errors"
-	"net"
 	"strings"
-	"syscall"
 
 	"github.com/redis/go-redis/v9"
+
+	"errand.internal/internal/netfault"
 )
 
-// unreachable is the one finding about a Redis that could not be asked. Its
-// words are our own: the error's text may be long and repeats itself for every
+// unreachable is the one finding about a Redis that could not be asked. It does
+// not quote the error, whose text may be long and repeats itself for every
 // sentinel or node.
 func unreachable(err error) Finding {
-	seen, fix := whyUnreachable(err)
-	return Finding{Fail, Reachable, seen, fix}
+	d := diagnose(err)
+	return Finding{
+		Level: Fail,
+		Name:  Reachable,
+		Seen:  d.seen,
+		Fix:   d.fix,
+	}
 }
 
-func whyUnreachable(err error) (seen, fix string) {
-	netErr, isNet := errors.AsType[net.Error](err)
-	_, notDNS := errors.AsType[*net.DNSError](err)
-	_, untrusted := errors.AsType[*tls.CertificateVerificationError](err)
-	_, noTLS := errors.AsType[tls.RecordHeaderError](err)
-	switch {
-	case redis.IsAuthError(err):
-		return "the login is refused", "correct the user and the password in REDIS_URL (percent-encoded)"
-	case redis.IsPermissionError(err):
-		return "the login lacks rights", "give the user of REDIS_URL all commands: redis-cli ACL SETUSER name +@all ~* &*"
-	case redis.IsLoadingError(err):
-		return "it is still loading its data", "wait until it has"
-	case redis.IsMaxClientsError(err):
-		return "it has too many clients", "raise maxclients in redis.conf, or run fewer processes"
-	case redis.IsClusterDownError(err):
-		return "the cluster is down", "start its missing nodes: redis-cli CLUSTER INFO, CLUSTER NODES"
-	case err != nil && strings.Contains(err.Error(), "cluster support disabled"):
-		return "it is no cluster", "write redis:// (rediss:// for TLS) instead of redis-cluster:// in REDIS_URL"
-	case err != nil && strings.Contains(err.Error(), "all sentinels"):
-		return "no sentinel can be asked that knows the master", "start the sentinels, or correct hosts, master and passwords in REDIS_URL"
-	case untrusted:
-		return "its certificate is not trusted", "name the host as its certificate does, and its authority in SSL_CERT_FILE"
-	case noTLS:
-		return "it does not speak TLS", "write redis:// instead of rediss:// in REDIS_URL"
-	case notDNS:
-		return "its host name does not resolve", "correct the host in REDIS_URL"
-	case errors.Is(err, syscall.ECONNREFUSED):
-		return "connection refused", "start Redis, or correct host and port in REDIS_URL"
-	case errors.Is(err, context.DeadlineExceeded), isNet && netErr.Timeout():
-		return "no answer in time", "check that Redis runs, that no firewall is between, and that rediss:// is for a Redis with TLS only"
+// diagnosis is why Redis could not be asked, and what to do about it.
+type diagnosis struct{ seen, fix string }
+
+// refusals are errors that Redis, or go-redis for it, replies.
+var refusals = []struct {
+	is func(error) bool
+	diagnosis
+}{
+	{redis.IsAuthError, diagnosis{
+		"the login is refused",
+		"correct the user and the password in REDIS_URL (percent-encoded)",
+	}},
+	{redis.IsPermissionError, diagnosis{
+		"the user lacks permissions",
+		"give the user of REDIS_URL all commands: redis-cli ACL SETUSER name +@all ~* &*",
+	}},
+	{redis.IsLoadingError, diagnosis{
+		"it is still loading its data",
+		"wait until it has finished",
+	}},
+	{redis.IsMaxClientsError, diagnosis{
+		"it has too many clients",
+		"raise maxclients in redis.conf, or run fewer processes",
+	}},
+	{redis.IsClusterDownError, diagnosis{
+		"the cluster is down",
+		"start its missing nodes: redis-cli CLUSTER INFO, CLUSTER NODES",
+	}},
+	{contains("cluster support disabled"), diagnosis{
+		"it is not a cluster",
+		"write redis:// (rediss:// for TLS) instead of redis-cluster:// in REDIS_URL",
+	}},
+	{contains("all sentinels"), diagnosis{
+		"no sentinel that knows the master answers",
+		"start the sentinels, or correct hosts, master and passwords in REDIS_URL",
+	}},
+}
+
+// faults are what can go wrong on the way to Redis. Any other fault is shown as
+// netfault.Other.
+var faults = map[netfault.Fault]diagnosis{
+	netfault.Untrusted: {
+		"its certificate is not trusted",
+		"name the host in REDIS_URL as its certificate does, and the file of its authority in SSL_CERT_FILE",
+	},
+	netfault.NotTLS: {
+		"it does not speak TLS",
+		"write redis:// instead of rediss:// in REDIS_URL",
+	},
+	netfault.NoHost: {
+		"its host name does not resolve",
+		"correct the host in REDIS_URL",
+	},
+	netfault.Refused: {
+		"connection refused",
+		"start Redis, or correct host and port in REDIS_URL",
+	},
+	netfault.Timeout: {
+		"no answer in time",
+		"check that Redis runs, that no firewall blocks it, and that rediss:// is used only for a Redis with TLS",
+	},
+	netfault.Other: {
+		"no answer",
+		"check that Redis runs and that this machine may connect to it",
+	},
+}
+
+func diagnose(err error) diagnosis {
+	if err != nil {
+		for _, r := range refusals {
+			if r.is(err) {
+				return r.diagnosis
+			}
+		}
 	}
-	return "no answer", "check that Redis runs and that this machine may connect to it"
+	if d, known := faults[netfault.Of(err)]; known {
+		return d
+	}
+	return faults[netfault.Other]
+}
+
+func contains(text string) func(error) bool {
+	return func(err error) bool {
+		return strings.Contains(err.Error(), text)
+	}
 }

@@ -11,58 +11,57 @@ import (
 )
 
 const (
-	// startLimit bounds the check at the start of a worker, and every later one.
-	startLimit = 3 * time.Second
-	// soon is when Redis is asked again that did not answer or that evicts;
-	// later, when all was well: a failover or an operator may change its policy.
-	soon  = 5 * time.Second
-	later = time.Minute
+	// checkTimeout bounds one check.
+	checkTimeout = 3 * time.Second
+	// retryInterval is the time to the next check if Redis did not answer, or
+	// evicts.
+	retryInterval = 5 * time.Second
+	// checkInterval is the time to the next check otherwise: a failover or an
+	// operator may change the policy.
+	checkInterval = time.Minute
 )
 
-// Watch looks at Redis as long as a worker runs.
+// Watch checks Redis while a worker runs.
 type Watch struct {
-	rdb         redis.UniversalClient
-	log         zerolog.Logger
-	soon, later time.Duration
+	rdb           redis.UniversalClient
+	log           zerolog.Logger
+	retryInterval time.Duration
+	checkInterval time.Duration
 
-	refusal atomic.Pointer[EvictionError]
-	known   map[string]Finding // as logged; of the goroutine
+	eviction atomic.Pointer[EvictionError]
+	logged   map[string]Finding // by name; used by one goroutine
 
 	cancel context.CancelFunc
 	done   sync.WaitGroup
 }
 
-// Start looks at Redis once, logs what is to be said, and goes on looking until
-// Close. Its error is an *EvictionError: the worker must not start. A Redis that
-// does not answer is no error, as it may only be late; it is looked at again
-// until it does. Should it turn out then, or change to be, a Redis that evicts,
-// that is logged as an error and Err says so, for as long as it lasts.
-func Start(
-	ctx context.Context,
-	rdb redis.UniversalClient,
-	log zerolog.Logger,
-) (*Watch, error) {
-	return start(ctx, rdb, log, soon, later)
+// Start checks Redis, logs the findings, and goes on checking until Close. Its
+// error is an *EvictionError: the worker must not start. A Redis that does not
+// answer is not an error, because it may start later than the worker. If a later
+// check finds that Redis evicts, it logs an error, and Err returns it until
+// Redis does not evict any more.
+func Start(ctx context.Context, rdb redis.UniversalClient, log zerolog.Logger) (*Watch, error) {
+	return start(ctx, rdb, log, retryInterval, checkInterval)
 }
 
 func start(
 	ctx context.Context,
 	rdb redis.UniversalClient,
 	log zerolog.Logger,
-	soon, later time.Duration,
+	retryInterval, checkInterval time.Duration,
 ) (*Watch, error) {
 	w := &Watch{
-		rdb:   rdb,
-		log:   log,
-		soon:  soon,
-		later: later,
-		known: map[string]Finding{},
+		rdb:           rdb,
+		log:           log,
+		retryInterval: retryInterval,
+		checkInterval: checkInterval,
+		logged:        map[string]Finding{},
 	}
 	first := w.check(ctx)
 	if err := first.Refusal(); err != nil {
 		return nil, err
 	}
-	w.take(first)
+	w.record(first)
 	ctx, w.cancel = context.WithCancel(ctx)
 	w.done.Go(func() {
 		w.run(ctx, w.pause(first))
@@ -70,33 +69,33 @@ func start(
 	return w, nil
 }
 
-// Err is an *EvictionError while Redis evicts, as far as it is known. A worker
-// that runs already goes on, because stopping would help no task, but it is not
-// ready. Safe for concurrent use.
+// Err is an *EvictionError if Redis evicted at the last check that could tell. A
+// running worker goes on, because stopping helps no task, but it is not ready.
+// Safe for concurrent use.
 func (w *Watch) Err() error {
-	if e := w.refusal.Load(); e != nil {
+	if e := w.eviction.Load(); e != nil {
 		return e
 	}
 	return nil
 }
 
-// Close ends the watch.
+// Close ends the checks.
 func (w *Watch) Close() {
 	w.cancel()
 	w.done.Wait()
 }
 
 func (w *Watch) check(ctx context.Context) Report {
-	ctx, cancel := context.WithTimeout(ctx, startLimit)
+	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
 	return Check(ctx, w.rdb)
 }
 
 func (w *Watch) pause(r Report) time.Duration {
 	if !r.Answered() || r.Refusal() != nil {
-		return w.soon
+		return w.retryInterval
 	}
-	return w.later
+	return w.checkInterval
 }
 
 func (w *Watch) run(ctx context.Context, pause time.Duration) {
@@ -108,39 +107,39 @@ func (w *Watch) run(ctx context.Context, pause time.Duration) {
 		}
 		r := w.check(ctx)
 		if ctx.Err() != nil {
-			return // what a cut check says means nothing
+			return // a cancelled check says nothing about Redis
 		}
-		w.take(r)
+		w.record(r)
 		pause = w.pause(r)
 	}
 }
 
-// take keeps what a check found and logs what is new in it.
-func (w *Watch) take(r Report) {
+// record keeps the result of a check and logs the findings that have changed.
+func (w *Watch) record(r Report) {
 	if f, found := r.Find(Eviction); found {
 		if f.Level == Fail {
-			w.refusal.Store(&EvictionError{f})
+			w.eviction.Store(&EvictionError{f})
 		} else {
-			w.refusal.Store(nil)
+			w.eviction.Store(nil)
 		}
 	}
 	for _, f := range r.Findings {
-		before, told := w.known[f.Name]
-		w.known[f.Name] = f
-		if f == before || !told && f.Level == OK {
+		before, found := w.logged[f.Name]
+		w.logged[f.Name] = f
+		if f == before || !found && f.Level == OK {
 			continue
 		}
-		line := w.log.Info()
+		level := zerolog.WarnLevel
 		switch {
 		case f.Level == OK:
+			level = zerolog.InfoLevel
 		case f.Level == Fail && f.Name != Reachable:
-			line = w.log.Error()
-		default:
-			line = w.log.Warn()
+			level = zerolog.ErrorLevel
 		}
+		event := w.log.WithLevel(level).Str("check", f.Name)
 		if f.Fix != "" {
-			line = line.Str("fix", f.Fix)
+			event = event.Str("fix", f.Fix)
 		}
-		line.Str("check", f.Name).Msg("redis: " + f.Seen)
+		event.Msg("redis: " + f.Seen)
 	}
 }

@@ -12,12 +12,12 @@ import (
 	"errand.internal/internal/redistest"
 )
 
-// logged hands every line of a log to the test.
+// logged passes every line of a log to the test.
 type logged chan string
 
 func (l logged) Write(p []byte) (int, error) { l <- string(p); return len(p), nil }
 
-// next waits for a line of that level with that text, over others.
+// next waits for a line of that level with that text and skips others.
 func (l logged) next(t *testing.T, level, text string) {
 	t.Helper()
 	limit := time.After(20 * time.Second)
@@ -66,8 +66,8 @@ func TestStartWarnsWithoutPersistence(t *testing.T) {
 	}
 }
 
-// A worker may be up before Redis. What Redis then turns out to be, or becomes,
-// shows in Err, and stops to show when it is mended.
+// A worker may start before Redis. Err reports eviction as soon as it is known,
+// and until it is corrected.
 func TestStartBeforeRedis(t *testing.T) {
 	t.Parallel()
 	s := redistest.New(t, redistest.Config("maxmemory-policy", "allkeys-lru"))
@@ -94,10 +94,10 @@ func TestStartBeforeRedis(t *testing.T) {
 	}
 	set("volatile-lru")
 	lines.next(t, "error", "volatile-lru")
-	// While Redis is away, its policy is what it was.
+	// While Redis is down, the last known policy counts.
 	s.Kill()
 	lines.next(t, "warn", "redis: ")
 	if w.Err() == nil {
-		t.Error("forgotten")
+		t.Error("the eviction was forgotten while Redis was down")
 	}
 }

@@ -288,7 +288,7 @@ func TestTaskOfBusySubjectIsSkipped(t *testing.T) {
 		}
 	}
 	end("u1", ledger.Failed)
-	end("u2", ledger.Uncertain)
+	end("u2", ledger.Unknown)
 	// The next tick, before its time, because no hour passes here.
 	slot := time.Unix(newest+3600, 0)
 	l := lease{status: slotResumed, begun: slot, gap: time.Hour}

@@ -36,4 +36,4 @@ func (g openGate) Enter(context.Context) (Pass, error) {
 	return g, nil
 }
 
-func (openGate) Report(context.Context, Verdict) {}
+func (openGate) Report(context.Context, AuthResult) {}

@@ -193,7 +193,7 @@ func (g *SharedGate) errRefusedCall() error {
 }
 
 // Report implements Pass.
-func (p *openPass) Report(_ context.Context, v Verdict) {
+func (p *openPass) Report(_ context.Context, v AuthResult) {
 	g := p.gate
 	g.countVerdict(v)
 	switch v {
@@ -212,7 +212,7 @@ func (p *openPass) Report(_ context.Context, v Verdict) {
 	}
 }
 
-func (g *SharedGate) countVerdict(v Verdict) {
+func (g *SharedGate) countVerdict(v AuthResult) {
 	switch v {
 	case Accepted:
 		g.count.callAccepted.Inc()
@@ -247,7 +247,7 @@ func (p *lonePass) endTurn() { p.once.Do(func() { <-p.gate.turn }) }
 
 // Report implements Pass. What the call said is known to this process when it
 // returns, and to the fleet if Redis answers.
-func (p *lonePass) Report(_ context.Context, v Verdict) {
+func (p *lonePass) Report(_ context.Context, v AuthResult) {
 	if p.reported.Swap(true) {
 		return
 	}

@@ -271,7 +271,13 @@ func TestAgeOfASharedToken(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			r := redisscript.Reply{"T", strconv.FormatInt(gen, 10), blob, strconv.FormatInt(gen+tt.now.Microseconds(), 10), tt.pttl}
+			r := redisscript.Reply{
+				"T",
+				strconv.FormatInt(gen, 10),
+				blob,
+				strconv.FormatInt(gen+tt.now.Microseconds(), 10),
+				tt.pttl,
+			}
 			c, err := s.openShared(keys, r, asked)
 			if err != nil {
 				t.Fatal(err)

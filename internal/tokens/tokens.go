@@ -49,12 +49,12 @@ type Grant struct {
 // the service asks for. A Fetcher returns when its ctx ends.
 type Fetcher func(ctx context.Context) (Grant, error)
 
-// Verdict is what one call has shown about a static credential.
-type Verdict uint8
+// AuthResult is what one call has shown about a static credential.
+type AuthResult uint8
 
-// The results. NoVerdict: the answer, or its absence, shows nothing.
+// The results. Inconclusive: the answer, or its absence, shows nothing.
 const (
-	NoVerdict Verdict = iota
+	Inconclusive AuthResult = iota
 	Accepted
 	Refused
 )
@@ -71,7 +71,7 @@ type Gate interface {
 // Pass is the permission to use a static credential once. Report must be called
 // exactly once.
 type Pass interface {
-	Report(ctx context.Context, v Verdict)
+	Report(ctx context.Context, v AuthResult)
 }
 
 // CoolingError means that the credential was refused lately and is in its

@@ -1,91 +1,77 @@
 package annatest
 
 import (
+	"cmp"
 	"net/http"
 	"strconv"
 	"time"
 )
 
-// Format is how a sandbox writes ExpiresIn, which the vendor's page leaves
-// open.
+// Format is the format of ExpiresIn, which the vendor's page does not specify.
 type Format string
 
 // The formats.
 const (
 	Seconds     Format = "seconds"     // 3600
-	Stamp       Format = "stamp"       // 20240131235959, in Options.Zone
+	Timestamp   Format = "timestamp"   // 20240131235959, in Options.Zone
 	RFC3339     Format = "rfc3339"     // 2024-01-31T23:59:59Z
 	EpochSecond Format = "epoch"       // 1706745599
 	EpochMilli  Format = "epoch-milli" // 1706745599000
 	Clock       Format = "clock"       // 01:00:00
-	Empty       Format = "empty"       //
-	Nonsense    Format = "nonsense"    // soon
+	Empty       Format = "empty"       // an empty string
+	Invalid     Format = "invalid"     // soon
 )
 
-// Options set up a sandbox. The zero value of a field takes its default.
+// Options configure a sandbox. A zero field takes its default.
 type Options struct {
-	// CompanyHash, User and Password are the one account; by default
+	// CompanyHash, User and Password are the account. The defaults are
 	// "sandbox-company", "sandbox-user" and "sandbox-password".
-	CompanyHash, User, Password string
-	// TokenLife is how long a token is good, by default an hour.
+	CompanyHash string
+	User        string
+	Password    string
+	// TokenLife is how long a token is valid. The default is an hour.
 	TokenLife time.Duration
-	// ExpiresIn is how it is written, by default in seconds.
+	// ExpiresIn is the format of the token's life. The default is Seconds.
 	ExpiresIn Format
-	// Opaque tokens are no JWT, so that only ExpiresIn tells their life.
+	// Opaque makes tokens that are not JWTs, so that only ExpiresIn states their
+	// life.
 	Opaque bool
-	// RefusedStatus answers a missing, expired or revoked token: 401 by default,
-	// 403, or 200 with success:false. The page documents none of them.
+	// RefusedStatus is the status for a missing, expired or revoked token: 401
+	// (the default), 403, or 200 with success:false. The page documents none.
 	RefusedStatus int
-	// RefuseRepeat answers the inactivation of an inactive user with
-	// success:false instead of confirming it again. The page does not say.
+	// RefuseRepeat refuses the inactivation of an inactive user with
+	// success:false. The default confirms it again. The page documents neither.
 	RefuseRepeat bool
-	// Zone is the zone of the vendor's zoneless times, UTC by default.
+	// Zone is the zone of times that are written without one. The default is UTC.
 	Zone *time.Location
-	// Now is the vendor's clock, by default the machine's.
+	// Now is the vendor's clock. The default is time.Now.
 	Now func() time.Time
 }
 
 func (o Options) withDefaults() Options {
-	for _, f := range []struct {
-		field *string
-		value string
-	}{
-		{&o.CompanyHash, "sandbox-company"},
-		{&o.User, "sandbox-user"},
-		{&o.Password, "sandbox-password"},
-	} {
-		if *f.field == "" {
-			*f.field = f.value
-		}
-	}
-	if o.TokenLife == 0 {
-		o.TokenLife = time.Hour
-	}
-	if o.ExpiresIn == "" {
-		o.ExpiresIn = Seconds
-	}
-	if o.RefusedStatus == 0 {
-		o.RefusedStatus = http.StatusUnauthorized
-	}
-	if o.Zone == nil {
-		o.Zone = time.UTC
-	}
+	o.CompanyHash = cmp.Or(o.CompanyHash, "sandbox-company")
+	o.User = cmp.Or(o.User, "sandbox-user")
+	o.Password = cmp.Or(o.Password, "sandbox-password")
+	o.TokenLife = cmp.Or(o.TokenLife, time.Hour)
+	o.ExpiresIn = cmp.Or(o.ExpiresIn, Seconds)
+	o.RefusedStatus = cmp.Or(o.RefusedStatus, http.StatusUnauthorized)
+	o.Zone = cmp.Or(o.Zone, time.UTC)
 	if o.Now == nil {
 		o.Now = time.Now
 	}
 	return o
 }
 
-const stampLayout = "20060102150405"
+const timestampLayout = "20060102150405"
 
-// expiresIn writes the life of a token that was issued at now.
+// expiresIn formats the life of a token issued at now.
 func (o Options) expiresIn(now time.Time) string {
 	end := now.Add(o.TokenLife)
 	switch o.ExpiresIn {
 	case Seconds:
 		return strconv.FormatInt(int64(o.TokenLife/time.Second), 10)
-	case Stamp:
-		return end.In(o.Zone).Format(stampLayout)
+	case Timestamp:
+		return end.In(o.Zone).Format(timestampLayout)
 	case RFC3339:
 		return end.UTC().Format(time.RFC3339)
 	case EpochSecond:
@@ -94,10 +80,10 @@ func (o Options) expiresIn(now time.Time) string {
 		return strconv.FormatInt(end.UnixMilli(), 10)
 	case Clock:
 		return time.Time{}.Add(o.TokenLife).Format("15:04:05")
-	case Nonsense:
+	case Invalid:
 		return "soon"
 	case Empty:
 		return ""
 	}
-	panic("annatest: no such format of ExpiresIn: " + string(o.ExpiresIn))
+	panic("annatest: unknown format of ExpiresIn: " + string(o.ExpiresIn))
 }

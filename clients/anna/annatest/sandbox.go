@@ -1,12 +1,12 @@
-// Package annatest is a sandbox of AnnA Corporate User V3: as strict about
-// requests as the vendor's page, and able to go wrong on demand.
+// Package annatest is a sandbox of AnnA's Corporate User API, version 3. It is as
+// strict about requests as the vendor's page and fails on demand.
 //
-// Its control API, below _sandbox/, adds to that of clients/sandbox:
+// Its control API below _sandbox/ extends that of clients/sandbox:
 //
 //	GET  _sandbox/users            all users, active or not, with their effects
 //	PUT  _sandbox/users/{userId}   {"active":true}: add or change a user
 //	PUT  _sandbox/alerts/{userId}  {"alertCounter":3}: set a user's counter
-//	POST _sandbox/revoke           forget all tokens
+//	POST _sandbox/revoke           revoke all tokens
 package annatest
 
 import (
@@ -21,7 +21,7 @@ import (
 	"errand.internal/clients/sandbox"
 )
 
-// The operations, named as the client names them.
+// The operations, with the client's names for them.
 const (
 	OpToken      = "token"
 	OpHash       = "user hash"
@@ -33,27 +33,27 @@ const (
 	OpLink       = "messenger link"
 )
 
-// Sandbox is an http.Handler; sandbox.Mount puts it below a base path. An
-// effect of OpToken is a login that succeeded (its subject is the login's
-// user), one of OpHash or OpLink a minted login or link, one of OpForceHash a
-// user made or changed, one of OpInactivate an inactivation.
+// Sandbox is an http.Handler, which sandbox.Mount serves below a base path. The
+// operations with effects are OpToken (a successful login, its subject is the
+// login's user), OpHash and OpLink (a new login or link), OpForceHash (a user
+// created or changed) and OpInactivate (an inactivation).
 type Sandbox struct {
 	*sandbox.Engine
 	options Options
 
 	mu     sync.Mutex
 	users  map[string]*user
-	alerts map[string]int       // by document, see docKey
-	tokens map[string]time.Time // their end
+	alerts map[string]int       // by documentKey
+	tokens map[string]time.Time // expiry by token
 }
 
 type user struct {
 	active bool
 	alerts int
-	name   string // as the last forced hash gave it
+	name   string // set by the latest forced hash
 }
 
-// User is one user as GET _sandbox/users shows it.
+// User is the state of one user.
 type User struct {
 	UserID        string `json:"userId"`
 	UserName      string `json:"userName,omitempty"`
@@ -64,7 +64,7 @@ type User struct {
 	Inactivations int    `json:"inactivations"`
 }
 
-// New makes a sandbox without users.
+// New returns a sandbox without users.
 func New(o Options) *Sandbox {
 	s := &Sandbox{
 		options: o.withDefaults(),
@@ -75,51 +75,31 @@ func New(o Options) *Sandbox {
 	s.Engine = sandbox.New(recode)
 	s.Handle("REST/Credentials/GetToken", OpToken, s.getToken)
 	s.Handle("REST/AnnACorporate/User/UserHash", OpHash, s.authorized(s.userHash))
-	s.Handle(
-		"REST/AnnACorporate/User/Inactivate",
-		OpInactivate,
-		s.authorized(s.inactivate),
-	)
-	s.Handle(
-		"REST/AnnACorporate/User/UserHashForced",
-		OpForceHash,
-		s.authorized(s.userHashForced),
-	)
-	s.Handle(
-		"REST/AnnACorporate/Messenger/Structure",
-		OpStructure,
-		s.authorized(s.structure),
-	)
-	s.Handle(
-		"REST/AnnACorporate/Messenger/AlertCounter",
-		OpAlerts,
-		s.authorized(s.alertCounter),
-	)
-	s.Handle(
-		"REST/AnnACorporate/Messenger/Requests",
-		OpRequests,
-		s.authorized(s.requests),
-	)
+	s.Handle("REST/AnnACorporate/User/UserHashForced", OpForceHash, s.authorized(s.userHashForced))
+	s.Handle("REST/AnnACorporate/User/Inactivate", OpInactivate, s.authorized(s.inactivate))
+	s.Handle("REST/AnnACorporate/Messenger/Structure", OpStructure, s.authorized(s.structure))
+	s.Handle("REST/AnnACorporate/Messenger/AlertCounter", OpAlerts, s.authorized(s.alertCounter))
+	s.Handle("REST/AnnACorporate/Messenger/Requests", OpRequests, s.authorized(s.requests))
 	s.Handle("REST/AnnACorporate/Messenger/Link", OpLink, s.authorized(s.link))
 	s.routeControl()
 	return s
 }
 
-// recode makes an answer of nothing but success and message; the code is
-// "true" or "false".
+// recode returns an answer that has only success and message. The code is "true"
+// or "false".
 func recode(_ *sandbox.Call, code string, _ *sandbox.Answer) sandbox.Answer {
-	return sandbox.JSON(
-		http.StatusOK,
-		map[string]any{"success": code == "true", "message": "asked for by the test"},
-	)
+	return sandbox.JSON(http.StatusOK, map[string]any{
+		"success": code == "true",
+		"message": "requested by the test",
+	})
 }
 
-// Account returns the options in use, the account among them.
+// Account returns the options in use, which include the account.
 func (s *Sandbox) Account() Options {
 	return s.options
 }
 
-// PutUser adds a user or changes whether it is active.
+// PutUser adds a user, or changes whether an existing user is active.
 func (s *Sandbox) PutUser(userID string, active bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -130,7 +110,7 @@ func (s *Sandbox) PutUser(userID string, active bool) {
 	s.users[userID] = &user{active: active}
 }
 
-// Users returns all users, by ID.
+// Users returns all users, sorted by ID.
 func (s *Sandbox) Users() []User {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -152,7 +132,7 @@ func (s *Sandbox) Users() []User {
 	return out
 }
 
-// Active reports whether the user is there and active.
+// Active reports whether the user exists and is active.
 func (s *Sandbox) Active(userID string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -160,7 +140,7 @@ func (s *Sandbox) Active(userID string) bool {
 	return ok && u.active
 }
 
-// SetAlerts sets the alert counter of a user, who must be there.
+// SetAlerts sets the alert counter of a user, who must exist.
 func (s *Sandbox) SetAlerts(userID string, n int) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -176,27 +156,26 @@ func (s *Sandbox) SetAlerts(userID string, n int) error {
 func (s *Sandbox) SetDocumentAlerts(docType, docValue string, n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.alerts[docKey(docType, docValue)] = n
+	s.alerts[documentKey(docType, docValue)] = n
 }
 
-func docKey(docType, docValue string) string {
+func documentKey(docType, docValue string) string {
 	return docType + "\x00" + docValue
 }
 
-// RevokeTokens forgets all tokens.
+// RevokeTokens revokes all tokens.
 func (s *Sandbox) RevokeTokens() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	clear(s.tokens)
 }
 
-// PutToken makes token a good one for the usual life, as if somebody had logged
-// in; a test need not.
+// PutToken makes token valid for Options.TokenLife, as if a login had issued it.
 func (s *Sandbox) PutToken(token string) {
-	end := s.options.Now().Add(s.options.TokenLife)
+	expiry := s.options.Now().Add(s.options.TokenLife)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.tokens[token] = end
+	s.tokens[token] = expiry
 }
 
 func (s *Sandbox) routeControl() {

@@ -16,28 +16,37 @@ import (
 )
 
 const (
-	tokenPath  = "REST/Credentials/GetToken"
-	hashPath   = "REST/AnnACorporate/User/UserHash"
-	closePath  = "REST/AnnACorporate/User/Inactivate"
-	alertsPath = "REST/AnnACorporate/Messenger/AlertCounter"
-
-	forcePath     = "REST/AnnACorporate/User/UserHashForced"
-	structurePath = "REST/AnnACorporate/Messenger/Structure"
-	requestsPath  = "REST/AnnACorporate/Messenger/Requests"
-	linkPath      = "REST/AnnACorporate/Messenger/Link"
-	forceBody     = `{"hash":"sandbox-company","userId":"u1","userName":"Ana","startService":""}`
-	linkBody      = `{"hash":"sandbox-company","userId":"u1","userDocType":"","userDocValue":""}`
-
-	loginBody  = `{"hash":"sandbox-company","user":"sandbox-user","pass":"sandbox-password"}`
-	hashBody   = `{"hash":"sandbox-company","userId":"u1","startService":""}`
-	closeBody  = `{"hash":"sandbox-company","userId":"u1"}`
-	filters    = `{"departmentAlias":"","channelAlias":"","dataIni":"01/01/2024","dataFim":"31/12/2024","status":"A","pendentes":"S"}`
-	alertsBody = `{"hash":"sandbox-company","userId":"u1","userDocType":"","userDocValue":"","messengerFilters":` + filters + `}`
+	tokenPath      = "REST/Credentials/GetToken"
+	hashPath       = "REST/AnnACorporate/User/UserHash"
+	forcePath      = "REST/AnnACorporate/User/UserHashForced"
+	inactivatePath = "REST/AnnACorporate/User/Inactivate"
+	structurePath  = "REST/AnnACorporate/Messenger/Structure"
+	alertsPath     = "REST/AnnACorporate/Messenger/AlertCounter"
+	requestsPath   = "REST/AnnACorporate/Messenger/Requests"
+	linkPath       = "REST/AnnACorporate/Messenger/Link"
 )
 
-// request is what a test sends; empty fields take what the page shows.
+// Bodies as the vendor's page shows them.
+const (
+	loginBody      = `{"hash":"sandbox-company","user":"sandbox-user","pass":"sandbox-password"}`
+	hashBody       = `{"hash":"sandbox-company","userId":"u1","startService":""}`
+	forceBody      = `{"hash":"sandbox-company","userId":"u1","userName":"Ana","startService":""}`
+	inactivateBody = `{"hash":"sandbox-company","userId":"u1"}`
+	structureBody  = `{"hash":"sandbox-company"}`
+	linkBody       = `{"hash":"sandbox-company","userId":"u1","userDocType":"","userDocValue":""}`
+	alertsBody     = `{"hash":"sandbox-company","userId":"u1","userDocType":"","userDocValue":"","messengerFilters":{` +
+		`"departmentAlias":"","channelAlias":"","dataIni":"01/01/2024","dataFim":"31/12/2024",` +
+		`"status":"A","pendentes":"S"}}`
+)
+
+// request is a request of a test. Without method and contentType it is as the
+// vendor's page shows it.
 type request struct {
-	method, path, contentType, authorization, body string
+	method        string
+	path          string
+	contentType   string // "none" leaves the header out
+	authorization string
+	body          string
 }
 
 type answer struct {
@@ -86,53 +95,37 @@ func serve(t *testing.T, o annatest.Options) (*annatest.Sandbox, string) {
 func TestStrictness(t *testing.T) {
 	t.Parallel()
 	const bearer = "Bearer good"
+	login := func(body string) request {
+		return request{path: tokenPath, body: body}
+	}
+	authorized := func(path, body string) request {
+		return request{path: path, authorization: bearer, body: body}
+	}
+	with := func(body, old, replacement string) string {
+		return strings.Replace(body, old, replacement, 1)
+	}
 	tests := []struct {
 		name   string
 		send   request
 		status int
 		ok     bool
 	}{
-		{"login", request{path: tokenPath, body: loginBody}, 200, true},
-		{"hash", request{path: hashPath, authorization: bearer, body: hashBody}, 200, true},
-		{"inactivate", request{path: closePath, authorization: bearer, body: closeBody}, 200, true},
-		{"alerts", request{path: alertsPath, authorization: bearer, body: alertsBody}, 200, true},
-		{"forced hash", request{path: forcePath, authorization: bearer, body: forceBody}, 200, true},
-		{
-			"structure",
-			request{path: structurePath, authorization: bearer, body: `{"hash":"sandbox-company"}`},
-			200,
-			true,
-		},
-		{"requests", request{path: requestsPath, authorization: bearer, body: alertsBody}, 200, true},
-		{"link", request{path: linkPath, authorization: bearer, body: linkBody}, 200, true},
-		{"forced hash without a name", request{path: forcePath, authorization: bearer, body: hashBody}, 400, false},
-		{
-			"forced hash with an empty name",
-			request{path: forcePath, authorization: bearer, body: strings.Replace(forceBody, "Ana", "", 1)},
-			200,
-			false,
-		},
-		{
-			"structure with a field more",
-			request{path: structurePath, authorization: bearer, body: closeBody},
-			400,
-			false,
-		},
-		{"requests without filters", request{path: requestsPath, authorization: bearer, body: linkBody}, 400, false},
-		{
-			"requests, other status",
-			request{path: requestsPath, authorization: bearer, body: strings.Replace(alertsBody, `"A"`, `"C"`, 1)},
-			400,
-			false,
-		},
-		{"link with filters", request{path: linkPath, authorization: bearer, body: alertsBody}, 400, false},
-		{"link without a document", request{path: linkPath, authorization: bearer, body: closeBody}, 400, false},
-		{
-			"unknown user's link",
-			request{path: linkPath, authorization: bearer, body: strings.Replace(linkBody, "u1", "u9", 1)},
-			200,
-			false,
-		},
+		{"login", login(loginBody), 200, true},
+		{"hash", authorized(hashPath, hashBody), 200, true},
+		{"inactivate", authorized(inactivatePath, inactivateBody), 200, true},
+		{"alerts", authorized(alertsPath, alertsBody), 200, true},
+		{"forced hash", authorized(forcePath, forceBody), 200, true},
+		{"structure", authorized(structurePath, structureBody), 200, true},
+		{"requests", authorized(requestsPath, alertsBody), 200, true},
+		{"link", authorized(linkPath, linkBody), 200, true},
+		{"forced hash without a name", authorized(forcePath, hashBody), 400, false},
+		{"forced hash with an empty name", authorized(forcePath, with(forceBody, "Ana", "")), 200, false},
+		{"structure with an extra field", authorized(structurePath, inactivateBody), 400, false},
+		{"requests without filters", authorized(requestsPath, linkBody), 400, false},
+		{"requests, other status", authorized(requestsPath, with(alertsBody, `"A"`, `"C"`)), 400, false},
+		{"link with filters", authorized(linkPath, alertsBody), 400, false},
+		{"link without a document", authorized(linkPath, inactivateBody), 400, false},
+		{"unknown user's link", authorized(linkPath, with(linkBody, "u1", "u9")), 200, false},
 		{
 			"charset",
 			request{path: tokenPath, contentType: "application/json; charset=utf-8", body: loginBody},
@@ -143,9 +136,9 @@ func TestStrictness(t *testing.T) {
 		{"GET", request{method: http.MethodGet, path: tokenPath}, 405, false},
 		{"PUT", request{
 			method:        http.MethodPut,
-			path:          closePath,
+			path:          inactivatePath,
 			authorization: bearer,
-			body:          closeBody,
+			body:          inactivateBody,
 		}, 405, false},
 		{
 			"form",
@@ -154,141 +147,40 @@ func TestStrictness(t *testing.T) {
 			false,
 		},
 		{"no content type", request{
-			path:          closePath,
+			path:          inactivatePath,
 			authorization: bearer,
 			contentType:   "none",
-			body:          closeBody,
+			body:          inactivateBody,
 		}, 415, false},
-		{"trailing slash", request{path: closePath + "/", authorization: bearer, body: closeBody}, 404, false},
+		{"trailing slash", authorized(inactivatePath+"/", inactivateBody), 404, false},
 
-		{
-			"login with a field more",
-			request{path: tokenPath, body: strings.Replace(loginBody, `{`, `{"x":"",`, 1)},
-			400,
-			false,
-		},
-		{
-			"login with a field less",
-			request{path: tokenPath, body: `{"hash":"sandbox-company","user":"sandbox-user"}`},
-			400,
-			false,
-		},
-		{
-			"login in other casing",
-			request{path: tokenPath, body: strings.Replace(loginBody, `hash`, `Hash`, 1)},
-			400,
-			false,
-		},
-		{"login that is no JSON", request{path: tokenPath, body: `hash=1`}, 400, false},
-		{"login that is null", request{path: tokenPath, body: `null`}, 400, false},
-		{
-			"wrong password",
-			request{path: tokenPath, body: strings.Replace(loginBody, "sandbox-password", "x", 1)},
-			200,
-			false,
-		},
-		{"wrong user", request{path: tokenPath, body: strings.Replace(loginBody, "sandbox-user", "x", 1)}, 200, false},
-		{
-			"wrong company at login",
-			request{path: tokenPath, body: strings.Replace(loginBody, "sandbox-company", "x", 1)},
-			200,
-			false,
-		},
+		{"login with an extra field", login(with(loginBody, `{`, `{"x":"",`)), 400, false},
+		{"login with a missing field", login(`{"hash":"sandbox-company","user":"sandbox-user"}`), 400, false},
+		{"login in other casing", login(with(loginBody, `hash`, `Hash`)), 400, false},
+		{"login that is not JSON", login(`hash=1`), 400, false},
+		{"login that is null", login(`null`), 400, false},
+		{"wrong password", login(with(loginBody, "sandbox-password", "x")), 200, false},
+		{"wrong user", login(with(loginBody, "sandbox-user", "x")), 200, false},
+		{"wrong company at login", login(with(loginBody, "sandbox-company", "x")), 200, false},
 
-		{"no token", request{path: closePath, body: closeBody}, 401, false},
-		{"unknown token", request{path: closePath, authorization: "Bearer bad", body: closeBody}, 401, false},
-		{"no Bearer", request{path: closePath, authorization: "good", body: closeBody}, 401, false},
-		{"Basic", request{path: closePath, authorization: "Basic good", body: closeBody}, 401, false},
-		{
-			"wrong company",
-			request{
-				path:          closePath,
-				authorization: bearer,
-				body:          strings.Replace(closeBody, "sandbox-company", "x", 1),
-			},
-			200,
-			false,
-		},
-		{
-			"field more",
-			request{
-				path:          closePath,
-				authorization: bearer,
-				body:          strings.Replace(closeBody, `{`, `{"userName":"",`, 1),
-			},
-			400,
-			false,
-		},
-		{"startService missing", request{path: hashPath, authorization: bearer, body: closeBody}, 400, false},
-		{
-			"ID as a number",
-			request{path: closePath, authorization: bearer, body: `{"hash":"sandbox-company","userId":1}`},
-			400,
-			false,
-		},
-		{
-			"unknown user",
-			request{path: closePath, authorization: bearer, body: strings.Replace(closeBody, "u1", "u9", 1)},
-			200,
-			false,
-		},
-		{
-			"unknown user's hash",
-			request{path: hashPath, authorization: bearer, body: strings.Replace(hashBody, "u1", "u9", 1)},
-			200,
-			false,
-		},
-		{
-			"unknown user's alerts",
-			request{path: alertsPath, authorization: bearer, body: strings.Replace(alertsBody, "u1", "u9", 1)},
-			200,
-			false,
-		},
-		{"no filters", request{path: alertsPath, authorization: bearer, body: closeBody}, 400, false},
-		{
-			"filter more",
-			request{
-				path:          alertsPath,
-				authorization: bearer,
-				body:          strings.Replace(alertsBody, `"status"`, `"x":"","status"`, 1),
-			},
-			400,
-			false,
-		},
-		{
-			"filter less",
-			request{path: alertsPath, authorization: bearer, body: strings.Replace(alertsBody, `"status":"A",`, ``, 1)},
-			400,
-			false,
-		},
-		{
-			"other status",
-			request{path: alertsPath, authorization: bearer, body: strings.Replace(alertsBody, `"A"`, `"C"`, 1)},
-			400,
-			false,
-		},
-		{
-			"two statuses",
-			request{path: alertsPath, authorization: bearer, body: strings.Replace(alertsBody, `"A"`, `"AE"`, 1)},
-			400,
-			false,
-		},
-		{
-			"other flag",
-			request{path: alertsPath, authorization: bearer, body: strings.Replace(alertsBody, `"S"`, `"Y"`, 1)},
-			400,
-			false,
-		},
-		{
-			"month first",
-			request{
-				path:          alertsPath,
-				authorization: bearer,
-				body:          strings.Replace(alertsBody, `31/12/2024`, `12/31/2024`, 1),
-			},
-			400,
-			false,
-		},
+		{"no token", request{path: inactivatePath, body: inactivateBody}, 401, false},
+		{"unknown token", request{path: inactivatePath, authorization: "Bearer bad", body: inactivateBody}, 401, false},
+		{"no Bearer", request{path: inactivatePath, authorization: "good", body: inactivateBody}, 401, false},
+		{"Basic", request{path: inactivatePath, authorization: "Basic good", body: inactivateBody}, 401, false},
+		{"wrong company", authorized(inactivatePath, with(inactivateBody, "sandbox-company", "x")), 200, false},
+		{"extra field", authorized(inactivatePath, with(inactivateBody, `{`, `{"userName":"",`)), 400, false},
+		{"startService missing", authorized(hashPath, inactivateBody), 400, false},
+		{"ID as a number", authorized(inactivatePath, `{"hash":"sandbox-company","userId":1}`), 400, false},
+		{"unknown user", authorized(inactivatePath, with(inactivateBody, "u1", "u9")), 200, false},
+		{"unknown user's hash", authorized(hashPath, with(hashBody, "u1", "u9")), 200, false},
+		{"unknown user's alerts", authorized(alertsPath, with(alertsBody, "u1", "u9")), 200, false},
+		{"no filters", authorized(alertsPath, inactivateBody), 400, false},
+		{"extra filter", authorized(alertsPath, with(alertsBody, `"status"`, `"x":"","status"`)), 400, false},
+		{"missing filter", authorized(alertsPath, with(alertsBody, `"status":"A",`, ``)), 400, false},
+		{"other status", authorized(alertsPath, with(alertsBody, `"A"`, `"C"`)), 400, false},
+		{"two statuses", authorized(alertsPath, with(alertsBody, `"A"`, `"AE"`)), 400, false},
+		{"other flag", authorized(alertsPath, with(alertsBody, `"S"`, `"Y"`)), 400, false},
+		{"month first", authorized(alertsPath, with(alertsBody, `31/12/2024`, `12/31/2024`)), 400, false},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -299,7 +191,7 @@ func TestStrictness(t *testing.T) {
 				t.Errorf("HTTP %d, %+v, want %d, success %v", got.status, got, tt.status, tt.ok)
 			}
 			if effects := sb.Counts().Effects; !tt.ok && len(effects) != 0 {
-				t.Errorf("a refused call had effects: %v", effects)
+				t.Errorf("a refused call has effects: %v", effects)
 			}
 		})
 	}
@@ -312,14 +204,15 @@ func TestUsers(t *testing.T) {
 	post := func(path, body string) answer {
 		return send(t, base, request{path: path, authorization: "Bearer good", body: body})
 	}
-	first, second := post(hashPath, hashBody), post(hashPath, hashBody)
+	first := post(hashPath, hashBody)
+	second := post(hashPath, hashBody)
 	if first.AccessData["Hash"] == "" || first.AccessData["Hash"] == second.AccessData["Hash"] {
 		t.Errorf("two hashes %q and %q, want two different ones", first.AccessData["Hash"], second.AccessData["Hash"])
 	}
-	if !sb.Active("u1") || !*post(closePath, closeBody).Success || sb.Active("u1") {
+	if !sb.Active("u1") || !*post(inactivatePath, inactivateBody).Success || sb.Active("u1") {
 		t.Error("the inactivation did not happen")
 	}
-	if repeat := post(closePath, closeBody); *repeat.Success ||
+	if repeat := post(inactivatePath, inactivateBody); *repeat.Success ||
 		repeat.Message != "User sandbox-company@u1 is already inactive." {
 		t.Errorf("the repeat was answered with %+v", repeat)
 	}
@@ -336,8 +229,8 @@ func TestRepeatedInactivationIsConfirmedByDefault(t *testing.T) {
 	t.Parallel()
 	sb, base := serve(t, annatest.Options{})
 	for range 2 {
-		if got := send(t, base, request{path: closePath, authorization: "Bearer good", body: closeBody}); got.Success == nil ||
-			!*got.Success {
+		got := send(t, base, request{path: inactivatePath, authorization: "Bearer good", body: inactivateBody})
+		if got.Success == nil || !*got.Success {
 			t.Fatalf("answered with %+v", got)
 		}
 	}
@@ -350,15 +243,18 @@ func TestDocumentAlerts(t *testing.T) {
 	t.Parallel()
 	sb, base := serve(t, annatest.Options{})
 	sb.SetDocumentAlerts("CPF", "001", 4)
-	byDocument := strings.NewReplacer(`"u1"`, `""`, `"userDocType":""`, `"userDocType":"CPF"`, `"userDocValue":""`, `"userDocValue":"001"`).
-		Replace(alertsBody)
+	byDocument := strings.NewReplacer(
+		`"u1"`, `""`,
+		`"userDocType":""`, `"userDocType":"CPF"`,
+		`"userDocValue":""`, `"userDocValue":"001"`,
+	).Replace(alertsBody)
 	got := send(t, base, request{path: alertsPath, authorization: "Bearer good", body: byDocument})
 	if got.AlertCounter == nil || *got.AlertCounter != 4 {
 		t.Errorf("answered with %+v, want 4 alerts", got)
 	}
 }
 
-func TestTokensEnd(t *testing.T) {
+func TestInvalidTokens(t *testing.T) {
 	t.Parallel()
 	for _, status := range []int{0, http.StatusForbidden, http.StatusOK} {
 		t.Run(fmt.Sprint(status), func(t *testing.T) {
@@ -369,7 +265,7 @@ func TestTokensEnd(t *testing.T) {
 				annatest.Options{RefusedStatus: status, TokenLife: time.Minute, Now: func() time.Time { return now }},
 			)
 			try := func(token string) answer {
-				return send(t, base, request{path: closePath, authorization: "Bearer " + token, body: closeBody})
+				return send(t, base, request{path: inactivatePath, authorization: "Bearer " + token, body: inactivateBody})
 			}
 			wantStatus := status
 			if status == 0 {
@@ -394,7 +290,7 @@ func TestTokensEnd(t *testing.T) {
 
 			login = send(t, base, request{path: tokenPath, body: loginBody})
 			sb.Inject(sandbox.Fault{Op: annatest.OpInactivate, ExpireToken: true, Times: 1})
-			refused("forgotten", try(login.Data.Token))
+			refused("revoked by a fault", try(login.Data.Token))
 			if n := sb.EffectsOf(annatest.OpToken, "sandbox-user"); n != 3 {
 				t.Errorf("%d logins counted, want 3", n)
 			}
@@ -442,7 +338,8 @@ func TestControlAPI(t *testing.T) {
 	if status, text := control(http.MethodGet, "users", ""); status != http.StatusOK || text != want {
 		t.Errorf("users: HTTP %d %s, want %s", status, text, want)
 	}
-	if got := send(t, base, request{path: closePath, authorization: "Bearer good", body: closeBody}); got.status != http.StatusUnauthorized {
+	got := send(t, base, request{path: inactivatePath, authorization: "Bearer good", body: inactivateBody})
+	if got.status != http.StatusUnauthorized {
 		t.Errorf("a revoked token was answered with HTTP %d", got.status)
 	}
 	if n := sb.Calls(annatest.OpInactivate); n != 1 {

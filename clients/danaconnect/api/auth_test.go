@@ -133,7 +133,7 @@ func TestLoginAnswers(t *testing.T) {
 				return
 			}
 			if !grant.Value.Empty() {
-				t.Error("there is a token beside the error")
+				t.Error("a token beside the error")
 			}
 			clientstest.NoLeak(t, err, append(canaries, "canary-prose")...)
 			if tt.kind == refused {
@@ -146,7 +146,7 @@ func TestLoginAnswers(t *testing.T) {
 			e := fault(t, err, tt.kind)
 			var hint interface{ RetryAfterHint() time.Duration }
 			if !errors.As(err, &hint) {
-				t.Fatal("the error tells no Retry-After")
+				t.Fatal("the error has no Retry-After")
 			}
 			if waits := tt.status == 408 || tt.status == 429 || tt.status >= 500; waits != (hint.RetryAfterHint() == 7*time.Second) {
 				t.Errorf("Retry-After %v of %v", hint.RetryAfterHint(), e)
@@ -155,7 +155,7 @@ func TestLoginAnswers(t *testing.T) {
 	}
 }
 
-func TestLoginOfTheSandbox(t *testing.T) {
+func TestTokenOfTheLoginIsAccepted(t *testing.T) {
 	t.Parallel()
 	for _, o := range []danaconnecttest.Options{{TokenLife: 5 * time.Minute}, {TokenLife: 5 * time.Minute, LooseTypes: true}, {TokenLife: -1}} {
 		sb := danaconnecttest.New(o)

@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"slices"
@@ -49,38 +50,27 @@ func New(cfg Config, src tokens.Source, caller *clients.Caller) (*Client, error)
 // accepted it, Failed that the vendor refused it. Starting twice sends twice, so
 // Unknown must not be retried blindly. The Answer is also set beside an error if
 // the vendor gave one.
-func (c *Client) StartConversation(ctx context.Context, s Start) (danaconnect.Answer, error) {
-	path := "rest/conversation/"
-	id := s.IDConversation
-	if id == "" {
-		path = "rest/conversation/ProjectID/"
-		id = s.IDProject
-	}
-	switch {
-	case (s.IDConversation == "") == (s.IDProject == ""):
-		return danaconnect.Answer{}, danaconnect.Unsendable(
-			OpStart,
-			"one of idConversation and idProject is needed",
-		)
-	case !danaconnect.IsID(id):
-		return danaconnect.Answer{}, danaconnect.Unsendable(OpStart, "the id must be a whole number above 0")
-	case len(s.Data) == 0:
-		return danaconnect.Answer{}, danaconnect.Unsendable(OpStart, "no data")
-	}
-	body, err := encode(s.Data)
+func (c *Client) StartConversation(ctx context.Context, s Start) (clients.Reply, error) {
+	path, err := s.path()
 	if err != nil {
-		return danaconnect.Answer{}, danaconnect.Unsendable(OpStart, "the data cannot be written as JSON")
+		return clients.Reply{}, invalid(OpStart, err.Error())
 	}
-	target := c.base.Join(path + id + "/start/data")
-	answer, err := c.do(ctx, OpStart, target, Request{
+	if len(s.Data) == 0 {
+		return clients.Reply{}, invalid(OpStart, "no data")
+	}
+	body, err := clients.EncodeJSON(s.Data)
+	if err != nil {
+		return clients.Reply{}, invalid(OpStart, "the data cannot be written as JSON")
+	}
+	answer, err := c.do(ctx, OpStart, c.base.Join(path), Request{
 		Method: http.MethodPost,
 		Body:   body,
 		Once:   true,
 	})
 	if err != nil {
-		return danaconnect.Answer{}, err
+		return clients.Reply{}, err
 	}
-	return danaconnect.NewAnswer(answer), readResult(answer).Err(OpStart, answer)
+	return answer.Reply(), readResult(answer).Err(OpStart, answer)
 }
 
 var methods = []string{
@@ -94,28 +84,34 @@ var methods = []string{
 
 // Call makes one free call. Only its caller knows whether an Unknown may be
 // retried. The Answer is also set beside an error if the vendor gave one.
-func (c *Client) Call(ctx context.Context, r Request) (danaconnect.Answer, error) {
+func (c *Client) Call(ctx context.Context, r Request) (clients.Reply, error) {
+	target, err := c.target(r)
+	if err != nil {
+		return clients.Reply{}, invalid(OpCall, err.Error())
+	}
+	answer, err := c.do(ctx, OpCall, target, r)
+	if err != nil {
+		return clients.Reply{}, err
+	}
+	return answer.Reply(), readContent(r.Method, answer).Err(OpCall, answer)
+}
+
+// target checks r and returns its URL. Its error quotes nothing of r.
+func (c *Client) target(r Request) (string, error) {
 	if !slices.Contains(methods, r.Method) {
-		return danaconnect.Answer{}, danaconnect.Unsendable(
-			OpCall,
-			"the method is none of GET, HEAD, POST, PUT, PATCH and DELETE",
-		)
+		return "", errors.New("the method is none of GET, HEAD, POST, PUT, PATCH and DELETE")
 	}
 	target, err := c.base.ResolveWithin(r.Path)
 	if err != nil {
-		return danaconnect.Answer{}, danaconnect.Unsendable(OpCall, "the path "+err.Error())
+		return "", fmt.Errorf("the path %w", err)
+	}
+	if r.Body != nil && !json.Valid(r.Body) {
+		return "", errors.New("the body is not JSON")
 	}
 	if len(r.Query) > 0 {
 		target += "?" + r.Query.Encode()
 	}
-	if r.Body != nil && !json.Valid(r.Body) {
-		return danaconnect.Answer{}, danaconnect.Unsendable(OpCall, "the body is not JSON")
-	}
-	answer, err := c.do(ctx, OpCall, target, r)
-	if err != nil {
-		return danaconnect.Answer{}, err
-	}
-	return danaconnect.NewAnswer(answer), readContent(r.Method, answer).Err(OpCall, answer)
+	return target, nil
 }
 
 // CheckPath returns what is wrong with the path of a free call; nil if it lies
@@ -138,7 +134,7 @@ func (c *Client) do(ctx context.Context, op, target string, r Request) (*clients
 		}
 		req, err := http.NewRequestWithContext(ctx, r.Method, target, content)
 		if err != nil {
-			return nil, danaconnect.Unsendable(op, "the request cannot be built")
+			return nil, invalid(op, "the request cannot be built")
 		}
 		if r.Once {
 			clients.DisableTransportRetry(req)
@@ -151,14 +147,6 @@ func (c *Client) do(ctx context.Context, op, target string, r Request) (*clients
 	})
 }
 
-// encode writes JSON without escaping HTML, as in the vendor's samples: "Tom &
-// Co" as it is.
-func encode(v any) ([]byte, error) {
-	var body bytes.Buffer
-	enc := json.NewEncoder(&body)
-	enc.SetEscapeHTML(false)
-	if err := enc.Encode(v); err != nil {
-		return nil, errors.New("the request cannot be written as JSON")
-	}
-	return bytes.TrimSpace(body.Bytes()), nil
+func invalid(op, message string) *clients.Error {
+	return clients.InvalidRequest(danaconnect.Vendor, op, message)
 }

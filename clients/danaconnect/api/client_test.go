@@ -148,29 +148,18 @@ func TestRequests(t *testing.T) {
 		{"start-project", "POST", "api/2.0/rest/conversation/ProjectID/4711/start/data", true, start(api.Start{
 			IDProject: "4711", Data: map[string]any{"COD1_EMAIL": mail},
 		})},
-		{
-			"call",
-			"POST",
-			"api/2.0/records",
-			true,
-			call(
-				api.Request{
-					Method: "POST",
-					Path:   "/records",
-					Body:   []byte(`{"b":12345678901234567890,"a":"<&>"}`),
-				},
-			),
-		},
+		{"call", "POST", "api/2.0/records", true, call(api.Request{
+			Method: "POST",
+			Path:   "/records",
+			Body:   []byte(`{"b":12345678901234567890,"a":"<&>"}`),
+		})},
 		{"call-get", "GET", "api/2.0/records/a%20b?fields=a&fields=b&q=x+%26+y", false, call(api.Request{
 			Method: "GET", Path: "records/a%20b", Query: url.Values{"q": {"x & y"}, "fields": {"a", "b"}},
 		})},
-		{
-			"call-delete",
-			"DELETE",
-			"api/2.0/records/1",
-			false,
-			call(api.Request{Method: "DELETE", Path: "records/1"}),
-		},
+		{"call-delete", "DELETE", "api/2.0/records/1", false, call(api.Request{
+			Method: "DELETE",
+			Path:   "records/1",
+		})},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -233,20 +222,20 @@ func TestInvalidArgumentsAreNotSent(t *testing.T) {
 		return func() error { _, err := c.Call(t.Context(), r); return err }
 	}
 	for name, run := range map[string]func() error{
-		"no id":               start(api.Start{Data: data}),
-		"two ids":             start(api.Start{IDConversation: "1", IDProject: "1", Data: data}),
-		"id up":               start(api.Start{IDConversation: "..", Data: data}),
-		"id with a path":      start(api.Start{IDConversation: "1/../2", Data: data}),
-		"project zero":        start(api.Start{IDProject: "0", Data: data}),
-		"no data":             start(api.Start{IDConversation: "1"}),
-		"data that is a func": start(api.Start{IDConversation: "1", Data: map[string]any{"A": func() {}}}),
-		"other method":        call(api.Request{Method: "TRACE", Path: "records"}),
-		"method in lower":     call(api.Request{Method: "get", Path: "records"}),
-		"no path":             call(api.Request{Method: "GET"}),
-		"another host":        call(api.Request{Method: "GET", Path: "https://evil.example/x"}),
-		"up":                  call(api.Request{Method: "GET", Path: "%2e%2e/1.0/x"}),
-		"query in the path":   call(api.Request{Method: "GET", Path: "records?a=b"}),
-		"broken body":         call(api.Request{Method: "POST", Path: "records", Body: []byte(`{`)}),
+		"no id":                start(api.Start{Data: data}),
+		"two ids":              start(api.Start{IDConversation: "1", IDProject: "1", Data: data}),
+		"id ..":                start(api.Start{IDConversation: "..", Data: data}),
+		"id with a path":       start(api.Start{IDConversation: "1/../2", Data: data}),
+		"project zero":         start(api.Start{IDProject: "0", Data: data}),
+		"no data":              start(api.Start{IDConversation: "1"}),
+		"data that is no JSON": start(api.Start{IDConversation: "1", Data: map[string]any{"A": func() {}}}),
+		"other method":         call(api.Request{Method: "TRACE", Path: "records"}),
+		"lower-case method":    call(api.Request{Method: "get", Path: "records"}),
+		"no path":              call(api.Request{Method: "GET"}),
+		"another host":         call(api.Request{Method: "GET", Path: "https://evil.example/x"}),
+		".. in the path":       call(api.Request{Method: "GET", Path: "%2e%2e/1.0/x"}),
+		"query in the path":    call(api.Request{Method: "GET", Path: "records?a=b"}),
+		"invalid JSON":         call(api.Request{Method: "POST", Path: "records", Body: []byte(`{`)}),
 	} {
 		e := fault(t, run(), clients.Invalid)
 		if !e.NotSent || e.Message == "" || strings.Contains(e.Error(), "evil") {

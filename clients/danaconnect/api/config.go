@@ -68,18 +68,14 @@ func (c Config) Timeouts() clients.Timeouts {
 
 // Validate returns one error that names every invalid variable.
 func (c Config) Validate() error {
-	var timeoutErr error
-	if c.Timeout < 0 {
-		timeoutErr = errors.New("DANACONNECT_TIMEOUT: must not be negative")
-	}
 	_, tokenErr := c.tokenURL()
 	_, apiErr := c.apiURL()
 	return errors.Join(
-		danaconnect.CheckUser("DANACONNECT_CLIENT_ID", c.ClientID),
-		danaconnect.CheckSecret("DANACONNECT_CLIENT_SECRET", c.ClientSecret),
+		danaconnect.SettingError("DANACONNECT_CLIENT_ID", clients.BasicUserProblem(c.ClientID)),
+		danaconnect.SettingError("DANACONNECT_CLIENT_SECRET", clients.SecretProblem(c.ClientSecret)),
 		tokenErr,
 		apiErr,
-		timeoutErr,
+		danaconnect.SettingError("DANACONNECT_TIMEOUT", danaconnect.TimeoutProblem(c.Timeout)),
 	)
 }
 

@@ -64,7 +64,8 @@ func TestConfigErrorNamesEveryInvalidVariable(t *testing.T) {
 	}
 }
 
-// TestProfile: the fingerprint of the credential changes with each of its parts.
+// TestProfile checks that the identity holds every part of the credential, so that
+// its fingerprint changes with each.
 func TestProfile(t *testing.T) {
 	t.Parallel()
 	cfg := config("https://danaconnect.example/")

@@ -1,8 +1,8 @@
 package api
 
 import (
-	"bytes"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"strings"
 
@@ -66,22 +66,17 @@ func readResult(a *clients.Answer) danaconnect.Reading {
 // success or failure in the form of readResult counts, and so does any other
 // valid JSON.
 func readContent(method string, a *clients.Answer) danaconnect.Reading {
-	body := bytes.TrimSpace(bytes.TrimPrefix(a.Body, []byte("\xef\xbb\xbf")))
+	_, err := clients.JSONBody(a)
 	switch {
-	case a.Incomplete:
-	case len(body) == 0 && (a.Status == http.StatusNoContent || method == http.MethodHead):
+	case errors.Is(err, clients.ErrEmptyBody) && (a.Status == http.StatusNoContent || method == http.MethodHead):
 		return danaconnect.Reading{Signal: danaconnect.SignalEmpty}
-	case json.Valid(body) && !bytes.Equal(body, []byte("null")):
-		if got := readResult(a); got.Signal != danaconnect.SignalNone {
-			return got
-		}
-		return danaconnect.Reading{Signal: danaconnect.SignalContent}
+	case err != nil:
+		return danaconnect.Reading{Signal: danaconnect.SignalNone, Problem: err.Error()}
 	}
-	got := danaconnect.Reading{Signal: danaconnect.SignalNone}
-	if err := clients.DecodeObject(a, &struct{}{}); err != nil {
-		got.Problem = err.Error()
+	if got := readResult(a); got.Signal != danaconnect.SignalNone {
+		return got
 	}
-	return got
+	return danaconnect.Reading{Signal: danaconnect.SignalContent}
 }
 
 // denied reports whether the token was refused. A 401 whose body claims success

@@ -2,7 +2,10 @@ package api
 
 import (
 	"encoding/json"
+	"errors"
 	"net/url"
+
+	"errand.internal/clients/danaconnect"
 )
 
 // Start starts a conversation for one contact.
@@ -13,6 +16,23 @@ type Start struct {
 	IDConversation, IDProject string
 	// Data holds the contact's fields, by field code.
 	Data map[string]any
+}
+
+// path returns the path that starts the conversation.
+func (s Start) path() (string, error) {
+	prefix := "rest/conversation/"
+	id := s.IDConversation
+	if id == "" {
+		prefix = "rest/conversation/ProjectID/"
+		id = s.IDProject
+	}
+	switch {
+	case (s.IDConversation == "") == (s.IDProject == ""):
+		return "", errors.New("one of idConversation and idProject is needed")
+	case !danaconnect.IsID(id):
+		return "", errors.New("the id must be a whole number above 0")
+	}
+	return prefix + id + "/start/data", nil
 }
 
 // Request is a free call of API 2.0.

@@ -42,14 +42,14 @@ func New(cfg danaconnect.BasicConfig, gate tokens.Gate, caller *clients.Caller) 
 // that it was loaded: that happens later, and the vendor reports it on its
 // platform. Loading twice may insert twice, so Unknown must not be retried
 // blindly. The Answer is also set beside an error if the vendor gave one.
-func (c *Client) Load(ctx context.Context, l Load) (danaconnect.Answer, error) {
+func (c *Client) Load(ctx context.Context, l Load) (clients.Reply, error) {
 	req, err := c.request(ctx, l)
 	if err != nil {
-		return danaconnect.Answer{}, err
+		return clients.Reply{}, err
 	}
-	var answer danaconnect.Answer
-	err = c.caller.Do(ctx, OpLoad, req, func(a *clients.Answer) (tokens.Verdict, error) {
-		answer = danaconnect.NewAnswer(a)
+	var answer clients.Reply
+	err = c.caller.Do(ctx, OpLoad, req, func(a *clients.Answer) (tokens.AuthResult, error) {
+		answer = a.Reply()
 		got := read(a)
 		return loginVerdict(a.Status, got.Signal), got.Err(OpLoad, a)
 	})
@@ -59,19 +59,19 @@ func (c *Client) Load(ctx context.Context, l Load) (danaconnect.Answer, error) {
 // request builds the request. Its errors quote nothing of the load.
 func (c *Client) request(ctx context.Context, l Load) (*http.Request, error) {
 	if err := l.check(); err != nil {
-		return nil, danaconnect.Unsendable(OpLoad, err.Error())
+		return nil, clients.InvalidRequest(danaconnect.Vendor, OpLoad, err.Error())
 	}
 	target, err := c.base.ResolveWithin("rest/webdb/table/" + url.PathEscape(l.TableCode))
 	if err != nil {
-		return nil, danaconnect.Unsendable(OpLoad, "tableCode "+err.Error())
+		return nil, clients.InvalidRequest(danaconnect.Vendor, OpLoad, "tableCode "+err.Error())
 	}
 	body, contentType, err := l.form()
 	if err != nil {
-		return nil, danaconnect.Unsendable(OpLoad, "the form cannot be written")
+		return nil, clients.InvalidRequest(danaconnect.Vendor, OpLoad, "the form cannot be written")
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, target, bytes.NewReader(body))
 	if err != nil {
-		return nil, danaconnect.Unsendable(OpLoad, "the request cannot be built")
+		return nil, clients.InvalidRequest(danaconnect.Vendor, OpLoad, "the request cannot be built")
 	}
 	req.Header.Set("Content-Type", contentType)
 	req.Header.Set("Accept", "application/json")

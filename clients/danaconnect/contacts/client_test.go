@@ -183,17 +183,17 @@ func TestLoginVerdictOfALoad(t *testing.T) {
 	for _, tt := range []struct {
 		status int
 		body   string
-		want   tokens.Verdict
+		want   tokens.AuthResult
 	}{
 		{200, `{"status":true}`, tokens.Accepted},
-		{200, `{"status":false}`, tokens.NoVerdict},
-		{200, `{}`, tokens.NoVerdict},
-		{400, `{"status":false}`, tokens.NoVerdict},
+		{200, `{"status":false}`, tokens.Inconclusive},
+		{200, `{}`, tokens.Inconclusive},
+		{400, `{"status":false}`, tokens.Inconclusive},
 		{401, ``, tokens.Refused},
 		{401, `{"status":false}`, tokens.Refused},
-		{403, ``, tokens.NoVerdict},
-		{500, `{"status":true}`, tokens.NoVerdict},
-		{503, ``, tokens.NoVerdict},
+		{403, ``, tokens.Inconclusive},
+		{500, `{"status":true}`, tokens.Inconclusive},
+		{503, ``, tokens.Inconclusive},
 	} {
 		gate := &clientstest.Gate{}
 		transport := clientstest.Canned{Status: tt.status, Body: tt.body}
@@ -233,7 +233,7 @@ func TestInvalidArgumentsAreNotSent(t *testing.T) {
 	c := newClient(t, "https://danaconnect.example/", &clientstest.Gate{}, clients.Timeouts{})
 	for name, change := range map[string]func(*contacts.Load){
 		"no table":           func(l *contacts.Load) { l.TableCode = "" },
-		"table up":           func(l *contacts.Load) { l.TableCode = ".." },
+		"table ..":           func(l *contacts.Load) { l.TableCode = ".." },
 		"table with a slash": func(l *contacts.Load) { l.TableCode = "a/b" },
 		"no fields":          func(l *contacts.Load) { l.FieldsCode = nil },
 		"field with ;":       func(l *contacts.Load) { l.FieldsCode = []string{"A;B", "C"} },

@@ -35,12 +35,12 @@ func read(a *clients.Answer) danaconnect.Reading {
 
 // loginVerdict returns what an answer proves about user and password. A failure
 // proves nothing: the vendor may report it before it checks the login.
-func loginVerdict(status int, signal danaconnect.Signal) tokens.Verdict {
+func loginVerdict(status int, signal danaconnect.Signal) tokens.AuthResult {
 	switch {
 	case status == http.StatusUnauthorized:
 		return tokens.Refused
 	case signal == danaconnect.SignalDone && status >= 200 && status <= 299:
 		return tokens.Accepted
 	}
-	return tokens.NoVerdict
+	return tokens.Inconclusive
 }

@@ -3,7 +3,6 @@ package danaconnecttest
 import (
 	"bytes"
 	"crypto/rand"
-	"crypto/subtle"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -20,10 +19,10 @@ import (
 	"errand.internal/clients/sandbox"
 )
 
-// api is what the vendor keeps for API 2.0 and the contact load. The sandbox's
-// lock guards it.
+// api is the vendor's state of API 2.0 and of the contact load. Sandbox.mu guards
+// it.
 type api struct {
-	tokens  map[string]time.Time // their end
+	tokens  map[string]time.Time // when each expires
 	starts  []Start
 	loads   []Load
 	records map[string]json.RawMessage
@@ -38,27 +37,11 @@ func newAPI() api {
 	}
 }
 
-// Start is one conversation that was started.
+// Start is one started conversation.
 type Start struct {
-	// ID is the conversation's, or the project's after "ProjectID/".
+	// ID is the id of the conversation, or "ProjectID/" and the id of the project.
 	ID   string            `json:"id"`
-	Data map[string]string `json:"data"` // numbers and booleans as they were written
-}
-
-func (o Options) withAPIDefaults() Options {
-	if o.Projects == nil {
-		o.Projects = []int64{Project}
-	}
-	if o.Tables == nil {
-		o.Tables = []string{TableCode}
-	}
-	if o.Clients == nil {
-		o.Clients = map[string]string{ClientID: ClientSecret}
-	}
-	if o.TokenLife == 0 {
-		o.TokenLife = time.Hour
-	}
-	return o
+	Data map[string]string `json:"data"` // numbers and booleans keep their spelling
 }
 
 func (s *Sandbox) routeAPI() {
@@ -66,53 +49,43 @@ func (s *Sandbox) routeAPI() {
 	s.Handle(
 		"api/2.0/rest/conversation/{id}/start/data",
 		OpStart,
-		s.bearer(func(c *sandbox.Call) sandbox.Answer {
+		s.withToken(func(c *sandbox.Call) sandbox.Answer {
 			return s.start(c, c.Params["id"], s.opts.Conversations)
 		}),
 	)
 	s.Handle(
 		"api/2.0/rest/conversation/ProjectID/{id}/start/data",
 		OpStart,
-		s.bearer(func(c *sandbox.Call) sandbox.Answer {
+		s.withToken(func(c *sandbox.Call) sandbox.Answer {
 			return s.start(c, "ProjectID/"+c.Params["id"], s.opts.Projects)
 		}),
 	)
-	s.Handle("api/2.0/records", OpCall, s.bearer(s.listRecords))
-	s.Handle("api/2.0/records/{id}", OpCall, s.bearer(s.oneRecord))
-	s.Handle("api/contacts/rest/webdb/table/{code}", OpLoad, s.load)
-	s.HandleControl(
-		"GET starts",
-		func(w http.ResponseWriter, _ *http.Request) {
-			sandbox.Reply(w, http.StatusOK, s.Starts())
-		},
-	)
-	s.HandleControl(
-		"GET loads",
-		func(w http.ResponseWriter, _ *http.Request) {
-			sandbox.Reply(w, http.StatusOK, s.Loads())
-		},
-	)
+	s.Handle("api/2.0/records", OpCall, s.withToken(s.records))
+	s.Handle("api/2.0/records/{id}", OpCall, s.withToken(s.record))
+	s.HandleControl("GET starts", func(w http.ResponseWriter, _ *http.Request) {
+		sandbox.Reply(w, http.StatusOK, s.Starts())
+	})
 	s.HandleControl("POST revoke", func(w http.ResponseWriter, _ *http.Request) {
 		s.RevokeTokens()
 		w.WriteHeader(http.StatusNoContent)
 	})
 }
 
-// Starts returns the conversations that were started, in their order.
+// Starts returns the started conversations in their order.
 func (s *Sandbox) Starts() []Start {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return append([]Start{}, s.api.starts...)
 }
 
-// RevokeTokens forgets all tokens.
+// RevokeTokens invalidates all tokens.
 func (s *Sandbox) RevokeTokens() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	clear(s.api.tokens)
 }
 
-// PutToken makes token a good one for an hour, as if somebody had logged in.
+// PutToken makes token valid for an hour, as if it had been issued.
 func (s *Sandbox) PutToken(token string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -126,28 +99,27 @@ func (s *Sandbox) Record(id string) json.RawMessage {
 	return s.api.records[id]
 }
 
-// token answers as RFC 6749 says; the vendor's page shows the success only.
+// token answers as RFC 6749 says; the vendor's page shows only the success.
 func (s *Sandbox) token(c *sandbox.Call) sandbox.Answer {
 	if c.Method != http.MethodPost {
-		return sandbox.Answer{
-			Status: http.StatusMethodNotAllowed,
-			Header: http.Header{"Allow": {http.MethodPost}},
-		}
+		return methodNotAllowed(http.MethodPost)
 	}
 	req := http.Request{Header: c.Header}
 	id, key, ok := req.BasicAuth()
 	want, known := s.opts.Clients[id]
-	if !ok || !known || subtle.ConstantTimeCompare([]byte(key), []byte(want)) != 1 {
+	if !ok || !known || !equalSecret(key, want) {
 		return s.tokenError("invalid_client")
 	}
+	media, _, err := mime.ParseMediaType(c.Header.Get("Content-Type"))
+	if err != nil || media != "application/x-www-form-urlencoded" {
+		return s.tokenError("invalid_request")
+	}
 	form, err := url.ParseQuery(string(c.Body))
-	if media, _, mediaErr := mime.ParseMediaType(c.Header.Get("Content-Type")); mediaErr != nil ||
-		media != "application/x-www-form-urlencoded" ||
-		err != nil {
+	if err != nil {
 		return s.tokenError("invalid_request")
 	}
 	switch grant := form["grant_type"]; {
-	case len(grant) != 1 || len(form) != 1: // the sample has this field and no other
+	case len(grant) != 1 || len(form) != 1: // the only field of the sample
 		return s.tokenError("invalid_request")
 	case grant[0] != "client_credentials":
 		return s.tokenError("unsupported_grant_type")
@@ -175,14 +147,14 @@ func (s *Sandbox) tokenError(code string) sandbox.Answer {
 	if code == "invalid_client" {
 		status = http.StatusUnauthorized
 	}
-	return sandbox.JSON(
-		status,
-		map[string]string{"error": code, "error_description": "asked for " + code},
-	)
+	return sandbox.JSON(status, map[string]string{
+		"error":             code,
+		"error_description": "asked for " + code,
+	})
 }
 
-// bearer lets only a call with a good token through.
-func (s *Sandbox) bearer(run func(*sandbox.Call) sandbox.Answer) sandbox.Operation {
+// withToken wraps an operation of API 2.0: it checks the token first.
+func (s *Sandbox) withToken(run func(*sandbox.Call) sandbox.Answer) sandbox.Operation {
 	return func(c *sandbox.Call) sandbox.Answer {
 		if c.Fault.ExpireToken {
 			s.RevokeTokens()
@@ -210,42 +182,35 @@ func (s *Sandbox) wsResult(id int64, description string) map[string]any {
 	return map[string]any{"wsResult": result}
 }
 
-func (s *Sandbox) illegal(why string) sandbox.Answer {
-	status := http.StatusBadRequest
-	if s.opts.StatusOK {
-		status = http.StatusOK
-	}
-	return sandbox.JSON(status, wsError("illegal argument: "+why))
+func (s *Sandbox) illegalArgument(detail string) sandbox.Answer {
+	return sandbox.JSON(s.failureStatus(), wsError("illegal argument: "+detail))
 }
 
 func (s *Sandbox) start(c *sandbox.Call, id string, active []int64) sandbox.Answer {
 	if c.Method != http.MethodPost {
-		return sandbox.Answer{
-			Status: http.StatusMethodNotAllowed,
-			Header: http.Header{"Allow": {http.MethodPost}},
-		}
+		return methodNotAllowed(http.MethodPost)
 	}
-	if media, _, err := mime.ParseMediaType(c.Header.Get("Content-Type")); err != nil ||
-		media != "application/json" {
+	if !isJSON(c) {
 		return sandbox.Answer{Status: http.StatusUnsupportedMediaType}
 	}
 	number, err := strconv.ParseInt(strings.TrimPrefix(id, "ProjectID/"), 10, 64)
 	if err != nil || !slices.Contains(active, number) {
-		return s.illegal("no active conversation " + id)
+		return s.illegalArgument("no active conversation " + id)
 	}
-	data, err := flat(c.Body)
+	data, err := decodeFlat(c.Body)
 	if err != nil {
-		return s.illegal(err.Error())
+		return s.illegalArgument(err.Error())
 	}
 	s.mu.Lock()
 	s.api.starts = append(s.api.starts, Start{ID: id, Data: data})
 	s.mu.Unlock()
-	c.Effect(data[slices.Min(slices.Collect(maps.Keys(data)))]) // the first field's value
+	first := slices.Min(slices.Collect(maps.Keys(data)))
+	c.Effect(data[first])
 	return sandbox.JSON(http.StatusOK, s.wsResult(0, "OK"))
 }
 
-// flat reads an object of texts, numbers and booleans.
-func flat(body []byte) (map[string]string, error) {
+// decodeFlat decodes an object of texts, numbers and booleans.
+func decodeFlat(body []byte) (map[string]string, error) {
 	dec := json.NewDecoder(bytes.NewReader(body))
 	dec.UseNumber()
 	var in map[string]any
@@ -267,8 +232,8 @@ func flat(body []byte) (map[string]string, error) {
 	return out, nil
 }
 
-// listRecords lists the records, or adds one.
-func (s *Sandbox) listRecords(c *sandbox.Call) sandbox.Answer {
+// records lists the records, or adds one.
+func (s *Sandbox) records(c *sandbox.Call) sandbox.Answer {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch c.Method {
@@ -277,13 +242,10 @@ func (s *Sandbox) listRecords(c *sandbox.Call) sandbox.Answer {
 		for _, id := range slices.Sorted(maps.Keys(s.api.records)) {
 			items = append(items, s.api.records[id])
 		}
-		return sandbox.JSON(
-			http.StatusOK,
-			map[string]any{"records": items, "query": c.Query},
-		)
+		return sandbox.JSON(http.StatusOK, map[string]any{"records": items, "query": c.Query})
 	case http.MethodPost:
 		if !isObject(c.Body) {
-			return s.illegal("an object is expected")
+			return s.illegalArgument("an object is expected")
 		}
 		id := strconv.FormatInt(s.api.nextID, 10)
 		s.api.nextID++
@@ -291,14 +253,11 @@ func (s *Sandbox) listRecords(c *sandbox.Call) sandbox.Answer {
 		c.Effect(id)
 		return sandbox.JSON(http.StatusCreated, map[string]string{"id": id})
 	}
-	return sandbox.Answer{
-		Status: http.StatusMethodNotAllowed,
-		Header: http.Header{"Allow": {"GET, HEAD, POST"}},
-	}
+	return methodNotAllowed("GET, HEAD, POST")
 }
 
-// oneRecord shows, replaces or removes a record.
-func (s *Sandbox) oneRecord(c *sandbox.Call) sandbox.Answer {
+// record shows, replaces or removes one record.
+func (s *Sandbox) record(c *sandbox.Call) sandbox.Answer {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	id := c.Params["id"]
@@ -309,9 +268,9 @@ func (s *Sandbox) oneRecord(c *sandbox.Call) sandbox.Answer {
 	switch c.Method {
 	case http.MethodGet, http.MethodHead:
 		return sandbox.JSON(http.StatusOK, record)
-	case http.MethodPut, http.MethodPatch: // PATCH replaces, too: it is a sandbox
+	case http.MethodPut, http.MethodPatch: // PATCH replaces, too
 		if !isObject(c.Body) {
-			return s.illegal("an object is expected")
+			return s.illegalArgument("an object is expected")
 		}
 		s.api.records[id] = bytes.Clone(c.Body)
 		c.Effect(id)
@@ -327,19 +286,4 @@ func (s *Sandbox) oneRecord(c *sandbox.Call) sandbox.Answer {
 func isObject(body []byte) bool {
 	var object map[string]json.RawMessage
 	return json.Unmarshal(body, &object) == nil && object != nil
-}
-
-// recodeAPI makes an answer with a code: an idResult, of a login an error, of a
-// contact load "true" or "false".
-func (s *Sandbox) recodeAPI(op, code string) sandbox.Answer {
-	switch op {
-	case OpToken:
-		return s.tokenError(code)
-	case OpLoad:
-		return sandbox.JSON(http.StatusOK, map[string]bool{"status": code == "true"})
-	}
-	return sandbox.JSON(
-		http.StatusOK,
-		map[string]any{"wsResult": map[string]string{"idResult": code}},
-	)
 }

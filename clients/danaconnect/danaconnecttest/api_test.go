@@ -12,7 +12,7 @@ import (
 	"errand.internal/clients/sandbox"
 )
 
-// call is one request of the sandbox's newer APIs.
+// call is one request of API 2.0, of its login or of the contact load.
 type call struct{ method, path, auth, contentType, body string }
 
 func (c call) do(t *testing.T, base string) (int, string) {
@@ -33,32 +33,37 @@ func (c call) do(t *testing.T, base string) (int, string) {
 
 func TestTokenStrictness(t *testing.T) {
 	t.Parallel()
-	const form, grant = "application/x-www-form-urlencoded", "grant_type=client_credentials"
+	const (
+		form  = "application/x-www-form-urlencoded"
+		grant = "grant_type=client_credentials"
+		// inBody is a grant with the client's credentials in the form.
+		inBody = grant + "&client_id=sandbox-client&client_secret=sandbox-secret"
+	)
 	good := danaconnecttest.ClientID + ":" + danaconnecttest.ClientSecret
 	for _, tt := range []struct {
 		name   string
 		call   call
 		status int
-		says   string
+		want   string
 	}{
 		{"good", call{"POST", "oauth2/token", good, form, grant}, 200, `"expires_in":3600,"token_type":"Bearer"`},
 		{"charset", call{"POST", "oauth2/token", good, form + "; charset=utf-8", grant}, 200, `"access_token"`},
 		{"GET", call{"GET", "oauth2/token", good, form, ""}, 405, ""},
 		{"no client", call{"POST", "oauth2/token", "", form, grant}, 401, "invalid_client"},
 		{"wrong secret", call{"POST", "oauth2/token", danaconnecttest.ClientID + ":x", form, grant}, 401, "invalid_client"},
-		{"client in the body", call{"POST", "oauth2/token", "", form, grant + "&client_id=sandbox-client&client_secret=sandbox-secret"}, 401, "invalid_client"},
+		{"client in the body", call{"POST", "oauth2/token", "", form, inBody}, 401, "invalid_client"},
 		{"JSON", call{"POST", "oauth2/token", good, "application/json", `{"grant_type":"client_credentials"}`}, 400, "invalid_request"},
 		{"another grant", call{"POST", "oauth2/token", good, form, "grant_type=password"}, 400, "unsupported_grant_type"},
-		{"a field more", call{"POST", "oauth2/token", good, form, grant + "&scope=x"}, 400, "invalid_request"},
+		{"extra field", call{"POST", "oauth2/token", good, form, grant + "&scope=x"}, 400, "invalid_request"},
 		{"no grant", call{"POST", "oauth2/token", good, form, ""}, 400, "invalid_request"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			sb, base := serve(t, danaconnecttest.Options{})
 			status, body := tt.call.do(t, base)
-			if status != tt.status || !strings.Contains(body, tt.says) ||
+			if status != tt.status || !strings.Contains(body, tt.want) ||
 				(sb.Effects(danaconnecttest.OpToken) == 1) != (status == 200) {
-				t.Errorf("%d %s, want %d %s", status, body, tt.status, tt.says)
+				t.Errorf("%d %s, want %d %s", status, body, tt.status, tt.want)
 			}
 		})
 	}
@@ -66,18 +71,25 @@ func TestTokenStrictness(t *testing.T) {
 
 func TestAPIStrictness(t *testing.T) {
 	t.Parallel()
-	const start, project, bearer, asJSON, data = "api/2.0/rest/conversation/824541/start/data", "api/2.0/rest/conversation/ProjectID/4711/start/data", "Bearer good", "application/json", `{"A":"1","B":2}`
+	const (
+		start   = "api/2.0/rest/conversation/824541/start/data"
+		project = "api/2.0/rest/conversation/ProjectID/4711/start/data"
+		bearer  = "Bearer good"
+		asJSON  = "application/json"
+		data    = `{"A":"1","B":2}`
+		login   = danaconnecttest.Username + "@" + danaconnecttest.Company + ":" + danaconnecttest.Password
+	)
 	for _, tt := range []struct {
 		name   string
 		call   call
 		status int
-		says   string
+		want   string
 	}{
 		{"start", call{"POST", start, bearer, asJSON, data}, 200, `"idResult":0`},
 		{"start of a project", call{"POST", project, bearer, asJSON, data}, 200, `"idResult":0`},
 		{"no token", call{"POST", start, "", asJSON, data}, 401, "unauthorized user"},
 		{"wrong token", call{"POST", start, "Bearer bad", asJSON, data}, 401, "unauthorized user"},
-		{"the login of API 1.0", call{"POST", start, "jperez@loremipsumcompany:sandbox-password", asJSON, data}, 401, "unauthorized user"},
+		{"the login of API 1.0", call{"POST", start, login, asJSON, data}, 401, "unauthorized user"},
 		{"GET", call{"GET", start, bearer, asJSON, ""}, 405, ""},
 		{"form", call{"POST", start, bearer, "application/x-www-form-urlencoded", "A=1"}, 415, ""},
 		{"project as conversation", call{"POST", "api/2.0/rest/conversation/4711/start/data", bearer, asJSON, data}, 400, "illegal argument"},
@@ -88,7 +100,7 @@ func TestAPIStrictness(t *testing.T) {
 		{"trailing garbage", call{"POST", start, bearer, asJSON, data + "x"}, 400, "illegal argument"},
 		{"API 1.0", call{"POST", strings.Replace(start, "2.0", "1.0", 1), bearer, asJSON, data}, 404, ""},
 		{"no record", call{"GET", "api/2.0/records/1", bearer, asJSON, ""}, 404, "wsError"},
-		{"record that is none", call{"POST", "api/2.0/records", bearer, asJSON, `[]`}, 400, "wsError"},
+		{"record that is no object", call{"POST", "api/2.0/records", bearer, asJSON, `[]`}, 400, "wsError"},
 		{"records by PUT", call{"PUT", "api/2.0/records", bearer, asJSON, `{}`}, 405, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -96,8 +108,8 @@ func TestAPIStrictness(t *testing.T) {
 			sb, base := serve(t, danaconnecttest.Options{})
 			sb.PutToken("good")
 			status, body := tt.call.do(t, base)
-			if status != tt.status || !strings.Contains(body, tt.says) {
-				t.Errorf("%d %s, want %d %s", status, body, tt.status, tt.says)
+			if status != tt.status || !strings.Contains(body, tt.want) {
+				t.Errorf("%d %s, want %d %s", status, body, tt.status, tt.want)
 			}
 			if started := len(sb.Starts()); (started == 1) != (status == 200) ||
 				sb.Effects(danaconnecttest.OpStart) != started {
@@ -107,20 +119,18 @@ func TestAPIStrictness(t *testing.T) {
 	}
 }
 
-func TestTokensEnd(t *testing.T) {
+func TestTokensExpire(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 5, 4, 3, 2, 1, 0, time.UTC)
 	sb, base := serve(t, danaconnecttest.Options{TokenLife: time.Minute, Now: func() time.Time { return now }})
-	_, body := call{
-		"POST",
-		"oauth2/token",
-		"sandbox-client:sandbox-secret",
-		"application/x-www-form-urlencoded",
-		"grant_type=client_credentials",
-	}.do(
-		t,
-		base,
-	)
+	login := call{
+		method:      "POST",
+		path:        "oauth2/token",
+		auth:        "sandbox-client:sandbox-secret",
+		contentType: "application/x-www-form-urlencoded",
+		body:        "grant_type=client_credentials",
+	}
+	_, body := login.do(t, base)
 	var token struct {
 		Value string `json:"access_token"`
 	}
@@ -134,12 +144,12 @@ func TestTokensEnd(t *testing.T) {
 	before := list()
 	now = now.Add(time.Minute)
 	if after := list(); before != 200 || after != 401 {
-		t.Errorf("status %d before the end, %d after", before, after)
+		t.Errorf("status %d before expiry, %d after", before, after)
 	}
 	sb.PutToken(token.Value)
 	sb.Inject(sandbox.Fault{Op: danaconnecttest.OpCall, ExpireToken: true, Times: 1})
 	if status := list(); status != 401 {
-		t.Errorf("status %d after the tokens were forgotten", status)
+		t.Errorf("status %d after all tokens were revoked", status)
 	}
 }
 
@@ -150,22 +160,11 @@ func TestLoadStrictness(t *testing.T) {
 		return "--b\r\nContent-Disposition: form-data; name=\"" + name + "\"\r\n\r\n" + value + "\r\n"
 	}
 	file := "--b\r\nContent-Disposition: form-data; name=\"file\"; filename=\"c.csv\"\r\n\r\n\"a\",\"b\"\r\n\r\n"
-	rest := part(
-		"separator",
-		",",
-	) + part(
-		"delimiter",
-		`"`,
-	) + part(
-		"includeHeaders",
-		"false",
-	) + part(
-		"operationType",
-		"INSALL",
-	) + part(
-		"encodingType",
-		"UTF-8",
-	)
+	rest := part("separator", ",") +
+		part("delimiter", `"`) +
+		part("includeHeaders", "false") +
+		part("operationType", "INSALL") +
+		part("encodingType", "UTF-8")
 	form := file + rest + part("fieldsCode", "A;B") + "--b--\r\n"
 	const path, media = "api/contacts/rest/webdb/table/CUSTOMERS", "multipart/form-data; boundary=b"
 	for _, tt := range []struct {
@@ -183,9 +182,9 @@ func TestLoadStrictness(t *testing.T) {
 		{"file without a name", call{"POST", path, login, media, strings.Replace(form, `; filename="c.csv"`, "", 1)}, 400},
 		{"another count of cells", call{"POST", path, login, media, strings.Replace(form, "A;B", "A;B;C", 1)}, 400},
 		{"unknown part", call{"POST", path, login, media, strings.Replace(form, `"operationType"`, `"operation"`, 1)}, 400},
-		{"a part twice", call{"POST", path, login, media, strings.Replace(form, rest, rest+part("separator", ","), 1)}, 400},
+		{"duplicate part", call{"POST", path, login, media, strings.Replace(form, rest, rest+part("separator", ","), 1)}, 400},
 		{"strict neither", call{"POST", path, login, media, strings.Replace(form, rest, rest+part("strict", "1"), 1)}, 400},
-		{"cut", call{"POST", path, login, media, form[:len(form)-20]}, 400},
+		{"cut off", call{"POST", path, login, media, form[:len(form)-20]}, 400},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -205,7 +204,7 @@ func TestLoadStrictness(t *testing.T) {
 	}
 }
 
-func TestAPIControlAndCodes(t *testing.T) {
+func TestControlAPIAndInjectedCodes(t *testing.T) {
 	t.Parallel()
 	sb, base := serve(t, danaconnecttest.Options{LooseTypes: true})
 	sb.PutToken("good")
@@ -219,10 +218,9 @@ func TestAPIControlAndCodes(t *testing.T) {
 	if _, body := start.do(t, base); !strings.Contains(body, `"idResult":"0"`) {
 		t.Errorf("loose types: %s", body)
 	}
-	if _, body := (call{method: "GET", path: "_sandbox/starts"}).do(t, base); strings.TrimSpace(
-		body,
-	) != `[{"id":"824541","data":{"A":"1.50"}}]` {
-		t.Errorf("starts %s", body)
+	_, starts := call{method: "GET", path: "_sandbox/starts"}.do(t, base)
+	if strings.TrimSpace(starts) != `[{"id":"824541","data":{"A":"1.50"}}]` {
+		t.Errorf("starts %s", starts)
 	}
 	if _, body := (call{method: "GET", path: "_sandbox/loads"}).do(t, base); strings.TrimSpace(body) != `[]` {
 		t.Errorf("loads %s", body)

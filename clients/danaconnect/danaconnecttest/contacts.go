@@ -2,7 +2,6 @@ package danaconnecttest
 
 import (
 	"bytes"
-	"crypto/subtle"
 	"encoding/csv"
 	"errors"
 	"io"
@@ -15,7 +14,7 @@ import (
 	"errand.internal/clients/sandbox"
 )
 
-// Load is one contact load that was accepted.
+// Load is one accepted contact load.
 type Load struct {
 	TableCode     string     `json:"tableCode"`
 	OperationType string     `json:"operationType"`
@@ -25,60 +24,40 @@ type Load struct {
 	Rows          [][]string `json:"rows"`
 }
 
-// Loads returns the contact loads that were accepted, in their order.
+// Loads returns the accepted contact loads in their order.
 func (s *Sandbox) Loads() []Load {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return append([]Load{}, s.api.loads...)
 }
 
-// loadFields are the parts of the form; the file is one more.
-var loadFields = []string{
-	"separator",
-	"delimiter",
-	"includeHeaders",
-	"operationType",
-	"encodingType",
-	"keyField",
-	"fieldsCode",
-	"strict",
+func (s *Sandbox) routeContacts() {
+	s.Handle("api/contacts/rest/webdb/table/{code}", OpLoad, s.load)
+	s.HandleControl("GET loads", func(w http.ResponseWriter, _ *http.Request) {
+		sandbox.Reply(w, http.StatusOK, s.Loads())
+	})
 }
 
 func (s *Sandbox) load(c *sandbox.Call) sandbox.Answer {
-	req := http.Request{Header: c.Header}
-	user, password, ok := req.BasicAuth()
-	want, known := s.opts.Logins[user]
-	if !ok || !known || subtle.ConstantTimeCompare([]byte(password), []byte(want)) != 1 {
-		return sandbox.JSON(
-			http.StatusUnauthorized,
-			map[string]any{"status": false, "message": "unauthorized " + user},
-		)
+	user, ok := s.login(c)
+	if !ok {
+		return refusedLoad(http.StatusUnauthorized, "unauthorized "+user)
 	}
 	if c.Method != http.MethodPost {
-		return sandbox.Answer{
-			Status: http.StatusMethodNotAllowed,
-			Header: http.Header{"Allow": {http.MethodPost}},
-		}
+		return methodNotAllowed(http.MethodPost)
 	}
 	media, params, err := mime.ParseMediaType(c.Header.Get("Content-Type"))
 	if err != nil || media != "multipart/form-data" {
 		return sandbox.Answer{Status: http.StatusUnsupportedMediaType}
 	}
 	load, err := readLoad(c.Body, params["boundary"])
-	if err == nil && !slices.Contains(s.opts.Tables, c.Params["code"]) {
-		err = errors.New("no table " + c.Params["code"])
-	}
 	if err != nil {
-		status := http.StatusBadRequest
-		if s.opts.StatusOK {
-			status = http.StatusOK
-		}
-		return sandbox.JSON(
-			status,
-			map[string]any{"status": false, "message": err.Error()},
-		)
+		return refusedLoad(s.failureStatus(), err.Error())
 	}
 	load.TableCode = c.Params["code"]
+	if !slices.Contains(s.opts.Tables, load.TableCode) {
+		return refusedLoad(s.failureStatus(), "no table "+load.TableCode)
+	}
 	s.mu.Lock()
 	s.api.loads = append(s.api.loads, load)
 	s.mu.Unlock()
@@ -91,45 +70,21 @@ func (s *Sandbox) load(c *sandbox.Call) sandbox.Answer {
 	})
 }
 
-// readLoad is as strict as the page's parameters: no unknown part, none twice,
-// and as many cells in each row as there are field codes.
+func refusedLoad(status int, message string) sandbox.Answer {
+	return sandbox.JSON(status, map[string]any{
+		"status":  false,
+		"message": message,
+	})
+}
+
+// readLoad reads a form as strictly as the page describes its parameters.
 func readLoad(body []byte, boundary string) (Load, error) {
-	form := multipart.NewReader(bytes.NewReader(body), boundary)
-	parts := map[string]string{}
-	for {
-		part, err := form.NextRawPart()
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			return Load{}, errors.New("the form breaks off")
-		}
-		content, err := io.ReadAll(part)
-		name := part.FormName()
-		_, twice := parts[name]
-		switch {
-		case err != nil, twice:
-			return Load{}, errors.New("the part " + name + " breaks off or stands twice")
-		case name == "file" && part.FileName() == "":
-			return Load{}, errors.New("file has no name")
-		case name != "file" && !slices.Contains(loadFields, name):
-			return Load{}, errors.New("unknown part " + name)
-		}
-		parts[name] = string(content)
+	parts, err := readParts(body, boundary)
+	if err != nil {
+		return Load{}, err
 	}
-	for _, name := range append([]string{"file"}, "separator", "delimiter", "includeHeaders", "operationType", "encodingType", "fieldsCode") {
-		if parts[name] == "" {
-			return Load{}, errors.New(name + " is missing")
-		}
-	}
-	if parts["separator"] != "," || parts["delimiter"] != `"` ||
-		parts["includeHeaders"] != "false" {
-		return Load{}, errors.New(
-			"the sandbox reads commas, double quotes and no headers only",
-		)
-	}
-	if strict, given := parts["strict"]; given && strict != "true" && strict != "false" {
-		return Load{}, errors.New("strict is neither true nor false")
+	if err := checkParts(parts); err != nil {
+		return Load{}, err
 	}
 	fields := strings.Split(parts["fieldsCode"], ";")
 	reader := csv.NewReader(strings.NewReader(parts["file"]))
@@ -145,4 +100,64 @@ func readLoad(body []byte, boundary string) (Load, error) {
 		Fields:        fields,
 		Rows:          rows,
 	}, nil
+}
+
+// readParts returns the content of each part of the form; unknown and duplicate
+// parts are refused.
+func readParts(body []byte, boundary string) (map[string]string, error) {
+	form := multipart.NewReader(bytes.NewReader(body), boundary)
+	parts := map[string]string{}
+	for {
+		part, err := form.NextRawPart()
+		if errors.Is(err, io.EOF) {
+			return parts, nil
+		}
+		if err != nil {
+			return nil, errors.New("the form is cut off")
+		}
+		content, err := io.ReadAll(part)
+		if err != nil {
+			return nil, errors.New("the form is cut off")
+		}
+		name := part.FormName()
+		_, duplicate := parts[name]
+		switch {
+		case duplicate:
+			return nil, errors.New("duplicate part " + name)
+		case name == "file" && part.FileName() == "":
+			return nil, errors.New("file has no name")
+		case !slices.Contains(requiredParts, name) && !slices.Contains(optionalParts, name):
+			return nil, errors.New("unknown part " + name)
+		}
+		parts[name] = string(content)
+	}
+}
+
+// The parts of the form.
+var (
+	requiredParts = []string{
+		"file",
+		"separator",
+		"delimiter",
+		"includeHeaders",
+		"operationType",
+		"encodingType",
+		"fieldsCode",
+	}
+	optionalParts = []string{"keyField", "strict"}
+)
+
+func checkParts(parts map[string]string) error {
+	for _, name := range requiredParts {
+		if parts[name] == "" {
+			return errors.New(name + " is missing")
+		}
+	}
+	if parts["separator"] != "," || parts["delimiter"] != `"` || parts["includeHeaders"] != "false" {
+		return errors.New("the sandbox reads commas, double quotes and no headers only")
+	}
+	if strict, ok := parts["strict"]; ok && strict != "true" && strict != "false" {
+		return errors.New("strict is neither true nor false")
+	}
+	return nil
 }

@@ -1,6 +1,7 @@
 package danaconnecttest_test
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -27,26 +28,19 @@ func serve(t *testing.T, opts danaconnecttest.Options) (*danaconnecttest.Sandbox
 
 type request struct{ method, path, contentType, login, password, body string }
 
-// do sends r, which is the good one where it says nothing.
+// do sends r; fields that are not set get the values of a valid send.
 func do(t *testing.T, base string, r request) (int, map[string]any) {
 	t.Helper()
-	or := func(s *string, fallback string) {
-		if *s == "" {
-			*s = fallback
-		}
-	}
-	or(&r.method, http.MethodPost)
-	or(&r.path, "otp/1.0/send")
-	or(&r.contentType, "application/json")
-	or(&r.login, danaconnecttest.Username+"@"+danaconnecttest.Company)
-	or(&r.password, danaconnecttest.Password)
-	req, err := http.NewRequestWithContext(t.Context(), r.method, base+r.path, strings.NewReader(r.body))
+	method := cmp.Or(r.method, http.MethodPost)
+	url := base + cmp.Or(r.path, "otp/1.0/send")
+	req, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(r.body))
 	if err != nil {
 		t.Fatal(err)
 	}
-	req.Header.Set("Content-Type", r.contentType)
+	req.Header.Set("Content-Type", cmp.Or(r.contentType, "application/json"))
 	if r.login != "none" {
-		req.SetBasicAuth(r.login, r.password)
+		login := cmp.Or(r.login, danaconnecttest.Username+"@"+danaconnecttest.Company)
+		req.SetBasicAuth(login, cmp.Or(r.password, danaconnecttest.Password))
 	}
 	status, raw := clientstest.Send(t, req)
 	var answer map[string]any
@@ -58,7 +52,9 @@ func do(t *testing.T, base string, r request) (int, map[string]any) {
 	return status, answer
 }
 
-const good = `{"idConversation":824541,"values":[{"key":"COD1_EMAIL","value":"test@danaconnect.com"}],"type":1,"length":6,"secondsExpiration":300}`
+// good is the body of a valid send.
+const good = `{"idConversation":824541,"values":[{"key":"COD1_EMAIL","value":"test@danaconnect.com"}],` +
+	`"type":1,"length":6,"secondsExpiration":300}`
 
 func TestStrictness(t *testing.T) {
 	t.Parallel()
@@ -82,7 +78,7 @@ func TestStrictness(t *testing.T) {
 		{"wrong password", request{body: good, password: "x"}, 401, "06"},
 		{"no company", request{body: good, login: danaconnecttest.Username}, 401, "06"},
 		{"the % of the vendor's Node sample", request{body: good, password: "%" + danaconnecttest.Password}, 401, "06"},
-		{"login before all else", request{body: "x", password: "x", method: http.MethodPut}, 401, "06"},
+		{"login is checked first", request{body: "x", password: "x", method: http.MethodPut}, 401, "06"},
 		{"GET", request{method: http.MethodGet}, 405, nil},
 		{"form", request{body: good, contentType: "application/x-www-form-urlencoded"}, 415, nil},
 		{"parameters of the page's table", request{body: with(`"values"`, `"parameters"`)}, 400, "15"},
@@ -130,7 +126,7 @@ func TestStrictness(t *testing.T) {
 	}
 }
 
-func TestCodesHaveTheRightShape(t *testing.T) {
+func TestGeneratedCodesHaveTheRequestedShape(t *testing.T) {
 	t.Parallel()
 	sb, base := serve(t, danaconnecttest.Options{})
 	seen := map[string]bool{}
@@ -152,11 +148,11 @@ func TestCodesHaveTheRightShape(t *testing.T) {
 		t.Errorf("only %d different codes of 40", len(seen))
 	}
 	if got := sb.Code("7"); got != "" {
-		t.Errorf("code %q of a request that never was", got)
+		t.Errorf("code %q of a request that does not exist", got)
 	}
 }
 
-func TestControlShowsTheCode(t *testing.T) {
+func TestControlAPIShowsTheCode(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 5, 4, 3, 2, 1, 0, time.UTC)
 	sb, base := serve(t, danaconnecttest.Options{Now: func() time.Time { return now }})
@@ -167,11 +163,11 @@ func TestControlShowsTheCode(t *testing.T) {
 		t.Errorf("%d %v", status, otp)
 	}
 	if status, _ := do(t, base, request{method: http.MethodGet, path: "_sandbox/otps/252"}); status != 404 {
-		t.Errorf("status %d of a request that never was", status)
+		t.Errorf("status %d of a request that does not exist", status)
 	}
 }
 
-func TestCodesOnDemand(t *testing.T) {
+func TestInjectedCodes(t *testing.T) {
 	t.Parallel()
 	sb, base := serve(t, danaconnecttest.Options{})
 	sb.Inject(

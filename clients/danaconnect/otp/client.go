@@ -72,7 +72,8 @@ func (c *Client) Send(ctx context.Context, m Message) (Sent, error) {
 // of our own success.
 func (c *Client) Verify(ctx context.Context, v Verification) (Verified, error) {
 	if !danaconnect.IsID(v.IDRequest) {
-		return Verified{}, danaconnect.Unsendable(
+		return Verified{}, clients.InvalidRequest(
+			danaconnect.Vendor,
 			OpVerify,
 			"idRequest must be a whole number as send returned it",
 		)
@@ -95,7 +96,7 @@ func (c *Client) post(ctx context.Context, op, path string, payload any) (readin
 		return reading{}, err
 	}
 	var got reading
-	err = c.caller.Do(ctx, op, req, func(a *clients.Answer) (tokens.Verdict, error) {
+	err = c.caller.Do(ctx, op, req, func(a *clients.Answer) (tokens.AuthResult, error) {
 		var readErr error
 		got, readErr = read(op, a)
 		return got.login, readErr
@@ -105,16 +106,13 @@ func (c *Client) post(ctx context.Context, op, path string, payload any) (readin
 
 // request builds the request. Its errors quote nothing of the payload.
 func (c *Client) request(ctx context.Context, op, path string, payload any) (*http.Request, error) {
-	var body bytes.Buffer
-	enc := json.NewEncoder(&body)
-	enc.SetEscapeHTML(false) // "Tom & Co" as it is
-	if err := enc.Encode(payload); err != nil {
-		return nil, danaconnect.Unsendable(op, "the request cannot be written as JSON")
-	}
-	content := bytes.NewReader(bytes.TrimSpace(body.Bytes()))
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.base.Join(path), content)
+	body, err := clients.EncodeJSON(payload)
 	if err != nil {
-		return nil, danaconnect.Unsendable(op, "the request cannot be built")
+		return nil, clients.InvalidRequest(danaconnect.Vendor, op, "the request cannot be written as JSON")
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.base.Join(path), bytes.NewReader(body))
+	if err != nil {
+		return nil, clients.InvalidRequest(danaconnect.Vendor, op, "the request cannot be built")
 	}
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("Accept", "application/json")

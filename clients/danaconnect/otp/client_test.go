@@ -37,8 +37,7 @@ func TestSharedRules(t *testing.T) {
 	})
 	t.Run("verify", func(t *testing.T) {
 		t.Parallel()
-		// The sandbox must know the code before it is verified, so that each client
-		// gets its own one when it is made.
+		// Each sandbox gets its own code, because a code is used up by its verification.
 		clientstest.Check(t, clientstest.Subject{
 			Op:       danaconnecttest.OpVerify,
 			Mount:    danaconnecttest.Mount,
@@ -71,10 +70,10 @@ func TestSendAndVerify(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	kept, ok := f.Lookup(sent.IDRequest)
-	if !ok || sent.ConversationRequestID != kept.ConversationRequestID || len(kept.Code) != 12 ||
+	stored, ok := f.Lookup(sent.IDRequest)
+	if !ok || sent.ConversationRequestID != stored.ConversationRequestID || len(stored.Code) != 12 ||
 		f.EffectsOf(danaconnecttest.OpSend, "test@danaconnect.com") != 1 {
-		t.Fatalf("sent %+v, the vendor keeps %+v", sent, kept)
+		t.Fatalf("sent %+v, the vendor has %+v", sent, stored)
 	}
 	wrong, err := f.client.Verify(
 		t.Context(),
@@ -85,7 +84,7 @@ func TestSendAndVerify(t *testing.T) {
 	}
 	right, err := f.client.Verify(
 		t.Context(),
-		otp.Verification{IDRequest: sent.IDRequest, OTP: secret.New(kept.Code)},
+		otp.Verification{IDRequest: sent.IDRequest, OTP: secret.New(stored.Code)},
 	)
 	if err != nil || right.Verdict != otp.Correct {
 		t.Errorf("verdict %q of the right code, %v", right.Verdict, err)
@@ -93,14 +92,13 @@ func TestSendAndVerify(t *testing.T) {
 	f.gate.Expect(t, tokens.Accepted, tokens.Accepted, tokens.Accepted)
 }
 
-func TestRequestsAreAsThePageShows(t *testing.T) {
+func TestRequests(t *testing.T) {
 	t.Parallel()
-	short := otp.Message{
-		IDConversation:    1,
-		Values:            otp.Values{{Key: "COD1_NOMBRE", Value: `Tom & Zoë <tz> "x"`}},
-		OTPType:           2,
-		Length:            6,
-		SecondsExpiration: new(300),
+	withDefaults := otp.Message{
+		IDConversation: 1,
+		Values:         otp.Values{{Key: "COD1_NOMBRE", Value: `Tom & Zoë <tz> "x"`}},
+		OTPType:        2,
+		Length:         6,
 	}
 	verify := func(id, typed string) func(context.Context, *otp.Client) error {
 		return func(ctx context.Context, c *otp.Client) error {
@@ -116,7 +114,7 @@ func TestRequestsAreAsThePageShows(t *testing.T) {
 		call           func(context.Context, *otp.Client) error
 	}{
 		{"send", "send", danaconnecttest.OpSend, send(message())},
-		{"send-without-tries", "send", danaconnecttest.OpSend, send(short)},
+		{"send-without-tries", "send", danaconnecttest.OpSend, send(withDefaults)},
 		{"verify", "verify", danaconnecttest.OpVerify, verify("251", "Rf24sG")},
 		{"verify-digits", "verify", danaconnecttest.OpVerify, verify("9223372036854775807", "004217")},
 	}
@@ -124,7 +122,7 @@ func TestRequestsAreAsThePageShows(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			f := start(t, danaconnecttest.Options{})
-			_ = tt.call(t.Context(), f.client) // the answer does not matter here
+			_ = tt.call(t.Context(), f.client) // only the request matters
 			got := f.Requests("")
 			if len(got) != 1 {
 				t.Fatalf("%d requests, want 1", len(got))
@@ -138,7 +136,7 @@ func TestRequestsAreAsThePageShows(t *testing.T) {
 				"Accept":       "application/json",
 				// jperez@loremipsumcompany:sandbox-password
 				"Authorization":   "Basic anBlcmV6QGxvcmVtaXBzdW1jb21wYW55OnNhbmRib3gtcGFzc3dvcmQ=",
-				"Idempotency-Key": "", // with one, net/http would repeat a POST by itself
+				"Idempotency-Key": "", // with one, net/http would retry a POST
 			} {
 				if got := r.Header.Get(name); got != want {
 					t.Errorf("header %s is %q, want %q", name, got, want)
@@ -149,18 +147,16 @@ func TestRequestsAreAsThePageShows(t *testing.T) {
 	}
 }
 
-func TestAnswersOfThePage(t *testing.T) {
+func TestDocumentedAnswers(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"send", "send-other-types"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			f := start(t, danaconnecttest.Options{})
-			f.Inject(
-				sandbox.Fault{
-					Op:   danaconnecttest.OpSend,
-					Body: new(string(clientstest.ReadFile(t, "testdata/"+name+".json"))),
-				},
-			)
+			f.Inject(sandbox.Fault{
+				Op:   danaconnecttest.OpSend,
+				Body: new(string(clientstest.ReadFile(t, "testdata/"+name+".json"))),
+			})
 			sent, err := f.client.Send(t.Context(), message())
 			if err != nil || sent.IDRequest != "251" || !strings.HasPrefix(sent.ConversationRequestID, "87") {
 				t.Errorf("%+v, %v", sent, err)
@@ -171,12 +167,10 @@ func TestAnswersOfThePage(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			f := start(t, danaconnecttest.Options{})
-			f.Inject(
-				sandbox.Fault{
-					Op:   danaconnecttest.OpVerify,
-					Body: new(string(clientstest.ReadFile(t, "testdata/"+name+".json"))),
-				},
-			)
+			f.Inject(sandbox.Fault{
+				Op:   danaconnecttest.OpVerify,
+				Body: new(string(clientstest.ReadFile(t, "testdata/"+name+".json"))),
+			})
 			if verdict, err := f.call(t.Context(), otp.OpVerify); err != nil || verdict != otp.Correct {
 				t.Errorf("%q, %v", verdict, err)
 			}
@@ -185,12 +179,10 @@ func TestAnswersOfThePage(t *testing.T) {
 	t.Run("send-refused-login", func(t *testing.T) {
 		t.Parallel()
 		f := start(t, danaconnecttest.Options{})
-		f.Inject(
-			sandbox.Fault{
-				Op:   danaconnecttest.OpSend,
-				Body: new(string(clientstest.ReadFile(t, "testdata/send-refused-login.json"))),
-			},
-		)
+		f.Inject(sandbox.Fault{
+			Op:   danaconnecttest.OpSend,
+			Body: new(string(clientstest.ReadFile(t, "testdata/send-refused-login.json"))),
+		})
 		_, err := f.call(t.Context(), otp.OpSend)
 		if e := fault(t, err, clients.Credentials); e.Code != "06" || e.Status != http.StatusOK {
 			t.Errorf("%+v", *e)
@@ -199,7 +191,7 @@ func TestAnswersOfThePage(t *testing.T) {
 	})
 }
 
-func TestGateKeepsCallsIn(t *testing.T) {
+func TestNoCallWhileTheGateRefuses(t *testing.T) {
 	t.Parallel()
 	for _, op := range []string{otp.OpSend, otp.OpVerify} {
 		for _, refusal := range clientstest.Refusals() {
@@ -217,16 +209,16 @@ func TestGateKeepsCallsIn(t *testing.T) {
 	}
 }
 
-func TestNoAnswerIsNoVerdict(t *testing.T) {
+func TestLostAnswerProvesNothingAboutTheLogin(t *testing.T) {
 	t.Parallel()
 	f := start(t, danaconnecttest.Options{})
 	f.Inject(sandbox.Fault{Op: danaconnecttest.OpSend, Drop: true})
 	_, err := f.call(t.Context(), otp.OpSend)
 	fault(t, err, clients.Unknown)
-	f.gate.Expect(t, tokens.NoVerdict)
+	f.gate.Expect(t, tokens.Inconclusive)
 }
 
-func TestPanicInTheTransportStillReports(t *testing.T) {
+func TestGateGetsAReportAfterAPanic(t *testing.T) {
 	t.Parallel()
 	gate := &clientstest.Gate{}
 	caller := clients.NewCaller(
@@ -247,13 +239,24 @@ func TestPanicInTheTransportStillReports(t *testing.T) {
 		}()
 		_, _ = c.Send(t.Context(), message())
 	}()
-	gate.Expect(t, tokens.NoVerdict)
+	gate.Expect(t, tokens.Inconclusive)
 }
 
-func TestUnusableIDRequestIsRefusedBeforeTheCall(t *testing.T) {
+func TestInvalidIDRequestIsNotSent(t *testing.T) {
 	t.Parallel()
 	f := start(t, danaconnecttest.Options{})
-	for _, id := range []string{"", "0", "0251", "-1", "2.5", "1e3", "87a9ab9b-5abf-4802-abfa-e7b891d2a042", " 251", "251}", strings.Repeat("9", 20)} {
+	for _, id := range []string{
+		"",
+		"0",
+		"0251",
+		"-1",
+		"2.5",
+		"1e3",
+		"87a9ab9b-5abf-4802-abfa-e7b891d2a042",
+		" 251",
+		"251}",
+		strings.Repeat("9", 20),
+	} {
 		_, err := f.client.Verify(t.Context(), otp.Verification{IDRequest: id, OTP: secret.New("1")})
 		if e := fault(t, err, clients.Invalid); !e.NotSent {
 			t.Errorf("%q: NotSent is false", id)
@@ -265,9 +268,9 @@ func TestUnusableIDRequestIsRefusedBeforeTheCall(t *testing.T) {
 	f.gate.Expect(t)
 }
 
-// A dry run puts its own transport into the Caller and sees the very request of
-// production.
-func TestDryRunBuildsTheRequestOfProduction(t *testing.T) {
+// TestDryRunBuildsTheSameRequest: a dry run gives the Caller a transport of its
+// own, which gets the request that production sends.
+func TestDryRunBuildsTheSameRequest(t *testing.T) {
 	t.Parallel()
 	f := start(t, danaconnecttest.Options{})
 	if _, err := f.call(t.Context(), otp.OpSend); err != nil {
@@ -296,7 +299,7 @@ func TestDryRunBuildsTheRequestOfProduction(t *testing.T) {
 	}
 	_, err = c.Send(t.Context(), message())
 	if e := fault(t, err, clients.Temporary); !e.NotSent {
-		t.Error("a dry run counts as sent")
+		t.Error("the error of a dry run says that the request was sent")
 	}
 	if method != real.Method || path != real.URI || auth != real.Header.Get("Authorization") ||
 		string(body) != string(real.Body) {

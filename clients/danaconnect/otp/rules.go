@@ -28,7 +28,7 @@ type Rule struct {
 	// Login is what the code proves about user and password. A code that the vendor
 	// may send before it checks the login proves nothing, so that a wrong password
 	// never passes for a good one.
-	Login tokens.Verdict
+	Login tokens.AuthResult
 }
 
 // rules is the vendor's list of codes for each operation: 04 is an internal
@@ -235,7 +235,7 @@ type reading struct {
 	status  int
 	reply   reply
 	verdict Verdict
-	login   tokens.Verdict
+	login   tokens.AuthResult
 }
 
 // unknown returns the error of an answer that contradicts itself.
@@ -287,7 +287,7 @@ func read(op string, a *clients.Answer) (reading, error) {
 	}
 	if a.Status < 200 || a.Status > 299 {
 		if r.login == tokens.Accepted {
-			r.login = tokens.NoVerdict
+			r.login = tokens.Inconclusive
 		}
 		return r, r.unknown(op, "code 01 claims success, the status says the opposite")
 	}
@@ -332,12 +332,12 @@ func unlistedError(op string, a *clients.Answer) *clients.Error {
 // permission", from an address filter or from a gateway in front of the login.
 // The task is parked as Credentials all the same. Nor does a 5xx prove that the
 // login is good.
-func loginVerdict(status int, rule Rule) tokens.Verdict {
+func loginVerdict(status int, rule Rule) tokens.AuthResult {
 	switch {
 	case rule.Login == tokens.Refused, status == http.StatusUnauthorized:
 		return tokens.Refused
 	case rule.Login == tokens.Accepted && status != http.StatusForbidden && status < 500:
 		return tokens.Accepted
 	}
-	return tokens.NoVerdict
+	return tokens.Inconclusive
 }

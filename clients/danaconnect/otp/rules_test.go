@@ -16,34 +16,34 @@ import (
 	"errand.internal/internal/tokens"
 )
 
-// promise is one row of what each code means, written out a second time: the
-// test would be empty if it read the table under test.
+// promise is the expected meaning of one code, independent of the table under
+// test.
 type promise struct {
 	code    string
 	done    bool
 	kind    clients.Kind
 	verdict otp.Verdict
-	login   tokens.Verdict
+	login   tokens.AuthResult
 	message string
 }
 
 var promises = map[string][]promise{
 	otp.OpSend: {
 		{"01", true, 0, otp.None, tokens.Accepted, ""},
-		{"03", false, clients.Unknown, otp.None, tokens.NoVerdict, "a code of verify (expired) answers a send"},
+		{"03", false, clients.Unknown, otp.None, tokens.Inconclusive, "a code of verify (expired) answers a send"},
 		{
 			"04",
 			false,
 			clients.Unknown,
 			otp.None,
-			tokens.NoVerdict,
+			tokens.Inconclusive,
 			"the vendor failed inside and does not say whether a code went out",
 		},
-		{"05", false, clients.Temporary, otp.None, tokens.NoVerdict, "the service is under maintenance"},
+		{"05", false, clients.Temporary, otp.None, tokens.Inconclusive, "the service is under maintenance"},
 		{"06", false, clients.Credentials, otp.None, tokens.Refused, "the user or the password is wrong"},
-		{"07", false, clients.Invalid, otp.None, tokens.NoVerdict, "type must be 1 or 2"},
-		{"08", false, clients.Invalid, otp.None, tokens.NoVerdict, "length must be 3 to 12"},
-		{"09", false, clients.Invalid, otp.None, tokens.NoVerdict, "secondsExpiration must be 1 to 3200"},
+		{"07", false, clients.Invalid, otp.None, tokens.Inconclusive, "type must be 1 or 2"},
+		{"08", false, clients.Invalid, otp.None, tokens.Inconclusive, "length must be 3 to 12"},
+		{"09", false, clients.Invalid, otp.None, tokens.Inconclusive, "secondsExpiration must be 1 to 3200"},
 		{
 			"10",
 			false,
@@ -57,16 +57,16 @@ var promises = map[string][]promise{
 			false,
 			clients.Unknown,
 			otp.None,
-			tokens.NoVerdict,
+			tokens.Inconclusive,
 			"a code of verify (already used) answers a send",
 		},
-		{"15", false, clients.Invalid, otp.None, tokens.NoVerdict, "the request is refused as incorrect"},
+		{"15", false, clients.Invalid, otp.None, tokens.Inconclusive, "the request is refused as incorrect"},
 		{
 			"16",
 			false,
 			clients.Unknown,
 			otp.None,
-			tokens.NoVerdict,
+			tokens.Inconclusive,
 			"a code of verify (attempts spent) answers a send",
 		},
 	},
@@ -74,35 +74,35 @@ var promises = map[string][]promise{
 		{"01", true, 0, otp.Correct, tokens.Accepted, ""},
 		{"03", false, clients.Declined, otp.Expired, tokens.Accepted, "the code has expired"},
 		{"04", false, clients.Declined, otp.Incorrect, tokens.Accepted, "the code is incorrect"},
-		{"05", false, clients.Temporary, otp.None, tokens.NoVerdict, "the service is under maintenance"},
+		{"05", false, clients.Temporary, otp.None, tokens.Inconclusive, "the service is under maintenance"},
 		{"06", false, clients.Credentials, otp.None, tokens.Refused, "the user or the password is wrong"},
-		{"07", false, clients.Invalid, otp.None, tokens.NoVerdict, "the request is refused: type"},
-		{"08", false, clients.Invalid, otp.None, tokens.NoVerdict, "the request is refused: length"},
-		{"09", false, clients.Invalid, otp.None, tokens.NoVerdict, "the request is refused: secondsExpiration"},
+		{"07", false, clients.Invalid, otp.None, tokens.Inconclusive, "the request is refused: type"},
+		{"08", false, clients.Invalid, otp.None, tokens.Inconclusive, "the request is refused: length"},
+		{"09", false, clients.Invalid, otp.None, tokens.Inconclusive, "the request is refused: secondsExpiration"},
 		{"10", false, clients.Invalid, otp.None, tokens.Accepted, "the request is refused: idConversation"},
 		{"14", false, clients.Declined, otp.Used, tokens.Accepted, "the code was used before"},
-		{"15", false, clients.Invalid, otp.None, tokens.NoVerdict, "the request is refused as incorrect"},
+		{"15", false, clients.Invalid, otp.None, tokens.Inconclusive, "the request is refused as incorrect"},
 		{"16", false, clients.Declined, otp.Locked, tokens.Accepted, "all attempts are spent"},
 	},
 }
 
 const unlistedCode = "the vendor's page does not list this code"
 
-// undocumented codes are unknown for both operations.
+// undocumented are codes that neither operation lists.
 var undocumented = []string{"00", "02", "11", "12", "13", "17", "99", "101", "OK", "E1"}
 
-// body is an answer with a code written as it stands.
+// body returns an answer with code as its raw JSON.
 func body(code string) *string {
 	return new(
 		fmt.Sprintf(`{"idRequest":251,"responseCode":%s,"responseDescription":"x","conversationRequestId":"h"}`, code),
 	)
 }
 
-func TestEveryCodeHasItsMeaning(t *testing.T) {
+func TestMeaningOfEveryCode(t *testing.T) {
 	t.Parallel()
 	for op, rows := range promises {
 		for _, code := range undocumented {
-			rows = append(rows, promise{code, false, clients.Unknown, otp.None, tokens.NoVerdict, unlistedCode})
+			rows = append(rows, promise{code, false, clients.Unknown, otp.None, tokens.Inconclusive, unlistedCode})
 		}
 		for _, row := range rows {
 			forms := []string{`"` + row.code + `"`}
@@ -137,8 +137,9 @@ func TestEveryCodeHasItsMeaning(t *testing.T) {
 	}
 }
 
-// A failure code counts whatever the status; only "01" needs a 2xx beside it.
-func TestCodeBeforeStatus(t *testing.T) {
+// TestCodePrecedesStatus: a failure code counts whatever the status; only "01"
+// needs a 2xx.
+func TestCodePrecedesStatus(t *testing.T) {
 	t.Parallel()
 	for op, rows := range promises {
 		for _, row := range rows {
@@ -152,7 +153,7 @@ func TestCodeBeforeStatus(t *testing.T) {
 				case row.code == "06" || status == 401:
 					login = tokens.Refused
 				case status == 403 || status >= 500 || (row.done && status > 299):
-					login = tokens.NoVerdict
+					login = tokens.Inconclusive
 				}
 				t.Run(fmt.Sprint(op, " ", row.code, " with ", status), func(t *testing.T) {
 					t.Parallel()
@@ -187,21 +188,21 @@ func TestCodeBeforeStatus(t *testing.T) {
 	}
 }
 
-func TestUndocumentedCodeBesideAStatus(t *testing.T) {
+func TestUndocumentedCodeWithStatus(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
 		status int
 		kind   clients.Kind
-		login  tokens.Verdict
+		login  tokens.AuthResult
 	}{
-		{200, clients.Unknown, tokens.NoVerdict},
-		{400, clients.Unknown, tokens.NoVerdict},
+		{200, clients.Unknown, tokens.Inconclusive},
+		{400, clients.Unknown, tokens.Inconclusive},
 		{401, clients.Credentials, tokens.Refused},
-		{403, clients.Credentials, tokens.NoVerdict},
-		{425, clients.RateLimited, tokens.NoVerdict},
-		{429, clients.RateLimited, tokens.NoVerdict},
-		{500, clients.Unknown, tokens.NoVerdict},
-		{503, clients.Unknown, tokens.NoVerdict}, // the vendor's own program answered, so it ran
+		{403, clients.Credentials, tokens.Inconclusive},
+		{425, clients.RateLimited, tokens.Inconclusive},
+		{429, clients.RateLimited, tokens.Inconclusive},
+		{500, clients.Unknown, tokens.Inconclusive},
+		{503, clients.Unknown, tokens.Inconclusive}, // a code proves that the vendor's own program ran
 	}
 	for op := range promises {
 		for _, tt := range tests {
@@ -226,24 +227,24 @@ func TestStatusWithoutACode(t *testing.T) {
 		status int
 		body   string
 		kind   clients.Kind
-		login  tokens.Verdict
+		login  tokens.AuthResult
 	}{
 		{"401 alone", 401, "", clients.Credentials, tokens.Refused},
 		{"401 of a gateway", 401, "<html>login</html>", clients.Credentials, tokens.Refused},
-		{"403 alone", 403, "", clients.Credentials, tokens.NoVerdict},
-		{"400 with other JSON", 400, `{"message":"no"}`, clients.Invalid, tokens.NoVerdict},
-		{"200 with other JSON", 200, `{"message":"no"}`, clients.Unknown, tokens.NoVerdict},
-		{"200 with a null code", 200, `{"idRequest":251,"responseCode":null}`, clients.Unknown, tokens.NoVerdict},
-		{"200 with an empty code", 200, `{"idRequest":251,"responseCode":" "}`, clients.Unknown, tokens.NoVerdict},
+		{"403 alone", 403, "", clients.Credentials, tokens.Inconclusive},
+		{"400 with other JSON", 400, `{"message":"no"}`, clients.Invalid, tokens.Inconclusive},
+		{"200 with other JSON", 200, `{"message":"no"}`, clients.Unknown, tokens.Inconclusive},
+		{"200 with a null code", 200, `{"idRequest":251,"responseCode":null}`, clients.Unknown, tokens.Inconclusive},
+		{"200 with an empty code", 200, `{"idRequest":251,"responseCode":" "}`, clients.Unknown, tokens.Inconclusive},
 		{
 			"200 with a list for a code",
 			200,
 			`{"idRequest":251,"responseCode":["01"]}`,
 			clients.Unknown,
-			tokens.NoVerdict,
+			tokens.Inconclusive,
 		},
-		{"500 with a web page", 500, "<html>", clients.Unknown, tokens.NoVerdict},
-		{"503 alone", 503, "", clients.Temporary, tokens.NoVerdict},
+		{"500 with a web page", 500, "<html>", clients.Unknown, tokens.Inconclusive},
+		{"503 alone", 503, "", clients.Temporary, tokens.Inconclusive},
 	}
 	for op := range promises {
 		for _, tt := range tests {
@@ -261,7 +262,7 @@ func TestStatusWithoutACode(t *testing.T) {
 	}
 }
 
-func TestAnswersThatContradictThemselves(t *testing.T) {
+func TestContradictoryAnswers(t *testing.T) {
 	t.Parallel()
 	for _, id := range []string{``, `"idRequest":null,`, `"idRequest":0,`, `"idRequest":"",`, `"idRequest":"87a9ab9b-5abf",`} {
 		t.Run("accepted, but idRequest is "+id, func(t *testing.T) {
@@ -300,7 +301,7 @@ func TestAnswersThatContradictThemselves(t *testing.T) {
 			t.Errorf("%q, %v", verdict, err)
 		}
 	})
-	t.Run("a code that is prose stays out of the error", func(t *testing.T) {
+	t.Run("a code that is prose does not appear in the error", func(t *testing.T) {
 		t.Parallel()
 		f := start(t, danaconnecttest.Options{})
 		f.Inject(sandbox.Fault{Op: danaconnecttest.OpSend, Body: new(`{"responseCode":"no code for ana@example.com"}`)})
@@ -310,12 +311,12 @@ func TestAnswersThatContradictThemselves(t *testing.T) {
 	})
 }
 
-func TestRulesAreACopy(t *testing.T) {
+func TestRulesReturnsACopy(t *testing.T) {
 	t.Parallel()
 	rules := otp.Rules()
 	rules[0].Code = "changed"
 	if otp.Rules()[0].Code == "changed" {
-		t.Error("Rules gives away the table itself")
+		t.Error("Rules returns the table itself")
 	}
 }
 
@@ -353,7 +354,7 @@ func TestEveryRowCounts(t *testing.T) {
 			for _, code := range undocumented {
 				rows = append(
 					rows,
-					promise{code, false, clients.Unknown, otp.None, tokens.NoVerdict, unlistedCode},
+					promise{code, false, clients.Unknown, otp.None, tokens.Inconclusive, unlistedCode},
 				)
 			}
 			for _, p := range rows {

@@ -15,8 +15,8 @@ import (
 	"errand.internal/internal/tokens"
 )
 
-// What the vendor refuses by itself, with the statuses of the OpenAPI and with
-// the 200 that the page may mean.
+// TestRefusedSends covers the statuses of the public OpenAPI and the 200 that the
+// vendor's page may mean.
 func TestRefusedSends(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
@@ -54,7 +54,7 @@ func TestRefusedSends(t *testing.T) {
 	}
 }
 
-func TestLimitsOfASendAreAccepted(t *testing.T) {
+func TestExtremeSendsAreAccepted(t *testing.T) {
 	t.Parallel()
 	f := start(t, danaconnecttest.Options{})
 	for _, m := range []otp.Message{
@@ -100,7 +100,7 @@ func TestWrongLogin(t *testing.T) {
 	}
 }
 
-func TestLoginKeepsOddSigns(t *testing.T) {
+func TestLoginWithSpecialCharacters(t *testing.T) {
 	t.Parallel()
 	sb := danaconnecttest.New(danaconnecttest.Options{Logins: map[string]string{"ana@example.com@acme": "%p:w@ñ "}})
 	cfg := config(clientstest.Serve(t, sb, danaconnecttest.Mount))
@@ -112,7 +112,7 @@ func TestLoginKeepsOddSigns(t *testing.T) {
 	}
 }
 
-// clock is a hand-driven one.
+// clock is a manual clock.
 type clock struct {
 	mu  sync.Mutex
 	now time.Time
@@ -122,12 +122,12 @@ func (c *clock) Now() time.Time { c.mu.Lock(); defer c.mu.Unlock(); return c.now
 
 func (c *clock) add(d time.Duration) { c.mu.Lock(); defer c.mu.Unlock(); c.now = c.now.Add(d) }
 
-func TestLifeOfACode(t *testing.T) {
+func TestVerdictsOverTheLifeOfACode(t *testing.T) {
 	t.Parallel()
 	const right, wrong = "right", "wrong"
 	tests := []struct {
 		name  string
-		typed []string // each after a second
+		typed []string // one per second, "" for none
 		want  []otp.Verdict
 	}{
 		{"right at once", []string{right}, []otp.Verdict{otp.Correct}},

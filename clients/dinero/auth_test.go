@@ -20,18 +20,18 @@ import (
 	"errand.internal/internal/tokens"
 )
 
-func newLogin(t *testing.T, cfg dinero.Config, organization string, limits clients.Timeouts) *dinero.Login {
+func newLogin(t *testing.T, cfg dinero.Config, organization string, timeouts clients.Timeouts) *dinero.Login {
 	t.Helper()
-	l, err := dinero.NewLogin(cfg, organization, clients.NewCaller(dinero.Vendor, limits, nil, nil))
+	l, err := dinero.NewLogin(cfg, organization, clients.NewCaller(dinero.Vendor, timeouts, nil, nil))
 	if err != nil {
 		t.Fatal(err)
 	}
 	return l
 }
 
-// The vendor's own example: rasmus:dinero, and a key full of signs that a form
-// would change if it were put together by hand.
-func TestLoginIsAsThePageShows(t *testing.T) {
+// The credentials are those of the vendor's example, rasmus:dinero, and a key of
+// characters that a form must escape.
+func TestLoginMatchesTheVendorsPage(t *testing.T) {
 	t.Parallel()
 	sb := dinerotest.New(dinerotest.Options{})
 	base := clientstest.Serve(t, sb, dinerotest.Mount)
@@ -83,10 +83,10 @@ func TestLoginOfOneOrganization(t *testing.T) {
 		t.Fatal(err)
 	}
 	if sb.EffectsOf(dinerotest.OpToken, org) != 1 || sb.EffectsOf(dinerotest.OpToken, otherOrg) != 0 {
-		t.Error("the token is another organization's")
+		t.Error("the login used another organization's key")
 	}
 	if _, err := dinero.NewLogin(config(base), "1", clients.NewCaller(dinero.Vendor, clients.Timeouts{}, nil, nil)); err == nil {
-		t.Error("a login without a key")
+		t.Error("NewLogin accepts an organization without a key")
 	}
 }
 
@@ -186,7 +186,7 @@ func TestLoginAnswers(t *testing.T) {
 				}
 				clientstest.NoLeak(t, err, canaries...)
 			default:
-				if e := fault(t, err, tt.want); tt.status == 429 && e.RetryAfterHint() != 7*time.Second {
+				if e := wantKind(t, err, tt.want); tt.status == 429 && e.RetryAfterHint() != 7*time.Second {
 					t.Errorf("RetryAfter %v", e.RetryAfter)
 				}
 			}
@@ -194,16 +194,15 @@ func TestLoginAnswers(t *testing.T) {
 	}
 }
 
-// The login runs the shared checks of transport and leaks.
-func TestSharedChecksOfTheLogin(t *testing.T) {
+func TestSharedChecksOfLogin(t *testing.T) {
 	t.Parallel()
 	subject := clientstest.Subject{
 		Op:       dinerotest.OpToken,
 		Mount:    dinerotest.Mount,
 		Canaries: canaries,
 		New:      func(*testing.T) clientstest.Sandbox { return dinerotest.New(options()) },
-		Call: func(t *testing.T, baseURL string, limits clients.Timeouts) func(context.Context) error {
-			l := newLogin(t, config(baseURL), org, limits)
+		Call: func(t *testing.T, baseURL string, timeouts clients.Timeouts) func(context.Context) error {
+			l := newLogin(t, config(baseURL), org, timeouts)
 			return func(ctx context.Context) error { _, err := l.Fetch(ctx); return err }
 		},
 	}
@@ -211,8 +210,8 @@ func TestSharedChecksOfTheLogin(t *testing.T) {
 	t.Run("leaks", func(t *testing.T) { t.Parallel(); clientstest.Leaks(t, subject) })
 }
 
-// A login is no attempt of the task that happens to need it.
-func TestLoginIsNoAttempt(t *testing.T) {
+// A login does not count as an attempt of the task that needs the token.
+func TestLoginIsNotAnAttempt(t *testing.T) {
 	t.Parallel()
 	sb := dinerotest.New(options())
 	ctx, attempt := clients.WithAttempt(t.Context(), nil)

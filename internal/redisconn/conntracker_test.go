@@ -9,9 +9,9 @@ import (
 	"errand.internal/internal/redistest"
 )
 
-// A command that waits for an answer ends when its client is cut, and every
-// later one fails; a client next to it does not notice.
-func TestCut(t *testing.T) {
+// When a client's connections are closed, the command that waits for an answer
+// and all later ones fail; another client is not affected.
+func TestClosedConnections(t *testing.T) {
 	t.Parallel()
 	single, cluster := redistest.New(t), redistest.NewCluster(t, 3)
 	for _, tc := range []struct {
@@ -28,19 +28,19 @@ func TestCut(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			client, cut := target.OpenWatched(redisconn.Servers, nil)
+			client, closeConns := target.OpenTracked(redisconn.Servers, nil)
 			defer func() { _ = client.Close() }()
 			other := target.Open(redisconn.General)
 			defer func() { _ = other.Close() }()
 			waiting := make(chan error, 1)
 			go func() { waiting <- client.BLPop(t.Context(), time.Hour, "nothing").Err() }()
 			awaitBlocked(t, tc.nodes)
-			cut()
+			closeConns()
 			if err := <-waiting; err == nil {
 				t.Error("the command that waited got an answer")
 			}
 			if err := client.Ping(t.Context()).Err(); err == nil {
-				t.Error("a client that was cut talks to Redis")
+				t.Error("a command succeeded after the connections were closed")
 			}
 			if err := other.Ping(t.Context()).Err(); err != nil {
 				t.Errorf("another client: %v", err)
@@ -49,7 +49,7 @@ func TestCut(t *testing.T) {
 	}
 }
 
-// awaitBlocked returns when one of the nodes has a client that waits.
+// awaitBlocked returns when one of the nodes has a blocked client.
 func awaitBlocked(t *testing.T, nodes []*redistest.Server) {
 	t.Helper()
 	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); {
@@ -59,5 +59,5 @@ func awaitBlocked(t *testing.T, nodes []*redistest.Server) {
 			}
 		}
 	}
-	t.Fatal("no client waits")
+	t.Fatal("no client is blocked")
 }
