@@ -9,7 +9,7 @@ import (
 	"sync"
 )
 
-// begin counts and records a call, and assigns its fault.
+// begin counts and records a call, and gives it its fault.
 func (e *Engine) begin(call *Call) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
