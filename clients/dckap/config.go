@@ -35,7 +35,7 @@ type Config struct {
 	// URL is the base of the listener URLs. Unset: the vendor's cloud.
 	URL string `env:"URL" envDefault:"https://lightning.dckap.com/v1/dynamic/listener/" doc:"Base of the listener URLs."`
 	// Auth is how the credential is sent. Unset: bearer.
-	Auth Auth `env:"AUTH" envDefault:"bearer" doc:"How the credential travels: bearer, header (access_token: ...), query (?access_token=), jwt-query (?token=) or basic. The two queries put it into the URL, which servers log."`
+	Auth Auth `env:"AUTH" envDefault:"bearer" doc:"How the credential is sent: bearer, header (access_token: ...), query (?access_token=), jwt-query (?token=) or basic. The two query forms put it in the URL, which servers log."`
 	// Token is an access token or a JWT, as the platform's API Keys page shows it.
 	// Required unless Auth is basic.
 	Token secret.String `env:"TOKEN" doc:"Access token or JWT, for every DCKAP_AUTH but basic."`

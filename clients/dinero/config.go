@@ -45,9 +45,9 @@ type Config struct {
 	// organization's own settings. Required.
 	APIKeys secret.String `env:"API_KEYS" doc:"API key of each organization: organizationId=key[,organizationId=key...]."`
 	// TokenURL is the token endpoint. Unset: the vendor's.
-	TokenURL string `env:"TOKEN_URL" envDefault:"https://authz.dinero.dk/dineroapi/oauth/token" doc:"Where tokens are had."`
+	TokenURL string `env:"TOKEN_URL" envDefault:"https://authz.dinero.dk/dineroapi/oauth/token" doc:"Token endpoint."`
 	// APIURL is the base URL of the API. Unset: the vendor's.
-	APIURL string `env:"API_URL" envDefault:"https://api.dinero.dk/" doc:"Base of the API."`
+	APIURL string `env:"API_URL" envDefault:"https://api.dinero.dk/" doc:"Base URL of the API."`
 	// Timeout bounds one call, including its body. Unset: 15 s.
 	Timeout time.Duration `env:"TIMEOUT" envDefault:"15s" doc:"Bound on one call, body included."`
 	// Rate limits the calls that all workers together make for each organization

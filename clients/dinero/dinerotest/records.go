@@ -1,6 +1,7 @@
 package dinerotest
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"mime"
@@ -15,50 +16,67 @@ import (
 	"errand.internal/clients/sandbox"
 )
 
-// records is one kind of them.
+// records describes one kind of record.
 type records struct {
 	path string
 	of   func(*organization) *[]*Record
 	// guid is the name of the id in a list.
 	guid string
-	// needs are the fields without which a body is refused.
-	needs []string
-	// since is how changesSince is written.
-	since []string
+	// required are the fields that a body must have.
+	required []string
+	// since is the time layout of changesSince.
+	since string
 }
 
 var (
 	contactRecords = records{
-		path:  "contacts",
-		guid:  "ContactGuid",
-		needs: []string{"Name"},
-		of:    func(o *organization) *[]*Record { return &o.contacts },
-		since: []string{time.RFC3339},
+		path:     "contacts",
+		guid:     "ContactGuid",
+		required: []string{"Name"},
+		of:       func(o *organization) *[]*Record { return &o.contacts },
+		since:    time.RFC3339,
 	}
 	invoiceRecords = records{
-		path:  "invoices",
-		guid:  "Guid",
-		needs: []string{"ProductLines"},
-		of:    func(o *organization) *[]*Record { return &o.invoices },
-		since: []string{"2006-01-02T15:04:05"},
+		path:     "invoices",
+		guid:     "Guid",
+		required: []string{"ProductLines"},
+		of:       func(o *organization) *[]*Record { return &o.invoices },
+		since:    "2006-01-02T15:04:05",
 	}
 )
+
+// badRequest is the vendor's answer to invalid content.
+func badRequest(message string) sandbox.Answer {
+	return failure(http.StatusBadRequest, "42", message)
+}
+
+func notJSON() sandbox.Answer {
+	return badRequest("The body is not JSON")
+}
+
+func notFound() sandbox.Answer {
+	return failure(http.StatusNotFound, "40", "No such record")
+}
+
+func outdated() sandbox.Answer {
+	return failure(http.StatusBadRequest, "58", "The Timestamp is not the current one")
+}
 
 func (s *Sandbox) create(r records) operation {
 	return func(c *sandbox.Call, o *organization) sandbox.Answer {
 		body, ok := readBody(c)
 		if !ok {
-			return failure(http.StatusBadRequest, "42", "The body is not JSON")
+			return notJSON()
 		}
-		for _, name := range r.needs {
+		for _, name := range r.required {
 			if field(body, name) == nil {
-				return failure(http.StatusBadRequest, "42", name+" is missing")
+				return badRequest(name + " is missing")
 			}
 		}
 		reference, isText := field(body, "ExternalReference").(string)
 		if field(body, "ExternalReference") != nil &&
 			(!isText || utf8.RuneCountInString(reference) > 128) {
-			return failure(http.StatusBadRequest, "42", "ExternalReference is wrong")
+			return badRequest("ExternalReference is wrong")
 		}
 		s.next++
 		record := &Record{
@@ -80,8 +98,8 @@ func (s *Sandbox) create(r records) operation {
 	}
 }
 
-// touch gives a record a new version and puts it to the end of the list, which
-// is ordered by the last change.
+// touch gives a record a new version and moves it to the end of the list, which is
+// ordered by the last change.
 func (s *Sandbox) touch(o *organization, r records, record *Record) {
 	s.next++
 	record.TimeStamp = fmt.Sprintf("%016X", s.next)
@@ -91,61 +109,85 @@ func (s *Sandbox) touch(o *organization, r records, record *Record) {
 	*list = append(*list, record)
 }
 
-// list is one page. Nothing but the vendor's parameters is allowed.
+// listQuery holds the parameters of a list.
+type listQuery struct {
+	fields      []string
+	since       time.Time
+	deletedOnly bool
+	page        int
+	size        int
+}
+
+// parseList parses the parameters of a list. problem is "" if they are valid: the
+// vendor's parameters and no other.
+func (r records) parseList(q url.Values) (list listQuery, problem string) {
+	for name := range q {
+		switch name {
+		case "fields", "changesSince", "deletedOnly", "page", "pageSize":
+		default:
+			return listQuery{}, name + " is no parameter"
+		}
+	}
+	if raw := q.Get("changesSince"); raw != "" {
+		var err error
+		if list.since, err = time.Parse(r.since, raw); err != nil {
+			return listQuery{}, "changesSince is wrong"
+		}
+	}
+	page, pageErr := strconv.Atoi(cmp.Or(q.Get("page"), "0"))
+	size, sizeErr := strconv.Atoi(cmp.Or(q.Get("pageSize"), "100"))
+	if pageErr != nil || sizeErr != nil || page < 0 || size < 1 {
+		return listQuery{}, "page or pageSize is wrong"
+	}
+	list.page = page
+	list.size = size
+	list.deletedOnly = q.Get("deletedOnly") == "true"
+	list.fields = strings.Split(cmp.Or(q.Get("fields"), r.guid), ",")
+	return list, ""
+}
+
+// list returns one page.
 func (s *Sandbox) list(r records) operation {
 	return func(c *sandbox.Call, o *organization) sandbox.Answer {
-		q := c.Query
-		for name := range q {
-			if !slices.Contains(
-				[]string{"fields", "changesSince", "deletedOnly", "page", "pageSize"},
-				name,
-			) {
-				return failure(http.StatusBadRequest, "42", name+" is no parameter")
-			}
+		list, problem := r.parseList(c.Query)
+		if problem != "" {
+			return badRequest(problem)
 		}
-		since, ok := readSince(q, r.since)
-		page, pageErr := strconv.Atoi(orDefault(q.Get("page"), "0"))
-		size, sizeErr := strconv.Atoi(orDefault(q.Get("pageSize"), "100"))
-		if !ok || pageErr != nil || sizeErr != nil || page < 0 || size < 1 {
-			return failure(http.StatusBadRequest, "42", "a parameter is wrong")
-		}
-		size = min(size, s.opts.MaxPageSize)
-		fields := strings.Split(orDefault(q.Get("fields"), r.guid), ",")
-		var all []map[string]any
+		list.size = min(list.size, s.opts.MaxPageSize)
+		entries := []map[string]any{}
 		for _, record := range *r.of(o) {
-			switch {
-			case record.hidden > 0:
+			if record.hidden > 0 {
 				record.hidden--
 				continue
-			case record.UpdatedAt.Before(since),
-				c.Params["version"] == "v1" && (record.DeletedAt != nil) != (q.Get("deletedOnly") == "true"):
+			}
+			if record.UpdatedAt.Before(list.since) ||
+				c.Params["version"] == "v1" && (record.DeletedAt != nil) != list.deletedOnly {
 				continue
 			}
-			entry, unknown := record.entry(r, fields)
+			entry, unknown := record.entry(r, list.fields)
 			if unknown != "" {
-				return failure(http.StatusBadRequest, "42", unknown+" is no field")
+				return badRequest(unknown + " is no field")
 			}
-			all = append(all, entry)
+			entries = append(entries, entry)
 		}
-		total := len(all)
-		from, to := min(page*size, total), min((page+1)*size, total)
+		total := len(entries)
+		from, to := min(list.page*list.size, total), min((list.page+1)*list.size, total)
 		return sandbox.JSON(http.StatusOK, map[string]any{
-			"Collection": append([]map[string]any{}, all[from:to]...),
+			"Collection": entries[from:to],
 			"Pagination": map[string]int{
 				"MaxPageSizeAllowed":  s.opts.MaxPageSize,
-				"PageSize":            size,
+				"PageSize":            list.size,
 				"Result":              total,
 				"ResultWithoutFilter": len(*r.of(o)),
-				"Page":                page,
+				"Page":                list.page,
 			},
 		})
 	}
 }
 
-func (record *Record) entry(
-	r records,
-	fields []string,
-) (entry map[string]any, unknown string) {
+// entry returns the fields of a record in a list, or the name of a field that the
+// vendor does not have.
+func (record *Record) entry(r records, fields []string) (entry map[string]any, unknown string) {
 	entry = map[string]any{}
 	for _, name := range fields {
 		switch name {
@@ -167,12 +209,12 @@ func (record *Record) entry(
 	return entry, ""
 }
 
-// one reads, changes or deletes a record.
+// one reads, changes or deletes one record.
 func (s *Sandbox) one(r records) operation {
 	return func(c *sandbox.Call, o *organization) sandbox.Answer {
 		record := find(o, r, c.Params["guid"])
 		if record == nil {
-			return failure(http.StatusNotFound, "40", "No such record")
+			return notFound()
 		}
 		switch c.Method {
 		case http.MethodGet, http.MethodHead:
@@ -187,22 +229,15 @@ func (s *Sandbox) one(r records) operation {
 		case http.MethodPut:
 			body, ok := readBody(c)
 			if !ok {
-				return failure(http.StatusBadRequest, "42", "The body is not JSON")
+				return notJSON()
 			}
 			if stale(r, record, body) {
-				return failure(
-					http.StatusBadRequest,
-					"58",
-					"The Timestamp is not the current one",
-				)
+				return outdated()
 			}
 			record.Body = body
 			s.touch(o, r, record)
 			c.Effect(record.GUID)
-			return sandbox.JSON(
-				http.StatusOK,
-				map[string]string{"TimeStamp": record.TimeStamp},
-			)
+			return sandbox.JSON(http.StatusOK, map[string]string{"TimeStamp": record.TimeStamp})
 		case http.MethodDelete:
 			s.touch(o, r, record)
 			record.DeletedAt = new(s.opts.Now())
@@ -213,38 +248,30 @@ func (s *Sandbox) one(r records) operation {
 	}
 }
 
-// book gives a draft its number.
+// book turns a draft into a booked invoice with a number.
 func (s *Sandbox) book(c *sandbox.Call, o *organization) sandbox.Answer {
 	record := find(o, invoiceRecords, c.Params["guid"])
 	body, ok := readBody(c)
 	switch {
 	case record == nil:
-		return failure(http.StatusNotFound, "40", "No such record")
+		return notFound()
 	case !ok:
-		return failure(http.StatusBadRequest, "42", "The body is not JSON")
+		return notJSON()
 	case stale(invoiceRecords, record, body):
-		return failure(
-			http.StatusBadRequest,
-			"58",
-			"The Timestamp is not the current one",
-		)
+		return outdated()
 	}
-	record.Number = 1 + slices.MaxFunc(
-		o.invoices,
-		func(a, b *Record) int { return a.Number - b.Number },
-	).Number
+	last := slices.MaxFunc(o.invoices, func(a, b *Record) int { return a.Number - b.Number })
+	record.Number = last.Number + 1
 	s.touch(o, invoiceRecords, record)
 	c.Effect(record.GUID)
-	return sandbox.JSON(
-		http.StatusOK,
-		map[string]any{
-			"Guid":      record.GUID,
-			"Number":    record.Number,
-			"TimeStamp": record.TimeStamp,
-		},
-	)
+	return sandbox.JSON(http.StatusOK, map[string]any{
+		"Guid":      record.GUID,
+		"Number":    record.Number,
+		"TimeStamp": record.TimeStamp,
+	})
 }
 
+// stale reports whether a change names an old version of an invoice.
 func stale(r records, record *Record, body map[string]any) bool {
 	return r.path == invoiceRecords.path && field(body, "Timestamp") != record.TimeStamp
 }
@@ -259,17 +286,16 @@ func find(o *organization, r records, guid string) *Record {
 }
 
 func readBody(c *sandbox.Call) (map[string]any, bool) {
-	var body map[string]any
 	media, _, err := mime.ParseMediaType(c.Header.Get("Content-Type"))
-	if err != nil || media != "application/json" ||
-		json.Unmarshal(c.Body, &body) != nil ||
-		body == nil {
+	if err != nil || media != "application/json" {
 		return nil, false
 	}
-	return body, true
+	var body map[string]any
+	err = json.Unmarshal(c.Body, &body)
+	return body, err == nil && body != nil
 }
 
-// field reads a member in any case of letters, as the vendor does.
+// field returns a field by its case-insensitive name, as the vendor reads it.
 func field(body map[string]any, name string) any {
 	for key, value := range body {
 		if strings.EqualFold(key, name) {
@@ -277,24 +303,4 @@ func field(body map[string]any, name string) any {
 		}
 	}
 	return nil
-}
-
-func readSince(q url.Values, layouts []string) (time.Time, bool) {
-	raw := q.Get("changesSince")
-	if raw == "" {
-		return time.Time{}, true
-	}
-	for _, layout := range layouts {
-		if at, err := time.Parse(layout, raw); err == nil {
-			return at, true
-		}
-	}
-	return time.Time{}, false
-}
-
-func orDefault(value, fallback string) string {
-	if value == "" {
-		return fallback
-	}
-	return value
 }

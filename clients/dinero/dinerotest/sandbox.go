@@ -1,16 +1,17 @@
-// Package dinerotest is a sandbox of Dinero: tokens per organization, contacts
-// and invoices with their ExternalReference, lists with pages, the quota. It is
-// as strict as the vendor's pages, and able to go wrong on demand.
+// Package dinerotest is a sandbox of Dinero: tokens per organization, contacts and
+// invoices with their ExternalReference, paged lists and the quota. It is as strict
+// as the vendor's pages and fails on demand.
 //
-// Its control API, below _sandbox/, adds to that of clients/sandbox:
+// Its control API, below _sandbox/, extends that of clients/sandbox:
 //
-//	GET  _sandbox/invoices/{organization}       all invoices, deleted ones too
-//	GET  _sandbox/contacts/{organization}       all contacts, deleted ones too
+//	GET  _sandbox/invoices/{organization}       list all invoices, including deleted ones
+//	GET  _sandbox/contacts/{organization}       list all contacts, including deleted ones
 //	PUT  _sandbox/organizations/{organization}  {"noSubscription":true}: change an organization
-//	POST _sandbox/revoke                        forget all tokens
+//	POST _sandbox/revoke                        revoke all tokens
 package dinerotest
 
 import (
+	"cmp"
 	"encoding/json"
 	"net/http"
 	"sync"
@@ -32,15 +33,15 @@ const (
 	OpInvoiceBook   = "invoice book"
 )
 
-// Mount is the base path under which tests and the demo serve the sandbox;
-// TokenPath is where tokens are had below it.
+// Mount is the base path under which tests and the demo serve the sandbox.
+// TokenPath is the path of the token endpoint below it.
 const (
 	Mount     = "/dinero/"
 	TokenPath = "dineroapi/oauth/token"
 )
 
-// The account that is good unless Options say otherwise. Client id and secret
-// are those of the vendor's page.
+// The account of a sandbox, unless Options override it. Client id and secret are
+// those of the vendor's page.
 const (
 	ClientID      = "rasmus"
 	ClientSecret  = "dinero"
@@ -50,32 +51,34 @@ const (
 	APIKey2       = "k+/=&"
 )
 
-// Quota is how many calls the vendor's page allows an organization in a minute.
+// Quota is the number of calls that the vendor allows an organization per minute.
 const Quota = 100
 
-// Options change a sandbox. The zero value of a field takes its default.
+// Options configure a sandbox. The zero value of a field means its default.
 type Options struct {
-	ClientID, ClientSecret string
+	ClientID     string
+	ClientSecret string
 	// APIKeys maps organizations to their keys.
 	APIKeys map[string]string
-	// TokenLife is how long a token is good, by default an hour.
+	// TokenLife is the lifetime of a token, by default an hour.
 	TokenLife time.Duration
-	// Quota is how many calls an organization may make in a minute, wherever it
-	// begins; 0 for as many as it likes.
+	// Quota is the number of calls that an organization may make in any 60 seconds; 0
+	// means unlimited.
 	Quota int
-	// EmptyCreated answers a create with 201 and no body, as the status page has
-	// it.
+	// EmptyCreated answers a create with 201 and no body, as on the vendor's status
+	// page.
 	EmptyCreated bool
-	// ListLag is how many lists after a create do not have the record yet.
+	// ListLag is the number of lists after a create that do not contain the record
+	// yet.
 	ListLag int
-	// MaxPageSize is the most entries of one page, by default 1000.
+	// MaxPageSize limits the entries of one page, by default to 1000.
 	MaxPageSize int
-	// Now is the vendor's clock, by default the machine's.
+	// Now is the vendor's clock, by default time.Now.
 	Now func() time.Time
 }
 
-// Sandbox is one Dinero. All of sandbox.Engine is there: faults, counts,
-// recorded requests, gates.
+// Sandbox is one Dinero, with the faults, counters, recorded requests and gates of
+// sandbox.Engine.
 type Sandbox struct {
 	*sandbox.Engine
 	opts Options
@@ -83,7 +86,7 @@ type Sandbox struct {
 	mu            sync.Mutex
 	tokens        map[string]issued
 	organizations map[string]*organization
-	next          int
+	next          int // last number of a GUID or TimeStamp
 }
 
 type issued struct {
@@ -93,12 +96,12 @@ type issued struct {
 
 type organization struct {
 	noSubscription bool
-	calls          []time.Time // of the last minute
+	calls          []time.Time // within the last minute
 	contacts       []*Record
 	invoices       []*Record
 }
 
-// Record is a contact or an invoice as the vendor keeps it.
+// Record is a contact or an invoice as the vendor stores it.
 type Record struct {
 	GUID              string         `json:"Guid"`
 	ExternalReference string         `json:"ExternalReference"`
@@ -108,27 +111,12 @@ type Record struct {
 	DeletedAt         *time.Time     `json:"DeletedAt"`
 	Body              map[string]any `json:"Body"`
 
-	hidden int
+	hidden int // lists that still omit the record
 }
 
-// New makes a sandbox.
+// New returns a sandbox.
 func New(opts Options) *Sandbox {
-	if opts.ClientID == "" {
-		opts.ClientID = ClientID
-		opts.ClientSecret = ClientSecret
-	}
-	if opts.APIKeys == nil {
-		opts.APIKeys = map[string]string{Organization: APIKey, Organization2: APIKey2}
-	}
-	if opts.TokenLife == 0 {
-		opts.TokenLife = time.Hour
-	}
-	if opts.MaxPageSize == 0 {
-		opts.MaxPageSize = 1000
-	}
-	if opts.Now == nil {
-		opts.Now = time.Now
-	}
+	opts = opts.withDefaults()
 	s := &Sandbox{
 		opts:          opts,
 		tokens:        map[string]issued{},
@@ -139,81 +127,69 @@ func New(opts Options) *Sandbox {
 	}
 	s.Engine = sandbox.New(s.recode)
 	s.Handle(TokenPath, OpToken, s.token)
-	s.Handle(
-		"POST {version}/{organization}/contacts",
-		OpContactCreate,
-		s.authorized(s.create(contactRecords)),
-	)
-	s.Handle(
-		"GET {version}/{organization}/contacts",
-		OpContactFind,
-		s.authorized(s.list(contactRecords)),
-	)
-	s.Handle(
-		"{version}/{organization}/contacts/{guid}",
-		OpContact,
-		s.authorized(s.one(contactRecords)),
-	)
-	s.Handle(
-		"POST {version}/{organization}/invoices",
-		OpInvoiceCreate,
-		s.authorized(s.create(invoiceRecords)),
-	)
-	s.Handle(
-		"GET {version}/{organization}/invoices",
-		OpInvoiceFind,
-		s.authorized(s.list(invoiceRecords)),
-	)
-	s.Handle(
-		"{version}/{organization}/invoices/{guid}",
-		OpInvoice,
-		s.authorized(s.one(invoiceRecords)),
-	)
-	s.Handle(
-		"POST {version}/{organization}/invoices/{guid}/book",
-		OpInvoiceBook,
-		s.authorized(s.book),
-	)
+	s.route(contactRecords, OpContactCreate, OpContactFind, OpContact)
+	s.route(invoiceRecords, OpInvoiceCreate, OpInvoiceFind, OpInvoice)
+	s.Handle("POST "+organizationPath+"invoices/{guid}/book", OpInvoiceBook, s.authorized(s.book))
 	s.routeControl()
 	return s
 }
 
+func (o Options) withDefaults() Options {
+	if o.ClientID == "" {
+		o.ClientID = ClientID
+		o.ClientSecret = ClientSecret
+	}
+	if o.APIKeys == nil {
+		o.APIKeys = map[string]string{Organization: APIKey, Organization2: APIKey2}
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	o.TokenLife = cmp.Or(o.TokenLife, time.Hour)
+	o.MaxPageSize = cmp.Or(o.MaxPageSize, 1000)
+	return o
+}
+
+// organizationPath is the path of an organization's records.
+const organizationPath = "{version}/{organization}/"
+
+// route adds the operations on one kind of record.
+func (s *Sandbox) route(r records, createOp, findOp, recordOp string) {
+	list := organizationPath + r.path
+	s.Handle("POST "+list, createOp, s.authorized(s.create(r)))
+	s.Handle("GET "+list, findOp, s.authorized(s.list(r)))
+	s.Handle(list+"/{guid}", recordOp, s.authorized(s.one(r)))
+}
+
 func (s *Sandbox) routeControl() {
 	for _, r := range []records{contactRecords, invoiceRecords} {
-		s.HandleControl(
-			"GET "+r.path+"/{organization}",
-			func(w http.ResponseWriter, q *http.Request) {
-				sandbox.Reply(w, http.StatusOK, s.records(q.PathValue("organization"), r))
-			},
-		)
+		s.HandleControl("GET "+r.path+"/{organization}", func(w http.ResponseWriter, q *http.Request) {
+			sandbox.Reply(w, http.StatusOK, s.records(q.PathValue("organization"), r))
+		})
 	}
-	s.HandleControl(
-		"PUT organizations/{organization}",
-		func(w http.ResponseWriter, r *http.Request) {
-			var in struct {
-				NoSubscription bool `json:"noSubscription"`
-			}
-			decoder := json.NewDecoder(http.MaxBytesReader(w, r.Body, 1<<16))
-			decoder.DisallowUnknownFields()
-			if err := decoder.Decode(&in); err != nil {
-				sandbox.Reply(
-					w,
-					http.StatusBadRequest,
-					map[string]string{"error": err.Error()},
-				)
-				return
-			}
-			s.SetSubscription(r.PathValue("organization"), !in.NoSubscription)
-			w.WriteHeader(http.StatusNoContent)
-		},
-	)
+	s.HandleControl("PUT organizations/{organization}", s.controlOrganization)
 	s.HandleControl("POST revoke", func(w http.ResponseWriter, _ *http.Request) {
 		s.RevokeTokens()
 		w.WriteHeader(http.StatusNoContent)
 	})
 }
 
-// SetSubscription gives an organization the Pro subscription or takes it.
+// controlOrganization changes an organization on request of the control API.
+func (s *Sandbox) controlOrganization(w http.ResponseWriter, r *http.Request) {
+	var change struct {
+		NoSubscription bool `json:"noSubscription"`
+	}
+	decoder := json.NewDecoder(http.MaxBytesReader(w, r.Body, 1<<16))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(&change); err != nil {
+		sandbox.Reply(w, http.StatusBadRequest, map[string]string{"error": err.Error()})
+		return
+	}
+	s.SetSubscription(r.PathValue("organization"), !change.NoSubscription)
+	w.WriteHeader(http.StatusNoContent)
+}
+
+// SetSubscription adds or removes the Pro subscription of an organization.
 func (s *Sandbox) SetSubscription(id string, active bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -222,26 +198,26 @@ func (s *Sandbox) SetSubscription(id string, active bool) {
 	}
 }
 
-// RevokeTokens forgets all tokens.
+// RevokeTokens invalidates all tokens.
 func (s *Sandbox) RevokeTokens() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	clear(s.tokens)
 }
 
-// PutToken makes token a good one of an organization.
+// PutToken makes token valid for an organization.
 func (s *Sandbox) PutToken(token, organization string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.tokens[token] = issued{organization, s.opts.Now().Add(s.opts.TokenLife)}
 }
 
-// Invoices returns copies of an organization's invoices, deleted ones too.
+// Invoices returns copies of an organization's invoices, including deleted ones.
 func (s *Sandbox) Invoices(organization string) []Record {
 	return s.records(organization, invoiceRecords)
 }
 
-// Contacts returns copies of an organization's contacts, deleted ones too.
+// Contacts returns copies of an organization's contacts, including deleted ones.
 func (s *Sandbox) Contacts(organization string) []Record {
 	return s.records(organization, contactRecords)
 }

@@ -13,57 +13,74 @@ import (
 	"errand.internal/clients/sandbox"
 )
 
-// token is the password grant of the vendor's page: exactly its four fields.
+// token is the token endpoint. It accepts the password grant of the vendor's page,
+// with exactly its four fields.
 func (s *Sandbox) token(c *sandbox.Call) sandbox.Answer {
 	if c.Method != http.MethodPost {
 		return sandbox.Answer{Status: http.StatusMethodNotAllowed}
 	}
-	refuse := func(code string) sandbox.Answer {
-		return sandbox.JSON(http.StatusBadRequest, map[string]string{"error": code})
+	organization, refusal := s.authenticate(c)
+	if refusal != "" {
+		return sandbox.JSON(http.StatusBadRequest, map[string]string{"error": refusal})
 	}
+	token := "token-" + organization + "-" + strings.ToLower(rand.Text())
+	s.PutToken(token, organization)
+	c.Effect(organization)
+	return sandbox.JSON(http.StatusOK, map[string]any{
+		"access_token":  token,
+		"token_type":    "Bearer",
+		"expires_in":    int(s.opts.TokenLife / time.Second),
+		"refresh_token": nil,
+	})
+}
+
+// authenticate returns the organization that a token request is for, or the OAuth
+// error that refuses it.
+func (s *Sandbox) authenticate(c *sandbox.Call) (organization, refusal string) {
 	id, secret, ok := (&http.Request{Header: c.Header}).BasicAuth()
-	if !ok || !same(id, s.opts.ClientID) || !same(secret, s.opts.ClientSecret) {
-		return refuse("invalid_client")
+	if !ok || !equal(id, s.opts.ClientID) || !equal(secret, s.opts.ClientSecret) {
+		return "", "invalid_client"
 	}
+	form, ok := readForm(c)
+	switch {
+	case !ok || len(form) != 4:
+		return "", "invalid_request"
+	case form.Get("grant_type") != "password":
+		return "", "unsupported_grant_type"
+	case form.Get("scope") != "read write":
+		return "", "invalid_scope"
+	}
+	for organization, key := range s.opts.APIKeys {
+		if equal(form.Get("username"), key) && equal(form.Get("password"), key) {
+			return organization, ""
+		}
+	}
+	return "", "invalid_grant"
+}
+
+// readForm reads a form in which each field has one value.
+func readForm(c *sandbox.Call) (url.Values, bool) {
 	media, _, err := mime.ParseMediaType(c.Header.Get("Content-Type"))
-	form, formErr := url.ParseQuery(string(c.Body))
-	if err != nil || formErr != nil || media != "application/x-www-form-urlencoded" ||
-		len(form) != 4 {
-		return refuse("invalid_request")
+	if err != nil || media != "application/x-www-form-urlencoded" {
+		return nil, false
+	}
+	form, err := url.ParseQuery(string(c.Body))
+	if err != nil {
+		return nil, false
 	}
 	for _, values := range form {
 		if len(values) != 1 {
-			return refuse("invalid_request")
+			return nil, false
 		}
 	}
-	switch {
-	case form.Get("grant_type") != "password":
-		return refuse("unsupported_grant_type")
-	case form.Get("scope") != "read write":
-		return refuse("invalid_scope")
-	}
-	for organization, key := range s.opts.APIKeys {
-		if same(form.Get("username"), key) && same(form.Get("password"), key) {
-			token := "token-" + organization + "-" + strings.ToLower(rand.Text())
-			s.PutToken(token, organization)
-			c.Effect(organization)
-			return sandbox.JSON(http.StatusOK, map[string]any{
-				"access_token":  token,
-				"token_type":    "Bearer",
-				"expires_in":    int(s.opts.TokenLife / time.Second),
-				"refresh_token": nil,
-			})
-		}
-	}
-	return refuse("invalid_grant")
+	return form, true
 }
 
-// operation is one call of an organization that may make it. The sandbox is
-// locked.
+// operation handles one authorized call of an organization. The sandbox is locked.
 type operation func(c *sandbox.Call, o *organization) sandbox.Answer
 
-// authorized checks version, quota, token and subscription, in the vendor's
-// order as far as it is known.
+// authorized checks version, token, organization, quota and subscription, in the
+// vendor's order as far as it is known.
 func (s *Sandbox) authorized(run operation) sandbox.Operation {
 	return func(c *sandbox.Call) sandbox.Answer {
 		s.mu.Lock()
@@ -82,40 +99,36 @@ func (s *Sandbox) authorized(run operation) sandbox.Operation {
 			return sandbox.Answer{Status: http.StatusUnauthorized}
 		case organization == nil || owner.organization != c.Params["organization"]:
 			return failure(http.StatusForbidden, "41", "No access to the organization")
-		case !organization.admit(now, s.opts.Quota):
-			return quota()
+		case !organization.withinQuota(now, s.opts.Quota):
+			return quotaExceeded()
 		case organization.noSubscription:
-			return failure(
-				http.StatusForbidden,
-				"90",
-				"The organization has no active Pro subscription",
-			)
+			return failure(http.StatusForbidden, "90", "The organization has no active Pro subscription")
 		}
 		return run(c, organization)
 	}
 }
 
-// admit counts a call against the quota.
-func (o *organization) admit(now time.Time, quota int) bool {
+// withinQuota counts a call, and reports whether the quota allows it.
+func (o *organization) withinQuota(now time.Time, quota int) bool {
 	if quota == 0 {
 		return true
 	}
-	kept := o.calls[:0]
+	recent := o.calls[:0]
 	for _, at := range o.calls {
 		if now.Sub(at) < time.Minute {
-			kept = append(kept, at)
+			recent = append(recent, at)
 		}
 	}
-	o.calls = kept
-	if len(kept) >= quota {
+	o.calls = recent
+	if len(recent) >= quota {
 		return false
 	}
 	o.calls = append(o.calls, now)
 	return true
 }
 
-// quota is plain text, as the vendor's page shows it.
-func quota() sandbox.Answer {
+// quotaExceeded is plain text, as on the vendor's page.
+func quotaExceeded() sandbox.Answer {
 	return sandbox.Answer{
 		Status: http.StatusTooManyRequests,
 		Header: http.Header{"Content-Type": {"text/plain"}},
@@ -134,8 +147,8 @@ func failure(status int, code, message string) sandbox.Answer {
 	})
 }
 
-// recode makes an error of one of the vendor's codes; the codes of statuses
-// without one are the status.
+// recode returns the vendor's error for a code. A status that has no code is given
+// as its own number.
 func (s *Sandbox) recode(_ *sandbox.Call, code string, _ *sandbox.Answer) sandbox.Answer {
 	status := http.StatusBadRequest
 	switch code {
@@ -144,13 +157,13 @@ func (s *Sandbox) recode(_ *sandbox.Call, code string, _ *sandbox.Answer) sandbo
 	case "41", "48", "90":
 		status = http.StatusForbidden
 	case "429":
-		return quota()
+		return quotaExceeded()
 	case "480":
 		return sandbox.Answer{Status: 480}
 	}
-	return failure(status, code, "asked for by the test")
+	return failure(status, code, "requested by the test")
 }
 
-func same(a, b string) bool {
+func equal(a, b string) bool {
 	return subtle.ConstantTimeCompare([]byte(a), []byte(b)) == 1
 }
