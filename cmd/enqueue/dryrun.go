@@ -53,18 +53,18 @@ func (c *enqueueCommand) dryRun(
 		return 0, joinUsageErrors(err)
 	}
 	defs := tasks.Definitions(clients)
-	at := slices.IndexFunc(defs, func(d queue.Definition) bool {
+	index := slices.IndexFunc(defs, func(d queue.Definition) bool {
 		return d.Type == info.Type
 	})
-	if at < 0 || defs[at].Run == nil {
+	if index < 0 || defs[index].Run == nil {
 		return 0, fmt.Errorf("%s cannot be shown in a dry run", info.Type)
 	}
-	p, err := defs[at].Decode(raw)
+	p, err := defs[index].Decode(raw)
 	if err != nil {
 		return 0, err
 	}
 	transport.payload = p
-	_, err = defs[at].Run(queue.WithTaskID(ctx, p.Defaults().Queue+"-taskid"), p)
+	_, err = defs[index].Run(queue.WithTaskID(ctx, p.Defaults().Queue+"-taskid"), p)
 	requests := transport.recorded()
 	if len(requests) == 0 {
 		if err == nil {

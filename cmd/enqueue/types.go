@@ -55,10 +55,7 @@ func (c *typesCommand) run(_ context.Context, inv *invocation) (int, error) {
 		return 0, unknownTypeError(c.Type)
 	}
 	if info.Internal {
-		return 0, usagef(
-			"%s is internal: Errand enqueues it itself, nobody else can",
-			c.Type,
-		)
+		return 0, usagef("%s is internal: Errand enqueues it itself, nobody else can", c.Type)
 	}
 	detail, err := describeType(info)
 	if err != nil {
@@ -118,7 +115,7 @@ func describeType(info tasks.Info) (*typeDetail, error) {
 		KeyFor:      formatDuration(keyLife),
 		Fields:      []fieldDetail{},
 		Example:     example,
-		Command:     name + " " + info.Type + " --payload " + shellQuote(string(example)),
+		Command:     commandName + " " + info.Type + " --payload " + shellQuote(string(example)),
 		again:       info.Again(),
 	}
 	for _, f := range info.Fields() {
