@@ -102,12 +102,12 @@ func (c *csvRows) isField(path string) bool {
 		if f.Path == path {
 			return true
 		}
-		below := f.Path + "."
-		takesAny := strings.Contains(f.Kind, "object") || f.Kind == "any JSON"
+		prefix := f.Path + "."
+		acceptsAny := strings.Contains(f.Kind, "object") || f.Kind == "any JSON"
 		named := slices.ContainsFunc(fields, func(o payload.Field) bool {
-			return strings.HasPrefix(o.Path, below)
+			return strings.HasPrefix(o.Path, prefix)
 		})
-		if takesAny && !named && len(path) > len(below) && strings.HasPrefix(path, below) {
+		if acceptsAny && !named && len(path) > len(prefix) && strings.HasPrefix(path, prefix) {
 			return true
 		}
 	}
