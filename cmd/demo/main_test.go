@@ -2,74 +2,113 @@ package main
 
 import (
 	"bytes"
-	"io"
-	"net/http"
+	"context"
+	"encoding/json"
+	"errors"
 	"strings"
 	"testing"
 
-	"errand.internal/clients/dinero/dinerotest"
-	"errand.internal/tasks"
+	"errand.internal/internal/demo"
+	"errand.internal/internal/sandboxes"
 )
 
-func TestTheStoryComesOutRight(t *testing.T) {
+func TestOnceRunsEveryStepOfEveryVendor(t *testing.T) {
 	t.Parallel()
 	var out, errs bytes.Buffer
 	if err := run(t.Context(), []string{"-once"}, &out, &errs); err != nil {
 		t.Fatalf("%v\n%s%s", err, out.String(), errs.String())
 	}
-	if strings.Contains(out.String(), "WRONG") || strings.Count(out.String(), "  ok  ") < 8 {
-		t.Errorf("story:\n%s", out.String())
+	steps := 0
+	for _, v := range sandboxes.Vendors {
+		if v.Steps == nil {
+			continue
+		}
+		for _, step := range v.Steps(demo.Stage{Sandbox: v.NewSandbox("")}) {
+			steps++
+			if !strings.Contains(out.String(), "  ok     "+step.Title+" ") {
+				t.Errorf("%q is not in the output", step.Title)
+			}
+		}
+	}
+	if steps == 0 || strings.Count(out.String(), "  ok  ") != steps || strings.Contains(out.String(), "WRONG") {
+		t.Errorf("want %d steps that are ok:\n%s", steps, out.String())
 	}
 }
 
-func TestBadFlags(t *testing.T) {
+func TestStoryStopsAtTheFirstWrongStep(t *testing.T) {
+	t.Parallel()
+	step := func(title string, err error) demo.Step {
+		return demo.Step{
+			Title: title,
+			Run: func(context.Context) (string, error) {
+				return "done", err
+			},
+		}
+	}
+	var out bytes.Buffer
+	err := runStory(t.Context(), &out, []demo.Step{
+		step("first", nil),
+		step("second", errors.New("no such user")),
+		step("third", nil),
+	})
+	if err == nil || !strings.Contains(err.Error(), "second") {
+		t.Errorf("err = %v", err)
+	}
+	if _, printed, _ := strings.Cut(out.String(), "  ok     first "); !strings.HasSuffix(printed, "\n  WRONG  second\n         no such user\n") {
+		t.Errorf("output:\n%s", out.String())
+	}
+}
+
+func TestRefusesBadFlags(t *testing.T) {
 	t.Parallel()
 	for _, args := range [][]string{{"-nosuch"}, {"extra"}, {"-vendors-only", "-addr", "nowhere"}} {
 		var out, errs bytes.Buffer
 		if err := run(t.Context(), args, &out, &errs); err == nil {
-			t.Errorf("%v was taken", args)
+			t.Errorf("%v was accepted", args)
 		}
 	}
 }
 
-// The embedded Redis knows what the limits ask of it.
-func TestDemoKeepsLimits(t *testing.T) {
+func TestScheduleListIsEmptyWithoutSchedules(t *testing.T) {
 	t.Parallel()
-	d, err := start(t.Context(), true, false, io.Discard)
+	if list := scheduleList([]demo.Vendor{{}, {}}); list != "" {
+		t.Errorf("list = %q", list)
+	}
+	if list := scheduleList([]demo.Vendor{{Schedules: "- name: a\n"}, {}, {Schedules: "- name: b\n"}}); list != "- name: a\n- name: b\n" {
+		t.Errorf("list = %q", list)
+	}
+}
+
+func TestReceiverAwaitsAMatchingEvent(t *testing.T) {
+	t.Parallel()
+	r, err := newReceiver()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer d.stop()
-	var tickets []*tasks.Ticket[tasks.VendorAnswer]
-	for range 7 { // five go at once
-		ticket, err := tasks.Enqueue(
-			t.Context(),
-			d.client,
-			tasks.DineroCall{OrganizationID: dinerotest.Organization, Method: "GET", Path: "contacts"},
-		)
-		if err != nil {
-			t.Fatal(err)
-		}
-		tickets = append(tickets, ticket)
+	var out bytes.Buffer
+	r.printTo(&out)
+	r.add("1", event{Type: "a", Data: json.RawMessage(`1`)})
+	r.add("1", event{Type: "a", Data: json.RawMessage(`1`)}) // delivered twice
+	if out.String() != "  event  a 1\n" {
+		t.Errorf("printed %q", out.String())
 	}
-	for _, ticket := range tickets {
-		if _, err := ticket.Wait(t.Context()); err != nil {
-			t.Error(err)
-		}
+	is := func(want string) func(json.RawMessage) bool {
+		return func(data json.RawMessage) bool { return string(data) == want }
 	}
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+d.admin+"/metrics", nil)
-	if err != nil {
-		t.Fatal(err)
+	if err := r.await(t.Context(), "a", is("1")); err != nil {
+		t.Errorf("an earlier event: %v", err)
 	}
-	resp, err := (&http.Client{}).Do(req)
-	if err != nil {
-		t.Fatal(err)
+	awaited := make(chan error)
+	go func() { awaited <- r.await(t.Context(), "b", is("2")) }()
+	r.add("2", event{Type: "b", Data: json.RawMessage(`1`)})
+	r.add("3", event{Type: "a", Data: json.RawMessage(`2`)})
+	r.add("4", event{Type: "b", Data: json.RawMessage(`2`)})
+	if err := <-awaited; err != nil {
+		t.Errorf("a later event: %v", err)
 	}
-	defer func() { _ = resp.Body.Close() }()
-	metrics, err := io.ReadAll(resp.Body)
-	if account := `{account="dinero-` + dinerotest.Organization + `"`; err != nil ||
-		!strings.Contains(string(metrics), "errand_limit_unasked_total"+account+"} 0") ||
-		strings.Contains(string(metrics), "errand_limit_waits_total"+account+`,how="here"} 0`) && strings.Contains(string(metrics), "errand_limit_waits_total"+account+`,how="parked"} 0`) {
-		t.Errorf("%v\n%s", err, metrics)
+	canceled, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := r.await(canceled, "b", is("3")); !errors.Is(err, context.Canceled) {
+		t.Errorf("no event: err = %v", err)
 	}
 }
