@@ -90,7 +90,7 @@ func TestBulkRerunEnqueuesOnlyMissingRows(t *testing.T) {
 	}
 	wantText(t, "stderr", rerun.stderr, "150 rows: 50 enqueued, 100 duplicates, 0 refused")
 
-	h.startWorker(nil)
+	h.startWorker()
 	if err := h.anna.WaitAnswered(clientstest.Within(t), annatest.OpInactivate, 250); err != nil {
 		t.Fatal(err)
 	}
@@ -294,7 +294,7 @@ func TestBulkCSV(t *testing.T) {
 func TestBulkCSVCellsReachTheVendorUnchanged(t *testing.T) {
 	t.Parallel()
 	h := newHarness(t)
-	h.startWorker(nil)
+	h.startWorker()
 	file := writeFile(
 		t,
 		"otp.csv",

@@ -42,7 +42,7 @@ func (c *enqueueCommand) run(ctx context.Context, inv *invocation) (int, error) 
 	if err != nil {
 		return 0, err
 	}
-	info, err := findType(c.Type)
+	info, err := findType(c.Type, refusedf)
 	if err != nil {
 		return 0, err
 	}

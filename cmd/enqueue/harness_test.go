@@ -10,25 +10,16 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
 
-	"errand.internal/clients"
-	"errand.internal/clients/anna"
 	"errand.internal/clients/anna/annatest"
 	"errand.internal/clients/clientstest"
-	"errand.internal/clients/danaconnect"
 	"errand.internal/clients/danaconnect/danaconnecttest"
-	"errand.internal/internal/ledger"
-	"errand.internal/internal/queue"
+	"errand.internal/clients/sandbox"
+	"errand.internal/internal/apptest"
 	"errand.internal/internal/redisconn"
 	"errand.internal/internal/redistest"
-	"errand.internal/internal/seal"
-	"errand.internal/internal/secret"
-	"errand.internal/internal/tokens"
-	"errand.internal/tasks"
 )
 
 func TestMain(m *testing.M) {
@@ -41,86 +32,39 @@ const (
 	user        = "canary-user-81"
 	otpPayload  = `{"idConversation":824541,"values":{"COD1_EMAIL":"canary-82@example.com"},"type":1,"length":6}`
 	userPayload = `{"userId":"` + user + `"}`
-	token       = "canary-token-83"
 	waitTimeout = "30s" // for a --wait that is expected to end earlier
 )
 
 // harness holds a Redis, the vendors' sandboxes, and the command.
 type harness struct {
 	t       *testing.T
+	fixture *apptest.Fixture
 	redis   *redistest.Server
 	environ map[string]string
 	otp     *danaconnecttest.Sandbox
 	anna    *annatest.Sandbox
-	vendors tasks.Vendors
 }
 
 func newHarness(t *testing.T) *harness {
 	t.Helper()
+	f := apptest.New(t)
 	h := &harness{
-		t:     t,
-		redis: redistest.New(t),
-		otp:   danaconnecttest.New(danaconnecttest.Options{}),
-		anna:  annatest.New(annatest.Options{}),
+		t:       t,
+		fixture: f,
+		redis:   f.Redis,
+		environ: map[string]string{"REDIS_URL": f.Redis.URL()},
+		otp:     sandbox.Find[*danaconnecttest.Sandbox](f.Sandboxes),
+		anna:    sandbox.Find[*annatest.Sandbox](f.Sandboxes),
 	}
-	h.environ = map[string]string{"REDIS_URL": h.redis.URL()}
 	h.anna.PutUser(user, true)
-	h.anna.PutToken(token)
-	account := h.anna.Account()
-	var err error
-	h.vendors.DANAConnectOTP, err = danaconnect.NewOTP(danaconnect.OTPConfig{
-		Username: danaconnecttest.Username,
-		Company:  danaconnecttest.Company,
-		Password: secret.New(danaconnecttest.Password),
-		OTPURL:   clientstest.Serve(t, h.otp, danaconnecttest.Mount) + "otp/1.0/",
-	}, tokens.OpenGate(), clients.NewCaller(danaconnect.Vendor, clients.Limits{}, nil, nil))
-	if err != nil {
-		t.Fatal(err)
-	}
-	h.vendors.AnnA, err = anna.New(anna.Config{
-		URL:         clientstest.Serve(t, h.anna, "/anna/"),
-		CompanyHash: secret.New(account.CompanyHash),
-		User:        account.User,
-		Password:    secret.New(account.Password),
-	}, tokens.Fixed(token), clients.NewCaller(anna.Vendor, clients.Limits{}, nil, nil))
-	if err != nil {
-		t.Fatal(err)
-	}
 	return h
 }
 
 // startWorker starts a worker in this process and stops it when the test ends.
-func (h *harness) startWorker(ring *seal.Ring) {
+func (h *harness) startWorker() {
 	h.t.Helper()
-	target, err := redisconn.Parse(h.redis.URL())
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	servers, general := target.Open(redisconn.Servers), target.Open(redisconn.General)
-	s, err := queue.NewServer(queue.Config{
-		Redis:       servers,
-		General:     general,
-		Store:       ledger.New(general),
-		Ring:        ring,
-		Queues:      map[string]int{"otp": 10, "anna": 10, "polls": 5},
-		Definitions: tasks.Definitions(h.vendors),
-		Owner:       "w-" + h.t.Name(),
-		Timeout:     func(string) time.Duration { return 10 * time.Second },
-		Grace:       15 * time.Second,
-		Metrics:     queue.NewMetrics(prometheus.NewRegistry()),
-		Log:         zerolog.Nop(),
-	})
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	if err := s.Start(); err != nil {
-		h.t.Fatal(err)
-	}
-	h.t.Cleanup(func() {
-		s.Shutdown()
-		_ = servers.Close()
-		_ = general.Close()
-	})
+	h.fixture.Environ["HTTP_ADDR"] = ""
+	h.fixture.Start(h.t)
 }
 
 // result is the result of one run of the command.
@@ -197,7 +141,7 @@ var volatile = []struct {
 	find *regexp.Regexp
 	put  string
 }{
-	{regexp.MustCompile(`(otp|anna|polls)-[0-9a-z]{20,}`), "$1-ID"},
+	{regexp.MustCompile(`[a-z]+_[0-9a-z]{20,}`), "QUEUE_ID"},
 	{regexp.MustCompile(`"at":"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"`), `"at":"TIME"`},
 	{regexp.MustCompile(`"durationMs":\d+`), `"durationMs":0`},
 	{regexp.MustCompile(`[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}`), "UUID"},

@@ -169,14 +169,14 @@ func TestBadInput(t *testing.T) {
 			[]string{send, "--payload", "{x"},
 			"",
 			3,
-			[]string{"the payload is not JSON: it breaks off or goes wrong at byte 2"},
+			[]string{"the payload is not JSON: it ends early or has a syntax error at byte 2"},
 		},
 		{
 			"not JSON, with set",
 			[]string{send, "--payload", "{x", "--set=length=6"},
 			"",
 			3,
-			[]string{"the payload is not JSON: it breaks off or goes wrong at byte 2"},
+			[]string{"the payload is not JSON: it ends early or has a syntax error at byte 2"},
 		},
 		{
 			"no object",
@@ -426,7 +426,7 @@ func TestBadSettings(t *testing.T) {
 func TestEveryPayloadSourceReachesTheVendor(t *testing.T) {
 	t.Parallel()
 	h := newHarness(t)
-	h.startWorker(nil)
+	h.startWorker()
 	file := writeFile(t, "p.json", userPayload)
 	redisFile := writeFile(t, "url", h.redis.URL()+"\n")
 	wait := []string{"--wait", waitTimeout, "--notify", "--usable-for", "1h"}
@@ -467,7 +467,7 @@ func TestTextOutput(t *testing.T) {
 	if got := h.wantExit(0, "status", id).stdout; got != want {
 		t.Errorf("got\n%swant\n%s", got, want)
 	}
-	h.startWorker(nil)
+	h.startWorker()
 	d := h.wantExit(0, "danaconnect:otp:send", "--payload", otpPayload, "--wait", waitTimeout)
 	wantText(
 		t,

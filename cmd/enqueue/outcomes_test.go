@@ -16,7 +16,6 @@ import (
 	"errand.internal/clients/clientstest"
 	"errand.internal/clients/danaconnect/danaconnecttest"
 	"errand.internal/clients/sandbox"
-	"errand.internal/internal/seal"
 )
 
 func TestWaitEndsWithTheOutcome(t *testing.T) {
@@ -70,7 +69,7 @@ func TestWaitEndsWithTheOutcome(t *testing.T) {
 			if tt.fault.Op != "" {
 				h.otp.Inject(tt.fault)
 			}
-			h.startWorker(nil)
+			h.startWorker()
 			got := h.wantExit(tt.code, append(tt.args, "--wait", waitTimeout, "--json")...).report(t)
 			if got.State != "ended" || got.Outcome != tt.outcome || got.Code != tt.vendor || got.Attempts != 1 ||
 				got.Duplicate {
@@ -89,9 +88,10 @@ func TestWaitEndsWithTheOutcome(t *testing.T) {
 func TestParkedWhenTheWaitEnds(t *testing.T) {
 	t.Parallel()
 	h := newHarness(t)
-	h.vendors.AnnA = nil
-	h.startWorker(nil)
-	d := h.wantExit(6, "anna:user:inactivate", "--payload", userPayload, "--wait", "1500ms", "--json")
+	h.fixture.Remove("DANACONNECT_CLIENT_") // its queue also has tasks of the other account
+	h.startWorker()
+	d := h.wantExit(6, "danaconnect:api:call", "--set", "method=GET", "--set", "path=records",
+		"--wait", "1500ms", "--json")
 	if got := d.report(t); got.State != "parked" || got.Outcome != "" ||
 		!strings.Contains(got.Message, "no credentials") {
 		t.Errorf("got %+v", got)
@@ -104,7 +104,7 @@ func TestParkedAfter429(t *testing.T) {
 	t.Parallel()
 	h := newHarness(t)
 	h.otp.Inject(sandbox.Fault{Op: danaconnecttest.OpSend, Status: 429, RetryAfter: "120"})
-	h.startWorker(nil)
+	h.startWorker()
 	d := h.wantExit(6, "danaconnect:otp:send", "--payload", otpPayload, "--wait", "1500ms", "--json")
 	if got := d.report(t); got.State != "parked" || got.Outcome != "" ||
 		!strings.Contains(got.Message, "too many requests") {
@@ -116,7 +116,7 @@ func TestExpired(t *testing.T) {
 	t.Parallel()
 	h := newHarness(t)
 	h.wantExit(0, "anna:user:inactivate", "--payload", userPayload, "--key", "k", "--usable-for", "1ms")
-	h.startWorker(nil)
+	h.startWorker()
 	args := []string{"anna:user:inactivate", "--payload", userPayload, "--key", "k", "--wait", waitTimeout, "--json"}
 	if got := h.wantExit(8, args...).report(t); got.Outcome != "expired" || got.Attempts != 0 {
 		t.Errorf("got %+v", got)
@@ -153,7 +153,7 @@ func (h *harness) startWaiting(ctx context.Context, args ...string) (id string, 
 	go func() {
 		lines := bufio.NewScanner(reader)
 		for lines.Scan() {
-			if found := regexp.MustCompile(`[a-z]+-[0-9a-z]{20,} is stored`).FindString(lines.Text()); found != "" {
+			if found := regexp.MustCompile(`[a-z]+_[0-9a-z]{20,} is stored`).FindString(lines.Text()); found != "" {
 				ids <- strings.Fields(found)[0]
 			}
 		}
@@ -188,7 +188,7 @@ func TestCancel(t *testing.T) {
 	}
 	h.wantExit(0, "cancel", id) // cancelling twice is not an error
 
-	h.startWorker(nil)
+	h.startWorker()
 	finished := h.wantExit(0, "anna:user:inactivate", "--payload", userPayload, "--wait", waitTimeout, "--json").report(t)
 	wantText(t, "stderr", h.wantExit(13, "cancel", finished.ID).stderr, finished.ID, "can no longer be cancelled", "done")
 	if n := h.anna.Effects(annatest.OpInactivate); n != 1 {
@@ -239,7 +239,7 @@ func TestUnknownKeepsItsKey(t *testing.T) {
 	t.Parallel()
 	h := newHarness(t)
 	h.otp.Inject(sandbox.Fault{Op: danaconnecttest.OpSend, Drop: true, AfterEffect: true})
-	h.startWorker(nil)
+	h.startWorker()
 	args := []string{"danaconnect:otp:send", "--payload", otpPayload, "--key", "order-1", "--wait", waitTimeout, "--json"}
 	first := h.wantExit(7, args...).report(t)
 	second := h.wantExit(7, args...).report(t)
@@ -271,7 +271,7 @@ func TestUnknownKeepsItsKey(t *testing.T) {
 func TestParallelProducersCauseOneCall(t *testing.T) {
 	t.Parallel()
 	h := newHarness(t)
-	h.startWorker(nil)
+	h.startWorker()
 	results := make([]result, 20)
 	var wg sync.WaitGroup
 	for i := range results {
@@ -313,12 +313,9 @@ func TestParallelProducersCauseOneCall(t *testing.T) {
 func TestSealedResult(t *testing.T) {
 	t.Parallel()
 	const keys = "k1:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
-	ring, err := seal.Parse(keys)
-	if err != nil {
-		t.Fatal(err)
-	}
 	h := newHarness(t)
-	h.startWorker(ring)
+	h.fixture.Environ["ENCRYPTION_KEYS"] = keys
+	h.startWorker()
 	d := h.wantExit(0, "danaconnect:otp:send", "--payload", otpPayload, "--wait", waitTimeout, "--json")
 	got := d.report(t)
 	if got.Outcome != "done" || got.Data != nil {
@@ -344,8 +341,8 @@ func TestRedisUnreachable(t *testing.T) {
 	commands := [][]string{
 		{"anna:user:inactivate", "--payload", userPayload},
 		{"anna:user:inactivate", "--payload", userPayload, "--key", "k", "--wait", "1m"},
-		{"status", "anna-aaaaaaaaaaaaaaaaaaaaaaaaaa"},
-		{"cancel", "anna-aaaaaaaaaaaaaaaaaaaaaaaaaa"},
+		{"status", "otp_aaaaaaaaaaaaaaaaaaaaaaaaaa"},
+		{"cancel", "otp_aaaaaaaaaaaaaaaaaaaaaaaaaa"},
 		{"bulk", file},
 	}
 	for _, failure := range []struct {
@@ -434,7 +431,7 @@ func TestJSONShapes(t *testing.T) {
 	)
 	held := h.otp.Hold(danaconnecttest.OpSend)
 	defer held.Release()
-	h.startWorker(nil)
+	h.startWorker()
 	running := h.wantExit(10, "danaconnect:otp:send", "--payload", otpPayload, "--wait", "1s", "--json")
 	golden(t, "running.json", running.stdout)
 	held.Release()

@@ -54,7 +54,7 @@ func (c *typesCommand) run(_ context.Context, inv *invocation) (int, error) {
 		inv.listTypes(c.JSON)
 		return exitOK, nil
 	}
-	info, err := findType(c.Type)
+	info, err := findType(c.Type, usagef)
 	if err != nil {
 		return 0, err
 	}
@@ -70,14 +70,15 @@ func (c *typesCommand) run(_ context.Context, inv *invocation) (int, error) {
 	return exitOK, nil
 }
 
-// findType returns a task type that can be enqueued.
-func findType(taskType string) (tasks.Info, error) {
+// findType returns a task type that can be enqueued. internalError makes the error
+// for one that cannot: what the user got wrong differs from command to command.
+func findType(taskType string, internalError func(format string, args ...any) error) (tasks.Info, error) {
 	info, ok := all.Vendors.Find(taskType)
 	switch {
 	case ok:
 		return info, nil
 	case taskType == events.DeliverType:
-		return info, usagef("%s is internal: Errand enqueues it itself, nobody else can", taskType)
+		return info, internalError("%s is internal: Errand enqueues it itself, nobody else can", taskType)
 	default:
 		return info, unknownTypeError(taskType)
 	}

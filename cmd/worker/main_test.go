@@ -106,7 +106,7 @@ func TestCommandLine(t *testing.T) {
 			args:    []string{"credentials", "clear", "danaconnect-otp"},
 			environ: withOTP,
 			code:    1,
-			stderr:  "worker: read how danaconnect-otp stands: ",
+			stderr:  "worker: read the state of danaconnect-otp: ",
 		},
 		{
 			name:    "resume events without a receiver",

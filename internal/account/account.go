@@ -96,6 +96,11 @@ func DryRun(transport http.RoundTripper) *Account {
 	return &Account{dryRun: transport}
 }
 
+// IsDryRun reports whether the account only records its requests.
+func (a *Account) IsDryRun() bool {
+	return a.dryRun != nil
+}
+
 // Placeholder is every secret of a dry run.
 var Placeholder = secret.New(secret.Redacted)
 

@@ -131,6 +131,9 @@ func open(s *settings, to *account.Account) (*dinero.Client, error) {
 		}
 	}
 	return dinero.New(s.Config, func(id string) (dinero.Account, bool) {
+		if to.IsDryRun() { // any organization can be shown, not just the placeholder
+			return organizations[s.Organizations()[0]], true
+		}
 		organization, known := organizations[id]
 		return organization, known
 	}, caller)
