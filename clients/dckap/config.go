@@ -66,7 +66,7 @@ func (c Config) Configured() bool {
 	return !c.Token.Empty() || c.Username != "" || !c.Password.Empty()
 }
 
-// Limits returns the timeouts for the Caller of this account.
+// Timeouts returns the timeouts for the Caller of this account.
 func (c Config) Timeouts() clients.Timeouts {
 	return clients.Timeouts{Call: c.Timeout}
 }

@@ -67,7 +67,7 @@ func (c Config) Configured() bool {
 	return c.ClientID != "" || !c.ClientSecret.Empty() || !c.APIKeys.Empty()
 }
 
-// Limits returns the timeouts for the Caller of this account.
+// Timeouts returns the timeouts for the Caller of this account.
 func (c Config) Timeouts() clients.Timeouts {
 	return clients.Timeouts{Call: c.Timeout}
 }

@@ -19,9 +19,9 @@ import (
 type bulkCommand struct {
 	File      string        `arg:"" placeholder:"FILE|-" help:"JSONL or CSV file; - reads stdin."`
 	Type      string        `placeholder:"TYPE" help:"Task type of the rows that do not name one; required for CSV."`
-	Receipt   string        `placeholder:"FILE" help:"Write the receipt to this file instead of stdout. An existing file is overwritten."`
-	Rate      settings.Rate `placeholder:"N/s" help:"Enqueue at most N rows per second, such as 50/s. Longer periods work too: 100/1m."`
-	MaxErrors *errorLimit   `placeholder:"N|N%" help:"Stop once more than N rows, or N% of them, are refused. A percentage applies from the 100th row on."`
+	Receipt   string        `placeholder:"FILE" help:"Write the receipt to FILE, not stdout; overwrites an existing file."`
+	Rate      settings.Rate `placeholder:"N/s" help:"Enqueue at most N rows per second, or per period: 100/1m."`
+	MaxErrors *errorLimit   `placeholder:"N|N%" help:"Stop once more than N rows are refused; N% counts from row 100 on."`
 	JSON      bool          `name:"json" help:"Print the summary to stdout as one JSON object."`
 }
 
@@ -132,8 +132,8 @@ func (c *bulkCommand) openInput(inv *invocation) (io.ReadCloser, error) {
 	return f, nil
 }
 
-// openReceipt opens what the openReceipt is written to. Only its owner may read it: the
-// keys in it may be personal.
+// openReceipt opens the file for the receipt. Only its owner may read it, because
+// keys may be personal data.
 func (c *bulkCommand) openReceipt(
 	inv *invocation,
 	input io.Reader,

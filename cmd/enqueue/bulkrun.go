@@ -259,8 +259,8 @@ func (b *bulkRun) countFailure(p *pendingRow) string {
 }
 
 func rowErrorText(err error) string {
-	if wrong, ok := errors.AsType[*tasks.PayloadError](err); ok {
-		return strings.Join(problemLines(wrong), "; ")
+	if invalid, ok := errors.AsType[*tasks.PayloadError](err); ok {
+		return strings.Join(problemLines(invalid), "; ")
 	}
 	return err.Error()
 }

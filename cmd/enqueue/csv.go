@@ -103,13 +103,12 @@ func (c *csvRows) isField(path string) bool {
 		if f.Path == path {
 			return true
 		}
-		below := f.Path + "."
-		takesAny := strings.Contains(f.Kind, "object") || f.Kind == "any JSON"
+		prefix := f.Path + "."
+		acceptsAny := strings.Contains(f.Kind, "object") || f.Kind == "any JSON"
 		named := slices.ContainsFunc(fields, func(o payload.Field) bool {
-			return strings.HasPrefix(o.Path, below)
+			return strings.HasPrefix(o.Path, prefix)
 		})
-		if takesAny && !named && len(path) > len(below) &&
-			strings.HasPrefix(path, below) {
+		if acceptsAny && !named && len(path) > len(prefix) && strings.HasPrefix(path, prefix) {
 			return true
 		}
 	}
@@ -139,10 +138,9 @@ func (c *csvRows) next() (row, error) {
 	}
 }
 
-// readRecord reads one readRecord, which ends with the first line that leaves no quote
-// open. It returns the number of its first line. One that is too long is read
-// to its end, and refused: what stands within its quotes must not be taken for
-// rows.
+// readRecord reads one record, which ends with the first line that leaves no quote
+// open, and returns the number of its first line. A record that is too long is
+// read to its end and refused: its quoted lines must not be taken for rows.
 func (c *csvRows) readRecord() (record []byte, line int, err error) {
 	tooLong := false
 	for open := false; ; {

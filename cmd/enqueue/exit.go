@@ -26,9 +26,9 @@ const (
 	exitExpired     = 8
 	exitRowsRefused = 9 // bulk finished with refused rows
 	exitTimeout     = 10
-	exitFailed      = 11 // failed, invalid
-	exitCancelled   = 12 // cancelled, superseded
-	exitNoTask      = 13 // or it cannot be cancelled any more
+	exitFailed      = 11 // failed or invalid
+	exitCancelled   = 12 // cancelled or superseded
+	exitNoTask      = 13 // or it can no longer be cancelled
 	exitInterrupted = 130
 )
 
@@ -58,13 +58,13 @@ type exitError struct {
 }
 
 // Error implements error.
-func (f *exitError) Error() string {
-	return f.err.Error()
+func (e *exitError) Error() string {
+	return e.err.Error()
 }
 
 // Unwrap returns the cause.
-func (f *exitError) Unwrap() error {
-	return f.err
+func (e *exitError) Unwrap() error {
+	return e.err
 }
 
 func usagef(format string, args ...any) error {
@@ -83,8 +83,8 @@ var errInterrupted error = &exitError{
 
 // exitCodeOf returns the exit code of an error.
 func exitCodeOf(ctx context.Context, err error) int {
-	if f, ok := errors.AsType[*exitError](err); ok {
-		return f.code
+	if e, ok := errors.AsType[*exitError](err); ok {
+		return e.code
 	}
 	if isRefused(err) {
 		return exitRefused
@@ -112,8 +112,8 @@ func isRefused(err error) bool {
 }
 
 // redisUnavailable reports whether Redis could not be reached, or could not store
-// the task: the same command may succeed later. Every UnconfirmedError counts: between
-// the two steps of storing a task, asynq reports its errors only as text.
+// the task: the same command may succeed later. Every UnconfirmedError counts:
+// between the two steps of storing a task, asynq reports its errors only as text.
 func redisUnavailable(err error) bool {
 	if _, unconfirmed := errors.AsType[*tasks.UnconfirmedError](err); unconfirmed {
 		return true
@@ -130,7 +130,7 @@ func redisUnavailable(err error) bool {
 
 // printErr writes one line to stderr.
 func (inv *invocation) printErr(text string) {
-	_, _ = fmt.Fprintf(inv.stderr, "%s: %s\n", name, printable(text))
+	_, _ = fmt.Fprintf(inv.stderr, "%s: %s\n", commandName, printable(text))
 }
 
 // reportError explains an error on stderr, with one line per problem.

@@ -7,15 +7,15 @@ import (
 )
 
 const (
-	name  = "enqueue"
-	about = "Enqueues background tasks and reports what became of them."
+	commandName = "enqueue"
+	description = "Enqueues background tasks and reports what became of them."
 )
 
 // printHelp prints mainHelp for the command itself, and kong's page for a
 // subcommand. The default command is what most users need, and kong would show
 // its flags only after a second --help.
-func help(options kong.HelpOptions, ctx *kong.Context) error {
-	if selected := ctx.Selected(); selected != nil && selected.Name != name {
+func printHelp(options kong.HelpOptions, ctx *kong.Context) error {
+	if selected := ctx.Selected(); selected != nil && selected.Name != commandName {
 		return kong.DefaultHelpPrinter(options, ctx)
 	}
 	_, err := fmt.Fprint(ctx.Stdout, mainHelp)

@@ -156,7 +156,12 @@ func TestBadInput(t *testing.T) {
 			"",
 			3,
 			[]string{
-				"Length is unknown; did you mean length?", "idConversation must be an integer", "length is required", "secondsExpiration must not be null; leave it out", "type must be at most 2", "values must have at least 1 entries",
+				"Length is unknown; did you mean length?",
+				"idConversation must be an integer",
+				"length is required",
+				"secondsExpiration must not be null; leave it out",
+				"type must be at most 2",
+				"values must have at least 1 entries",
 			},
 		},
 		{
@@ -312,7 +317,8 @@ func TestBadInput(t *testing.T) {
 			3,
 			[]string{
 				"0 rows: 0 enqueued, 0 duplicates, 0 refused",
-				"the header row: column 2 (userid) is not a field of anna:user:hash; column 3 (userId) appears twice; column 4 has no name; " +
+				"the header row: column 2 (userid) is not a field of anna:user:hash; " +
+					"column 3 (userId) appears twice; column 4 has no name; " +
 					"column 5 (userId.x) is not a field of anna:user:hash; column 6 is not a field of anna:user:hash",
 			},
 		},
@@ -343,11 +349,13 @@ func TestKeyWithAnotherPayload(t *testing.T) {
 	d := h.wantExit(3, "anna:user:hash", "--set", "userId=somebody-else", "--key", "k")
 	wantText(t, "stderr", d.stderr, "the key is taken by a task with another payload")
 	// The same payload may be formatted differently, and each type has its own keys.
-	if second := h.wantExit(0, "anna:user:hash", "--payload", `{ "startService":"", "userId" : "`+user+`"}`, "--key", "k", "--json").report(t); second.ID != first.ID ||
-		!second.Duplicate {
+	reformatted := `{ "startService":"", "userId" : "` + user + `"}`
+	second := h.wantExit(0, "anna:user:hash", "--payload", reformatted, "--key", "k", "--json").report(t)
+	if second.ID != first.ID || !second.Duplicate {
 		t.Errorf("got %+v, want a duplicate of %s", second, first.ID)
 	}
-	if other := h.wantExit(0, "anna:user:inactivate", "--payload", userPayload, "--key", "k", "--json").report(t); other.Duplicate {
+	other := h.wantExit(0, "anna:user:inactivate", "--payload", userPayload, "--key", "k", "--json").report(t)
+	if other.Duplicate {
 		t.Errorf("got %+v", other)
 	}
 }
@@ -422,6 +430,7 @@ func TestEveryPayloadSourceReachesTheVendor(t *testing.T) {
 	file := writeFile(t, "p.json", userPayload)
 	redisFile := writeFile(t, "url", h.redis.URL()+"\n")
 	wait := []string{"--wait", waitTimeout, "--notify", "--usable-for", "1h"}
+	soon := time.Now().Add(200 * time.Millisecond).Format(time.RFC3339Nano)
 	past := time.Now().Add(-10 * time.Second).Format(time.RFC3339)
 	for i, args := range [][]string{
 		{"anna:user:inactivate", "--payload", userPayload},
@@ -429,7 +438,7 @@ func TestEveryPayloadSourceReachesTheVendor(t *testing.T) {
 		{"anna:user:inactivate", "--set", "userId=" + user},
 		{"anna:user:inactivate", "--payload", `{"userId":"other"}`, "--set", "userId=x", "--set", "userId=" + user},
 		{"anna:user:inactivate", "--payload", userPayload, "--at", past},
-		{"anna:user:inactivate", "--payload", userPayload, "--at", time.Now().Add(200 * time.Millisecond).Format(time.RFC3339Nano)},
+		{"anna:user:inactivate", "--payload", userPayload, "--at", soon},
 		{"anna:user:inactivate", "--payload", userPayload, "--in", "100ms"},
 		{"enqueue", "anna:user:inactivate", "--payload", userPayload, "--in", "0s"},
 	} {
@@ -439,7 +448,8 @@ func TestEveryPayloadSourceReachesTheVendor(t *testing.T) {
 		}
 	}
 	h.environ = map[string]string{"REDIS_URL_FILE": redisFile}
-	if d := h.runWith(t.Context(), strings.NewReader(userPayload), append([]string{"anna:user:inactivate", "--payload", "-"}, wait...)...); d.code != 0 {
+	args := append([]string{"anna:user:inactivate", "--payload", "-"}, wait...)
+	if d := h.runWith(t.Context(), strings.NewReader(userPayload), args...); d.code != 0 {
 		t.Errorf("stdin: %+v", d)
 	}
 	// Members of values are texts, even if they look like numbers.
@@ -453,7 +463,8 @@ func TestTextOutput(t *testing.T) {
 	t.Parallel()
 	h := newHarness(t)
 	id := h.wantExit(0, "anna:user:inactivate", "--payload", userPayload, "--in=1h", "--json").report(t).ID
-	if got, want := h.wantExit(0, "status", id).stdout, "id     "+id+"\ntype   anna:user:inactivate\nqueue  anna\nstate  scheduled\n"; got != want {
+	want := "id     " + id + "\ntype   anna:user:inactivate\nqueue  anna\nstate  scheduled\n"
+	if got := h.wantExit(0, "status", id).stdout; got != want {
 		t.Errorf("got\n%swant\n%s", got, want)
 	}
 	h.startWorker(nil)

@@ -116,9 +116,9 @@ func (inv *invocation) parse(args []string) (command, int, error) {
 	exited := -1
 	parser, err := kong.New(
 		&cli,
-		kong.Name(name),
-		kong.Description(about),
-		kong.Help(help),
+		kong.Name(commandName),
+		kong.Description(description),
+		kong.Help(printHelp),
 		kong.Writers(inv.stdout, inv.stderr),
 		kong.Exit(func(code int) {
 			exited = code
@@ -132,7 +132,7 @@ func (inv *invocation) parse(args []string) (command, int, error) {
 	case exited >= 0:
 		return nil, exited, nil
 	case err != nil:
-		return nil, exitUsage, usagef("%w; see %s --help", err, name)
+		return nil, exitUsage, usagef("%w; see %s --help", err, commandName)
 	}
 	return parsed.Selected().Target.Addr().Interface().(command), exitOK, nil
 }

@@ -117,8 +117,8 @@ func TestExpired(t *testing.T) {
 	h := newHarness(t)
 	h.wantExit(0, "anna:user:inactivate", "--payload", userPayload, "--key", "k", "--usable-for", "1ms")
 	h.startWorker(nil)
-	if got := h.wantExit(8, "anna:user:inactivate", "--payload", userPayload, "--key", "k", "--wait", waitTimeout, "--json").report(t); got.Outcome != "expired" ||
-		got.Attempts != 0 {
+	args := []string{"anna:user:inactivate", "--payload", userPayload, "--key", "k", "--wait", waitTimeout, "--json"}
+	if got := h.wantExit(8, args...).report(t); got.Outcome != "expired" || got.Attempts != 0 {
 		t.Errorf("got %+v", got)
 	}
 	if n := h.anna.Calls(annatest.OpInactivate); n != 0 {
@@ -128,12 +128,15 @@ func TestExpired(t *testing.T) {
 
 func TestWaitTimesOut(t *testing.T) {
 	t.Parallel()
-	for _, tt := range []struct{ name, state, flag string }{{"pending", "pending", "--notify"}, {"scheduled", "scheduled", "--in=10m"}} {
-		t.Run(tt.name, func(t *testing.T) {
+	tests := []struct{ state, flag string }{
+		{"pending", "--notify"},
+		{"scheduled", "--in=10m"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.state, func(t *testing.T) {
 			t.Parallel()
-			d := newHarness(
-				t,
-			).wantExit(10, "anna:user:inactivate", "--payload", userPayload, "--wait", "300ms", "--json", tt.flag)
+			h := newHarness(t)
+			d := h.wantExit(10, "anna:user:inactivate", "--payload", userPayload, "--wait", "300ms", "--json", tt.flag)
 			if got := d.report(t); got.State != tt.state || got.Outcome != "" || got.ID == "" {
 				t.Errorf("got %+v", got)
 			}
@@ -172,7 +175,8 @@ func (h *harness) startWaiting(ctx context.Context, args ...string) (id string, 
 func TestCancel(t *testing.T) {
 	t.Parallel()
 	h := newHarness(t)
-	id, ended := h.startWaiting(t.Context(), "anna:user:inactivate", "--payload", userPayload, "--wait", waitTimeout, "--json")
+	args := []string{"anna:user:inactivate", "--payload", userPayload, "--wait", waitTimeout, "--json"}
+	id, ended := h.startWaiting(t.Context(), args...)
 	if got := h.wantExit(0, "cancel", id, "--json").report(t); got.ID != id || got.State != "ended" ||
 		got.Outcome != "cancelled" ||
 		got.Type != "anna:user:inactivate" {
@@ -195,7 +199,13 @@ func TestCancel(t *testing.T) {
 func TestNoSuchTask(t *testing.T) {
 	t.Parallel()
 	h := newHarness(t)
-	for _, args := range [][]string{{"status", "otp-aaaaaaaaaaaaaaaaaaaaaaaaaa"}, {"cancel", "otp-aaaaaaaaaaaaaaaaaaaaaaaaaa"}, {"status", "nonsense"}, {"cancel", "NONSENSE*"}} {
+	commands := [][]string{
+		{"status", "otp-aaaaaaaaaaaaaaaaaaaaaaaaaa"},
+		{"cancel", "otp-aaaaaaaaaaaaaaaaaaaaaaaaaa"},
+		{"status", "nonsense"},
+		{"cancel", "NONSENSE*"},
+	}
+	for _, args := range commands {
 		wantText(t, "stderr", h.wantExit(13, args...).stderr, "task")
 	}
 	h.wantNothingStored()
@@ -387,7 +397,8 @@ func TestRedisIsFull(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantText(t, "stderr", h.wantExit(4, "anna:user:inactivate", "--payload", userPayload).stderr, "REDIS_URL")
-	wantText(t, "stderr", h.wantExit(4, "bulk", writeFile(t, "f.jsonl", inactivationRows(1, 50))).stderr, "0 enqueued", "failed")
+	file := writeFile(t, "f.jsonl", inactivationRows(1, 50))
+	wantText(t, "stderr", h.wantExit(4, "bulk", file).stderr, "0 enqueued", "failed")
 }
 
 func TestOutputCannotBeWritten(t *testing.T) {

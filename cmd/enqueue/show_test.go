@@ -154,7 +154,8 @@ func maskedTexts(t *testing.T, info tasks.Info) []string {
 		t.Fatal(err)
 	}
 	var given, masked any
-	if err := errors.Join(json.Unmarshal(raw, &given), json.Unmarshal([]byte(payload.Mask(info.Example, raw)), &masked)); err != nil {
+	maskedRaw := []byte(payload.Mask(info.Example, raw))
+	if err := errors.Join(json.Unmarshal(raw, &given), json.Unmarshal(maskedRaw, &masked)); err != nil {
 		t.Fatal(err)
 	}
 	var hidden []string
@@ -231,7 +232,24 @@ func TestHelp(t *testing.T) {
 		}
 		wantText(t, "the help", mainHelp, "  --"+flag)
 	}
-	for _, code := range []int{exitOK, exitUnexpected, exitUsage, exitRefused, exitRedis, exitDeclined, exitParked, exitUnknown, exitExpired, exitRowsRefused, exitTimeout, exitFailed, exitCancelled, exitNoTask, exitInterrupted} {
+	codes := []int{
+		exitOK,
+		exitUnexpected,
+		exitUsage,
+		exitRefused,
+		exitRedis,
+		exitDeclined,
+		exitParked,
+		exitUnknown,
+		exitExpired,
+		exitRowsRefused,
+		exitTimeout,
+		exitFailed,
+		exitCancelled,
+		exitNoTask,
+		exitInterrupted,
+	}
+	for _, code := range codes {
 		wantText(t, "the help", mainHelp, fmt.Sprintf(" %d ", code))
 	}
 	for command, part := range map[string]string{

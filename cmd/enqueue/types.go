@@ -124,7 +124,7 @@ func describeType(info tasks.Info) (*typeDetail, error) {
 		KeyFor:      formatDuration(keyTTL),
 		Fields:      []fieldDetail{},
 		Example:     example,
-		Command:     name + " " + info.Type + " --payload " + shellQuote(string(example)),
+		Command:     commandName + " " + info.Type + " --payload " + shellQuote(string(example)),
 		redelivery:  d.Redelivery,
 		perPayload:  info.PerPayload(),
 	}

@@ -95,7 +95,7 @@ func TestCommandLine(t *testing.T) {
 			stderr: "<profile>",
 		},
 		{
-			name:    "clear what is not there",
+			name:    "clear an unknown credential",
 			args:    []string{"credentials", "clear", "anna"},
 			environ: nowhere,
 			code:    2,
@@ -168,9 +168,9 @@ func TestCommandLine(t *testing.T) {
 	}
 }
 
-// settled is a site that the doctor has nothing against.
-func settled(redis *redistest.Server) map[string]string {
-	base := "http://" + redis.Addr() + "/" // it listens, and that is what is looked at
+// healthySettings returns settings for which doctor finds no problem.
+func healthySettings(redis *redistest.Server) map[string]string {
+	base := "http://" + redis.Addr() + "/" // doctor only checks that something listens there
 	return map[string]string{
 		"REDIS_URL":                redis.URL(),
 		"DANACONNECT_OTP_URL":      base,
@@ -183,7 +183,7 @@ func settled(redis *redistest.Server) map[string]string {
 
 func TestDoctorAndClear(t *testing.T) {
 	t.Parallel()
-	environ := settled(redistest.New(t))
+	environ := healthySettings(redistest.New(t))
 	var stdout, stderr bytes.Buffer
 	if code := run(t.Context(), []string{"doctor", "--json"}, environ, &stdout, &stderr); code != 0 ||
 		!strings.HasPrefix(stdout.String(), `{"ok":true,`) ||
@@ -191,29 +191,31 @@ func TestDoctorAndClear(t *testing.T) {
 		t.Errorf("doctor: exit %d\n%s%s", code, stdout.String(), stderr.String())
 	}
 	stdout.Reset()
-	if code := run(t.Context(), []string{"credentials", "clear", "danaconnect-otp"}, environ, &stdout, &stderr); code != 0 ||
+	args := []string{"credentials", "clear", "danaconnect-otp"}
+	if code := run(t.Context(), args, environ, &stdout, &stderr); code != 0 ||
 		!strings.HasPrefix(stdout.String(), "danaconnect-otp: nothing to clear") ||
 		stderr.Len() > 0 {
 		t.Errorf("clear: exit %d\n%s%s", code, stdout.String(), stderr.String())
 	}
 }
 
-func TestRefusesARedisThatEvicts(t *testing.T) {
+func TestWorkerRefusesAnEvictingRedis(t *testing.T) {
 	t.Parallel()
-	environ := settled(redistest.New(t, redistest.Config("maxmemory-policy", "allkeys-lru")))
+	environ := healthySettings(redistest.New(t, redistest.Config("maxmemory-policy", "allkeys-lru")))
 	environ["LOG_LEVEL"] = "error"
 	var stdout, stderr bytes.Buffer
 	code := run(t.Context(), nil, environ, &stdout, &stderr)
-	want := "worker: Redis would drop tasks when its memory is full: maxmemory-policy is allkeys-lru and must be noeviction; " +
-		"redis-cli CONFIG SET maxmemory-policy noeviction, and the same in redis.conf or the service's parameters\n"
+	want := "worker: Redis would drop tasks when its memory is full: " +
+		"maxmemory-policy is allkeys-lru and must be noeviction; redis-cli CONFIG SET maxmemory-policy noeviction, " +
+		"and the same in redis.conf or the service's parameters\n"
 	if code != 1 || stderr.String() != want {
 		t.Errorf("exit %d\n%s", code, stderr.String())
 	}
 }
 
-// A real process: it gets ready, answers its health check, drains on SIGTERM,
-// and is as small as promised.
-func TestProcess(t *testing.T) {
+// A real worker process becomes ready, answers its health check, drains on SIGTERM,
+// and stays within its limits of size and memory.
+func TestWorkerProcess(t *testing.T) {
 	t.Parallel()
 	bin := filepath.Join(t.TempDir(), "worker")
 	build := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", bin, ".")
@@ -222,28 +224,29 @@ func TestProcess(t *testing.T) {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	if info, err := os.Stat(bin); err != nil || info.Size() > 40<<20 {
-		t.Errorf("the binary has %d bytes, at most 40 MiB are wanted (%v)", info.Size(), err)
+		t.Errorf("the binary has %d bytes (%v), want at most 40 MiB", info.Size(), err)
 	}
 	redis := redistest.New(t)
 	environ := []string{
-		"REDIS_URL=" + redis.URL(), "HTTP_ADDR=127.0.0.1:0", "ANNA_URL=http://127.0.0.1:1/", "ANNA_COMPANY_HASH=h",
-		"ANNA_USER=u", "ANNA_PASSWORD=p", "DANACONNECT_USERNAME=u", "DANACONNECT_COMPANY=c", "DANACONNECT_PASSWORD=p",
+		"REDIS_URL=" + redis.URL(),
+		"HTTP_ADDR=127.0.0.1:0",
+		"ANNA_URL=http://127.0.0.1:1/",
+		"ANNA_COMPANY_HASH=h",
+		"ANNA_USER=u",
+		"ANNA_PASSWORD=p",
+		"DANACONNECT_USERNAME=u",
+		"DANACONNECT_COMPANY=c",
+		"DANACONNECT_PASSWORD=p",
 	}
 	cmd := exec.CommandContext(t.Context(), bin)
 	cmd.Env = environ
-	log := &lines{found: make(chan string, 1), want: `"http":"`}
+	log := &lineWaiter{found: make(chan string, 1), substring: `"http":"`}
 	cmd.Stderr = log
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	var addr string
-	select {
-	case line := <-log.found:
-		_, rest, _ := strings.Cut(line, `"http":"`)
-		addr, _, _ = strings.Cut(rest, `"`)
-	case <-time.After(20 * time.Second):
-		t.Fatal("the worker did not get ready")
-	}
+	_, rest, _ := strings.Cut(log.wait(t), `"http":"`)
+	addr, _, _ := strings.Cut(rest, `"`)
 	var stdout, stderr bytes.Buffer
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 	defer cancel()
@@ -251,7 +254,7 @@ func TestProcess(t *testing.T) {
 		t.Errorf("health: %d %s", code, stderr.String())
 	}
 	if kb := residentKB(t, cmd.Process.Pid); kb > 40<<10 {
-		t.Errorf("idle it holds %d KiB, at most 40 MiB are wanted", kb)
+		t.Errorf("the idle worker holds %d KiB, want at most 40 MiB", kb)
 	}
 	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)

@@ -7,23 +7,26 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"errand.internal/clients/clientstest"
 )
 
-// lines waits for a line of a process' log.
-type lines struct {
-	mu    sync.Mutex
-	text  strings.Builder
-	want  string
-	found chan string
-	done  bool
+// lineWaiter is the log of a process. It finds the first line with a substring.
+type lineWaiter struct {
+	substring string
+	found     chan string
+
+	mu   sync.Mutex
+	text strings.Builder
+	done bool
 }
 
-func (l *lines) Write(p []byte) (int, error) {
+func (l *lineWaiter) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.text.Write(p)
 	for line := range strings.Lines(l.text.String()) {
-		if !l.done && strings.HasSuffix(line, "\n") && strings.Contains(line, l.want) {
+		if !l.done && strings.HasSuffix(line, "\n") && strings.Contains(line, l.substring) {
 			l.done = true
 			l.found <- line
 		}
@@ -31,8 +34,21 @@ func (l *lines) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// residentKB is the memory of a process that is in RAM; 0 where the system does
-// not tell (the size is then a matter for CI, which runs Linux).
+// wait returns the line.
+func (l *lineWaiter) wait(t *testing.T) string {
+	t.Helper()
+	ctx := clientstest.Within(t)
+	select {
+	case line := <-l.found:
+		return line
+	case <-ctx.Done():
+		t.Fatalf("the log has no line with %s: %v", l.substring, ctx.Err())
+		return ""
+	}
+}
+
+// residentKB returns the resident memory of a process, or 0 on systems other than
+// Linux, which CI runs on.
 func residentKB(t *testing.T, pid int) (kb int) {
 	t.Helper()
 	if runtime.GOOS != "linux" {

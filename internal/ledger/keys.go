@@ -9,20 +9,21 @@ import (
 	"strings"
 )
 
-// ErrBadID says that a text is not a task ID (<queue>-<random>).
-var ErrBadID = errors.New("not a task ID; an ID looks like otp-6wk3m5q2c4x7y")
+// ErrBadID says that a text is not a task ID (<queue>_<random>).
+var ErrBadID = errors.New("not a task ID; an ID looks like otp_6wk3m5q2c4x7y")
 
-// NewID returns a fresh ID in a queue. It is random, so it reveals nothing.
-func NewID(queue string) string { return queue + "-" + strings.ToLower(rand.Text()) }
+// NewID returns a fresh ID in a queue. It is random, so it reveals nothing. It has
+// no hyphen, because asynqmon's tables cut an ID at the first one.
+func NewID(queue string) string { return queue + "_" + strings.ToLower(rand.Text()) }
 
 // QueueOf tells the queue from an ID.
 func QueueOf(id string) (string, error) {
-	i := strings.LastIndexByte(id, '-')
+	i := strings.LastIndexByte(id, '_')
 	if i <= 0 || i == len(id)-1 {
 		return "", ErrBadID
 	}
 	for _, r := range id {
-		if (r < 'a' || r > 'z') && (r < '0' || r > '9') && r != '-' && r != '_' {
+		if (r < 'a' || r > 'z') && (r < '0' || r > '9') && r != '_' {
 			return "", ErrBadID
 		}
 	}

@@ -60,7 +60,7 @@ func TestLifeOfATask(t *testing.T) {
 	t.Parallel()
 	s, _ := newStore(t)
 	c := create(t, s, sample())
-	if c.Duplicate || !strings.HasPrefix(c.ID, "otp-") || c.Expires.Sub(c.Due) != time.Minute {
+	if c.Duplicate || !strings.HasPrefix(c.ID, "otp_") || c.Expires.Sub(c.Due) != time.Minute {
 		t.Fatalf("Create = %+v", c)
 	}
 	g := begin(t, s, claim(c.ID), ledger.Go)
@@ -312,7 +312,7 @@ func TestCancel(t *testing.T) {
 	if err := s.Cancel(t.Context(), parked.ID, time.Hour); err != nil {
 		t.Errorf("a parked task was never attempted: %v", err)
 	}
-	if err := s.Cancel(t.Context(), "otp-nosuchtask", time.Hour); !errors.Is(err, ledger.ErrNotFound) {
+	if err := s.Cancel(t.Context(), "otp_nosuchtask", time.Hour); !errors.Is(err, ledger.ErrNotFound) {
 		t.Errorf("no such task: %v", err)
 	}
 	if err := s.Cancel(t.Context(), "rubbish", time.Hour); !errors.Is(err, ledger.ErrBadID) {
@@ -348,7 +348,7 @@ func TestWatcher(t *testing.T) {
 	if r, err := w.Wait(t.Context(), c.ID); err != nil || r.Outcome != ledger.Declined {
 		t.Errorf("after the end: %+v, %v", r, err)
 	}
-	if _, err := w.Wait(t.Context(), "otp-nosuchtask"); !errors.Is(err, ledger.ErrNotFound) {
+	if _, err := w.Wait(t.Context(), "otp_nosuchtask"); !errors.Is(err, ledger.ErrNotFound) {
 		t.Errorf("no such task: %v", err)
 	}
 	open := create(t, s, sample())

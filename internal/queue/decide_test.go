@@ -75,7 +75,7 @@ func TestDecide(t *testing.T) {
 		{name: "our own fault after the call", err: errors.New("boom"), change: func(s *situation) { s.sent = true }, state: ledger.Ended, outcome: ledger.Unknown, class: "unknown"},
 		{name: "panic before the call", err: &panicError{value: "boom"}, state: ledger.Retrying, class: "panic", wait: 500 * time.Millisecond},
 		{name: "panic after the call", err: &panicError{value: "boom"}, change: func(s *situation) { s.sent = true }, state: ledger.Ended, outcome: ledger.Unknown, class: "panic"},
-		{name: "panic after a repeatable call", err: &panicError{value: "boom"}, change: func(s *situation) { s.sent, s.policy.Redelivery = AtLeastOnce, true }, state: ledger.Retrying, class: "panic", wait: 500 * time.Millisecond},
+		{name: "panic after a repeatable call", err: &panicError{value: "boom"}, change: func(s *situation) { s.sent, s.policy.Redelivery = true, AtLeastOnce }, state: ledger.Retrying, class: "panic", wait: 500 * time.Millisecond},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()

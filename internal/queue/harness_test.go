@@ -89,6 +89,7 @@ func (r *rig) work(change ...func(*queue.Config)) (stop func()) {
 		Redis: r.redis.Client(), General: r.redis.Client(), Queues: map[string]int{"otp": 10}, Store: ledger.New(r.redis.Client()),
 		Owner: "w-" + r.t.Name(), Timeout: func(string) time.Duration { return 5 * time.Second }, Grace: 10 * time.Second,
 		Metrics: queue.NewMetrics(prometheus.NewRegistry()), Log: zerolog.New(io.Discard),
+		Intervals: func(string) (poll, delay time.Duration) { return 25 * time.Millisecond, 250 * time.Millisecond },
 	}
 	for _, d := range r.defs {
 		cfg.Definitions = append(cfg.Definitions, d)

@@ -153,7 +153,7 @@ func TestARecordThatRedisLost(t *testing.T) {
 func intentDefs(open, shut handler) []queue.Definition {
 	return []queue.Definition{
 		define("t:open", queue.Policy{Intent: ledger.Intent{Subject: "user-1", Role: ledger.Opens}}, open),
-		define("t:close", queue.Policy{Repeatable: true, AuditSubject: "user-1", Intent: ledger.Intent{Subject: "user-1", Role: ledger.Closes}}, shut),
+		define("t:close", queue.Policy{Redelivery: queue.AtLeastOnce, AuditSubject: "user-1", Intent: ledger.Intent{Subject: "user-1", Role: ledger.Closes}}, shut),
 	}
 }
 

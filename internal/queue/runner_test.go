@@ -217,11 +217,11 @@ func TestATaskFromElsewhereEndsInvalid(t *testing.T) {
 	r := newRig(t, define("t:plain", queue.Policy{Redelivery: queue.AtLeastOnce}, func(context.Context, string) (any, error) { return nil, nil }))
 	r.work()
 	plain := asynq.NewClientFromRedisClient(client(r))
-	if _, err := plain.Enqueue(asynq.NewTask("t:plain", []byte(`{"name":"x"}`)), asynq.Queue("otp"), asynq.TaskID("otp-plain"), asynq.MaxRetry(0)); err != nil {
+	if _, err := plain.Enqueue(asynq.NewTask("t:plain", []byte(`{"name":"x"}`)), asynq.Queue("otp"), asynq.TaskID("otp_plain"), asynq.MaxRetry(0)); err != nil {
 		t.Fatal(err)
 	}
 	for {
-		record, err := r.store.Get(t.Context(), "otp-plain")
+		record, err := r.store.Get(t.Context(), "otp_plain")
 		if errors.Is(err, ledger.ErrNotFound) {
 			continue // the worker has not seen it yet
 		}

@@ -121,7 +121,7 @@ func (s *sweeper) sweep(ctx context.Context, queue string) error {
 		}
 	}
 	for id := range s.unclaimed {
-		if strings.HasPrefix(id, queue+"-") && !seen[id] {
+		if strings.HasPrefix(id, queue+"_") && !seen[id] {
 			delete(s.unclaimed, id)
 		}
 	}
@@ -223,7 +223,7 @@ func (s *sweeper) tidy(ctx context.Context, queue string) error {
 		}
 	}
 	for id := range s.alarmed {
-		if _, still := open[id]; !still && strings.HasPrefix(id, queue+"-") {
+		if _, still := open[id]; !still && strings.HasPrefix(id, queue+"_") {
 			delete(s.alarmed, id)
 		}
 	}

@@ -48,7 +48,7 @@ func (MessengerAlerts) Policy() tasks.Policy {
 
 // Check implements payload.Checker.
 func (p MessengerAlerts) Check() []payload.Problem {
-	return append(p.MessengerUser.Problems(), p.Filters.Problems("messengerFilters.")...)
+	return append(p.Problems(), p.Filters.Problems("messengerFilters.")...)
 }
 
 // Result implements tasks.Task.

@@ -39,7 +39,7 @@ func (MessengerLink) Policy() tasks.Policy {
 
 // Check implements payload.Checker.
 func (p MessengerLink) Check() []payload.Problem {
-	return p.MessengerUser.Problems()
+	return p.Problems()
 }
 
 // Result implements tasks.Task.

@@ -41,7 +41,7 @@ func (MessengerRequests) Policy() tasks.Policy {
 
 // Check implements payload.Checker.
 func (p MessengerRequests) Check() []payload.Problem {
-	return append(p.MessengerUser.Problems(), p.Filters.Problems("messengerFilters.")...)
+	return append(p.Problems(), p.Filters.Problems("messengerFilters.")...)
 }
 
 // Result implements tasks.Task.

@@ -26,7 +26,7 @@ func TestLoginRequest(t *testing.T) {
 			cfg := config(clientstest.Serve(t, sb, danaconnecttest.Mount))
 			cfg.ClientID = id
 			cfg.ClientSecret = secret.New(key)
-			cfg.TokenURL = cfg.TokenURL + trailing
+			cfg.TokenURL += trailing
 			grant, err := newLogin(t, cfg, clients.Timeouts{}).Fetch(t.Context())
 			if err != nil || grant.Value.Empty() || grant.Life != time.Hour {
 				t.Fatalf("life %v, %v", grant.Life, err)

@@ -1,0 +1,171 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"errand.internal/internal/app"
+	"errand.internal/internal/doctor"
+)
+
+// command is a subcommand.
+type command interface {
+	run(ctx context.Context, inv *invocation) error
+}
+
+// commands is the command line. Each of its commands without subcommands is a
+// command.
+type commands struct {
+	Run         runCommand        `cmd:"" default:"1" help:"Run queues, scheduler and admin HTTP until SIGTERM (default)."`
+	Doctor      doctorCommand     `cmd:"" help:"Check settings, Redis, queues and vendors, and suggest fixes."`
+	Credentials credentialCommand `cmd:"" help:"Manage the credentials, whose state all workers share."`
+	Schedule    scheduleCommand   `cmd:"" help:"Inspect and run schedules."`
+	DeadLetters deadLetterCommand `cmd:"" help:"Export the tasks that ended archived, as JSON lines."`
+	Offboarding offboardCommand   `cmd:"" help:"Export the state of every inactivation, as JSON lines."`
+	Events      eventsCommand     `cmd:"" help:"Manage the delivery of events."`
+	Health      healthCommand     `cmd:"" help:"Check whether the worker on this machine is ready."`
+	Version     versionCommand    `cmd:"" help:"Print the version, commit and Go version."`
+}
+
+// printResult prints the result of a command that returns one line.
+func (inv *invocation) printResult(text string, err error) error {
+	if err != nil {
+		return err
+	}
+	_, _ = fmt.Fprintln(inv.stdout, text)
+	return nil
+}
+
+type runCommand struct{}
+
+func (*runCommand) run(ctx context.Context, inv *invocation) error {
+	return app.Worker{Environ: inv.environ, Stderr: inv.stderr}.Run(ctx)
+}
+
+type doctorCommand struct {
+	JSON bool `name:"json" help:"Print one JSON object: ok and checks (name, level, seen, fix)."`
+}
+
+// Help returns the detailed help that kong prints.
+func (*doctorCommand) Help() string {
+	return `The exit code is 1 if a check fails.`
+}
+
+// errChecksFailed ends doctor with exit code 1. The report names the checks.
+var errChecksFailed = errors.New("a check failed")
+
+func (c *doctorCommand) run(ctx context.Context, inv *invocation) error {
+	diagnosis := doctor.Run(ctx, inv.environ)
+	var err error
+	if c.JSON {
+		err = json.NewEncoder(inv.stdout).Encode(diagnosis)
+	} else {
+		err = diagnosis.WriteText(inv.stdout)
+	}
+	if err == nil && !diagnosis.OK() {
+		err = errChecksFailed
+	}
+	return err
+}
+
+type credentialCommand struct {
+	Clear clearCommand `cmd:"" help:"Let all workers retry a refused credential at once."`
+}
+
+type clearCommand struct {
+	Profile string `arg:"" help:"Name of the credential in doctor and the log, such as anna."`
+}
+
+// Help returns the detailed help that kong prints.
+func (c *clearCommand) Help() string {
+	return `Use it after the account was unlocked at the vendor. It needs the workers' settings.`
+}
+
+func (c *clearCommand) run(ctx context.Context, inv *invocation) error {
+	return inv.printResult(app.ClearCoolDown(ctx, inv.environ, c.Profile))
+}
+
+type scheduleCommand struct {
+	List listSchedulesCommand `cmd:"" default:"1" help:"List the schedules with their next and last ticks (default)."`
+	Next nextTicksCommand     `cmd:"" help:"Print the next N ticks of a schedule, in its time zone."`
+	Run  runScheduleCommand   `cmd:"" help:"Enqueue one tick of a schedule now, in addition to its regular ones."`
+}
+
+type listSchedulesCommand struct{}
+
+func (*listSchedulesCommand) run(ctx context.Context, inv *invocation) error {
+	return app.ListSchedules(ctx, inv.environ, inv.stdout)
+}
+
+type nextTicksCommand struct {
+	N    int    `arg:"" help:"Number of ticks."`
+	Name string `arg:"" help:"Name of the schedule."`
+}
+
+func (c *nextTicksCommand) run(_ context.Context, inv *invocation) error {
+	return app.NextTicks(inv.environ, c.N, c.Name, inv.stdout)
+}
+
+type runScheduleCommand struct {
+	Name string `arg:"" help:"Name of the schedule."`
+}
+
+func (c *runScheduleCommand) run(ctx context.Context, inv *invocation) error {
+	return inv.printResult(app.RunSchedule(ctx, inv.environ, c.Name))
+}
+
+type deadLetterCommand struct {
+	Queue string `help:"Export only this queue."`
+}
+
+func (c *deadLetterCommand) run(ctx context.Context, inv *invocation) error {
+	return app.ExportDeadLetters(ctx, inv.environ, c.Queue, inv.stdout)
+}
+
+type offboardCommand struct {
+	Unconfirmed bool `help:"Export only inactivations that the vendor has not confirmed."`
+}
+
+func (c *offboardCommand) run(ctx context.Context, inv *invocation) error {
+	return app.ExportOffboarding(ctx, inv.environ, c.Unconfirmed, inv.stdout)
+}
+
+type eventsCommand struct {
+	Resume resumeEventsCommand `cmd:"" help:"Send events again to a receiver that answered 410 Gone."`
+}
+
+type resumeEventsCommand struct{}
+
+// Help returns the detailed help that kong prints.
+func (*resumeEventsCommand) Help() string {
+	return `It needs the workers' settings.`
+}
+
+func (*resumeEventsCommand) run(ctx context.Context, inv *invocation) error {
+	return inv.printResult(app.ResumeEvents(ctx, inv.environ))
+}
+
+type healthCommand struct{}
+
+// Help returns the detailed help that kong prints.
+func (*healthCommand) Help() string {
+	return `The exit code is 1 if it is not.`
+}
+
+// healthTimeout bounds the health check.
+const healthTimeout = 5 * time.Second
+
+func (*healthCommand) run(ctx context.Context, inv *invocation) error {
+	ctx, cancel := context.WithTimeout(ctx, healthTimeout)
+	defer cancel()
+	return inv.printResult("ready", app.Health(ctx, inv.environ))
+}
+
+type versionCommand struct{}
+
+func (*versionCommand) run(_ context.Context, inv *invocation) error {
+	return inv.printResult(app.VersionText(), nil)
+}
