@@ -24,11 +24,11 @@ import (
 	"errand.internal/internal/tokens"
 )
 
-// attemptSlack is what an attempt may take beyond one call: waiting for a token
-// that another worker fetches.
+// attemptSlack is how much longer than one call an attempt may take: it may wait
+// for a token that another worker fetches.
 const attemptSlack = 3 * time.Second
 
-// process is a worker process, wired together.
+// process is a worker process with all its parts.
 type process struct {
 	config   *config.Valid
 	log      zerolog.Logger
@@ -45,7 +45,7 @@ type process struct {
 	closers  []func()
 }
 
-// build connects to Redis, opens the accounts and makes the server, which does
+// build connects to Redis, opens the accounts and creates the server, which does
 // not take tasks yet.
 func build(ctx context.Context, c *config.Valid, log zerolog.Logger) (*process, error) {
 	p := &process{
@@ -113,8 +113,8 @@ func (p *process) build(ctx context.Context) (err error) {
 	return err
 }
 
-// open opens the configured accounts and the receiver of events, and returns all
-// task types: those of other accounts wait for another worker.
+// open opens the event pipeline and the configured accounts. It returns all task
+// types; tasks of accounts that are not configured wait for another worker.
 func (p *process) open(store *ledger.Store) ([]queue.Definition, error) {
 	salt := seal.NewSalt(p.redis)
 	tokenMetrics := tokens.NewMetrics(p.registry)
@@ -177,8 +177,8 @@ func (p *process) credentials() []account.Credential {
 	return all
 }
 
-// blockers lists what tasks may be parked for. A pipe that no settings name is
-// not among them; its tasks come back by themselves.
+// blockers lists what tasks may be parked for. It does not list pipes that no
+// settings name: tasks that wait for one are retried without being woken.
 func (p *process) blockers() []queue.Credential {
 	var list []queue.Credential
 	for _, a := range p.accounts {
@@ -199,7 +199,7 @@ func blocker(name string, state func(context.Context) (tokens.State, error)) que
 	}
 }
 
-// onClose registers what close does, the latest first.
+// onClose registers a function that close calls; the latest is called first.
 func (p *process) onClose(f func()) {
 	p.closers = append(p.closers, f)
 }
@@ -210,7 +210,7 @@ func (p *process) close() {
 	}
 }
 
-// intervals tells how often each queue is looked at.
+// intervals returns the poll and delay intervals of each queue.
 func intervals() func(queue string) (poll, delay time.Duration) {
 	type interval struct{ poll, delay time.Duration }
 	byQueue := map[string]interval{}
@@ -218,18 +218,18 @@ func intervals() func(queue string) (poll, delay time.Duration) {
 		byQueue[q.Name] = interval{q.PollInterval, q.DelayInterval}
 	}
 	return func(name string) (poll, delay time.Duration) {
-		i := byQueue[name]
-		return i.poll, i.delay
+		of := byQueue[name]
+		return of.poll, of.delay
 	}
 }
 
 // credentialAlerts turns changes of credentials into alerts.
-func credentialAlerts(to alert.Func) func(tokens.Change) {
+func credentialAlerts(publish alert.Func) func(tokens.Change) {
 	return func(c tokens.Change) {
 		kind := alert.CredentialParked
 		if c.Kind == tokens.Resumed {
 			kind = alert.CredentialResumed
 		}
-		to(alert.Alert{Kind: kind, Subject: c.Profile})
+		publish(alert.Alert{Kind: kind, Subject: c.Profile})
 	}
 }
