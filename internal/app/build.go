@@ -177,8 +177,8 @@ func (p *process) credentials() []account.Credential {
 	return all
 }
 
-// blockers lists what tasks may be parked for. It does not list pipes that no
-// settings name: tasks that wait for one are retried without being woken.
+// blockers lists what tasks may be parked for. A pipe that no settings name is
+// not among them; its tasks come back by themselves.
 func (p *process) blockers() []queue.Credential {
 	var list []queue.Credential
 	for _, a := range p.accounts {
@@ -210,7 +210,7 @@ func (p *process) close() {
 	}
 }
 
-// intervals returns the poll and delay intervals of each queue.
+// intervals tells how often each queue is looked at.
 func intervals() func(queue string) (poll, delay time.Duration) {
 	type interval struct{ poll, delay time.Duration }
 	byQueue := map[string]interval{}
@@ -218,8 +218,8 @@ func intervals() func(queue string) (poll, delay time.Duration) {
 		byQueue[q.Name] = interval{q.PollInterval, q.DelayInterval}
 	}
 	return func(name string) (poll, delay time.Duration) {
-		of := byQueue[name]
-		return of.poll, of.delay
+		i := byQueue[name]
+		return i.poll, i.delay
 	}
 }
 

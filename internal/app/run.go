@@ -53,7 +53,7 @@ func (p *process) run(ctx context.Context, ready func(adminAddr string)) error {
 	if err != nil {
 		return err
 	}
-	defer stopAdmin() // it still answers while the worker drains
+	defer stopAdmin() // it answers while the worker drains
 	stopEvents := p.events.start(p.credentials())
 	defer stopEvents() // after the last task has ended
 	stopExpiry := p.watchExpiry(ctx)
