@@ -5,10 +5,12 @@ import (
 	"testing"
 
 	"github.com/goccy/go-yaml"
+
+	"errand.internal/internal/sandboxes"
 )
 
-// The accounts of the sandboxes stand in the compose file too.
-func TestComposePointsItsWorkerAtTheSandboxes(t *testing.T) {
+// docker-compose.yml repeats the settings that lead a worker to the sandboxes.
+func TestComposeWorkerHasTheSettingsOfEverySandbox(t *testing.T) {
 	t.Parallel()
 	raw, err := os.ReadFile("../../docker-compose.yml")
 	if err != nil {
@@ -22,10 +24,16 @@ func TestComposePointsItsWorkerAtTheSandboxes(t *testing.T) {
 	if err := yaml.Unmarshal(raw, &file); err != nil {
 		t.Fatal(err)
 	}
-	have := file.Services["worker-demo"].Environment
-	for name, want := range newSandboxes().environ("http://vendors:8099") {
-		if have[name] != want {
-			t.Errorf("worker-demo has %s=%q, the sandboxes want %q", name, have[name], want)
+	got := file.Services["worker-demo"].Environment
+	want := sandboxes.New("").Environ("http://vendors:8099")
+	if len(want) == 0 {
+		t.Error("no sandbox has settings")
+	}
+	for name, value := range want {
+		if written, found := got[name]; !found {
+			t.Errorf("docker-compose.yml: worker-demo lacks %s: %s", name, value)
+		} else if written != value {
+			t.Errorf("docker-compose.yml: worker-demo has %s=%q, the sandbox wants %q", name, written, value)
 		}
 	}
 }

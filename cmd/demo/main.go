@@ -1,7 +1,7 @@
 // Command demo shows Errand without anything to install: an embedded Redis, a
 // sandbox of every vendor, a worker and the web UI in one process. It plays a
-// short story and then stays up. It is for trying things out: the embedded
-// Redis forgets everything when the process ends.
+// short story and then keeps running, so that its user can try things. Nothing
+// is kept: the embedded Redis loses its data when the process ends.
 package main
 
 import (
@@ -16,6 +16,8 @@ import (
 	"os/signal"
 	"syscall"
 	"time"
+
+	"errand.internal/internal/sandboxes"
 )
 
 func main() {
@@ -33,74 +35,65 @@ func main() {
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	flags := flag.NewFlagSet("demo", flag.ContinueOnError)
 	flags.SetOutput(stderr)
-	once := flags.Bool(
-		"once",
-		false,
-		"end after the story; fails unless every step came out right",
-	)
+	once := flags.Bool("once", false, "exit after the story; exit status 0 means that every step came out right")
 	verbose := flags.Bool("v", false, "show the worker's log")
-	vendorsOnly := flags.Bool("vendors-only", false, "serve the vendors' sandboxes alone")
-	addr := flags.String("addr", "127.0.0.1:8099", "with -vendors-only: where to listen")
+	vendorsOnly := flags.Bool("vendors-only", false, "serve only the vendors' sandboxes")
+	addr := flags.String("addr", "127.0.0.1:8099", "with -vendors-only: the address to listen on")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
 	if flags.NArg() > 0 {
-		return errors.New("no arguments are taken, only flags; see -help")
+		return errors.New("the demo takes flags but no arguments; see -help")
 	}
 	if *vendorsOnly {
-		return serveVendors(ctx, *addr, stdout)
+		return serveSandboxes(ctx, *addr, stdout)
 	}
 
-	d, err := start(ctx, *once, *verbose, stderr)
+	s, err := start(ctx, options{
+		freePorts: *once,
+		verbose:   *verbose,
+		stderr:    stderr,
+	})
 	if err != nil {
 		return err
 	}
-	defer d.stop()
-	if err := d.play(ctx, stdout); err != nil {
+	defer s.stop()
+	if err := runStory(ctx, stdout, s.steps()); err != nil {
 		return err
 	}
 	if *once {
 		return nil
 	}
-	d.invite(stdout)
+	s.printInstructions(stdout)
+	s.receiver.printTo(stdout)
 	select {
 	case <-ctx.Done():
 		return nil
-	case <-d.ended:
-		return d.workerErr
+	case <-s.workerEnded:
+		return s.workerErr
 	}
 }
 
-// listen takes the wanted address, or any free port of the host if it is taken
-// or none is wanted.
-func listen(ctx context.Context, host, port string) (net.Listener, error) {
-	var lc net.ListenConfig
-	if l, err := lc.Listen(ctx, "tcp", net.JoinHostPort(host, port)); err == nil {
-		return l, nil
-	}
-	return lc.Listen(ctx, "tcp", net.JoinHostPort(host, "0"))
-}
-
-// serveVendors serves the sandboxes until ctx ends.
-func serveVendors(ctx context.Context, addr string, stdout io.Writer) error {
+// serveSandboxes serves the sandboxes until ctx ends.
+func serveSandboxes(ctx context.Context, addr string, stdout io.Writer) error {
 	var lc net.ListenConfig
 	l, err := lc.Listen(ctx, "tcp", addr)
 	if err != nil {
 		return fmt.Errorf("listen on %s: %w", addr, err)
 	}
-	s := newSandboxes()
-	server := &http.Server{Handler: s.handler(), ReadHeaderTimeout: 5 * time.Second}
+	list := sandboxes.New("")
 	var paths []string
-	for _, m := range s.mounts() {
-		paths = append(paths, m.path)
+	for _, v := range list {
+		paths = append(paths, v.Path())
 	}
 	_, _ = fmt.Fprintf(stdout, "vendor sandboxes on http://%s%v\n", l.Addr(), paths)
-	done := make(chan error, 1)
+	server := &http.Server{Handler: list.Handler(), ReadHeaderTimeout: 5 * time.Second}
+	ended := make(chan error, 1)
 	go func() {
-		done <- server.Serve(l)
+		ended <- server.Serve(l)
 	}()
 	select {
-	case err := <-done:
+	case err := <-ended:
 		return err
 	case <-ctx.Done():
 		return server.Close()

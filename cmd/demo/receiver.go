@@ -12,26 +12,25 @@ import (
 	"sync"
 
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
-
-	"errand.internal/internal/events"
 )
 
-const eventsMount = "/events"
+// eventsPath is where the receiver is served.
+const eventsPath = "/events"
 
-// receiver is the operator's own system, as far as the demo needs one: it
-// verifies events and keeps them.
+// receiver receives the worker's events, as the operator's own system would: it
+// verifies their signatures and ignores repeated deliveries.
 type receiver struct {
-	secret string
-	hook   *standardwebhooks.Webhook
+	secret  string
+	webhook *standardwebhooks.Webhook
 
 	mu      sync.Mutex
-	taken   map[string]received // by webhook-id
-	changed chan struct{}       // closed and replaced with every event
-	show    io.Writer           // nil: events are not printed
+	events  map[string]event // by webhook-id
+	changed chan struct{}    // closed and replaced with every event
+	out     io.Writer        // where events are printed; nil for nowhere
 }
 
-// received is the body of an event.
-type received struct {
+// event is the body of an event.
+type event struct {
 	Type string          `json:"type"`
 	Data json.RawMessage `json:"data"`
 }
@@ -40,85 +39,89 @@ func newReceiver() (*receiver, error) {
 	raw := make([]byte, 24)
 	_, _ = rand.Read(raw) // never fails (crypto/rand)
 	secret := "whsec_" + base64.StdEncoding.EncodeToString(raw)
-	hook, err := standardwebhooks.NewWebhook(secret)
+	webhook, err := standardwebhooks.NewWebhook(secret)
 	return &receiver{
 		secret:  secret,
-		hook:    hook,
-		taken:   map[string]received{},
+		webhook: webhook,
+		events:  map[string]event{},
 		changed: make(chan struct{}),
 	}, err
 }
 
-// environ are the settings that have a worker send its events here.
+// environ returns the settings that make a worker send its events here. base is
+// the address that serves eventsPath.
 func (r *receiver) environ(base string) map[string]string {
-	return map[string]string{"EVENTS_URL": base + eventsMount, "EVENTS_SECRET": r.secret}
+	return map[string]string{"EVENTS_URL": base + eventsPath, "EVENTS_SECRET": r.secret}
 }
 
 // ServeHTTP implements http.Handler.
 func (r *receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
-	var event received
+	var e event
 	body, err := io.ReadAll(http.MaxBytesReader(w, req.Body, 1<<20))
-	if err = errors.Join(err, r.hook.Verify(body, req.Header)); err == nil {
-		err = json.Unmarshal(body, &event)
+	if err = errors.Join(err, r.webhook.Verify(body, req.Header)); err == nil {
+		err = json.Unmarshal(body, &e)
 	}
 	if err != nil {
 		http.Error(w, "not an event of this demo", http.StatusUnauthorized)
 		return
 	}
-	r.take(req.Header.Get("webhook-id"), event)
+	r.add(req.Header.Get("webhook-id"), e)
 	w.WriteHeader(http.StatusNoContent)
 }
 
-func (r *receiver) take(id string, event received) {
+// add stores an event, unless it was delivered before.
+func (r *receiver) add(id string, e event) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if _, before := r.taken[id]; before {
+	if _, known := r.events[id]; known {
 		return
 	}
-	r.taken[id] = event
+	r.events[id] = e
 	close(r.changed)
 	r.changed = make(chan struct{})
-	if r.show != nil {
-		_, _ = fmt.Fprintf(r.show, "  event  %s %s\n", event.Type, event.Data)
+	if r.out != nil {
+		_, _ = fmt.Fprintf(r.out, "  event  %s %s\n", e.Type, e.Data)
 	}
 }
 
-// print has the events that come from now on printed.
-func (r *receiver) print(to io.Writer) {
+// printTo prints the events that arrive from now on.
+func (r *receiver) printTo(out io.Writer) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.show = to
+	r.out = out
 }
 
-// counter waits for the event that a user's alert counter has reached n.
-func (r *receiver) counter(
+// await returns once an event of the type has arrived for whose data matches
+// returns true.
+func (r *receiver) await(
 	ctx context.Context,
-	userID string,
-	n int,
-) (sequence int64, err error) {
+	eventType string,
+	matches func(data json.RawMessage) bool,
+) error {
 	for {
-		r.mu.Lock()
-		changed := r.changed
-		for _, e := range r.taken {
-			var d struct {
-				Subject struct {
-					UserID string `json:"userId"`
-				} `json:"subject"`
-				Current  int   `json:"current"`
-				Sequence int64 `json:"sequence"`
-			}
-			if e.Type == events.AlertsChanged && json.Unmarshal(e.Data, &d) == nil &&
-				d.Subject.UserID == userID &&
-				d.Current == n {
-				r.mu.Unlock()
-				return d.Sequence, nil
-			}
+		found, changed := r.find(eventType, matches)
+		if found {
+			return nil
 		}
-		r.mu.Unlock()
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			return 0, fmt.Errorf("no event has come: %w", ctx.Err())
+			return fmt.Errorf("wait for a %s event: %w", eventType, ctx.Err())
 		}
 	}
+}
+
+// find looks for an event. changed is closed when another one arrives.
+func (r *receiver) find(
+	eventType string,
+	matches func(data json.RawMessage) bool,
+) (found bool, changed <-chan struct{}) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, e := range r.events {
+		if e.Type == eventType && matches(e.Data) {
+			return true, nil
+		}
+	}
+	return false, r.changed
 }

@@ -4,29 +4,35 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
+
+	"errand.internal/internal/demo"
 )
 
-// schedules is what the demo's worker runs by itself.
-const schedules = `schedules:
-  - name: demo-alerts
-    every: 2s
-    type: anna:messenger:alerts
-    forEach: {userId: [` + staying + `]}
-`
+// scheduleList returns the vendors' schedules as a YAML list, "" if there are
+// none.
+func scheduleList(vendors []demo.Vendor) string {
+	var list strings.Builder
+	for _, v := range vendors {
+		list.WriteString(v.Schedules)
+	}
+	return list.String()
+}
 
-// scheduleFile writes the schedule into a directory that remove takes away.
-func scheduleFile() (path string, remove func(), err error) {
+// writeSchedules writes a schedule file into a directory of its own, which remove
+// deletes.
+func writeSchedules(list string) (path string, remove func(), err error) {
 	dir, err := os.MkdirTemp("", "errand-demo")
 	if err != nil {
-		return "", nil, fmt.Errorf("make a place for the schedule: %w", err)
+		return "", nil, fmt.Errorf("make a directory for the schedule file: %w", err)
 	}
 	remove = func() {
 		_ = os.RemoveAll(dir)
 	}
 	path = filepath.Join(dir, "schedules.yaml")
-	if err := os.WriteFile(path, []byte(schedules), 0o600); err != nil {
+	if err := os.WriteFile(path, []byte("schedules:\n"+list), 0o600); err != nil {
 		remove()
-		return "", nil, fmt.Errorf("write the schedule: %w", err)
+		return "", nil, fmt.Errorf("write the schedule file: %w", err)
 	}
 	return path, remove, nil
 }

@@ -1,29 +1,31 @@
-// Package sandboxes lists the vendors' sandboxes. The demo, the compose file's
-// test and the tests of whole workers share the list.
+// Package sandboxes lists the vendors' sandboxes and what else they contribute to
+// the demo. The demo, the test of docker-compose.yml and the tests of whole workers
+// share the list.
 package sandboxes
 
 import (
-	"errand.internal/clients/anna/annatest"
-	"errand.internal/clients/danaconnect/danaconnecttest"
-	"errand.internal/clients/dckap/dckaptest"
-	"errand.internal/clients/dinero/dinerotest"
 	"errand.internal/clients/sandbox"
+	"errand.internal/internal/demo"
+	"errand.internal/tasks/anna/annademo"
+	"errand.internal/tasks/danaconnect/danaconnectdemo"
+	"errand.internal/tasks/dckap/dckapdemo"
+	"errand.internal/tasks/dinero/dinerodemo"
 )
 
-// demos make the sandboxes, one line a vendor.
-var demos = []func(canary string) sandbox.Vendor{
-	danaconnecttest.Demo,
-	annatest.Demo,
-	dckaptest.Demo,
-	dinerotest.Demo,
+// Vendors are all vendors, in the order in which the demo shows them.
+var Vendors = []demo.Vendor{
+	danaconnectdemo.Vendor,
+	annademo.Vendor,
+	dckapdemo.Vendor,
+	dinerodemo.Vendor,
 }
 
-// New returns a sandbox of every vendor, with the demo's data. canary, if it is
-// not empty, is part of every secret.
+// New returns a sandbox of every vendor in the order of Vendors, with the demo's
+// data. canary, if it is not empty, is part of every secret.
 func New(canary string) sandbox.Vendors {
-	vendors := make(sandbox.Vendors, len(demos))
-	for i, demo := range demos {
-		vendors[i] = demo(canary)
+	list := make(sandbox.Vendors, len(Vendors))
+	for i, v := range Vendors {
+		list[i] = v.NewSandbox(canary)
 	}
-	return vendors
+	return list
 }
