@@ -67,6 +67,13 @@ type Credential struct {
 	CredentialState
 }
 
+// Usable reports whether calls may be made with the credential now. It is false
+// while the fleet waits after a refusal, and if Redis does not answer.
+func (c Credential) Usable(ctx context.Context) bool {
+	s, err := c.State(ctx)
+	return err == nil && s.CoolingFor == 0
+}
+
 // CredentialState tells how the fleet sees a credential.
 type CredentialState interface {
 	State(ctx context.Context) (tokens.State, error)

@@ -38,7 +38,7 @@ type process struct {
 	guard    *redisguard.Watch
 	events   *eventPipeline
 	alert    alert.Func
-	accounts []*account.Account
+	accounts *config.OpenAccounts
 	queues   map[string]int
 	server   *queue.Server
 	draining atomic.Bool
@@ -95,9 +95,9 @@ func (p *process) build(ctx context.Context) (err error) {
 		},
 		Instances:   failovers,
 		Queues:      p.queues,
-		Intervals:   intervals(),
+		Intervals:   config.Intervals,
 		Definitions: definitions,
-		Credentials: p.blockers(),
+		Credentials: append(p.accounts.Blockers(), p.events.blockers()...),
 		Store:       store,
 		Ring:        p.config.Ring,
 		Owner:       owner(),
@@ -150,53 +150,12 @@ func (p *process) open(store *ledger.Store) ([]queue.Definition, error) {
 			tokens.WithOnChange(credentialAlerts(p.alert)),
 		},
 	}
-	definitions := []queue.Definition{deliver.Definition(sender)}
-	for _, a := range p.config.Accounts {
-		if !a.Configured() {
-			definitions = append(definitions, a.Unopened()...)
-			continue
-		}
-		opened := account.New(shared)
-		p.accounts = append(p.accounts, opened)
-		p.onClose(opened.Close)
-		bound, err := a.Open(opened)
-		if err != nil {
-			return nil, config.NewError(err)
-		}
-		definitions = append(definitions, bound...)
+	p.accounts, err = p.config.Accounts.Open(shared)
+	if err != nil {
+		return nil, config.NewError(err)
 	}
-	return definitions, nil
-}
-
-// credentials lists the credentials of all accounts.
-func (p *process) credentials() []account.Credential {
-	var all []account.Credential
-	for _, a := range p.accounts {
-		all = append(all, a.Credentials...)
-	}
-	return all
-}
-
-// blockers lists what tasks may be parked for. A pipe that no settings name is
-// not among them; its tasks come back by themselves.
-func (p *process) blockers() []queue.Credential {
-	var list []queue.Credential
-	for _, a := range p.accounts {
-		for _, c := range slices.Concat(a.Credentials, a.Blockers) {
-			list = append(list, blocker(c.Name, c.State))
-		}
-	}
-	return append(list, p.events.blockers()...)
-}
-
-func blocker(name string, state func(context.Context) (tokens.State, error)) queue.Credential {
-	return queue.Credential{
-		Name: name,
-		Usable: func(ctx context.Context) bool {
-			s, err := state(ctx)
-			return err == nil && s.CoolingFor == 0
-		},
-	}
+	p.onClose(p.accounts.Close)
+	return append(p.accounts.Definitions, deliver.Definition(sender)), nil
 }
 
 // onClose registers a function that close calls; the latest is called first.
@@ -207,19 +166,6 @@ func (p *process) onClose(f func()) {
 func (p *process) close() {
 	for _, f := range slices.Backward(p.closers) {
 		f()
-	}
-}
-
-// intervals tells how often each queue is looked at.
-func intervals() func(queue string) (poll, delay time.Duration) {
-	type interval struct{ poll, delay time.Duration }
-	byQueue := map[string]interval{}
-	for _, q := range config.KnownQueues() {
-		byQueue[q.Name] = interval{q.PollInterval, q.DelayInterval}
-	}
-	return func(name string) (poll, delay time.Duration) {
-		i := byQueue[name]
-		return i.poll, i.delay
 	}
 }
 

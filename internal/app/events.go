@@ -95,7 +95,13 @@ func (p *eventPipeline) blockers() []queue.Credential {
 	if p.rest == nil {
 		return nil
 	}
-	return []queue.Credential{blocker(events.RestProfile, p.rest.State)}
+	return []queue.Credential{{
+		Name: events.RestProfile,
+		Usable: func(ctx context.Context) bool {
+			s, err := p.rest.State(ctx)
+			return err == nil && s.CoolingFor == 0
+		},
+	}}
 }
 
 // finished returns what the server calls for each task that has ended; nil without

@@ -54,7 +54,7 @@ func (p *process) run(ctx context.Context, ready func(adminAddr string)) error {
 		return err
 	}
 	defer stopAdmin() // it answers while the worker drains
-	stopEvents := p.events.start(p.credentials())
+	stopEvents := p.events.start(p.accounts.Credentials())
 	defer stopEvents() // after the last task has ended
 	stopExpiry := p.watchExpiry(ctx)
 	defer stopExpiry()
@@ -88,7 +88,7 @@ func (p *process) run(ctx context.Context, ready func(adminAddr string)) error {
 // watchExpiry warns of credentials that expire soon, until stop is called.
 func (p *process) watchExpiry(ctx context.Context) (stop func()) {
 	ctx, stop = context.WithCancel(context.WithoutCancel(ctx))
-	for _, a := range p.accounts {
+	for _, a := range p.accounts.Accounts {
 		for _, c := range a.Expiring {
 			go warnOfExpiry(ctx, c.Name, c.ExpiresOn, time.Now, p.alert)
 		}
