@@ -1,15 +1,12 @@
 package clients
 
 import (
-	"context"
 	"crypto/tls"
-	"crypto/x509"
-	"errors"
-	"io"
 	"net"
 	"net/http"
-	"syscall"
 	"time"
+
+	"errand.internal/internal/netfault"
 )
 
 // Timeouts bound one call. The zero value of a field means its default.
@@ -62,6 +59,7 @@ func newTransport(t Timeouts) *http.Transport {
 // have been sent. Its message never quotes err: the *url.Error of net/http shows
 // the whole URL.
 func (c *Caller) transportError(op string, err error, sent bool) *Error {
+	fault := netfault.Of(err)
 	e := &Error{
 		Vendor:  c.vendor,
 		Op:      op,
@@ -70,46 +68,13 @@ func (c *Caller) transportError(op string, err error, sent bool) *Error {
 	switch {
 	case sent:
 		e.Kind = Unknown
-		e.Message = "no answer after the request was sent: " + transportFault(err)
-	case untrustedCertificate(err):
+		e.Message = "no answer after the request was sent: " + fault.String()
+	case fault == netfault.Untrusted:
 		e.Kind = Credentials
 		e.Message = "the server's certificate cannot be trusted; check the URL and the machine's CA certificates"
 	default:
 		e.Kind = Temporary
-		e.Message = "the request was not sent: " + transportFault(err)
+		e.Message = "the request was not sent: " + fault.String()
 	}
 	return e
-}
-
-func untrustedCertificate(err error) bool {
-	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
-		return true
-	}
-	if _, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
-		return true
-	}
-	_, ok := errors.AsType[x509.HostnameError](err)
-	return ok
-}
-
-// transportFault names a transport fault without quoting it.
-func transportFault(err error) string {
-	if _, ok := errors.AsType[*net.DNSError](err); ok {
-		return "the host name did not resolve"
-	}
-	switch netErr, isNet := errors.AsType[net.Error](err); {
-	case errors.Is(err, syscall.ECONNREFUSED):
-		return "connection refused"
-	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
-		return "connection reset"
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		return "connection closed"
-	case errors.Is(err, context.Canceled):
-		return "cancelled"
-	case errors.Is(err, context.DeadlineExceeded), isNet && netErr.Timeout():
-		return "timed out"
-	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH):
-		return "no route to the host"
-	}
-	return "connection failed"
 }

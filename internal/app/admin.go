@@ -7,8 +7,8 @@ import (
 	"errand.internal/internal/monitor"
 )
 
-// serveAdmin serves the admin HTTP, if the settings have an address, until stop is
-// called.
+// serveAdmin serves the admin HTTP until stop is called. It does nothing if
+// HTTP_ADDR is empty.
 func (p *process) serveAdmin(ctx context.Context) (addr string, stop func(), err error) {
 	if p.config.HTTPAddr == "" {
 		return "", func() {}, nil
@@ -23,7 +23,7 @@ func (p *process) serveAdmin(ctx context.Context) (addr string, stop func(), err
 	if err != nil {
 		return "", nil, err
 	}
-	l, err := monitor.Listen(ctx, p.config.HTTPAddr)
+	listener, err := monitor.Listen(ctx, p.config.HTTPAddr)
 	if err != nil {
 		return "", nil, err
 	}
@@ -31,14 +31,18 @@ func (p *process) serveAdmin(ctx context.Context) (addr string, stop func(), err
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		if err := monitor.Serve(ctx, l, handler, p.log); err != nil {
-			p.log.Error().Err(err).Msg("admin HTTP ended; the queues go on")
+		if err := monitor.Serve(ctx, listener, handler, p.log); err != nil {
+			p.log.Error().Err(err).Msg("admin HTTP failed; the worker goes on without it")
 		}
 	}()
-	return l.Addr().String(), func() { cancel(); <-done }, nil
+	stop = func() {
+		cancel()
+		<-done
+	}
+	return listener.Addr().String(), stop, nil
 }
 
-// ready reports why the worker should get no traffic; nil if it should.
+// ready returns why /readyz should fail; nil if the worker is ready.
 func (p *process) ready(ctx context.Context) error {
 	if p.draining.Load() {
 		return errors.New("the worker is stopping")

@@ -14,18 +14,19 @@ import (
 // BenchmarkIdleLatency is the time from the call of Enqueue to the arrival of
 // the vendor's request, one OTP at a time on an otherwise idle worker.
 func BenchmarkIdleLatency(b *testing.B) {
-	s := startSite(b, nil)
+	f := newFixture(b)
+	w := f.Start(b)
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	var took []time.Duration
 	for n := 1; b.Loop(); n++ {
-		time.Sleep(rand.N(40 * time.Millisecond)) // the gap is the workload: it meets every phase of a poll
+		time.Sleep(rand.N(40 * time.Millisecond)) // the gap is part of the workload: it hits every phase of a poll
 		start := time.Now()
-		ticket, err := tasks.Enqueue(ctx, s.client, otpFor("bench@example.com"))
+		ticket, err := tasks.Enqueue(ctx, w.Client, otpFor("bench@example.com"))
 		if err != nil {
 			b.Fatal(err)
 		}
-		if err := s.otp.WaitCalls(ctx, danaconnecttest.OpSend, n); err != nil {
+		if err := f.danaconnect.WaitCalls(ctx, danaconnecttest.OpSend, n); err != nil {
 			b.Fatal(err)
 		}
 		took = append(took, time.Since(start))

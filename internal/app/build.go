@@ -24,11 +24,11 @@ import (
 	"errand.internal/internal/tokens"
 )
 
-// attemptSlack is what an attempt may take beyond one call: waiting for a token
-// that another worker fetches.
+// attemptSlack is how much longer than one call an attempt may take: it may wait
+// for a token that another worker fetches.
 const attemptSlack = 3 * time.Second
 
-// process is a worker process, wired together.
+// process is a worker process with all its parts.
 type process struct {
 	config   *config.Valid
 	log      zerolog.Logger
@@ -45,7 +45,7 @@ type process struct {
 	closers  []func()
 }
 
-// build connects to Redis, opens the accounts and makes the server, which does
+// build connects to Redis, opens the accounts and creates the server, which does
 // not take tasks yet.
 func build(ctx context.Context, c *config.Valid, log zerolog.Logger) (*process, error) {
 	p := &process{
@@ -113,8 +113,8 @@ func (p *process) build(ctx context.Context) (err error) {
 	return err
 }
 
-// open opens the configured accounts and the receiver of events, and returns all
-// task types: those of other accounts wait for another worker.
+// open opens the event pipeline and the configured accounts. It returns all task
+// types; tasks of accounts that are not configured wait for another worker.
 func (p *process) open(store *ledger.Store) ([]queue.Definition, error) {
 	salt := seal.NewSalt(p.redis)
 	tokenMetrics := tokens.NewMetrics(p.registry)
@@ -158,7 +158,7 @@ func (p *process) open(store *ledger.Store) ([]queue.Definition, error) {
 	return append(p.accounts.Definitions, deliver.Definition(sender)), nil
 }
 
-// onClose registers what close does, the latest first.
+// onClose registers a function that close calls; the latest is called first.
 func (p *process) onClose(f func()) {
 	p.closers = append(p.closers, f)
 }
@@ -170,12 +170,12 @@ func (p *process) close() {
 }
 
 // credentialAlerts turns changes of credentials into alerts.
-func credentialAlerts(to alert.Func) func(tokens.Change) {
+func credentialAlerts(publish alert.Func) func(tokens.Change) {
 	return func(c tokens.Change) {
 		kind := alert.CredentialParked
 		if c.Kind == tokens.Resumed {
 			kind = alert.CredentialResumed
 		}
-		to(alert.Alert{Kind: kind, Subject: c.Profile})
+		publish(alert.Alert{Kind: kind, Subject: c.Profile})
 	}
 }

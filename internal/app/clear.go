@@ -13,11 +13,11 @@ import (
 	"errand.internal/internal/redisconn"
 )
 
-// ClearCoolDown lets a refused credential be tried at once in the whole fleet,
-// after its account was unlocked at the vendor. profile is its name as the
-// doctor and the log show it. environ must be the workers' own: another
-// password is another credential. The text says what was done; a *config.Error
-// names settings that are wrong, or that there is no such credential.
+// ClearCoolDown lets a refused credential be tried again at once by all workers,
+// after its account was unlocked at the vendor. profile is its name as the doctor
+// and the log show it. environ must be the workers' own, because another password
+// is another credential. The text says what was done. A *config.Error names wrong
+// settings, or says that there is no such credential.
 func ClearCoolDown(ctx context.Context, environ map[string]string, profile string) (string, error) {
 	redisconn.LogTo(zerolog.Nop())
 	c, err := config.Read(environ)
@@ -26,9 +26,8 @@ func ClearCoolDown(ctx context.Context, environ map[string]string, profile strin
 	}
 	rdb := c.Target.Open(redisconn.General)
 	defer closeQuietly(rdb)
-	// The faults of other accounts are no hindrance.
 	var names []string
-	var faults []error
+	var faults []error // wrong settings of one account do not stop the search
 	for _, a := range c.Accounts.Configured() {
 		opened := account.New(account.Shared{Redis: rdb, Ring: c.Ring})
 		defer opened.Close()
@@ -61,7 +60,8 @@ func clearCoolDown(ctx context.Context, c account.Credential) (string, error) {
 	}
 	if before.CoolingFor <= 0 && before.Refusals == 0 {
 		return fmt.Sprintf(
-			"%s: nothing to clear (%s); if workers say it was refused, they have another password, and this must run with theirs",
+			"%s: nothing to clear (%s); if workers report it as refused, they use another password: "+
+				"run this command with their settings",
 			c.Name,
 			before,
 		), nil

@@ -3,7 +3,6 @@ package app
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -22,8 +21,8 @@ import (
 	"errand.internal/internal/tokens"
 )
 
-// eventPipeline is everything that sends events. Without EVENTS_URL it has no
-// parts and does nothing.
+// eventPipeline publishes events and delivers them. Without EVENTS_URL it is empty
+// and does nothing.
 type eventPipeline struct {
 	config   events.Config
 	receiver *events.Receiver
@@ -31,7 +30,7 @@ type eventPipeline struct {
 	alerts   *events.AlertPublisher
 	outbox   *events.Outbox
 	observe  func(clients.Observation)
-	// publish hands an event over for delivery; nil without a receiver.
+	// publish enqueues the delivery of an event; nil without a receiver.
 	publish events.Publish
 }
 
@@ -82,16 +81,16 @@ func (p *eventPipeline) alert(next alert.Func) alert.Func {
 	}
 }
 
-// sender returns what delivers the events; nil without a receiver.
-func (p *eventPipeline) sender(tell alert.Func) (*events.Sender, error) {
+// sender returns the sender of events; nil without a receiver.
+func (p *eventPipeline) sender(publish alert.Func) (*events.Sender, error) {
 	if p.receiver == nil {
 		return nil, nil
 	}
 	caller := clients.NewCaller(events.Vendor, p.config.Timeouts(), nil, p.observe)
-	return events.NewSender(p.config, p.receiver, p.rest, caller, tell)
+	return events.NewSender(p.config, p.receiver, p.rest, caller, publish)
 }
 
-// blockers are what events are parked for.
+// blockers lists what deliveries may be parked for.
 func (p *eventPipeline) blockers() []queue.Credential {
 	if p.rest == nil {
 		return nil
@@ -105,7 +104,8 @@ func (p *eventPipeline) blockers() []queue.Credential {
 	}}
 }
 
-// finished is queue.Config.Finished.
+// finished returns what the server calls for each task that has ended; nil without
+// a receiver.
 func (p *eventPipeline) finished() func(id string) {
 	if p.outbox == nil {
 		return nil
@@ -113,7 +113,7 @@ func (p *eventPipeline) finished() func(id string) {
 	return p.outbox.Wake
 }
 
-// start begins to publish; stop publishes what is left.
+// start starts publishing. stop publishes what is left and returns.
 func (p *eventPipeline) start(credentials []account.Credential) (stop func()) {
 	if p.alerts == nil {
 		return func() {}
@@ -135,22 +135,21 @@ func (p *eventPipeline) start(credentials []account.Credential) (stop func()) {
 	}
 }
 
-// close ends what the pipeline does in the background.
+// close stops the background work of the pipeline.
 func (p *eventPipeline) close() {
 	if p.rest != nil {
 		p.rest.Close()
 	}
 }
 
-// ResumeEvents has events sent again to a receiver that had said that it was
-// gone (410). environ must be the workers' own: another EVENTS_URL is another
-// receiver. The text says what was done; a *config.Error names settings that are
-// wrong.
+// ResumeEvents resumes the delivery of events to a receiver that has answered 410
+// Gone. environ must be the workers' own, because another EVENTS_URL is another
+// receiver. The text says what was done; a *config.Error names wrong settings.
 func ResumeEvents(ctx context.Context, environ map[string]string) (string, error) {
 	redisconn.LogTo(zerolog.Nop())
 	c, err := config.Read(environ)
-	if fault := c.Events.Validate(); c.Target == nil || fault != nil {
-		return "", config.NewError(err) // names other faults too, which alone are no hindrance
+	if c.Target == nil || c.Events.Validate() != nil {
+		return "", config.NewError(err) // names all faults; others alone do not matter here
 	}
 	if !c.Events.Configured() {
 		return "", config.NewError(errors.New("EVENTS_URL: is not set"))
@@ -165,15 +164,12 @@ func ResumeEvents(ctx context.Context, environ map[string]string) (string, error
 	if err != nil {
 		return "", err
 	}
-	was, err := receiver.Resume(ctx)
+	resumed, err := receiver.Resume(ctx)
 	switch {
 	case err != nil:
 		return "", err
-	case !was:
+	case !resumed:
 		return "nothing to resume: events are being sent to this EVENTS_URL", nil
 	}
-	return fmt.Sprintf(
-		"events are sent again; they were not since %s",
-		since.UTC().Format(time.RFC3339),
-	), nil
+	return "events are sent again; they were stopped at " + since.UTC().Format(time.RFC3339), nil
 }

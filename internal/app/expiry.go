@@ -9,30 +9,31 @@ import (
 	"errand.internal/internal/tokens"
 )
 
-// expiryEvery is how often the days left are counted.
-const expiryEvery = time.Hour
+// expiryInterval is how often the days left are counted.
+const expiryInterval = time.Hour
 
-// warnOfExpiry raises an alert as a static token nears its last day, once for
-// each of tokens.WarnBefore, until ctx ends. A restart of the worker does not
-// repeat it. It returns at once if the token never ends.
+// warnOfExpiry publishes an alert as a static token nears its last day, once for
+// each of tokens.WarnBefore, until ctx ends. It returns at once if the token never
+// expires. A restarted worker repeats the latest alert with the same DedupKey, so
+// that no event is sent twice.
 func warnOfExpiry(
 	ctx context.Context,
 	credential string,
-	last time.Time,
+	lastDay time.Time,
 	now func() time.Time,
-	to alert.Func,
+	publish alert.Func,
 ) {
-	if last.IsZero() {
+	if lastDay.IsZero() {
 		return
 	}
-	ticker := time.NewTicker(expiryEvery)
+	ticker := time.NewTicker(expiryInterval)
 	defer ticker.Stop()
 	for warned := 0; ; {
-		c := tokens.CountdownTo(last, now())
+		c := tokens.CountdownTo(lastDay, now())
 		if c.Threshold != 0 && c.Threshold != warned {
 			warned = c.Threshold
-			day := last.Format(time.DateOnly)
-			to(alert.Alert{
+			day := lastDay.Format(time.DateOnly)
+			publish(alert.Alert{
 				Kind:     alert.CredentialExpiring,
 				Subject:  credential,
 				DedupKey: day + " " + strconv.Itoa(c.Threshold),

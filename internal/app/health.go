@@ -10,7 +10,7 @@ import (
 )
 
 // Health asks the worker that listens on this machine's HTTP_ADDR whether it is
-// ready. It is what a container's health check runs.
+// ready, as a container's health check does.
 func Health(ctx context.Context, environ map[string]string) error {
 	var c struct {
 		HTTPAddr string `env:"HTTP_ADDR" envDefault:"127.0.0.1:8080"`
@@ -19,9 +19,7 @@ func Health(ctx context.Context, environ map[string]string) error {
 		return config.NewError(err)
 	}
 	if addr, set := environ["HTTP_ADDR"]; set && addr == "" {
-		return config.NewError(
-			errors.New("HTTP_ADDR: is empty, so this worker has no admin HTTP to ask"),
-		)
+		return config.NewError(errors.New("HTTP_ADDR: is empty, so this worker has no admin HTTP to ask"))
 	}
 	return monitor.CheckReady(ctx, c.HTTPAddr)
 }

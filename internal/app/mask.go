@@ -8,8 +8,8 @@ import (
 	"errand.internal/tasks/all"
 )
 
-// maskPayload shows a payload in the web UI: which fields it has, and the values
-// of those that are not personal.
+// maskPayload renders a payload for the web UI: the fields that it has, and the
+// values of those that are not personal.
 func maskPayload(taskType string, raw []byte) string {
 	if seal.Sealed(raw) {
 		return "[sealed]"
@@ -28,8 +28,8 @@ func maskPayload(taskType string, raw []byte) string {
 	return payload.Mask(info.Example, plain)
 }
 
-// maskResult replaces what asynqmon shows as the result: results are not stored
-// in asynq's task.
+// maskResult is what asynqmon shows as the result, because results are not stored in
+// asynq's tasks.
 func maskResult(string, []byte) string {
 	return "see enqueue status ID"
 }

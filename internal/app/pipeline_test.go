@@ -17,48 +17,49 @@ import (
 	"errand.internal/internal/schedule"
 )
 
-// writes counts what a client sends: each write to a connection begins a round
+// writeCounter counts a client's writes to its connections: each begins a round
 // trip.
-type writes struct{ atomic.Int64 }
+type writeCounter struct{ atomic.Int64 }
 
-func (w *writes) DialHook(next redis.DialHook) redis.DialHook {
+func (w *writeCounter) DialHook(next redis.DialHook) redis.DialHook {
 	return func(ctx context.Context, network, addr string) (net.Conn, error) {
 		conn, err := next(ctx, network, addr)
-		return &writer{conn, w}, err
+		return &countedConn{conn, w}, err
 	}
 }
 
-func (*writes) ProcessHook(next redis.ProcessHook) redis.ProcessHook { return next }
+func (*writeCounter) ProcessHook(next redis.ProcessHook) redis.ProcessHook { return next }
 
-func (*writes) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+func (*writeCounter) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
 	return next
 }
 
-type writer struct {
+type countedConn struct {
 	net.Conn
-	count *writes
+	writes *writeCounter
 }
 
-func (w *writer) Write(b []byte) (int, error) {
-	w.count.Add(1)
-	return w.Conn.Write(b)
+func (c *countedConn) Write(b []byte) (int, error) {
+	c.writes.Add(1)
+	return c.Conn.Write(b)
 }
 
-// The connections on which a worker enqueues its ticks send many tasks in one
-// round trip, although each is two scripts, one after the other.
-func TestATickIsPipelined(t *testing.T) {
+// A tick's connections send many tasks in one round trip, although each task takes
+// two scripts, one after the other.
+func TestTickIsPipelined(t *testing.T) {
 	t.Parallel()
 	const n = 2000
 	dir := t.TempDir()
 	var list strings.Builder
 	for i := range n {
-		fmt.Fprintf(&list, "u-%d\n", i)
+		fmt.Fprintf(&list, "%d\n", i)
 	}
-	for name, content := range map[string]string{"users.txt": list.String(), "s.yaml": `schedules:
+	for name, content := range map[string]string{"organizations.txt": list.String(), "s.yaml": `schedules:
   - name: many
     every: 1h
-    type: anna:messenger:alerts
-    forEach: {userId: "@users.txt"}
+    type: dinero:api:call
+    payload: {method: GET, path: contacts}
+    forEach: {organizationId: "@organizations.txt"}
 `} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
 			t.Fatal(err)
@@ -74,11 +75,11 @@ func TestATickIsPipelined(t *testing.T) {
 	}
 	rdb, producer := openProducer(target, nil)
 	defer closeQuietly(rdb)
-	sent := &writes{}
+	sent := &writeCounter{}
 	rdb.AddHook(sent)
-	ran, err := schedule.RunNow(t.Context(), file.Schedules[0], rdb, producer)
-	if err != nil || ran.Enqueued != n {
-		t.Fatalf("%+v, %v", ran, err)
+	result, err := schedule.RunNow(t.Context(), file.Schedules[0], rdb, producer)
+	if err != nil || result.Enqueued != n {
+		t.Fatalf("%+v, %v", result, err)
 	}
 	t.Logf("%d tasks in %d writes", n, sent.Load())
 	if most := int64(n / 4); sent.Load() > most {

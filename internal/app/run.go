@@ -21,13 +21,13 @@ type Worker struct {
 	Environ map[string]string
 	// Stderr takes the log.
 	Stderr io.Writer
-	// Ready, if set, is told where the admin HTTP listens ("" if it does not)
-	// once the worker takes tasks.
+	// Ready, if set, is called once the worker takes tasks, with the address of the
+	// admin HTTP ("" if there is none).
 	Ready func(adminAddr string)
 }
 
-// Run works until ctx ends, then drains: it takes no more tasks, lets the
-// running ones end, and returns nil. A *config.Error tells what is wrong with the
+// Run runs tasks until ctx ends, then drains: it takes no more tasks, lets the
+// running ones end, and returns nil. A *config.Error says what is wrong with the
 // settings.
 func (w Worker) Run(ctx context.Context) error {
 	c, err := config.Load(w.Environ)
@@ -37,8 +37,7 @@ func (w Worker) Run(ctx context.Context) error {
 	log := newLog(c.Config, w.Stderr)
 	redisconn.LogTo(log)
 	if !c.Ring.Enabled() {
-		log.Warn().
-			Msg("ENCRYPTION_KEYS is not set: payloads, results and tokens are stored in Redis unsealed")
+		log.Warn().Msg("ENCRYPTION_KEYS is not set: payloads, results and tokens are stored in Redis unsealed")
 	}
 	p, err := build(ctx, c, log)
 	if err != nil {
@@ -78,7 +77,7 @@ func (p *process) run(ctx context.Context, ready func(adminAddr string)) error {
 	<-ctx.Done()
 	p.log.Info().
 		Dur("grace", p.config.ShutdownGrace).
-		Msg("worker stops: it takes no more tasks and lets the running ones end")
+		Msg("worker is stopping: it takes no more tasks and lets the running ones end")
 	p.draining.Store(true)
 	stopSchedules()
 	p.server.Shutdown()
@@ -86,7 +85,7 @@ func (p *process) run(ctx context.Context, ready func(adminAddr string)) error {
 	return nil
 }
 
-// watchExpiry warns of credentials that end soon, until stop is called.
+// watchExpiry warns of credentials that expire soon, until stop is called.
 func (p *process) watchExpiry(ctx context.Context) (stop func()) {
 	ctx, stop = context.WithCancel(context.WithoutCancel(ctx))
 	for _, a := range p.accounts.Accounts {
@@ -104,8 +103,8 @@ func newLog(c config.Config, stderr io.Writer) zerolog.Logger {
 	return zerolog.New(stderr).Level(c.LogLevel.Level).With().Timestamp().Logger()
 }
 
-// owner names this process in claims: readable, and unique among all there ever
-// were.
+// owner names this process in claims. The name is readable, and no other process
+// ever has it.
 func owner() string {
 	host, err := os.Hostname()
 	if err != nil {

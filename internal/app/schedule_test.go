@@ -11,20 +11,23 @@ import (
 	"testing"
 	"time"
 
-	"errand.internal/clients/anna/annatest"
+	"errand.internal/clients/dckap/dckaptest"
 	"errand.internal/internal/app"
+	"errand.internal/internal/config"
 )
 
-const polls = `schedules:
-  - name: alerts
+// schedules are two schedules; the pipe is dckaptest.DemoOrders.
+const schedules = `schedules:
+  - name: orders
     every: 1s
-    type: anna:messenger:alerts
-    forEach: {userId: [u-1]}
+    type: dckap:dynamic:call
+    payload: {idempotent: true}
+    forEach: {listener: ["64f1c0de0002"]}
   - name: nightly
     cron: "30 2 * * *"
     timeZone: Europe/Copenhagen
-    type: anna:messenger:alerts
-    payload: {userId: u-1}
+    type: dckap:dynamic:call
+    payload: {listener: "64f1c0de0002", idempotent: true}
 `
 
 func scheduleFile(t *testing.T, content string) string {
@@ -38,18 +41,20 @@ func scheduleFile(t *testing.T, content string) string {
 
 func TestWorkerRunsSchedules(t *testing.T) {
 	t.Parallel()
-	path := scheduleFile(t, polls)
-	s := startSite(t, map[string]string{"SCHEDULE_FILE": path})
-	environ := map[string]string{"REDIS_URL": s.redisURL, "SCHEDULE_FILE": path}
-	// The third is called, perhaps before it is counted as enqueued.
-	if err := s.anna.WaitCalls(t.Context(), annatest.OpAlerts, 3); err != nil {
+	path := scheduleFile(t, schedules)
+	f := newFixture(t)
+	f.Environ["SCHEDULE_FILE"] = path
+	w := f.Start(t)
+	environ := map[string]string{"REDIS_URL": f.Redis.URL(), "SCHEDULE_FILE": path}
+	// The third task may be called before it is counted as enqueued.
+	if err := f.dckap.WaitCalls(t.Context(), dckaptest.OpCall, 3); err != nil {
 		t.Fatal(err)
 	}
-	_, metrics := s.get(t, "/metrics")
+	_, metrics := w.Get(t, "/metrics")
 	for _, want := range []string{
-		`errand_schedule_ticks_total{name="alerts",result="enqueued"} [2-9]`,
+		`errand_schedule_ticks_total{name="orders",result="enqueued"} [2-9]`,
 		`errand_schedule_ticks_total{name="nightly",result="missed"} 0`,
-		`errand_schedule_tasks_total{name="alerts",result="enqueued"} [2-9]`,
+		`errand_schedule_tasks_total{name="orders",result="enqueued"} [2-9]`,
 		`errand_schedule_file_ok 1`,
 	} {
 		if !regexp.MustCompile(want).MatchString(metrics) {
@@ -63,8 +68,8 @@ func TestWorkerRunsSchedules(t *testing.T) {
 	}
 	const utc, local = `\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ`, `\d{4}-\d\d-\d\dT0[23]:[03]0:00\+0[12]:00`
 	want := regexp.MustCompile(`^NAME +TYPE +WHEN +SUBJECTS +NEXT +LAST
-alerts +anna:messenger:alerts +every 1s +1 +` + utc + ` +` + utc + `
-nightly +anna:messenger:alerts +30 2 \* \* \* Europe/Copenhagen +1 +` + local + ` +none
+orders +dckap:dynamic:call +every 1s +1 +` + utc + ` +` + utc + `
+nightly +dckap:dynamic:call +30 2 \* \* \* Europe/Copenhagen +1 +` + local + ` +none
 $`)
 	if !want.MatchString(out.String()) {
 		t.Errorf("the list is\n%s", out.String())
@@ -75,7 +80,7 @@ $`)
 		t.Errorf("run: %s, %v", text, err)
 	}
 	out.Reset()
-	if err := app.NextTicks(environ, 2, "alerts", &out); err != nil {
+	if err := app.NextTicks(environ, 2, "orders", &out); err != nil {
 		t.Fatal(err)
 	}
 	lines := strings.Fields(out.String())
@@ -84,7 +89,7 @@ $`)
 	if len(lines) != 2 || err1 != nil || err2 != nil || second.Sub(first) != time.Second {
 		t.Errorf("next: %s", out.String())
 	}
-	if err := s.stop(); err != nil {
+	if err := w.Stop(); err != nil {
 		t.Error(err)
 	}
 }
@@ -93,9 +98,9 @@ func TestScheduleFaults(t *testing.T) {
 	t.Parallel()
 	broken := scheduleFile(
 		t,
-		"schedules:\n  - name: a\n    evry: 1s\n    type: anna:messenger:alerts\n    payload: {userId: u-1}\n",
+		"schedules:\n  - name: a\n    evry: 1s\n    type: dckap:dynamic:call\n    payload: {listener: 64f1c0de0002}\n",
 	)
-	whole := scheduleFile(t, polls)
+	valid := scheduleFile(t, schedules)
 	run := func(environ map[string]string) error {
 		return app.Worker{Environ: environ, Stderr: io.Discard}.Run(t.Context())
 	}
@@ -112,7 +117,7 @@ func TestScheduleFaults(t *testing.T) {
 			"SCHEDULE_FILE: " + broken + ":3:5: a: evry is unknown; there are name, every, cron, timeZone, type, payload, forEach, spread",
 		},
 		{
-			"nor without the file",
+			"a worker does not start without the file",
 			map[string]string{"SCHEDULE_FILE": broken + ".not"},
 			run,
 			"SCHEDULE_FILE: " + broken + ".not: cannot be read: no such file or directory",
@@ -120,30 +125,30 @@ func TestScheduleFaults(t *testing.T) {
 		{"the commands need the setting", nil, func(environ map[string]string) error {
 			return app.ListSchedules(t.Context(), environ, io.Discard)
 		}, "SCHEDULE_FILE: is not set, so nothing runs on a schedule"},
-		{"a name that is not there", map[string]string{"SCHEDULE_FILE": whole}, func(environ map[string]string) error {
+		{"an unknown name", map[string]string{"SCHEDULE_FILE": valid}, func(environ map[string]string) error {
 			return app.NextTicks(environ, 1, "night", io.Discard)
-		}, `there is no schedule "night"; there are: alerts, nightly`},
-		{"a number out of range", map[string]string{"SCHEDULE_FILE": whole}, func(environ map[string]string) error {
+		}, `there is no schedule "night"; there are: orders, nightly`},
+		{"a number out of range", map[string]string{"SCHEDULE_FILE": valid}, func(environ map[string]string) error {
 			return app.NextTicks(environ, 0, "nightly", io.Discard)
 		}, "the number of ticks must be from 1 to 10000"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			err := test.do(test.environ)
-			if _, ok := errors.AsType[*app.ConfigError](err); !ok || !strings.Contains(err.Error(), test.want) {
+			if _, ok := errors.AsType[*config.Error](err); !ok || !strings.Contains(err.Error(), test.want) {
 				t.Errorf("%v, want %s", err, test.want)
 			}
 		})
 	}
 }
 
-// TestListWithoutRedis: what the file says is told all the same.
+// Without Redis the list has everything but the last ticks.
 func TestListWithoutRedis(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer
-	environ := map[string]string{"REDIS_URL": "redis://127.0.0.1:1", "SCHEDULE_FILE": scheduleFile(t, polls)}
+	environ := map[string]string{"REDIS_URL": "redis://127.0.0.1:1", "SCHEDULE_FILE": scheduleFile(t, schedules)}
 	err := app.ListSchedules(t.Context(), environ, &out)
-	if err == nil || !strings.Contains(out.String(), "nightly  anna:messenger:alerts") ||
+	if err == nil || !strings.Contains(out.String(), "nightly  dckap:dynamic:call") ||
 		strings.Count(out.String(), "unknown") != 2 {
 		t.Errorf("err = %v, list\n%s", err, out.String())
 	}

@@ -7,8 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-
 	"errand.internal/clients"
 	"errand.internal/internal/account"
 	"errand.internal/internal/config"
@@ -16,140 +14,138 @@ import (
 	"errand.internal/internal/tokens"
 )
 
-// openedAccount is an account whose credentials are checked.
-type openedAccount struct {
-	*account.Account
-	now     func() time.Time
-	metrics *prometheus.Registry
-	// mayLogin: a token got here is stored as the fleet stores it.
-	mayLogin bool
+// credentialChecks checks the account's credentials. reachable reports whether
+// all its hosts accept connections.
+func (d *doctor) credentialChecks(ctx context.Context, a *openedAccount, reachable bool) []Check {
+	name := a.Name() + " credential"
+	skipped := func(why, fix string) []Check {
+		return []Check{{
+			Level: redisguard.Warn,
+			Name:  name,
+			Seen:  "not checked: " + why,
+			Fix:   fix,
+		}}
+	}
+	switch {
+	case errors.Is(a.err, errWrongSettings):
+		return skipped(a.err.Error(), "correct the settings above")
+	case !d.redisAnswers():
+		// A login in spite of a cool-down could lock the account.
+		return skipped(
+			"Redis does not answer, so it is unknown whether the credential is in its cool-down after a refusal",
+			"see redis above",
+		)
+	case a.err != nil:
+		return skipped(a.err.Error(), "correct the settings above")
+	}
+	var checks []Check
+	for _, credential := range a.parts.Credentials {
+		c := d.credentialCheck(ctx, credential, a.Account, reachable)
+		c.Name = name
+		if credential.Name != a.Name() {
+			c.Name += " " + credential.Name
+		}
+		checks = append(checks, c)
+	}
+	return checks
 }
 
-func (d *doctor) open(s config.Account) (*openedAccount, error) {
-	registry := prometheus.NewRegistry()
-	opened := &openedAccount{
-		Account: account.New(account.Shared{
-			Redis:        d.redis,
-			Ring:         d.config.Ring,
-			TokenOptions: []tokens.Option{tokens.WithMetrics(tokens.NewMetrics(registry))},
-		}),
-		metrics:  registry,
-		now:      d.now,
-		mayLogin: !d.faulty("ENCRYPTION_"),
-	}
-	if _, err := s.Open(opened.Account); err != nil {
-		opened.Close()
-		return nil, err
-	}
-	return opened, nil
-}
-
-// check tells how a credential stands. One that logs in is tried, unless the
-// fleet knows better: it rests after a refusal, or nothing can be reached.
-func (a *openedAccount) check(
+// credentialCheck checks one credential. It tries one that logs in, unless that
+// could do harm.
+func (d *doctor) credentialCheck(
 	ctx context.Context,
-	c account.Credential,
-	s config.Account,
-	reached bool,
+	credential account.Credential,
+	a config.Account,
+	reachable bool,
 ) Check {
-	state, err := c.State(ctx)
+	state, err := credential.State(ctx)
 	if err != nil {
 		return Check{
 			Level: redisguard.Warn,
-			Seen:  "not checked: Redis did not tell in time how it stands",
+			Seen:  "not checked: Redis did not answer in time",
 			Fix:   "run the doctor again",
 		}
 	}
-	source, logsIn := c.CredentialState.(tokens.Source)
-	if fault, found := resting(state, s, logsIn); found {
-		return fault
-	}
-	if !logsIn {
-		return judgeStatic(state, s, a.now())
+	source, logsIn := credential.CredentialState.(tokens.Source)
+	if c, cooling := coolDownCheck(state, a, logsIn); cooling {
+		return c
 	}
 	switch {
-	case !reached: // a failed login would have the whole fleet wait
-		return unasked(state, "the vendor cannot be reached", "see connection above")
-	case !a.mayLogin: // the token would be stored for all to read
-		return unasked(state, "ENCRYPTION_KEYS is wrong", "correct the settings above")
+	case !logsIn:
+		return staticCheck(state, a, d.now())
+	case !reachable: // a failed login would make the whole fleet wait
+		return untriedCheck(state, "the vendor cannot be reached", "see connection above")
+	case d.isWrong("ENCRYPTION_"): // the token would be stored unsealed
+		return untriedCheck(state, "ENCRYPTION_KEYS is wrong", "correct the settings above")
 	}
-	if _, err := source.Get(ctx); err != nil {
-		return judgeLogin(err, s)
+	return loginCheck(ctx, source, credential, a)
+}
+
+// loginCheck gets a token, from the fleet or from the vendor.
+func loginCheck(
+	ctx context.Context,
+	source tokens.Source,
+	credential account.Credential,
+	a config.Account,
+) Check {
+	token, err := source.Get(ctx)
+	if err != nil {
+		return failedLoginCheck(err, a)
 	}
-	if a.counted("errand_token_undecryptable_total") {
+	seen := "logged in"
+	switch token.Origin {
+	case tokens.FallbackUnreadable:
 		return Check{
 			Level: redisguard.Fail,
-			Seen:  "works, but the fleet's token cannot be opened with these keys, so that this worker would log in for itself",
+			Seen:  "works, but the fleet's token cannot be opened with these keys, so this worker would log in for itself",
 			Fix:   "set ENCRYPTION_KEYS to the keys of the other workers",
 		}
+	case tokens.Adopted:
+		seen = "the fleet has a token"
 	}
-	how := "logged in"
-	if !a.counted("errand_token_fetches_total") {
-		how = "the fleet has a token"
+	if state, err := credential.State(ctx); err == nil && state.TokenFor > 0 {
+		seen += ", valid for " + state.TokenFor.Round(time.Second).String()
 	}
-	if state, err = c.State(ctx); err == nil && state.TokenFor > 0 {
-		how += ", valid for " + state.TokenFor.Round(time.Second).String()
-	}
-	return Check{Level: redisguard.OK, Seen: how}
+	return Check{Level: redisguard.OK, Seen: seen}
 }
 
-// counted reports whether a counter of this credential is above 0.
-func (a *openedAccount) counted(name string) bool {
-	families, err := a.metrics.Gather()
-	if err != nil {
-		return false
-	}
-	for _, f := range families {
-		for _, m := range f.GetMetric() {
-			if f.GetName() == name && m.GetCounter().GetValue() > 0 {
-				return true
-			}
-		}
-	}
-	return false
-}
+const fixOutage = "check the vendor's status page; the workers try again by themselves"
 
-// resting is the check of a credential that nobody may try at the moment.
-func resting(state tokens.State, s config.Account, logsIn bool) (c Check, found bool) {
-	switch {
-	case state.CoolingFor <= 0:
+// coolDownCheck is the check of a credential in its cool-down, which must not be
+// tried.
+func coolDownCheck(state tokens.State, a config.Account, logsIn bool) (c Check, cooling bool) {
+	if state.CoolingFor <= 0 {
 		return Check{}, false
+	}
+	c = Check{
+		Level: redisguard.Warn,
+		Seen:  state.String(),
+		Fix:   fixOutage,
+	}
+	switch {
 	case state.Refused:
-		return Check{
-			Level: redisguard.Fail,
-			Seen:  state.String(),
-			Fix:   fixRefused(state.Profile, s),
-		}, true
+		c.Level = redisguard.Fail
+		c.Fix = fixRefused(state.Profile, a)
 	case logsIn && state.TokenFor <= 0:
-		return Check{
-			Level: redisguard.Fail,
-			Seen:  state.String(),
-			Fix:   fixOutage,
-		}, true
-	default:
-		return Check{
-			Level: redisguard.Warn,
-			Seen:  state.String(),
-			Fix:   fixOutage,
-		}, true
+		c.Level = redisguard.Fail
 	}
+	return c, true
 }
 
-const fixOutage = "look at the vendor's status page; the workers try again by themselves"
-
-// loginOf names the variables of the credential.
-func loginOf(s config.Account) string {
-	last := len(s.CredentialVariables()) - 1
+// variablesOf names the variables of the account's credential.
+func variablesOf(a config.Account) string {
+	names := a.CredentialVariables()
+	last := len(names) - 1
 	if last < 1 {
-		return strings.Join(s.CredentialVariables(), "")
+		return strings.Join(names, "")
 	}
-	return strings.Join(s.CredentialVariables()[:last], ", ") + " or " + s.CredentialVariables()[last]
+	return strings.Join(names[:last], ", ") + " or " + names[last]
 }
 
-func fixRefused(profile string, s config.Account) string {
+func fixRefused(profile string, a config.Account) string {
 	return fmt.Sprintf(
 		"correct %s and restart the workers; or, once the account is unlocked at the vendor: worker credentials clear %s",
-		loginOf(s),
+		variablesOf(a),
 		profile,
 	)
 }
@@ -158,28 +154,10 @@ func fixRefused(profile string, s config.Account) string {
 // about.
 const expiryWarning = 30 * 24 * time.Hour
 
-// judgeStatic is for credentials that no harmless call can prove.
-func judgeStatic(state tokens.State, s config.Account, now time.Time) Check {
-	if on := state.ExpiresOn; !on.IsZero() {
-		day := on.Format(time.DateOnly)
-		switch left := on.AddDate(0, 0, 1).Sub(now); { // it works on its last day
-		case left <= 0:
-			return Check{
-				Level: redisguard.Fail,
-				Seen:  "expired on " + day,
-				Fix: "get a new one from the vendor, set " + loginOf(
-					s,
-				) + " and restart the workers",
-			}
-		case left <= expiryWarning:
-			return Check{
-				Level: redisguard.Warn,
-				Seen:  "expires on " + day,
-				Fix: "get a new one from the vendor in time, set " + loginOf(
-					s,
-				) + " and restart the workers",
-			}
-		}
+// staticCheck is the check of a credential that no harmless call can prove.
+func staticCheck(state tokens.State, a config.Account, now time.Time) Check {
+	if c, expiring := expiryCheck(state.ExpiresOn, a, now); expiring {
+		return c
 	}
 	switch {
 	case state.Proven:
@@ -191,24 +169,48 @@ func judgeStatic(state tokens.State, s config.Account, now time.Time) Check {
 		return Check{
 			Level: redisguard.Warn,
 			Seen:  "unproven; " + state.String(),
-			Fix:   fixRefused(state.Profile, s),
+			Fix:   fixRefused(state.Profile, a),
 		}
 	}
 	return Check{
 		Level: redisguard.Warn,
 		Seen:  "unproven: no harmless call can show whether it works, and no task has used it in the last 24 hours",
-		Fix:   "the first task proves it; run the doctor again after it",
+		Fix:   "run the doctor again after the first task that uses it",
 	}
 }
 
-// unasked is for a credential that logs in and was not asked to.
-func unasked(state tokens.State, why, fix string) Check {
+// expiryCheck is the check of a credential that has expired, or expires soon.
+// lastDay is zero if it is not known.
+func expiryCheck(lastDay time.Time, a config.Account, now time.Time) (c Check, expiring bool) {
+	if lastDay.IsZero() {
+		return Check{}, false
+	}
+	day := lastDay.Format(time.DateOnly)
+	end := lastDay.AddDate(0, 0, 1) // it works on its last day
+	switch left := end.Sub(now); {
+	case left <= 0:
+		return Check{
+			Level: redisguard.Fail,
+			Seen:  "expired on " + day,
+			Fix:   "get a new one from the vendor, set " + variablesOf(a) + " and restart the workers",
+		}, true
+	case left <= expiryWarning:
+		return Check{
+			Level: redisguard.Warn,
+			Seen:  "expires on " + day,
+			Fix:   "get a new one from the vendor in time, set " + variablesOf(a) + " and restart the workers",
+		}, true
+	}
+	return Check{}, false
+}
+
+// untriedCheck is the check of a credential that logs in but was not tried.
+func untriedCheck(state tokens.State, why, fix string) Check {
 	if state.TokenFor > 0 {
+		left := state.TokenFor.Round(time.Second)
 		return Check{
 			Level: redisguard.OK,
-			Seen: "the fleet has a token, valid for " + state.TokenFor.Round(time.Second).
-				String() +
-				" (not tried from here: " + why + ")",
+			Seen:  fmt.Sprintf("the fleet has a token, valid for %s (not tried from here: %s)", left, why),
 		}
 	}
 	return Check{
@@ -218,28 +220,20 @@ func unasked(state tokens.State, why, fix string) Check {
 	}
 }
 
-func judgeLogin(err error, s config.Account) Check {
-	if e, ok := errors.AsType[*tokens.CoolingError](err); ok {
-		return Check{
-			Level: redisguard.Fail,
-			Seen:  e.Error(),
-			Fix:   fixRefused(e.Profile, s),
-		}
-	}
-	if e, ok := errors.AsType[*tokens.UnavailableError](err); ok {
-		seen := e.Error()
-		if cause, ok := errors.AsType[*clients.Error](err); ok {
-			seen = cause.Error() // in our own words, without URL or secret
-		}
-		return Check{
-			Level: redisguard.Fail,
-			Seen:  seen,
-			Fix:   fixOutage,
-		}
-	}
-	return Check{
+func failedLoginCheck(err error, a config.Account) Check {
+	c := Check{
 		Level: redisguard.Fail,
-		Seen:  "the login did not end within the doctor's " + doctorLimit.String(),
+		Seen:  "the login did not end within the doctor's " + maxDuration.String(),
 		Fix:   fixOutage,
 	}
+	if cooling, ok := errors.AsType[*tokens.CoolingError](err); ok {
+		c.Seen = cooling.Error()
+		c.Fix = fixRefused(cooling.Profile, a)
+	} else if unavailable, ok := errors.AsType[*tokens.UnavailableError](err); ok {
+		c.Seen = unavailable.Error()
+		if cause, ok := clients.AsError(err); ok {
+			c.Seen = cause.Error() // says what the vendor answered, without URL or secret
+		}
+	}
+	return c
 }

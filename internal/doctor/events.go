@@ -13,8 +13,8 @@ import (
 	"errand.internal/internal/tokens"
 )
 
-// eventChecks says whether events reach their receiver, as the workers have
-// found it; nothing is sent.
+// eventChecks says whether the receiver accepts events, as the workers have found
+// it. It sends nothing.
 func (d *doctor) eventChecks(ctx context.Context) []Check {
 	cfg := d.config.Events
 	if !cfg.Configured() {
@@ -31,50 +31,51 @@ func (d *doctor) eventChecks(ctx context.Context) []Check {
 		c.Fix = "see redis above"
 		return []Check{c}
 	}
-	gone, state, err := d.receiver(ctx, cfg)
+	goneSince, state, err := d.receiverState(ctx, cfg)
 	switch {
 	case err != nil:
-		c.Seen = "not checked: Redis did not tell in time"
+		c.Seen = "not checked: Redis did not answer in time"
 		c.Fix = "run the doctor again"
-	case !gone.IsZero():
+	case !goneSince.IsZero():
 		c.Level = redisguard.Fail
 		c.Seen = fmt.Sprintf(
 			"stopped: the receiver answered 410 Gone at %s; every event since ends failed",
-			gone.UTC().Format(time.RFC3339),
+			goneSince.UTC().Format(time.RFC3339),
 		)
-		c.Fix = "when it takes events again: worker events resume, with the workers' settings; or set another EVENTS_URL"
+		c.Fix = "when it accepts events again: worker events resume, with the workers' settings; or set another EVENTS_URL"
 	case state.CoolingFor > 0:
 		c.Seen = fmt.Sprintf(
-			"the receiver takes nothing (%d tries in a row); events wait, the next try is in %s",
+			"the receiver accepts no events (%d failed tries in a row); events wait, next try in %s",
 			max(state.Refusals, 1),
 			state.CoolingFor.Round(time.Second),
 		)
-		c.Fix = `look at the receiver; errand_vendor_requests_total{vendor="events"} counts its answers`
+		c.Fix = `check the receiver; errand_vendor_requests_total{vendor="events"} counts its answers`
 	case state.Proven:
 		c.Level = redisguard.OK
-		c.Seen = "the receiver has taken one in the last day"
+		c.Seen = "the receiver accepted an event in the last 24 hours"
 	default:
 		c.Level = redisguard.OK
-		c.Seen = "unproven: none was sent in the last day"
+		c.Seen = "unproven: no event was sent in the last 24 hours"
 	}
 	return []Check{c}
 }
 
-// receiver tells since when the receiver is gone, and how it stands otherwise.
-func (d *doctor) receiver(
+// receiverState returns since when the receiver is gone (zero if it is not), and
+// how its latest deliveries went.
+func (d *doctor) receiverState(
 	ctx context.Context,
 	cfg events.Config,
-) (gone time.Time, state tokens.State, err error) {
+) (goneSince time.Time, state tokens.State, err error) {
 	salt := seal.NewSalt(d.redis)
-	sink, err := events.NewReceiver(cfg, d.redis, salt)
+	receiver, err := events.NewReceiver(cfg, d.redis, salt)
 	if err != nil {
-		return gone, state, err
+		return goneSince, state, err
 	}
-	if gone, err = sink.Gone(ctx); err != nil {
-		return gone, state, err
+	if goneSince, err = receiver.Gone(ctx); err != nil {
+		return goneSince, state, err
 	}
 	rest := events.NewRest(cfg, d.redis, zerolog.Nop(), tokens.WithSalt(salt))
 	defer rest.Close()
 	state, err = rest.State(ctx)
-	return gone, state, err
+	return goneSince, state, err
 }

@@ -3,25 +3,18 @@ package doctor
 import (
 	"context"
 
-	"errand.internal/internal/account"
-	"errand.internal/internal/config"
 	"errand.internal/internal/redisguard"
 )
 
 // limitChecks shows the limits that the operator has set for an account, and how
 // many calls wait for them. An account without limits has no line.
-func (d *doctor) limitChecks(ctx context.Context, a config.Account) []Check {
-	if a.Validate() != nil || d.redis == nil {
-		return nil // the settings' own check says so
-	}
-	opened := account.New(account.Shared{Redis: d.redis, Ring: d.config.Ring})
-	defer opened.Close()
-	if _, err := a.Open(opened); err != nil {
-		return nil // the credential's check says so
+func (d *doctor) limitChecks(ctx context.Context, a *openedAccount) []Check {
+	if a.err != nil || d.redis == nil {
+		return nil // other checks say so
 	}
 	var checks []Check
-	for _, l := range opened.Limiters {
-		limited := l.Account()
+	for _, limiter := range a.parts.Limiters {
+		limited := limiter.Account()
 		c := Check{
 			Level: redisguard.OK,
 			Name:  a.Name() + " limits",
@@ -31,26 +24,11 @@ func (d *doctor) limitChecks(ctx context.Context, a config.Account) []Check {
 			c.Name += " " + limited.Name
 		}
 		if d.redisAnswers() {
-			if state, err := l.State(ctx); err == nil && state.String() != "" {
+			if state, err := limiter.State(ctx); err == nil && state.String() != "" {
 				c.Seen += "; " + state.String()
 			}
 		}
 		checks = append(checks, c)
-	}
-	return checks
-}
-
-// adviceChecks shows what accounts have to tell beside what is wrong.
-func (d *doctor) adviceChecks() []Check {
-	var checks []Check
-	for _, a := range d.config.Accounts {
-		adviser, ok := a.Settings.(account.Adviser)
-		if !ok {
-			continue
-		}
-		for _, advice := range adviser.Advice() {
-			checks = append(checks, Check(advice))
-		}
 	}
 	return checks
 }

@@ -17,15 +17,15 @@ import (
 )
 
 var counterChanges = events.DetectorConfig{
-	EventType: events.AlertsChanged,
-	KeyPrefix: "errand:{polls}:alerts:",
+	EventType: "counter.changed",
+	KeyPrefix: "errand:{example}:counters:",
 }
 
 type subject struct {
 	UserID string `json:"userId"`
 }
 
-// changed is the data of messenger.alerts.changed.
+// changed is the data of an event that reports a change.
 type changed struct {
 	Subject  subject `json:"subject"`
 	Previous int     `json:"previous"`
@@ -36,7 +36,7 @@ type changed struct {
 func readChange(t testing.TB, e events.Event) changed {
 	t.Helper()
 	var c changed
-	if err := json.Unmarshal(e.Data, &c); err != nil || e.Type != "messenger.alerts.changed" {
+	if err := json.Unmarshal(e.Data, &c); err != nil || e.Type != counterChanges.EventType {
 		t.Fatalf("%s %s: %v", e.Type, e.Data, err)
 	}
 	return c
@@ -91,7 +91,7 @@ func TestDetector(t *testing.T) {
 			strings.Contains(fmt.Sprint(server.Client().HGetAll(t.Context(), key).Val()), "canary") {
 			t.Errorf("%s names the person", key)
 		}
-		if strings.Contains(key, "alerts") && server.Client().TTL(t.Context(), key).Val() <= 0 {
+		if strings.Contains(key, "counters") && server.Client().TTL(t.Context(), key).Val() <= 0 {
 			t.Errorf("%s has no TTL", key)
 		}
 	}

@@ -9,14 +9,10 @@ import (
 	"time"
 )
 
-// Types of events that do not stem from alerts. An alert's event has the alert's
-// kind as its type.
-const (
-	// AlertsChanged means that an alert counter differs from its previous reading.
-	AlertsChanged = "messenger.alerts.changed"
-	// TaskFinished means that a task enqueued with Notify has ended.
-	TaskFinished = "task.finished"
-)
+// TaskFinished is the type of the event that reports the end of a task enqueued
+// with Notify. An alert's event has the alert's kind as its type, and a Detector's
+// events have the type that its DetectorConfig names.
+const TaskFinished = "task.finished"
 
 // DeliverType is the type of the tasks that deliver events.
 const DeliverType = "event:deliver"

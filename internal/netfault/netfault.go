@@ -6,6 +6,7 @@ package netfault
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"io"
 	"net"
@@ -84,6 +85,12 @@ func Of(err error) Fault {
 
 func ofTLS(err error) Fault {
 	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+		return Untrusted
+	}
+	if _, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
+		return Untrusted
+	}
+	if _, ok := errors.AsType[x509.HostnameError](err); ok {
 		return Untrusted
 	}
 	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok {

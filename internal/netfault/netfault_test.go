@@ -3,6 +3,7 @@ package netfault_test
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -26,6 +27,13 @@ func TestOf(t *testing.T) {
 		{"nil", nil, netfault.Other, "connection failed"},
 		{"any other", errors.New("canary"), netfault.Other, "connection failed"},
 		{"certificate", &tls.CertificateVerificationError{}, netfault.Untrusted, "its certificate is not trusted"},
+		{"unknown authority", x509.UnknownAuthorityError{}, netfault.Untrusted, "its certificate is not trusted"},
+		{
+			"another host",
+			x509.HostnameError{Certificate: &x509.Certificate{}},
+			netfault.Untrusted,
+			"its certificate is not trusted",
+		},
 		{"not TLS", tls.RecordHeaderError{}, netfault.NotTLS, "it does not speak TLS"},
 		{"DNS", dial(&net.DNSError{Name: "canary"}), netfault.NoHost, "the host name did not resolve"},
 		{"DNS that timed out", dial(&net.DNSError{IsTimeout: true}), netfault.NoHost, "the host name did not resolve"},

@@ -40,7 +40,11 @@ func (s *Shared) fallBack(background bool, unreadable int64, cause error) (fetch
 	// Newer than any token this process had and older than any that the fleet
 	// will issue, so that the next shared token replaces it.
 	gen := max(s.sharedGen.Load(), unreadable, s.rejectedGen.Load()) + 1
-	t := s.newLocalToken(grant, gen, sent)
+	origin := FallbackNoRedis
+	if unreadable > 0 {
+		origin = FallbackUnreadable
+	}
+	t := s.newLocalToken(grant, gen, sent, origin)
 	s.setCurrent(t)
 	return fetchResult{t.Token, s.count.fallback}, nil
 }

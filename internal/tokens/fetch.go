@@ -177,5 +177,5 @@ func (s *Shared) openShared(keys *keyset, reply redisscript.Reply, asked int64) 
 	if left := reply.Millis(4); left > 0 {
 		age = max(age, grant.Life-left)
 	}
-	return s.newLocalToken(grant, gen, asked-int64(age)), nil
+	return s.newLocalToken(grant, gen, asked-int64(age), Adopted), nil
 }

@@ -29,7 +29,7 @@ func (s *Shared) login(keys *keyset, nonce string, gen int64) (result fetchResul
 		s.delayRefresh(0)
 		return fetchResult{}, false, s.recordFailure(keys, nonce, true, err)
 	}
-	t := s.newLocalToken(grant, gen, sent)
+	t := s.newLocalToken(grant, gen, sent, Fetched)
 	if s.store(keys, nonce, t, grant) {
 		return fetchResult{}, true, nil
 	}

@@ -137,7 +137,9 @@ func TestStartWithoutRedis(t *testing.T) {
 	v := &vendor{life: time.Hour}
 	s := newSource(t, closedClient(t), testProfile(t, v))
 	mustGet(t, s)
-	mustGet(t, s)
+	if got := mustGet(t, s); got.Origin != FallbackNoRedis {
+		t.Errorf("origin %d, want FallbackNoRedis", got.Origin)
+	}
 	v.expectLogins(t, 1)
 	if _, err := s.State(t.Context()); err == nil {
 		t.Error("State without Redis gave no error")

@@ -33,7 +33,7 @@ func TestKeyRotation(t *testing.T) {
 	both := withRing(t, rdb, testRing(t, "k2", "k1"), testProfile(t, v), WithClock(clock.now))
 	fresh := withRing(t, rdb, testRing(t, "k2"), testProfile(t, v))
 	first := mustGet(t, old)
-	if got := mustGet(t, both); got.Gen != first.Gen {
+	if got := mustGet(t, both); got.Gen != first.Gen || first.Origin != Fetched || got.Origin != Adopted {
 		t.Error("a process with both keys did not read the old key's token")
 	}
 	v.expectLogins(t, 1)
@@ -56,6 +56,9 @@ func TestUnreadableToken(t *testing.T) {
 	keyless := withRing(t, rdb, testRing(t, "k2"), testProfile(t, v), WithClock(clock.now))
 	for round := range int64(2) {
 		first := mustGet(t, keyless)
+		if first.Origin != FallbackUnreadable {
+			t.Errorf("origin %d, want FallbackUnreadable", first.Origin)
+		}
 		if got := mustGet(t, keyless); got.Gen != first.Gen {
 			t.Error("the process' own token was not kept")
 		}

@@ -152,7 +152,7 @@ func (s *Shared) usableToken(background bool) (*localToken, bool) {
 
 // newLocalToken computes the windows of a token (see the package doc). issued
 // is when the login was sent, on this process' clock.
-func (s *Shared) newLocalToken(grant Grant, gen, issued int64) *localToken {
+func (s *Shared) newLocalToken(grant Grant, gen, issued int64, origin Origin) *localToken {
 	life := grant.Life
 	margin := min(time.Minute, max(2*time.Second, life/10), life/4)
 	hard := issued + int64(life-margin)
@@ -161,6 +161,7 @@ func (s *Shared) newLocalToken(grant Grant, gen, issued int64) *localToken {
 		Token: Token{
 			Value:  grant.Value,
 			Gen:    gen,
+			Origin: origin,
 			issued: issued,
 		},
 		soft: hard - int64(window),

@@ -412,7 +412,7 @@ func TestSoftAndHardEnd(t *testing.T) {
 		t.Run(tt.life.String(), func(t *testing.T) {
 			t.Parallel()
 			s := &Shared{softFactor: 1}
-			c := s.newLocalToken(Grant{Value: secret.New("x"), Life: tt.life}, 1, 0)
+			c := s.newLocalToken(Grant{Value: secret.New("x"), Life: tt.life}, 1, 0, Fetched)
 			if time.Duration(c.hard) != tt.hard || time.Duration(c.soft) != tt.soft {
 				t.Errorf(
 					"soft %v, hard %v; want %v, %v",

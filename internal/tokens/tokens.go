@@ -13,11 +13,29 @@ type Token struct {
 	// Gen is the token's generation: fencing number and time of issue in one
 	// (microseconds of Redis time).
 	Gen int64
+	// Origin says how this process came by the token.
+	Origin Origin
 
 	// issued is when it was issued, on the clock of the source that gave it (0 if
 	// unknown).
 	issued int64
 }
+
+// Origin says how a process came by a token.
+type Origin uint8
+
+const (
+	// Adopted: the fleet had the token.
+	Adopted Origin = iota
+	// Fetched: this process logged in and shared the token.
+	Fetched
+	// FallbackNoRedis: this process logged in for itself only, because Redis did
+	// not answer.
+	FallbackNoRedis
+	// FallbackUnreadable: this process logged in for itself only, because it could
+	// not open the fleet's token.
+	FallbackUnreadable
+)
 
 // Source gives the token of one credential profile.
 type Source interface {

@@ -1,5 +1,5 @@
-// Package deliver has the task that posts an event to the operator's receiver.
-// Errand enqueues it itself; it belongs to no vendor.
+// Package deliver has the task that posts an event to the operator's receiver. It
+// belongs to no vendor, and only Errand enqueues it.
 package deliver
 
 import (
@@ -16,9 +16,9 @@ import (
 	"errand.internal/tasks"
 )
 
-// eventDeliver posts one event to the operator's receiver. It is internal:
-// Errand enqueues it itself, through Publisher. A try that may have arrived is
-// repeated, because a receiver tells events apart by their ID.
+// eventDeliver posts one event to the operator's receiver. Only Publisher enqueues
+// it. A delivery that may have arrived is repeated, because a receiver recognizes an
+// event by its ID.
 type eventDeliver struct {
 	ID        string    `json:"id" validate:"required,max=128" clear:"true" doc:"the event's ID, webhook-id on every try"`
 	EventType string    `json:"type" validate:"required,max=64" clear:"true" doc:"what happened"`
@@ -26,7 +26,7 @@ type eventDeliver struct {
 	Data      eventData `json:"data" validate:"required" doc:"more, by type"`
 }
 
-// eventData is a JSON object, kept as it is.
+// eventData is a JSON object, byte for byte.
 type eventData json.RawMessage
 
 // KindName names the type in descriptions.
@@ -59,12 +59,13 @@ func (eventDeliver) Policy() queue.Policy {
 		Queue:      events.Queue,
 		Budget:     24 * time.Hour,
 		Redelivery: queue.AtLeastOnce,
-		// Events wait longer together, for a receiver that takes none (events.NewRest).
+		// While the receiver accepts no events, all deliveries wait longer, in step
+		// (events.NewRest).
 		Backoff: queue.Backoff{Base: time.Second, Max: time.Minute},
-		// The key, which keeps an event from being enqueued twice, outlives the
-		// budget in any case.
-		Retention:    10 * time.Minute,
-		KeyTTL: 24 * time.Hour,
+		// The key keeps an event from being enqueued twice. It is kept for at least as
+		// long as the budget.
+		Retention: 10 * time.Minute,
+		KeyTTL:    24 * time.Hour,
 	}
 }
 
@@ -74,8 +75,8 @@ var Queue = tasks.Queue{
 	Concurrency: 10,
 }
 
-// Definition is the task as a worker runs it; without a sender it waits for a
-// worker that has one.
+// Definition returns the task as a worker runs it. Without a sender, tasks wait for
+// a worker that has one.
 func Definition(sender *events.Sender) queue.Definition {
 	d := queue.Definition{
 		Type:   events.DeliverType,
@@ -115,8 +116,8 @@ func (d eventDeliver) event() events.Event {
 	}
 }
 
-// Publisher returns how events are handed over for delivery: as event:deliver
-// tasks of the producer, one for each ID.
+// Publisher returns a Publish that enqueues one event:deliver task for each event
+// ID.
 func Publisher(producer *queue.Producer) events.Publish {
 	return func(ctx context.Context, e events.Event) error {
 		p := eventDeliver{
@@ -130,13 +131,13 @@ func Publisher(producer *queue.Producer) events.Publish {
 			return fmt.Errorf("encode the event: %w", err)
 		}
 		_, err = producer.Enqueue(ctx, queue.Job{
-			Type:     p.Type(),
-			Payload:  raw,
-			Policy: p.Policy(),
-			Key:      e.ID,
+			Type:    p.Type(),
+			Payload: raw,
+			Policy:  p.Policy(),
+			Key:     e.ID,
 		})
 		if errors.Is(err, ledger.ErrKeyConflict) {
-			return nil // it is there, with the timestamp of whoever was first
+			return nil // another process has enqueued it, with its own timestamp
 		}
 		return err
 	}

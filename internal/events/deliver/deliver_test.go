@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
@@ -25,66 +26,69 @@ import (
 	"errand.internal/clients/clientstest"
 	"errand.internal/internal/alert"
 	"errand.internal/internal/events"
+	"errand.internal/internal/events/deliver"
 	"errand.internal/internal/ledger"
 	"errand.internal/internal/queue"
 	"errand.internal/internal/redistest"
 	"errand.internal/internal/seal"
 	"errand.internal/internal/secret"
+	"errand.internal/internal/testwait"
 	"errand.internal/tasks"
+	"errand.internal/tasks/all"
 )
 
 var eventSecret = "whsec_" + base64.StdEncoding.EncodeToString([]byte("a secret of 24 bytes, or more"))
 
+// Producers cannot enqueue deliveries: the type is no vendor's.
 func TestDeliveriesAreInternal(t *testing.T) {
 	t.Parallel()
-	for _, info := range tasks.Types() {
-		if name := events.DeliverType; info.Internal || strings.HasPrefix(name, info.Type) ||
-			strings.HasPrefix(info.Type, name) {
-			t.Errorf("%s is listed, or begins like event:deliver", info.Type)
+	for _, info := range all.Vendors.Types() {
+		if strings.HasPrefix(events.DeliverType, info.Type) || strings.HasPrefix(info.Type, events.DeliverType) {
+			t.Errorf("%s begins like %s", info.Type, events.DeliverType)
 		}
 	}
-	info, ok := tasks.Find("event:deliver")
-	if !ok || !info.Internal {
-		t.Fatalf("%+v, %t", info, ok)
-	}
-	raw, err := json.Marshal(info.Example)
+	raw, err := json.Marshal(deliver.Example)
 	if err != nil {
 		t.Fatal(err)
 	}
-	file := filepath.Join("testdata", "internal", "event_deliver.json")
-	clientstest.Golden(t, file, raw)
-	for _, d := range tasks.Definitions(tasks.Vendors{}) {
-		if d.Type != "event:deliver" {
-			continue
-		}
-		if _, err := d.Decode(clientstest.ReadFile(t, file)); err != nil || d.Run != nil {
-			t.Errorf("without a receiver: decode %v, runs %t", err, d.Run != nil)
-		}
-		if _, err := d.Decode([]byte(`{"id":"x","type":"y","timestamp":"z","data":"text"}`)); err == nil {
-			t.Error("data that is no object was taken")
-		}
-	}
-	c := open(t, redistest.New(t).URL())
-	_, err = c.EnqueueJSON(t.Context(), "event:deliver", raw)
-	if _, refused := errors.AsType[*tasks.PayloadError](err); !refused || !strings.Contains(err.Error(), "internal") {
-		t.Errorf("a producer enqueued it: %v", err)
+	if _, err := all.Vendors.Decode(events.DeliverType, raw); !errors.Is(err, tasks.ErrUnknownType) {
+		t.Errorf("a producer can enqueue it: %v", err)
 	}
 }
 
-// sink is a receiver that counts the requests of each event.
-type sink struct {
+func TestDefinitionWithoutASender(t *testing.T) {
+	t.Parallel()
+	raw, err := json.Marshal(deliver.Example)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join("testdata", "event_deliver.json")
+	clientstest.Golden(t, file, raw)
+	d := deliver.Definition(nil)
+	if _, err := d.Decode(clientstest.ReadFile(t, file)); err != nil || d.Run != nil {
+		t.Errorf("decode: %v, runs: %t", err, d.Run != nil)
+	}
+	if _, err := d.Decode([]byte(`{"id":"x","type":"y","timestamp":"z","data":"text"}`)); err == nil {
+		t.Error("data that is not an object was accepted")
+	}
+}
+
+// receiver is an operator's system that counts the requests for each event.
+type receiver struct {
 	t     *testing.T
 	mu    sync.Mutex
 	tries map[string]int
 	body  map[string]string
-	took  []string // the events, in the order in which they were taken
-	done  chan struct{}
-	// answer, if not nil, may answer the n-th request of an event (from 0).
-	answer func(n int, w http.ResponseWriter, r *http.Request) (taken bool)
+	// accepted are the events, in the order in which they were accepted.
+	accepted []string
+	done     chan struct{}
+	// refuse, if set, may answer the n-th request for an event (from 0) and return
+	// true; else the event is accepted.
+	refuse func(n int, w http.ResponseWriter, r *http.Request) bool
 }
 
-func newSink(t *testing.T) *sink {
-	return &sink{
+func newReceiver(t *testing.T) *receiver {
+	return &receiver{
 		t:     t,
 		tries: map[string]int{},
 		body:  map[string]string{},
@@ -93,14 +97,14 @@ func newSink(t *testing.T) *sink {
 }
 
 // ServeHTTP implements http.Handler.
-func (s *sink) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (s *receiver) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(r.Body)
 	hook, hookErr := standardwebhooks.NewWebhook(eventSecret)
 	if err = errors.Join(err, hookErr); err == nil {
 		err = hook.Verify(body, r.Header)
 	}
 	if err != nil {
-		s.t.Errorf("a request that does not verify: %v", err)
+		s.t.Errorf("the signature does not verify: %v", err)
 	}
 	id := r.Header.Get("webhook-id")
 	s.mu.Lock()
@@ -111,18 +115,18 @@ func (s *sink) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	s.body[id] = string(body)
 	s.mu.Unlock()
-	if s.answer != nil && !s.answer(n, w, r) {
+	if s.refuse != nil && s.refuse(n, w, r) {
 		return
 	}
 	s.mu.Lock()
-	s.took = append(s.took, id)
+	s.accepted = append(s.accepted, id)
 	s.mu.Unlock()
 	w.WriteHeader(http.StatusNoContent)
 	s.done <- struct{}{}
 }
 
-// wait waits until so many were taken.
-func (s *sink) wait(n int) {
+// wait waits until n events were accepted.
+func (s *receiver) wait(n int) {
 	s.t.Helper()
 	timeout := time.After(2 * time.Minute)
 	for i := range n {
@@ -131,43 +135,42 @@ func (s *sink) wait(n int) {
 		case <-timeout:
 			s.mu.Lock()
 			defer s.mu.Unlock()
-			s.t.Fatalf("%d of %d events came; requests %v", i, n, s.tries)
+			s.t.Fatalf("%d of %d events were accepted; requests %v", i, n, s.tries)
 		}
 	}
 }
 
-// post is a worker's way to a receiver.
-func post(t *testing.T, rdb redis.UniversalClient, url string, call time.Duration) (*events.Sender, events.Publish) {
+// newSender returns a sender of events to url, whose calls end after call.
+func newSender(t *testing.T, rdb redis.UniversalClient, url string, call time.Duration) *events.Sender {
 	t.Helper()
 	cfg := events.Config{URL: secret.New(url), Secret: secret.New(eventSecret)}
 	receiver, err := events.NewReceiver(cfg, rdb, seal.NewSalt(rdb))
 	if err != nil {
 		t.Fatal(err)
 	}
-	sender, err := events.NewSender(
-		cfg,
-		receiver,
-		nil,
-		clients.NewCaller(events.Vendor, clients.Timeouts{Call: call}, nil, nil),
-		func(alert.Alert) {},
-	)
+	caller := clients.NewCaller(events.Vendor, clients.Timeouts{Call: call}, nil, nil)
+	sender, err := events.NewSender(cfg, receiver, nil, caller, func(alert.Alert) {})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return sender, tasks.Publisher(queue.NewProducer(rdb, ledger.New(rdb), nil))
+	return sender
 }
 
-// deliver starts a worker that delivers.
-func deliver(t *testing.T, server *redistest.Server, owner string, vendors tasks.Vendors, queues map[string]int) {
+func newPublish(rdb redis.UniversalClient) events.Publish {
+	return deliver.Publisher(queue.NewProducer(rdb, ledger.New(rdb), nil))
+}
+
+// startWorker starts a worker that delivers up to n events at once.
+func startWorker(t *testing.T, server *redistest.Server, sender *events.Sender, n int) {
 	t.Helper()
 	general := redis.NewClient(&redis.Options{Addr: server.Addr()})
 	worker, err := queue.NewServer(queue.Config{
 		Redis:       redis.NewClient(&redis.Options{Addr: server.Addr()}),
 		General:     general,
 		Store:       ledger.New(general),
-		Queues:      queues,
-		Definitions: tasks.Definitions(vendors),
-		Owner:       owner,
+		Queues:      map[string]int{events.Queue: n},
+		Definitions: []queue.Definition{deliver.Definition(sender)},
+		Owner:       "worker",
 		Timeout:     func(string) time.Duration { return 5 * time.Second },
 		Grace:       10 * time.Second,
 		Metrics:     queue.NewMetrics(prometheus.NewRegistry()),
@@ -182,17 +185,17 @@ func deliver(t *testing.T, server *redistest.Server, owner string, vendors tasks
 	}
 }
 
-// The receiver refuses connections, then answers 500, then
-// redirects, then is slow; every event comes once it is back, under the same ID
-// in every try, and each signature is valid for the library.
-func TestAReceiverThatIsDownGetsEveryEventOnceItIsBack(t *testing.T) {
+// The receiver refuses connections, then answers 500, then redirects, then is slow.
+// Once it is back it gets every event, with the same ID in every try and with
+// signatures that the library of Standard Webhooks accepts.
+func TestReceiverThatWasDownGetsEveryEvent(t *testing.T) {
 	t.Parallel()
 	const n = 25
-	server, s := redistest.New(t), newSink(t)
+	server, s := redistest.New(t), newReceiver(t)
 	web := httptest.NewServer(s)
 	addr := web.Listener.Addr().String()
 	web.Close() // connections are refused until it listens again
-	s.answer = func(n int, w http.ResponseWriter, r *http.Request) bool {
+	s.refuse = func(n int, w http.ResponseWriter, r *http.Request) bool {
 		switch n {
 		case 0:
 			w.WriteHeader(http.StatusInternalServerError)
@@ -201,51 +204,52 @@ func TestAReceiverThatIsDownGetsEveryEventOnceItIsBack(t *testing.T) {
 		case 2:
 			<-r.Context().Done() // longer than the sender waits
 		default:
-			return true
+			return false
 		}
-		return false
+		return true
 	}
-	sender, publish := post(t, server.Client(), "http://"+addr+"/hook", 500*time.Millisecond)
-	deliver(t, server, "w", tasks.Vendors{Events: sender}, map[string]int{"events": n})
+	sender := newSender(t, server.Client(), "http://"+addr+"/hook", 500*time.Millisecond)
+	startWorker(t, server, sender, n)
+	publish := newPublish(server.Client())
 	want := map[string]bool{}
 	for i := range n {
 		e := events.Event{
 			ID:        fmt.Sprint("evt_", i),
 			Type:      "task.finished",
 			Timestamp: "2026-01-31T12:00:00.000Z",
-			Data:      json.RawMessage(fmt.Sprintf(`{"id":"otp-%d"}`, i)),
+			Data:      json.RawMessage(fmt.Sprintf(`{"id":"task%d"}`, i)),
 		}
 		want[e.ID] = true
-		for range 2 { // twice the same is one
+		for range 2 { // the second time has no effect
 			if err := publish(t.Context(), e); err != nil {
 				t.Fatal(err)
 			}
 		}
 	}
-	tried(t, server, n)
-	serveAgain(t, addr, s)
+	waitForFailures(t, server, n)
+	serve(t, addr, s)
 	s.wait(n)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	slices.Sort(s.took)
-	if len(slices.Compact(s.took)) != n || len(s.body) != n {
-		t.Errorf("taken: %v", s.took)
+	slices.Sort(s.accepted)
+	if len(slices.Compact(s.accepted)) != n || len(s.body) != n {
+		t.Errorf("accepted: %v", s.accepted)
 	}
 	for id, tries := range s.tries {
 		if !want[id] || tries != 4 {
-			t.Errorf("%s came %d times, want 4", id, tries)
+			t.Errorf("%s was sent %d times, want 4", id, tries)
 		}
 	}
 }
 
-// tried waits until the first try of so many deliveries has failed.
-func tried(t *testing.T, server *redistest.Server, n int) {
+// waitForFailures waits until the first try of n deliveries has failed.
+func waitForFailures(t *testing.T, server *redistest.Server, n int) {
 	t.Helper()
 	store := ledger.New(server.Client())
-	for end := time.Now().Add(time.Minute); ; {
+	testwait.Eventually(t, time.Minute, "the first try of every delivery fails", func() bool {
 		failed := 0
-		for _, key := range server.Client().Keys(t.Context(), "errand:{events}:task:*").Val() {
-			r, err := store.Get(t.Context(), key[strings.LastIndexByte(key, ':')+1:])
+		for _, id := range taskIDs(t, server) {
+			r, err := store.Get(t.Context(), id)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -253,27 +257,47 @@ func tried(t *testing.T, server *redistest.Server, n int) {
 				failed++
 			}
 		}
-		if failed == n {
-			return
-		}
-		if time.Now().After(end) {
-			t.Fatalf("%d of %d were tried", failed, n)
-		}
+		return failed == n
+	})
+}
+
+// taskIDs lists the tasks that deliver events.
+func taskIDs(t *testing.T, server *redistest.Server) []string {
+	t.Helper()
+	keys, err := server.Client().Keys(t.Context(), "errand:{events}:task:*").Result()
+	if err != nil {
+		t.Fatal(err)
 	}
+	for i, key := range keys {
+		keys[i] = key[strings.LastIndexByte(key, ':')+1:]
+	}
+	return keys
+}
+
+// serve serves h at an address that was in use before.
+func serve(t *testing.T, addr string, h http.Handler) {
+	t.Helper()
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := &http.Server{Handler: h, ReadHeaderTimeout: time.Second}
+	go func() { _ = server.Serve(l) }()
+	t.Cleanup(func() { _ = server.Close() })
 }
 
 // 410 ends every delivery at once, tried or not.
-func TestAReceiverThatIsGone(t *testing.T) {
+func TestReceiverThatIsGone(t *testing.T) {
 	t.Parallel()
-	server, s := redistest.New(t), newSink(t)
+	server, s := redistest.New(t), newReceiver(t)
 	web := httptest.NewServer(s)
 	t.Cleanup(web.Close)
-	s.answer = func(_ int, w http.ResponseWriter, _ *http.Request) bool {
+	s.refuse = func(_ int, w http.ResponseWriter, _ *http.Request) bool {
 		w.WriteHeader(http.StatusGone)
-		return false
+		return true
 	}
-	sender, publish := post(t, server.Client(), web.URL, time.Second)
-	deliver(t, server, "w", tasks.Vendors{Events: sender}, map[string]int{"events": 1})
+	startWorker(t, server, newSender(t, server.Client(), web.URL, time.Second), 1)
+	publish := newPublish(server.Client())
 	for i := range 3 {
 		if err := publish(t.Context(), events.Event{
 			ID:        fmt.Sprint("evt_", i),
@@ -284,11 +308,15 @@ func TestAReceiverThatIsGone(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	c := open(t, server.URL())
+	c, err := tasks.Open(server.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	for _, key := range server.Client().Keys(t.Context(), "errand:{events}:task:*").Val() {
-		status, err := c.Wait(ctx, key[strings.LastIndexByte(key, ':')+1:])
+	for _, id := range taskIDs(t, server) {
+		status, err := c.Wait(ctx, id)
 		if err != nil || status.Outcome != tasks.Failed ||
 			!strings.Contains(status.Message, "the receiver answered 410 Gone") {
 			t.Errorf("%+v, %v", status, err)
@@ -298,90 +326,5 @@ func TestAReceiverThatIsGone(t *testing.T) {
 	defer s.mu.Unlock()
 	if len(s.tries) != 1 {
 		t.Errorf("it was called for %d events, want 1", len(s.tries))
-	}
-}
-
-// Two workers poll; what changes is one event each, whoever saw it.
-func TestAChangedCounterIsOneEvent(t *testing.T) {
-	t.Parallel()
-	w := newWorld(redistest.New(t))
-	t.Cleanup(w.close)
-	s := newSink(t)
-	web := httptest.NewServer(s)
-	t.Cleanup(web.Close)
-	for i := range 2 {
-		vendors, err := w.connect(2 * time.Second)
-		if err != nil {
-			t.Fatal(err)
-		}
-		rdb := redis.NewClient(&redis.Options{Addr: w.redis.Addr()})
-		sender, publish := post(t, rdb, web.URL, time.Second)
-		vendors.Events = sender
-		vendors.Changes = events.NewDetector(events.DetectorConfig{
-			EventType: events.AlertsChanged,
-			KeyPrefix: "errand:{polls}:alerts:",
-		}, rdb, seal.NewSalt(rdb), publish)
-		deliver(t, w.redis, fmt.Sprint("w-", i), vendors, map[string]int{"polls": 2, "events": 2})
-	}
-	c := open(t, w.redis.URL())
-	filters := tasks.MessengerFilters{Status: "A", DataIni: "today-7d"}
-	for _, counter := range []int{4, 4, 6, 6, 6, 0} {
-		if err := w.anna.SetAlerts("u-1001", counter); err != nil {
-			t.Fatal(err)
-		}
-		ticket, err := tasks.Enqueue(
-			t.Context(),
-			c,
-			tasks.MessengerAlerts{MessengerUser: tasks.MessengerUser{UserID: "u-1001"}, Filters: filters},
-		)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got, err := wait(t, ticket); err != nil || got.AlertCounter != counter {
-			t.Fatalf("%+v, %v", got, err)
-		}
-	}
-	// Other filters are another subject: this is its baseline.
-	ticket, err := tasks.Enqueue(
-		t.Context(),
-		c,
-		tasks.MessengerAlerts{MessengerUser: tasks.MessengerUser{UserID: "u-1001"}},
-	)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := wait(t, ticket); err != nil {
-		t.Fatal(err)
-	}
-	s.wait(2)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	type body struct {
-		Type string
-		Data struct {
-			Subject           map[string]any
-			Previous, Current int
-			Sequence          int64
-		}
-	}
-	var got []body
-	for _, raw := range s.body {
-		var b body
-		if err := json.Unmarshal([]byte(raw), &b); err != nil {
-			t.Fatal(err)
-		}
-		got = append(got, b)
-	}
-	slices.SortFunc(got, func(a, b body) int { return int(a.Data.Sequence - b.Data.Sequence) })
-	if len(got) != 2 || got[0].Type != "messenger.alerts.changed" || got[0].Data.Previous != 4 || got[0].Data.Current != 6 || got[1].Data.Previous != 6 ||
-		got[1].Data.Current != 0 ||
-		got[1].Data.Sequence != got[0].Data.Sequence+1 ||
-		len(s.took) != 2 {
-		t.Fatalf("events %+v", got)
-	}
-	if want := fmt.Sprint(map[string]any{"userId": "u-1001", "messengerFilters": map[string]any{"status": "A", "dataIni": "today-7d"}}); fmt.Sprint(
-		got[0].Data.Subject,
-	) != want {
-		t.Errorf("subject %v, want %s", got[0].Data.Subject, want)
 	}
 }

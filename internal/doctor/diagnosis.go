@@ -9,23 +9,22 @@ import (
 	"errand.internal/internal/redisguard"
 )
 
-// Check is one line of the doctor's. Level is ok, warn or fail. Seen and Fix
-// hold no secret.
+// Check is the result of one check. Its texts contain no secret.
 type Check struct {
 	Name  string           `json:"name"`
 	Level redisguard.Level `json:"level"`
-	// Seen is what was found, Fix what to do about it, "" if nothing is to be
-	// done.
+	// Seen is what was found.
 	Seen string `json:"seen"`
-	Fix  string `json:"fix"`
+	// Fix is what to do about it; empty if there is nothing to do.
+	Fix string `json:"fix"`
 }
 
-// Diagnosis is all that the doctor found, always in the same order.
+// Diagnosis has the results of all checks, always in the same order.
 type Diagnosis struct {
 	Checks []Check
 }
 
-// OK reports that nothing fails; there may be warnings.
+// OK reports whether no check fails; there may be warnings.
 func (d Diagnosis) OK() bool {
 	for _, c := range d.Checks {
 		if c.Level == redisguard.Fail {
@@ -43,8 +42,8 @@ func (d Diagnosis) MarshalJSON() ([]byte, error) {
 	}{d.OK(), d.Checks})
 }
 
-// WriteText writes one line for each check, and below it the fix where there is
-// one.
+// WriteText writes one line for each check, followed by a line with the fix if
+// there is one.
 func (d Diagnosis) WriteText(w io.Writer) error {
 	width := 0
 	for _, c := range d.Checks {
