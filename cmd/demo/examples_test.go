@@ -7,12 +7,14 @@ import (
 	"io"
 	"net/http"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/redis/go-redis/v9"
 
+	"errand.internal/clients/sandbox"
 	"errand.internal/internal/account"
 	"errand.internal/internal/config"
 	"errand.internal/internal/sandboxes"
@@ -173,22 +175,20 @@ func TestInstructionsNameWhatExists(t *testing.T) {
 	s := startSystem(t, nil)
 	var out bytes.Buffer
 	s.printInstructions(&out)
-	lines := 0
-	for _, match := range regexp.MustCompile(`(?m)^  go run ./cmd/enqueue (\S+)`).FindAllStringSubmatch(out.String(), -1) {
-		lines++
+	enqueue := regexp.MustCompile(`(?m)^  go run ./cmd/enqueue (\S+)`)
+	types := enqueue.FindAllStringSubmatch(out.String(), -1)
+	for _, match := range types {
 		if _, found := all.Vendors.Find(match[1]); !found && match[1] != "types" {
 			t.Errorf("no task type %s", match[1])
 		}
 	}
-	if lines < 2 || !strings.Contains(out.String(), s.redisURL) || !strings.Contains(out.String(), s.adminAddr) {
+	if len(types) < 2 || !strings.Contains(out.String(), s.redisURL) || !strings.Contains(out.String(), s.adminAddr) {
 		t.Errorf("instructions:\n%s", out.String())
 	}
-	for _, match := range regexp.MustCompile(`(?m)^  curl .*`+regexp.QuoteMeta(s.sandboxesURL)+`(/\w+/)`).FindAllStringSubmatch(out.String(), -1) {
-		found := false
-		for _, v := range s.sandboxes {
-			found = found || v.Path() == match[1]
-		}
-		if !found {
+	curl := regexp.MustCompile(`(?m)^  curl .*` + regexp.QuoteMeta(s.sandboxesURL) + `(/\w+/)`)
+	for _, match := range curl.FindAllStringSubmatch(out.String(), -1) {
+		served := func(v sandbox.Vendor) bool { return v.Path() == match[1] }
+		if !slices.ContainsFunc(s.sandboxes, served) {
 			t.Errorf("no sandbox has the path %s", match[1])
 		}
 	}

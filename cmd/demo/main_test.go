@@ -54,7 +54,8 @@ func TestStoryStopsAtTheFirstWrongStep(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "second") {
 		t.Errorf("err = %v", err)
 	}
-	if _, printed, _ := strings.Cut(out.String(), "  ok     first "); !strings.HasSuffix(printed, "\n  WRONG  second\n         no such user\n") {
+	_, printed, _ := strings.Cut(out.String(), "  ok     first ")
+	if !strings.HasSuffix(printed, "\n  WRONG  second\n         no such user\n") {
 		t.Errorf("output:\n%s", out.String())
 	}
 }
@@ -69,12 +70,13 @@ func TestRefusesBadFlags(t *testing.T) {
 	}
 }
 
-func TestScheduleListIsEmptyWithoutSchedules(t *testing.T) {
+func TestScheduleListJoinsTheVendorsSchedules(t *testing.T) {
 	t.Parallel()
 	if list := scheduleList([]demo.Vendor{{}, {}}); list != "" {
 		t.Errorf("list = %q", list)
 	}
-	if list := scheduleList([]demo.Vendor{{Schedules: "- name: a\n"}, {}, {Schedules: "- name: b\n"}}); list != "- name: a\n- name: b\n" {
+	vendors := []demo.Vendor{{Schedules: "- name: a\n"}, {}, {Schedules: "- name: b\n"}}
+	if list := scheduleList(vendors); list != "- name: a\n- name: b\n" {
 		t.Errorf("list = %q", list)
 	}
 }

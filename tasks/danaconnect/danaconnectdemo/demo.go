@@ -86,7 +86,7 @@ func commands(sandboxURL string) []demo.Command {
 			),
 		},
 		{
-			Purpose: `read the code that was "mailed"; ID_REQUEST is in the output above`,
+			Purpose: `read the passcode that was "mailed"; the line above prints ID_REQUEST`,
 			Line:    "curl -s " + sandboxURL + "_sandbox/otps/ID_REQUEST",
 		},
 		{
@@ -94,7 +94,7 @@ func commands(sandboxURL string) []demo.Command {
 			Line:    "go run ./cmd/enqueue danaconnect:otp:verify --set idRequest=ID_REQUEST --set otp=CODE --wait 10s",
 		},
 		{
-			Purpose: "drop the answer to the next send, which then ends unknown and is not repeated",
+			Purpose: "drop the answer to the next send; that task ends unknown and is not repeated",
 			Line: "curl -s -X POST " + sandboxURL + "_sandbox/faults" +
 				` -d '{"op":"send","drop":true,"afterEffect":true,"times":1}'`,
 		},

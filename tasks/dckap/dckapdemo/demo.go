@@ -64,7 +64,7 @@ func commands(sandboxURL string) []demo.Command {
 				" --set body.order=1003 --wait 10s --json",
 		},
 		{
-			Purpose: "disable the pipe: its tasks are parked",
+			Purpose: "disable the pipe; a call of it is then parked",
 			Line: "curl -s -X PUT " + sandboxURL + "_sandbox/pipes/" + dckaptest.Listener +
 				` -d '{"disabled":true}'`,
 		},

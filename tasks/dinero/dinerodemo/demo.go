@@ -19,7 +19,8 @@ var Vendor = demo.Vendor{
 
 // invoice is the command line's payload; its ExternalReference is not the story's.
 const invoice = `{"organizationId":"` + dinerotest.Organization + `","body":{"ExternalReference":"order-2",` +
-	`"ProductLines":[{"Description":"Consulting","Quantity":2,"AccountNumber":1000,"Unit":"hours","BaseAmountValue":800}]}}`
+	`"ProductLines":[{"Description":"Consulting","Quantity":2,"AccountNumber":1000,"Unit":"hours",` +
+	`"BaseAmountValue":800}]}}`
 
 func steps(stage demo.Stage) []demo.Step {
 	vendor := stage.Sandbox.(*dinerotest.Sandbox)
@@ -65,7 +66,7 @@ func steps(stage demo.Stage) []demo.Step {
 	}
 }
 
-func commands(sandboxURL string) []demo.Command {
+func commands(string) []demo.Command {
 	return []demo.Command{
 		{
 			Purpose: "create an invoice; the same line again finds the first task",
