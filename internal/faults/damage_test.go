@@ -1,7 +1,6 @@
 package faults
 
 import (
-	"context"
 	"errors"
 	"strings"
 	"testing"
@@ -9,230 +8,216 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"errand.internal/clients/anna/annatest"
-	"errand.internal/clients/danaconnect/danaconnecttest"
 	"errand.internal/clients/sandbox"
 	"errand.internal/internal/fleet"
+	"errand.internal/internal/testwait"
 	"errand.internal/tasks"
 )
 
-// Redis loses the leases of running tasks. asynq takes such a task off its
-// active list before it notices and stops halfway, so the task would be nowhere:
-// neither done nor to be tried again.
+// Redis loses the leases of running tasks. asynq removes such a task from its active
+// list before it notices and stops there, so that without a repair the task would be
+// in no list at all.
 func TestLostLeases(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {
 		name string
-		// fails is how many calls of each kind the vendor turns away.
-		fails int
-		end   func(c *crew)
+		// failures is how many calls of each repeatable kind the vendor refuses.
+		failures int
+		end      func(h *harness)
 	}{
 		{name: "the calls succeed"},
-		{name: "the calls fail and are tried again", fails: 6},
-		{name: "the worker dies", end: func(c *crew) { c.workers[0].Kill() }},
-		{name: "the worker is stopped", end: func(c *crew) { c.workers[0].Terminate() }},
+		{name: "the calls fail and are tried again", failures: 6},
+		{name: "the worker dies", end: func(h *harness) { h.workers[0].Kill() }},
+		{name: "the worker is stopped", end: func(h *harness) { h.workers[0].Terminate() }},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			c := newCrew(t, fleet.Options{})
-			c.hire(1)
-			c.warmUp()
-			c.failNext(tc.fails)
-			calls := c.hold(false)
+			h := newHarness(t, fleet.Options{})
+			h.startWorkers(1)
+			h.warmUp()
+			h.failNext(tc.failures)
+			calls := h.hold()
 			defer calls.release()
-			const n = 6
-			c.underWay(n)
+			h.enqueueHeld(6)
 			if tc.end != nil {
-				c.hire(1)
+				h.startWorkers(1)
 			}
-			c.forgetLeases()
+			h.deleteLeases()
 			if tc.end != nil {
-				tc.end(c)
+				tc.end(h)
 			}
 			calls.release()
-			c.finish(2*time.Minute, tasks.Done, tasks.Unknown)
-			c.StopAll()
+			h.finish(2*time.Minute, tasks.Done, tasks.Unknown)
+			h.StopAll()
 		})
 	}
 }
 
-// failNext has the vendor turn away the next n inactivations and reads.
-func (c *crew) failNext(n int) {
-	if n > 0 {
-		c.AnnA.Inject(sandbox.Fault{Op: annatest.OpInactivate, Status: 503, Times: n})
-		c.AnnA.Inject(sandbox.Fault{Op: annatest.OpAlerts, Status: 503, Times: n})
+// failNext makes the vendor refuse the next n calls of each repeatable kind.
+func (h *harness) failNext(n int) {
+	if n == 0 {
+		return // a Fault without Times fails all calls
+	}
+	for _, kind := range h.repeatable() {
+		kind.Inject(sandbox.Fault{Status: 503, Times: n})
 	}
 }
 
-// underWay enqueues n tasks of each kind and waits until the vendors have their
+// enqueueHeld enqueues n tasks of each kind and waits until the vendors have their
 // calls, which must be held.
-func (c *crew) underWay(n int) (ids []string) {
-	c.t.Helper()
-	ctx, cancel := context.WithTimeout(c.t.Context(), soon)
-	defer cancel()
-	sends := c.OTP.Calls(danaconnecttest.OpSend)
-	leaves := c.AnnA.Calls(annatest.OpInactivate)
-	reads := c.AnnA.Calls(annatest.OpAlerts)
-	ids = c.each(n)
-	if err := errors.Join(
-		c.OTP.WaitCalls(ctx, danaconnecttest.OpSend, sends+n),
-		c.AnnA.WaitCalls(ctx, annatest.OpInactivate, leaves+n),
-		c.AnnA.WaitCalls(ctx, annatest.OpAlerts, reads+n),
-	); err != nil {
-		c.t.Fatal(err)
-	}
+func (h *harness) enqueueHeld(n int) (ids []string) {
+	h.t.Helper()
+	before := h.calls()
+	ids = h.enqueueEach(n)
+	h.waitCalls(limitContext(h.t), before, n)
 	return ids
 }
 
-func (c *crew) forgetLeases() {
-	c.t.Helper()
-	for _, name := range queues {
-		if n := c.Conn().Del(c.t.Context(), "asynq:{"+name+"}:lease").Val(); n != 1 {
-			c.t.Errorf("there were no leases of %s to forget", name)
+func (h *harness) deleteLeases() {
+	h.t.Helper()
+	for _, name := range loadQueues {
+		if n := h.Conn().Del(h.t.Context(), "asynq:{"+name+"}:lease").Val(); n != 1 {
+			h.t.Errorf("the queue %s has no leases to delete", name)
 		}
 	}
 }
 
-// Tasks stand in asynq's active list, without a lease and with nobody working on
-// them, as after a lost reply or a failover. asynq never looks at those.
-func TestActiveWithoutLeaseOrOwner(t *testing.T) {
+// Tasks are in asynq's active list without a lease and without a worker, as after a
+// lost reply or a failover. asynq never reads those.
+func TestActiveTasksWithoutLeaseOrOwner(t *testing.T) {
 	t.Parallel()
-	c := newCrew(t, fleet.Options{})
-	c.each(5)
+	h := newHarness(t, fleet.Options{})
+	ids := h.enqueueEach(5)
 	ctx := t.Context()
-	for _, name := range queues {
+	for _, name := range loadQueues {
 		base := "asynq:{" + name + "}:"
 		for {
-			id, err := c.Conn().RPopLPush(ctx, base+"pending", base+"active").Result()
+			id, err := h.Conn().RPopLPush(ctx, base+"pending", base+"active").Result()
 			if errors.Is(err, redis.Nil) {
 				break
 			}
 			if err != nil {
 				t.Fatal(err)
 			}
-			c.Conn().HSet(ctx, base+"t:"+id, "state", "active")
+			h.Conn().HSet(ctx, base+"t:"+id, "state", "active")
 		}
 	}
-	ids := c.all()
-	c.hire(2)
+	h.startWorkers(2)
 	ready := time.Now()
-	c.Wait(soon, ids)
-	if took := time.Since(ready); took > recoverPatience {
-		t.Errorf("they waited %v", took)
-	} else {
-		t.Logf("the last one was done %v after the workers were ready", took.Round(100*time.Millisecond))
+	h.Wait(waitLimit, ids)
+	took := time.Since(ready)
+	t.Logf("the last one was done %v after the workers were ready", took.Round(100*time.Millisecond))
+	if took > recoveryLimit {
+		t.Errorf("the tasks waited %v, want at most %v", took, recoveryLimit)
 	}
-	c.finish(soon, tasks.Done)
-	c.doneOnce(ids)
-	c.StopAll()
+	h.finish(waitLimit, tasks.Done)
+	h.checkFirstCall(ids)
+	h.StopAll()
 }
 
-// Redis has lost the record of a task in the queue. What must not happen twice
-// ends unknown, for nobody knows whether it has happened; the rest is done.
-func TestErasedWhileQueued(t *testing.T) {
+// Redis has lost the records of queued tasks. Those that must not run twice end
+// unknown, because they may have run; the others are done.
+func TestRecordsLostWhileQueued(t *testing.T) {
 	t.Parallel()
-	c := newCrew(t, fleet.Options{})
-	ids := c.each(5)
-	c.erase(ids)
-	c.hire(2)
-	c.reborn(ids)
-	report := c.finish(soon, tasks.Done, tasks.Unknown)
-	if len(report.Unknown) != 5 || c.OTP.Effects(danaconnecttest.OpSend) != 0 {
+	h := newHarness(t, fleet.Options{})
+	ids := h.enqueueEach(5)
+	h.deleteRecords(ids)
+	h.startWorkers(2)
+	h.waitRecords(ids)
+	report := h.finish(waitLimit, tasks.Done, tasks.Unknown)
+	if len(report.Unknown) != 5 || h.Passcodes.Effects() != 0 {
 		t.Errorf(
 			"%d unknown, %d passcodes sent; want 5 and none",
 			len(report.Unknown),
-			c.OTP.Effects(danaconnecttest.OpSend),
+			h.Passcodes.Effects(),
 		)
 	}
 	for _, id := range report.Unknown {
-		if status, err := c.Client.Status(t.Context(), id); err != nil ||
-			!strings.Contains(status.Message, "lost the task's record") {
-			t.Errorf("%s: %v, %q does not say why", id, err, status.Message)
+		if message := h.status(id).Message; !strings.Contains(message, "lost the task's record") {
+			t.Errorf("the message of %s is %q, which does not name the cause", id, message)
 		}
 	}
-	c.StopAll()
+	h.StopAll()
 }
 
-// Redis loses the records of tasks while the vendors are being called. The
-// worker knows what came of it, and says so.
-func TestErasedWhileRunning(t *testing.T) {
+// Redis loses the records of tasks during their calls. The worker that made the call
+// still reports its result.
+func TestRecordsLostWhileRunning(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {
 		name string
-		// fails and failsAgain are how many calls of each kind the vendor turns
-		// away, before and after the records are lost.
-		fails, failsAgain int
-		// copies: asynq's lease is lost as well, and another worker gets the task.
-		copies bool
+		// failures and laterFailures are how many calls of each repeatable kind the
+		// vendor refuses, before and after the records are lost.
+		failures      int
+		laterFailures int
+		// taken: asynq's lease is lost as well, and another worker takes the task.
+		taken bool
 	}{
 		{name: "the calls succeed"},
-		{name: "the calls fail and are tried again", fails: 5},
-		{name: "another worker gets them meanwhile", copies: true},
-		{name: "another worker gets them meanwhile, whose calls fail", copies: true, failsAgain: 5},
-		{name: "another worker gets them meanwhile, and the first one's calls fail", copies: true, fails: 5},
+		{name: "the calls fail and are tried again", failures: 5},
+		{name: "another worker takes them", taken: true},
+		{name: "another worker takes them, and its calls fail", taken: true, laterFailures: 5},
+		{name: "another worker takes them, and the first one's calls fail", taken: true, failures: 5},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			c := newCrew(
-				t,
-				fleet.Options{
-					Env: map[string]string{
-						"ANNA_TIMEOUT":        "70s",
-						"DANACONNECT_TIMEOUT": "70s",
-						"SHUTDOWN_GRACE":      "76s",
-					},
-				},
-			)
-			c.hire(1)
-			c.warmUp()
-			c.failNext(tc.fails)
-			calls := c.hold(false)
+			h := newHarness(t, fleet.Options{Env: fleet.Timeouts(70 * time.Second)})
+			h.startWorkers(1)
+			h.warmUp()
+			h.failNext(tc.failures)
+			calls := h.hold()
 			defer calls.release()
-			ids := c.underWay(5)
-			c.erase(ids)
-			c.failNext(tc.failsAgain)
-			if tc.copies {
-				c.hire(1)
-				// The copies are put back because nobody claims them.
-				c.await(soon, "another worker claims the tasks", func() bool {
-					for _, id := range ids {
-						if c.fence(id) == "" {
-							return false
-						}
-					}
-					return true
-				})
+			ids := h.enqueueHeld(5)
+			h.deleteRecords(ids)
+			h.failNext(tc.laterFailures)
+			if tc.taken {
+				h.startWorkers(1)
+				// The tasks are requeued because no worker claims them.
+				h.waitClaimed(ids)
 			}
 			calls.release()
-			c.reborn(ids)
-			want := []tasks.Outcome{tasks.Done}
-			if tc.copies {
-				want = append(want, tasks.Unknown)
+			h.waitRecords(ids)
+			allowed := []tasks.Outcome{tasks.Done}
+			if tc.taken {
+				allowed = append(allowed, tasks.Unknown)
 			}
-			c.finish(soon, want...)
-			c.StopAll()
+			h.finish(waitLimit, allowed...)
+			h.StopAll()
 		})
 	}
 }
 
-// erase deletes the records of tasks, as a failover does to those that were not
-// replicated yet. Their keys stay.
-func (c *crew) erase(ids []string) {
-	c.t.Helper()
+// waitClaimed waits until each task has been claimed.
+func (h *harness) waitClaimed(ids []string) {
+	h.t.Helper()
+	testwait.Eventually(h.t, waitLimit, "another worker claims the tasks", func() bool {
+		for _, id := range ids {
+			if h.fence(id) == "" {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+// deleteRecords deletes the records of tasks, as a failover loses those that were
+// not replicated. Their keys remain.
+func (h *harness) deleteRecords(ids []string) {
+	h.t.Helper()
 	for _, id := range ids {
-		if n := c.Conn().Del(c.t.Context(), recordKey(id)).Val(); n != 1 {
-			c.t.Fatalf("%s has no record to erase", id)
+		if n := h.Conn().Del(h.t.Context(), fleet.RecordKey(id)).Val(); n != 1 {
+			h.t.Fatalf("%s has no record to delete", id)
 		}
 	}
 }
 
-// reborn waits until there are records again: the worker that meets the task
-// writes a new one.
-func (c *crew) reborn(ids []string) {
-	c.t.Helper()
-	c.await(soon, "every task has a record again", func() bool {
+// waitRecords waits until each task has a record again: the worker that takes the
+// task writes a new one.
+func (h *harness) waitRecords(ids []string) {
+	h.t.Helper()
+	testwait.Eventually(h.t, waitLimit, "every task has a record again", func() bool {
 		for _, id := range ids {
-			if c.Conn().Exists(c.t.Context(), recordKey(id)).Val() == 0 {
+			if h.Conn().Exists(h.t.Context(), fleet.RecordKey(id)).Val() == 0 {
 				return false
 			}
 		}

@@ -1,115 +1,93 @@
 package faults
 
 import (
-	"context"
 	"testing"
 	"time"
 
-	"errand.internal/clients/anna/annatest"
-	"errand.internal/clients/danaconnect/danaconnecttest"
 	"errand.internal/clients/sandbox"
 	"errand.internal/internal/fleet"
 	"errand.internal/tasks"
 )
 
-// Workers are stopped one after the other as a deploy stops them, and new ones
-// started, while calls are under way all the time. Nobody notices: every task is
-// done with its first and only call, and no attempt is spent.
+// Workers are stopped one after the other as a deploy stops them, and new ones are
+// started, with calls in progress all the time. Every task is done with its first and
+// only call, and no attempt is spent.
 func TestRollingRestarts(t *testing.T) {
 	t.Parallel()
-	d := dice(t)
-	c := newCrew(t, fleet.Options{})
-	c.hire(3)
-	c.warmUp()
-	slow := 150 * time.Millisecond
-	c.OTP.Inject(sandbox.Fault{Delay: slow})
-	c.AnnA.Inject(sandbox.Fault{Delay: slow})
-	stop := c.load(40 * time.Millisecond)
-	n := fleet.Size(6, 50)
-	for range n {
-		old := c.workers[0]
-		c.workers = c.workers[1:]
-		if d.IntN(2) == 0 { // the new one comes first, or after the old one
-			c.hire(1)
-			c.mustStop(old)
+	r := newRand(t)
+	h := newHarness(t, fleet.Options{})
+	h.kinds = append(h.kinds, h.Invoices)
+	h.startWorkers(3)
+	h.warmUp()
+	h.injectEach(sandbox.Fault{Delay: 150 * time.Millisecond})
+	stop := h.startLoad(40 * time.Millisecond)
+	restarts := fleet.Size(6, 50)
+	for range restarts {
+		old := h.workers[0]
+		h.workers = h.workers[1:]
+		if r.IntN(2) == 0 {
+			h.startWorkers(1) // before the old one stops
 		} else {
 			old.Terminate()
-			c.hire(1)
-			c.mustStop(old)
+			h.startWorkers(1)
 		}
+		h.stopWorker(old)
 	}
 	stop()
-	c.finish(soon, tasks.Done)
-	c.doneOnce(c.all())
-	t.Logf("%d restarts", n)
-	c.StopAll()
+	h.finish(waitLimit, tasks.Done)
+	h.checkFirstCall(h.tasks())
+	t.Logf("%d restarts", restarts)
+	h.StopAll()
 }
 
-func (c *crew) mustStop(w *worker) {
-	c.t.Helper()
+func (h *harness) stopWorker(w *worker) {
+	h.t.Helper()
 	if code := w.Stop(); code != 0 {
-		c.t.Errorf("%s ended with exit code %d", w.Name, code)
+		h.t.Errorf("%s ended with exit code %d", w.Name, code)
 	}
 }
 
-// A worker freezes in the midst of its calls, is taken for dead, and wakes when
-// another has its tasks. Its word no longer counts: passcodes stay unknown, and
-// what the other does with the rest is not disturbed, also if that has to be
-// tried again.
-func TestAFrozenWorkerWakes(t *testing.T) {
+// A worker freezes during its calls, is considered dead, and resumes when another
+// worker has its tasks. Its results no longer count: passcodes stay unknown, and the
+// other worker's attempts on the repeatable tasks are not disturbed, even if they
+// have to be tried again.
+func TestFrozenWorkerResumes(t *testing.T) {
 	t.Parallel()
-	c := newCrew(
-		t,
-		fleet.Options{
-			Env: map[string]string{"ANNA_TIMEOUT": "70s", "DANACONNECT_TIMEOUT": "70s", "SHUTDOWN_GRACE": "76s"},
-		},
-	)
-	ctx, cancel := context.WithTimeout(t.Context(), soon)
-	defer cancel()
-	frozen := c.hire(1)[0]
-	c.warmUp()
+	h := newHarness(t, fleet.Options{Env: fleet.Timeouts(70 * time.Second)})
+	h.kinds = []*fleet.Kind{h.Passcodes, h.Updates}
+	ctx := limitContext(t)
+	frozen := h.startWorkers(1)[0]
+	h.warmUp()
 	const n = 4
-	had := c.OTP.Calls(danaconnecttest.OpSend)
-	calls := c.hold(false)
+	calls := h.hold()
 	defer calls.release()
-	var sends []string
-	for range n {
-		sends = append(sends, c.send())
-		c.leave()
+	before := h.calls()
+	ids := h.enqueueEach(n)
+	passcodes := h.ofKind(ids, h.Passcodes)
+	h.waitCalls(ctx, before, n)
+	frozen.Pause()
+	second := h.Updates.Hold()
+	defer second.Release()
+	// The vendor refuses the second worker's calls, so that asynq has to keep the
+	// tasks for a retry, whatever the first worker reports about them meanwhile.
+	h.Updates.Inject(sandbox.Fault{Status: 503, Times: n})
+	h.startWorkers(1)
+	if err := h.Updates.WaitCalls(ctx, before[h.Updates]+2*n); err != nil {
+		t.Fatal(err)
 	}
-	wait := func(n int) {
-		t.Helper()
-		if err := c.AnnA.WaitCalls(ctx, annatest.OpInactivate, n); err != nil {
+	h.Wait(waitLimit, passcodes) // the second worker ends them without a call
+	frozen.Resume()
+	calls.release()
+	// The first worker's calls have succeeded, and it has tried to report that.
+	for _, id := range h.ofKind(ids, h.Updates) {
+		if _, err := frozen.WaitLog(ctx, id); err != nil {
 			t.Fatal(err)
 		}
 	}
-	wait(n)
-	if err := c.OTP.WaitCalls(ctx, danaconnecttest.OpSend, had+n); err != nil {
-		t.Fatal(err)
-	}
-	frozen.Pause()
-	second := c.AnnA.Hold(annatest.OpInactivate)
-	defer second.Release()
-	// The vendor fails when the second worker asks, so that asynq has to keep the
-	// task for later, whatever the first one says of it meanwhile.
-	c.AnnA.Inject(sandbox.Fault{Op: annatest.OpInactivate, Status: 503, Times: n})
-	c.hire(1)
-	wait(2 * n)
-	c.Wait(soon, sends) // the second worker has ruled on what it cannot repeat
-	frozen.Resume()
-	calls.release()
-	// The first one's calls have succeeded, and it has said so to whom it could.
-	for _, id := range c.all() {
-		if id[:5] == "anna-" {
-			if _, err := frozen.WaitLog(ctx, id); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
 	second.Release()
-	report := c.finish(soon, tasks.Done, tasks.Unknown)
+	report := h.finish(waitLimit, tasks.Done, tasks.Unknown)
 	if len(report.Unknown) != n {
 		t.Errorf("%d passcodes are unknown, want the %d of the frozen worker", len(report.Unknown), n)
 	}
-	c.StopAll()
+	h.StopAll()
 }

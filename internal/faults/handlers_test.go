@@ -22,29 +22,30 @@ import (
 	"errand.internal/internal/ledger"
 	"errand.internal/internal/queue"
 	"errand.internal/internal/redistest"
+	"errand.internal/internal/testwait"
 )
 
-// callLimit bounds the attempts of the bad handlers.
-const callLimit = time.Second
+// callTimeout bounds the attempts of the bad handlers.
+const callTimeout = time.Second
 
-// Handlers that panic, end their goroutine, hang, or do not listen: each attempt
-// is bounded and its slot freed, the log says what happened, and what may have
-// happened does not happen again.
+// Handlers panic, exit their goroutine, hang, or ignore their deadline: each attempt
+// is bounded and its slot becomes free, the log says what happened, and what may have
+// had its effect does not run again.
 func TestBadHandlers(t *testing.T) {
 	t.Parallel()
 	release := make(chan struct{})
 	free := sync.OnceFunc(func() { close(release) })
 	t.Cleanup(free)
-	v := newVendor(t)
+	vendor := newEffectCounter(t)
 	hang := func(context.Context) { <-release }
 	cases := []struct {
 		name       string
-		repeatable bool
+		redelivery queue.Redelivery
 		run        func(ctx context.Context, call func() error) error
 		outcome    ledger.Outcome
 		effects    int // of each task
 		class      string
-		// logged is what the worker's log must say of it.
+		// logged must be in the worker's log.
 		logged string
 	}{
 		{
@@ -63,23 +64,24 @@ func TestBadHandlers(t *testing.T) {
 			run:     func(_ context.Context, call func() error) error { _ = call(); panic("after") },
 		},
 		{
-			name:    "ends its goroutine after its call",
+			name:    "exits its goroutine after its call",
 			outcome: ledger.Unknown,
 			effects: 1,
 			run:     func(_ context.Context, call func() error) error { _ = call(); runtime.Goexit(); return nil },
 		},
 		{
-			name:    "hangs after its call until its time is up",
+			name:    "hangs after its call until its deadline",
 			outcome: ledger.Unknown,
 			effects: 1,
 			run:     func(ctx context.Context, call func() error) error { _ = call(); <-ctx.Done(); return ctx.Err() },
 		},
 		{
-			name: "hangs before its call until its time is up", outcome: ledger.Failed,
-			run: func(ctx context.Context, _ func() error) error { <-ctx.Done(); return ctx.Err() },
+			name:    "hangs before its call until its deadline",
+			outcome: ledger.Failed,
+			run:     func(ctx context.Context, _ func() error) error { <-ctx.Done(); return ctx.Err() },
 		},
 		{
-			name:    "ignores its time after its call",
+			name:    "ignores its deadline after its call",
 			outcome: ledger.Unknown,
 			effects: 1,
 			class:   "hang",
@@ -87,7 +89,7 @@ func TestBadHandlers(t *testing.T) {
 			run:     func(ctx context.Context, call func() error) error { err := call(); hang(ctx); return err },
 		},
 		{
-			name:    "ignores its time before its call",
+			name:    "ignores its deadline before its call",
 			outcome: ledger.Unknown,
 			effects: 1,
 			class:   "hang",
@@ -95,35 +97,32 @@ func TestBadHandlers(t *testing.T) {
 			run:     func(ctx context.Context, call func() error) error { hang(ctx); return call() },
 		},
 		{
-			name:       "a read that ignores its time",
-			repeatable: true,
+			name:       "read that ignores its deadline",
+			redelivery: queue.AtLeastOnce,
 			outcome:    ledger.Failed,
 			class:      "hang",
 			logged:     "goroutines",
 			run:        func(ctx context.Context, _ func() error) error { hang(ctx); return nil },
 		},
 	}
-	var defs []queue.Definition
+	var definitions []queue.Definition
 	for _, tc := range cases {
-		defs = append(defs, define(tc.name, tc.repeatable, func(ctx context.Context, subject string) error {
-			return tc.run(ctx, func() error { return v.call(ctx, subject) })
+		definitions = append(definitions, define(tc.name, tc.redelivery, func(ctx context.Context, subject string) error {
+			return tc.run(ctx, func() error { return vendor.call(ctx, subject) })
 		}))
 	}
-	defs = append(
-		defs,
-		define("good", false, func(ctx context.Context, subject string) error { return v.call(ctx, subject) }),
-	)
-	b := newBench(t, defs)
+	definitions = append(definitions, define("good", queue.AtMostOnce, vendor.call))
+	h := newHandlerHarness(t, definitions)
 	n := fleet.Size(3, 40)
 	ids := map[string][]string{}
-	for _, d := range defs {
+	for _, d := range definitions {
 		for i := range n {
-			ids[d.Type] = append(ids[d.Type], b.enqueue(d, fmt.Sprint(d.Type, i)))
+			ids[d.Type] = append(ids[d.Type], h.enqueue(d, fmt.Sprint(d.Type, i)))
 		}
 	}
 	for _, tc := range cases {
 		for _, id := range ids[tc.name] {
-			record := b.wait(id)
+			record := h.wait(id)
 			last := record.History[len(record.History)-1]
 			if record.Outcome != tc.outcome || tc.class != "" && last.Class != tc.class {
 				t.Errorf(
@@ -140,69 +139,80 @@ func TestBadHandlers(t *testing.T) {
 				t.Errorf("%s: %d attempts, want one", tc.name, len(record.History))
 			}
 			for _, a := range record.History {
-				if most := callLimit + 10*time.Second; a.Took > most { // the hang's grace, and a busy machine
-					t.Errorf("%s: an attempt took %v, want %v at most", tc.name, a.Took, most)
+				// The limit includes the grace for hanging handlers and a busy machine.
+				if limit := callTimeout + 10*time.Second; a.Took > limit {
+					t.Errorf("%s: an attempt took %v, want at most %v", tc.name, a.Took, limit)
 				}
 			}
 		}
-		// A dump of all goroutines takes its time.
-		if !until(t, soon, func() bool { return strings.Contains(b.log.String(), tc.logged) }) {
-			t.Errorf("%s: the log does not say %q", tc.name, tc.logged)
-		}
+		// A dump of all goroutines takes a while.
+		what := fmt.Sprintf("%s: the log contains %q", tc.name, tc.logged)
+		testwait.Eventually(t, waitLimit, what, func() bool {
+			return strings.Contains(h.log.String(), tc.logged)
+		})
 	}
 	for _, id := range ids["good"] {
-		if record := b.wait(id); record.Outcome != ledger.Done {
+		if record := h.wait(id); record.Outcome != ledger.Done {
 			t.Errorf("beside the bad ones a good task ended %s %q", record.Outcome, record.Message)
 		}
 	}
-	// What was left hanging goes on, and may still call.
+	// The hanging handlers continue, and may still call.
 	free()
-	want := 0
+	effects := n // of the good ones
 	for _, tc := range cases {
-		want += tc.effects * n
+		effects += tc.effects * n
 	}
-	if !until(t, soon, func() bool { return v.total() >= want+n }) {
-		t.Errorf("%d effects, want %d", v.total(), want+n)
-	}
+	testwait.Eventually(t, waitLimit, fmt.Sprintf("%d effects", effects), func() bool {
+		return vendor.total() >= effects
+	})
 	stopping := time.Now()
-	b.server.Shutdown()
-	t.Logf("%d bad handlers ran; the server stopped in %v", n*len(cases), time.Since(stopping).Round(time.Millisecond))
+	h.server.Shutdown()
+	t.Logf(
+		"%d bad handlers ran; the server stopped in %v",
+		n*len(cases),
+		time.Since(stopping).Round(time.Millisecond),
+	)
 	for _, tc := range cases {
 		for i := range n {
-			if got := v.of(fmt.Sprint(tc.name, i)); got != tc.effects {
+			if got := vendor.of(fmt.Sprint(tc.name, i)); got != tc.effects {
 				t.Errorf("%s: %d effects, want %d", tc.name, got, tc.effects)
 			}
 		}
 	}
-	if dumps := strings.Count(b.log.String(), `"goroutines"`); dumps < 1 ||
-		!strings.Contains(b.log.String(), "TestBadHandlers") {
-		t.Errorf("%d dumps of goroutines, none that shows the handler", dumps)
+	log := h.log.String()
+	dumps := strings.Count(log, `"goroutines"`)
+	if dumps < 1 || !strings.Contains(log, "TestBadHandlers") {
+		t.Errorf("%d dumps of goroutines, none of which shows the handler", dumps)
 	}
 }
 
-// vendor counts what is done to whom.
-type vendor struct {
+// effectCounter is a vendor that counts its effects by subject.
+type effectCounter struct {
 	url    string
 	caller *clients.Caller
-	mu     sync.Mutex
-	done   map[string]int
+
+	mu      sync.Mutex
+	effects map[string]int
 }
 
-func newVendor(t *testing.T) *vendor {
+func newEffectCounter(t *testing.T) *effectCounter {
 	t.Helper()
-	v := &vendor{done: map[string]int{}, caller: clients.NewCaller("test", clients.Timeouts{}, nil, nil)}
+	v := &effectCounter{
+		effects: map[string]int{},
+		caller:  clients.NewCaller("test", clients.Timeouts{}, nil, nil),
+	}
 	web := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		v.mu.Lock()
 		defer v.mu.Unlock()
-		v.done[r.URL.Query().Get("subject")]++
+		v.effects[r.URL.Query().Get("subject")]++
 	}))
 	t.Cleanup(web.Close)
 	v.url = web.URL
 	return v
 }
 
-// call has one effect. It goes out whatever has become of the attempt's time.
-func (v *vendor) call(ctx context.Context, subject string) error {
+// call has one effect, also after the deadline of the attempt.
+func (v *effectCounter) call(ctx context.Context, subject string) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, v.url, nil)
 	if err != nil {
 		return err
@@ -212,52 +222,52 @@ func (v *vendor) call(ctx context.Context, subject string) error {
 	return err
 }
 
-func (v *vendor) of(subject string) int {
+func (v *effectCounter) of(subject string) int {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	return v.done[subject]
+	return v.effects[subject]
 }
 
-func (v *vendor) total() int {
+func (v *effectCounter) total() int {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	sum := 0
-	for _, n := range v.done {
+	for _, n := range v.effects {
 		sum += n
 	}
 	return sum
 }
 
-// bench is a server in this process, whose tasks the test makes up.
-type bench struct {
+// handlerHarness is a server in this process that runs the test's own task types.
+type handlerHarness struct {
 	t        *testing.T
 	server   *queue.Server
 	producer *queue.Producer
 	watcher  *ledger.Watcher
-	log      *logbook
+	log      *lockedBuffer
 }
 
-func newBench(t *testing.T, defs []queue.Definition) *bench {
+func newHandlerHarness(t *testing.T, definitions []queue.Definition) *handlerHarness {
 	t.Helper()
 	redis := redistest.New(t)
 	store := ledger.New(redis.Client())
-	b := &bench{
+	h := &handlerHarness{
 		t:        t,
 		producer: queue.NewProducer(redis.Client(), store, nil),
 		watcher:  ledger.NewWatcher(store),
-		log:      &logbook{},
+		log:      &lockedBuffer{},
 	}
 	server, err := queue.NewServer(queue.Config{
 		Redis:       redis.Client(),
 		General:     redis.Client(),
 		Queues:      map[string]int{"otp": 20},
-		Definitions: defs,
+		Definitions: definitions,
 		Store:       store,
-		Owner:       "bench",
-		Timeout:     func(string) time.Duration { return callLimit },
+		Owner:       "test",
+		Timeout:     func(string) time.Duration { return callTimeout },
 		Grace:       10 * time.Second,
 		Metrics:     queue.NewMetrics(prometheus.NewRegistry()),
-		Log:         zerolog.New(b.log),
+		Log:         zerolog.New(h.log),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -265,52 +275,63 @@ func newBench(t *testing.T, defs []queue.Definition) *bench {
 	if err := server.Start(); err != nil {
 		t.Fatal(err)
 	}
-	b.server = server
+	h.server = server
 	t.Cleanup(server.Shutdown)
-	return b
+	return h
 }
 
-func (b *bench) enqueue(d queue.Definition, subject string) string {
-	b.t.Helper()
-	raw, err := json.Marshal(madeUp{Subject: subject})
+func (h *handlerHarness) enqueue(d queue.Definition, subject string) string {
+	h.t.Helper()
+	raw, err := json.Marshal(testPayload{Subject: subject})
 	if err != nil {
-		b.t.Fatal(err)
+		h.t.Fatal(err)
 	}
-	ticket, err := b.producer.Enqueue(b.t.Context(), queue.Job{Type: d.Type, Payload: raw, Policy: d.Base})
+	ticket, err := h.producer.Enqueue(h.t.Context(), queue.Job{Type: d.Type, Payload: raw, Policy: d.Base})
 	if err != nil {
-		b.t.Fatal(err)
+		h.t.Fatal(err)
 	}
 	return ticket.ID
 }
 
-func (b *bench) wait(id string) *ledger.Record {
-	b.t.Helper()
-	ctx, cancel := context.WithTimeout(b.t.Context(), 5*time.Minute)
+func (h *handlerHarness) wait(id string) *ledger.Record {
+	h.t.Helper()
+	ctx, cancel := context.WithTimeout(h.t.Context(), 5*time.Minute)
 	defer cancel()
-	record, err := b.watcher.Wait(ctx, id)
+	record, err := h.watcher.Wait(ctx, id)
 	if err = errors.Join(err, ctx.Err()); err != nil || len(record.History) == 0 {
-		b.t.Fatalf("%s: %v, %+v", id, err, record)
+		h.t.Fatalf("%s: %v, %+v", id, err, record)
 	}
 	return record
 }
 
-// madeUp is the payload of the bench's tasks.
-type madeUp struct {
+// testPayload is the payload of the harness's tasks.
+type testPayload struct {
 	Subject string `json:"subject"`
 	name    string
 	policy  queue.Policy
 }
 
-func (m madeUp) Type() string             { return m.name }
-func (m madeUp) Policy() queue.Policy { return m.policy }
+// Type implements queue.Payload.
+func (p testPayload) Type() string {
+	return p.name
+}
 
-// define makes a task type that is tried twice at most.
-func define(name string, repeatable bool, run func(ctx context.Context, subject string) error) queue.Definition {
+// Policy implements queue.Payload.
+func (p testPayload) Policy() queue.Policy {
+	return p.policy
+}
+
+// define returns a task type with at most two attempts.
+func define(
+	name string,
+	redelivery queue.Redelivery,
+	run func(ctx context.Context, subject string) error,
+) queue.Definition {
 	policy := queue.Policy{
 		Queue:      "otp",
 		Budget:     10 * time.Minute,
 		Attempts:   2,
-		Repeatable: repeatable,
+		Redelivery: redelivery,
 		Backoff:    queue.Backoff{Base: time.Millisecond, Max: time.Millisecond},
 	}
 	return queue.Definition{
@@ -318,28 +339,28 @@ func define(name string, repeatable bool, run func(ctx context.Context, subject 
 		Vendor: "test",
 		Base:   policy,
 		Decode: func(raw []byte) (queue.Payload, error) {
-			m := madeUp{name: name, policy: policy}
-			return m, json.Unmarshal(raw, &m)
+			p := testPayload{name: name, policy: policy}
+			return p, json.Unmarshal(raw, &p)
 		},
-		Run: func(ctx context.Context, p queue.Payload) (any, error) { return nil, run(ctx, p.(madeUp).Subject) },
+		Run: func(ctx context.Context, p queue.Payload) (any, error) { return nil, run(ctx, p.(testPayload).Subject) },
 	}
 }
 
-// logbook is a log that can be read while it is written.
-type logbook struct {
+// lockedBuffer is a log that can be read while it is written.
+type lockedBuffer struct {
 	mu   sync.Mutex
 	text bytes.Buffer
 }
 
 // Write implements io.Writer.
-func (l *logbook) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(p)
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.Write(p)
 }
 
-func (l *logbook) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.String()
 }

@@ -1,7 +1,7 @@
 package faults
 
 import (
-	"encoding/json"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -9,138 +9,126 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"errand.internal/clients/danaconnect/danaconnecttest"
 	"errand.internal/clients/sandbox"
 	"errand.internal/internal/fleet"
-	"errand.internal/internal/queue"
 	"errand.internal/tasks"
 )
 
 const day = 24 * time.Hour
 
-// Twenty producers ask for the same thing at once, and again two days later,
-// when nothing is left of the task but its key: one effect. When the key's week
-// is over it is free.
-func TestOneKeyOneEffect(t *testing.T) {
+// Twenty producers enqueue a task with the same key at once, and again two days
+// later, when only the key is left of the task: there is one effect. After a week the
+// key is free.
+func TestOneKeyHasOneEffect(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {
 		name    string
-		vendor  sandbox.Fault
+		lost    bool // the vendor's answer is lost
 		outcome tasks.Outcome
-		effects int
 	}{
-		{name: "done", outcome: tasks.Done, effects: 1},
-		{
-			name: "unknown",
-			vendor: sandbox.Fault{
-				Op:          danaconnecttest.OpSend,
-				AfterEffect: true,
-				Drop:        true,
-				Times:       1,
-			},
-			outcome: tasks.Unknown,
-			effects: 1,
-		},
+		{name: "done", outcome: tasks.Done},
+		{name: "unknown", lost: true, outcome: tasks.Unknown},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			s := fleet.New(t, fleet.Options{})
-			s.Start(2)
-			if tc.vendor.Op != "" {
-				s.OTP.Inject(tc.vendor)
+			h := newHarness(t, fleet.Options{Env: map[string]string{"WORKER_QUEUES": fleet.Queues("otp")}})
+			h.Start(2)
+			if tc.lost {
+				h.Passcodes.Inject(sandbox.Fault{AfterEffect: true, Drop: true, Times: 1})
 			}
-			send := s.NewOTPSend()
-			effects := func() int { return s.OTP.EffectsOf(danaconnecttest.OpSend, send.Values[0].Value) }
-
-			first := askAll(t, s, send)
-			if first.fresh != 1 || len(first.ids) != 1 {
-				t.Fatalf("%d of 20 producers enqueued a task, %d IDs; want one and one", first.fresh, len(first.ids))
-			}
-			s.Wait(soon, first.ids)
-			if status, err := s.Client.Status(t.Context(), first.ids[0]); err != nil || status.Outcome != tc.outcome {
-				t.Fatalf("it ended %+v, %v; want %s", status, err, tc.outcome)
+			passcode := h.NewPasscode()
+			effects := func() int {
+				return h.Passcodes.Engine.EffectsOf(h.Passcodes.Op, passcode.Values[0].Value)
 			}
 
-			later(t, s, 2*day)
-			if _, err := s.Client.Status(t.Context(), first.ids[0]); err == nil {
+			first := h.enqueueWithOneKey(passcode)
+			if first.enqueued != 1 || len(first.ids) != 1 {
+				t.Fatalf(
+					"%d of 20 producers enqueued a task, with %d IDs; want one and one",
+					first.enqueued,
+					len(first.ids),
+				)
+			}
+			id := first.ids[0]
+			h.Wait(waitLimit, first.ids)
+			if status := h.status(id); status.Outcome != tc.outcome {
+				t.Fatalf("the task ended %+v; want %s", status, tc.outcome)
+			}
+
+			h.advanceExpiry(2 * day)
+			if _, err := h.Client.Status(t.Context(), id); err == nil {
 				t.Fatal("after two days the record is still there: the clock did not move")
 			}
-			again := askAll(t, s, send)
-			if again.fresh != 0 || len(again.ids) != 1 || again.ids[0] != first.ids[0] || again.outcome != tc.outcome {
-				t.Errorf("two days later: %+v, want duplicates of %s that ended %s", again, first.ids[0], tc.outcome)
+			later := h.enqueueWithOneKey(passcode)
+			if later.enqueued != 0 || !slices.Equal(later.ids, first.ids) || later.outcome != tc.outcome {
+				t.Errorf("two days later: %+v, want duplicates of %s that ended %s", later, id, tc.outcome)
 			}
-			other := s.SendOTP() // goes through the same queue, after all that was put there
-			s.Wait(soon, []string{other})
-			if n := effects(); n != tc.effects {
-				t.Errorf("%d passcodes went out, want %d", n, tc.effects)
+			// Another task passes through the queue behind everything enqueued so far.
+			h.Wait(waitLimit, []string{h.EnqueueNew(h.Passcodes)})
+			if n := effects(); n != 1 {
+				t.Errorf("%d passcodes were sent, want 1", n)
 			}
 
-			later(t, s, 6*day)
-			week := askAll(t, s, send)
-			if week.fresh != 1 {
+			h.advanceExpiry(6 * day)
+			week := h.enqueueWithOneKey(passcode)
+			if week.enqueued != 1 {
 				t.Errorf("after eight days the key is not free: %+v", week)
 			}
-			s.Wait(soon, week.ids)
-			if n := effects(); n != tc.effects+1 {
-				t.Errorf("%d passcodes, want %d with the new one", n, tc.effects+1)
+			h.Wait(waitLimit, week.ids)
+			if n := effects(); n != 2 {
+				t.Errorf("%d passcodes were sent, want 2 with the new one", n)
 			}
-			s.StopAll()
+			h.StopAll()
 		})
 	}
 }
 
-type asked struct {
-	ids     []string // different ones
-	fresh   int      // that were no duplicates
-	outcome tasks.Outcome
+// enqueueResult is what several producers of the same task got.
+type enqueueResult struct {
+	ids      []string // without repetitions
+	enqueued int      // how many producers got no duplicate
+	outcome  tasks.Outcome
 }
 
-// askAll has 20 producers, each with connections of its own, enqueue the task
-// with one key at the same time.
-func askAll(t *testing.T, s *fleet.Site, p queue.Payload) asked {
-	t.Helper()
-	raw, err := json.Marshal(p)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var all asked
+// enqueueWithOneKey has 20 producers, each with its own connections, enqueue the
+// task with the same key at the same time.
+func (h *harness) enqueueWithOneKey(p tasks.Payload) enqueueResult {
+	h.t.Helper()
+	var result enqueueResult
 	var mu sync.Mutex
 	var producers sync.WaitGroup
 	start := make(chan struct{})
 	for range 20 {
-		client, err := tasks.Open(s.Settings()["REDIS_URL"], tasks.EncryptionKeys(s.Settings()["ENCRYPTION_KEYS"]))
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _ = client.Close() })
+		client := h.NewClient()
 		producers.Go(func() {
 			<-start
-			ticket, err := client.EnqueueJSON(t.Context(), p.Type(), raw, tasks.Key("order-4711"))
+			ticket, err := client.EnqueuePayload(h.t.Context(), p, tasks.Key("order-4711"))
 			mu.Lock()
 			defer mu.Unlock()
 			if err != nil {
-				t.Error(err)
+				h.t.Error(err)
 				return
 			}
 			if !ticket.Duplicate {
-				all.fresh++
+				result.enqueued++
 			}
-			if len(all.ids) == 0 || all.ids[0] != ticket.ID {
-				all.ids = append(all.ids, ticket.ID)
+			if !slices.Contains(result.ids, ticket.ID) {
+				result.ids = append(result.ids, ticket.ID)
 			}
-			all.outcome = ticket.Outcome
+			result.outcome = ticket.Outcome
 		})
 	}
 	close(start)
 	producers.Wait()
-	return all
+	return result
 }
 
-// later moves Redis's clock for everything that expires: the lives of keys, and
-// the times until which asynq keeps what is completed.
-func later(t *testing.T, s *fleet.Site, by time.Duration) {
-	t.Helper()
-	ctx, rdb := t.Context(), s.Conn()
+// advanceExpiry brings everything that expires in Redis nearer to its end: the keys,
+// and the times until which asynq keeps completed tasks.
+func (h *harness) advanceExpiry(by time.Duration) {
+	h.t.Helper()
+	ctx := h.t.Context()
+	rdb := h.Conn()
 	for _, key := range rdb.Keys(ctx, "*").Val() {
 		switch left := rdb.PTTL(ctx, key).Val(); {
 		case left < 0: // it does not expire

@@ -2,6 +2,7 @@ package faults
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"sync"
@@ -13,201 +14,211 @@ import (
 
 	"errand.internal/clients/sandbox"
 	"errand.internal/internal/fleet"
+	"errand.internal/internal/ledger"
+	"errand.internal/internal/testwait"
 	"errand.internal/tasks"
 )
 
-// Workers are killed at each step of a task, and at random moments, while
-// passcodes are sent, users inactivated and alerts read. Nothing is lost, no
-// passcode goes out twice, every unknown is a passcode that a killed worker had
-// in hand, and somebody else has what it had within half a minute.
+// Workers are killed at each step of a task and at random moments, under load. No
+// task is lost, no passcode is sent twice, every unknown task is a passcode whose
+// worker was killed, and another worker takes over within recoveryLimit.
 func TestKills(t *testing.T) {
 	t.Parallel()
-	d := dice(t)
-	c := newCrew(t, fleet.Options{})
-	c.hire(3)
-	c.warmUp()
-	slow := 100 * time.Millisecond // so that there is something to be met at random
-	c.OTP.Inject(sandbox.Fault{Delay: slow})
-	c.AnnA.Inject(sandbox.Fault{Delay: slow})
-	stop := c.load(fleet.Size(100*time.Millisecond, 60*time.Millisecond))
-	var plan []point
+	r := newRand(t)
+	h := newHarness(t, fleet.Options{})
+	h.startWorkers(3)
+	h.warmUp()
+	h.injectEach(sandbox.Fault{Delay: 100 * time.Millisecond}) // so that random kills meet calls
+	stop := h.startLoad(fleet.Size(100*time.Millisecond, 60*time.Millisecond))
+	var plan []killPoint
 	for range fleet.Size(2, 15) {
-		plan = append(plan, slices.Concat(points, []point{moment})...)
+		plan = append(plan, slices.Concat(killPoints, []killPoint{anywhere})...)
 	}
-	d.Shuffle(len(plan), func(i, j int) { plan[i], plan[j] = plan[j], plan[i] })
-	watch := newRecovery(c)
+	r.Shuffle(len(plan), func(i, j int) { plan[i], plan[j] = plan[j], plan[i] })
+	watch := newRecoveryWatch(h)
 	for _, at := range plan {
-		watch.follow(c.kill(d, at))
+		watch.follow(h.kill(r, at))
 	}
 	stop()
-	report := c.finish(3*time.Minute, tasks.Done, tasks.Unknown, tasks.Failed)
-	c.judgeHands(report)
-	watch.report(len(plan))
-	c.StopAll()
+	report := h.finish(3*time.Minute, tasks.Done, tasks.Unknown, tasks.Failed)
+	h.checkInterrupted(report)
+	watch.check(len(plan))
+	h.StopAll()
 }
 
-// judgeHands compares the end of every task with the hands that it was in.
-func (c *crew) judgeHands(report fleet.Report) {
-	c.t.Helper()
-	inHand := map[point]int{}
+// checkInterrupted compares the end of every task with the kills of its workers.
+func (h *harness) checkInterrupted(report fleet.Report) {
+	h.t.Helper()
+	interrupted := map[killPoint]int{}
 	explained := 0
-	for _, j := range c.jobs {
-		status, err := c.Client.Status(c.t.Context(), j.id)
-		if err != nil {
-			c.t.Errorf("%s: %v", j.id, err)
-			continue
+	for _, id := range h.tasks() {
+		status := h.status(id)
+		kills := h.kills[id]
+		for _, i := range kills {
+			interrupted[i.at]++
 		}
-		for _, h := range j.hands {
-			inHand[h.at]++
-		}
-		died := slices.ContainsFunc(j.hands, func(h hand) bool { return h.at != taken && h.at != unacknowledged })
+		diedClaimed := slices.ContainsFunc(kills, func(i interruption) bool {
+			return i.at != taken && i.at != unacknowledged
+		})
 		switch {
-		case status.Outcome == tasks.Unknown && died && strings.Contains(status.Message, "died"):
+		case status.Outcome == tasks.Unknown && diedClaimed && strings.Contains(status.Message, "died"):
 			explained++
 		case status.Outcome == tasks.Unknown:
-			c.t.Errorf("%s is unknown (%q), and no killed worker had claimed it: %v", j.id, status.Message, j.hands)
-		case status.Outcome == tasks.Failed && len(j.hands) < 3:
-			c.t.Errorf(
-				"%s failed (%q), and was in the hands of %d killed workers: %v",
-				j.id,
+			h.t.Errorf(
+				"%s is unknown (%q), although no killed worker had claimed it: %v",
+				id,
 				status.Message,
-				len(j.hands),
-				j.hands,
+				kills,
+			)
+		case status.Outcome == tasks.Failed && len(kills) < 3:
+			h.t.Errorf(
+				"%s failed (%q), although only %d of its workers were killed: %v",
+				id,
+				status.Message,
+				len(kills),
+				kills,
 			)
 		}
-		if len(j.hands) == 1 && strings.HasPrefix(j.id, "otp-") {
-			c.judgeSend(j, status)
+		if len(kills) == 1 && h.KindOf(id) == h.Passcodes {
+			h.checkPasscode(id, kills[0].at, status)
 		}
 	}
 	if explained != len(report.Unknown) {
-		c.t.Errorf("%d of %d unknowns are explained", explained, len(report.Unknown))
+		h.t.Errorf("%d of %d unknown tasks are explained", explained, len(report.Unknown))
 	}
-	c.t.Logf("unknown: %d, all explained by a kill", explained)
-	table(c.t, "in the hand of a killed worker", inHand)
+	h.t.Logf("unknown: %d, all explained by a kill", explained)
+	logCounts(h.t, "interrupted", interrupted)
 }
 
-// judgeSend says how a passcode must have ended whose worker was killed once.
-func (c *crew) judgeSend(j *job, status *tasks.Status) {
-	c.t.Helper()
-	for _, want := range []struct {
-		at      point
-		outcome tasks.Outcome
-		least   int
-		most    int
-	}{
-		{taken, tasks.Done, 1, 1},
-		{claimed, tasks.Unknown, 0, 0},
-		{connecting, tasks.Unknown, 0, 0},
-		{sent, tasks.Unknown, 0, 1},
-		{accepted, tasks.Unknown, 1, 1},
-		{answered, tasks.Unknown, 1, 1},
-		{unacknowledged, tasks.Done, 1, 1},
-	} {
-		if n := c.effects(j.id); want.at == j.hands[0].at &&
-			(status.Outcome != want.outcome || n < want.least || n > want.most) {
-			c.t.Errorf(
-				"%s was %s when its worker was killed; it ended %s %q with %d passcodes sent, want %s with %d to %d",
-				j.id,
-				want.at,
-				status.Outcome,
-				status.Message,
-				n,
-				want.outcome,
-				want.least,
-				want.most,
-			)
-		}
+// passcodeEnds says for each kill point how a passcode ends whose worker was killed
+// there once, and how many were sent.
+var passcodeEnds = map[killPoint]struct {
+	outcome tasks.Outcome
+	min     int
+	max     int
+}{
+	taken:          {tasks.Done, 1, 1},
+	claimed:        {tasks.Unknown, 0, 0},
+	connecting:     {tasks.Unknown, 0, 0},
+	sent:           {tasks.Unknown, 0, 1},
+	accepted:       {tasks.Unknown, 1, 1},
+	answered:       {tasks.Unknown, 1, 1},
+	unacknowledged: {tasks.Done, 1, 1},
+}
+
+func (h *harness) checkPasscode(id string, at killPoint, status *tasks.Status) {
+	h.t.Helper()
+	want, ok := passcodeEnds[at]
+	if !ok {
+		return // killed anywhere
+	}
+	n := h.EffectsOf(id)
+	if status.Outcome != want.outcome || n < want.min || n > want.max {
+		h.t.Errorf(
+			"%s was %s when its worker was killed; it ended %s %q with %d passcodes sent, want %s with %d to %d",
+			id,
+			at,
+			status.Outcome,
+			status.Message,
+			n,
+			want.outcome,
+			want.min,
+			want.max,
+		)
 	}
 }
 
-// recovery measures how long the tasks of killed workers wait for somebody.
-type recovery struct {
-	crew  *crew
-	asynq *asynq.Inspector
-	all   sync.WaitGroup
+// recoveryWatch measures how long the tasks of killed workers wait for another
+// worker.
+type recoveryWatch struct {
+	h         *harness
+	inspector *asynq.Inspector
+	following sync.WaitGroup
 
-	mu    sync.Mutex
-	times map[point][]time.Duration
-	last  map[string]time.Time // when a task was in the hand of a killed worker
+	mu     sync.Mutex
+	times  map[killPoint][]time.Duration
+	late   []string
+	killed map[string]time.Time // when a task's worker was killed last
 }
 
-func newRecovery(c *crew) *recovery {
-	r := &recovery{
-		crew:  c,
-		asynq: asynq.NewInspectorFromRedisClient(c.Conn()),
-		times: map[point][]time.Duration{},
-		last:  map[string]time.Time{},
+func newRecoveryWatch(h *harness) *recoveryWatch {
+	w := &recoveryWatch{
+		h:         h,
+		inspector: asynq.NewInspectorFromRedisClient(h.Conn()),
+		times:     map[killPoint][]time.Duration{},
+		killed:    map[string]time.Time{},
 	}
-	c.t.Cleanup(r.all.Wait)
-	return r
+	h.t.Cleanup(w.following.Wait)
+	return w
 }
 
 // follow waits in the background until each task has been claimed again or has
-// ended; one whose outcome was written already, until asynq has taken it off.
-func (r *recovery) follow(when time.Time, hands map[string]hand) {
-	r.mu.Lock()
-	for id := range hands {
-		r.last[id] = when // a second crash begins anew
+// ended, or, if its outcome is written already, until asynq has completed it.
+func (w *recoveryWatch) follow(killed time.Time, interrupted map[string]interruption) {
+	w.mu.Lock()
+	for id := range interrupted {
+		w.killed[id] = killed // a second crash starts the measurement again
 	}
-	r.mu.Unlock()
-	r.all.Go(func() {
-		ok := until(r.crew.t, 3*time.Minute, func() bool {
-			for id, h := range hands {
-				if r.over(id, h) {
-					r.mu.Lock()
-					took := time.Since(r.last[id])
-					r.times[h.at] = append(r.times[h.at], took)
-					r.mu.Unlock()
-					if took > fleet.Size(time.Hour, recoverPatience) {
-						r.crew.t.Errorf("%s (%s) waited %v for another worker", id, h.at, took)
-					}
-					delete(hands, id)
+	w.mu.Unlock()
+	w.following.Go(func() {
+		recovered := testwait.Poll(3*time.Minute, func() bool {
+			for id, i := range interrupted {
+				if w.recovered(id, i) {
+					w.record(id, i.at)
+					delete(interrupted, id)
 				}
 			}
-			return len(hands) == 0 || r.crew.t.Context().Err() != nil
+			return len(interrupted) == 0 || w.h.t.Context().Err() != nil
 		})
-		if !ok {
-			r.crew.t.Errorf("nobody took these tasks of a killed worker: %v", hands)
+		if !recovered {
+			w.h.t.Errorf("no worker took over these tasks of a killed one: %v", interrupted)
 		}
 	})
 }
 
-func (r *recovery) over(id string, h hand) bool {
-	ctx := r.crew.t.Context()
-	if h.at == unacknowledged {
-		name, _, _ := strings.Cut(id, "-")
-		info, err := r.asynq.GetTaskInfo(name, id)
-		return err == nil && (info.State == asynq.TaskStateCompleted || info.State == asynq.TaskStateArchived)
+func (w *recoveryWatch) record(id string, at killPoint) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	took := time.Since(w.killed[id])
+	w.times[at] = append(w.times[at], took)
+	if took > recoveryLimit {
+		w.late = append(w.late, fmt.Sprintf("%s (%s) after %v", id, at, took))
 	}
-	fields, err := r.crew.Conn().HMGet(ctx, recordKey(id), "fence", "outcome").Result()
+}
+
+// recovered reports whether another worker has the task, or has ended it.
+func (w *recoveryWatch) recovered(id string, i interruption) bool {
+	if i.at == unacknowledged {
+		name, _ := ledger.QueueOf(id)
+		info, err := w.inspector.GetTaskInfo(name, id)
+		return err == nil &&
+			(info.State == asynq.TaskStateCompleted || info.State == asynq.TaskStateArchived)
+	}
+	ctx := w.h.t.Context()
+	fields, err := w.h.Conn().HMGet(ctx, fleet.RecordKey(id), "fence", "outcome").Result()
 	if err != nil && !errors.Is(err, redis.Nil) {
 		return false
 	}
-	return fields[1] != nil || fields[0] != nil && fields[0] != h.fence
+	return fields[1] != nil || fields[0] != nil && fields[0] != i.fence
 }
 
-// report prints the figures, and wants them within the promise if the machine
-// was not asked for too much.
-func (r *recovery) report(kills int) {
-	r.all.Wait()
-	t := r.crew.t
+// check prints the figures and asserts that no task waited longer than
+// recoveryLimit.
+func (w *recoveryWatch) check(kills int) {
+	t := w.h.t
 	t.Helper()
+	w.following.Wait()
 	t.Logf("%d kills", kills)
 	var all []time.Duration
-	for at, times := range r.times {
-		t.Logf("first re-run or ruling after a kill, %-14s %s", at, spread(times))
+	for at, times := range w.times {
+		t.Logf("time until another worker took over, %-14s %s", at, summary(times))
 		all = append(all, times...)
 	}
-	t.Logf("first re-run or ruling after a kill, all:          %s", spread(all))
+	t.Logf("time until another worker took over, all:          %s", summary(all))
 	if len(all) == 0 {
-		t.Error("no killed worker had a task in hand")
-		return
+		t.Error("no killed worker had a task")
 	}
-	late := 0
-	for _, d := range all {
-		if d > recoverWithin {
-			late++
-		}
+	for _, late := range w.late {
+		t.Errorf("within %v no worker took over %s", recoveryLimit, late)
 	}
-	t.Logf("later than %v: %d", recoverWithin, late)
 }

@@ -15,28 +15,28 @@ import (
 	"errand.internal/internal/settings"
 )
 
-// soon bounds waits that take an instant on an idle machine.
-const soon = 90 * time.Second
-
-// The promise for the time from a crash until its tasks are run or ruled again,
-// and what a machine that does much else may take.
 const (
-	recoverWithin   = 30 * time.Second
-	recoverPatience = 45 * time.Second
+	// waitLimit bounds waits that take an instant on an idle machine.
+	waitLimit = 90 * time.Second
+	// recoveryLimit is the longest time from a crash until the tasks of the dead
+	// worker are requeued (docs/guarantees.md).
+	recoveryLimit = 30 * time.Second
 )
 
 var environ = settings.Environ(os.Environ())
 
 func TestMain(m *testing.M) {
-	// Most of a test's time is waiting for somebody to notice something, so more
-	// of them run at once than there are cores. A -parallel of the caller's wins.
+	// Most of a test's time is spent waiting for a failure to be noticed, so more of
+	// them run at once than there are cores. A -parallel on the command line takes
+	// precedence, because it is read later.
 	_ = flag.Set("test.parallel", "5")
-	redisconn.LogTo(zerolog.Nop()) // the tests' own clients meet every outage
+	redisconn.LogTo(zerolog.Nop()) // the tests' own clients see every outage
 	fleet.Main(m)
 }
 
-// dice are a test's random choices. They are for one goroutine.
-func dice(t *testing.T) *rand.Rand {
+// newRand returns a test's source of random choices, for one goroutine.
+func newRand(t *testing.T) *rand.Rand {
+	t.Helper()
 	seed := rand.Uint64()
 	if given, err := strconv.ParseUint(environ["FAULTS_SEED"], 10, 64); err == nil {
 		seed = given

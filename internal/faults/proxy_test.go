@@ -14,33 +14,35 @@ import (
 	"testing"
 )
 
-// fate is what becomes of a command or its reply.
-type fate int
+// action is what the proxy does with a command or its reply.
+type action int
 
 const (
-	pass fate = iota
-	// cut ends the connection: the client learns at once that something is lost.
-	cut
-	// mute lets nothing pass in this direction any more: the client waits.
-	mute
+	pass action = iota
+	// disconnect closes the connection: the client learns at once that something is
+	// lost.
+	disconnect
+	// stall drops this and everything later in this direction: the client waits.
+	stall
 )
 
-// A tap sees each command before Redis does (reply is nil), and again with its
-// reply; those of a muted connection, too.
-type tap func(c *command, reply []byte) fate
+// interceptor decides on each command before Redis sees it (reply is nil), and again
+// on its reply. It also sees those of a stalled connection.
+type interceptor func(c *command, reply []byte) action
 
-// proxy stands between one client and Redis, and reads what goes by.
+// proxy relays between one client and Redis, and parses the traffic.
 type proxy struct {
 	listener net.Listener
 
-	mu     sync.Mutex
-	target string
-	tap    tap
-	conns  map[net.Conn]bool // nil when it is closed
-	all    sync.WaitGroup
+	mu        sync.Mutex
+	target    string
+	intercept interceptor
+	conns     map[net.Conn]bool // nil once the proxy is closed
+	running   sync.WaitGroup
 }
 
-// newProxy listens at once. Before aim it refuses every connection.
+// newProxy returns a proxy that listens. Until setTarget it refuses every
+// connection.
 func newProxy(t *testing.T) *proxy {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -48,26 +50,28 @@ func newProxy(t *testing.T) *proxy {
 		t.Fatal(err)
 	}
 	p := &proxy{listener: l, conns: map[net.Conn]bool{}}
-	p.all.Go(p.accept)
+	p.running.Go(p.accept)
 	t.Cleanup(p.close)
 	return p
 }
 
-// aim says where Redis is.
-func (p *proxy) aim(addr string) {
+// setTarget sets the address of Redis.
+func (p *proxy) setTarget(addr string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.target = addr
 }
 
-// url is the proxy as REDIS_URL.
-func (p *proxy) url() string { return "redis://" + p.listener.Addr().String() + "/0" }
+// url is the proxy's address in the form of REDIS_URL.
+func (p *proxy) url() string {
+	return "redis://" + p.listener.Addr().String() + "/0"
+}
 
-// put lets a tap see everything from now on; nil for none.
-func (p *proxy) put(t tap) {
+// setInterceptor makes i decide on all traffic from now on; nil passes everything.
+func (p *proxy) setInterceptor(i interceptor) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.tap = t
+	p.intercept = i
 }
 
 func (p *proxy) close() {
@@ -78,11 +82,12 @@ func (p *proxy) close() {
 	}
 	p.conns = nil
 	p.mu.Unlock()
-	p.all.Wait()
+	p.running.Wait()
 }
 
-// keep remembers an open connection, for close. It reports false after close.
-func (p *proxy) keep(c net.Conn) bool {
+// track keeps an open connection for close. It closes the connection and reports
+// false if the proxy is closed.
+func (p *proxy) track(c net.Conn) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.conns == nil {
@@ -93,7 +98,7 @@ func (p *proxy) keep(c net.Conn) bool {
 	return true
 }
 
-func (p *proxy) drop(c net.Conn) {
+func (p *proxy) untrack(c net.Conn) {
 	_ = c.Close()
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -106,23 +111,23 @@ func (p *proxy) accept() {
 		if err != nil {
 			return
 		}
-		p.all.Go(func() {
-			if p.keep(client) {
+		p.running.Go(func() {
+			if p.track(client) {
 				p.serve(client)
-				p.drop(client)
+				p.untrack(client)
 			}
 		})
 	}
 }
 
-func (p *proxy) see(c *command, reply []byte) fate {
+func (p *proxy) decide(c *command, reply []byte) action {
 	p.mu.Lock()
-	look := p.tap
+	intercept := p.intercept
 	p.mu.Unlock()
-	if look == nil {
+	if intercept == nil {
 		return pass
 	}
-	return look(c, reply)
+	return intercept(c, reply)
 }
 
 func (p *proxy) serve(client net.Conn) {
@@ -130,59 +135,69 @@ func (p *proxy) serve(client net.Conn) {
 	target := p.target
 	p.mu.Unlock()
 	server, err := net.Dial("tcp", target)
-	if err != nil || !p.keep(server) {
+	if err != nil || !p.track(server) {
 		return
 	}
-	defer p.drop(server)
-	up, down := bufio.NewReader(client), bufio.NewReader(server)
-	asked := make(chan *command, 10_000) // more than any pipeline has
-	var both sync.WaitGroup
-	both.Go(func() {
-		p.replies(client, down, asked)
-		_, _ = client.Close(), server.Close()
-	})
-	for muted := false; ; {
-		c, err := readCommand(up)
-		if err != nil {
-			break
-		}
-		if verdict := p.see(c, nil); verdict == cut {
-			break
-		} else if verdict == mute {
-			muted = true
-		}
-		if muted {
-			continue
-		}
-		asked <- c
-		if _, err := server.Write(c.raw); err != nil {
-			break
-		}
+	defer p.untrack(server)
+	closeBoth := func() {
+		_ = client.Close()
+		_ = server.Close()
 	}
-	close(asked)
-	_, _ = client.Close(), server.Close()
-	both.Wait()
+	commands := make(chan *command, 10_000) // more than any pipeline has
+	var replies sync.WaitGroup
+	replies.Go(func() {
+		p.relayReplies(client, bufio.NewReader(server), commands)
+		closeBoth()
+	})
+	p.relayCommands(server, bufio.NewReader(client), commands)
+	close(commands)
+	closeBoth()
+	replies.Wait()
 }
 
-// replies carries them back, in the order of the commands.
-func (p *proxy) replies(client io.Writer, down *bufio.Reader, asked <-chan *command) {
-	muted := false
-	for c := range asked {
-		if strings.HasSuffix(strings.ToLower(c.args[0]), "subscribe") {
-			_, _ = io.Copy(client, down) // from now on they come unasked
-			return
-		}
-		reply, err := readReply(down)
+// relayCommands relays commands until the connection ends or an action closes it.
+func (p *proxy) relayCommands(server io.Writer, client *bufio.Reader, commands chan<- *command) {
+	stalled := false
+	for {
+		c, err := readCommand(client)
 		if err != nil {
 			return
 		}
-		switch p.see(c, reply) {
-		case cut:
+		switch p.decide(c, nil) {
+		case disconnect:
 			return
-		case mute:
-			muted = true
+		case stall:
+			stalled = true
 		}
-		if muted {
+		if stalled {
+			continue
+		}
+		commands <- c
+		if _, err := server.Write(c.raw); err != nil {
+			return
+		}
+	}
+}
+
+// relayReplies relays the replies, which come in the order of the commands.
+func (p *proxy) relayReplies(client io.Writer, server *bufio.Reader, commands <-chan *command) {
+	stalled := false
+	for c := range commands {
+		if strings.HasSuffix(strings.ToLower(c.args[0]), "subscribe") {
+			_, _ = io.Copy(client, server) // replies no longer match commands
+			return
+		}
+		reply, err := readReply(server)
+		if err != nil {
+			return
+		}
+		switch p.decide(c, reply) {
+		case disconnect:
+			return
+		case stall:
+			stalled = true
+		}
+		if stalled {
 			continue
 		}
 		if _, err := client.Write(reply); err != nil {
@@ -191,89 +206,113 @@ func (p *proxy) replies(client io.Writer, down *bufio.Reader, asked <-chan *comm
 	}
 }
 
-// catch holds the commands of one step in one proxy.
-type catch struct {
-	proxy *proxy
+// holdTime is when a proxy holds a command.
+type holdTime bool
+
+const (
+	beforeRedis holdTime = false // Redis does not get the command
+	afterRedis  holdTime = true  // Redis has executed it, the reply is held
+)
+
+// heldStep holds the commands of one step in one proxy.
+type heldStep struct {
+	proxy    *proxy
+	what     step
+	when     holdTime
+	previous step
 
 	mu      sync.Mutex
-	ids     map[string]int  // held, and how often
-	before  map[string]bool // have come so far that the step is next
-	changed chan struct{}   // closed and replaced with each command
+	held    map[string]int  // how often a command of each task is held
+	pending map[string]bool // tasks whose next step is the held one
+	changed chan struct{}   // closed and replaced at every command
 }
 
-// hold holds one step of every task, before Redis hears of it or (answered) when
-// it has been carried out and the reply is on its way. A worker may send such
-// commands one after the other, so that most of those that are due are not to be
-// seen; it notes the tasks that have passed the step before as well.
-func (p *proxy) hold(what step, answered bool, before step) *catch {
-	k := &catch{
-		proxy:   p,
-		ids:     map[string]int{},
-		before:  map[string]bool{},
-		changed: make(chan struct{}),
+// hold holds a step of every task. A worker may send such commands one after the
+// other, so that most of the pending ones do not show; therefore hold also records
+// the tasks that have passed the previous step.
+func (p *proxy) hold(what step, when holdTime, previous step) *heldStep {
+	h := &heldStep{
+		proxy:    p,
+		what:     what,
+		when:     when,
+		previous: previous,
+		held:     map[string]int{},
+		pending:  map[string]bool{},
+		changed:  make(chan struct{}),
 	}
-	p.put(func(c *command, reply []byte) fate {
-		at, id := c.step()
-		if reply != nil && reply[0] == '-' {
-			return pass // it was not carried out (NOSCRIPT)
-		}
-		k.mu.Lock()
-		defer k.mu.Unlock()
-		verdict := pass
-		switch {
-		case at == what && (reply != nil) == answered:
-			k.ids[id]++
-			verdict = mute
-		case at == before && reply != nil && id != "":
-			k.before[id] = true
-		case at == before && reply != nil: // taken: the ID stands in the task itself
-			for _, found := range taskID.FindAll(reply, -1) {
-				k.before[string(found)] = true
-			}
-		default:
-			return pass
-		}
-		close(k.changed)
-		k.changed = make(chan struct{})
-		return verdict
-	})
-	return k
+	p.setInterceptor(h.intercept)
+	return h
 }
 
-var taskID = regexp.MustCompile(`\b(otp|anna|polls)-[a-z0-9]{26}\b`)
+func (h *heldStep) intercept(c *command, reply []byte) action {
+	at, id := c.step()
+	if reply != nil && reply[0] == '-' {
+		return pass // the script did not run (NOSCRIPT)
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	decision := pass
+	switch {
+	case at == h.what && (reply != nil) == bool(h.when):
+		h.held[id]++
+		decision = stall
+	case at == h.previous && reply != nil && id != "":
+		h.pending[id] = true
+	case at == h.previous && reply != nil: // taken: the ID is part of the task
+		for _, found := range taskID.FindAll(reply, -1) {
+			h.pending[string(found)] = true
+		}
+	default:
+		return pass
+	}
+	close(h.changed)
+	h.changed = make(chan struct{})
+	return decision
+}
 
-// wait waits until the tasks held, with those that are about to be, are enough.
-func (k *catch) wait(ctx context.Context, enough func(held map[string]int, all []string) bool) error {
+// taskID matches the task IDs of the load.
+var taskID = regexp.MustCompile(`\b(` + strings.Join(loadQueues, "|") + `)[-_][a-z0-9]{26}\b`)
+
+// wait waits until enough returns true for the tasks that are held and for those
+// that are held or pending.
+func (h *heldStep) wait(
+	ctx context.Context,
+	enough func(held map[string]int, pending []string) bool,
+) error {
 	for {
-		k.mu.Lock()
-		all := k.all()
-		ok, n, changed := enough(k.ids, all), len(k.ids), k.changed
-		k.mu.Unlock()
+		h.mu.Lock()
+		all := h.all()
+		ok := enough(h.held, all)
+		n := len(h.held)
+		changed := h.changed
+		h.mu.Unlock()
 		if ok {
 			return nil
 		}
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			return fmt.Errorf("only %d tasks are held, and %d are at hand: %w", n, len(all), context.Cause(ctx))
+			return fmt.Errorf("only %d tasks are held or pending, %d of them held: %w", len(all), n, context.Cause(ctx))
 		}
 	}
 }
 
-// at are the tasks that are held, or about to be.
-func (k *catch) at() []string {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	return k.all()
+// tasks returns the tasks that are held or pending.
+func (h *heldStep) tasks() []string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.all()
 }
 
-func (k *catch) all() []string {
-	all := maps.Clone(k.before)
-	for id := range k.ids {
+func (h *heldStep) all() []string {
+	all := maps.Clone(h.pending)
+	for id := range h.held {
 		all[id] = true
 	}
 	return slices.Collect(maps.Keys(all))
 }
 
-// lose ends the hold: what was held never arrives.
-func (k *catch) lose() { k.proxy.put(nil) }
+// drop ends the hold. What was held never arrives.
+func (h *heldStep) drop() {
+	h.proxy.setInterceptor(nil)
+}

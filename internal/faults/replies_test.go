@@ -1,126 +1,124 @@
 package faults
 
 import (
-	"context"
 	"maps"
 	"math/rand/v2"
 	"slices"
 	"sync"
 	"testing"
 
-	"errand.internal/clients/anna/annatest"
 	"errand.internal/clients/sandbox"
 	"errand.internal/internal/fleet"
 	"errand.internal/tasks"
 )
 
-// Single replies of every script that moves a task are lost after Redis has
-// carried the script out, the producers' as well as the workers'. Each is asked
-// again, and that changes nothing.
+// Single replies of every script that moves a task are lost after Redis has executed
+// the script, those to producers as well as those to workers. The client repeats the
+// script, which changes nothing.
 func TestLostReplies(t *testing.T) {
 	t.Parallel()
-	d := dice(t)
-	front := newProxy(t) // the producers', and the way of every worker
-	c := newCrew(t, fleet.Options{Env: map[string]string{"REDIS_URL": front.url()}})
-	front.aim(c.Redis.Addr())
-	c.Start(3)
-	lost := newLoss(front, rand.New(rand.NewPCG(d.Uint64(), 1)), 0.15)
+	r := newRand(t)
+	shared := newProxy(t) // of the producer and of all workers
+	h := newHarness(t, fleet.Options{Env: map[string]string{"REDIS_URL": shared.url()}})
+	h.kinds = append(h.kinds, h.Invoices)
+	shared.setTarget(h.Redis.Addr())
+	h.Start(3)
+	dropper := newReplyDropper(shared, rand.New(rand.NewPCG(r.Uint64(), 1)), 0.15)
 	// Some calls fail, so that asynq's retry is among the replies.
-	c.AnnA.Inject(sandbox.Fault{Op: annatest.OpInactivate, Status: 503, Times: 20})
-	for range fleet.Size(1, 15) { // not all at once: a passcode would expire in the queue
-		c.each(60)
-		c.finish(soon, tasks.Done)
-		c.forget()
+	h.Updates.Inject(sandbox.Fault{Status: 503, Times: 20})
+	for range fleet.Size(1, 15) { // in batches, because passcodes would expire in a long queue
+		h.enqueueEach(60)
+		h.finish(waitLimit, tasks.Done)
+		h.skip()
 	}
-	front.put(nil)
-	counts := lost.counts()
+	shared.setInterceptor(nil)
+	counts := dropper.counts()
 	for _, what := range []step{create, enqueue, take, claim, finish, ack} {
 		if counts[what] == 0 {
 			t.Errorf("no reply of %s was lost", what)
 		}
 	}
-	table(t, "lost replies of", counts)
-	c.StopAll()
+	logCounts(t, "lost replies of", counts)
+	h.StopAll()
 }
 
-// Redis does not answer claims, however often it is asked, though it has written
-// them: the tasks are run all the same, because the worker that has the claim
-// has called nobody.
+// Redis writes claims but does not answer them, however often the worker asks. The
+// tasks run all the same, because the worker that has the claim has called nobody.
 func TestClaimsWithoutAReply(t *testing.T) {
 	t.Parallel()
-	c := newCrew(t, fleet.Options{})
-	hired := c.hire(1)[0]
-	c.warmUp()
-	silent := hired.link.hold(claim, true, other)
-	ids := c.each(4)
-	ctx, cancel := context.WithTimeout(t.Context(), soon)
-	defer cancel()
-	// All the tries of one claim are in vain: the client's own, and more.
-	if err := silent.wait(ctx, func(tried map[string]int, _ []string) bool {
-		return len(tried) == len(ids) && slices.Min(slices.Collect(maps.Values(tried))) >= 4
+	h := newHarness(t, fleet.Options{})
+	h.kinds = append(h.kinds, h.Invoices)
+	w := h.startWorkers(1)[0]
+	h.warmUp()
+	claims := w.proxy.hold(claim, afterRedis, other)
+	ids := h.enqueueEach(4)
+	// All tries of a claim fail: the client's own retries, and the worker's.
+	if err := claims.wait(limitContext(t), func(tries map[string]int, _ []string) bool {
+		return len(tries) == len(ids) && slices.Min(slices.Collect(maps.Values(tries))) >= 4
 	}); err != nil {
 		t.Fatal(err)
 	}
-	silent.lose()
-	c.finish(soon, tasks.Done)
-	c.StopAll()
+	claims.drop()
+	h.finish(waitLimit, tasks.Done)
+	h.StopAll()
 }
 
-// loss drops single replies: of one step of one task at most every other one.
-type loss struct {
-	mu    sync.Mutex
-	dice  *rand.Rand
-	share float64
-	last  map[string]bool // step and task: its last reply was lost
-	lost  map[step]int
+// replyDropper drops single replies, never two in a row of one step of one task.
+type replyDropper struct {
+	share float64 // of the replies
+
+	mu      sync.Mutex
+	rand    *rand.Rand
+	last    map[string]bool // by step and task: the last reply was dropped
+	dropped map[step]int
 }
 
-func newLoss(p *proxy, d *rand.Rand, share float64) *loss {
-	l := &loss{
-		dice:  d,
-		share: share,
-		last:  map[string]bool{},
-		lost:  map[step]int{},
+func newReplyDropper(p *proxy, r *rand.Rand, share float64) *replyDropper {
+	d := &replyDropper{
+		share:   share,
+		rand:    r,
+		last:    map[string]bool{},
+		dropped: map[step]int{},
 	}
-	p.put(func(c *command, reply []byte) fate {
-		if reply != nil && l.loses(c, reply) {
-			return l.how()
+	p.setInterceptor(func(c *command, reply []byte) action {
+		if reply != nil && d.drops(c, reply) {
+			return d.how()
 		}
 		return pass
 	})
-	return l
+	return d
 }
 
-func (l *loss) loses(c *command, reply []byte) bool {
+func (d *replyDropper) drops(c *command, reply []byte) bool {
 	what, id := c.step()
 	if what == other || reply[0] == '-' || what == take && reply[0] == '_' {
-		return false // an error, or nothing taken: nothing was done
+		return false // an error, or no task to take: nothing has changed
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	key := string(what) + " " + id
-	if l.last[key] || l.dice.Float64() >= l.share {
-		delete(l.last, key)
+	if d.last[key] || d.rand.Float64() >= d.share {
+		delete(d.last, key)
 		return false
 	}
-	l.last[key] = true
-	l.lost[what]++
+	d.last[key] = true
+	d.dropped[what]++
 	return true
 }
 
-// how a reply is lost: mostly with its connection, sometimes in silence, so that
-// the client has to wait for its time to be up.
-func (l *loss) how() fate {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.dice.IntN(8) == 0 {
-		return mute
+// how decides how a reply is lost: usually with its connection, sometimes without a
+// sign, so that the client runs into its timeout.
+func (d *replyDropper) how() action {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.rand.IntN(8) == 0 {
+		return stall
 	}
-	return cut
+	return disconnect
 }
 
-func (l *loss) counts() map[step]int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return maps.Clone(l.lost)
+func (d *replyDropper) counts() map[step]int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return maps.Clone(d.dropped)
 }

@@ -10,13 +10,13 @@ import (
 	"strings"
 )
 
-// command is one command on its way to Redis.
+// command is a command to Redis.
 type command struct {
 	args []string
 	raw  []byte
 }
 
-// readCommand reads an array of bulk strings, which is all that clients send.
+// readCommand reads an array of bulk strings, the only form that clients send.
 func readCommand(r *bufio.Reader) (*command, error) {
 	c := &command{}
 	n, err := readSize(r, '*', &c.raw)
@@ -50,7 +50,7 @@ func readSize(r *bufio.Reader, mark byte, raw *[]byte) (int, error) {
 	return strconv.Atoi(string(bytes.TrimSpace(line[1:])))
 }
 
-// readReply reads one reply of RESP2 or RESP3, with pushes that come before it.
+// readReply reads a reply of RESP2 or RESP3, with the pushes before it.
 func readReply(r *bufio.Reader) ([]byte, error) {
 	var raw []byte
 	err := appendReply(r, &raw)
@@ -63,7 +63,7 @@ func appendReply(r *bufio.Reader, raw *[]byte) error {
 		return err
 	}
 	*raw = append(*raw, line...)
-	n, _ := strconv.Atoi(string(bytes.TrimSpace(line[1:]))) // -1 is null; other lines have no size
+	n, _ := strconv.Atoi(string(bytes.TrimSpace(line[1:]))) // -1 means null; other lines have no size
 	elements := 0
 	switch line[0] {
 	case '$', '=', '!':
@@ -93,22 +93,22 @@ func appendReply(r *bufio.Reader, raw *[]byte) error {
 	return nil
 }
 
-// step is what a command means in the life of a task.
+// step is what a command does with a task.
 type step string
 
 const (
-	create   step = "create"   // the record, by a producer
-	enqueue  step = "enqueue"  // into asynq's queue
-	take     step = "take"     // out of it
-	claim    step = "claim"    // ledger.Begin
-	finish   step = "finish"   // ledger.Finish
-	ack      step = "ack"      // asynq's done, complete, retry, archive
-	giveBack step = "giveBack" // a put-back, ours or asynq's
-	other    step = ""
+	create  step = "create"  // a producer writes the record
+	enqueue step = "enqueue" // the task enters asynq's queue
+	take    step = "take"    // a worker removes it from there
+	claim   step = "claim"   // ledger.Begin
+	finish  step = "finish"  // ledger.Finish
+	ack     step = "ack"     // asynq's done, complete, retry, archive
+	requeue step = "requeue" // Errand's or asynq's
+	other   step = ""
 )
 
-// step tells it from the keys: the scripts themselves are digests. id is the
-// task's, "" where the command names none.
+// step recognises the step by the keys, because the scripts are sent as digests. id
+// is the task's ID, "" if the command names none.
 func (c *command) step() (what step, id string) {
 	if len(c.args) < 4 || !strings.HasPrefix(strings.ToLower(c.args[0]), "eval") {
 		return other, ""
@@ -140,7 +140,7 @@ func (c *command) step() (what step, id string) {
 	case has("}:pending") && has("}:paused"):
 		return take, ""
 	case has("}:pending") && has("}:active"):
-		return giveBack, id
+		return requeue, id
 	case has("}:active") && has("}:lease") && id != "":
 		return ack, id
 	case id != "" && (has("}:pending") || has("}:scheduled")):

@@ -15,86 +15,97 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"errand.internal/internal/fleet"
+	"errand.internal/internal/testwait"
 	"errand.internal/tasks"
 )
 
-// poll is one record of a scheduled poll, as Redis has it.
-type poll struct {
-	id   string
-	slot int64
-	user string
-	// created is when it had its record, queued when asynq had it.
-	created, queued, ended time.Time
-	outcome                tasks.Outcome
-	calls                  int
+// scheduledTask is the record of a scheduled task.
+type scheduledTask struct {
+	id      string
+	slot    int64
+	subject string
+	// created is when it got its record, queued when asynq got it.
+	created time.Time
+	queued  time.Time
+	ended   time.Time
+	outcome tasks.Outcome
+	calls   int
 }
 
-// polls reads every poll's record that there is. Which tick and subject it is
-// for tells its key, schedule/<name>/<slot>/<subject>, of which Redis has a
-// digest that is salted with a value of the same Redis.
-func (r *rota) polls() []poll {
-	r.t.Helper()
-	ctx := r.t.Context()
-	salt := r.Conn().Get(ctx, "errand:{polls}:salt").Val()
-	type place struct {
-		slot int64
-		user string
-	}
+// place is a task's place in the schedule.
+type place struct {
+	slot    int64
+	subject string
+}
+
+// scheduledTasks reads the records of all scheduled tasks. Tick and subject of a task
+// follow from its key, schedule/<name>/<slot>/<subject>, of which Redis has a digest
+// that is salted with a value of the same Redis.
+func (h *scheduleHarness) scheduledTasks() []scheduledTask {
+	h.t.Helper()
+	ctx := h.t.Context()
+	prefix := "errand:{" + h.Reads.Queue() + "}:"
+	salt := h.Conn().Get(ctx, prefix+"salt").Val()
 	places := map[string]place{}
-	for slot := r.first - 60; slot <= r.last()+60; slot++ {
-		for _, user := range r.users {
-			key := digest(salt, "key", pollType, fmt.Sprintf("schedule/%s/%d/%s", r.name, slot, user))
-			places["errand:{polls}:key:"+key] = place{slot, user}
+	for slot := h.first - 60; slot <= h.lastTick()+60; slot++ {
+		for _, subject := range h.subjects {
+			key := fmt.Sprintf("schedule/%s/%d/%s", scheduleName, slot, subject)
+			places[prefix+"key:"+digest(salt, "key", h.Reads.Type, key)] = place{slot, subject}
 		}
 	}
-	names := r.Conn().Keys(ctx, "errand:{polls}:task:*").Val()
-	replies, err := r.Conn().Pipelined(ctx, func(pipe redis.Pipeliner) error {
+	names := h.Conn().Keys(ctx, prefix+"task:*").Val()
+	replies, err := h.Conn().Pipelined(ctx, func(pipe redis.Pipeliner) error {
 		for _, name := range names {
 			pipe.HMGet(ctx, name, "alone", "key", "created", "ended", "outcome", "log")
 		}
 		return nil
 	})
 	if err != nil {
-		r.t.Fatalf("read the polls: %v", err)
+		h.t.Fatalf("read the scheduled tasks: %v", err)
 	}
-	var all []poll
+	var all []scheduledTask
 	for i, reply := range replies {
-		v := reply.(*redis.SliceCmd).Val()
-		field := func(n int) string { s, _ := v[n].(string); return s }
+		fields := reply.(*redis.SliceCmd).Val()
+		field := func(n int) string {
+			text, _ := fields[n].(string)
+			return text
+		}
 		if field(0) == "" {
-			continue // no schedule asked for it
+			continue // no schedule enqueued it
 		}
 		at, known := places[field(1)]
 		if !known {
-			r.t.Errorf("%s belongs to no tick and subject", names[i])
+			h.t.Errorf("%s belongs to no tick and subject", names[i])
 		}
 		calls, _ := strconv.Atoi(field(5))
-		p := poll{
-			id:      strings.TrimPrefix(names[i], "errand:{polls}:task:"),
+		task := scheduledTask{
+			id:      strings.TrimPrefix(names[i], prefix+"task:"),
 			slot:    at.slot,
-			user:    at.user,
-			created: atMillis(field(2)),
-			ended:   atMillis(field(3)),
+			subject: at.subject,
+			created: unixMillis(field(2)),
+			ended:   unixMillis(field(3)),
 			outcome: tasks.Outcome(field(4)),
 			calls:   calls,
 		}
-		r.lock.Lock()
-		p.queued = r.queued[p.id]
-		r.lock.Unlock()
-		all = append(all, p)
+		h.lock.Lock()
+		task.queued = h.queued[task.id]
+		h.lock.Unlock()
+		all = append(all, task)
 	}
 	return all
 }
 
-func atMillis(ms string) time.Time {
-	n, err := strconv.ParseInt(ms, 10, 64)
+// unixMillis parses a time, and returns the zero time for an empty text.
+func unixMillis(text string) time.Time {
+	n, err := strconv.ParseInt(text, 10, 64)
 	if err != nil {
 		return time.Time{}
 	}
 	return time.UnixMilli(n)
 }
 
-// digest is how the ledger hides a text.
+// digest is the digest under which the ledger stores a text.
 func digest(salt string, parts ...string) string {
 	mac := hmac.New(sha256.New, []byte(salt))
 	for _, p := range parts {
@@ -104,126 +115,163 @@ func digest(salt string, parts ...string) string {
 	return hex.EncodeToString(mac.Sum(nil)[:16])
 }
 
-// begin is the first slot of which there is a poll.
-func (r *rota) begin() int64 {
-	first := r.first
-	for _, p := range r.polls() {
-		first = min(first, p.slot)
+// firstSlot is the first slot of which there is a task.
+func (h *scheduleHarness) firstSlot() int64 {
+	first := h.first
+	for _, task := range h.scheduledTasks() {
+		first = min(first, task.slot)
 	}
 	return first
 }
 
-// judge waits until every poll has ended, and then wants one of each tick and
-// subject, and none late.
-func (r *rota) judge(total int64) {
-	r.t.Helper()
-	last := r.last() // whatever is later was given back by those that stopped
-	var left []poll
-	if !until(r.t, soon, func() bool {
-		left = slices.DeleteFunc(
-			r.polls(),
-			func(p poll) bool { return !p.ended.IsZero() || p.slot > last && p.queued.IsZero() },
-		)
-		return len(left) == 0
+// checkTicks waits until every scheduled task has ended, and asserts that each tick
+// and subject has one task and that none was enqueued late.
+func (h *scheduleHarness) checkTicks(total int64) {
+	h.t.Helper()
+	last := h.lastTick() // the workers that stopped have given back what is later
+	unqueued := func(task scheduledTask) bool {
+		return task.slot > last && task.queued.IsZero()
+	}
+	var unended []scheduledTask
+	if !testwait.Poll(waitLimit, func() bool {
+		unended = slices.DeleteFunc(h.scheduledTasks(), func(task scheduledTask) bool {
+			return !task.ended.IsZero() || unqueued(task)
+		})
+		return len(unended) == 0
 	}) {
-		r.t.Fatalf("%d polls do not end: %+v", len(left), left)
+		h.t.Fatalf("%d scheduled tasks do not end: %+v", len(unended), unended)
 	}
-	type place struct {
-		slot int64
-		user string
-	}
-	at, bySubject := map[place][]poll{}, map[string][]poll{}
+	found := slices.DeleteFunc(h.scheduledTasks(), unqueued)
+	first := h.firstSlot()
+	ticks := last - first + 1
+	enqueued, skipped := h.checkPlaces(found, first, last)
 	outcomes := map[tasks.Outcome]int{}
 	calls := 0
-	first := r.begin()
-	var latest time.Duration
-	for _, p := range r.polls() {
-		if p.slot > last && p.queued.IsZero() {
-			continue
+	var lateness time.Duration
+	for _, task := range found {
+		outcomes[task.outcome]++
+		calls += task.calls
+		if task.queued.IsZero() {
+			h.t.Errorf("no worker has put %s into the queue: %+v", task.id, task)
 		}
-		at[place{p.slot, p.user}] = append(at[place{p.slot, p.user}], p)
-		bySubject[p.user] = append(bySubject[p.user], p)
-		outcomes[p.outcome]++
-		calls += p.calls
-		if p.queued.IsZero() {
-			r.t.Errorf("nobody has put %s into the queue: %+v", p.id, p)
-		}
-		if p.slot <= last {
-			latest = max(latest, p.queued.Sub(time.Unix(p.slot, 0)))
+		if task.slot <= last {
+			lateness = max(lateness, task.queued.Sub(time.Unix(task.slot, 0)))
 		}
 	}
-	once, skipped := 0, 0
+	h.t.Logf(
+		"%d ticks of %d subjects: %d tasks enqueued once, %d skipped because the one before was active; "+
+			"at most %v after the tick; outcomes %v; %d calls",
+		ticks,
+		subjectCount,
+		enqueued,
+		skipped,
+		lateness,
+		outcomes,
+		h.Reads.Calls(),
+	)
+	if ticks < total {
+		h.t.Errorf("there were %d ticks, want %d", ticks, total)
+	}
+	if lateness > latenessLimit {
+		h.t.Errorf("a task was enqueued %v after its tick", lateness)
+	}
+	for outcome, n := range outcomes {
+		if outcome != tasks.Done && outcome != tasks.Expired { // a task expires after a second
+			h.t.Errorf("%d scheduled tasks ended %s", n, outcome)
+		}
+	}
+	if n := h.Reads.Calls() - warmUpReads; n < calls || n > calls && h.separate {
+		h.t.Errorf("the vendor had %d calls, the records have %d", n, calls)
+	}
+}
+
+// checkPlaces asserts that each tick and subject has one task, or none because the
+// subject's task before was active.
+func (h *scheduleHarness) checkPlaces(
+	found []scheduledTask,
+	first, last int64,
+) (enqueued, skipped int) {
+	h.t.Helper()
+	byPlace := map[place][]scheduledTask{}
+	bySubject := map[string][]scheduledTask{}
+	for _, task := range found {
+		at := place{task.slot, task.subject}
+		byPlace[at] = append(byPlace[at], task)
+		bySubject[task.subject] = append(bySubject[task.subject], task)
+	}
 	for slot := first; slot <= last; slot++ {
-		for _, user := range r.users {
-			switch found := at[place{slot, user}]; {
-			case len(found) == 1:
-				once++
-			case len(found) == 0 && underWay(bySubject[user], slot):
+		for i, subject := range h.subjects {
+			switch here := byPlace[place{slot, subject}]; {
+			case len(here) == 1:
+				enqueued++
+			case len(here) == 0 && wasActive(bySubject[subject], slot):
 				skipped++
 			default:
-				r.t.Errorf(
-					"the poll of subject %d at tick %d was enqueued %d times: %+v",
-					slices.Index(r.users, user),
+				h.t.Errorf(
+					"the task of subject %d at tick %d was enqueued %d times: %+v",
+					i,
 					slot-first,
-					len(found),
-					found,
+					len(here),
+					here,
 				)
 			}
 		}
 	}
-	ticks := last - first + 1
-	r.t.Logf(
-		"%d ticks of %d subjects: %d enqueued once, %d skipped while the poll before was under way; the latest %v after its tick; outcomes %v; %d calls",
-		ticks,
-		pollSubjects,
-		once,
-		skipped,
-		latest,
-		outcomes,
-		r.calls(),
-	)
-	if ticks < total {
-		r.t.Errorf("there were %d ticks, want %d", ticks, total)
-	}
-	if latest > tickLate {
-		r.t.Errorf("a poll was enqueued %v after its tick", latest)
-	}
-	for outcome := range outcomes {
-		if outcome != tasks.Done && outcome != tasks.Expired { // it is worth running for a second
-			r.t.Errorf("%d polls ended %s", outcomes[outcome], outcome)
-		}
-	}
-	const proof = 20 // reads before the schedule began
-	if n := r.calls() - proof; n < calls || n > calls && r.apart {
-		r.t.Errorf("AnnA was asked %d times, the records have %d calls", n, calls)
-	}
+	return enqueued, skipped
 }
 
-// underWay reports whether a subject had a poll when its next was due.
-func underWay(polls []poll, slot int64) bool {
+// wasActive reports whether a subject had an active task when its next one was due.
+func wasActive(scheduled []scheduledTask, slot int64) bool {
 	due := time.Unix(slot, 0)
-	return slices.ContainsFunc(polls, func(p poll) bool {
-		return p.slot < slot && p.created.Before(due.Add(tickLate)) && p.ended.After(due)
+	return slices.ContainsFunc(scheduled, func(task scheduledTask) bool {
+		return task.slot < slot &&
+			task.created.Before(due.Add(latenessLimit)) &&
+			task.ended.After(due)
 	})
 }
 
-var tickRow = regexp.MustCompile(`(?m)^errand_schedule_ticks_total\{name="polls",result="([a-z]+)"\} (\d+)$`)
+// checkTickMetrics compares the ticks that the workers have counted with those that
+// were enqueued.
+func (h *scheduleHarness) checkTickMetrics() {
+	h.t.Helper()
+	before := h.lastTick()
+	sum := map[string]int{}
+	for result, n := range h.ticksOfKilled {
+		sum[result] += n
+	}
+	for _, w := range h.workers {
+		for result, n := range h.countedTicks(w) {
+			sum[result] += n
+		}
+	}
+	least := int(before-h.firstSlot()) + 1
+	most := int(h.lastTick()-h.firstSlot()) + 1
+	n := sum["enqueued"] + sum["late"]
+	if n < least || n > most || sum["missed"]+sum["failed"] > 0 || fleet.Long() && sum["late"] > 0 {
+		h.t.Errorf("the workers have counted %v, and %d to %d ticks were enqueued", sum, least, most)
+	}
+	h.t.Logf("errand_schedule_ticks_total: %v", sum)
+}
 
-// ticks are those that a worker has counted, by result.
-func (r *rota) ticks(w *worker) map[string]int {
-	r.t.Helper()
+var tickRow = regexp.MustCompile(
+	`(?m)^errand_schedule_ticks_total\{name="` + scheduleName + `",result="([a-z]+)"\} (\d+)$`,
+)
+
+// countedTicks returns the ticks that a worker has counted, by result.
+func (h *scheduleHarness) countedTicks(w *worker) map[string]int {
+	h.t.Helper()
 	res, err := http.Get("http://" + w.Admin() + "/metrics")
 	if err != nil {
-		r.t.Fatalf("ask %s for its metrics: %v", w.Name, err)
+		h.t.Fatalf("read the metrics of %s: %v", w.Name, err)
 	}
 	defer func() { _ = res.Body.Close() }()
 	body, err := io.ReadAll(res.Body)
 	if err != nil {
-		r.t.Fatalf("read the metrics of %s: %v", w.Name, err)
+		h.t.Fatalf("read the metrics of %s: %v", w.Name, err)
 	}
 	rows := tickRow.FindAllSubmatch(body, -1)
 	if len(rows) != 4 {
-		r.t.Fatalf("%s counts %d results of ticks", w.Name, len(rows))
+		h.t.Fatalf("%s counts %d results of ticks", w.Name, len(rows))
 	}
 	counts := map[string]int{}
 	for _, row := range rows {

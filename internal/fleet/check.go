@@ -7,179 +7,167 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"errand.internal/clients/danaconnect/danaconnecttest"
-	"errand.internal/clients/dckap/dckaptest"
-	"errand.internal/clients/dinero/dinerotest"
-	"errand.internal/internal/ledger"
 	"errand.internal/tasks"
 )
 
-const mostComplaints = 20
+// maxProblems is the number of problems that a failed check prints.
+const maxProblems = 20
 
-// Report is what Check saw.
+// Report sums up what Check read.
 type Report struct {
 	Outcomes map[tasks.Outcome]int
-	// Calls are the entries in all histories.
+	// Calls is the number of entries in all histories.
 	Calls int
-	// Unknown are the IDs of the tasks that ended so: each wants a reason.
+	// Unknown are the IDs of the tasks that ended unknown. Each needs a reason.
 	Unknown []string
 }
 
-// Check asserts that each of the tasks ended with exactly one outcome, and that
-// the vendors saw what the outcomes say:
+// Check asserts that each of the tasks ended with exactly one outcome, and that the
+// vendors counted as many effects as the outcomes allow:
 //
-//	outcome          not repeatable (passcodes, creates)   repeatable
-//	done             exactly one effect                    one or more
-//	unknown          none or one                           must not happen
-//	declined         none; a wrong code: one               any
-//	failed           none                                  any
-//	any other        none                                  none
+//	outcome      not repeatable (at most once, reconciled)   repeatable (at least once)
+//	done         one                                         one or more
+//	unknown      none or one                                 must not happen
+//	declined     none; none or one if a refusal counts       any
+//	failed       none                                        any
+//	any other    none                                        none
 //
-// A passcode that is done must name a code that its own recipient got, and a
-// create the record with its own reference. Several
-// tasks on one subject (a recipient, a user) are judged together. The tasks must
-// have been enqueued by the site.
-func (s *Site) Check(ids []string) Report {
-	s.tb.Helper()
-	report, complaints := s.check(ids)
-	for _, text := range complaints[:min(len(complaints), mostComplaints)] {
-		s.tb.Error(text)
+// The result of a done task must satisfy CheckResult of its kind. Tasks with the
+// same subject are checked together. The fixture must have enqueued the tasks.
+func (f *Fixture) Check(ids []string) Report {
+	f.tb.Helper()
+	report, problems := f.check(ids)
+	for _, problem := range problems[:min(len(problems), maxProblems)] {
+		f.tb.Error(problem)
 	}
-	if more := len(complaints) - mostComplaints; more > 0 {
-		s.tb.Errorf("... and %d more", more)
+	if more := len(problems) - maxProblems; more > 0 {
+		f.tb.Errorf("... and %d more", more)
 	}
 	return report
 }
 
-// CheckDone is Check, and wants every task done.
-func (s *Site) CheckDone(ids []string) Report {
-	s.tb.Helper()
-	report := s.Check(ids)
+// CheckDone is Check and asserts that every task is done.
+func (f *Fixture) CheckDone(ids []string) Report {
+	f.tb.Helper()
+	report := f.Check(ids)
 	if done := report.Outcomes[tasks.Done]; done != len(ids) {
-		s.tb.Errorf("%d of %d tasks are done: %v", done, len(ids), report.Outcomes)
-		isDone := s.met(s.tb.Context(), ids, func(st *tasks.Status) bool {
-			return st.Outcome == tasks.Done
+		f.tb.Errorf("%d of %d tasks are done: %v", done, len(ids), report.Outcomes)
+		isDone := f.matching(f.tb.Context(), ids, func(status *tasks.Status) bool {
+			return status.Outcome == tasks.Done
 		})
-		s.tb.Logf("not done:\n%s", s.list(without(ids, isDone)))
+		f.tb.Logf("not done:\n%s", f.describeAll(without(ids, isDone)))
 	}
 	return report
 }
 
-func (s *Site) check(ids []string) (Report, []string) {
-	ctx := s.tb.Context()
+// checker collects what check finds.
+type checker struct {
+	fixture  *Fixture
+	report   Report
+	problems []string
+	allowed  map[subject]effectRange
+	seen     map[string]bool
+}
+
+// subject is what an operation has its effect on.
+type subject struct {
+	kind *Kind
+	name string
+}
+
+func (c *checker) problem(format string, args ...any) {
+	c.problems = append(c.problems, fmt.Sprintf(format, args...))
+}
+
+func (f *Fixture) check(ids []string) (Report, []string) {
+	ctx := f.tb.Context()
 	statuses := make([]*tasks.Status, len(ids))
 	errs := make([]error, len(ids))
-	each(len(ids), func(i int) {
-		statuses[i], errs[i] = s.Client.Status(ctx, ids[i])
+	Parallel(len(ids), func(i int) {
+		statuses[i], errs[i] = f.Client.Status(ctx, ids[i])
 	})
-
-	report := Report{Outcomes: map[tasks.Outcome]int{}}
-	var complaints []string
-	complain := func(format string, args ...any) {
-		complaints = append(complaints, fmt.Sprintf(format, args...))
+	c := &checker{
+		fixture: f,
+		report:  Report{Outcomes: map[tasks.Outcome]int{}},
+		allowed: map[subject]effectRange{},
+		seen:    map[string]bool{},
 	}
-	allowed, seen := map[subject]span{}, map[string]bool{}
 	for i, id := range ids {
-		s.mu.Lock()
-		payload := s.sent[id]
-		s.mu.Unlock()
-		switch status := statuses[i]; {
-		case seen[id]:
-			complain("%s is listed twice", id)
+		switch payload := f.payload(id); {
+		case c.seen[id]:
+			c.problem("%s is listed twice", id)
 		case payload == nil:
-			complain("%s was not enqueued by this site", id)
+			c.problem("%s was not enqueued by this fixture", id)
 		case errs[i] != nil:
-			complain("%s: %v", id, errs[i])
+			c.problem("%s: %v", id, errs[i])
 		default:
-			report.Outcomes[status.Outcome]++
-			report.Calls += status.Attempts
-			if status.Outcome == tasks.Unknown {
-				report.Unknown = append(report.Unknown, id)
-			}
-			if fault := judge(payload, status.Record); fault != "" {
-				complain(
-					"%s (%s): %s; %s",
-					id,
-					payload.Type(),
-					fault,
-					describe(status.Record),
-				)
-			}
-			if on, has := subjectOf(id, payload); has {
-				allowed[on] = allowed[on].plus(allowance(payload, status.Record))
-			}
-			if send, ok := payload.(tasks.OTPSend); ok && status.Outcome == tasks.Done {
-				if got := s.recipient(status); got != send.Values[0].Value {
-					complain(
-						"%s is done, but its idRequest names the code of another recipient, or none",
-						id,
-					)
-				}
-			}
-			if r, op, ok := recordOf(payload); ok && status.Outcome == tasks.Done &&
-				!s.made(id, r, op, status) {
-				complain(
-					"%s is done, but its Guid names the record of another task, or none",
-					id,
-				)
-			}
+			c.checkTask(id, payload, statuses[i])
 		}
-		seen[id] = true
+		c.seen[id] = true
 	}
-	for on, span := range allowed {
-		if n := s.effects(on); n < span.least || n > span.most {
-			complain(
+	c.checkEffects()
+	return c.report, c.problems
+}
+
+func (c *checker) checkTask(id string, payload tasks.Payload, status *tasks.Status) {
+	c.report.Outcomes[status.Outcome]++
+	c.report.Calls += status.Attempts
+	if status.Outcome == tasks.Unknown {
+		c.report.Unknown = append(c.report.Unknown, id)
+	}
+	if problem := endProblem(payload.Policy().Redelivery, status); problem != "" {
+		c.problem("%s (%s): %s; %s", id, payload.Type(), problem, describe(status))
+	}
+	kind := c.fixture.KindOf(id)
+	if kind == nil {
+		return
+	}
+	if !kind.Uncounted {
+		on := subject{kind, kind.Subject(id, payload)}
+		allowed := allowedEffects(payload.Policy().Redelivery, status.Outcome, kind.DeclinedCounts)
+		c.allowed[on] = c.allowed[on].plus(allowed)
+	}
+	if kind.CheckResult != nil && status.Outcome == tasks.Done {
+		if err := kind.CheckResult(id, payload, status); err != nil {
+			c.problem("%s is done, but %v", id, err)
+		}
+	}
+}
+
+// checkEffects compares the vendors' counts with the effects that the outcomes
+// allow.
+func (c *checker) checkEffects() {
+	for on, allowed := range c.allowed {
+		n := on.kind.Engine.EffectsOf(on.kind.Op, on.name)
+		if n < allowed.min || n > allowed.max {
+			c.problem(
 				"%s of %s: %d effects at the vendor, the outcomes allow %s",
-				on.op,
+				on.kind.Op,
 				on.name,
 				n,
-				span,
+				allowed,
 			)
 		}
 	}
-	return report, complaints
 }
 
-func (s *Site) effects(on subject) int {
-	switch on.op {
-	case danaconnecttest.OpSend, danaconnecttest.OpVerify:
-		return s.OTP.EffectsOf(on.op, on.name)
-	case dinerotest.OpInvoiceCreate, dinerotest.OpContactCreate:
-		return s.Dinero.EffectsOf(on.op, on.name)
-	case dckaptest.OpCall:
-		return s.DCKAP.EffectsOf(on.op, on.name)
-	}
-	return s.AnnA.EffectsOf(on.op, on.name)
-}
-
-// recipient is who got the code that a passcode's result names.
-func (s *Site) recipient(status *tasks.Status) string {
-	otp, _ := s.OTP.Lookup(idRequest(status))
-	return otp.Recipient
-}
-
-// Counted is how many attempts of each task count against its budget; "" where
-// there is no record.
-func (s *Site) Counted(ids []string) []string {
-	s.tb.Helper()
+// CountedAttempts returns how many attempts of each task count against its budget,
+// "" if there is no record.
+func (f *Fixture) CountedAttempts(ids []string) []string {
+	f.tb.Helper()
 	var counted []string
 	for chunk := range slices.Chunk(ids, 1000) {
-		pipe := s.Conn().Pipeline()
+		pipe := f.Conn().Pipeline()
 		for _, id := range chunk {
-			pipe.HGet(s.tb.Context(), recordKey(id), "attempts")
+			pipe.HGet(f.tb.Context(), RecordKey(id), "attempts")
 		}
-		replies, err := pipe.Exec(s.tb.Context())
+		replies, err := pipe.Exec(f.tb.Context())
 		if err != nil && !errors.Is(err, redis.Nil) {
-			s.tb.Fatalf("read the counts of attempts: %v", err)
+			f.tb.Fatalf("read the counts of attempts: %v", err)
 		}
 		for _, reply := range replies {
 			counted = append(counted, reply.(*redis.StringCmd).Val())
 		}
 	}
 	return counted
-}
-
-func recordKey(id string) string {
-	name, _ := ledger.QueueOf(id) // a wrong one leads to no record
-	return "errand:{" + name + "}:task:" + id
 }

@@ -6,98 +6,114 @@ import (
 	"testing"
 	"time"
 
-	"errand.internal/clients/anna/annatest"
-	"errand.internal/clients/danaconnect/danaconnecttest"
-	"errand.internal/internal/ledger"
+	"errand.internal/clients/dinero/dinerotest"
+	"errand.internal/clients/sandbox"
 	"errand.internal/tasks"
 )
 
-// A wrong password behind a long queue: a login that fails is tried twice in
-// the first minute by the whole fleet, for tokens and for HTTP Basic alike. No
-// task spends an attempt on it, and with the right password all are done soon.
-func TestWrongSecretsBehindALongQueue(t *testing.T) {
+// While a login is refused, the whole fleet tries it at most twice in the first
+// minute, for tokens and for HTTP Basic alike. No task spends an attempt on it, and
+// with the right credentials all tasks are done soon.
+func TestWrongCredentialsBehindALongQueue(t *testing.T) {
 	t.Parallel()
-	for _, store := range stores[:Size(1, 2)] {
-		t.Run(store.name, func(t *testing.T) {
+	for _, kind := range redisKinds[:Size(1, 2)] {
+		t.Run(kind.name, func(t *testing.T) {
 			t.Parallel()
-			s := New(t, Options{Nodes: store.nodes})
-			each := Size(400, 5000)
-			ids := slices.Concat(s.Many(each, s.SendOTP, tasks.UsableFor(time.Hour)), s.Many(each, s.Inactivate))
+			f := New(t, Options{
+				Nodes: kind.nodes,
+				Env:   map[string]string{"WORKER_QUEUES": Queues("otp", "dinero")},
+			})
+			dinero := sandbox.Find[*dinerotest.Sandbox](f.Sandboxes)
+			n := Size(400, 5000)
+			ids := slices.Concat(
+				f.EnqueueMany(n, f.Passcodes, tasks.UsableFor(time.Hour)),
+				f.EnqueueMany(n, f.Invoices),
+			)
 
-			s.Start(8, "DANACONNECT_PASSWORD="+s.Canary+"-wrong", "ANNA_PASSWORD="+s.Canary+"-wrong")
-			ctx, cancel := context.WithTimeout(t.Context(), soon)
+			f.Start(
+				8,
+				"DANACONNECT_PASSWORD="+f.Canary+"-wrong",
+				"DINERO_CLIENT_SECRET="+f.Canary+"-wrong",
+			)
+			ctx, cancel := context.WithTimeout(t.Context(), waitLimit)
 			defer cancel()
-			for _, first := range []error{
-				s.OTP.WaitCalls(ctx, danaconnecttest.OpSend, 1), s.AnnA.WaitCalls(ctx, annatest.OpToken, 1),
-			} {
-				if first != nil {
-					t.Fatal(first)
-				}
+			if err := f.Passcodes.WaitCalls(ctx, 1); err != nil {
+				t.Fatal(err)
 			}
-			minute := time.After(Size(8*time.Second, time.Minute)) // the time that is being shown
-			s.Until(3*time.Minute, "parked", ids, func(st *tasks.Status) bool { return st.State == ledger.Parked })
-			<-minute
+			if err := dinero.WaitCalls(ctx, dinerotest.OpToken, 1); err != nil {
+				t.Fatal(err)
+			}
+			observed := time.Now().Add(Size(8*time.Second, time.Minute))
+			f.WaitState(3*time.Minute, tasks.Parked, ids)
+			Elapse(t, time.Until(observed))
 
-			// The ladder's first step is 30 s, its second 5 min.
-			sends, logins := s.Arrivals("/otp/1.0/send"), s.Logins()
+			// The second login comes 30 s after the first, the third 5 min later.
+			sends := f.Arrivals("/otp/1.0/send")
+			logins := f.Arrivals("/" + dinerotest.TokenPath)
 			for what, calls := range map[string][]time.Time{"HTTP Basic": sends, "tokens": logins} {
-				most := 1
+				limit := 1
 				if time.Since(calls[0]) > 30*time.Second {
-					most = 2
+					limit = 2
 				}
-				if len(calls) > most {
+				if len(calls) > limit {
 					t.Errorf(
-						"%s: %d calls with the wrong password within %v, at most %d are allowed",
+						"%s: %d calls with wrong credentials within %v, at most %d are allowed",
 						what,
 						len(calls),
 						time.Since(calls[0]),
-						most,
+						limit,
 					)
 				}
 			}
-			if n := s.AnnA.Calls(annatest.OpInactivate); n != 0 {
-				t.Errorf("%d inactivations went out without a token", n)
+			if n := f.Invoices.Calls(); n != 0 {
+				t.Errorf("%d invoices were sent without a token", n)
 			}
-			for i, counted := range s.Counted(ids) {
+			for i, counted := range f.CountedAttempts(ids) {
 				if counted != "0" {
-					t.Errorf("%s has spent %s attempts on a wrong password", ids[i], counted)
+					t.Errorf("%s spent %s attempts on wrong credentials", ids[i], counted)
 					break
 				}
 			}
-			if entries := s.entries(ids); entries > len(sends) {
+			if entries := f.historyEntries(ids); entries > len(sends) {
 				t.Errorf(
-					"the histories have %d entries, but only %d tasks got as far as the vendor",
+					"the histories have %d entries, but only %d tasks reached the vendor",
 					entries,
 					len(sends),
 				)
 			}
-			t.Logf("%d tasks parked, %d calls with HTTP Basic, %d for a token", len(ids), len(sends), len(logins))
+			t.Logf(
+				"%d tasks parked, %d calls with HTTP Basic, %d for a token",
+				len(ids),
+				len(sends),
+				len(logins),
+			)
 
-			s.StopAll()
+			f.StopAll()
 			restarted := time.Now()
-			s.Start(8)
-			s.Wait(90*time.Second, ids)
+			f.Start(8)
+			f.Wait(90*time.Second, ids)
 			t.Logf("all done %v after the restart", time.Since(restarted).Round(time.Second))
-			s.CheckDone(ids)
-			if n := s.AnnA.Effects(annatest.OpToken); n != 1 {
-				t.Errorf("%d logins with the right password, want 1", n)
+			f.CheckDone(ids)
+			if n := dinero.Effects(dinerotest.OpToken); n != 1 {
+				t.Errorf("%d logins with the right secret, want 1", n)
 			}
-			s.StopAll()
-			s.CheckSecrets(nil)
+			f.StopAll()
+			f.CheckSecrets(nil)
 		})
 	}
 }
 
-// entries sums up the histories.
-func (s *Site) entries(ids []string) int {
-	s.tb.Helper()
+// historyEntries adds up the entries of all histories.
+func (f *Fixture) historyEntries(ids []string) int {
+	f.tb.Helper()
 	counts := make([]int, len(ids))
-	each(len(ids), func(i int) {
-		if status, err := s.Client.Status(s.tb.Context(), ids[i]); err == nil {
-			counts[i] = status.Attempts
-		} else {
-			s.tb.Error(err)
+	Parallel(len(ids), func(i int) {
+		status, err := f.Client.Status(f.tb.Context(), ids[i])
+		if err != nil {
+			f.tb.Error(err)
+			return
 		}
+		counts[i] = status.Attempts
 	})
 	sum := 0
 	for _, n := range counts {

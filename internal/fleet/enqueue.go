@@ -4,58 +4,71 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
+	"slices"
 	"sync"
 	"time"
 
-	"errand.internal/clients/danaconnect/danaconnecttest"
-	"errand.internal/clients/dckap/dckaptest"
-	"errand.internal/internal/queue"
 	"errand.internal/tasks"
+	"errand.internal/tasks/all"
 )
 
 const (
-	// producers is how many tasks are enqueued, or looked at, at once.
-	producers = 8
-	// confirmWithin is how long one task is offered to a Redis in trouble.
+	// parallelism is how many tasks are enqueued or read at once.
+	parallelism = 8
+	// confirmWithin is how long a task is enqueued again while Redis does not
+	// confirm it.
 	confirmWithin = 2 * time.Minute
-	// lookEvery is the pause between two looks where nothing tells of a change.
-	lookEvery = 100 * time.Millisecond
+	// pollInterval is the pause between two checks of a condition that no event
+	// announces.
+	pollInterval = 100 * time.Millisecond
 )
 
-// Enqueue enqueues one task and returns its ID. Each task has a key, so where
-// Redis does not confirm it, it is offered again until it is: what Enqueue has
-// returned is in the queue once. The site remembers the payload for Check.
-func (s *Site) Enqueue(p queue.Payload, opts ...tasks.Option) string {
-	s.tb.Helper()
+// Enqueue enqueues a task and returns its ID. Every task has a key, so Enqueue can
+// repeat a request that Redis did not confirm until it is confirmed, and the task is
+// in the queue once. The fixture keeps the payload for Check.
+func (f *Fixture) Enqueue(p tasks.Payload, opts ...tasks.Option) string {
+	f.tb.Helper()
 	raw, err := json.Marshal(p)
 	if err != nil {
-		s.tb.Errorf("encode %s: %v", p.Type(), err)
+		f.tb.Errorf("encode %s: %v", p.Type(), err)
 		return ""
 	}
-	if !hasKey(p) {
-		opts = append([]tasks.Option{tasks.Key(s.name("key"))}, opts...)
+	decoded, err := all.Vendors.Decode(p.Type(), raw)
+	if err != nil {
+		f.tb.Errorf("decode %s: %v", p.Type(), err)
+		return ""
 	}
-	ctx, cancel := context.WithTimeout(s.tb.Context(), confirmWithin)
+	if keyed, ok := p.(tasks.Keyed); !ok || keyed.Key() == "" {
+		opts = slices.Insert(slices.Clone(opts), 0, tasks.Key(f.Name("key")))
+	}
+	ctx, cancel := context.WithTimeout(f.tb.Context(), confirmWithin)
 	defer cancel()
 	for {
-		ticket, err := s.Client.EnqueueJSON(ctx, p.Type(), raw, opts...)
+		ticket, err := f.Client.EnqueuePayload(ctx, decoded, opts...)
 		if err == nil {
-			s.mu.Lock()
-			s.sent[ticket.ID] = p
-			s.mu.Unlock()
+			f.remember(ticket.ID, p)
 			return ticket.ID
 		}
-		_, wrong := errors.AsType[*tasks.PayloadError](err)
-		if wrong || ctx.Err() != nil || !pause(ctx) {
-			s.tb.Errorf("enqueue %s: %v", p.Type(), err)
+		_, refused := errors.AsType[*tasks.PayloadError](err)
+		if refused || ctx.Err() != nil || !pause(ctx) {
+			f.tb.Errorf("enqueue %s: %v", p.Type(), err)
 			return ""
 		}
 	}
 }
 
+func (f *Fixture) remember(id string, p tasks.Payload) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.payloads[id] == nil {
+		f.enqueued = append(f.enqueued, id)
+	}
+	f.payloads[id] = p
+}
+
+// pause waits for pollInterval. It reports false if ctx ends first.
 func pause(ctx context.Context) bool {
-	t := time.NewTimer(lookEvery)
+	t := time.NewTimer(pollInterval)
 	defer t.Stop()
 	select {
 	case <-t.C:
@@ -65,86 +78,35 @@ func pause(ctx context.Context) bool {
 	}
 }
 
-// name makes up a value that nobody else has.
-func (s *Site) name(what string) string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.next++
-	return fmt.Sprintf("%s-%s-%d", s.Canary, what, s.next)
+// Enqueued returns the IDs of all tasks that were enqueued, in this order.
+func (f *Fixture) Enqueued() []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.enqueued)
 }
 
-// User adds a new, active user to AnnA.
-func (s *Site) User() string {
-	id := s.name("user")
-	s.AnnA.PutUser(id, true)
-	return id
+// EnqueueNew enqueues a task with a subject of its own.
+func (f *Fixture) EnqueueNew(k *Kind, opts ...tasks.Option) string {
+	f.tb.Helper()
+	return f.Enqueue(k.New(), opts...)
 }
 
-// NewOTPSend is a passcode for a recipient of its own. The code itself is 12
-// letters and digits, so that CheckSecrets cannot meet it by chance.
-func (s *Site) NewOTPSend() tasks.OTPSend {
-	return tasks.OTPSend{
-		IDConversation:    danaconnecttest.Conversation,
-		OTPType:           2,
-		Length:            12,
-		SecondsExpiration: new(3200),
-		Values: tasks.Values{
-			{Key: "COD1_EMAIL", Value: s.name("person") + "@example.com"},
-		},
-	}
-}
-
-// SendOTP enqueues a passcode for a recipient of its own.
-func (s *Site) SendOTP(opts ...tasks.Option) string {
-	return s.Enqueue(s.NewOTPSend(), opts...)
-}
-
-// Inactivate enqueues the inactivation of a user of its own.
-func (s *Site) Inactivate(opts ...tasks.Option) string {
-	return s.Enqueue(tasks.UserInactivate{UserID: s.User()}, opts...)
-}
-
-// ReadAlerts enqueues a count of alerts of a user of its own.
-func (s *Site) ReadAlerts(opts ...tasks.Option) string {
-	return s.Enqueue(
-		tasks.MessengerAlerts{MessengerUser: tasks.MessengerUser{UserID: s.User()}},
-		opts...)
-}
-
-// CallPipe enqueues a call of a pipe of its own.
-func (s *Site) CallPipe(opts ...tasks.Option) string {
-	s.mu.Lock()
-	s.next++
-	listener := fmt.Sprintf("64f1c0de%04x", s.next)
-	s.mu.Unlock()
-	s.DCKAP.SetPipe(listener, dckaptest.Pipe{})
-	return s.Enqueue(
-		tasks.DynamicCall{
-			Listener: listener,
-			Body:     map[string]any{"name": s.name("person")},
-		},
-		opts...)
-}
-
-// Many enqueues n tasks, several at once, and returns their IDs.
-func (s *Site) Many(
-	n int,
-	enqueue func(...tasks.Option) string,
-	opts ...tasks.Option,
-) []string {
+// EnqueueMany enqueues n tasks, each with a subject of its own, and returns their
+// IDs.
+func (f *Fixture) EnqueueMany(n int, k *Kind, opts ...tasks.Option) []string {
 	ids := make([]string, n)
-	each(n, func(i int) {
-		ids[i] = enqueue(opts...)
+	Parallel(n, func(i int) {
+		ids[i] = f.EnqueueNew(k, opts...)
 	})
 	return ids
 }
 
-// each calls do with 0 to n-1, several at once.
-func each(n int, do func(i int)) {
+// Parallel calls do with 0 to n-1, several at once.
+func Parallel(n int, do func(i int)) {
 	work := make(chan int)
-	var all sync.WaitGroup
-	for range min(producers, n) {
-		all.Go(func() {
+	var workers sync.WaitGroup
+	for range min(parallelism, n) {
+		workers.Go(func() {
 			for i := range work {
 				do(i)
 			}
@@ -154,30 +116,31 @@ func each(n int, do func(i int)) {
 		work <- i
 	}
 	close(work)
-	all.Wait()
+	workers.Wait()
 }
 
-// Load enqueues a task every so often until stop is called, which returns all
-// their IDs. Redis may be away meanwhile: the load waits for it.
-func (s *Site) Load(
-	every time.Duration,
-	enqueue func(...tasks.Option) string,
+// Load enqueues a task every interval until stop is called, which returns all their
+// IDs. It continues through an outage of Redis.
+func (f *Fixture) Load(
+	interval time.Duration,
+	k *Kind,
 	opts ...tasks.Option,
 ) (stop func() []string) {
-	end, ended := make(chan struct{}), make(chan struct{})
+	end := make(chan struct{})
+	ended := make(chan struct{})
 	var ids []string
 	go func() {
 		defer close(ended)
-		ticker := time.NewTicker(every)
+		ticker := time.NewTicker(interval)
 		defer ticker.Stop()
 		for {
 			select {
 			case <-end:
 				return
-			case <-s.tb.Context().Done():
+			case <-f.tb.Context().Done():
 				return
 			case <-ticker.C:
-				ids = append(ids, enqueue(opts...))
+				ids = append(ids, f.EnqueueNew(k, opts...))
 			}
 		}
 	}()
@@ -186,7 +149,7 @@ func (s *Site) Load(
 		<-ended
 		return ids
 	})
-	s.tb.Cleanup(func() {
+	f.tb.Cleanup(func() {
 		_ = once()
 	})
 	return once

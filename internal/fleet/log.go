@@ -8,90 +8,99 @@ import (
 	"sync"
 )
 
-// journal is what one process has logged so far. Only whole lines count.
-type journal struct {
+// processLog is the output of a process. Readers see complete lines only.
+type processLog struct {
 	mu      sync.Mutex
 	text    bytes.Buffer
-	changed chan struct{} // closed and replaced with every write
+	changed chan struct{} // closed and replaced at every write
 	closed  bool
 }
 
-func newJournal() *journal {
-	return &journal{changed: make(chan struct{})}
+func newProcessLog() *processLog {
+	return &processLog{changed: make(chan struct{})}
 }
 
 // Write implements io.Writer.
-func (j *journal) Write(p []byte) (int, error) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	j.text.Write(p)
-	close(j.changed)
-	j.changed = make(chan struct{})
+func (l *processLog) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.text.Write(p)
+	close(l.changed)
+	l.changed = make(chan struct{})
 	return len(p), nil
 }
 
-// end says that nothing more will come.
-func (j *journal) end() {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	if !j.closed {
-		j.closed = true
-		close(j.changed)
+// close marks the end of the output.
+func (l *processLog) close() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.closed {
+		l.closed = true
+		close(l.changed)
 	}
 }
 
-func (j *journal) String() string {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.text.String()
+// String returns the output so far.
+func (l *processLog) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
 }
 
-// wait gives the first line that contains want, as soon as there is one.
-func (j *journal) wait(ctx context.Context, want string) (string, error) {
+// wait waits for the first line that contains text and returns it.
+func (l *processLog) wait(ctx context.Context, text string) (string, error) {
 	for from := 0; ; {
-		j.mu.Lock()
-		text := j.text.Bytes()[from:]
-		changed := j.changed
-		closed := j.closed
-		whole := bytes.LastIndexByte(text, '\n') + 1
-		for line := range bytes.Lines(text[:whole]) {
-			if bytes.Contains(line, []byte(want)) {
+		l.mu.Lock()
+		unread := l.text.Bytes()[from:]
+		changed := l.changed
+		closed := l.closed
+		complete := bytes.LastIndexByte(unread, '\n') + 1
+		for line := range bytes.Lines(unread[:complete]) {
+			if bytes.Contains(line, []byte(text)) {
 				found := string(line)
-				j.mu.Unlock()
+				l.mu.Unlock()
 				return found, nil
 			}
 		}
-		from += whole
-		j.mu.Unlock()
+		from += complete
+		l.mu.Unlock()
 		if closed {
-			return "", fmt.Errorf("the process ended without logging %q", want)
+			return "", fmt.Errorf("the process ended without logging %q", text)
 		}
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			return "", fmt.Errorf("wait for %q in the log: %w", want, context.Cause(ctx))
+			return "", fmt.Errorf("wait for %q in the log: %w", text, context.Cause(ctx))
 		}
 	}
 }
 
-// tail is the last lines, for the message of a failed test; tasks that are done
-// are left out.
-func (j *journal) tail(lines int) string {
+// tail returns the last n lines, without those of tasks that are done.
+func (l *processLog) tail(n int) string {
 	var kept []string
-	for line := range strings.Lines(j.String()) {
+	for line := range strings.Lines(l.String()) {
 		if !strings.Contains(line, `"outcome":"done"`) {
 			kept = append(kept, line)
 		}
 	}
-	return strings.Join(kept[max(0, len(kept)-lines):], "")
+	return strings.Join(kept[max(0, len(kept)-n):], "")
 }
 
-// alarms are the lines that no process may ever log.
-func (j *journal) alarms() []string {
+// forbidden are texts that no process may log.
+var forbidden = []string{
+	"WARNING: DATA RACE",
+	"panic: ",
+	"fatal error: ",
+	"the handler panicked",
+	"the login panicked",
+}
+
+// forbiddenLines returns the lines with a forbidden text.
+func (l *processLog) forbiddenLines() []string {
 	var found []string
-	for line := range strings.Lines(j.String()) {
-		for _, bad := range []string{"WARNING: DATA RACE", "panic: ", "fatal error: ", "the handler panicked", "the login panicked"} {
-			if strings.Contains(line, bad) {
+	for line := range strings.Lines(l.String()) {
+		for _, text := range forbidden {
+			if strings.Contains(line, text) {
 				found = append(found, strings.TrimSpace(line))
 			}
 		}

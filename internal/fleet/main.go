@@ -8,25 +8,27 @@ import (
 	"os/signal"
 	"syscall"
 	"testing"
+	"time"
 
 	"errand.internal/internal/app"
+	"errand.internal/internal/config"
 	"errand.internal/internal/settings"
 )
 
 const (
-	// childMark in the environment makes the test binary a worker.
+	// childMark in the environment makes the test binary run a worker.
 	childMark = "FLEET_CHILD"
 	longMark  = "FLEET_LONG"
 )
 
 var environ = settings.Environ(os.Environ())
 
-// Long reports whether the full-size runs are asked for (FLEET_LONG=1).
+// Long reports whether FLEET_LONG=1 requests the full-size runs.
 func Long() bool {
 	return environ[longMark] == "1"
 }
 
-// Size is short, or in a long run long.
+// Size returns long in a full-size run, and short otherwise.
 func Size[T any](short, long T) T {
 	if Long() {
 		return long
@@ -34,16 +36,29 @@ func Size[T any](short, long T) T {
 	return short
 }
 
-// Main is TestMain of a package that uses New. It does not return.
+// Elapse lets d pass. It is for tests in which a duration is the subject, such as
+// the length of an outage; whatever has an event is waited for.
+func Elapse(tb testing.TB, d time.Duration) {
+	tb.Helper()
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-tb.Context().Done():
+		tb.Fatal(context.Cause(tb.Context()))
+	}
+}
+
+// Main is the TestMain of a package that uses New. It does not return.
 func Main(m *testing.M) {
 	if environ[childMark] == "1" {
-		os.Exit(work())
+		os.Exit(runWorker())
 	}
 	os.Exit(m.Run())
 }
 
-// work is what cmd/worker does.
-func work() int {
+// runWorker does what cmd/worker does.
+func runWorker() int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	defer stop()
 	err := app.Worker{Environ: environ, Stderr: os.Stderr}.Run(ctx)
@@ -51,7 +66,7 @@ func work() int {
 		return 0
 	}
 	fmt.Fprintf(os.Stderr, "worker: %v\n", err)
-	if _, wrong := errors.AsType[*app.ConfigError](err); wrong {
+	if _, ok := errors.AsType[*config.Error](err); ok {
 		return 2
 	}
 	return 1

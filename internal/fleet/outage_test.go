@@ -6,134 +6,136 @@ import (
 	"testing"
 	"time"
 
-	"errand.internal/clients/anna/annatest"
-	"errand.internal/clients/danaconnect/danaconnecttest"
+	"errand.internal/clients/dinero/dinerotest"
 	"errand.internal/clients/sandbox"
 )
 
-// outage is how long Redis stands still.
+// outage is how long Redis is frozen.
 const outage = 10 * time.Second
 
-// warmUp gives every process a token and a proven password.
-func warmUp(s *Site, processes []*Process) []string {
-	s.tb.Helper()
-	ids := s.Many(10, s.SendOTP)
-	for _, p := range processes {
-		for !p.Finished("anna:messenger:alerts") && len(ids) < 5000 {
-			batch := s.Many(20, s.ReadAlerts)
-			s.Wait(soon, batch)
-			ids = append(ids, batch...)
+// loadQueues are the queues of the kinds that loadKinds returns.
+func loadQueues() map[string]string {
+	return map[string]string{"WORKER_QUEUES": Queues("otp", "danaconnect", "dinero")}
+}
+
+// loadKinds are one kind for each way in which a call may be repeated or undone: at
+// most once, at least once with an effect, and a read.
+func (f *Fixture) loadKinds() []*Kind {
+	return []*Kind{f.Passcodes, f.Updates, f.Reads}
+}
+
+// warmUp gives every process its tokens and a proven password, and returns the tasks
+// that were needed.
+func warmUp(f *Fixture, processes []*Process) []string {
+	f.tb.Helper()
+	ids := f.EnqueueMany(10, f.Passcodes)
+	for _, kind := range []*Kind{f.Updates, f.Reads} {
+		for _, p := range processes {
+			for !p.HasEnded(kind) && len(ids) < 5000 {
+				batch := f.EnqueueMany(20, kind)
+				f.Wait(waitLimit, batch)
+				ids = append(ids, batch...)
+			}
 		}
 	}
-	s.Wait(soon, ids)
-	s.CheckDone(ids)
+	f.Wait(waitLimit, ids)
+	f.CheckDone(ids)
 	return ids
 }
 
-// Redis stands still while calls are under way: they end well, and what they
-// did is not forgotten.
-func TestCallsUnderWayOutliveAnOutage(t *testing.T) {
+// Calls that are in progress when Redis freezes end normally, and their results are
+// not lost.
+func TestCallsInProgressSurviveAnOutage(t *testing.T) {
 	t.Parallel()
-	s := New(t, Options{})
-	warm := warmUp(s, s.Start(2))
-	ctx, cancel := context.WithTimeout(t.Context(), soon)
+	f := New(t, Options{Env: loadQueues()})
+	warm := warmUp(f, f.Start(2))
+	ctx, cancel := context.WithTimeout(t.Context(), waitLimit)
 	defer cancel()
 
 	const n = 12
-	ops := []struct {
-		op      string
-		wait    func(context.Context, string, int) error
-		had     int
-		release func()
-	}{
-		{
-			op:      danaconnecttest.OpSend,
-			wait:    s.OTP.WaitAnswered,
-			had:     s.OTP.Answered(danaconnecttest.OpSend),
-			release: s.OTP.HoldAnswer(danaconnecttest.OpSend).Release,
-		},
-		{
-			op:      annatest.OpInactivate,
-			wait:    s.AnnA.WaitAnswered,
-			release: s.AnnA.HoldAnswer(annatest.OpInactivate).Release,
-		},
+	kinds := []*Kind{f.Passcodes, f.Updates}
+	before := map[*Kind]int{}
+	gates := map[*Kind]*sandbox.Gate{}
+	var ids []string
+	for _, kind := range kinds {
+		before[kind] = kind.Effects()
+		gates[kind] = kind.HoldAnswer()
+		defer gates[kind].Release()
+		ids = append(ids, f.EnqueueMany(n, kind)...)
 	}
-	ids := slices.Concat(s.Many(n, s.SendOTP), s.Many(n, s.Inactivate))
-	if err := s.OTP.WaitEffects(ctx, danaconnecttest.OpSend, ops[0].had+n); err != nil {
-		t.Fatal(err)
-	}
-	if err := s.AnnA.WaitEffects(ctx, annatest.OpInactivate, n); err != nil {
-		t.Fatal(err)
-	}
-
-	s.Redis.Pause()
-	back := time.After(outage)
-	for _, o := range ops {
-		o.release()
-		if err := o.wait(ctx, o.op, o.had+n); err != nil {
-			t.Errorf("calls under way do not end while Redis stands still: %v", err)
+	for _, kind := range kinds {
+		if err := kind.WaitEffects(ctx, before[kind]+n); err != nil {
+			t.Fatal(err)
 		}
 	}
-	<-back
-	s.Redis.Resume()
 
-	s.Wait(soon, ids)
-	if report := s.CheckDone(ids); report.Calls != len(ids) {
+	f.Redis.Pause()
+	end := time.Now().Add(outage)
+	for _, kind := range kinds {
+		answered := kind.Engine.Answered(kind.Op)
+		gates[kind].Release()
+		if err := kind.WaitAnswered(ctx, answered+n); err != nil {
+			t.Errorf("calls in progress do not end while Redis is frozen: %v", err)
+		}
+	}
+	Elapse(t, time.Until(end))
+	f.Redis.Resume()
+
+	f.Wait(waitLimit, ids)
+	if report := f.CheckDone(ids); report.Calls != len(ids) {
 		t.Errorf("%d calls for %d tasks", report.Calls, len(ids))
 	}
-	after := slices.Concat(s.Many(10, s.SendOTP), s.Many(10, s.Inactivate), s.Many(10, s.ReadAlerts))
-	s.Wait(soon, after)
-	s.CheckDone(slices.Concat(warm, ids, after))
-	s.StopAll()
+	var after []string
+	for _, kind := range f.loadKinds() {
+		after = append(after, f.EnqueueMany(10, kind)...)
+	}
+	f.Wait(waitLimit, after)
+	f.CheckDone(slices.Concat(warm, ids, after))
+	f.StopAll()
 }
 
-// Redis stands still in the midst of a long queue, with every step of a task
-// just being taken by somebody, and producers at work: nobody logs in again, and
-// when Redis is back every task ends with one outcome that agrees with what the
-// vendors saw.
-func TestRedisStandsStillUnderLoad(t *testing.T) {
+// Redis freezes while a long queue is being worked on, with tasks at every step and
+// producers enqueueing. No worker logs in again, and after the outage every task
+// ends with one outcome that agrees with what the vendors saw.
+func TestRedisFreezesUnderLoad(t *testing.T) {
 	t.Parallel()
-	s := New(t, Options{})
-	warm := warmUp(s, s.Start(4))
-	logins := s.LoginCalls()
-	ctx, cancel := context.WithTimeout(t.Context(), soon)
+	f := New(t, Options{Env: loadQueues()})
+	warm := warmUp(f, f.Start(4))
+	dinero := sandbox.Find[*dinerotest.Sandbox](f.Sandboxes)
+	logins := dinero.Calls(dinerotest.OpToken)
+	tokens := len(f.Tokens())
+	ctx, cancel := context.WithTimeout(t.Context(), waitLimit)
 	defer cancel()
 
-	// Slow vendors, so that the queue is long and calls are under way.
-	s.OTP.Inject(sandbox.Fault{Delay: 400 * time.Millisecond})
-	s.AnnA.Inject(sandbox.Fault{Delay: 400 * time.Millisecond})
+	// The vendors are slow, so that the queue is long and calls are in progress.
 	backlog := Size(250, 2000)
-	ids := slices.Concat(s.Many(backlog, s.ReadAlerts), s.Many(backlog, s.SendOTP), s.Many(backlog, s.Inactivate))
-	loads := []func() []string{
-		s.Load(10*time.Millisecond, s.ReadAlerts),
-		s.Load(10*time.Millisecond, s.SendOTP),
-		s.Load(10*time.Millisecond, s.Inactivate),
+	var ids []string
+	var loads []func() []string
+	for _, kind := range f.loadKinds() {
+		kind.Inject(sandbox.Fault{Delay: 400 * time.Millisecond})
+		ids = append(ids, f.EnqueueMany(backlog, kind)...)
+		loads = append(loads, f.Load(10*time.Millisecond, kind))
 	}
-	if err := s.OTP.WaitCalls(ctx, danaconnecttest.OpSend, s.OTP.Calls(danaconnecttest.OpSend)+20); err != nil {
+	if err := f.Passcodes.WaitCalls(ctx, f.Passcodes.Calls()+20); err != nil {
 		t.Fatal(err)
 	}
-	s.Redis.Pause()
-	<-time.After(outage)
-	t.Logf(
-		"of more than %d passcodes %d had been asked for when Redis stopped",
-		backlog,
-		s.OTP.Calls(danaconnecttest.OpSend)-10,
-	)
-	s.Redis.Resume()
-	// The producers find their way back as well.
-	if err := s.AnnA.WaitCalls(ctx, annatest.OpInactivate, s.AnnA.Calls(annatest.OpInactivate)+20); err != nil {
+	f.Redis.Pause()
+	Elapse(t, outage)
+	t.Logf("%d of more than %d passcodes were sent before Redis froze", f.Passcodes.Calls()-10, backlog)
+	f.Redis.Resume()
+	// The producers recover as well.
+	if err := f.Updates.WaitCalls(ctx, f.Updates.Calls()+20); err != nil {
 		t.Fatal(err)
 	}
 	for _, stop := range loads {
 		ids = append(ids, stop()...)
 	}
-	s.Wait(3*time.Minute, ids)
-	ids = append(ids, warm...)
-	// Nobody died, so nothing is unknown either.
-	s.CheckDone(ids)
-	if n := s.LoginCalls(); n != logins {
-		t.Errorf("%d logins, %d before the outage: the token was good all the time", n, logins)
+	f.Wait(3*time.Minute, ids)
+	// No worker died, so no task is unknown.
+	f.CheckDone(append(ids, warm...))
+	if n := dinero.Calls(dinerotest.OpToken); n != logins || len(f.Tokens()) != tokens {
+		t.Errorf("the workers logged in during the outage, although their tokens were valid")
 	}
-	s.StopAll()
-	s.CheckSecrets(nil)
+	f.StopAll()
+	f.CheckSecrets(nil)
 }

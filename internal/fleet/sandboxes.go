@@ -2,76 +2,97 @@ package fleet
 
 import (
 	"fmt"
-	"net/http"
+	"maps"
 	"net/http/httptest"
+	"slices"
 	"strings"
+	"time"
 
-	"errand.internal/clients/anna/annatest"
-	"errand.internal/clients/danaconnect/danaconnecttest"
-	"errand.internal/clients/dckap/dckaptest"
 	"errand.internal/clients/dinero/dinerotest"
 	"errand.internal/clients/sandbox"
+	"errand.internal/internal/sandboxes"
+	"errand.internal/tasks/all"
 )
 
-const annaMount = "/anna/"
+// firstOrganization is the ID of the first organization at Dinero; the others
+// follow it.
+const firstOrganization = 100001
 
-// secret is a secret of the site; what tells it from the others.
-func (s *Site) secret(what string) string {
-	return s.Canary + "-" + what
+// Dinero returns a function for Options.Sandboxes: a Dinero with organizations
+// organizations. The client and the keys are replaced by ones with the canary.
+func Dinero(o dinerotest.Options, organizations int) func(canary string) sandbox.Vendor {
+	return func(canary string) sandbox.Vendor {
+		o.ClientID = dinerotest.ClientID
+		o.ClientSecret = canary + "secret"
+		o.APIKeys = map[string]string{}
+		for n := range organizations {
+			o.APIKeys[fmt.Sprint(firstOrganization+n)] = fmt.Sprintf("%skey%d", canary, n)
+		}
+		return dinerotest.New(o)
+	}
 }
 
-// openVendors serves the sandboxes, each with an account of the site's own, and
-// returns the settings that lead a worker to them.
-func (s *Site) openVendors(o Options) map[string]string {
-	o.AnnA.CompanyHash = s.secret("company")
-	o.AnnA.User = s.secret("anna-user")
-	o.AnnA.Password = s.secret("anna-password")
-	o.OTP.Logins = map[string]string{
-		s.secret("otp-user") + "@" + s.secret("otp-company"): s.secret("otp-password"),
+// newSandboxes returns a sandbox of every vendor. Dinero has no quota, because that
+// is not what the fleet's tests are about. Those of replacements replace the ones
+// with the same path.
+func newSandboxes(
+	canary string,
+	replacements []func(canary string) sandbox.Vendor,
+) sandbox.Vendors {
+	vendors := sandboxes.New(canary)
+	unlimited := Dinero(dinerotest.Options{}, 1)
+	for _, replacement := range slices.Insert(slices.Clone(replacements), 0, unlimited) {
+		vendor := replacement(canary)
+		i := slices.IndexFunc(vendors, func(v sandbox.Vendor) bool {
+			return v.Path() == vendor.Path()
+		})
+		if i < 0 {
+			vendors = append(vendors, vendor)
+			continue
+		}
+		vendors[i] = vendor
 	}
-	o.DCKAP.Token = s.secret("dckap-token")
-	o.Dinero.ClientID = "client"
-	o.Dinero.ClientSecret = s.secret("dinero-secret")
-	o.Dinero.APIKeys = map[string]string{}
-	var keys []string
-	for n := range max(o.Organizations, 1) {
-		organization, key := fmt.Sprint(
-			100001+n,
-		), s.secret(
-			fmt.Sprintf("dinero-key-%d", n+1),
-		)
-		o.Dinero.APIKeys[organization] = key
-		s.organizations = append(s.organizations, organization)
-		keys = append(keys, organization+"="+key)
-	}
-	s.AnnA = annatest.New(o.AnnA)
-	s.OTP = danaconnecttest.New(o.OTP)
-	s.DCKAP = dckaptest.New(o.DCKAP)
-	s.Dinero = dinerotest.New(o.Dinero)
+	return vendors
+}
 
-	mux := http.NewServeMux()
-	sandbox.Mount(mux, danaconnecttest.Mount, s.OTP)
-	sandbox.Mount(mux, annaMount, s.AnnA)
-	sandbox.Mount(mux, dckaptest.Mount, s.DCKAP)
-	sandbox.Mount(mux, dinerotest.Mount, s.Dinero)
-	web := httptest.NewServer(s.traffic.watch(mux))
-	s.tb.Cleanup(web.Close)
-	return map[string]string{
-		"DANACONNECT_OTP_URL":      web.URL + danaconnecttest.Mount + "otp/1.0/",
-		"DANACONNECT_CONTACTS_URL": web.URL + danaconnecttest.Mount + "api/contacts/",
-		"DANACONNECT_USERNAME":     s.secret("otp-user"),
-		"DANACONNECT_COMPANY":      s.secret("otp-company"),
-		"DANACONNECT_PASSWORD":     s.secret("otp-password"),
-		"ANNA_URL":                 web.URL + annaMount,
-		"ANNA_COMPANY_HASH":        s.secret("company"),
-		"ANNA_USER":                s.secret("anna-user"),
-		"ANNA_PASSWORD":            s.secret("anna-password"),
-		"DCKAP_URL":                web.URL + dckaptest.Mount + dckaptest.ListenerPath,
-		"DCKAP_TOKEN":              s.secret("dckap-token"),
-		"DINERO_CLIENT_ID":         "client",
-		"DINERO_CLIENT_SECRET":     s.secret("dinero-secret"),
-		"DINERO_API_KEYS":          strings.Join(keys, ","),
-		"DINERO_TOKEN_URL":         web.URL + dinerotest.Mount + dinerotest.TokenPath,
-		"DINERO_API_URL":           web.URL + dinerotest.Mount,
+// serveSandboxes serves the sandboxes and returns the settings that lead a worker
+// to them.
+func (f *Fixture) serveSandboxes() map[string]string {
+	web := httptest.NewServer(f.traffic.record(f.Sandboxes.Handler()))
+	f.tb.Cleanup(web.Close)
+	environ := f.Sandboxes.Environ(web.URL)
+	environ["DINERO_RATE"] = "none"
+	return environ
+}
+
+// Queues returns WORKER_QUEUES for some queues, with a small concurrency; without
+// names, for the queues of all vendors.
+func Queues(names ...string) string {
+	if len(names) == 0 {
+		for _, q := range all.Vendors.Queues() {
+			names = append(names, q.Name)
+		}
 	}
+	const concurrency = 8
+	var parts []string
+	for _, name := range names {
+		parts = append(parts, fmt.Sprintf("%s=%d", name, concurrency))
+	}
+	return strings.Join(parts, ",")
+}
+
+// Timeouts returns settings that bound every vendor's calls by d, and allow running
+// calls to end when a worker stops.
+func Timeouts(d time.Duration) map[string]string {
+	environ := map[string]string{"SHUTDOWN_GRACE": max(d+6*time.Second, 25*time.Second).String()}
+	for _, v := range all.Vendors {
+		environ[v.Prefix()+"TIMEOUT"] = d.String()
+	}
+	return environ
+}
+
+// Settings returns what a worker is started with, for a test that runs one in its
+// own process.
+func (f *Fixture) Settings() map[string]string {
+	return maps.Clone(f.settings)
 }

@@ -5,119 +5,115 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
 
 	"github.com/redis/go-redis/v9"
-
-	"errand.internal/tasks"
 )
 
-// CheckSecrets asserts that nothing in Redis, keys included, and nothing in the
-// logs of the processes gives away a password, a company hash, a recipient, a
-// user, a token, or the code of one of the passcodes among ids: neither as it
-// is, nor in base64 or hex. It returns how many values it looked at.
-func (s *Site) CheckSecrets(ids []string) int {
-	s.tb.Helper()
-	found, looked := s.leaks(ids)
-	for _, text := range found[:min(len(found), mostComplaints)] {
-		s.tb.Error(text)
+// CheckSecrets asserts that no key or value in Redis and no log reveals a secret or
+// personal value with the canary, a token, or what the vendors hold for the tasks
+// (ResultSecrets), neither as it is nor in base64 or hex. It returns how many texts
+// it searched.
+func (f *Fixture) CheckSecrets(ids []string) int {
+	f.tb.Helper()
+	found, searched := f.leaks(ids)
+	for _, leak := range found[:min(len(found), maxProblems)] {
+		f.tb.Error(leak)
 	}
-	return looked
+	return searched
 }
 
-func (s *Site) leaks(ids []string) (found []string, looked int) {
-	secrets := []secretText{{"the canary", forms(s.Canary)}}
-	for i, token := range s.Tokens() {
-		// The signature is the secret part; header and claims are the same for all
-		// tokens of a second.
-		secrets = append(
-			secrets,
-			secretText{
-				fmt.Sprintf("token %d", i+1),
-				forms(token[strings.LastIndexByte(token, '.')+1:]),
-			},
-		)
-	}
-	for _, id := range ids {
-		s.mu.Lock()
-		_, sent := s.sent[id].(tasks.OTPSend)
-		s.mu.Unlock()
-		if !sent {
-			continue
-		}
-		if status, err := s.Client.Status(s.tb.Context(), id); err == nil {
-			if code := s.OTP.Code(idRequest(status)); code != "" {
-				secrets = append(secrets, secretText{"the code of " + id, forms(code)})
-			}
-		}
-	}
-	look := func(where string, text []byte) {
-		looked++
-		for _, secret := range secrets {
-			for form, want := range secret.forms {
-				if bytes.Contains(text, []byte(want)) {
-					found = append(
-						found,
-						fmt.Sprintf("%s shows %s (%s)", where, secret.name, form),
-					)
-				}
-			}
-		}
-	}
-	if err := s.dump(s.tb.Context(), look); err != nil {
-		s.tb.Fatalf("dump Redis: %v", err)
-	}
-	for _, p := range s.Processes() {
-		look("the log of "+p.Name, []byte(p.Log()))
-	}
-	return found, looked
+// leakSearch searches texts for secrets.
+type leakSearch struct {
+	secrets  []encodedSecret
+	found    []string
+	searched int
 }
 
-// idRequest names the code in the result of a passcode, "" if there is none.
-func idRequest(status *tasks.Status) string {
-	var sent tasks.OTPSent
-	if json.Unmarshal(status.Data, &sent) != nil {
-		return ""
-	}
-	return sent.IDRequest
-}
-
-type secretText struct {
+// encodedSecret is a secret in all forms in which it may be part of a text.
+type encodedSecret struct {
 	name  string
 	forms map[string]string
 }
 
-// forms are the ways in which a text may stand within another. In base64 a text
-// looks different at each of three places; the letters at its edges also hold
-// bits of its neighbours and are left out.
-func forms(text string) map[string]string {
-	all := map[string]string{
+func (s *leakSearch) add(name, secret string) {
+	s.secrets = append(s.secrets, encodedSecret{name, encodings(secret)})
+}
+
+// search looks for all secrets in text, which was read from where.
+func (s *leakSearch) search(where string, text []byte) {
+	s.searched++
+	for _, secret := range s.secrets {
+		for form, encoded := range secret.forms {
+			if bytes.Contains(text, []byte(encoded)) {
+				s.found = append(s.found, fmt.Sprintf("%s shows %s (%s)", where, secret.name, form))
+			}
+		}
+	}
+}
+
+func (f *Fixture) leaks(ids []string) (found []string, searched int) {
+	s := &leakSearch{}
+	s.add("the canary", f.Canary)
+	for i, token := range f.Tokens() {
+		// The signature is the secret part of a JWT. All tokens of one second share
+		// the rest.
+		s.add(fmt.Sprintf("token %d", i+1), token[strings.LastIndexByte(token, '.')+1:])
+	}
+	for _, id := range ids {
+		kind := f.KindOf(id)
+		if kind == nil || kind.ResultSecrets == nil {
+			continue
+		}
+		if status, err := f.Client.Status(f.tb.Context(), id); err == nil {
+			for _, secret := range kind.ResultSecrets(status) {
+				s.add("what the vendor holds for "+id, secret)
+			}
+		}
+	}
+	if err := f.dump(f.tb.Context(), s.search); err != nil {
+		f.tb.Fatalf("dump Redis: %v", err)
+	}
+	for _, p := range f.Processes() {
+		s.search("the log of "+p.Name, []byte(p.Log()))
+	}
+	return s.found, s.searched
+}
+
+// encodings returns the forms in which a text may be part of another one. In base64
+// a text has three forms, depending on its position; the characters at both ends
+// also encode bits of the neighbouring bytes and are left out.
+func encodings(text string) map[string]string {
+	forms := map[string]string{
 		"as it is": text,
 		"in hex":   hex.EncodeToString([]byte(text)),
 		"in HEX":   strings.ToUpper(hex.EncodeToString([]byte(text))),
 	}
+	variants := map[string]*base64.Encoding{
+		"base64":     base64.RawStdEncoding,
+		"URL base64": base64.RawURLEncoding,
+	}
 	for shift := range 3 {
 		padded := append(make([]byte, shift), text...)
-		for name, encoding := range map[string]*base64.Encoding{"base64": base64.RawStdEncoding, "URL base64": base64.RawURLEncoding} {
+		for name, encoding := range variants {
 			encoded := encoding.EncodeToString(padded)
 			encoded = encoded[(shift*8+5)/6:]
 			encoded = encoded[:len(encoded)-1]
-			all[fmt.Sprintf("in %s, shifted by %d", name, shift)] = encoded
+			forms[fmt.Sprintf("in %s, shifted by %d", name, shift)] = encoded
 		}
 	}
-	return all
+	return forms
 }
 
-// dump shows every key and every value of all of Redis, asynq's own as well.
-func (s *Site) dump(ctx context.Context, look func(where string, text []byte)) error {
-	if s.Cluster == nil {
-		return dumpNode(ctx, s.Redis.Client(), look)
+// dump calls visit with every key and every value in Redis, including asynq's.
+func (f *Fixture) dump(ctx context.Context, visit func(where string, text []byte)) error {
+	if f.Cluster == nil {
+		return dumpNode(ctx, f.Redis.Client(), visit)
 	}
-	for _, node := range s.Cluster.Nodes() {
-		if err := dumpNode(ctx, node.Client(), look); err != nil {
+	for _, node := range f.Cluster.Nodes() {
+		if err := dumpNode(ctx, node.Client(), visit); err != nil {
 			return err
 		}
 	}
@@ -127,33 +123,29 @@ func (s *Site) dump(ctx context.Context, look func(where string, text []byte)) e
 func dumpNode(
 	ctx context.Context,
 	rdb *redis.Client,
-	look func(where string, text []byte),
+	visit func(where string, text []byte),
 ) error {
 	keys := rdb.Scan(ctx, 0, "*", 1000).Iterator()
 	for keys.Next(ctx) {
 		key := keys.Val()
-		look("the key "+key, []byte(key))
+		visit("the key "+key, []byte(key))
 		values, err := valuesOf(ctx, rdb, key)
 		if err != nil {
 			return fmt.Errorf("read %s: %w", key, err)
 		}
-		look(key, []byte(strings.Join(values, "\n")))
+		visit(key, []byte(strings.Join(values, "\n")))
 	}
 	return keys.Err()
 }
 
-// valuesOf is all that a key of any type holds.
-func valuesOf(
-	ctx context.Context,
-	rdb *redis.Client,
-	key string,
-) (values []string, err error) {
+// valuesOf returns the contents of a key of any type.
+func valuesOf(ctx context.Context, rdb *redis.Client, key string) ([]string, error) {
 	kind, err := rdb.Type(ctx, key).Result()
 	if err != nil {
 		return nil, err
 	}
 	switch kind {
-	case "none": // it has expired meanwhile
+	case "none": // the key has expired
 		return nil, nil
 	case "string":
 		text, err := rdb.Get(ctx, key).Result()
@@ -163,6 +155,7 @@ func valuesOf(
 		return []string{text}, err
 	case "hash":
 		fields, err := rdb.HGetAll(ctx, key).Result()
+		var values []string
 		for name, value := range fields {
 			values = append(values, name, value)
 		}
@@ -174,13 +167,18 @@ func valuesOf(
 	case "zset":
 		return rdb.ZRange(ctx, key, 0, -1).Result()
 	case "stream":
-		entries, err := rdb.XRange(ctx, key, "-", "+").Result()
-		for _, entry := range entries {
-			for name, value := range entry.Values {
-				values = append(values, name, fmt.Sprint(value))
-			}
-		}
-		return values, err
+		return streamValues(ctx, rdb, key)
 	}
-	return nil, fmt.Errorf("it is a %s, which this dump does not know", kind)
+	return nil, fmt.Errorf("the type %s is not supported", kind)
+}
+
+func streamValues(ctx context.Context, rdb *redis.Client, key string) ([]string, error) {
+	entries, err := rdb.XRange(ctx, key, "-", "+").Result()
+	var values []string
+	for _, entry := range entries {
+		for name, value := range entry.Values {
+			values = append(values, name, fmt.Sprint(value))
+		}
+	}
+	return values, err
 }

@@ -5,130 +5,139 @@ import (
 	"encoding/hex"
 	"strings"
 	"testing"
+	"time"
 
-	"errand.internal/clients/anna/annatest"
 	"errand.internal/clients/danaconnect/danaconnecttest"
-	"errand.internal/clients/dckap/dckaptest"
 	"errand.internal/clients/dinero/dinerotest"
 	"errand.internal/clients/sandbox"
-	"errand.internal/internal/ledger"
 	"errand.internal/tasks"
+	"errand.internal/tasks/danaconnect"
 )
 
-// With keys set, a dump of all of Redis after a busy life shows nothing: every
-// type of task, every kind of end, refused and replaced credentials, tasks that
-// wait, and tasks that were killed.
-func TestNothingInRedisGivesAnythingAway(t *testing.T) {
+// With ENCRYPTION_KEYS set, nothing in Redis or in the logs reveals a secret: after
+// tasks of every kind and every kind of end, refused and replaced credentials, with
+// tasks that wait, and with tasks whose worker was killed.
+func TestRedisRevealsNoSecret(t *testing.T) {
 	t.Parallel()
-	for _, store := range stores {
-		t.Run(store.name, func(t *testing.T) {
+	for _, kind := range redisKinds {
+		t.Run(kind.name, func(t *testing.T) {
 			t.Parallel()
-			s := New(t, Options{Nodes: store.nodes, Env: map[string]string{"WORKER_QUEUES": everyQueue}})
-			wrong := s.Start(1, "DANACONNECT_PASSWORD="+s.Canary+"-wrong", "ANNA_PASSWORD="+s.Canary+"-wrong")
-			ids := append(s.Many(5, s.SendOTP), s.Many(5, s.Inactivate)...)
-			s.Until(soon, "parked", ids, func(st *tasks.Status) bool { return st.State == ledger.Parked })
+			f := New(t, Options{Nodes: kind.nodes})
+			dana := sandbox.Find[*danaconnecttest.Sandbox](f.Sandboxes)
+			wrong := f.Start(
+				1,
+				"DANACONNECT_PASSWORD="+f.Canary+"-wrong",
+				"DINERO_CLIENT_SECRET="+f.Canary+"-wrong",
+			)
+			ids := append(f.EnqueueMany(5, f.Passcodes), f.EnqueueMany(5, f.Invoices)...)
+			f.WaitState(waitLimit, tasks.Parked, ids)
 			wrong[0].Stop()
 
-			s.Start(1)
-			s.Wait(soon, ids)
-			sent := ids[:5]
-			for i, id := range sent { // the codes come back in tasks of their own
-				status, err := s.Client.Status(t.Context(), id)
-				if err != nil {
-					t.Fatal(err)
-				}
-				code := s.OTP.Code(idRequest(status))
+			f.Start(1)
+			f.Wait(waitLimit, ids)
+			for i, id := range ids[:5] { // the codes return as payloads
+				verify := f.verification(dana, id)
 				if i == 0 {
-					code = s.Canary[:20] // a wrong one
+					verify.OTP = f.Canary[:20] // a wrong code
 				}
-				ids = append(ids, s.Enqueue(tasks.OTPVerify{IDRequest: tasks.ID(idRequest(status)), OTP: code}))
+				ids = append(ids, f.Enqueue(verify))
 			}
+			for _, k := range []*Kind{f.Updates, f.Reads, f.Invoices, f.Contacts, f.PipeCalls} {
+				ids = append(ids, f.EnqueueNew(k))
+			}
+			f.Wait(waitLimit, ids)
+			// Redis must not contain the vendors' error texts either.
+			f.injectFailuresWithCanary()
 			ids = append(
 				ids,
-				s.Enqueue(tasks.UserHash{UserID: s.User()}),
-				s.Enqueue(tasks.UserHash{UserID: s.name("nobody")}),
-				s.ReadAlerts(),
-				s.CreateInvoice(),
-				s.CreateContact(),
-				s.CallPipe(),
+				f.EnqueueNew(f.Passcodes),
+				f.EnqueueNew(f.Passcodes),
+				f.EnqueueNew(f.Updates),
+				f.EnqueueNew(f.Invoices),
+				f.EnqueueNew(f.PipeCalls),
 			)
-			s.Wait(soon, ids)
-			s.OTP.Inject( // what the vendor writes must not get in either
-				sandbox.Fault{
-					Op:     danaconnecttest.OpSend,
-					Times:  1,
-					Status: 400,
-					Body:   new(`{"responseCode":"` + s.Canary + `","responseDescription":"` + s.Canary + `"}`),
-				},
-				sandbox.Fault{Op: danaconnecttest.OpSend, Times: 1, Drop: true},
-			)
-			s.AnnA.Inject(
-				sandbox.Fault{
-					Op:    annatest.OpHash,
-					Times: 1,
-					Body:  new(`{"success":false,"message":"` + s.Canary + `"}`),
-				},
-			)
-			s.Dinero.Inject(sandbox.Fault{
-				Op:     dinerotest.OpInvoiceCreate,
-				Times:  1,
-				Status: 400,
-				Body:   new(`{"code":42,"message":"` + s.Canary + `"}`),
-			})
-			s.DCKAP.Inject(
-				sandbox.Fault{
-					Op:    dckaptest.OpCall,
-					Times: 1,
-					Body:  new(`{"status":"error","message":"` + s.Canary + `"}`),
-				},
-			)
-			ends := []string{
-				s.SendOTP(),
-				s.SendOTP(),
-				s.Enqueue(tasks.UserHash{UserID: s.User()}),
-				s.CreateInvoice(),
-				s.CallPipe(),
-			}
-			s.Wait(soon, ends)
-			s.RevokeTokens()
-			gate := s.AnnA.Hold(annatest.OpInactivate)
+			f.Wait(waitLimit, ids)
+			dana.RevokeTokens()
+			sandbox.Find[*dinerotest.Sandbox](f.Sandboxes).RevokeTokens()
+			gate := f.Updates.Hold()
 			t.Cleanup(gate.Release)
-			ids = append(ids, ends...)
-			s.Check(ids)
+			f.Check(ids)
 
-			waiting := []string{s.Inactivate(), s.SendOTP(tasks.In(3600e9)), s.ReadAlerts(tasks.In(3600e9))}
-			s.Until(soon, "running", waiting[:1], func(st *tasks.Status) bool { return st.State == ledger.Running })
-			s.Processes()[1].Kill()
-			if looked := s.CheckSecrets(append(ids, waiting...)); looked < 4*len(ids) {
-				t.Errorf("the dump has only %d values", looked)
+			waiting := []string{
+				f.EnqueueNew(f.Updates),
+				f.EnqueueNew(f.Passcodes, tasks.In(time.Hour)),
+				f.EnqueueNew(f.Reads, tasks.In(time.Hour)),
+			}
+			f.WaitState(waitLimit, tasks.Running, waiting[:1])
+			f.Processes()[1].Kill()
+			if searched := f.CheckSecrets(append(ids, waiting...)); searched < 4*len(ids) {
+				t.Errorf("the dump has only %d texts", searched)
 			}
 		})
 	}
 }
 
-// Without keys the same search does find what stands there as it is.
-func TestTheDumpFindsWhatIsNotSealed(t *testing.T) {
-	t.Parallel()
-	s := New(t, Options{Unsealed: true})
-	s.Start(1)
-	ids := []string{s.SendOTP(), s.ReadAlerts()}
-	s.Wait(soon, ids)
-	otp, err := s.Client.Status(t.Context(), ids[0])
+// verification returns the verification of the code that a passcode's recipient got.
+func (f *Fixture) verification(s *danaconnecttest.Sandbox, id string) danaconnect.OTPVerify {
+	f.tb.Helper()
+	status, err := f.Client.Status(f.tb.Context(), id)
 	if err != nil {
-		t.Fatal(err)
+		f.tb.Fatal(err)
 	}
-	verify := s.Enqueue(tasks.OTPVerify{IDRequest: tasks.ID(idRequest(otp)), OTP: s.OTP.Code(idRequest(otp))})
-	s.Wait(soon, []string{verify})
-	s.CheckDone(append(ids, verify))
-	found, _ := s.leaks(ids)
-	for _, want := range []string{"the canary (as it is)", "token 1 (as it is)", "the code of " + ids[0] + " (as it is)"} {
+	return danaconnect.OTPVerify{
+		IDRequest: tasks.ID(RequestID(status)),
+		OTP:       s.Code(RequestID(status)),
+	}
+}
+
+// injectFailuresWithCanary makes the vendors fail with the canary in their answers.
+func (f *Fixture) injectFailuresWithCanary() {
+	f.Passcodes.Inject(sandbox.Fault{
+		Times:  1,
+		Status: 400,
+		Body:   new(`{"responseCode":"` + f.Canary + `","responseDescription":"` + f.Canary + `"}`),
+	})
+	f.Passcodes.Inject(sandbox.Fault{Times: 1, Drop: true})
+	f.Updates.Inject(sandbox.Fault{
+		Times:  1,
+		Status: 400,
+		Body:   new(`{"wsError":{"errorDescription":"` + f.Canary + `"}}`),
+	})
+	f.Invoices.Inject(sandbox.Fault{
+		Times:  1,
+		Status: 400,
+		Body:   new(`{"code":42,"message":"` + f.Canary + `"}`),
+	})
+	f.PipeCalls.Inject(sandbox.Fault{
+		Times: 1,
+		Body:  new(`{"status":"error","message":"` + f.Canary + `"}`),
+	})
+}
+
+// Without keys the search finds what is stored unsealed.
+func TestDumpFindsWhatIsNotSealed(t *testing.T) {
+	t.Parallel()
+	f := New(t, Options{Unsealed: true})
+	dana := sandbox.Find[*danaconnecttest.Sandbox](f.Sandboxes)
+	f.Start(1)
+	ids := []string{f.EnqueueNew(f.Passcodes), f.EnqueueNew(f.Reads)}
+	f.Wait(waitLimit, ids)
+	verify := f.Enqueue(f.verification(dana, ids[0]))
+	f.Wait(waitLimit, []string{verify})
+	f.CheckDone(append(ids, verify))
+	found, _ := f.leaks(ids)
+	for _, want := range []string{
+		"the canary (as it is)",
+		"token 1 (as it is)",
+		"what the vendor holds for " + ids[0] + " (as it is)",
+	} {
 		if !strings.Contains(strings.Join(found, "\n"), want) {
 			t.Errorf("the search does not find %s: %q", want, found)
 		}
 	}
 }
 
-func TestForms(t *testing.T) {
+func TestEncodings(t *testing.T) {
 	t.Parallel()
 	const secret = "cnrysecret"
 	for _, tc := range []struct{ name, text string }{
@@ -142,8 +151,9 @@ func TestForms(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			if !strings.Contains(tc.text, forms(secret)[tc.name]) {
-				t.Errorf("%q is not found in %q", forms(secret)[tc.name], tc.text)
+			form, ok := encodings(secret)[tc.name]
+			if !ok || !strings.Contains(tc.text, form) {
+				t.Errorf("%q is not found in %q", form, tc.text)
 			}
 		})
 	}

@@ -2,61 +2,76 @@ package fleet
 
 import (
 	"bytes"
-	"cmp"
 	"encoding/json"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
-
-	"errand.internal/clients/anna/annatest"
-	"errand.internal/clients/dinero/dinerotest"
 )
 
-// traffic notes what the sandboxes' own counts do not hold: when each request
-// came, and which tokens were given out.
+// traffic records what the sandboxes' counts do not contain: when each request
+// arrived, and which tokens were issued.
 type traffic struct {
 	mu       sync.Mutex
 	arrivals map[string][]time.Time // by path
 	tokens   []string
 }
 
-// loginPath ends the address of AnnA's login, dineroLogin that of Dinero's.
-const (
-	loginPath   = "/REST/Credentials/GetToken"
-	dineroLogin = dinerotest.Mount + dinerotest.TokenPath
-)
+func newTraffic() *traffic {
+	return &traffic{arrivals: map[string][]time.Time{}}
+}
 
-func (t *traffic) watch(next http.Handler) http.Handler {
+// record records the traffic of a handler.
+func (t *traffic) record(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		t.mu.Lock()
-		if t.arrivals == nil {
-			t.arrivals = map[string][]time.Time{}
-		}
 		t.arrivals[r.URL.Path] = append(t.arrivals[r.URL.Path], time.Now())
 		t.mu.Unlock()
-		if !strings.HasSuffix(r.URL.Path, loginPath) && r.URL.Path != dineroLogin {
-			next.ServeHTTP(w, r)
-			return
-		}
 		copied := &copyWriter{ResponseWriter: w}
 		next.ServeHTTP(copied, r)
-		var answer struct {
-			Data   struct{ Token string }
-			Dinero string `json:"access_token"`
-		}
-		_ = json.Unmarshal(copied.body.Bytes(), &answer) // a failed login has no token
-		if token := cmp.Or(answer.Data.Token, answer.Dinero); token != "" {
+		if issued := tokensIn(copied.body.Bytes()); len(issued) > 0 {
 			t.mu.Lock()
-			t.tokens = append(t.tokens, token)
+			t.tokens = append(t.tokens, issued...)
 			t.mu.Unlock()
 		}
 	})
 }
 
-// copyWriter keeps what it writes.
+// tokensIn returns the tokens in an answer: the texts of members whose name is
+// token or access_token.
+func tokensIn(body []byte) []string {
+	if !bytes.Contains(bytes.ToLower(body), []byte("token")) {
+		return nil
+	}
+	var answer any
+	if json.Unmarshal(body, &answer) != nil {
+		return nil
+	}
+	return collectTokens(answer)
+}
+
+func collectTokens(value any) []string {
+	members, _ := value.(map[string]any)
+	var found []string
+	for name, member := range members {
+		text, isText := member.(string)
+		switch strings.ToLower(name) {
+		case "token", "access_token":
+			if isText && text != "" {
+				found = append(found, text)
+			}
+		default:
+			found = append(found, collectTokens(member)...)
+		}
+	}
+	return found
+}
+
+// copyWriter keeps a copy of what it writes.
 type copyWriter struct {
 	http.ResponseWriter
+
 	body bytes.Buffer
 }
 
@@ -71,38 +86,24 @@ func (w *copyWriter) Unwrap() http.ResponseWriter {
 	return w.ResponseWriter
 }
 
-// Logins are the times at which AnnA was asked for a token.
-func (s *Site) Logins() []time.Time {
-	return s.Arrivals(loginPath)
-}
-
-// Arrivals are the times at which requests came whose path ends so, in the
-// order of their coming.
-func (s *Site) Arrivals(path string) []time.Time {
-	s.traffic.mu.Lock()
-	defer s.traffic.mu.Unlock()
+// Arrivals returns the times at which requests arrived whose path ends with suffix,
+// in their order.
+func (f *Fixture) Arrivals(suffix string) []time.Time {
+	f.traffic.mu.Lock()
+	defer f.traffic.mu.Unlock()
 	var all []time.Time
-	for at, times := range s.traffic.arrivals {
-		if strings.HasSuffix(at, path) {
+	for path, times := range f.traffic.arrivals {
+		if strings.HasSuffix(path, suffix) {
 			all = append(all, times...)
 		}
 	}
+	slices.SortFunc(all, time.Time.Compare)
 	return all
 }
 
-// Tokens are all that AnnA and Dinero gave out.
-func (s *Site) Tokens() []string {
-	s.traffic.mu.Lock()
-	defer s.traffic.mu.Unlock()
-	return append([]string(nil), s.traffic.tokens...)
-}
-
-// RevokeTokens has AnnA forget all tokens.
-func (s *Site) RevokeTokens() {
-	s.AnnA.RevokeTokens()
-}
-
-// LoginCalls is how often AnnA was asked for a token, in vain or not.
-func (s *Site) LoginCalls() int {
-	return s.AnnA.Calls(annatest.OpToken)
+// Tokens returns all tokens that the vendors have issued.
+func (f *Fixture) Tokens() []string {
+	f.traffic.mu.Lock()
+	defer f.traffic.mu.Unlock()
+	return slices.Clone(f.traffic.tokens)
 }

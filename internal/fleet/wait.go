@@ -8,65 +8,69 @@ import (
 	"strings"
 	"time"
 
-	"errand.internal/internal/ledger"
 	"errand.internal/tasks"
 )
 
-// Wait waits until all tasks have ended. If that takes longer than limit it
-// ends the test and says which have not.
-func (s *Site) Wait(limit time.Duration, ids []string) {
-	s.tb.Helper()
-	ctx, cancel := context.WithTimeout(s.tb.Context(), limit)
+// Wait waits until all tasks have ended. If that takes longer than limit, it fails
+// the test and names those that have not.
+func (f *Fixture) Wait(limit time.Duration, ids []string) {
+	f.tb.Helper()
+	ctx, cancel := context.WithTimeout(f.tb.Context(), limit)
 	defer cancel()
 	errs := make([]error, len(ids))
-	each(len(ids), func(i int) {
+	Parallel(len(ids), func(i int) {
 		if ctx.Err() != nil {
 			errs[i] = ctx.Err()
 			return
 		}
-		_, errs[i] = s.Client.Wait(ctx, ids[i])
+		_, errs[i] = f.Client.Wait(ctx, ids[i])
 	})
 	for _, err := range errs {
 		if err != nil {
-			s.tb.Fatalf("not all tasks have ended within %v:\n%s", limit, s.unended(ids))
+			f.tb.Fatalf("not all tasks have ended within %v:\n%s", limit, f.unended(ids))
 		}
 	}
 }
 
-// Until waits until ok holds for every task. If that takes longer than limit it
-// ends the test and says for which it does not.
-func (s *Site) Until(
-	limit time.Duration,
-	what string,
-	ids []string,
-	ok func(*tasks.Status) bool,
-) {
-	s.tb.Helper()
-	ctx, cancel := context.WithTimeout(s.tb.Context(), limit)
+// WaitState waits until every task is in the state. If that takes longer than limit,
+// it fails the test and names those that are not.
+func (f *Fixture) WaitState(limit time.Duration, state tasks.State, ids []string) {
+	f.tb.Helper()
+	ctx, cancel := context.WithTimeout(f.tb.Context(), limit)
 	defer cancel()
+	inState := func(status *tasks.Status) bool {
+		return status.State == state
+	}
 	left := ids
 	for {
-		if left = without(left, s.met(ctx, left, ok)); len(left) == 0 {
+		if left = without(left, f.matching(ctx, left, inState)); len(left) == 0 {
 			return
 		}
 		if !pause(ctx) {
-			s.tb.Fatalf(
-				"within %v %d of %d tasks were not %s:\n%s",
+			f.tb.Fatalf(
+				"after %v, %d of %d tasks were never %s:\n%s",
 				limit,
 				len(left),
 				len(ids),
-				what,
-				s.list(left),
+				state,
+				f.describeAll(left),
 			)
 		}
 	}
 }
 
-// describe tells how a task stands, in one line.
-func describe(r *ledger.Record) string {
+// describe describes a task in one line.
+func describe(status *tasks.Status) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s %s %q, %d attempts", r.State, r.Outcome, r.Message, r.Attempts)
-	for _, a := range r.History {
+	fmt.Fprintf(
+		&b,
+		"%s %s %q, %d attempts",
+		status.State,
+		status.Outcome,
+		status.Message,
+		status.Attempts,
+	)
+	for _, a := range status.History {
 		fmt.Fprintf(
 			&b,
 			"; %s %s after %v %q",
@@ -79,21 +83,21 @@ func describe(r *ledger.Record) string {
 	return b.String()
 }
 
-// met tells for which of the tasks ok holds.
-func (s *Site) met(
+// matching reports for each task whether ok holds for its status.
+func (f *Fixture) matching(
 	ctx context.Context,
 	ids []string,
 	ok func(*tasks.Status) bool,
 ) []bool {
-	met := make([]bool, len(ids))
-	each(len(ids), func(i int) {
-		status, err := s.Client.Status(ctx, ids[i])
-		met[i] = err == nil && ok(status)
+	matched := make([]bool, len(ids))
+	Parallel(len(ids), func(i int) {
+		status, err := f.Client.Status(ctx, ids[i])
+		matched[i] = err == nil && ok(status)
 	})
-	return met
+	return matched
 }
 
-// without leaves out the marked ones.
+// without returns ids without the marked ones.
 func without(ids []string, marked []bool) (left []string) {
 	for i, id := range ids {
 		if !marked[i] {
@@ -104,27 +108,27 @@ func without(ids []string, marked []bool) (left []string) {
 }
 
 // unended describes those of the tasks that have not ended.
-func (s *Site) unended(ids []string) string {
-	ctx := context.WithoutCancel(s.tb.Context())
-	return s.list(without(ids, s.met(ctx, ids, func(st *tasks.Status) bool {
-		return st.State == ledger.Ended
+func (f *Fixture) unended(ids []string) string {
+	ctx := context.WithoutCancel(f.tb.Context())
+	return f.describeAll(without(ids, f.matching(ctx, ids, func(status *tasks.Status) bool {
+		return status.State == tasks.Ended
 	})))
 }
 
-// list describes some of the tasks, and sums up all.
-func (s *Site) list(ids []string) string {
-	ctx := context.WithoutCancel(s.tb.Context())
+// describeAll describes the first of the tasks and counts all by their state.
+func (f *Fixture) describeAll(ids []string) string {
+	ctx := context.WithoutCancel(f.tb.Context())
 	var b strings.Builder
 	states := map[string]int{}
 	for i, id := range ids {
-		status, err := s.Client.Status(ctx, id)
+		status, err := f.Client.Status(ctx, id)
 		if err != nil {
 			states["unreadable"]++
 			continue
 		}
 		states[string(status.State)]++
-		if i < mostComplaints {
-			fmt.Fprintf(&b, "  %s %s\n", id, describe(status.Record))
+		if i < maxProblems {
+			fmt.Fprintf(&b, "  %s %s\n", id, describe(status))
 		}
 	}
 	for _, state := range slices.Sorted(maps.Keys(states)) {

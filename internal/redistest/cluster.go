@@ -19,8 +19,8 @@ const (
 	slots          = 16384
 )
 
-// Cluster is a Redis Cluster of masters without replicas. Losing one node
-// loses its slots until it is started again.
+// Cluster is a Redis Cluster of masters without replicas. While a node is down,
+// its slots are unavailable.
 type Cluster struct {
 	nodes []*Server
 
@@ -28,8 +28,8 @@ type Cluster struct {
 	client     *redis.ClusterClient
 }
 
-// NewCluster starts nodes masters that share the slots evenly, and returns
-// when every one of them says cluster_state:ok (about 3 s). The test ends them.
+// NewCluster starts nodes masters that share the slots evenly, and returns when
+// each reports cluster_state:ok (about 3 s). The test stops them when it ends.
 func NewCluster(tb testing.TB, nodes int, opts ...Option) *Cluster {
 	tb.Helper()
 	opts = append([]Option{
@@ -55,7 +55,7 @@ func NewCluster(tb testing.TB, nodes int, opts ...Option) *Cluster {
 	return c
 }
 
-// Nodes are the cluster's servers, for tests that stop one.
+// Nodes are the servers of the cluster, for tests that stop one.
 func (c *Cluster) Nodes() []*Server {
 	return c.nodes
 }
@@ -69,7 +69,8 @@ func (c *Cluster) Addrs() []string {
 	return addrs
 }
 
-// URL is the cluster as REDIS_URL, with the password if one was set.
+// URL is the cluster's address in the form of REDIS_URL, with the password if it
+// has one.
 func (c *Cluster) URL() string {
 	u := url.URL{Scheme: "redis-cluster", Host: strings.Join(c.Addrs(), ",")}
 	if password := c.nodes[0].conf.password; password != "" {
@@ -78,8 +79,7 @@ func (c *Cluster) URL() string {
 	return u.String()
 }
 
-// Client is the test's own client. It is closed with the cluster; do not close
-// it.
+// Client is the test's client, which is closed with the cluster.
 func (c *Cluster) Client() *redis.ClusterClient {
 	c.clientOnce.Do(func() {
 		c.client = redis.NewClusterClient(&redis.ClusterOptions{
@@ -94,12 +94,12 @@ func (c *Cluster) Client() *redis.ClusterClient {
 	return c.client
 }
 
-// join gives each node its slots, introduces the nodes to each other and waits
-// until all agree.
+// join assigns the slots, introduces the nodes to each other and waits until all
+// agree.
 func (c *Cluster) join(ctx context.Context) error {
 	per := (slots + len(c.nodes) - 1) / len(c.nodes)
 	for i, node := range c.nodes {
-		// Different epochs settle at once whose word counts.
+		// With different epochs no node has to resolve a conflict of epochs first.
 		if err := node.Client().Do(ctx, "CLUSTER", "SET-CONFIG-EPOCH", i+1).Err(); err != nil {
 			return fmt.Errorf("set the epoch: %w", err)
 		}
@@ -110,7 +110,7 @@ func (c *Cluster) join(ctx context.Context) error {
 	}
 	first := c.nodes[0]
 	for _, node := range c.nodes[1:] {
-		// The bus port is not the default, so it is given too.
+		// The bus port is not the default one, so MEET must name it.
 		if err := node.Client().Do(ctx, "CLUSTER", "MEET", "127.0.0.1", first.port, first.busPort).Err(); err != nil {
 			return fmt.Errorf("meet: %w", err)
 		}
@@ -118,8 +118,8 @@ func (c *Cluster) join(ctx context.Context) error {
 	return c.waitOK(ctx)
 }
 
-// WaitOK waits until every node says cluster_state:ok again, after one was
-// started again. It ends the test if that takes too long.
+// WaitOK waits, after the restart of a node, until every node reports
+// cluster_state:ok. It fails the test if that takes too long.
 func (c *Cluster) WaitOK(tb testing.TB) {
 	tb.Helper()
 	ctx, cancel := context.WithTimeout(tb.Context(), clusterTimeout)
@@ -158,15 +158,15 @@ func (s *Server) waitClusterOK(ctx context.Context, nodes int) error {
 		return true, nil
 	})
 	if err != nil {
-		return fmt.Errorf("wait for cluster_state:ok: %w; the node says: %s", err, info)
+		return fmt.Errorf("wait for cluster_state:ok: %w; the node reports: %s", err, info)
 	}
 	return nil
 }
 
-// poll asks until done, an error or the end of ctx.
-func poll(ctx context.Context, ask func() (done bool, err error)) error {
+// poll calls check every 20 ms until it reports done, returns an error, or ctx ends.
+func poll(ctx context.Context, check func() (done bool, err error)) error {
 	for {
-		if done, err := ask(); done || err != nil {
+		if done, err := check(); done || err != nil {
 			return err
 		}
 		select {

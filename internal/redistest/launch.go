@@ -11,14 +11,17 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"errand.internal/internal/proctest"
 )
 
 const (
-	readyTimeout = 20 * time.Second // a machine that runs many tests at once is slow
+	readyTimeout = 20 * time.Second // long, because the machine may run many tests at once
+	stopTimeout  = 15 * time.Second
 	portAttempts = 20
 )
 
-// errPortTaken is the one reason to try again elsewhere.
+// errPortTaken makes launch try another port.
 var errPortTaken = errors.New("the port is taken")
 
 var errMissing = errors.New(
@@ -26,7 +29,7 @@ var errMissing = errors.New(
 		"`make test` installs it; by hand: Debian and Ubuntu `apt-get install redis-server`, macOS `brew install redis`",
 )
 
-// launch starts the process on a port of its choice.
+// launch starts the process on a free port.
 func (s *Server) launch() error {
 	var err error
 	for range portAttempts {
@@ -52,8 +55,8 @@ func (s *Server) start() error {
 		return errMissing
 	}
 	file := filepath.Join(s.dir, "redis.conf")
-	// A sentinel writes what it has learnt into its file, and needs it when it
-	// starts again.
+	// A sentinel stores its state in its configuration file, so a restart keeps
+	// that file.
 	if _, err := os.Stat(file); err != nil || !s.conf.sentinel {
 		if err := os.WriteFile(file, []byte(s.conf.file(s.dir, s.port, s.busPort)), 0o600); err != nil {
 			return err
@@ -63,14 +66,65 @@ func (s *Server) start() error {
 	if s.conf.sentinel {
 		args = append(args, "--sentinel")
 	}
-	if s.proc, err = startProcess(binary, s.dir, args...); err != nil {
+	if err := s.startProcess(binary, args...); err != nil {
 		return err
 	}
 	return s.waitReady()
 }
 
-// waitReady polls until the process itself answers PING: on a port that
-// somebody else took a moment earlier, a stranger would answer.
+// startProcess starts redis-server with its output in the log file.
+func (s *Server) startProcess(binary string, args ...string) error {
+	out, err := os.Create(s.logFile())
+	if err != nil {
+		return err
+	}
+	defer func() {
+		_ = out.Close() // the child has its own descriptor
+	}()
+	cmd := exec.Command(binary, args...)
+	cmd.Dir = s.dir
+	cmd.Stdout = out
+	cmd.Stderr = out
+	if s.proc, err = proctest.Start(cmd); err != nil {
+		return fmt.Errorf("start redis-server: %w", err)
+	}
+	return nil
+}
+
+func (s *Server) logFile() string {
+	return filepath.Join(s.dir, "redis.log")
+}
+
+// output returns the end of the server's log, for the message of a failed test.
+func (s *Server) output() string {
+	text, err := os.ReadFile(s.logFile())
+	if err != nil {
+		return err.Error()
+	}
+	const limit = 4096
+	return string(text[max(0, len(text)-limit):])
+}
+
+// terminate stops the process as an operator would.
+func (s *Server) terminate() error {
+	if !s.proc.Alive() {
+		return errors.New("the server is not running")
+	}
+	if err := s.proc.Terminate(); err != nil {
+		return err
+	}
+	// A paused process takes SIGTERM only once it is resumed.
+	if err := s.proc.Resume(); err != nil && s.proc.Alive() {
+		return err
+	}
+	if err := s.proc.WaitOrKill(stopTimeout); err != nil {
+		return fmt.Errorf("%w: %s", err, s.output())
+	}
+	return nil
+}
+
+// waitReady polls until the process itself answers PING. Another server may answer
+// on the same port if it took the port a moment earlier.
 func (s *Server) waitReady() error {
 	deadline := time.Now().Add(readyTimeout)
 	backoff := 2 * time.Millisecond
@@ -80,12 +134,12 @@ func (s *Server) waitReady() error {
 			return nil
 		}
 		select {
-		case <-s.proc.done:
-			output := s.proc.output()
+		case <-s.proc.Done():
+			output := s.output()
 			if strings.Contains(output, "Address already in use") {
 				return errPortTaken
 			}
-			return fmt.Errorf("redis-server ended at once: %s", output)
+			return fmt.Errorf("redis-server exited during startup: %s", output)
 		case <-time.After(backoff):
 		}
 		backoff = min(2*backoff, 50*time.Millisecond)
@@ -95,9 +149,9 @@ func (s *Server) waitReady() error {
 			"redis-server does not answer after %v (%w): %s",
 			readyTimeout,
 			last,
-			s.proc.output(),
+			s.output(),
 		),
-		s.proc.kill(),
+		s.proc.Kill(),
 	)
 }
 
@@ -114,24 +168,23 @@ func (s *Server) answers() error {
 	}
 	w := newWire(c)
 	if s.conf.password != "" {
-		if _, err := w.ask("AUTH", s.conf.password); err != nil {
+		if _, err := w.command("AUTH", s.conf.password); err != nil {
 			return err
 		}
 	}
-	info, err := w.ask("INFO", "server")
+	info, err := w.command("INFO", "server")
 	if err != nil {
 		return err
 	}
-	if !strings.Contains(info, "\r\nprocess_id:"+strconv.Itoa(s.proc.pid())+"\r\n") {
+	if !strings.Contains(info, "\r\nprocess_id:"+strconv.Itoa(s.proc.PID())+"\r\n") {
 		return errors.New("another server answers on the port")
 	}
-	_, err = w.ask("PING")
+	_, err = w.command("PING")
 	return err
 }
 
-// freePort picks a port below the range from which the usual systems take the
-// ports of outgoing connections: none of those can take it while the server is
-// stopped.
+// freePort picks a port below the range that operating systems usually take for
+// outgoing connections, so that none of these takes it while the server is stopped.
 func freePort() (int, error) {
 	const low, high = 10000, 32768
 	var last error

@@ -10,7 +10,7 @@ import (
 type Option func(*config)
 
 type config struct {
-	lines    []string // of redis.conf, later ones win
+	lines    []string // of redis.conf; the last one of a directive applies
 	password string
 	cluster  bool
 	sentinel bool
@@ -28,22 +28,22 @@ func newConfig(opts []Option) config {
 	return c
 }
 
-// Config sets one directive of redis.conf. The value is written as it is, so
-// one with spaces in it needs Redis's own quotes.
+// Config sets a directive of redis.conf. The value is written unchanged, so a value
+// with spaces needs the quotes of redis.conf.
 func Config(key, value string) Option {
 	return func(c *config) {
 		c.lines = append(c.lines, key+" "+value)
 	}
 }
 
-// AOF keeps an append-only file: policy is "always", "everysec" or "no".
+// AOF turns on the append-only file. policy is "always", "everysec" or "no".
 func AOF(policy string) Option {
 	return func(c *config) {
 		c.lines = append(c.lines, "appendonly yes", "appendfsync "+policy)
 	}
 }
 
-// Password makes the server ask for a password; Client and URL know it.
+// Password makes the server require a password, which Client and URL use.
 func Password(password string) Option {
 	return func(c *config) {
 		c.password = password
@@ -55,7 +55,7 @@ func Password(password string) Option {
 	}
 }
 
-// quote writes a text the way redis.conf reads any byte.
+// quote returns text as a quoted string of redis.conf.
 func quote(text string) string {
 	var b strings.Builder
 	b.WriteByte('"')
@@ -70,7 +70,8 @@ func quote(text string) string {
 	return b.String()
 }
 
-// file is the whole redis.conf. What the caller may not change stands last.
+// file is the content of redis.conf. Directives that the caller must not change
+// come last.
 func (c config) file(dir string, port, busPort int) string {
 	lines := append([]string{
 		"logfile " + quote(""),

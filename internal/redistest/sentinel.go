@@ -18,16 +18,16 @@ const (
 	sentinelTimeout = 30 * time.Second
 )
 
-// Sentinel is a master with one replica, watched by one sentinel that decides
-// alone.
+// Sentinel is a master and a replica, monitored by one sentinel whose vote alone is
+// a quorum.
 type Sentinel struct {
-	nodes    []*Server // the master at the start, then its replica
+	nodes    []*Server // the initial master, then its replica
 	sentinel *Server
 }
 
 // NewSentinel starts the three servers and returns when the sentinel knows the
-// replica. The options are those of master and replica; the sentinel asks for
-// sentinelPassword unless it is empty. The test ends them.
+// replica. opts apply to master and replica; the sentinel requires
+// sentinelPassword unless it is empty. The test stops the servers when it ends.
 func NewSentinel(tb testing.TB, sentinelPassword string, opts ...Option) *Sentinel {
 	tb.Helper()
 	ctx, cancel := context.WithTimeout(tb.Context(), sentinelTimeout)
@@ -43,7 +43,7 @@ func NewSentinel(tb testing.TB, sentinelPassword string, opts ...Option) *Sentin
 	if err := replica.waitInfo(ctx, "replication", "master_link_status:up"); err != nil {
 		tb.Fatalf("redistest: wait for the replica: %v", err)
 	}
-	watch := []Option{
+	monitor := []Option{
 		func(c *config) {
 			*c = config{sentinel: true}
 		},
@@ -55,27 +55,27 @@ func NewSentinel(tb testing.TB, sentinelPassword string, opts ...Option) *Sentin
 		Config("sentinel", "failover-timeout "+masterName+" 5000"),
 	}
 	if password := master.conf.password; password != "" {
-		watch = append(
-			watch,
+		monitor = append(
+			monitor,
 			Config("sentinel", "auth-pass "+masterName+" "+quote(password)),
 		)
 	}
 	if sentinelPassword != "" {
-		watch = append(watch, Password(sentinelPassword))
+		monitor = append(monitor, Password(sentinelPassword))
 	}
-	s := &Sentinel{nodes: []*Server{master, replica}, sentinel: New(tb, watch...)}
+	s := &Sentinel{nodes: []*Server{master, replica}, sentinel: New(tb, monitor...)}
 	if err := s.sentinel.waitInfo(ctx, "sentinel", "status=ok", "slaves=1"); err != nil {
 		tb.Fatalf("redistest: wait for the sentinel: %v", err)
 	}
 	return s
 }
 
-// Server is the sentinel's own process, for tests that stop it.
+// Server is the sentinel's process, for tests that stop it.
 func (s *Sentinel) Server() *Server {
 	return s.sentinel
 }
 
-// Nodes are the data servers: the first master, then its replica.
+// Nodes are the data servers: the initial master, then its replica.
 func (s *Sentinel) Nodes() []*Server {
 	return s.nodes
 }
@@ -85,7 +85,7 @@ func (s *Sentinel) MasterName() string {
 	return masterName
 }
 
-// URL is the set as REDIS_URL, with the password of the data nodes.
+// URL is the address in the form of REDIS_URL, with the password of the data nodes.
 func (s *Sentinel) URL() string {
 	u := url.URL{
 		Scheme:   "redis-sentinel",
@@ -99,22 +99,22 @@ func (s *Sentinel) URL() string {
 	return u.String()
 }
 
-// Failover makes the replica the master, as an operator would, and returns
-// when it is one.
+// Failover promotes the replica as an operator would, and returns when it is the
+// master.
 func (s *Sentinel) Failover(tb testing.TB) {
 	tb.Helper()
 	ctx, cancel := context.WithTimeout(tb.Context(), sentinelTimeout)
 	defer cancel()
-	ask := redis.NewSentinelClient(
+	client := redis.NewSentinelClient(
 		clientOptions(s.sentinel.Addr(), s.sentinel.conf.password),
 	)
 	defer func() {
-		_ = ask.Close()
+		_ = client.Close()
 	}()
-	// The sentinel promotes a replica only after having looked at it itself,
-	// which may still be ahead.
+	// The sentinel promotes a replica only after it has polled it, which may not
+	// have happened yet.
 	err := poll(ctx, func() (bool, error) {
-		err := ask.Failover(ctx, masterName).Err()
+		err := client.Failover(ctx, masterName).Err()
 		if redis.HasErrorPrefix(err, "NOGOODSLAVE") {
 			return false, nil
 		}
@@ -128,7 +128,7 @@ func (s *Sentinel) Failover(tb testing.TB) {
 	}
 }
 
-// waitInfo waits until a section of INFO holds all the texts.
+// waitInfo waits until a section of INFO contains all texts.
 func (s *Server) waitInfo(ctx context.Context, section string, texts ...string) error {
 	var info string
 	err := poll(ctx, func() (bool, error) {
@@ -144,7 +144,7 @@ func (s *Server) waitInfo(ctx context.Context, section string, texts ...string) 
 		return true, nil
 	})
 	if err != nil {
-		return fmt.Errorf("%w; it says: %s", err, info)
+		return fmt.Errorf("%w; INFO is: %s", err, info)
 	}
 	return nil
 }

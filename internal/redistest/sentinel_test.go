@@ -12,11 +12,11 @@ func TestSentinelFailover(t *testing.T) {
 	t.Parallel()
 	s := redistest.NewSentinel(t, "watch it", redistest.Password("data"))
 	ctx := t.Context()
-	ask := redis.NewSentinelClient(&redis.Options{Addr: s.Server().Addr(), Password: "watch it"})
-	defer func() { _ = ask.Close() }()
+	client := redis.NewSentinelClient(&redis.Options{Addr: s.Server().Addr(), Password: "watch it"})
+	defer func() { _ = client.Close() }()
 	master := func() string {
 		t.Helper()
-		addr, err := ask.GetMasterAddrByName(ctx, s.MasterName()).Result()
+		addr, err := client.GetMasterAddrByName(ctx, s.MasterName()).Result()
 		if err != nil {
 			t.Fatal(err)
 		}

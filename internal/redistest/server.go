@@ -1,9 +1,9 @@
-// Package redistest starts real Redis servers for tests: one per test, on a
-// free port, gone when the test ends. Tests and cmd/demo's tests use it; it is
-// never linked into a command.
+// Package redistest starts real Redis servers for tests: each test has its own, on
+// a free port, which ends with the test. The package is for tests only and never
+// linked into a command.
 //
-// A server costs about 20 ms, so nothing is shared between tests: pub/sub,
-// scripts, CONFIG SET and FLUSHALL of one test cannot reach another.
+// Starting a server takes about 20 ms, so tests do not share one: pub/sub, scripts,
+// CONFIG SET and FLUSHALL of one test cannot affect another.
 package redistest
 
 import (
@@ -18,27 +18,29 @@ import (
 
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/maintnotifications"
+
+	"errand.internal/internal/proctest"
 )
 
-// Server is one redis-server process. Its methods are for the goroutine of the
-// test, except Client, Addr and URL, which any goroutine may call.
+// Server is a redis-server process. Its methods belong in the test's goroutine,
+// except Client, Addr and URL, which any goroutine may call.
 type Server struct {
 	tb   testing.TB // nil after Launch
 	conf config
 	dir  string
 	port int
-	proc *process // the latest run
+	proc *proctest.Process // the latest run
 
-	busPort int // of a cluster's node, for the other nodes
+	busPort int // of a cluster node
 
 	clientOnce sync.Once
 	client     *redis.Client
 	ownDir     bool
 }
 
-// New starts a server in a temporary directory and stops it when the test
-// ends. Without options it keeps nothing on disk and never evicts. It ends the
-// test if redis-server is missing or does not start.
+// New starts a server in a temporary directory and stops it when the test ends.
+// By default the server does not persist and never evicts. New fails the test if
+// redis-server is missing or does not start.
 func New(tb testing.TB, opts ...Option) *Server {
 	tb.Helper()
 	s := &Server{
@@ -57,9 +59,8 @@ func New(tb testing.TB, opts ...Option) *Server {
 	return s
 }
 
-// Launch starts a server outside a test: in an Example function or TestMain.
-// The caller must Close it. Where New's server would fail the test, this one
-// panics.
+// Launch starts a server outside a test, in an Example function or in TestMain.
+// The caller must Close it. Methods that would fail the test panic instead.
 func Launch(opts ...Option) (*Server, error) {
 	dir, err := os.MkdirTemp("", "redistest")
 	if err != nil {
@@ -76,17 +77,16 @@ func Launch(opts ...Option) (*Server, error) {
 	return s, nil
 }
 
-// Close ends the server and the client. New's servers are closed by the test.
-// A second call does nothing.
+// Close kills the server and closes the client. Servers made by New are closed by
+// the test. A second call does nothing.
 func (s *Server) Close() error {
 	var errs []error
-	// The client may be asked for, for the first time, after Close: it is then
-	// a closed one.
+	// A first call of Client after Close must return a closed client.
 	if err := s.Client().Close(); err != nil && !errors.Is(err, redis.ErrClosed) {
 		errs = append(errs, err)
 	}
 	if s.proc != nil {
-		errs = append(errs, s.proc.kill())
+		errs = append(errs, s.proc.Kill())
 	}
 	if s.ownDir {
 		errs = append(errs, os.RemoveAll(s.dir))
@@ -94,13 +94,13 @@ func (s *Server) Close() error {
 	return errors.Join(errs...)
 }
 
-// Addr is the server's host:port on loopback. It stays the same over Stop and
-// Start.
+// Addr is the server's host:port on loopback. Stop and Start keep it.
 func (s *Server) Addr() string {
 	return loopback(s.port)
 }
 
-// URL is the server as REDIS_URL, with the password if one was set.
+// URL is the server's address in the form of REDIS_URL, with the password if it has
+// one.
 func (s *Server) URL() string {
 	u := url.URL{
 		Scheme: "redis",
@@ -113,8 +113,8 @@ func (s *Server) URL() string {
 	return u.String()
 }
 
-// Client is the test's own client. It is closed with the server; do not close
-// it. The code under test should open its own.
+// Client is the test's client, which Close closes. The code under test should open
+// its own.
 func (s *Server) Client() *redis.Client {
 	s.clientOnce.Do(func() {
 		s.client = redis.NewClient(clientOptions(s.Addr(), s.conf.password))
@@ -122,44 +122,43 @@ func (s *Server) Client() *redis.Client {
 	return s.client
 }
 
-// Stop ends the server as an operator would (SIGTERM): an append-only file is
-// complete afterwards. It returns when the process is gone.
+// Stop stops the server as an operator would (SIGTERM), which completes the
+// append-only file, and returns when the process has ended.
 func (s *Server) Stop() {
 	s.helper()
-	s.check("stop", s.proc.terminate())
+	s.check("stop", s.terminate())
 }
 
-// Kill ends the server as a crash would (SIGKILL). It returns when the process
-// is gone.
+// Kill kills the server as a crash would (SIGKILL), and returns when the process
+// has ended.
 func (s *Server) Kill() {
 	s.helper()
-	s.check("kill", s.proc.kill())
+	s.check("kill", s.proc.Kill())
 }
 
-// Start starts a stopped or killed server again, on the same port and in the
-// same directory. What it remembers depends on AOF.
+// Start restarts a stopped or killed server on the same port and in the same
+// directory. Which data it still has depends on AOF.
 func (s *Server) Start() {
 	s.helper()
-	if s.proc.alive() {
-		s.check("start", errors.New("it is running"))
+	if s.proc.Alive() {
+		s.check("start", errors.New("the server is running"))
 		return
 	}
 	s.check("start", s.start())
 }
 
-// Pause freezes the server (SIGSTOP): connections stay open and nothing is
-// answered. It returns when the process has stopped. The kernel still accepts
-// connections for it.
+// Pause freezes the server (SIGSTOP) and returns when the process has stopped.
+// Connections stay open and get no answers; the kernel still accepts new ones.
 func (s *Server) Pause() {
 	s.helper()
-	s.check("pause", s.proc.pause())
+	s.check("pause", s.proc.Pause())
 }
 
-// Resume lets a paused server go on; what clients sent meanwhile is then
-// carried out.
+// Resume continues a paused server, which then executes what clients sent
+// meanwhile.
 func (s *Server) Resume() {
 	s.helper()
-	s.check("resume", s.proc.resume())
+	s.check("resume", s.proc.Resume())
 }
 
 func (s *Server) check(what string, err error) {
@@ -187,7 +186,7 @@ func clientOptions(addr, password string) *redis.Options {
 	return &redis.Options{
 		Addr:     addr,
 		Password: password,
-		// A real Redis 7 has neither feature; asking costs round trips.
+		// Redis 7 has neither feature, and asking for them costs round trips.
 		DisableIdentity: true,
 		MaintNotificationsConfig: &maintnotifications.Config{
 			Mode: maintnotifications.ModeDisabled,

@@ -16,7 +16,7 @@ import (
 	"errand.internal/internal/redistest"
 )
 
-func TestNewServesOneTestAlone(t *testing.T) {
+func TestServersAreIndependent(t *testing.T) {
 	t.Parallel()
 	ctx := t.Context()
 	first, second := redistest.New(t), redistest.New(t)
@@ -34,7 +34,7 @@ func TestNewServesOneTestAlone(t *testing.T) {
 	}
 }
 
-func TestManyServersAtOnce(t *testing.T) {
+func TestConcurrentLaunchesUseDifferentPorts(t *testing.T) {
 	t.Parallel()
 	var wg sync.WaitGroup
 	addrs := make(chan string, 8)
@@ -125,7 +125,7 @@ func TestPauseFreezesAndResumeAnswers(t *testing.T) {
 	defer func() { _ = c.Close() }()
 
 	s.Pause()
-	s.Pause() // twice is the same as once
+	s.Pause() // pausing twice is the same as once
 	if _, err := c.Write([]byte("PING\r\n")); err != nil {
 		t.Fatal(err)
 	}
@@ -145,16 +145,16 @@ func TestPauseFreezesAndResumeAnswers(t *testing.T) {
 	}
 }
 
-func TestStopOfAPausedServer(t *testing.T) {
+func TestStopEndsAPausedServer(t *testing.T) {
 	t.Parallel()
 	s := redistest.New(t)
 	s.Pause()
 	s.Stop()
 	s.Start()
-	s.Pause() // and cleanup ends a paused one
+	s.Pause() // the cleanup kills a paused server
 }
 
-func TestPasswordIsAskedFor(t *testing.T) {
+func TestPasswordIsRequired(t *testing.T) {
 	t.Parallel()
 	const password = `p@ss "wo\rd/ü`
 	s := redistest.New(t, redistest.Password(password))
@@ -169,9 +169,9 @@ func TestPasswordIsAskedFor(t *testing.T) {
 		t.Errorf("URL() = %q", s.URL())
 	}
 	opts.Password = ""
-	stranger := redis.NewClient(opts)
-	defer func() { _ = stranger.Close() }()
-	if err := stranger.Ping(t.Context()).Err(); err == nil || !strings.Contains(err.Error(), "NOAUTH") {
+	unauthenticated := redis.NewClient(opts)
+	defer func() { _ = unauthenticated.Close() }()
+	if err := unauthenticated.Ping(t.Context()).Err(); err == nil || !strings.Contains(err.Error(), "NOAUTH") {
 		t.Errorf("without the password: %v, want NOAUTH", err)
 	}
 }
@@ -189,7 +189,7 @@ func TestBrokenConfigSaysWhy(t *testing.T) {
 	t.Parallel()
 	_, err := redistest.Launch(redistest.Config("no-such-directive", "1"))
 	if err == nil || !strings.Contains(err.Error(), "no-such-directive") {
-		t.Errorf("Launch = %v, want the server's own words", err)
+		t.Errorf("Launch = %v, want the server's message", err)
 	}
 }
 
@@ -252,7 +252,7 @@ func TestCluster(t *testing.T) {
 	}
 }
 
-func TestClusterNodeComesBack(t *testing.T) {
+func TestClusterNodeRestarts(t *testing.T) {
 	t.Parallel()
 	c := redistest.NewCluster(t, 3)
 	c.Nodes()[1].Kill()

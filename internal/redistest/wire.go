@@ -10,8 +10,8 @@ import (
 	"strings"
 )
 
-// wire speaks as much RESP as waiting for a server takes. go-redis would do,
-// but writes every refused connection to the process's log.
+// wire is a minimal RESP connection for waitReady. go-redis would log every
+// refused connection.
 type wire struct {
 	c net.Conn
 	r *bufio.Reader
@@ -21,8 +21,8 @@ func newWire(c net.Conn) wire {
 	return wire{c, bufio.NewReader(c)}
 }
 
-// ask sends one command and returns its simple or bulk answer.
-func (w wire) ask(args ...string) (string, error) {
+// command sends a command and returns its simple or bulk reply.
+func (w wire) command(args ...string) (string, error) {
 	var b strings.Builder
 	fmt.Fprintf(&b, "*%d\r\n", len(args))
 	for _, arg := range args {
@@ -37,7 +37,7 @@ func (w wire) ask(args ...string) (string, error) {
 	}
 	line = strings.TrimSuffix(line, "\r\n")
 	if line == "" {
-		return "", errors.New("empty answer")
+		return "", errors.New("empty reply")
 	}
 	switch line[0] {
 	case '+':
@@ -47,7 +47,7 @@ func (w wire) ask(args ...string) (string, error) {
 	case '$':
 		size, err := strconv.Atoi(line[1:])
 		if err != nil || size < 0 {
-			return "", fmt.Errorf("no text in answer %q", line)
+			return "", fmt.Errorf("no text in reply %q", line)
 		}
 		text := make([]byte, size+2)
 		if _, err := io.ReadFull(w.r, text); err != nil {
@@ -55,6 +55,6 @@ func (w wire) ask(args ...string) (string, error) {
 		}
 		return string(text[:size]), nil
 	default:
-		return "", fmt.Errorf("unexpected answer %q", line)
+		return "", fmt.Errorf("unexpected reply %q", line)
 	}
 }

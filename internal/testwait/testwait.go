@@ -15,12 +15,20 @@ const pause = 10 * time.Millisecond
 // awaited condition. Like t.Fatal, it belongs in the test's own goroutine.
 func Eventually(t testing.TB, within time.Duration, what string, ok func() bool) {
 	t.Helper()
+	if !Poll(within, ok) {
+		t.Fatalf("not within %s: %s", within, what)
+	}
+}
 
+// Poll is Eventually for goroutines other than the test's: it reports whether ok
+// returned true within the given time.
+func Poll(within time.Duration, ok func() bool) bool {
 	deadline := time.Now().Add(within)
 	for !ok() {
 		if time.Now().After(deadline) {
-			t.Fatalf("not within %s: %s", within, what)
+			return false
 		}
 		time.Sleep(pause)
 	}
+	return true
 }

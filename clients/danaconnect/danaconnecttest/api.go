@@ -99,6 +99,13 @@ func (s *Sandbox) Record(id string) json.RawMessage {
 	return s.api.records[id]
 }
 
+// PutRecord adds or replaces a record of the small API.
+func (s *Sandbox) PutRecord(id string, body json.RawMessage) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.api.records[id] = bytes.Clone(body)
+}
+
 // token answers as RFC 6749 says; the vendor's page shows only the success.
 func (s *Sandbox) token(c *sandbox.Call) sandbox.Answer {
 	if c.Method != http.MethodPost {

@@ -1,0 +1,172 @@
+package faults
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/hibiken/asynq"
+	"github.com/redis/go-redis/v9"
+
+	"errand.internal/internal/fleet"
+	"errand.internal/internal/ledger"
+	"errand.internal/internal/testwait"
+	"errand.internal/tasks"
+)
+
+// finish waits for the end of all tasks, checks them, and asserts that asynq agrees
+// and that they ended with one of the allowed outcomes.
+func (h *harness) finish(limit time.Duration, allowed ...tasks.Outcome) fleet.Report {
+	h.t.Helper()
+	ids := h.tasks()
+	h.Wait(limit, ids)
+	h.waitSettled(ids)
+	report := h.Check(ids)
+	for outcome, n := range report.Outcomes {
+		if !slices.Contains(allowed, outcome) {
+			h.t.Errorf("%d tasks ended %s: %s", n, outcome, h.examples(ids, outcome))
+		}
+	}
+	h.t.Logf(
+		"%d tasks, %d of them passcodes: %v, %d calls",
+		len(ids),
+		len(h.ofKind(ids, h.Passcodes)),
+		report.Outcomes,
+		report.Calls,
+	)
+	return report
+}
+
+// waitSettled waits until asynq has nothing left to do: every task is among the
+// completed or the archived ones, and there are no leases.
+func (h *harness) waitSettled(ids []string) {
+	h.t.Helper()
+	inspector := asynq.NewInspectorFromRedisClient(h.Conn())
+	deadline := time.Now().Add(time.Minute)
+	for _, name := range loadQueues {
+		used := slices.ContainsFunc(ids, func(id string) bool {
+			queue, _ := ledger.QueueOf(id)
+			return queue == name
+		})
+		var state string
+		settled := testwait.Poll(max(time.Until(deadline), time.Second), func() bool {
+			var ok bool
+			state, ok = h.queueState(inspector, name)
+			return ok || !used && strings.Contains(state, "does not exist")
+		})
+		if !settled {
+			h.t.Errorf("asynq's queue %s does not settle: %s%s", name, state, h.misplaced(name))
+		}
+	}
+}
+
+// queueState describes asynq's queue, and reports whether it is settled.
+func (h *harness) queueState(inspector *asynq.Inspector, name string) (state string, settled bool) {
+	info, err := inspector.GetQueueInfo(name)
+	if err != nil {
+		return err.Error(), false
+	}
+	stored := len(h.Conn().Keys(h.t.Context(), "asynq:{"+name+"}:t:*").Val())
+	leases := int(h.Conn().ZCard(h.t.Context(), "asynq:{"+name+"}:lease").Val())
+	state = fmt.Sprintf(
+		"%d pending, %d active, %d scheduled, %d retry, %d leases, %d completed, %d archived, %d tasks",
+		info.Pending,
+		info.Active,
+		info.Scheduled,
+		info.Retry,
+		leases,
+		info.Completed,
+		info.Archived,
+		stored,
+	)
+	unfinished := info.Pending + info.Active + info.Scheduled + info.Retry + leases
+	return state, unfinished == 0 && info.Completed+info.Archived == stored
+}
+
+// misplaced describes the tasks of a queue that are not where asynq says they are.
+func (h *harness) misplaced(name string) string {
+	ctx := h.t.Context()
+	base := "asynq:{" + name + "}:"
+	var b strings.Builder
+	for _, key := range h.Conn().Keys(ctx, base+"t:*").Val() {
+		id := strings.TrimPrefix(key, base+"t:")
+		state := h.Conn().HGet(ctx, key, "state").Val()
+		var places []string
+		for _, set := range []string{"lease", "scheduled", "retry", "completed", "archived"} {
+			if h.Conn().ZScore(ctx, base+set, id).Err() == nil {
+				places = append(places, set)
+			}
+		}
+		for _, list := range []string{"pending", "active"} {
+			if h.Conn().LPos(ctx, base+list, id, redis.LPosArgs{}).Err() == nil {
+				places = append(places, list)
+			}
+		}
+		if slices.Equal(places, []string{state}) || b.Len() > 2000 {
+			continue
+		}
+		fmt.Fprintf(&b, "\n  %s: its state in asynq is %s, it is in %v", id, state, places)
+		if status, err := h.Client.Status(ctx, id); err != nil {
+			fmt.Fprintf(&b, "; %v", err)
+		} else {
+			fmt.Fprintf(&b, "; its record says %s %s", status.State, status.Outcome)
+		}
+	}
+	return b.String()
+}
+
+// examples describes some of the tasks with an outcome.
+func (h *harness) examples(ids []string, outcome tasks.Outcome) string {
+	var b strings.Builder
+	for _, id := range ids {
+		status, err := h.Client.Status(h.t.Context(), id)
+		if err != nil || status.Outcome != outcome || b.Len() > 2000 {
+			continue
+		}
+		fmt.Fprintf(&b, "\n  %s %q, calls:", id, status.Message)
+		for _, a := range status.History {
+			fmt.Fprintf(&b, " [%s %s %v %q]", a.At.Format(time.TimeOnly), a.Class, a.Took, a.Message)
+		}
+	}
+	return b.String()
+}
+
+// checkFirstCall asserts that every task is done with its first and only call.
+func (h *harness) checkFirstCall(ids []string) {
+	h.t.Helper()
+	if report := h.CheckDone(ids); report.Calls != len(ids) {
+		h.t.Errorf("%d calls for %d tasks", report.Calls, len(ids))
+	}
+	for i, n := range h.CountedAttempts(ids) {
+		if n != "1" {
+			h.t.Errorf("%s spent %q attempts, want 1", ids[i], n)
+		}
+	}
+}
+
+// summary describes the distribution of durations.
+func summary(times []time.Duration) string {
+	if len(times) == 0 {
+		return "none"
+	}
+	sorted := slices.Sorted(slices.Values(times))
+	round := func(d time.Duration) time.Duration { return d.Round(100 * time.Millisecond) }
+	return fmt.Sprintf(
+		"min %v, median %v, max %v, of %d",
+		round(sorted[0]),
+		round(sorted[len(sorted)/2]),
+		round(sorted[len(sorted)-1]),
+		len(sorted),
+	)
+}
+
+// logCounts prints counts in a fixed order.
+func logCounts[K ~string, V any](t *testing.T, what string, counts map[K]V) {
+	t.Helper()
+	for _, key := range slices.Sorted(maps.Keys(counts)) {
+		t.Logf("%s %-16s %v", what, key, counts[key])
+	}
+}
