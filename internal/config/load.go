@@ -12,6 +12,7 @@ import (
 	"errand.internal/internal/schedule"
 	"errand.internal/internal/seal"
 	"errand.internal/internal/settings"
+	"errand.internal/tasks/all"
 )
 
 // graceSlack is by how much SHUTDOWN_GRACE must exceed the longest call, so that
@@ -128,7 +129,7 @@ func LoadSchedules(path string) (*schedule.File, error) {
 	if path == "" {
 		return nil, nil
 	}
-	file, err := schedule.Load(path)
+	file, err := schedule.Load(path, all.Vendors)
 	wrong, ok := errors.AsType[*schedule.FileError](err)
 	if !ok {
 		return file, err

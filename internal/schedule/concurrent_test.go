@@ -13,14 +13,14 @@ import (
 
 // TestSchedulersEnqueueEachTickOnce runs three schedulers on one Redis. One dies in
 // the middle of a tick, another freezes in the middle of one and resumes later.
-// Each subject of each tick is enqueued once and in time, and every poll ends.
+// Each subject of each tick is enqueued once and in time, and every task ends.
 func TestSchedulersEnqueueEachTickOnce(t *testing.T) {
 	t.Parallel()
 	const subjects = 50
 	seconds := size(15, 60)
 	f := newFixture(t)
 	f.startWorker(nil)
-	file := loadOne(t, "name: p", "every: 1s", "type: anna:messenger:alerts", users(subjects))
+	file := loadOne(t, "name: p", "every: 1s", "type: shop:stock:read", items(subjects))
 	workers := map[string]*testScheduler{}
 	for _, name := range []string{"a", "b", "c"} {
 		workers[name] = f.scheduler(name, file)
@@ -90,7 +90,7 @@ func TestSchedulersEnqueueEachTickOnce(t *testing.T) {
 			}
 			for id := range ids {
 				r := f.waitEnded(id)
-				// On a busy machine a poll may not run within its second.
+				// On a busy machine a task may not run within its second.
 				if r.Outcome != ledger.Done && r.Outcome != ledger.Expired {
 					t.Errorf("%v ended %s", a, r.Outcome)
 				}
@@ -116,12 +116,12 @@ func TestSchedulersEnqueueEachTickOnce(t *testing.T) {
 			known[id] = true
 		}
 	}
-	keys, err := f.redis.Client().Keys(t.Context(), "errand:{polls}:task:*").Result()
+	keys, err := f.redis.Client().Keys(t.Context(), "errand:{reads}:task:*").Result()
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, key := range keys {
-		id := strings.TrimPrefix(key, "errand:{polls}:task:")
+		id := strings.TrimPrefix(key, "errand:{reads}:task:")
 		if known[id] {
 			continue
 		}
@@ -157,7 +157,7 @@ func TestTicksOfAnOutageAreMissed(t *testing.T) {
 	t.Parallel()
 	const subjects = 20
 	f := newFixture(t)
-	file := loadOne(t, "name: p", "every: 1s", "type: anna:messenger:alerts", users(subjects))
+	file := loadOne(t, "name: p", "every: 1s", "type: shop:stock:read", items(subjects))
 	// The tasks have a Redis of their own, which stays up.
 	other := newFixture(t)
 	var workers []*testScheduler
@@ -166,7 +166,7 @@ func TestTicksOfAnOutageAreMissed(t *testing.T) {
 		w.recording.next = other.scheduler(name, file).recording.next
 		workers = append(workers, w.run(t))
 	}
-	// No worker runs the polls, so a subject's second task is skipped: count the
+	// No worker runs the tasks, so a subject's second task is skipped: count the
 	// requests.
 	requested := func(slot int64) int {
 		n := f.recorder.counts[slot]

@@ -10,8 +10,6 @@ import (
 	"time"
 
 	"github.com/goccy/go-yaml/ast"
-
-	"errand.internal/tasks/all"
 )
 
 // validName restricts names because they are part of Redis keys and metrics.
@@ -180,10 +178,10 @@ func (p *entryParser) spread(s *Schedule) {
 // tasks reads type, payload and forEach, and checks every payload.
 func (p *entryParser) tasks(s *Schedule) {
 	taskType := p.entry.Type
-	if !p.required(taskType, "type", "a task type such as anna:messenger:alerts") {
+	if !p.required(taskType, "type", "a task type; `enqueue types` lists them") {
 		return
 	}
-	info, known := all.Vendors.Find(taskType.value)
+	info, known := p.reading.types.Find(taskType.value)
 	if !known {
 		p.report(taskType.at, "type is unknown; `enqueue types` lists them")
 		return

@@ -1,6 +1,10 @@
 package schedule
 
-import "time"
+import (
+	"time"
+
+	"errand.internal/tasks"
+)
 
 // File is a schedule file without problems.
 type File struct {
@@ -67,7 +71,8 @@ func (f *File) Find(name string) (*Schedule, bool) {
 }
 
 // Load reads a schedule file and the subject files that it names, and checks
-// every payload. Its error is a *FileError with all problems.
-func Load(path string) (*File, error) {
-	return read(path).result()
+// every payload. types are the vendors whose task types the file may use. The
+// error is a *FileError with all problems.
+func Load(path string, types tasks.Vendors) (*File, error) {
+	return read(path, types).result()
 }

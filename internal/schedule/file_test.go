@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"errand.internal/tasks/all"
 )
 
 // write writes files into a temporary directory; it returns the path of "s.yaml",
@@ -24,7 +26,7 @@ func write(t *testing.T, files map[string]string) string {
 
 func mustLoad(t *testing.T, path string) *File {
 	t.Helper()
-	f, err := Load(path)
+	f, err := Load(path, catalogue)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,25 +49,25 @@ func TestLoad(t *testing.T) {
 	path := write(t, map[string]string{
 		"s.yaml": `# every field once
 schedules:
-  - name: support-alerts            # unique
+  - name: stock                     # unique
     every: 30s
     timeZone: America/Sao_Paulo
-    type: anna:messenger:alerts
-    payload: {messengerFilters: {status: A, dataIni: today-7d, dataFim: today}}
-    forEach: {userId: [u1, 0042, "3"]}
+    type: shop:stock:read
+    payload: {filters: {status: A, since: 2026-01-01, until: 2026-01-31}}
+    forEach: {itemId: [u1, 0042, "3"]}
     spread: 20s
   - name: nightly
     cron: "30 2 * * *"
     timeZone: Europe/Copenhagen
-    type: anna:messenger:alerts
-    forEach: {userId: "@users.txt"}
+    type: shop:stock:read
+    forEach: {itemId: "@items.txt"}
   - name: one
     cron: "*/5 8-18 * * 1-5"
-    type: anna:user:inactivate
+    type: shop:item:close
     payload:
-      userId: u-9
+      itemId: u-9
 `,
-		"users.txt": "\xef\xbb\xbfana\r\n\r\n# a comment\n  bo  \nte\"st\n",
+		"items.txt": "\xef\xbb\xbfana\r\n\r\n# a comment\n  bo  \nte\"st\n",
 	})
 	f := mustLoad(t, path)
 	var got []string
@@ -73,9 +75,9 @@ schedules:
 		got = append(got, fmt.Sprintf("%s|%s|%s|%d|%s", s.Name, s.Type, s.When(), s.Subjects(), s.Spread))
 	}
 	want := []string{
-		"support-alerts|anna:messenger:alerts|every 30s|3|20s",
-		"nightly|anna:messenger:alerts|30 2 * * * Europe/Copenhagen|3|0s",
-		"one|anna:user:inactivate|*/5 8-18 * * 1-5 UTC|1|0s",
+		"stock|shop:stock:read|every 30s|3|20s",
+		"nightly|shop:stock:read|30 2 * * * Europe/Copenhagen|3|0s",
+		"one|shop:item:close|*/5 8-18 * * 1-5 UTC|1|0s",
 	}
 	if strings.Join(got, "\n") != strings.Join(want, "\n") {
 		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
@@ -88,10 +90,10 @@ schedules:
 		{
 			"a number is text where the field is text",
 			f.Schedules[0].payload(1),
-			`{"messengerFilters":{"dataFim":"today","dataIni":"today-7d","status":"A"},"userId":"0042"}`,
+			`{"filters":{"since":"2026-01-01","status":"A","until":"2026-01-31"},"itemId":"0042"}`,
 		},
-		{"from a file", f.Schedules[1].payload(2), `{"userId":"te\"st"}`},
-		{"without forEach", f.Schedules[2].payload(0), `{"userId":"u-9"}`},
+		{"from a file", f.Schedules[1].payload(2), `{"itemId":"te\"st"}`},
+		{"without forEach", f.Schedules[2].payload(0), `{"itemId":"u-9"}`},
 	}
 	for _, p := range payloads {
 		if string(p.payload) != p.want {
@@ -111,11 +113,11 @@ func TestLoadAcceptsAnEmptyList(t *testing.T) {
 // files by them.
 func TestLoadReportsAllProblems(t *testing.T) {
 	t.Parallel()
-	const alerts = "type: anna:messenger:alerts"
+	const stock = "type: shop:stock:read"
 	tests := []struct {
 		name  string
 		file  string
-		users string
+		items string
 		want  []string
 	}{
 		{"empty", "", "", []string{"s.yaml: schedules is missing"}},
@@ -127,7 +129,7 @@ func TestLoadReportsAllProblems(t *testing.T) {
 		},
 		{
 			"a field twice",
-			oneSchedule("name: a", "every: 1s", "every: 2s", alerts),
+			oneSchedule("name: a", "every: 1s", "every: 2s", stock),
 			"",
 			[]string{`s.yaml:4:5: not YAML: mapping key "every" already defined at [3:5]`},
 		},
@@ -156,19 +158,19 @@ func TestLoadReportsAllProblems(t *testing.T) {
 		},
 		{
 			"unquoted star",
-			oneSchedule("name: a", "cron: *abc", alerts),
+			oneSchedule("name: a", "cron: *abc", stock),
 			"",
 			[]string{"s.yaml:3:11: anchors and aliases are not supported; a text that begins with & or * needs quotes"},
 		},
 		{
 			"tag",
-			oneSchedule("name: !!str a", "every: 1s", alerts),
+			oneSchedule("name: !!str a", "every: 1s", stock),
 			"",
 			[]string{"s.yaml:2:11: tags are not supported; a text that begins with ! needs quotes"},
 		},
 		{
 			"merge key",
-			oneSchedule("name: a", "<<: {every: 1s}", alerts),
+			oneSchedule("name: a", "<<: {every: 1s}", stock),
 			"",
 			[]string{"s.yaml:3:5: merge keys are not supported"},
 		},
@@ -183,7 +185,7 @@ func TestLoadReportsAllProblems(t *testing.T) {
 		},
 		{
 			"several unknown fields",
-			oneSchedule("name: a", "evry: 1s", "Every: 1s", "every: 1s", "1: x", alerts, "payload: {userId: u1}"),
+			oneSchedule("name: a", "evry: 1s", "Every: 1s", "every: 1s", "1: x", stock, "payload: {itemId: u1}"),
 			"",
 			[]string{
 				"s.yaml:3:5: a: evry is unknown; there are name, every, cron, timeZone, type, payload, forEach, spread",
@@ -193,7 +195,7 @@ func TestLoadReportsAllProblems(t *testing.T) {
 		},
 		{
 			"fields without a value",
-			oneSchedule("name: a", "every: 1s", "spread:", alerts, "payload: ~", "forEach: {userId: [u1]}"),
+			oneSchedule("name: a", "every: 1s", "spread:", stock, "payload: ~", "forEach: {itemId: [u1]}"),
 			"",
 			[]string{"s.yaml:4:5: a: spread has no value", "s.yaml:6:5: a: payload has no value"},
 		},
@@ -204,17 +206,17 @@ func TestLoadReportsAllProblems(t *testing.T) {
 			[]string{
 				"s.yaml:2:11: schedule 1: name must be a text",
 				"s.yaml:3:12: schedule 1: every must be a duration such as 30s, 5m or 24h",
-				"s.yaml:4:11: schedule 1: type must be a task type such as anna:messenger:alerts",
+				"s.yaml:4:11: schedule 1: type must be a task type; `enqueue types` lists them",
 				"s.yaml:5:13: schedule 1: spread must be a duration such as 20s",
 			},
 		},
-		{"everything missing", oneSchedule("payload: {userId: u1}"), "", []string{
+		{"everything missing", oneSchedule("payload: {itemId: u1}"), "", []string{
 			"s.yaml:2:5: schedule 1: name is missing", "s.yaml:2:5: schedule 1: every or cron is missing", "s.yaml:2:5: schedule 1: type is missing",
 		}},
 		{"all at once", "schedules:\n" +
-			"  - name: a b\n    every: 10ms\n    type: anna:messenger\n    foreach: {userId: [u1]}\n" +
-			"  - name: b\n    every: 10s\n    cron: \"* * * * *\"\n    timeZone: Europe/Kopenhagen\n    type: anna:messenger:alerts\n    payload: {userId: u1}\n" +
-			"  - name: b\n    every: 10s\n    spread: 11s\n    type: anna:messenger:alerts\n    payload: {userId: u1}\n", "", []string{
+			"  - name: a b\n    every: 10ms\n    type: shop:stock\n    foreach: {itemId: [u1]}\n" +
+			"  - name: b\n    every: 10s\n    cron: \"* * * * *\"\n    timeZone: Europe/Kopenhagen\n    type: shop:stock:read\n    payload: {itemId: u1}\n" +
+			"  - name: b\n    every: 10s\n    spread: 11s\n    type: shop:stock:read\n    payload: {itemId: u1}\n", "", []string{
 			"s.yaml:2:11: schedule 1: name must have 1 to 64 letters, digits, dots, dashes or underscores, and begin with a letter or digit",
 			"s.yaml:3:12: schedule 1: every must be at least 1s",
 			"s.yaml:4:11: schedule 1: type is unknown; `enqueue types` lists them",
@@ -226,25 +228,25 @@ func TestLoadReportsAllProblems(t *testing.T) {
 		}},
 		{
 			"every without a unit",
-			oneSchedule("name: a", "every: 30", alerts, "payload: {userId: u1}"),
+			oneSchedule("name: a", "every: 30", stock, "payload: {itemId: u1}"),
 			"",
 			[]string{"s.yaml:3:12: a: every must be a duration such as 30s, 5m or 24h"},
 		},
 		{
 			"every with part of a second",
-			oneSchedule("name: a", "every: 1500ms", alerts, "payload: {userId: u1}"),
+			oneSchedule("name: a", "every: 1500ms", stock, "payload: {itemId: u1}"),
 			"",
 			[]string{"s.yaml:3:12: a: every must be whole seconds"},
 		},
 		{
 			"every too long",
-			oneSchedule("name: a", "every: 10000h", alerts, "payload: {userId: u1}"),
+			oneSchedule("name: a", "every: 10000h", stock, "payload: {itemId: u1}"),
 			"",
 			[]string{"s.yaml:3:12: a: every must be at most 8784h (366 days)"},
 		},
 		{
 			"cron with seconds",
-			oneSchedule("name: a", `cron: "0 * * * * *"`, alerts, "payload: {userId: u1}"),
+			oneSchedule("name: a", `cron: "0 * * * * *"`, stock, "payload: {itemId: u1}"),
 			"",
 			[]string{
 				"s.yaml:3:11: a: cron must have 5 fields (minute, hour, day of month, month, day of week); it has 6",
@@ -252,25 +254,25 @@ func TestLoadReportsAllProblems(t *testing.T) {
 		},
 		{
 			"cron out of range",
-			oneSchedule("name: a", `cron: "0 24 * * *"`, alerts, "payload: {userId: u1}"),
+			oneSchedule("name: a", `cron: "0 24 * * *"`, stock, "payload: {itemId: u1}"),
 			"",
 			[]string{"s.yaml:3:11: a: cron cannot be read: end of range (24) above maximum (23): 24"},
 		},
 		{
 			"cron of a day that does not exist",
-			oneSchedule("name: a", `cron: "0 0 30 2 *"`, alerts, "payload: {userId: u1}"),
+			oneSchedule("name: a", `cron: "0 0 30 2 *"`, stock, "payload: {itemId: u1}"),
 			"",
 			[]string{"s.yaml:3:11: a: cron never matches: there is no such day"},
 		},
 		{
 			"cron with a zone",
-			oneSchedule("name: a", `cron: "TZ=UTC 0 0 * * *"`, alerts, "payload: {userId: u1}"),
+			oneSchedule("name: a", `cron: "TZ=UTC 0 0 * * *"`, stock, "payload: {itemId: u1}"),
 			"",
 			[]string{"s.yaml:3:11: a: cron must not name a time zone; timeZone does"},
 		},
 		{
 			"cron by word",
-			oneSchedule("name: a", `cron: "@daily"`, alerts, "payload: {userId: u1}"),
+			oneSchedule("name: a", `cron: "@daily"`, stock, "payload: {itemId: u1}"),
 			"",
 			[]string{
 				"s.yaml:3:11: a: cron must have 5 fields (minute, hour, day of month, month, day of week); it has 1",
@@ -278,19 +280,19 @@ func TestLoadReportsAllProblems(t *testing.T) {
 		},
 		{
 			"spread and cron",
-			oneSchedule("name: a", `cron: "0,10 8 * * *"`, "spread: 11m", alerts, "payload: {userId: u1}"),
+			oneSchedule("name: a", `cron: "0,10 8 * * *"`, "spread: 11m", stock, "payload: {itemId: u1}"),
 			"",
 			[]string{"s.yaml:4:13: a: spread is longer than the time between two ticks, 10m0s"},
 		},
 		{
 			"spread negative",
-			oneSchedule("name: a", "every: 10s", "spread: -1s", alerts, "payload: {userId: u1}"),
+			oneSchedule("name: a", "every: 10s", "spread: -1s", stock, "payload: {itemId: u1}"),
 			"",
 			[]string{"s.yaml:4:13: a: spread must not be negative"},
 		},
 		{
 			"payload is no object",
-			oneSchedule("name: a", "every: 10s", alerts, "payload: u1"),
+			oneSchedule("name: a", "every: 10s", stock, "payload: u1"),
 			"",
 			[]string{"s.yaml:5:14: a: payload must be an object"},
 		},
@@ -299,83 +301,83 @@ func TestLoadReportsAllProblems(t *testing.T) {
 			oneSchedule(
 				"name: a",
 				"every: 10s",
-				alerts,
+				stock,
 				"payload:",
-				"  userID: u1",
-				"  messengerFilters:",
+				"  itemID: u1",
+				"  filters:",
 				"    status: X",
-				"    dataIni: tomorrow",
+				"    since: tomorrow",
 			),
 			"",
 			[]string{
-				"s.yaml:5:5: a: payload: userId is required, or both of userDocType and userDocValue",
-				"s.yaml:6:7: a: payload: userID is unknown; did you mean userId?",
-				"s.yaml:8:9: a: payload: messengerFilters.status must be one of A, E",
-				"s.yaml:9:9: a: payload: messengerFilters.dataIni must be DD/MM/YYYY, today, or today-7d",
+				"s.yaml:5:5: a: payload: itemId is required, or both of catalog and number",
+				"s.yaml:6:7: a: payload: itemID is unknown; did you mean itemId?",
+				"s.yaml:8:9: a: payload: filters.status must be one of A, E",
+				"s.yaml:9:9: a: payload: filters.since must be YYYY-MM-DD",
 			},
 		},
 		{
 			"payload has a number that is not decimal",
-			oneSchedule("name: a", "every: 10s", "type: danaconnect:otp:verify", "payload: {idRequest: 0x1F, otp: 004217}"),
+			oneSchedule("name: a", "every: 10s", "type: shop:code:send", "payload: {orderId: 0x1F, code: 004217}"),
 			"",
 			[]string{
-				"s.yaml:5:26: a: payload: a number must be plain decimal; a text that looks like one needs quotes",
-				"s.yaml:5:37: a: payload: a number must be plain decimal; a text that looks like one needs quotes",
+				"s.yaml:5:24: a: payload: a number must be plain decimal; a text that looks like one needs quotes",
+				"s.yaml:5:36: a: payload: a number must be plain decimal; a text that looks like one needs quotes",
 			},
 		},
 		{
 			"forEach with two fields",
-			oneSchedule("name: a", "every: 10s", alerts, "forEach: {userId: [u1], userDocType: [x]}"),
+			oneSchedule("name: a", "every: 10s", stock, "forEach: {itemId: [u1], catalog: [x]}"),
 			"",
 			[]string{"s.yaml:5:15: a: forEach must have exactly one field, as in {userId: [u1, u2]}"},
 		},
 		{
 			"forEach without a field",
-			oneSchedule("name: a", "every: 10s", alerts, "forEach: {}"),
+			oneSchedule("name: a", "every: 10s", stock, "forEach: {}"),
 			"",
 			[]string{"s.yaml:5:14: a: forEach must have exactly one field, as in {userId: [u1, u2]}"},
 		},
 		{
 			"forEach empty",
-			oneSchedule("name: a", "every: 10s", alerts, "forEach: {userId: []}"),
+			oneSchedule("name: a", "every: 10s", stock, "forEach: {itemId: []}"),
 			"",
 			[]string{"s.yaml:5:23: a: forEach: the list is empty"},
 		},
 		{
 			"forEach of a text",
-			oneSchedule("name: a", "every: 10s", alerts, "forEach: {userId: users.txt}"),
+			oneSchedule("name: a", "every: 10s", stock, "forEach: {itemId: items.txt}"),
 			"",
-			[]string{`s.yaml:5:23: a: forEach: userId must be a list, or "@file"`},
+			[]string{`s.yaml:5:23: a: forEach: itemId must be a list, or "@file"`},
 		},
 		{
 			"forEach sets what payload sets",
-			oneSchedule("name: a", "every: 10s", alerts, "payload: {userId: u1}", "forEach: {userId: [u1]}"),
+			oneSchedule("name: a", "every: 10s", stock, "payload: {itemId: u1}", "forEach: {itemId: [u1]}"),
 			"",
-			[]string{"s.yaml:6:15: a: forEach: payload gives userId too"},
+			[]string{"s.yaml:6:15: a: forEach: payload gives itemId too"},
 		},
 		{
 			"forEach below a text",
-			oneSchedule("name: a", "every: 10s", alerts, "payload: {userId: u1}", "forEach: {userId.x: [u1]}"),
+			oneSchedule("name: a", "every: 10s", stock, "payload: {itemId: u1}", "forEach: {itemId.x: [u1]}"),
 			"",
-			[]string{"s.yaml:6:15: a: forEach: payload.userId is not an object"},
+			[]string{"s.yaml:6:15: a: forEach: payload.itemId is not an object"},
 		},
-		{"forEach of an unknown field", oneSchedule("name: a", "every: 10s", alerts, "forEach: {userid: [u1]}"), "", []string{
-			"s.yaml:5:5: a: payload: userId is required, or both of userDocType and userDocValue",
-			"s.yaml:5:24: a: forEach: userid is unknown; did you mean userId?",
+		{"forEach of an unknown field", oneSchedule("name: a", "every: 10s", stock, "forEach: {itemid: [u1]}"), "", []string{
+			"s.yaml:5:5: a: payload: itemId is required, or both of catalog and number",
+			"s.yaml:5:24: a: forEach: itemid is unknown; did you mean itemId?",
 		}},
 		{
 			"forEach breaks the payload's rules",
 			oneSchedule(
 				"name: a",
 				"every: 10s",
-				alerts,
-				"payload: {userDocType: cpf}",
-				"forEach: {userDocValue: [x, y, z]}",
-				"messengerFilters: {}",
+				stock,
+				"payload: {catalog: cpf}",
+				"forEach: {number: [x, y, z]}",
+				"filters: {}",
 			),
 			"",
 			[]string{
-				"s.yaml:7:5: a: messengerFilters is unknown; there are name, every, cron, timeZone, type, payload, forEach, spread",
+				"s.yaml:7:5: a: filters is unknown; there are name, every, cron, timeZone, type, payload, forEach, spread",
 			},
 		},
 		{
@@ -383,9 +385,9 @@ func TestLoadReportsAllProblems(t *testing.T) {
 			oneSchedule(
 				"name: a",
 				"every: 10s",
-				alerts,
+				stock,
 				"forEach:",
-				"  userId:",
+				"  itemId:",
 				"    - u1",
 				"    - u2",
 				"    - u1",
@@ -400,63 +402,63 @@ func TestLoadReportsAllProblems(t *testing.T) {
 				"s.yaml:10:11: a: forEach: a subject must be a text or a number",
 				"s.yaml:11:10: a: forEach: a subject must be a text or a number",
 				"s.yaml:12:11: a: forEach: the subject must not be empty",
-				"s.yaml:13:11: a: forEach: userId must have at most 256 characters",
+				"s.yaml:13:11: a: forEach: itemId must have at most 256 characters",
 			},
 		},
 		{
 			"file of subjects is missing",
-			oneSchedule("name: a", "every: 10s", alerts, `forEach: {userId: "@none.txt"}`),
+			oneSchedule("name: a", "every: 10s", stock, `forEach: {itemId: "@none.txt"}`),
 			"",
 			[]string{"none.txt: cannot be read: no such file or directory"},
 		},
 		{
 			"file of subjects is empty",
-			oneSchedule("name: a", "every: 10s", alerts, `forEach: {userId: "@users.txt"}`),
+			oneSchedule("name: a", "every: 10s", stock, `forEach: {itemId: "@items.txt"}`),
 			"# none\n\n",
-			[]string{"users.txt: has no subjects"},
+			[]string{"items.txt: has no subjects"},
 		},
 		{
 			"subject twice in a file",
-			oneSchedule("name: a", "every: 10s", alerts, `forEach: {userId: "@users.txt"}`),
+			oneSchedule("name: a", "every: 10s", stock, `forEach: {itemId: "@items.txt"}`),
 			"\nu1\n# c\nu2\nu1\nu2\n",
-			[]string{"users.txt:5: the subject is already in line 2"},
+			[]string{"items.txt:5: the subject is already in line 2"},
 		},
 		{
 			"subject in a file breaks a rule",
-			oneSchedule("name: a", "every: 10s", alerts, `forEach: {userId: "@users.txt"}`),
+			oneSchedule("name: a", "every: 10s", stock, `forEach: {itemId: "@items.txt"}`),
 			"u1\n" + strings.Repeat("é", 257) + "\n",
-			[]string{"users.txt:2: userId must have at most 256 characters"},
+			[]string{"items.txt:2: itemId must have at most 256 characters"},
 		},
 		{
 			"line in a file is too long",
-			oneSchedule("name: a", "every: 10s", alerts, `forEach: {userId: "@users.txt"}`),
+			oneSchedule("name: a", "every: 10s", stock, `forEach: {itemId: "@items.txt"}`),
 			"u1\nu2\n" + strings.Repeat("x", 5000) + "\n",
-			[]string{"users.txt:3: the line is too long: a subject has at most 1024 bytes"},
+			[]string{"items.txt:3: the line is too long: a subject has at most 1024 bytes"},
 		},
 		{
 			"subject in a file is not UTF-8",
-			oneSchedule("name: a", "every: 10s", alerts, `forEach: {userId: "@users.txt"}`),
+			oneSchedule("name: a", "every: 10s", stock, `forEach: {itemId: "@items.txt"}`),
 			"u1\n\xff\n",
-			[]string{"users.txt:2: the subject is not UTF-8"},
+			[]string{"items.txt:2: the subject is not UTF-8"},
 		},
 		{
 			"payload with a file",
 			oneSchedule(
 				"name: a",
 				"every: 10s",
-				alerts,
-				"payload: {messengerFilters: {status: X}}",
-				`forEach: {userId: "@users.txt"}`,
+				stock,
+				"payload: {filters: {status: X}}",
+				`forEach: {itemId: "@items.txt"}`,
 			),
 			"u1\nu2\n",
-			[]string{"s.yaml:5:34: a: payload: messengerFilters.status must be one of A, E"},
+			[]string{"s.yaml:5:25: a: payload: filters.status must be one of A, E"},
 		},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			path := write(t, map[string]string{"s.yaml": test.file, "users.txt": test.users})
-			_, err := Load(path)
+			path := write(t, map[string]string{"s.yaml": test.file, "items.txt": test.items})
+			_, err := Load(path, catalogue)
 			if err == nil {
 				t.Fatal("the file was accepted")
 			}
@@ -474,7 +476,7 @@ func TestLoadReportsAllProblems(t *testing.T) {
 func TestLoadOfMissingFile(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "s.yaml")
-	if _, err := Load(path); err == nil || err.Error() != path+": cannot be read: no such file or directory" {
+	if _, err := Load(path, catalogue); err == nil || err.Error() != path+": cannot be read: no such file or directory" {
 		t.Errorf("err = %v", err)
 	}
 }
@@ -482,7 +484,7 @@ func TestLoadOfMissingFile(t *testing.T) {
 func TestLoadOfTooLargeFile(t *testing.T) {
 	t.Parallel()
 	path := write(t, map[string]string{"s.yaml": "schedules: []\n" + strings.Repeat("#\n", maxFileBytes/2)})
-	if _, err := Load(path); err == nil || !strings.Contains(err.Error(), "move long lists to files of their own") {
+	if _, err := Load(path, catalogue); err == nil || !strings.Contains(err.Error(), "move long lists to files of their own") {
 		t.Errorf("err = %v", err)
 	}
 }
@@ -492,20 +494,20 @@ func TestForEachFillsField(t *testing.T) {
 	t.Parallel()
 	tests := []struct{ name, file, want string }{
 		{
-			"nested text", oneSchedule("name: a", "every: 10s", "type: anna:messenger:alerts", "payload: {userId: u1, messengerFilters: {status: A}}", "forEach: {messengerFilters.departmentAlias: [7]}"),
-			`{"messengerFilters":{"departmentAlias":"7","status":"A"},"userId":"u1"}`,
+			"nested text", oneSchedule("name: a", "every: 10s", "type: shop:stock:read", "payload: {itemId: u1, filters: {status: A}}", "forEach: {filters.warehouse: [7]}"),
+			`{"filters":{"status":"A","warehouse":"7"},"itemId":"u1"}`,
 		},
 		{
-			"number", oneSchedule("name: a", "every: 10s", "type: danaconnect:otp:send", "payload: {values: {COD1_EMAIL: a@example.com}, type: 1, length: 6}", "forEach: {idConversation: [824541]}"),
-			`{"idConversation":824541,"length":6,"type":1,"values":{"COD1_EMAIL":"a@example.com"}}`,
+			"number", oneSchedule("name: a", "every: 10s", "type: shop:code:send", "payload: {values: {email: a@example.com}, length: 6}", "forEach: {orderId: [824541]}"),
+			`{"length":6,"orderId":824541,"values":{"email":"a@example.com"}}`,
 		},
 		{
-			"member of an open object", oneSchedule("name: a", "every: 10s", "type: danaconnect:otp:send", "payload: {idConversation: 1, values: {COD1_NOMBRE: Ana}, type: 1, length: 6}", "forEach: {values.COD1_CELULAR: [0414]}"),
-			`{"idConversation":1,"length":6,"type":1,"values":{"COD1_CELULAR":"0414","COD1_NOMBRE":"Ana"}}`,
+			"member of an open object", oneSchedule("name: a", "every: 10s", "type: shop:code:send", "payload: {orderId: 1, values: {name: Ana}, length: 6}", "forEach: {values.phone: [0414]}"),
+			`{"length":6,"orderId":1,"values":{"name":"Ana","phone":"0414"}}`,
 		},
 		{
-			"object that the payload lacks", oneSchedule("name: a", "every: 10s", "type: danaconnect:otp:send", "payload: {idConversation: 1, type: 1, length: 6}", "forEach: {values.COD1_CELULAR: [0414]}"),
-			`{"idConversation":1,"length":6,"type":1,"values":{"COD1_CELULAR":"0414"}}`,
+			"object that the payload lacks", oneSchedule("name: a", "every: 10s", "type: shop:code:send", "payload: {orderId: 1, length: 6}", "forEach: {values.phone: [0414]}"),
+			`{"length":6,"orderId":1,"values":{"phone":"0414"}}`,
 		},
 	}
 	for _, test := range tests {
@@ -525,24 +527,24 @@ func TestDigestCoversTheTasks(t *testing.T) {
 	digest := func(file string) string {
 		return mustLoad(t, write(t, map[string]string{"s.yaml": file})).Schedules[0].digest
 	}
-	base := digest(oneSchedule("name: a", "every: 10s", "type: anna:messenger:alerts", "forEach: {userId: [ab, c]}"))
+	base := digest(oneSchedule("name: a", "every: 10s", "type: shop:stock:read", "forEach: {itemId: [ab, c]}"))
 	same := digest(
 		"# comment\n" + oneSchedule(
-			"type: anna:messenger:alerts",
+			"type: shop:stock:read",
 			"every: 20s",
 			"name: b",
 			"forEach:",
-			"  userId: [\"ab\", c]",
+			"  itemId: [\"ab\", c]",
 		),
 	)
 	if base != same {
 		t.Error("comment, order, name or period change the digest")
 	}
 	for _, other := range []string{
-		"forEach: {userId: [a, bc]}", "forEach: {userId: [ab, c, d]}", "forEach: {userDocValue: [ab, c]}\n    payload: {userDocType: x}",
-		"forEach: {userId: [ab, c]}\n    spread: 1s", "forEach: {userId: [ab, c]}\n    payload: {messengerFilters: {status: A}}",
+		"forEach: {itemId: [a, bc]}", "forEach: {itemId: [ab, c, d]}", "forEach: {number: [ab, c]}\n    payload: {catalog: x}",
+		"forEach: {itemId: [ab, c]}\n    spread: 1s", "forEach: {itemId: [ab, c]}\n    payload: {filters: {status: A}}",
 	} {
-		if digest(oneSchedule("name: a", "every: 10s", "type: anna:messenger:alerts", other)) == base {
+		if digest(oneSchedule("name: a", "every: 10s", "type: shop:stock:read", other)) == base {
 			t.Errorf("%s does not change the digest", other)
 		}
 	}
@@ -556,8 +558,24 @@ func TestExampleOfTheDocsLoads(t *testing.T) {
 	}
 	_, example, _ := strings.Cut(string(page), "```yaml\n")
 	example, _, _ = strings.Cut(example, "```")
-	f := mustLoad(t, write(t, map[string]string{"s.yaml": example, "users.txt": "u1\n"}))
+	path := write(t, map[string]string{"s.yaml": example, "organizations.txt": "1001\n"})
+	f, err := Load(path, all.Vendors)
+	if err != nil {
+		t.Fatal(err)
+	}
 	if len(f.Schedules) != 2 {
 		t.Errorf("the example has %d schedules", len(f.Schedules))
 	}
+}
+func TestTmp(t *testing.T) {
+	path := write(t, map[string]string{"s.yaml": `schedules:
+  - name: open-invoices
+    every: 5ms
+    type: dinero:api:call
+    payload: {method: GOT, path: invoices, query: {statusFilter: Booked}}
+    forEach: {organizationId: "@organizations.txt"}
+    spread: 2m
+`, "organizations.txt": "x1001\n"})
+	_, err := Load(path, all.Vendors)
+	t.Error(err)
 }

@@ -20,8 +20,6 @@ import (
 	"errand.internal/internal/queue"
 	"errand.internal/internal/redistest"
 	"errand.internal/internal/settings"
-	"errand.internal/tasks"
-	"errand.internal/tasks/all"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -123,21 +121,21 @@ func (w *testScheduler) tasks(name, result string) int {
 	return int(testutil.ToFloat64(w.metrics.tasks.WithLabelValues(name, result)))
 }
 
-// startWorker runs the polls. Each ends at once: done, or with an error.
+// startWorker runs the tasks of shop:stock:read. Each ends at once: done, or with an error.
 func (f *fixture) startWorker(result error) {
 	f.t.Helper()
-	const taskType = "anna:messenger:alerts"
+	const taskType = "shop:stock:read"
 	server, err := queue.NewServer(queue.Config{
 		Redis:   f.client(),
 		General: f.client(),
-		Queues:  map[string]int{"polls": 10},
+		Queues:  map[string]int{"reads": 10},
 		Store:   f.store,
 		Owner:   "w-" + f.t.Name(),
 		Definitions: []queue.Definition{{
 			Type:   taskType,
-			Vendor: "anna",
-			Base:   tasks.MessengerAlerts{}.Policy(),
-			Decode: func(raw []byte) (queue.Payload, error) { return all.Vendors.Decode(taskType, raw) },
+			Vendor: "shop",
+			Base:   stockRead{}.Policy(),
+			Decode: func(raw []byte) (queue.Payload, error) { return catalogue.Decode(taskType, raw) },
 			Run:    func(context.Context, queue.Payload) (any, error) { return nil, result },
 		}},
 		Timeout: func(string) time.Duration { return 5 * time.Second },
@@ -183,11 +181,11 @@ func (f *fixture) now() time.Time {
 	return now
 }
 
-// users is a forEach with n subjects.
-func users(n int) string {
+// items is a forEach with n subjects.
+func items(n int) string {
 	list := make([]string, n)
 	for i := range list {
 		list[i] = fmt.Sprintf("u%d", i)
 	}
-	return "forEach: {userId: [" + strings.Join(list, ", ") + "]}"
+	return "forEach: {itemId: [" + strings.Join(list, ", ") + "]}"
 }

@@ -11,22 +11,22 @@ import (
 	"errand.internal/internal/queue"
 )
 
-// manyUsers is a schedule file with n subjects in a subject file.
-func manyUsers(t *testing.T, n int) *File {
+// manyItems is a schedule file with n subjects in a subject file.
+func manyItems(t *testing.T, n int) *File {
 	t.Helper()
 	var list strings.Builder
 	for i := range n {
-		fmt.Fprintf(&list, "user-%07d\n", i)
+		fmt.Fprintf(&list, "item-%07d\n", i)
 	}
 	return mustLoad(t, write(t, map[string]string{
 		"s.yaml": oneSchedule(
 			"name: p",
 			"every: 1h",
-			"type: anna:messenger:alerts",
-			`forEach: {userId: "@users.txt"}`,
+			"type: shop:stock:read",
+			`forEach: {itemId: "@items.txt"}`,
 			"spread: 20s",
 		),
-		"users.txt": list.String(),
+		"items.txt": list.String(),
 	}))
 }
 
@@ -89,7 +89,7 @@ func TestManySubjectsTakeLittleMemory(t *testing.T) {
 	const n = 100_000
 	before := heap()
 	began := time.Now()
-	file := manyUsers(t, n)
+	file := manyItems(t, n)
 	if got := file.Schedules[0].Subjects(); got != n {
 		t.Fatalf("subjects = %d", got)
 	}
@@ -103,7 +103,7 @@ func TestManySubjectsTakeLittleMemory(t *testing.T) {
 	if held > 4<<20 {
 		t.Errorf("%d subjects take %d KiB, want at most 4 MiB: 12 bytes of text and 4 of index for each", n, held>>10)
 	}
-	if got := string(file.Schedules[0].payload(n - 1)); got != `{"userId":"user-0099999"}` {
+	if got := string(file.Schedules[0].payload(n - 1)); got != `{"itemId":"item-0099999"}` {
 		t.Errorf("the last payload is %s", got)
 	}
 
@@ -141,7 +141,7 @@ func TestManySubjectsTakeLittleMemory(t *testing.T) {
 func TestLargeTickIsEnqueuedInRedis(t *testing.T) {
 	n := size(3_000, 100_000)
 	f := newFixture(t)
-	file := manyUsers(t, n)
+	file := manyItems(t, n)
 	f.setState("p", "last", f.now().Truncate(time.Hour).Unix()-3600, "spec", "every 1h")
 	w := f.scheduler("a", file)
 	probe := &heapProbe{next: w.recording.next, every: n / 10} // without the recorder, which keeps everything
@@ -164,11 +164,11 @@ func TestLargeTickIsEnqueuedInRedis(t *testing.T) {
 	if got := w.tasks("p", taskEnqueued); got != n {
 		t.Errorf("%d tasks were enqueued, want %d", got, n)
 	}
-	waiting, err := f.redis.Client().ZCard(t.Context(), "asynq:{polls}:scheduled").Result()
+	waiting, err := f.redis.Client().ZCard(t.Context(), "asynq:{reads}:scheduled").Result()
 	if err != nil {
 		t.Fatal(err)
 	}
-	pending, err := f.redis.Client().LLen(t.Context(), "asynq:{polls}:pending").Result()
+	pending, err := f.redis.Client().LLen(t.Context(), "asynq:{reads}:pending").Result()
 	if err != nil {
 		t.Fatal(err)
 	}

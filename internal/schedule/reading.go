@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 
 	"github.com/goccy/go-yaml/ast"
+
+	"errand.internal/tasks"
 )
 
 // maxFileBytes bounds the schedule file: parsing YAML takes a hundred times its
@@ -21,6 +23,7 @@ const maxFileBytes = 1 << 20
 // problems, and what was read to get there.
 type reading struct {
 	path     string
+	types    tasks.Vendors
 	file     *File
 	problems []Problem
 	sources  []source
@@ -34,8 +37,12 @@ type source struct {
 	info fs.FileInfo
 }
 
-func read(path string) *reading {
-	r := &reading{path: path, content: sha256.New()}
+func read(path string, types tasks.Vendors) *reading {
+	r := &reading{
+		path:    path,
+		types:   types,
+		content: sha256.New(),
+	}
 	raw, err := r.readAll(path)
 	if err != nil {
 		r.report(path, position{}, cannotRead(err))

@@ -28,9 +28,9 @@ func TestReload(t *testing.T) {
 	)
 	f := newFixture(t)
 	f.startWorker(nil)
-	const one = "  - {name: one, every: 1s, type: \"anna:messenger:alerts\", forEach: {userId: \"@users.txt\"}}\n"
-	const two = "  - {name: two, every: 1s, type: \"anna:messenger:alerts\", payload: {userId: t}}\n"
-	path := write(t, map[string]string{"s.yaml": "schedules:\n" + one + two, "users.txt": "u1\n"})
+	const one = "  - {name: one, every: 1s, type: \"shop:stock:read\", forEach: {itemId: \"@items.txt\"}}\n"
+	const two = "  - {name: two, every: 1s, type: \"shop:stock:read\", payload: {itemId: t}}\n"
+	path := write(t, map[string]string{"s.yaml": "schedules:\n" + one + two, "items.txt": "u1\n"})
 	w := f.scheduler("a", mustLoad(t, path)).run(t)
 	has := func(what, subject string) {
 		t.Helper()
@@ -62,7 +62,7 @@ func TestReload(t *testing.T) {
 	}
 	has("the previous schedule continues", "u1")
 
-	users := filepath.Join(filepath.Dir(path), "users.txt")
+	list := filepath.Join(filepath.Dir(path), "items.txt")
 	replace(t, path, "schedules:\n"+one+two+"# correct again\n")
 	w.log.wait(t, applied, 1)
 	if testutil.ToFloat64(w.metrics.fileOK) != 1 {
@@ -72,11 +72,11 @@ func TestReload(t *testing.T) {
 		t.Errorf("%d runners were started, want 2: the schedules have not changed", n)
 	}
 
-	replace(t, users, "u1\nu2\n")
+	replace(t, list, "u1\nu2\n")
 	w.log.wait(t, applied, 2)
 	has("a new subject", "u2")
 
-	if err := os.Remove(users); err != nil {
+	if err := os.Remove(list); err != nil {
 		t.Fatal(err)
 	}
 	w.log.wait(t, broken, 2)

@@ -14,7 +14,7 @@ import (
 func TestResumedTickDoesNotRepeatFailedTasks(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
-	f.startWorker(&clients.Error{Vendor: "anna", Kind: clients.Invalid, Message: "no such user"})
+	f.startWorker(&clients.Error{Vendor: "shop", Kind: clients.Invalid, Message: "no such item"})
 	newest := f.now().Truncate(time.Hour)
 	f.setState("p", "last", newest.Unix()-3600, "spec", "every 1h")
 	dies := f.scheduler("a", hourly(t))
@@ -51,7 +51,7 @@ func TestWorkerResumingTooLateEnqueuesNothing(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			f := newFixture(t)
-			file := loadOne(t, "name: p", "every: 1s", "type: anna:messenger:alerts", users(3))
+			file := loadOne(t, "name: p", "every: 1s", "type: shop:stock:read", items(3))
 			w := f.scheduler("a", file)
 			slot := f.now().Add(-test.since).Truncate(time.Second)
 			resume(t, w, slot)

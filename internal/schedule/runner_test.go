@@ -16,7 +16,7 @@ import (
 // in Redis, which a test sets, determines what is due.
 func hourly(t *testing.T) *File {
 	t.Helper()
-	return loadOne(t, "name: p", "every: 1h", "type: anna:messenger:alerts", users(3))
+	return loadOne(t, "name: p", "every: 1h", "type: shop:stock:read", items(3))
 }
 
 // runDue makes a new runner do what is due now.
@@ -220,7 +220,7 @@ func (w *testScheduler) stepHeld(t *testing.T, r *runner) {
 func TestStopReleasesTheLease(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
-	file := loadOne(t, "name: p", "every: 1h", "type: anna:messenger:alerts", users(3*chunkSize))
+	file := loadOne(t, "name: p", "every: 1h", "type: shop:stock:read", items(3*chunkSize))
 	newest := f.now().Truncate(time.Hour).Unix()
 	f.setState("p", "last", newest-3600, "spec", "every 1h")
 	ctx, cancel := context.WithCancel(t.Context())
@@ -275,7 +275,7 @@ func TestTaskOfBusySubjectIsSkipped(t *testing.T) {
 		id := first[subject]
 		g, err := f.store.Begin(t.Context(), ledger.Claim{
 			ID:      id,
-			Type:    "anna:messenger:alerts",
+			Type:    "shop:stock:read",
 			Owner:   "w",
 			For:     time.Minute,
 			Expires: time.Now().Add(time.Hour),
@@ -373,7 +373,7 @@ func TestQueueWithoutWorkerHoldsOneTaskPerSubject(t *testing.T) {
 		t.Errorf("%d more were enqueued, %d skipped; want 0 and 3", enqueued, overlap)
 	}
 	for id := range f.recorder.ids[request{start.Unix(), "u1"}] {
-		if err := asynq.NewInspectorFromRedisClient(f.redis.Client()).DeleteTask("polls", id); err != nil {
+		if err := asynq.NewInspectorFromRedisClient(f.redis.Client()).DeleteTask("reads", id); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -11,23 +11,22 @@ import (
 	"errand.internal/internal/payload"
 	"errand.internal/internal/queue"
 	"errand.internal/tasks"
-	"errand.internal/tasks/all"
 )
 
 // template makes a schedule's payloads. It holds the JSON before and after the
 // subject instead of one payload per subject.
 type template struct {
-	taskType string
-	path     string // of the subject's field; "" without forEach
-	text     bool   // the field takes a text, also if the subject looks like a number
-	before   []byte
-	after    []byte
+	info   tasks.Info
+	path   string // of the subject's field; "" without forEach
+	text   bool   // the field takes a text, also if the subject looks like a number
+	before []byte
+	after  []byte
 }
 
 // newTemplate makes a template from the payload in the file, which must not have
 // a value at path.
 func newTemplate(info tasks.Info, doc map[string]any, path string) (template, error) {
-	t := template{taskType: info.Type, path: path}
+	t := template{info: info, path: path}
 	if path == "" {
 		raw, err := json.Marshal(doc)
 		t.before = raw
@@ -98,7 +97,7 @@ func (t template) raw(subject string) []byte {
 
 // decode reads and checks the payload for a subject.
 func (t template) decode(subject string) (queue.Payload, error) {
-	return all.Vendors.Decode(t.taskType, t.raw(subject))
+	return t.info.Decode(t.raw(subject))
 }
 
 // payload is the payload of the i-th task of a tick as JSON.

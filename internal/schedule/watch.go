@@ -7,6 +7,8 @@ import (
 	"io/fs"
 	"os"
 	"time"
+
+	"errand.internal/tasks"
 )
 
 const (
@@ -26,6 +28,7 @@ const (
 // names.
 type watcher struct {
 	path        string
+	types       tasks.Vendors
 	sources     []source // as they were when they were read
 	previous    []source // as they were at the last check
 	content     []byte   // digest of all sources
@@ -34,7 +37,7 @@ type watcher struct {
 }
 
 func newWatcher(r *reading) *watcher {
-	w := &watcher{path: r.path}
+	w := &watcher{path: r.path, types: r.types}
 	w.reset(r)
 	return w
 }
@@ -67,7 +70,7 @@ func (w *watcher) check() *reading {
 		w.checks = 0
 		return nil
 	}
-	r := read(w.path)
+	r := read(w.path, w.types)
 	before := w.fingerprint
 	w.reset(r)
 	if w.fingerprint == before { // the same problems as before
