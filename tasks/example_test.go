@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"errand.internal/tasks"
+	"errand.internal/tasks/danaconnect"
 )
 
 // A person logs in: send a code, wait until the vendor has taken it.
@@ -20,14 +21,14 @@ func Example() {
 	}
 	defer client.Close()
 
-	ticket, err := tasks.Enqueue(ctx, client, tasks.OTPSend{
+	ticket, err := tasks.Enqueue(ctx, client, danaconnect.OTPSend{
 		IDConversation: 824541,
-		Values:         tasks.Values{{Key: "COD1_EMAIL", Value: "ana@example.com"}},
+		Values:         danaconnect.Values{{Key: "COD1_EMAIL", Value: "ana@example.com"}},
 		OTPType:        1,
 		Length:         6,
-	}, tasks.Key("login-4711")) // asking twice for one login sends one code
+	}, tasks.Key("login-4711")) // a second call for the same login sends no second code
 	if err != nil {
-		panic(err) // it is not in the queue
+		panic(err) // the task is not in the queue
 	}
 	sent, err := ticket.Wait(ctx)
 	if err != nil {
@@ -48,7 +49,7 @@ func ExampleOutcomeError() {
 	defer client.Close()
 
 	verify := func(id tasks.ID, typed string) string {
-		ticket, err := tasks.Enqueue(ctx, client, tasks.OTPVerify{IDRequest: id, OTP: typed})
+		ticket, err := tasks.Enqueue(ctx, client, danaconnect.OTPVerify{IDRequest: id, OTP: typed})
 		if err != nil {
 			return "try again later" // nothing was done
 		}
@@ -58,15 +59,15 @@ func ExampleOutcomeError() {
 		case err == nil:
 			return "welcome"
 		case ended && outcome.Outcome == tasks.Declined:
-			return verdict.Verdict // incorrect, expired, used or locked
+			return string(verdict.Verdict) // incorrect, expired, used or locked
 		default:
 			return "ask for a new code" // unknown, failed, or no answer in time
 		}
 	}
 
-	ticket, err := tasks.Enqueue(ctx, client, tasks.OTPSend{
+	ticket, err := tasks.Enqueue(ctx, client, danaconnect.OTPSend{
 		IDConversation: 824541,
-		Values:         tasks.Values{{Key: "COD1_EMAIL", Value: "ben@example.com"}},
+		Values:         danaconnect.Values{{Key: "COD1_EMAIL", Value: "ben@example.com"}},
 		OTPType:        1,
 		Length:         6,
 	})
@@ -93,7 +94,7 @@ func ExamplePayloadError() {
 		panic(err)
 	}
 	defer client.Close()
-	_, err = tasks.Enqueue(context.Background(), client, tasks.OTPSend{OTPType: 3, Length: 2})
+	_, err = tasks.Enqueue(context.Background(), client, danaconnect.OTPSend{OTPType: 3, Length: 2})
 	fmt.Println(err)
 	// Output: idConversation is required; values is required; type must be at most 2; length must be at least 3
 }

@@ -15,6 +15,7 @@ import (
 	"errand.internal/internal/redisconn"
 	"errand.internal/internal/redistest"
 	"errand.internal/internal/schedule"
+	"errand.internal/tasks/all"
 )
 
 // writeCounter counts a client's writes to its connections: each begins a round
@@ -65,7 +66,7 @@ func TestTickIsPipelined(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	file, err := schedule.Load(filepath.Join(dir, "s.yaml"))
+	file, err := schedule.Load(filepath.Join(dir, "s.yaml"), all.Vendors)
 	if err != nil {
 		t.Fatal(err)
 	}

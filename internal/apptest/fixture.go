@@ -34,9 +34,25 @@ type Fixture struct {
 // New returns a fixture. Its settings configure an account of every vendor.
 func New(t testing.TB, opts ...redistest.Option) *Fixture {
 	t.Helper()
+	return newFixture(t, sandboxes.New(""), opts...)
+}
+
+// NewWith is New with some of the sandboxes replaced, each by its Path.
+func NewWith(t testing.TB, replace ...sandbox.Vendor) *Fixture {
+	t.Helper()
+	list := sandboxes.New("")
+	for _, r := range replace {
+		i := slices.IndexFunc(list, func(v sandbox.Vendor) bool { return v.Path() == r.Path() })
+		list[i] = r
+	}
+	return newFixture(t, list)
+}
+
+func newFixture(t testing.TB, list sandbox.Vendors, opts ...redistest.Option) *Fixture {
+	t.Helper()
 	f := &Fixture{
 		Redis:     redistest.New(t, opts...),
-		Sandboxes: sandboxes.New(""),
+		Sandboxes: list,
 	}
 	web := httptest.NewServer(f.Sandboxes.Handler())
 	t.Cleanup(web.Close)

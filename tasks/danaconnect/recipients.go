@@ -77,7 +77,13 @@ func (s recipientSettings) advice() []account.Advice {
 // paying for them. A nil one lets everything through.
 type recipients struct {
 	fields []string
-	guard  *limits.Guard
+	guard  recipientGuard
+}
+
+// recipientGuard is a *limits.Guard.
+type recipientGuard interface {
+	Take(ctx context.Context, task string, recipient []string) error
+	Free(ctx context.Context, task string, recipient []string)
 }
 
 // newRecipients returns nil without a limit.

@@ -50,8 +50,8 @@ var basicAccount = tasks.NewAccountType(
 		OTPSend{
 			IDConversation: 824541,
 			Values: Values{
-				{"COD1_EMAIL", "ana@example.com"},
-				{"COD1_NOMBRE", "Ana"},
+				{Key: "COD1_EMAIL", Value: "ana@example.com"},
+				{Key: "COD1_NOMBRE", Value: "Ana"},
 			},
 			OTPType:           1,
 			Length:            6,

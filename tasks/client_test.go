@@ -1,0 +1,88 @@
+package tasks_test
+
+import (
+	"errors"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"errand.internal/clients/danaconnect/danaconnecttest"
+	"errand.internal/clients/sandbox"
+	"errand.internal/internal/apptest"
+	"errand.internal/internal/sandboxes"
+	"errand.internal/internal/testwait"
+	"errand.internal/tasks"
+	"errand.internal/tasks/all"
+	"errand.internal/tasks/danaconnect"
+)
+
+func TestRefusedConnectionIsTriedAgain(t *testing.T) {
+	t.Parallel()
+	f := apptest.New(t)
+	// The vendor is down: connections are refused until it listens again.
+	web := httptest.NewServer(http.NotFoundHandler())
+	addr := web.Listener.Addr().String()
+	web.Close()
+	vendors := sandboxes.New("")
+	for name, value := range vendors.Environ("http://" + addr) {
+		f.Environ[name] = value
+	}
+	f.Only("danaconnect")
+	c := f.StartQueues(t)
+	ticket, err := tasks.Enqueue(t.Context(), c, danaconnect.OTPSend{
+		IDConversation: danaconnecttest.Conversation,
+		OTPType:        1,
+		Length:         6,
+		Values:         danaconnect.Values{{Key: "COD1_EMAIL", Value: "a@example.com"}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	testwait.Eventually(t, 10*time.Second, "the first attempt has failed", func() bool {
+		status, err := c.Status(t.Context(), ticket.ID)
+		return err == nil && status.Attempts > 0
+	})
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := &http.Server{Handler: vendors.Handler(), ReadHeaderTimeout: time.Second}
+	go func() { _ = server.Serve(l) }()
+	t.Cleanup(func() { _ = server.Close() })
+	if _, err := apptest.Wait(t, ticket); err != nil {
+		t.Error(err)
+	}
+	if n := sandbox.Find[*danaconnecttest.Sandbox](vendors).Effects(danaconnecttest.OpSend); n != 1 {
+		t.Errorf("%d codes were sent, want 1", n)
+	}
+}
+
+func TestUnknownType(t *testing.T) {
+	t.Parallel()
+	if _, err := all.Vendors.Decode("no:such:type", []byte(`{}`)); !errors.Is(err, tasks.ErrUnknownType) {
+		t.Errorf("%v", err)
+	}
+}
+
+// asynq matches types by prefix, so no name may begin another.
+func TestTypeNames(t *testing.T) {
+	t.Parallel()
+	seen := map[string]bool{}
+	for _, info := range all.Vendors.Types() {
+		if seen[info.Type] {
+			t.Errorf("%s is defined twice", info.Type)
+		}
+		seen[info.Type] = true
+		if info.Vendor == "" || !strings.HasPrefix(info.Type, info.Vendor+":") {
+			t.Errorf("%s does not begin with its vendor, %q", info.Type, info.Vendor)
+		}
+		for other := range seen {
+			if other != info.Type && (strings.HasPrefix(other, info.Type) || strings.HasPrefix(info.Type, other)) {
+				t.Errorf("%s begins like %s", info.Type, other)
+			}
+		}
+	}
+}
