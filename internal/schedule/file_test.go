@@ -567,15 +567,3 @@ func TestExampleOfTheDocsLoads(t *testing.T) {
 		t.Errorf("the example has %d schedules", len(f.Schedules))
 	}
 }
-func TestTmp(t *testing.T) {
-	path := write(t, map[string]string{"s.yaml": `schedules:
-  - name: open-invoices
-    every: 5ms
-    type: dinero:api:call
-    payload: {method: GOT, path: invoices, query: {statusFilter: Booked}}
-    forEach: {organizationId: "@organizations.txt"}
-    spread: 2m
-`, "organizations.txt": "x1001\n"})
-	_, err := Load(path, all.Vendors)
-	t.Error(err)
-}
