@@ -29,7 +29,6 @@ func start(
 	f := apptest.NewWith(t, vendor)
 	f.Only("dinero")
 	f.Environ["DINERO_TIMEOUT"] = "2s"
-	f.Environ["DINERO_RATE"] = "none"
 	maps.Copy(f.Environ, environ)
 	return vendor, f.StartQueues(t)
 }
