@@ -17,8 +17,8 @@ import (
 	"errand.internal/tasks/dinero"
 )
 
-// start runs Dinero's queue against a sandbox; environ are settings over the
-// sandbox's own.
+// start runs Dinero's queue against a sandbox with these options. environ has
+// settings beside the sandbox's own; without it calls have no limit.
 func start(
 	t *testing.T,
 	o dinerotest.Options,
@@ -29,6 +29,7 @@ func start(
 	f := apptest.NewWith(t, vendor)
 	f.Only("dinero")
 	f.Environ["DINERO_TIMEOUT"] = "2s"
+	f.Environ["DINERO_RATE"] = "none" // the default, 95/1m, would make the tests wait
 	maps.Copy(f.Environ, environ)
 	return vendor, f.StartQueues(t)
 }
