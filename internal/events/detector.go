@@ -28,7 +28,7 @@ type DetectorConfig struct {
 	// EventType is the type of the event that reports a change.
 	EventType string
 	// KeyPrefix begins the Redis key of every subject, such as
-	// "errand:{polls}:alerts:". Its hash tag decides the cluster slot. Each kind of
+	// "errand:{dinero}:balance:". Its hash tag decides the cluster slot. Each kind of
 	// value needs a prefix of its own.
 	KeyPrefix string
 }
