@@ -70,8 +70,8 @@ func TestTaskEndsBecomeEvents(t *testing.T) {
 		return nil
 	}
 	workers := []*events.Outbox{
-		events.NewOutbox(store, []string{"otp", "anna"}, published.publish, nopLog),
-		events.NewOutbox(store, []string{"otp", "anna"}, published.publish, nopLog),
+		events.NewOutbox(store, []string{"otp", "other"}, published.publish, nopLog),
+		events.NewOutbox(store, []string{"otp", "other"}, published.publish, nopLog),
 	}
 	for _, w := range workers {
 		w.Start()
