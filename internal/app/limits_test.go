@@ -50,7 +50,7 @@ func TestWorkerObeysItsLimits(t *testing.T) {
 	}
 	// The counters follow the record.
 	for _, want := range []string{
-		`errand_tasks_parked_total{credential="danaconnect-otp:rate",type="danaconnect:otp:send"} 1`,
+		`errand_tasks_parked_total{blocked_by="danaconnect-otp:rate",type="danaconnect:otp:send"} 1`,
 		`errand_limit_waits_total{account="danaconnect-otp",how="parked"} 1`,
 	} {
 		testwait.Eventually(t, 20*time.Second, want, func() bool {

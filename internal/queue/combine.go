@@ -21,6 +21,10 @@ import (
 // and, where leases or together say so, those whose context ends with a lease or
 // with that of all others: whoever would give up earlier must not depend on
 // others.
+//
+// It is not go-redis' AutoPipeline (9.23, experimental), which enqueues as fast with
+// 8 goroutines (ratio of paired rounds 1.0) but a lone caller 1.5 times slower, with
+// twice the client CPU per task (290 instead of 145 µs).
 type combineHook struct {
 	rdb    redis.UniversalClient
 	leases bool

@@ -14,6 +14,7 @@ import (
 	"errand.internal/internal/ledger"
 	"errand.internal/internal/queue"
 	"errand.internal/internal/seal"
+	"errand.internal/internal/testwait"
 )
 
 // findable is a create whose first call took effect: whoever looks, finds it.
@@ -140,20 +141,32 @@ func (r *rig) ownClients(c *queue.Config) {
 	c.Redis, c.General, c.Store = open(), open(), ledger.New(open())
 }
 
-// await looks until the task stands so.
+// await waits until the task is in a state; a record that cannot be read fails
+// the test.
 func (r *rig) await(id string, want ledger.State) {
 	r.t.Helper()
-	ctx, cancel := context.WithTimeout(r.t.Context(), 30*time.Second)
-	defer cancel()
-	for {
-		record, err := r.store.Get(ctx, id)
+	testwait.Eventually(r.t, 30*time.Second, id+" is "+string(want), func() bool {
+		record, err := r.store.Get(r.t.Context(), id)
 		if err != nil {
 			r.t.Fatalf("%s is not %s: %v", id, want, err)
 		}
-		if record.State == want {
-			return
+		return record.State == want
+	})
+}
+
+// waitRewritten waits for the end of a task whose record only the worker writes,
+// once it has taken the task. Until then there is none.
+func (r *rig) waitRewritten(id string) (record *ledger.Record) {
+	r.t.Helper()
+	testwait.Eventually(r.t, 30*time.Second, id+" has ended", func() bool {
+		var err error
+		record, err = r.store.Get(r.t.Context(), id)
+		if err != nil && !errors.Is(err, ledger.ErrNotFound) {
+			r.t.Fatal(err)
 		}
-	}
+		return err == nil && record.State == ledger.Ended
+	})
+	return record
 }
 
 // What may have happened was attempted, also where no attempt is in its history.

@@ -16,6 +16,7 @@ import (
 	"errand.internal/internal/queue"
 	"errand.internal/internal/seal"
 	"errand.internal/internal/settings"
+	"errand.internal/internal/testwait"
 )
 
 // shop is a vendor that answers as it is told to, with 200 if not.
@@ -76,7 +77,7 @@ func parkedFor(t *testing.T, registry *prometheus.Registry) map[string]float64 {
 	for _, f := range families {
 		for _, m := range f.GetMetric() {
 			for _, label := range m.GetLabel() {
-				if f.GetName() == "errand_tasks_parked_total" && label.GetName() == "credential" {
+				if f.GetName() == "errand_tasks_parked_total" && label.GetName() == "blocked_by" {
 					found[label.GetValue()] += m.GetCounter().GetValue()
 				}
 			}
@@ -108,8 +109,9 @@ func TestWaitingForALimitCostsNoAttempt(t *testing.T) {
 				ids = append(ids, r.enqueue("t:buy").ID)
 			}
 			r.work(func(c *queue.Config) { c.Metrics = queue.NewMetrics(registry) })
-			for parkedFor(t, registry)[tt.label] == 0 { // while the first one is under way
-			}
+			testwait.Eventually(t, 30*time.Second, "a task is parked during the first call", func() bool {
+				return parkedFor(t, registry)[tt.label] > 0
+			})
 			close(s.hold)
 			for _, id := range ids {
 				if record := r.wait(id); record.Outcome != ledger.Done || record.Attempts != 1 {
@@ -138,11 +140,7 @@ func TestA429CostsNoAttempt(t *testing.T) {
 		r.work()
 		s.refuse.Store(1)
 		first := r.enqueue("t:buy").ID
-		for { // until the vendor has refused it
-			if record, err := r.store.Get(t.Context(), first); err == nil && record.State == ledger.Parked {
-				break
-			}
-		}
+		r.await(first, ledger.Parked) // the vendor has refused it
 		second := r.enqueue("t:buy").ID
 		refused, other := r.wait(first), r.wait(second)
 		if refused.Outcome != ledger.Done || len(refused.History) != 2 || refused.History[0].Class != "rate_limited" || refused.History[0].Status != http.StatusTooManyRequests {

@@ -35,7 +35,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		}, []string{"type"}),
 		parked: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "errand_tasks_parked_total", Help: "Tasks put aside without counting an attempt, by type and the credential or limit they wait for.",
-		}, []string{"type", "credential"}),
+		}, []string{"type", "blocked_by"}),
 		unlisted: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "errand_unlisted_answers_total", Help: "Answers that the vendor's pages do not list, taken by their safe default: somebody should look.",
 		}, []string{"vendor", "operation"}),

@@ -15,6 +15,7 @@ import (
 	"errand.internal/internal/alert"
 	"errand.internal/internal/ledger"
 	"errand.internal/internal/queue"
+	"errand.internal/internal/testwait"
 )
 
 // takeAway does what a worker does that dies with a task in hand: it takes the
@@ -133,18 +134,10 @@ func TestARecordThatRedisLost(t *testing.T) {
 	for _, id := range []string{send, read} {
 		client(r).Del(t.Context(), "errand:{otp}:task:"+id)
 	}
-	// Written by the worker that meets the task, so it is not there at once.
 	r.work()
 	for id, want := range map[string]ledger.Outcome{send: ledger.Unknown, read: ledger.Done} {
-		for {
-			record, err := r.store.Get(t.Context(), id)
-			if err != nil || record.State != ledger.Ended {
-				continue
-			}
-			if record.Outcome != want || record.Type == "" {
-				t.Errorf("record = %+v, want %s", record, want)
-			}
-			break
+		if record := r.waitRewritten(id); record.Outcome != want || record.Type == "" {
+			t.Errorf("record = %+v, want %s", record, want)
 		}
 	}
 }
@@ -159,19 +152,26 @@ func intentDefs(open, shut handler) []queue.Definition {
 
 func TestIntentOrder(t *testing.T) {
 	t.Parallel()
-	var active, most, opened atomic.Int32
+	var active, overlaps, opened atomic.Int32
+	hold := make(chan chan struct{}, 1) // the next run lasts until the channel in it is closed
 	run := func(context.Context, string) (any, error) {
-		if n := active.Add(1); n > most.Load() {
-			most.Store(n)
+		if active.Add(1) > 1 {
+			overlaps.Add(1)
 		}
 		defer active.Add(-1)
-		time.Sleep(20 * time.Millisecond) // long enough to be met by another
+		select {
+		case release := <-hold:
+			<-release
+		default:
+		}
 		return nil, nil
 	}
 	r := newRig(t, intentDefs(func(ctx context.Context, name string) (any, error) { opened.Add(1); return run(ctx, name) }, run)...)
 	early := r.enqueue("t:open", func(j *queue.Job) { j.In = 2 * time.Second }).ID // runs after the closing
 	leaver := r.enqueue("t:close").ID
-	r.work()
+	r.work(func(c *queue.Config) {
+		c.Timeout = func(string) time.Duration { return time.Minute } // a held run must not time out
+	})
 	if record := r.wait(leaver); record.Outcome != ledger.Done {
 		t.Errorf("closing: %+v", record)
 	}
@@ -181,16 +181,39 @@ func TestIntentOrder(t *testing.T) {
 	if record := r.wait(r.enqueue("t:open").ID); record.Outcome != ledger.Done {
 		t.Errorf("a rehire: %+v", record)
 	}
+	// One run lasts until every other task has tried to start and was turned away.
+	release := make(chan struct{})
+	hold <- release
 	var ids []string
 	for range 6 {
 		ids = append(ids, r.enqueue("t:close").ID, r.enqueue("t:open").ID)
 	}
+	testwait.Eventually(t, 30*time.Second, "every task but the running one was turned away", func() bool {
+		return overlaps.Load() > 0 || r.turnedAway(ids) == len(ids)-1
+	})
+	close(release)
 	for _, id := range ids {
 		r.wait(id)
 	}
-	if most.Load() != 1 {
-		t.Errorf("%d ran at once for one user", most.Load())
+	if n := overlaps.Load(); n != 0 {
+		t.Errorf("%d runs began during another one for the same user", n)
 	}
+}
+
+// turnedAway counts the tasks that a worker took and gave back, because their
+// counterpart was running.
+func (r *rig) turnedAway(ids []string) (n int) {
+	r.t.Helper()
+	for _, id := range ids {
+		info, err := r.asynq.GetTaskInfo("otp", id)
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		if strings.Contains(info.LastErr, "its counterpart, is being run") {
+			n++
+		}
+	}
+	return n
 }
 
 func TestAnOvertakenUnknownOpeningIsClosedTwice(t *testing.T) {
