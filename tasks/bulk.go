@@ -8,10 +8,10 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// bulkAtOnce is how many enqueueings of EnqueueAll are under way at once.
-const bulkAtOnce = 32
+// bulkConcurrency is how many tasks EnqueueAll enqueues concurrently.
+const bulkConcurrency = 32
 
-// BulkError says which task of a list was not enqueued, and why.
+// BulkError says which task of a list was not enqueued and why.
 type BulkError struct {
 	Index int
 	Err   error
@@ -22,25 +22,27 @@ func (e *BulkError) Error() string {
 	return fmt.Sprintf("task %d: %v", e.Index, e.Err)
 }
 
-// Unwrap gives the cause.
+// Unwrap returns the cause.
 func (e *BulkError) Unwrap() error {
 	return e.Err
 }
 
-// EnqueueAll enqueues many tasks of one type, several at once. The tickets
-// stand where their tasks do; one that was not enqueued has nil there and a
-// *BulkError in the error. options, which may be nil, gives the options of each
-// task; with a Key per task the whole list may simply be enqueued again after
-// an error, and only what is missing is enqueued.
+// EnqueueAll enqueues many tasks of one type concurrently. The ticket of list[i] is
+// at index i; it is nil if the task was not enqueued, and the error contains a
+// *BulkError for it. options, which may be nil, returns the options of each task.
+//
+// If every task has a Key, the list may be enqueued again after an error: only the
+// missing tasks are then added.
 func EnqueueAll[R any, T Task[R]](
 	ctx context.Context,
 	c *Client,
 	list []T,
 	options func(i int) []Option,
 ) ([]*Ticket[R], error) {
-	tickets, faults := make([]*Ticket[R], len(list)), make([]error, len(list))
+	tickets := make([]*Ticket[R], len(list))
+	faults := make([]error, len(list))
 	var group errgroup.Group
-	group.SetLimit(bulkAtOnce)
+	group.SetLimit(bulkConcurrency)
 	for i, task := range list {
 		group.Go(func() error {
 			var opts []Option
@@ -50,7 +52,7 @@ func EnqueueAll[R any, T Task[R]](
 			ticket, err := Enqueue(ctx, c, Task[R](task), opts...)
 			if err != nil {
 				faults[i] = &BulkError{Index: i, Err: err}
-				return nil // the others go on
+				return nil // the other tasks are still enqueued
 			}
 			tickets[i] = ticket
 			return nil

@@ -6,11 +6,10 @@ import (
 	"errand.internal/internal/queue"
 )
 
-// Vendors is a list of vendors, with all their task types. Package all has the
-// list of all vendors.
+// Vendors is a list of vendors. Package all has the list of all of them.
 type Vendors []Vendor
 
-// ErrUnknownType says that no task type has a name.
+// ErrUnknownType says that no task type has the given name.
 var ErrUnknownType = errors.New("no such task type")
 
 // Types lists the task types.
@@ -22,7 +21,7 @@ func (vs Vendors) Types() []Info {
 	return all
 }
 
-// Find returns the task type of that name.
+// Find returns the task type with the given name.
 func (vs Vendors) Find(taskType string) (Info, bool) {
 	for _, v := range vs {
 		for _, a := range v.Accounts {
@@ -37,9 +36,8 @@ func (vs Vendors) Find(taskType string) (Info, bool) {
 	return Info{}, false
 }
 
-// Decode reads the payload of a type known by name only, strictly, and checks its
-// rules. It returns ErrUnknownType, or a *PayloadError that names every field at
-// fault.
+// Decode decodes the payload of the type with the given name strictly and validates
+// it. Its error is ErrUnknownType or a *PayloadError that names every invalid field.
 func (vs Vendors) Decode(taskType string, raw []byte) (Payload, error) {
 	info, ok := vs.Find(taskType)
 	if !ok {
@@ -57,7 +55,8 @@ func (vs Vendors) Queues() []Queue {
 	return all
 }
 
-// Definitions lists the task types as a worker without any account runs them.
+// Definitions lists the task types for a worker without accounts: their tasks wait
+// for a worker that has one.
 func (vs Vendors) Definitions() []queue.Definition {
 	var all []queue.Definition
 	for _, v := range vs {

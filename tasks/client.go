@@ -31,24 +31,25 @@ const (
 	Failed     = ledger.Failed
 )
 
-// Errors of enqueueing and waiting; errors.Is finds them.
+// Errors of enqueueing and waiting, for errors.Is.
 var (
-	// ErrNotFound: no such task, or its record is no longer kept.
+	// ErrNotFound says that the task does not exist or that its record has expired.
 	ErrNotFound = ledger.ErrNotFound
-	// ErrKeyConflict: the key belongs to a task with another payload.
+	// ErrKeyConflict says that the key belongs to a task with another payload.
 	ErrKeyConflict = ledger.ErrKeyConflict
 )
 
-// PayloadError names every field of a payload that is at fault.
+// PayloadError names every invalid field of a payload.
 type PayloadError = payload.Error
 
-// StartedError says that a task was attempted and cannot be cancelled any more.
+// StartedError says that a task cannot be cancelled because it was attempted.
 type StartedError = ledger.StartedError
 
-// UnconfirmedError says that Redis did not confirm that the task was stored.
+// UnconfirmedError says that Redis did not confirm that the task was stored. It may
+// have been; enqueueing again with the same Key is safe.
 type UnconfirmedError = queue.UnconfirmedError
 
-// OutcomeError is how Wait reports every end but Done; errors.As finds it.
+// OutcomeError is the error of Wait for every outcome but Done, for errors.As.
 type OutcomeError struct {
 	ID      string
 	Outcome Outcome
@@ -64,8 +65,8 @@ func (e *OutcomeError) Error() string {
 	return fmt.Sprintf("task %s ended %s: %s", e.ID, e.Outcome, e.Message)
 }
 
-// Client enqueues tasks and waits for them. It is safe for concurrent use; one
-// is enough for a process.
+// Client enqueues tasks and waits for them. It is safe for concurrent use, and a
+// process needs only one.
 type Client struct {
 	rdb      redis.UniversalClient
 	ring     *seal.Ring
@@ -77,8 +78,8 @@ type Client struct {
 // An OpenOption changes how Open connects.
 type OpenOption func(*Client) error
 
-// EncryptionKeys seals payloads and opens results, as the worker's
-// ENCRYPTION_KEYS does: id:base64(32 bytes), the active key first.
+// EncryptionKeys encrypts payloads and decrypts results. keys has the form of the
+// worker's ENCRYPTION_KEYS, id:base64(32 bytes)[,older…], with the active key first.
 func EncryptionKeys(keys string) OpenOption {
 	return func(c *Client) (err error) {
 		c.ring, err = seal.Parse(keys)
@@ -86,7 +87,7 @@ func EncryptionKeys(keys string) OpenOption {
 	}
 }
 
-// Open connects to the Redis that the workers use; redisURL has the form of
+// Open returns a client for the workers' Redis; redisURL has the form of the worker's
 // REDIS_URL. It does not wait for Redis to answer.
 func Open(redisURL string, opts ...OpenOption) (*Client, error) {
 	target, err := redisconn.Parse(redisURL)
@@ -111,20 +112,20 @@ func (c *Client) Close() error {
 	return c.rdb.Close()
 }
 
-// An Option changes one enqueueing.
+// An Option changes how a task is enqueued.
 type Option func(*queue.Job)
 
-// Key makes the task the only one of its type with that key, for 7 days
-// (creates: 90): enqueueing it again finds the first task. The key is free
-// again if the task ends failed, invalid, expired or cancelled, but not after
-// unknown.
+// Key makes the task the only one of its type with that key for 7 days (90 days for
+// creates): enqueueing again with the key returns the ticket of the first task. The
+// key is released if the task ends Failed, Invalid, Expired or Cancelled, but not if
+// it ends Unknown.
 func Key(key string) Option {
 	return func(j *queue.Job) {
 		j.Key = key
 	}
 }
 
-// In delays the start.
+// In delays the start by d.
 func In(d time.Duration) Option {
 	return func(j *queue.Job) {
 		j.In = d
@@ -138,36 +139,37 @@ func At(t time.Time) Option {
 	}
 }
 
-// UsableFor bounds how long after its start time the task is worth running;
-// then it ends expired.
+// UsableFor is how long after its start time the task is worth running. A task that
+// was not run by then ends Expired.
 func UsableFor(d time.Duration) Option {
 	return func(j *queue.Job) {
 		j.ExpireAfter = d
 	}
 }
 
-// Notify has a task.finished event sent when the task ends.
+// Notify sends a task.finished event when the task ends.
 func Notify() Option {
 	return func(j *queue.Job) {
 		j.Notify = true
 	}
 }
 
-// Ticket names an enqueued task.
+// Ticket refers to an enqueued task whose result is an R.
 type Ticket[R any] struct {
-	// ID names the task in `enqueue status` and the web UI.
+	// ID is the task's ID, as in `enqueue status` and the web UI.
 	ID string
-	// Duplicate: the key belonged to this earlier task; nothing was enqueued.
+	// Duplicate reports that the key belonged to an earlier task, to which the ticket
+	// refers. Nothing was enqueued.
 	Duplicate bool
-	// Outcome of a Duplicate that has ended. It is known for as long as the key
-	// is, which is longer than the task's record.
+	// Outcome is the outcome of a Duplicate that has ended. It is kept as long as the
+	// key, which is longer than the task's record.
 	Outcome Outcome
 
 	client *Client
 }
 
-// Enqueue checks the payload and stores the task in Redis; when it returns,
-// the task is safe. A payload that breaks a rule is a *PayloadError.
+// Enqueue validates the payload and stores the task in Redis. Once it has returned
+// without an error, the task is safe. An invalid payload is a *PayloadError.
 func Enqueue[R any](
 	ctx context.Context,
 	c *Client,
@@ -184,8 +186,8 @@ func Enqueue[R any](
 	return newTicket[R](c, ticket), nil
 }
 
-// EnqueuePayload is Enqueue for a task whose type is known by name only: the
-// payload comes from Vendors.Decode, which has checked it.
+// EnqueuePayload is Enqueue for a payload from Vendors.Decode, which has validated
+// it: the type is known only at run time.
 func (c *Client) EnqueuePayload(
 	ctx context.Context,
 	p Payload,
@@ -207,8 +209,8 @@ func newTicket[R any](c *Client, t queue.Ticket) *Ticket[R] {
 	}
 }
 
-// Keyed is implemented by payloads that name their key themselves, such as an
-// invoice with a reference of the caller's. An empty key is none.
+// Keyed is implemented by payloads that contain their key, such as an invoice with
+// the caller's reference. An empty key means none.
 type Keyed interface {
 	Key() string
 }
@@ -223,17 +225,8 @@ func (c *Client) enqueue(
 		return queue.Ticket{}, fmt.Errorf("encode the payload: %w", err)
 	}
 	if len(raw) > payload.MaxSize {
-		return queue.Ticket{}, &PayloadError{
-			Problems: []payload.Problem{
-				{
-					Rule: fmt.Sprintf(
-						"the payload has %d bytes, at most %d are allowed",
-						len(raw),
-						payload.MaxSize,
-					),
-				},
-			},
-		}
+		rule := fmt.Sprintf("the payload has %d bytes, at most %d are allowed", len(raw), payload.MaxSize)
+		return queue.Ticket{}, &PayloadError{Problems: []payload.Problem{{Rule: rule}}}
 	}
 	job := queue.Job{
 		Type:    p.Type(),
@@ -253,9 +246,9 @@ func (c *Client) enqueue(
 	return ticket, err
 }
 
-// Wait returns the result once the task has ended, or ctx's error if that comes
-// first. Any end but Done is an *OutcomeError; a declined task may have a
-// result as well.
+// Wait returns the result once the task has ended, or ctx's error if ctx is done
+// first. The error is an *OutcomeError for every outcome but Done; a Declined task may
+// have a result as well.
 func (t *Ticket[R]) Wait(ctx context.Context) (R, error) {
 	var result R
 	status, err := t.client.Wait(ctx, t.ID)
@@ -278,7 +271,7 @@ func (t *Ticket[R]) Wait(ctx context.Context) (R, error) {
 	return result, nil
 }
 
-// Status is what is known of a task.
+// Status is the status of a task.
 type Status struct {
 	ID    string
 	Type  string
@@ -286,29 +279,28 @@ type Status struct {
 	// State is where the task is: pending, scheduled, running, retrying, parked or
 	// ended.
 	State State
-	// Outcome is how it ended; empty until then.
+	// Outcome is how the task ended; empty until then.
 	Outcome Outcome
 	// Code and Message are the vendor's, of the end or of the latest attempt.
 	Code    string
 	Message string
-	// Data is the result as JSON; nil if there is none, or if it cannot be opened
-	// (HasData tells).
+	// Data is the result as JSON. It is nil if there is none, or if it cannot be
+	// decrypted; HasData distinguishes the two.
 	Data json.RawMessage
 	// HasData reports whether a result is stored.
 	HasData bool
 	// Attempts is the length of History.
 	Attempts int
-	// History has an entry for each call of the vendor, the oldest first.
+	// History has an entry for each attempt, the oldest first.
 	History []Attempt
 
-	// Created is when the task was stored, Due when it may run, Expires when it may
-	// not run any more.
+	// Created is when the task was stored. It runs between Due and Expires.
 	Created time.Time
 	Due     time.Time
 	Expires time.Time
 	// Next is when a retrying or parked task runs again.
 	Next time.Time
-	// Ended is when it ended; zero until then.
+	// Ended is when the task ended; zero until then.
 	Ended time.Time
 }
 
@@ -328,7 +320,7 @@ const (
 // Attempt is one call of the vendor.
 type Attempt = ledger.Attempt
 
-// Status reads what is known of a task; ErrNotFound if there is no record.
+// Status returns the status of a task. Its error is ErrNotFound if there is no record.
 func (c *Client) Status(ctx context.Context, id string) (*Status, error) {
 	record, err := c.store.Get(ctx, id)
 	if err != nil {
@@ -337,8 +329,8 @@ func (c *Client) Status(ctx context.Context, id string) (*Status, error) {
 	return c.open(record)
 }
 
-// Wait returns the status once the task has ended. If ctx ends first, it
-// returns the last status seen (nil if there was none) with ctx's error.
+// Wait returns the status once the task has ended. If ctx is done first, it returns
+// ctx's error and the last status it read, which may be nil.
 func (c *Client) Wait(ctx context.Context, id string) (*Status, error) {
 	record, err := c.watcher.Wait(ctx, id)
 	if record == nil {
@@ -374,8 +366,8 @@ func (c *Client) open(record *ledger.Record) (*Status, error) {
 	return status, nil
 }
 
-// Cancel ends a task that was never attempted. It returns ErrNotFound or a
-// *StartedError if it cannot.
+// Cancel cancels a task that was never attempted. Its error is ErrNotFound or a
+// *StartedError if that is impossible.
 func (c *Client) Cancel(ctx context.Context, id string) error {
 	if err := c.store.Cancel(ctx, id, queue.DefaultRetention); err != nil {
 		return err

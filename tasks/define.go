@@ -9,16 +9,17 @@ import (
 	"errand.internal/internal/queue"
 )
 
-// Definition is a task type of an account whose client is a C; Define makes it.
+// Definition is a task type that needs an account whose client is a C. Define and
+// DefineReconciled return it.
 type Definition[C any] struct {
 	info      Info
 	run       func(C) func(ctx context.Context, p Payload) (any, error)
 	reconcile func(C) func(ctx context.Context, p Payload) (any, bool, error)
 }
 
-// Define defines a task type. summary says in one phrase what it does, example is
-// a valid payload that the vendor's sandbox can run, and handler makes the Handler
-// from an account's client.
+// Define defines a task type. summary says in one phrase what it does. example is a
+// valid payload that succeeds in the vendor's sandbox. handler returns the Handler for
+// an account's client.
 func Define[C any, P Task[R], R any](
 	summary string,
 	example P,
@@ -71,16 +72,16 @@ func define[C any, P Task[R], R any](
 		run: func(client C) func(context.Context, Payload) (any, error) {
 			run := handler(client)
 			return func(ctx context.Context, p Payload) (any, error) {
-				return anyResult(run(ctx, p.(P)))
+				return storedResult(run(ctx, p.(P)))
 			}
 		},
 	}
 }
 
-// anyResult is a handler's result as the worker stores it: nothing for None, and
-// nothing beside an error unless the handler set it, because a zero beside a
-// refusal would look like a count.
-func anyResult[R any](result R, err error) (any, error) {
+// storedResult returns a handler's result as the worker stores it. It is nil for
+// None, and for a zero result beside an error: a zero stored with a refusal would look
+// like a count.
+func storedResult[R any](result R, err error) (any, error) {
 	if _, none := any(result).(None); none {
 		return nil, err
 	}
@@ -90,7 +91,8 @@ func anyResult[R any](result R, err error) (any, error) {
 	return result, err
 }
 
-// unbound is the type without an account: it decodes, and does not run.
+// unbound returns the definition for a worker without an account: it decodes payloads
+// but cannot run.
 func (d Definition[C]) unbound() queue.Definition {
 	return queue.Definition{
 		Type:   d.info.Type,
@@ -99,6 +101,7 @@ func (d Definition[C]) unbound() queue.Definition {
 	}
 }
 
+// bind returns the definition for a worker with an account.
 func (d Definition[C]) bind(client C) queue.Definition {
 	bound := d.unbound()
 	bound.Run = d.run(client)

@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// ID is a vendor's number that is kept as text. In JSON it may be given as
-// either.
+// ID is a number of the vendor's, kept as text. JSON may contain it as a number or as
+// text.
 type ID string
 
 // UnmarshalJSON implements json.Unmarshaler.

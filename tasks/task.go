@@ -9,63 +9,64 @@ import (
 	"errand.internal/internal/queue"
 )
 
-// Payload is what a task is made of: its JSON is the payload, its type's name and
-// policy say how it is run.
+// Payload is a payload of any task type. It is stored as JSON; its methods return the
+// type's name and the policy by which the task runs.
 type Payload = queue.Payload
 
-// Task is a payload whose result is an R. The payload types are in the vendors'
-// packages, below this one.
+// Task is a payload whose result is an R. The packages of the vendors, below this one,
+// have the payload types.
 type Task[R any] interface {
 	Payload
-	// Result tells the type of the result; its value means nothing.
+	// Result only declares the type of the result; its value is not used.
 	Result() R
 }
 
 // None is the result of tasks that return nothing.
 type None struct{}
 
-// Reply is a vendor's answer to a free call, as it came.
+// Reply is a vendor's unchanged answer to a free call.
 type Reply = clients.Reply
 
-// Policy says how tasks of a type are run.
+// Policy says how a task runs: its queue, how long it is retried, and what happens
+// after an attempt in doubt.
 type Policy = queue.Policy
 
-// Backoff spreads the attempts of a task.
+// Backoff is the delay between the attempts of a task: exponential with full jitter.
 type Backoff = queue.Backoff
 
-// Redelivery says what becomes of a task after an attempt that may have
-// happened: the answer was lost, or the worker died.
+// Redelivery says what happens to a task after an attempt that may have taken effect,
+// because the answer was lost or the worker died.
 type Redelivery = queue.Redelivery
 
 // The redeliveries.
 const (
 	// AtMostOnce ends the task Unknown.
 	AtMostOnce = queue.AtMostOnce
-	// AtLeastOnce runs it again: a second run does no harm.
+	// AtLeastOnce runs the task again: a second run does no harm.
 	AtLeastOnce = queue.AtLeastOnce
-	// Reconciled asks the vendor first, and runs the task again only if the earlier
-	// attempt left no trace there.
+	// Reconciled runs the task again only if the vendor confirms that the earlier attempt
+	// had no effect.
 	Reconciled = queue.Reconciled
 )
 
-// Intent orders the tasks that open and close access for the same subject.
+// Intent orders tasks that open and close access for the same subject.
 type Intent = ledger.Intent
 
 // The roles of an Intent.
 const (
-	// Opens: the task is superseded by a later one that closes.
+	// Opens says that a later task that closes supersedes this one.
 	Opens = ledger.Opens
-	// Closes: earlier tasks that open are superseded.
+	// Closes says that this task supersedes earlier ones that open.
 	Closes = ledger.Closes
 )
 
-// A Handler runs one attempt of a task. Its error is a *clients.Error, which says
-// what has happened; what becomes of the task is decided by the worker.
+// A Handler runs one attempt of a task. Its error is a *clients.Error that says what
+// happened; the worker decides what that means for the task.
 type Handler[P Task[R], R any] func(ctx context.Context, p P) (R, error)
 
-// A Reconciler asks the vendor whether an earlier attempt took effect. found is
-// true if it did, and result is what the handler would have returned; an error
-// means that the vendor could not tell.
+// A Reconciler asks the vendor whether an earlier attempt took effect. If it did,
+// found is true and result is what the Handler would have returned. An error means
+// that the vendor did not say.
 type Reconciler[P Task[R], R any] func(ctx context.Context, p P) (result R, found bool, err error)
 
 // TaskID returns the ID of the task that a handler runs. It is the same in every
@@ -76,9 +77,9 @@ func TaskID(ctx context.Context) string {
 
 // Info describes a task type.
 type Info struct {
-	// Type is its name.
+	// Type is the name of the type, such as "danaconnect:otp:send".
 	Type string
-	// Vendor is the name of the vendor it calls.
+	// Vendor is the name of the vendor that the task calls.
 	Vendor string
 	// Summary says in one phrase what the task does.
 	Summary string
@@ -88,19 +89,19 @@ type Info struct {
 	decode func(raw []byte) (Payload, error)
 }
 
-// Fields describes the payload.
+// Fields describes the fields of the payload.
 func (i Info) Fields() []payload.Field {
 	return payload.Describe(i.Example)
 }
 
-// Decode reads a payload strictly and checks its rules. Its error is a
-// *PayloadError that names every field at fault.
+// Decode decodes a payload strictly and validates it. Its error is a *PayloadError
+// that names every invalid field.
 func (i Info) Decode(raw []byte) (Payload, error) {
 	return i.decode(raw)
 }
 
-// PerPayload reports whether the payload's field "idempotent" decides between
-// AtLeastOnce and AtMostOnce.
+// PerPayload reports whether the Redelivery depends on the payload: its field
+// "idempotent" decides between AtLeastOnce and AtMostOnce.
 func (i Info) PerPayload() bool {
 	for _, f := range i.Fields() {
 		if f.Path == "idempotent" {

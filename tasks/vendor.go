@@ -9,35 +9,36 @@ import (
 	"errand.internal/internal/queue"
 )
 
-// Vendor is what Errand knows of a vendor. Each vendor's package has one, and
-// package all lists them.
+// Vendor describes a vendor. The package of each vendor has one, and package all lists
+// them.
 type Vendor struct {
-	// Name begins the names of the vendor's task types and variables, and labels its
-	// metrics.
+	// Name is the prefix of the vendor's task types and, in upper case, of its variables.
+	// It labels the vendor's metrics.
 	Name string
 	// Title is the name as people write it.
 	Title string
 	// Queues are the queues of the vendor's tasks.
 	Queues []Queue
-	// Accounts are the kinds of accounts at the vendor, one for each login.
+	// Accounts are the types of accounts at the vendor, one for each login.
 	Accounts []AccountType
 }
 
-// Queue is a queue and how it is worked on if the settings do not say.
+// Queue is a queue with its defaults.
 type Queue struct {
-	// Name is also what IDs of the queue's tasks begin with.
+	// Name is the queue's name, with which the IDs of its tasks begin.
 	Name string
-	// Concurrency is how many of its tasks a worker runs at once.
+	// Concurrency is how many of its tasks a worker runs at once, unless WORKER_QUEUES
+	// says otherwise.
 	Concurrency int
-	// PollInterval is how long a task may wait in a queue that was paused or in
-	// trouble until the worker looks again; 250 ms if zero.
+	// PollInterval is how often a worker polls the queue after it was paused or failing;
+	// 250 ms if zero.
 	PollInterval time.Duration
-	// DelayInterval is how exactly a scheduled or retried task becomes due; 1 s if
-	// zero.
+	// DelayInterval is how often a worker checks for scheduled and retried tasks that are
+	// due; 1 s if zero.
 	DelayInterval time.Duration
 }
 
-// Prefix begins the names of the vendor's variables.
+// Prefix returns the prefix of the vendor's variables.
 func (v Vendor) Prefix() string {
 	return strings.ToUpper(v.Name) + "_"
 }
@@ -54,8 +55,8 @@ func (v Vendor) Types() []Info {
 	return all
 }
 
-// Definitions lists the vendor's task types as a worker runs them that has none
-// of its accounts: tasks wait for a worker that has.
+// Definitions lists the vendor's task types for a worker without its accounts: their
+// tasks wait for a worker that has them.
 func (v Vendor) Definitions() []queue.Definition {
 	var all []queue.Definition
 	for _, a := range v.Accounts {
@@ -64,19 +65,20 @@ func (v Vendor) Definitions() []queue.Definition {
 	return all
 }
 
-// Unopened lists the task types of an account type as a worker runs them that has
-// no such account.
+// Unopened lists the task types of an account type for a worker without such an
+// account.
 func (v Vendor) Unopened(a AccountType) []queue.Definition {
 	return v.label(a.definitions)
 }
 
-// Open opens an account of the vendor, with clients that take their parts from
-// to. It returns the account's task types bound to it.
+// Open opens an account with parts from to. It returns the account's task types, bound
+// to it.
 func (v Vendor) Open(a AccountType, s account.Settings, to *account.Account) ([]queue.Definition, error) {
 	definitions, err := a.open(s, to)
 	return v.label(definitions), err
 }
 
+// label returns copies of the definitions that name the vendor.
 func (v Vendor) label(definitions []queue.Definition) []queue.Definition {
 	definitions = slices.Clone(definitions)
 	for i := range definitions {
@@ -85,10 +87,10 @@ func (v Vendor) label(definitions []queue.Definition) []queue.Definition {
 	return definitions
 }
 
-// AccountType is a kind of account at a vendor: one login, the settings that it
-// needs, and the tasks that need it.
+// AccountType is a type of account at a vendor: one login, its settings, and the tasks
+// that need it.
 type AccountType struct {
-	// Name tells the account types of all vendors apart, in what an operator reads.
+	// Name is its name in messages for operators, unique among all vendors.
 	Name string
 
 	newSettings func() account.Settings
@@ -97,13 +99,13 @@ type AccountType struct {
 	definitions []queue.Definition
 }
 
-// Settings returns empty settings of such an account.
+// Settings returns new settings of an account of the type.
 func (a AccountType) Settings() account.Settings {
 	return a.newSettings()
 }
 
-// NewAccountType returns an account type. S is a pointer to its settings, C what
-// the tasks need of an open account: usually the client.
+// NewAccountType returns an account type. S is a pointer to its settings. C is what the
+// definitions need of an open account, usually the vendor's client.
 func NewAccountType[S account.Settings, C any](
 	name string,
 	newSettings func() S,

@@ -1,14 +1,14 @@
-// Package account opens the accounts at the vendors. A vendor's package in
-// tasks/ builds its client from the parts that an Account hands out; the Account
-// remembers them, so that worker and doctor can ask for the credentials, the
-// limits and what else tasks may have to wait for.
+// Package account opens accounts at vendors. A vendor's package in tasks/ builds
+// its client from the parts that an Account provides. The Account records those
+// parts, so that worker and doctor can list the credentials, the limits and
+// everything else that may block tasks.
 //
 //	tasks/<vendor> ─ Settings ─▶ Account ─▶ Caller, Source, Gate, Limiter, …
 //	                                │
 //	     worker, doctor ◀─ Credentials, Blockers, Limiters, Expiring
 //
-// Nothing here knows a vendor, and nothing assumes that a vendor has one account
-// only: what tells two of them apart is their credentials' Identity.
+// The package knows no vendor, and a vendor may have several accounts: the Identity
+// of their credentials distinguishes them.
 package account
 
 import (
@@ -33,48 +33,49 @@ type Shared struct {
 	Ring *seal.Ring
 	// Salt keys the digests in Redis keys.
 	Salt *seal.Salt
-	// Observe is told of every call; nil for nobody.
+	// Observe, if not nil, is called after every call of a vendor.
 	Observe func(clients.Observation)
-	// Publish hands an event over for delivery; nil without a receiver.
+	// Publish enqueues an event for delivery; nil if no receiver is configured.
 	Publish events.Publish
 	// TokenOptions and LimitOptions apply to every credential and limiter.
 	TokenOptions []tokens.Option
 	LimitOptions []limits.Option
 }
 
-// Account is one account that is being opened, or is open.
+// Account collects the parts of one account. It is not safe for concurrent use while
+// the account is being opened.
 type Account struct {
-	// Credentials are the credentials of the account, as the fleet shares them.
+	// Credentials are the account's credentials, whose state the fleet shares.
 	Credentials []Credential
-	// Blockers are what tasks are parked for beside credentials, such as a pipe
-	// that is disabled or an organization without a subscription.
+	// Blockers are what else may park tasks, such as a disabled pipe or an
+	// organization without a subscription.
 	Blockers []Credential
-	// Expiring are the credentials whose last day the settings name, because no
-	// API tells it.
+	// Expiring are the credentials whose last day is a setting, because no API of the
+	// vendor returns it.
 	Expiring []tokens.Profile
-	// Limiters are those of the credentials that have limits.
+	// Limiters are the limiters of the credentials that have limits.
 	Limiters []*limits.Limiter
 
-	shared Shared
-	dryRun http.RoundTripper
-	closed []func()
+	shared  Shared
+	dryRun  http.RoundTripper // nil except in a dry run
+	closers []func()
 }
 
-// Credential is a credential, or another blocker, under the name that metrics
-// and the command line show.
+// Credential is a credential or another blocker, with its name in metrics and on
+// the command line.
 type Credential struct {
 	Name string
 	CredentialState
 }
 
-// Usable reports whether calls may be made with the credential now. It is false
-// while the fleet waits after a refusal, and if Redis does not answer.
+// Usable reports whether calls may use the credential now. It is false during the
+// cool-down after a refusal, and if Redis does not answer.
 func (c Credential) Usable(ctx context.Context) bool {
 	s, err := c.State(ctx)
 	return err == nil && s.CoolingFor == 0
 }
 
-// CredentialState tells how the fleet sees a credential.
+// CredentialState is the state of a credential, which the fleet shares.
 type CredentialState interface {
 	State(ctx context.Context) (tokens.State, error)
 	ClearCoolDown(ctx context.Context) error
@@ -89,9 +90,8 @@ func New(s Shared) *Account {
 	return &Account{shared: s}
 }
 
-// DryRun returns an account whose requests all go to transport, with
-// Placeholder for a token. It needs no Redis, and has neither credentials nor
-// limits.
+// DryRun returns an account whose requests all go to transport, with Placeholder as
+// the token. It needs no Redis, and has neither credentials nor limits.
 func DryRun(transport http.RoundTripper) *Account {
 	return &Account{dryRun: transport}
 }
@@ -104,13 +104,13 @@ func (a *Account) IsDryRun() bool {
 // Placeholder is every secret of a dry run.
 var Placeholder = secret.New(secret.Redacted)
 
-// Caller returns what makes the account's calls; the first path element of its
-// errors and metrics is vendor.
-func (a *Account) Caller(vendor string, bounds clients.Timeouts) *clients.Caller {
-	return clients.NewCaller(vendor, bounds, a.dryRun, a.shared.Observe)
+// Caller returns the Caller of the account's calls. vendor is the vendor's name in
+// its errors and observations.
+func (a *Account) Caller(vendor string, timeouts clients.Timeouts) *clients.Caller {
+	return clients.NewCaller(vendor, timeouts, a.dryRun, a.shared.Observe)
 }
 
-// Source returns the tokens of a credential that logs in; p.Fetch must be set.
+// Source returns the token source of a credential that logs in; p.Fetch is required.
 func (a *Account) Source(p tokens.Profile) tokens.Source {
 	if a.dryRun != nil {
 		return tokens.Fixed(Placeholder.Reveal())
@@ -135,11 +135,12 @@ func (a *Account) addCredential(p tokens.Profile, state CredentialState) {
 	if !p.ExpiresOn.IsZero() {
 		a.Expiring = append(a.Expiring, p)
 	}
-	a.closed = append(a.closed, state.Close)
+	a.closers = append(a.closers, state.Close)
 }
 
-// Limiter returns what keeps the credential's calls within the account's rate
-// and concurrency; nil if it has neither. Credentials of one account share it.
+// Limiter returns a limiter that keeps the credential's calls within the rate and
+// concurrency of l; nil if l has neither. It sets the name, identity and call
+// timeout of l from p. All clients of the credential share the limiter.
 func (a *Account) Limiter(p tokens.Profile, l limits.Account) clients.Limiter {
 	if a.dryRun != nil || !l.Limited() {
 		return nil
@@ -152,9 +153,9 @@ func (a *Account) Limiter(p tokens.Profile, l limits.Account) clients.Limiter {
 	return limiter
 }
 
-// identity is what names an account at its vendor. A new password does not make
-// another account of it, with a quota of its own; but where a token is all there
-// is, the token is the account.
+// identity is what identifies an account at its vendor. A new password does not make
+// it another account with another quota. If the account has nothing but a token, the
+// token identifies it.
 func identity(p tokens.Profile) []string {
 	id := p.Identity
 	parts := []string{id.URL, id.ClientID, id.Username}
@@ -166,8 +167,8 @@ func identity(p tokens.Profile) []string {
 	return parts
 }
 
-// Guard returns a guard that counts what is sent to one recipient; nil if rate
-// is unlimited. name appears in Redis keys.
+// Guard returns a guard that limits what each recipient is sent; nil if rate is
+// unlimited. name is part of the Redis keys.
 func (a *Account) Guard(name string, rate settings.Rate) *limits.Guard {
 	if a.dryRun != nil || rate.IsZero() {
 		return nil
@@ -175,8 +176,8 @@ func (a *Account) Guard(name string, rate settings.Rate) *limits.Guard {
 	return limits.NewGuard(a.shared.Redis, a.shared.Salt, name, rate, a.shared.LimitOptions...)
 }
 
-// Detector returns what notices changed values and publishes them as events; nil
-// if nobody receives events.
+// Detector returns a detector that publishes changed values as events; nil if no
+// receiver is configured.
 func (a *Account) Detector(c events.DetectorConfig) *events.Detector {
 	if a.dryRun != nil || a.shared.Publish == nil {
 		return nil
@@ -184,9 +185,9 @@ func (a *Account) Detector(c events.DetectorConfig) *events.Detector {
 	return events.NewDetector(c, a.shared.Redis, a.shared.Salt, a.shared.Publish)
 }
 
-// Close ends what the account does in the background.
+// Close stops the account's background work.
 func (a *Account) Close() {
-	for _, closePart := range a.closed {
+	for _, closePart := range a.closers {
 		closePart()
 	}
 }

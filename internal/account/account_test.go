@@ -2,16 +2,24 @@ package account
 
 import (
 	"fmt"
+	"net/http"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
+	"errand.internal/clients/danaconnect"
+	"errand.internal/clients/dckap"
+	"errand.internal/clients/dinero"
+	"errand.internal/internal/limits"
 	"errand.internal/internal/secret"
+	"errand.internal/internal/settings"
 	"errand.internal/internal/tokens"
 )
 
-// unreachable is a Redis that is not asked: a gate asks at its first Enter only.
+// unreachable has a Redis that nothing listens on. Opening an account does not need
+// one: Redis is first asked when a call is made.
 func unreachable(t *testing.T) Shared {
 	t.Helper()
 	rdb := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1"})
@@ -22,59 +30,114 @@ func unreachable(t *testing.T) Shared {
 	}
 }
 
+func pipeProfile(name string) tokens.Profile {
+	return tokens.Profile{Name: "dckap-pipe-" + name}
+}
+
 func TestGatesAreMadeOnceAndBounded(t *testing.T) {
 	t.Parallel()
-	profile := func(name string) tokens.Profile {
-		return tokens.Profile{Name: "dckap-pipe-" + name}
-	}
 	a := New(unreachable(t))
-	g := a.Gates(profile, []string{"a"})
-	if len(a.Blockers) != 1 || a.Blockers[0].Name != "dckap-pipe-a" {
-		t.Errorf("blockers %+v", a.Blockers)
+	gates := a.Gates(pipeProfile, nil)
+	first := gates.Of("a")
+	if gates.Of("a") != first {
+		t.Error("the same name has two gates")
 	}
-	first := g.Of("a")
-	if g.Of("a") != first || g.Of("b") == first {
-		t.Error("a name must have one gate of its own")
+	if gates.Of("b") == first {
+		t.Error("two names share a gate")
 	}
 	for i := range maxGates {
-		g.Of(fmt.Sprint("n", i))
+		gates.Of(fmt.Sprint("n", i))
 	}
-	if len(g.made) != maxGates {
-		t.Errorf("%d gates", len(g.made))
+	if len(gates.made) != maxGates {
+		t.Errorf("%d gates were made, want %d", len(gates.made), maxGates)
 	}
-	if _, shared := g.Of("one more").(*tokens.SharedGate); shared {
-		t.Error("the set is not bounded")
+	if _, shared := gates.Of("one more").(*tokens.SharedGate); shared {
+		t.Error("a name beyond the bound has a shared gate")
+	}
+	if gates.find("one more") != nil {
+		t.Error("a name beyond the bound has a gate")
 	}
 	a.Close()
 	if _, err := first.Enter(t.Context()); err == nil {
-		t.Error("a closed gate lets calls out")
+		t.Error("a closed gate admits calls")
 	}
 }
 
-// A new password is not a new quota; another account is.
-func TestIdentity(t *testing.T) {
+func TestKnownGatesAreBlockersFromTheStart(t *testing.T) {
 	t.Parallel()
-	profile := func(url, client, user, password string) tokens.Profile {
-		return tokens.Profile{Identity: tokens.Identity{
-			URL:      url,
-			ClientID: client,
+	a := New(unreachable(t))
+	defer a.Close()
+	gates := a.Gates(pipeProfile, []string{"1", "2"})
+	gates.Of("3")
+	var names []string
+	for _, b := range a.Blockers {
+		names = append(names, b.Name)
+	}
+	if want := []string{"dckap-pipe-1", "dckap-pipe-2"}; !slices.Equal(names, want) {
+		t.Errorf("blockers %q, want %q", names, want)
+	}
+}
+
+func TestDryRunHasNeitherCredentialsNorLimits(t *testing.T) {
+	t.Parallel()
+	a := DryRun(http.DefaultTransport)
+	profile := tokens.Profile{Name: "p", ExpiresOn: time.Now()}
+	if token, err := a.Source(profile).Get(t.Context()); err != nil || token.Value.Reveal() != Placeholder.Reveal() {
+		t.Errorf("token %v, %v, want the placeholder", token, err)
+	}
+	if _, err := a.Gate(profile).Enter(t.Context()); err != nil {
+		t.Errorf("the gate of a dry run is closed: %v", err)
+	}
+	if _, err := a.Gates(pipeProfile, []string{"1"}).Of("1").Enter(t.Context()); err != nil {
+		t.Errorf("the pipe's gate of a dry run is closed: %v", err)
+	}
+	if a.Limiter(profile, limits.Account{AtOnce: 1}) != nil {
+		t.Error("a dry run has a limiter")
+	}
+	if a.Guard("g", settings.Rate{N: 1, Per: time.Second}) != nil {
+		t.Error("a dry run has a guard")
+	}
+	if len(a.Credentials)+len(a.Blockers)+len(a.Expiring)+len(a.Limiters) != 0 {
+		t.Errorf("a dry run has parts: %+v", a)
+	}
+}
+
+// A new password does not open a new quota; another account does.
+func TestIdentityOfAnAccount(t *testing.T) {
+	t.Parallel()
+	basic := func(user, password string) tokens.Profile {
+		return danaconnect.BasicConfig{
 			Username: user,
-			Secrets:  []secret.String{secret.New(password)},
-		}}
+			Company:  "c",
+			Password: secret.New(password),
+		}.Profile()
+	}
+	organization := func(client, key string) tokens.Profile {
+		return dinero.Config{
+			ClientID:     client,
+			ClientSecret: secret.New("s"),
+			APIKeys:      secret.New("1=" + key + ",2=" + key),
+		}.Profile("1")
+	}
+	static := func(token string) tokens.Profile {
+		return dckap.Config{Token: secret.New(token)}.Profile()
 	}
 	for _, tt := range []struct {
 		name string
 		a, b tokens.Profile
 		same bool
 	}{
-		{"new password", profile("u", "", "ana", "p"), profile("u", "", "ana", "q"), true},
-		{"another user", profile("u", "", "ana", "p"), profile("u", "", "ben", "p"), false},
-		{"new key of an organization", profile("u", "c", "1", "k"), profile("u", "c", "1", "l"), true},
-		{"another client of an organization", profile("u", "c", "1", "k"), profile("u", "d", "1", "k"), false},
-		{"a token is all there is", profile("u", "", "", "t"), profile("u", "", "", "v"), false},
+		{"new password", basic("u", "p"), basic("u", "q"), true},
+		{"another user", basic("u", "p"), basic("v", "p"), false},
+		{"new key of an organization", organization("c", "k"), organization("c", "l"), true},
+		{"another client of an organization", organization("c", "k"), organization("d", "k"), false},
+		{"another token of an account that has only a token", static("t"), static("u"), false},
 	} {
-		if same := slices.Equal(identity(tt.a), identity(tt.b)); same != tt.same {
-			t.Errorf("%s: same %v", tt.name, same)
-		}
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			if same := slices.Equal(identity(tt.a), identity(tt.b)); same != tt.same {
+				t.Errorf("same account: %v, want %v", same, tt.same)
+			}
+		})
 	}
 }

@@ -6,32 +6,33 @@ import (
 	"errand.internal/internal/tokens"
 )
 
-// maxGates bounds the gates of one set. A thing beyond it has no gate: a payload
-// may name any number of things, and each gate costs memory and metrics.
+// maxGates is the largest number of gates in a set. Names beyond it have no gate,
+// because payloads may contain any number of names and each gate costs memory and
+// metrics.
 const maxGates = 4096
 
-// Gates are the gates of things beside credentials that a vendor may refuse,
-// such as pipes or organizations. A gate is made when it is first needed.
+// Gates is a set of gates for what a vendor may refuse beside credentials, such as
+// pipes or organizations. A gate is created when it is first needed.
 type Gates struct {
 	shared  Shared
 	profile func(name string) tokens.Profile
-	open    bool // without gates: a dry run
+	dryRun  bool // all gates are open
 
 	mu     sync.Mutex
 	made   map[string]*tokens.SharedGate
 	closed bool
 }
 
-// Gates returns a set of gates. profile describes the gate of a name; the known
-// names are Blockers from the start.
+// Gates returns a set of gates. profile returns the profile of a name's gate. The
+// known names become Blockers at once.
 func (a *Account) Gates(profile func(name string) tokens.Profile, known []string) *Gates {
 	set := &Gates{
 		shared:  a.shared,
 		profile: profile,
-		open:    a.dryRun != nil,
+		dryRun:  a.dryRun != nil,
 		made:    map[string]*tokens.SharedGate{},
 	}
-	a.closed = append(a.closed, set.close)
+	a.closers = append(a.closers, set.close)
 	for _, name := range known {
 		if gate := set.find(name); gate != nil {
 			a.Blockers = append(a.Blockers, Credential{profile(name).Name, gate})
@@ -40,7 +41,7 @@ func (a *Account) Gates(profile func(name string) tokens.Profile, known []string
 	return set
 }
 
-// Of returns the gate of one name.
+// Of returns the gate of a name. It is always open in a dry run and if the set is full.
 func (g *Gates) Of(name string) tokens.Gate {
 	if gate := g.find(name); gate != nil {
 		return gate
@@ -48,9 +49,9 @@ func (g *Gates) Of(name string) tokens.Gate {
 	return tokens.OpenGate()
 }
 
-// find returns nil if there is no gate for the name.
+// find returns the gate of a name, or nil if it has none.
 func (g *Gates) find(name string) *tokens.SharedGate {
-	if g.open {
+	if g.dryRun {
 		return nil
 	}
 	g.mu.Lock()

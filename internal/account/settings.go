@@ -1,30 +1,28 @@
 package account
 
 import (
-	"errors"
-
 	"errand.internal/clients"
 	"errand.internal/internal/redisguard"
 )
 
-// Settings are the settings of one account, whatever its vendor: a pointer to a
-// struct with env tags, as settings.Load reads them.
+// Settings are the settings of one account of any vendor: a pointer to a struct with
+// env tags, which settings.Load fills.
 type Settings interface {
-	// Configured reports whether any credential of the account is set. A worker
-	// without one leaves the account's tasks to workers that have it.
+	// Configured reports whether any credential of the account is set. If none is, the
+	// worker leaves the account's tasks to workers that have one.
 	Configured() bool
-	// Validate names every variable at fault.
+	// Validate returns an error that names every invalid variable.
 	Validate() error
 	// Timeouts are the bounds of one call.
 	Timeouts() clients.Timeouts
 	// Addresses are the account's base URLs.
 	Addresses() []Address
-	// CredentialVariables name what has to be set to configure the account.
+	// CredentialVariables are the names of the variables that configure the account.
 	CredentialVariables() []string
 	// SetAllowInsecureHTTP permits plain http on hosts other than loopback.
 	SetAllowInsecureHTTP(allow bool)
-	// UsePlaceholders replaces every credential, and fills in what an account
-	// cannot be opened without, for an account that sends nothing: a dry run.
+	// UsePlaceholders replaces every credential and sets what is required to open the
+	// account, for a dry run, which sends nothing.
 	UsePlaceholders()
 }
 
@@ -34,28 +32,16 @@ type Address struct {
 	URL      string
 }
 
-// Adviser is implemented by Settings that have something to tell an operator
-// beside what is wrong: the doctor shows it.
+// Adviser is implemented by Settings that have advice for an operator although they
+// are valid. The doctor shows it.
 type Adviser interface {
 	Advice() []Advice
 }
 
-// Advice is one line for the doctor. Fix is empty if there is nothing to do.
+// Advice is one line of the doctor's report. Fix is empty if there is nothing to do.
 type Advice struct {
 	Name  string
 	Level redisguard.Level
 	Seen  string
 	Fix   string
-}
-
-// Validate checks the accounts that are configured; one of which nothing is set
-// is no fault.
-func Validate(all []Settings) error {
-	var faults []error
-	for _, s := range all {
-		if s.Configured() {
-			faults = append(faults, s.Validate())
-		}
-	}
-	return errors.Join(faults...)
 }

@@ -12,35 +12,35 @@ import (
 	"errand.internal/tasks/all"
 )
 
-// Account is an account as the settings describe it, configured or not.
+// Account has the settings of one account, which may be configured or not.
 type Account struct {
 	account.Settings
-	// Vendor is the vendor whose account it is.
+	// Vendor is the account's vendor.
 	Vendor tasks.Vendor
-	// Type is what kind of account it is.
+	// Type is the account's type, one of Vendor.Accounts.
 	Type tasks.AccountType
 }
 
-// Name tells the accounts apart, in what an operator reads.
+// Name is the account's unique name in messages for operators.
 func (a Account) Name() string {
 	return a.Type.Name
 }
 
-// Open opens the account with parts from to, and returns its task types.
+// Open opens the account with parts from to, and returns its task types, bound to it.
 func (a Account) Open(to *account.Account) ([]queue.Definition, error) {
 	return a.Vendor.Open(a.Type, a.Settings, to)
+}
+
+// Unopened lists the account's task types for a worker without the account: their
+// tasks wait for a worker that has it.
+func (a Account) Unopened() []queue.Definition {
+	return a.Vendor.Unopened(a.Type)
 }
 
 // Accounts are the accounts of all vendors.
 type Accounts []Account
 
-// Unopened lists the account's task types as they are without it: tasks wait for
-// a worker that has such an account.
-func (a Account) Unopened() []queue.Definition {
-	return a.Vendor.Unopened(a.Type)
-}
-
-// LoadAccounts reads the settings of one account of each type, without checking
+// LoadAccounts reads the settings of one account of each type. It does not validate
 // them.
 func LoadAccounts(environ map[string]string) (Accounts, error) {
 	var accounts Accounts
@@ -66,7 +66,8 @@ func (as Accounts) AllowInsecureHTTP(allow bool) {
 	}
 }
 
-// Validate names every variable at fault of the configured accounts.
+// Validate returns an error that names every invalid variable of the configured
+// accounts.
 func (as Accounts) Validate() error {
 	var faults []error
 	for _, a := range as.Configured() {
@@ -75,7 +76,7 @@ func (as Accounts) Validate() error {
 	return settings.Collect(faults...)
 }
 
-// Configured lists the accounts of which a credential is set.
+// Configured lists the accounts that have a credential.
 func (as Accounts) Configured() Accounts {
 	return slices.DeleteFunc(slices.Clone(as), func(a Account) bool { return !a.Configured() })
 }
@@ -91,20 +92,20 @@ func (as Accounts) Vendors() []string {
 	return names
 }
 
-// CallTimeouts are the bounds of one call, by vendor.
+// CallTimeouts returns the longest timeout of a call, by vendor.
 func (as Accounts) CallTimeouts() map[string]time.Duration {
-	bounds := map[string]time.Duration{}
+	timeouts := map[string]time.Duration{}
 	for _, a := range as {
-		bounds[a.Vendor.Name] = max(bounds[a.Vendor.Name], a.Timeouts().WithDefaults().Call)
+		timeouts[a.Vendor.Name] = max(timeouts[a.Vendor.Name], a.Timeouts().WithDefaults().Call)
 	}
-	return bounds
+	return timeouts
 }
 
-// ways says what to set to have an account.
-func (as Accounts) ways() string {
-	var ways []string
+// credentialVariables lists the variables that configure each account.
+func (as Accounts) credentialVariables() string {
+	var list []string
 	for _, a := range as {
-		ways = append(ways, a.Name()+" ("+strings.Join(a.CredentialVariables(), ", ")+")")
+		list = append(list, a.Name()+" ("+strings.Join(a.CredentialVariables(), ", ")+")")
 	}
-	return strings.Join(ways, ", ")
+	return strings.Join(list, ", ")
 }

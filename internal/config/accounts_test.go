@@ -1,7 +1,11 @@
 package config
 
 import (
+	"fmt"
+	"maps"
 	"net/http"
+	"net/http/httptest"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -10,24 +14,33 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"errand.internal/internal/account"
+	"errand.internal/internal/sandboxes"
 	"errand.internal/internal/settings"
 	"errand.internal/internal/tokens"
 	"errand.internal/tasks/all"
 )
 
-// open opens accounts with a Redis that is not asked.
+// unreachable has a Redis that nothing listens on. Opening an account does not need
+// one: Redis is first asked when a call is made.
+func unreachable(t *testing.T) account.Shared {
+	t.Helper()
+	rdb := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1"})
+	t.Cleanup(func() { _ = rdb.Close() })
+	return account.Shared{
+		Redis:        rdb,
+		TokenOptions: []tokens.Option{tokens.WithMetrics(tokens.NewMetrics(nil))},
+	}
+}
+
+// open opens the accounts that the settings configure.
 func open(t *testing.T, environ map[string]string) *OpenAccounts {
 	t.Helper()
 	accounts, err := LoadAccounts(environ)
 	if err != nil {
 		t.Fatal(err)
 	}
-	rdb := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1"})
-	t.Cleanup(func() { _ = rdb.Close() })
-	opened, err := accounts.Open(account.Shared{
-		Redis:        rdb,
-		TokenOptions: []tokens.Option{tokens.WithMetrics(tokens.NewMetrics(nil))},
-	})
+	accounts.AllowInsecureHTTP(true)
+	opened, err := accounts.Open(unreachable(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -35,69 +48,8 @@ func open(t *testing.T, environ map[string]string) *OpenAccounts {
 	return opened
 }
 
-// What an account's settings name must exist, and what exists must be named: the
-// doctor and .env.example know nothing else of a vendor.
-func TestSettingsOfAccounts(t *testing.T) {
-	t.Parallel()
-	accounts, err := LoadAccounts(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	accounts.AllowInsecureHTTP(true)
-	names := map[string]bool{}
-	for _, a := range accounts {
-		if a.Vendor.Name == "" || a.Vendor.Title == "" || a.Name() == "" || names[a.Name()] {
-			t.Errorf("%s %q: vendor, title, or a name of its own is missing", a.Vendor.Name, a.Name())
-		}
-		names[a.Name()] = true
-		variables := settings.Describe(a.Settings)
-		var urls []string
-		for _, v := range variables {
-			if strings.HasSuffix(v.Name, "URL") {
-				urls = append(urls, v.Name+"="+v.Default)
-			}
-			if !strings.HasPrefix(v.Name, a.Vendor.Prefix()) && !strings.HasPrefix(v.Name, "OTP_RECIPIENT_") {
-				t.Errorf("%s: %s does not begin with %s", a.Name(), v.Name, a.Vendor.Prefix())
-			}
-		}
-		for _, address := range a.Addresses() {
-			i := slices.Index(urls, address.Variable+"="+address.URL)
-			if i < 0 {
-				t.Errorf("%s: %s=%s is no base URL of its settings", a.Name(), address.Variable, address.URL)
-				continue
-			}
-			urls = slices.Delete(urls, i, i+1)
-		}
-		if len(urls) != 0 {
-			t.Errorf("%s: %s: not among the addresses", a.Name(), urls)
-		}
-		if len(a.CredentialVariables()) == 0 {
-			t.Errorf("%s: no variable of a credential", a.Name())
-		}
-		for _, variable := range a.CredentialVariables() {
-			if !slices.ContainsFunc(variables, func(v settings.Variable) bool { return v.Name == variable }) {
-				t.Errorf("%s: there is no %s", a.Name(), variable)
-			}
-		}
-	}
-}
-
-func TestEveryVendorHasATimeout(t *testing.T) {
-	t.Parallel()
-	accounts, err := LoadAccounts(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	bounds := accounts.CallTimeouts()
-	for _, info := range all.Vendors.Types() {
-		if bounds[info.Vendor] <= 0 {
-			t.Errorf("%s: no account is of the vendor %q", info.Type, info.Vendor)
-		}
-	}
-}
-
-// What settings name can be waited for from the start.
-func TestBlockers(t *testing.T) {
+// Tasks can wait for whatever the settings name from the start.
+func TestBlockersAreWhatTheSettingsName(t *testing.T) {
 	t.Parallel()
 	opened := open(t, map[string]string{
 		"DCKAP_TOKEN":            "t",
@@ -108,27 +60,81 @@ func TestBlockers(t *testing.T) {
 		"DINERO_API_KEYS":        "1=a,2=b",
 	})
 	var names []string
-	for _, c := range opened.Blockers() {
-		names = append(names, c.Name)
+	for _, b := range opened.Blockers() {
+		names = append(names, b.Name)
 	}
 	want := []string{
-		"dckap", "dckap-pipe-0123", "dckap-pipe-64f1c0de0001", "dckap-pipe-64f1c0de0002", "dckap-pipe-64f1c0de0003",
-		"dinero-1", "dinero-2", "dinero-org-1", "dinero-org-2",
+		"dckap",
+		"dckap-pipe-0123",
+		"dckap-pipe-64f1c0de0001",
+		"dckap-pipe-64f1c0de0002",
+		"dckap-pipe-64f1c0de0003",
+		"dinero-1",
+		"dinero-2",
+		"dinero-org-1",
+		"dinero-org-2",
 	}
 	if !slices.Equal(names, want) {
-		t.Errorf("%q, want %q", names, want)
+		t.Errorf("blockers %q, want %q", names, want)
 	}
-	var expiring []tokens.Profile
+	var expiring []string
 	for _, a := range opened.Accounts {
-		expiring = append(expiring, a.Expiring...)
+		for _, p := range a.Expiring {
+			expiring = append(expiring, p.Name+" "+p.ExpiresOn.Format(time.DateOnly))
+		}
 	}
-	if len(expiring) != 1 || expiring[0].ExpiresOn.Format(time.DateOnly) != "2030-03-31" {
-		t.Errorf("expiring credentials: %+v", expiring)
+	if want := []string{"dckap 2030-03-31"}; !slices.Equal(expiring, want) {
+		t.Errorf("expiring credentials %q, want %q", expiring, want)
+	}
+	for _, d := range opened.Definitions {
+		configured := slices.Contains([]string{"dckap", "dinero"}, d.Vendor)
+		if (d.Run != nil) != configured {
+			t.Errorf("%s can run: %v, want %v", d.Type, d.Run != nil, configured)
+		}
 	}
 }
 
-// Which accounts have limits of their own, and which share them.
-func TestLimitsOfAccounts(t *testing.T) {
+// A dry run opens without credentials, whatever the settings say of files and dates
+// that only a real account needs.
+func TestDryRunNeedsNoAccount(t *testing.T) {
+	t.Parallel()
+	accounts, err := LoadAccounts(map[string]string{
+		"DCKAP_PIPES_FILE":       "none.yaml",
+		"DCKAP_TOKEN_EXPIRES_ON": "soon",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range accounts {
+		a.UsePlaceholders()
+		definitions, err := a.Open(account.DryRun(http.DefaultTransport))
+		if err != nil {
+			t.Errorf("%s: %v", a.Name(), err)
+		}
+		if len(definitions) == 0 {
+			t.Errorf("%s has no task types", a.Name())
+		}
+		for _, d := range definitions {
+			if d.Run == nil {
+				t.Errorf("%s: %s cannot run", a.Name(), d.Type)
+			}
+		}
+	}
+}
+
+// describeLimits lists the limiters of the accounts: "dinero-1: 95/1m".
+func describeLimits(t *testing.T, environ map[string]string) []string {
+	t.Helper()
+	var list []string
+	for _, a := range open(t, environ).Accounts {
+		for _, l := range a.Limiters {
+			list = append(list, l.Account().Name+": "+l.Account().String())
+		}
+	}
+	return list
+}
+
+func TestLimitersOfTheAccounts(t *testing.T) {
 	t.Parallel()
 	environ := map[string]string{
 		"DANACONNECT_USERNAME":      "u",
@@ -144,16 +150,6 @@ func TestLimitsOfAccounts(t *testing.T) {
 		"DINERO_CLIENT_SECRET":      "s",
 		"DINERO_API_KEYS":           "1=a,2=b",
 	}
-	describe := func() []string {
-		t.Helper()
-		var found []string
-		for _, a := range open(t, environ).Accounts {
-			for _, l := range a.Limiters {
-				found = append(found, l.Account().Name+": "+l.Account().String())
-			}
-		}
-		return found
-	}
 	want := []string{
 		"danaconnect-otp: 5/1s, 3 at once",
 		"danaconnect-api: 5/1s, 3 at once",
@@ -161,38 +157,176 @@ func TestLimitsOfAccounts(t *testing.T) {
 		"dinero-1: 95/1m",
 		"dinero-2: 95/1m",
 	}
-	if got := describe(); !slices.Equal(got, want) {
-		t.Errorf("%q, want %q", got, want)
-	}
-	for _, name := range []string{"DANACONNECT_RATE", "DANACONNECT_CONCURRENCY", "DCKAP_RATE"} {
-		delete(environ, name)
-	}
-	environ["DINERO_RATE"] = "none"
-	if got := describe(); len(got) != 0 {
-		t.Errorf("without any: %q", got)
+	if got := describeLimits(t, environ); !slices.Equal(got, want) {
+		t.Errorf("limiters %q, want %q", got, want)
 	}
 }
 
-// A dry run needs no account, and no usable file.
-func TestDryRunNeedsNoAccount(t *testing.T) {
+// Every account keeps the limits that its vendor's variables set, and has no
+// limiter if they set none.
+func TestEveryAccountHasTheLimitsOfItsVariables(t *testing.T) {
 	t.Parallel()
-	accounts, err := LoadAccounts(map[string]string{
-		"DCKAP_PIPES_FILE":       "none.yaml",
-		"DCKAP_TOKEN_EXPIRES_ON": "soon",
-	})
+	web := httptest.NewServer(http.NotFoundHandler())
+	t.Cleanup(web.Close)
+	environ := sandboxes.New("").Environ(web.URL)
+	for _, v := range all.Vendors {
+		environ[v.Prefix()+"RATE"] = "5/1s"
+		environ[v.Prefix()+"CONCURRENCY"] = "3"
+	}
+	limited := open(t, environ)
+	if got, want := len(limited.Accounts), len(accountTypes()); got != want {
+		t.Fatalf("%d accounts were opened, want %d", got, want)
+	}
+	for _, a := range limited.Accounts {
+		if len(a.Limiters) == 0 {
+			t.Errorf("the account of %s has no limiter", a.Credentials[0].Name)
+		}
+		for _, l := range a.Limiters {
+			if got, want := l.Account().String(), "5/1s, 3 at once"; got != want {
+				t.Errorf("%s has the limits %q, want %q", l.Account().Name, got, want)
+			}
+		}
+	}
+	for _, v := range all.Vendors {
+		environ[v.Prefix()+"RATE"] = "none"
+		delete(environ, v.Prefix()+"CONCURRENCY")
+	}
+	if got := describeLimits(t, environ); len(got) != 0 {
+		t.Errorf("without limits there are the limiters %q", got)
+	}
+}
+
+func accountTypes() (names []string) {
+	for _, v := range all.Vendors {
+		for _, a := range v.Accounts {
+			names = append(names, a.Name)
+		}
+	}
+	return names
+}
+
+// The accounts' names, addresses and credential variables are what doctor and error
+// texts tell an operator.
+func TestAccountsDescribeThemselves(t *testing.T) {
+	t.Parallel()
+	accounts, err := LoadAccounts(nil)
 	if err != nil {
 		t.Fatal(err)
 	}
+	accounts.AllowInsecureHTTP(true)
+	names := map[string]bool{}
 	for _, a := range accounts {
-		a.UsePlaceholders()
-		definitions, err := a.Open(account.DryRun(http.DefaultTransport))
-		if err != nil || len(definitions) == 0 {
-			t.Errorf("%s: %d task types, %v", a.Name(), len(definitions), err)
+		for _, problem := range describedBadly(a) {
+			t.Error(a.Name() + ": " + problem)
 		}
-		for _, d := range definitions {
-			if d.Run == nil {
-				t.Errorf("%s cannot be shown", d.Type)
-			}
+		if names[a.Name()] {
+			t.Errorf("two accounts are called %s", a.Name())
+		}
+		names[a.Name()] = true
+	}
+	got := slices.Sorted(maps.Keys(names))
+	if want := slices.Sorted(slices.Values(accountTypes())); !slices.Equal(got, want) {
+		t.Errorf("accounts %q, want one of each type, %q", got, want)
+	}
+}
+
+// describedBadly returns what an account says of itself that its settings do not
+// bear out.
+func describedBadly(a Account) []string {
+	var problems []string
+	problem := func(format string, args ...any) {
+		problems = append(problems, fmt.Sprintf(format, args...))
+	}
+	if a.Name() == "" || a.Vendor.Name == "" || a.Vendor.Title == "" {
+		problem("name of the account, or name or title of its vendor, is missing")
+	}
+	variables := settings.Describe(a.Settings)
+	var urls, names []string
+	for _, v := range variables {
+		names = append(names, v.Name)
+		if v.Doc == "" {
+			problem("%s has no description", v.Name)
+		}
+		if strings.HasSuffix(v.Name, "URL") {
+			urls = append(urls, v.Name+"="+v.Default)
+		}
+	}
+	var addresses []string
+	for _, address := range a.Addresses() {
+		addresses = append(addresses, address.Variable+"="+address.URL)
+	}
+	slices.Sort(urls)
+	slices.Sort(addresses)
+	if !slices.Equal(urls, addresses) {
+		problem("its addresses are %q, its base URLs %q", addresses, urls)
+	}
+	if len(a.CredentialVariables()) == 0 {
+		problem("no variable of a credential is named")
+	}
+	for _, name := range a.CredentialVariables() {
+		if !slices.Contains(names, name) {
+			problem("there is no variable %s", name)
+		}
+	}
+	if !permitsInsecureHTTP(a.Settings) {
+		problem("it ignores ALLOW_INSECURE_HTTP")
+	}
+	return problems
+}
+
+func permitsInsecureHTTP(s account.Settings) bool {
+	field := reflect.ValueOf(s).Elem().FieldByName("AllowInsecureHTTP")
+	return field.IsValid() && field.Bool()
+}
+
+// misdescribed are settings of an account that misdescribe it.
+type misdescribed struct {
+	account.Settings
+	AllowInsecureHTTP bool
+	Base              string `env:"BASE_URL" doc:"Base."`
+	Other             string `env:"OTHER_URL"`
+}
+
+func (*misdescribed) Addresses() []account.Address {
+	return []account.Address{{Variable: "BASE_URL", URL: "https://example.com/"}}
+}
+
+func (*misdescribed) CredentialVariables() []string {
+	return []string{"NO_SUCH"}
+}
+
+func TestDescribedBadlyNamesEveryProblem(t *testing.T) {
+	t.Parallel()
+	got := strings.Join(describedBadly(Account{Settings: &misdescribed{}}), "\n")
+	for _, want := range []string{
+		"name of the account",
+		"OTHER_URL has no description",
+		`its addresses are ["BASE_URL=https://example.com/"], its base URLs ["BASE_URL=" "OTHER_URL="]`,
+		"there is no variable NO_SUCH",
+		"it ignores ALLOW_INSECURE_HTTP",
+	} {
+		if !strings.Contains(got, want) {
+			t.Errorf("%q does not say %q", got, want)
+		}
+	}
+}
+
+// An attempt is bounded by its vendor's timeout.
+func TestEveryTaskTypeHasACallTimeout(t *testing.T) {
+	t.Parallel()
+	accounts, err := LoadAccounts(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	timeouts := accounts.CallTimeouts()
+	for _, info := range all.Vendors.Types() {
+		if timeouts[info.Vendor] <= 0 {
+			t.Errorf("%s: no account belongs to the vendor %q", info.Type, info.Vendor)
+		}
+	}
+	for _, d := range all.Vendors.Definitions() {
+		if timeouts[d.Vendor] <= 0 {
+			t.Errorf("%s: its definition names the vendor %q", d.Type, d.Vendor)
 		}
 	}
 }

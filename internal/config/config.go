@@ -1,5 +1,5 @@
-// Package config has a worker's settings: it reads them, checks them, and lists
-// them for .env.example.
+// Package config reads and validates a worker's settings, opens the accounts that
+// they configure, and renders .env.example.
 package config
 
 import (
@@ -13,7 +13,7 @@ import (
 	"errand.internal/internal/secret"
 )
 
-// Config has the settings of a worker that are no vendor's.
+// Config has the settings of a worker, without those of vendors.
 type Config struct {
 	RedisURL           secret.String  `env:"REDIS_URL" envDefault:"redis://127.0.0.1:6379/0" doc:"Where Redis is: redis://, rediss:// (TLS), redis-sentinel://, redis-cluster:// or rediss-cluster://."`
 	HTTPAddr           string         `env:"HTTP_ADDR" envDefault:"127.0.0.1:8080" doc:"Admin HTTP: /healthz, /readyz, /metrics, /monitoring/; empty for none."`

@@ -26,7 +26,7 @@ func TestEveryQueueRunsByDefault(t *testing.T) {
 	}
 }
 
-func TestQueuesNameWhatIsWrong(t *testing.T) {
+func TestQueuesNameTheProblem(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct{ name, text, want string }{
 		{"good", "otp=20, dinero=1", ""},

@@ -3,7 +3,6 @@ package config
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"strings"
 	"time"
 
@@ -15,22 +14,22 @@ import (
 	"errand.internal/tasks/all"
 )
 
-// graceSlack is by how much SHUTDOWN_GRACE must exceed the longest call, so that
-// a deploy cuts no call off.
+// graceSlack is how much longer than the longest call SHUTDOWN_GRACE must be, so
+// that a deploy does not interrupt a call.
 const graceSlack = 5 * time.Second
 
-// Valid is a Config that has been checked, with what was parsed on the way.
+// Valid is a validated Config with what was parsed from it.
 type Valid struct {
 	Config
 	Accounts Accounts
-	// Target is where Redis is; nil if REDIS_URL is wrong.
+	// Target is where Redis is; nil if REDIS_URL is invalid.
 	Target *redisconn.Target
 	Ring   *seal.Ring
 	// Schedules is nil without SCHEDULE_FILE.
 	Schedules *schedule.File
 }
 
-// Load reads and checks all settings. Its *Error has everything that is wrong.
+// Load reads and validates all settings. Its *Error has every problem.
 func Load(environ map[string]string) (*Valid, error) {
 	v, err := Read(environ)
 	if err != nil {
@@ -39,13 +38,13 @@ func Load(environ map[string]string) (*Valid, error) {
 	return v, nil
 }
 
-// Read is Load for those who go on with what could be read: beside everything
-// that is wrong it returns the rest.
+// Read is Load for callers that continue with the valid settings: beside an error
+// that has every problem, it returns what could be read.
 func Read(environ map[string]string) (*Valid, error) {
 	v := &Valid{Config: Config{Queues: DefaultQueues()}}
 	faults := []error{settings.Load(&v.Config, environ)}
 	if addr, set := environ["HTTP_ADDR"]; set && addr == "" {
-		v.HTTPAddr = "" // the one variable whose empty value means something: none
+		v.HTTPAddr = "" // unlike other variables, an empty one is not the default
 	}
 	v.Events.AllowInsecureHTTP = v.AllowInsecureHTTP
 
@@ -85,7 +84,7 @@ func (v *Valid) check() error {
 	}
 	faults = append(faults, v.checkGrace())
 	if len(v.Accounts.Configured()) == 0 && !v.Events.Configured() {
-		fault("no vendor has credentials: set those of one; there are %s", v.Accounts.ways())
+		fault("no vendor has credentials: set those of one; there are %s", v.Accounts.credentialVariables())
 	}
 	return errors.Join(faults...)
 }
@@ -116,15 +115,15 @@ func (v *Valid) eventTimeout() time.Duration {
 	return v.Events.Timeouts().WithDefaults().Call
 }
 
-// CallTimeouts are the bounds of one call, by vendor, the receiver of events
-// included.
+// CallTimeouts returns the longest timeout of a call, by vendor, including the
+// receiver of events.
 func (v *Valid) CallTimeouts() map[string]time.Duration {
-	bounds := maps.Clone(v.Accounts.CallTimeouts())
-	bounds[events.Vendor] = v.eventTimeout()
-	return bounds
+	timeouts := v.Accounts.CallTimeouts()
+	timeouts[events.Vendor] = v.eventTimeout()
+	return timeouts
 }
 
-// LoadSchedules reads the schedule file; nil if path is empty.
+// LoadSchedules reads the schedule file. It returns nil if path is empty.
 func LoadSchedules(path string) (*schedule.File, error) {
 	if path == "" {
 		return nil, nil
@@ -141,7 +140,7 @@ func LoadSchedules(path string) (*schedule.File, error) {
 	return nil, errors.Join(faults...)
 }
 
-// Error is everything that is wrong with the settings, one line each.
+// Error has every problem of the settings, one per line.
 type Error struct{ err error }
 
 // NewError returns an Error.

@@ -12,13 +12,13 @@ import (
 type OpenAccounts struct {
 	// Accounts are the configured accounts.
 	Accounts []*account.Account
-	// Definitions are the task types of all vendors. Those of accounts that are not
-	// configured have no Run: their tasks wait for a worker with such an account.
+	// Definitions are the task types of all vendors. Those of unconfigured accounts
+	// have no Run: their tasks wait for a worker that has the account.
 	Definitions []queue.Definition
 }
 
-// Open opens the configured accounts with parts from shared. The caller closes
-// what it returns.
+// Open opens the configured accounts with parts from shared. The caller must close
+// the result.
 func (as Accounts) Open(shared account.Shared) (*OpenAccounts, error) {
 	opened := &OpenAccounts{}
 	for _, a := range as {
@@ -47,9 +47,9 @@ func (o *OpenAccounts) Credentials() []account.Credential {
 	return all
 }
 
-// Blockers lists what tasks may be parked for. A thing that no settings name, such
-// as a pipe that only a payload names, is not among them; its tasks are retried
-// on their own.
+// Blockers lists what may park tasks. It does not include what only a payload names,
+// such as an unlisted pipe; tasks that are parked for such a thing are retried one by
+// one.
 func (o *OpenAccounts) Blockers() []queue.Credential {
 	var list []queue.Credential
 	for _, a := range o.Accounts {
@@ -60,16 +60,16 @@ func (o *OpenAccounts) Blockers() []queue.Credential {
 	return list
 }
 
-// Close ends what the accounts do in the background.
+// Close stops the background work of the accounts.
 func (o *OpenAccounts) Close() {
 	for _, a := range slices.Backward(o.Accounts) {
 		a.Close()
 	}
 }
 
-// Intervals returns how often a worker polls a queue that was paused or in
-// trouble, and how often it looks at the queue's scheduled and retried tasks; zero
-// for a queue that leaves it to the worker.
+// Intervals returns how often a worker polls a queue that was paused or failing, and
+// how often it checks the queue's scheduled and retried tasks. Zero means the
+// worker's default.
 func Intervals(queueName string) (poll, delay time.Duration) {
 	for _, q := range KnownQueues() {
 		if q.Name == queueName {

@@ -13,10 +13,11 @@ import (
 	"errand.internal/tasks/all"
 )
 
-// Queues are queue names with the concurrency of each, "otp=20,anna=10".
+// Queues maps the names of queues to their concurrency. Its text is
+// "otp=20,dinero=10".
 type Queues map[string]int
 
-// KnownQueues lists the queues of all task types, Errand's own included.
+// KnownQueues lists the queues of all task types, including Errand's own.
 func KnownQueues() []tasks.Queue {
 	return append(all.Vendors.Queues(), deliver.Queue)
 }
@@ -30,7 +31,7 @@ func QueueNames() []string {
 	return names
 }
 
-// DefaultQueues are the queues that a worker runs if WORKER_QUEUES is not set.
+// DefaultQueues returns the queues that a worker runs if WORKER_QUEUES is unset.
 func DefaultQueues() Queues {
 	queues := Queues{}
 	for _, q := range KnownQueues() {
@@ -67,7 +68,7 @@ func (q *Queues) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// String is the form that UnmarshalText reads, in the order of KnownQueues.
+// String returns the text that UnmarshalText reads, in the order of KnownQueues.
 func (q Queues) String() string {
 	var parts []string
 	for _, known := range KnownQueues() {
@@ -83,8 +84,8 @@ func (q Queues) Names() []string {
 	return slices.Sorted(maps.Keys(q))
 }
 
-// Runnable lists those of the queues that have a task type this process can run.
-// The queues of vendors without an account here are left to other workers.
+// Runnable returns the queues with a task type that this process can run. The queues
+// of vendors without an account are left to other workers.
 func (q Queues) Runnable(definitions []queue.Definition) map[string]int {
 	queues := map[string]int{}
 	for _, d := range definitions {

@@ -1,5 +1,5 @@
-// Package freecall has what the tasks have in common that call anything of a
-// vendor's API: query, body, and whether the call may be repeated.
+// Package freecall has the common parts of the tasks that call any endpoint of a
+// vendor's API: the query, the body, and whether the call may be repeated.
 package freecall
 
 import (
@@ -14,37 +14,37 @@ import (
 	"errand.internal/internal/queue"
 )
 
-// Query is the query of a free call: one value for each name, or a list of
-// values. A value is text, a number (sent as it was written), true or false.
+// Query is the query of a free call. It maps a name to one value or to a list of
+// values. A value is text, a number (sent as written), true or false.
 type Query map[string]any
 
-// Values returns the query as a URL carries it.
+// Values returns the query as url.Values.
 func (q Query) Values() url.Values {
 	values := url.Values{}
-	for name, given := range q {
-		values[name], _ = queryTexts(given)
+	for name, value := range q {
+		values[name], _ = queryTexts(value)
 	}
 	return values
 }
 
-// Check returns the problems of the query, which is the payload's field of that
-// name.
+// Check returns the problems of the query. field is its name in the payload.
 func (q Query) Check(field string) []payload.Problem {
-	var found []payload.Problem
-	for name, given := range q {
-		if _, ok := queryTexts(given); !ok || name == "" {
-			found = append(found, payload.Problem{
+	var problems []payload.Problem
+	for name, value := range q {
+		if _, ok := queryTexts(value); !ok || name == "" {
+			problems = append(problems, payload.Problem{
 				Field: field + "." + name,
 				Rule:  "must be text, a number, true or false, or a list of those",
 			})
 		}
 	}
-	return found
+	return problems
 }
 
-// queryTexts returns the values of one name.
-func queryTexts(given any) ([]string, bool) {
-	raw, err := json.Marshal(given) // a producer may use any Go type
+// queryTexts returns the texts of one name's value; ok is false if it is neither a
+// scalar nor a list of scalars.
+func queryTexts(value any) (texts []string, ok bool) {
+	raw, err := json.Marshal(value) // a producer may use any Go type
 	if err != nil {
 		return nil, false
 	}
@@ -52,7 +52,7 @@ func queryTexts(given any) ([]string, bool) {
 	if raw[0] == '[' && json.Unmarshal(raw, &items) != nil {
 		return nil, false
 	}
-	texts := make([]string, len(items))
+	texts = make([]string, len(items))
 	for i, item := range items {
 		text, ok := ScalarText(item)
 		if !ok {
@@ -77,23 +77,24 @@ func ScalarText(raw json.RawMessage) (text string, ok bool) {
 	return string(raw), true
 }
 
-// isRead reports whether the method changes nothing.
-func isRead(method string) bool {
+// isSafe reports whether the method is safe (RFC 9110, section 9.2.1), as far as
+// payloads may name it.
+func isSafe(method string) bool {
 	return method == http.MethodGet || method == http.MethodHead
 }
 
-// Redelivery is AtLeastOnce for a call that may be repeated: the payload says so,
-// or it says nothing and the method is GET or HEAD.
+// Redelivery returns AtLeastOnce for a call that may be repeated: either the payload
+// says so, or it leaves idempotent out and the method is GET or HEAD.
 func Redelivery(idempotent *bool, method string) queue.Redelivery {
-	if idempotent != nil && *idempotent || idempotent == nil && isRead(method) {
+	if idempotent != nil && *idempotent || idempotent == nil && isSafe(method) {
 		return queue.AtLeastOnce
 	}
 	return queue.AtMostOnce
 }
 
-// CheckBody refuses a body where HTTP gives it no meaning.
+// CheckBody refuses a body of a GET or HEAD, to which HTTP gives no meaning.
 func CheckBody(method string, body any) []payload.Problem {
-	if body == nil || !isRead(method) {
+	if body == nil || !isSafe(method) {
 		return nil
 	}
 	return []payload.Problem{{
@@ -102,7 +103,7 @@ func CheckBody(method string, body any) []payload.Problem {
 	}}
 }
 
-// BodyJSON returns a free body as it is sent, nil for none. Numbers stay as they
+// BodyJSON returns the JSON to send for a body, nil for none. Numbers stay as they
 // were written.
 func BodyJSON(body any) (json.RawMessage, error) {
 	if body == nil {

@@ -1,135 +1,301 @@
 package all_test
 
 import (
+	"io/fs"
 	"os"
-	"path/filepath"
+	"os/exec"
 	"slices"
 	"strings"
 	"testing"
+	"testing/fstest"
 
+	"errand.internal/internal/account"
+	"errand.internal/internal/events/deliver"
+	"errand.internal/internal/queue"
 	"errand.internal/internal/sandboxes"
+	"errand.internal/internal/settings"
 	"errand.internal/tasks"
 	"errand.internal/tasks/all"
 )
 
-// root is the repository, seen from this folder.
-const root = "../.."
-
-// missing names what a vendor lacks, and the file to touch. folders are those of
-// clients/ and tasks/ that belong to vendors, paths the base paths of the
-// sandboxes; exists tells which files there are.
-func missing(vendors tasks.Vendors, folders, paths []string, exists func(path string) bool) []string {
-	var found []string
-	names := map[string]bool{}
-	queues := map[string]bool{}
-	for _, v := range vendors {
-		names[v.Name] = true
-		if !slices.Contains(paths, "/"+v.Name+"/") {
-			found = append(found, v.Name+" has no sandbox: add its line to internal/sandboxes/sandboxes.go")
-		}
-		if page := "docs/vendors/" + v.Name + ".md"; !exists(page) {
-			found = append(found, v.Name+" has no guide: write "+page)
-		}
-		for _, folder := range []string{"clients/" + v.Name, "tasks/" + v.Name} {
-			if !slices.Contains(folders, folder) {
-				found = append(found, v.Name+" has no folder "+folder)
-			}
-		}
-		for _, q := range v.Queues {
-			if queues[q.Name] {
-				found = append(found, "the queue "+q.Name+" is named twice: see tasks/"+v.Name+"/vendor.go")
-			}
-			queues[q.Name] = true
-		}
-		for _, info := range v.Types() {
-			if !slices.ContainsFunc(v.Queues, func(q tasks.Queue) bool { return q.Name == info.Example.Policy().Queue }) {
-				found = append(found, info.Type+" is in a queue that tasks/"+v.Name+"/vendor.go does not name")
-			}
-		}
-	}
-	for _, path := range paths {
-		if !names[strings.Trim(path, "/")] {
-			found = append(found, "the sandbox "+path+" has no vendor: add it to tasks/all/all.go")
-		}
-	}
-	for _, folder := range folders {
-		if !names[filepath.Base(folder)] {
-			found = append(found, folder+" is no vendor of the list: add it to tasks/all/all.go")
-		}
-	}
-	return found
+// repository is the folder of the module.
+func repository() fs.FS {
+	return os.DirFS("../..")
 }
 
-func vendorFolders(t *testing.T) []string {
+// report fails the test with each problem.
+func report(t *testing.T, problems []string) {
 	t.Helper()
-	var folders []string
-	for _, parent := range []string{"clients", "tasks"} {
-		entries, err := os.ReadDir(filepath.Join(root, parent))
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, e := range entries {
-			if e.IsDir() && !slices.Contains([]string{"all", "clientstest", "sandbox", "testdata"}, e.Name()) {
-				folders = append(folders, parent+"/"+e.Name())
+	for _, p := range problems {
+		t.Error(p)
+	}
+}
+
+func vendorNames() []string {
+	var names []string
+	for _, v := range all.Vendors {
+		names = append(names, v.Name)
+	}
+	return names
+}
+
+// names returns the names of all task types, Errand's own included.
+func names() []typeName {
+	list := []typeName{{Vendor: "event", Type: deliver.Definition(nil).Type}}
+	for _, info := range all.Vendors.Types() {
+		list = append(list, typeName{Vendor: info.Vendor, Type: info.Type})
+	}
+	return list
+}
+
+// boundDefinitions returns the task types as a worker with accounts of all vendors
+// runs them.
+func boundDefinitions(t *testing.T) []queue.Definition {
+	t.Helper()
+	var list []queue.Definition
+	for _, v := range all.Vendors {
+		for _, a := range v.Accounts {
+			s := a.Settings()
+			if err := settings.Load(s, nil); err != nil {
+				t.Fatal(err)
 			}
+			s.UsePlaceholders()
+			bound, err := v.Open(a, s, account.DryRun(noTransport{}))
+			if err != nil {
+				t.Fatal(err)
+			}
+			list = append(list, bound...)
 		}
 	}
-	return folders
+	return list
 }
 
-func sandboxPaths() []string {
+func TestEveryFolderIsAListedVendor(t *testing.T) {
+	t.Parallel()
+	report(t, checkFolders(repository(), vendorNames()))
+}
+
+func TestEveryVendorHasASandbox(t *testing.T) {
+	t.Parallel()
 	var paths []string
-	for _, v := range sandboxes.New("") {
-		paths = append(paths, v.Path())
+	for _, s := range sandboxes.New("") {
+		paths = append(paths, s.Path())
 	}
-	return paths
+	report(t, checkSandboxes(vendorNames(), paths))
 }
 
-func exists(path string) bool {
-	_, err := os.Stat(filepath.Join(root, path))
-	return err == nil
-}
-
-func TestNothingIsMissingOfAnyVendor(t *testing.T) {
+func TestEveryVendorHasAPage(t *testing.T) {
 	t.Parallel()
-	for _, text := range missing(all.Vendors, vendorFolders(t), sandboxPaths(), exists) {
-		t.Error(text)
+	report(t, checkPages(repository(), vendorNames()))
+}
+
+func TestEveryTypeHasGoldenFilesAndAGuide(t *testing.T) {
+	t.Parallel()
+	for _, info := range all.Vendors.Types() {
+		report(t, checkFiles(repository(), typeName{Vendor: info.Vendor, Type: info.Type}))
 	}
 }
 
-// Each thing that can be forgotten is named.
-func TestMissingThingsAreNamed(t *testing.T) {
+func TestNamesOfQueues(t *testing.T) {
 	t.Parallel()
-	folders := vendorFolders(t)
-	paths := sandboxPaths()
-	first := all.Vendors[0]
-	for name, tt := range map[string]struct {
-		found []string
-		want  string
+	report(t, checkQueues(append(all.Vendors.Queues(), deliver.Queue)))
+	for _, v := range all.Vendors {
+		for _, info := range v.Types() {
+			report(t, checkQueueOf(v, info.Type, info.Example.Policy().Queue))
+		}
+	}
+}
+
+func TestNamesOfTypes(t *testing.T) {
+	t.Parallel()
+	report(t, checkTypes(names()))
+}
+
+func TestNamesOfVariables(t *testing.T) {
+	t.Parallel()
+	for _, v := range all.Vendors {
+		for _, a := range v.Accounts {
+			report(t, checkVariables(v, settings.Describe(a.Settings())))
+		}
+	}
+}
+
+func TestReconciledTypesHaveAReconciler(t *testing.T) {
+	t.Parallel()
+	definitions := boundDefinitions(t)
+	if got, want := len(definitions), len(all.Vendors.Types()); got != want {
+		t.Errorf("%d task types can run, want %d", got, want)
+	}
+	report(t, checkReconcilers(definitions))
+}
+
+// An application that imports one vendor's tasks links no other vendor.
+func TestAVendorLinksNoOther(t *testing.T) {
+	t.Parallel()
+	for _, v := range all.Vendors {
+		t.Run(v.Name, func(t *testing.T) {
+			t.Parallel()
+			linked := dependencies(t, "errand.internal/tasks", "errand.internal/tasks/"+v.Name)
+			report(t, checkLinked(v.Name, vendorNames(), linked))
+		})
+	}
+	t.Run("none", func(t *testing.T) {
+		t.Parallel()
+		report(t, checkLinked("", vendorNames(), dependencies(t, "errand.internal/tasks")))
+	})
+}
+
+// dependencies lists what the packages link, themselves included.
+func dependencies(t *testing.T, packages ...string) []string {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "go", append([]string{"list", "-deps"}, packages...)...)
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	linked := strings.Fields(string(out))
+	for _, p := range packages {
+		if !slices.Contains(linked, p) {
+			t.Fatalf("go list does not name %s", p)
+		}
+	}
+	return linked
+}
+
+// Each check names the problem of a broken input, and nothing else.
+func TestChecksNameWhatIsBroken(t *testing.T) {
+	t.Parallel()
+	root := fstest.MapFS{
+		"tasks/task.go":                        {},
+		"tasks/all/all.go":                     {},
+		"tasks/testdata/x":                     {},
+		"tasks/acme/vendor.go":                 {},
+		"tasks/acme/testdata/a_b.json":         {},
+		"tasks/acme/testdata/requests/a_b.txt": {},
+		"tasks/other/vendor.go":                {},
+		"clients/call.go":                      {},
+		"clients/sandbox/vendor.go":            {},
+		"clients/clientstest/x.go":             {},
+		"clients/acme/client.go":               {},
+		"clients/third/client.go":              {},
+		"docs/vendors/acme.md":                 {Data: []byte("$ enqueue acme:a:b --wait 1s\n$ enqueue acme:c:dd\n")},
+	}
+	vendor := tasks.Vendor{Name: "acme", Queues: []tasks.Queue{{Name: "acme"}}}
+	reconciled := tasks.Policy{Redelivery: tasks.Reconciled}
+	reconcile := boundDefinition(reconciled).Reconcile
+	for _, tt := range []struct {
+		name string
+		got  []string
+		want []string
 	}{
-		"vendor that is not listed": {
-			missing(all.Vendors[1:], folders, paths[1:], exists),
-			"tasks/" + first.Name + " is no vendor of the list",
+		{
+			"unlisted folders", checkFolders(root, []string{"acme"}),
+			[]string{
+				"tasks/other/ is no listed vendor: add other.Vendor to tasks/all/all.go",
+				"clients/third/ is no listed vendor: add third.Vendor to tasks/all/all.go",
+			},
 		},
-		"sandbox without a vendor": {
-			missing(all.Vendors[1:], folders, paths, exists),
-			"the sandbox /" + first.Name + "/ has no vendor",
+		{
+			"listed vendor without folders", checkFolders(root, []string{"acme", "other", "third", "ghost"}),
+			[]string{
+				"vendor third has no folder tasks/third/",
+				"vendor ghost has no folder tasks/ghost/",
+				"vendor other has no folder clients/other/",
+				"vendor ghost has no folder clients/ghost/",
+			},
 		},
-		"vendor without a sandbox": {
-			missing(all.Vendors, folders, paths[1:], exists),
-			first.Name + " has no sandbox",
+		{
+			"sandboxes", checkSandboxes([]string{"acme", "other"}, []string{"/acme/", "/acme/", "/third/"}),
+			[]string{
+				"vendor other has no sandbox at /other/: add otherdemo.Vendor to internal/sandboxes/sandboxes.go",
+				"two sandboxes are at /acme/: remove one from internal/sandboxes/sandboxes.go",
+				"the sandbox at /third/ belongs to no vendor: remove it from internal/sandboxes/sandboxes.go, " +
+					"or add the vendor to tasks/all/all.go",
+			},
 		},
-		"vendor without a guide": {
-			missing(all.Vendors, folders, paths, func(string) bool { return false }),
-			first.Name + " has no guide: write docs/vendors/" + first.Name + ".md",
+		{
+			"page", checkPages(root, []string{"acme", "other"}),
+			[]string{"vendor other has no page: write docs/vendors/other.md"},
 		},
-		"queue of two vendors": {
-			missing(append(slices.Clone(all.Vendors), tasks.Vendor{Name: "x", Queues: first.Queues}), folders, paths, exists),
-			"is named twice",
+		{"complete type", checkFiles(root, typeName{"acme", "acme:a:b"}), nil},
+		{
+			"type without files", checkFiles(root, typeName{"acme", "acme:c:d"}),
+			[]string{
+				"acme:c:d has no golden payload: tasks/acme/testdata/c_d.json is missing (make golden writes it)",
+				"acme:c:d has no golden request: tasks/acme/testdata/requests/c_d.txt is missing (make golden writes it)",
+				"acme:c:d is not in the guide: add a line with `enqueue acme:c:d` to docs/vendors/acme.md",
+			},
+		},
+		{
+			"type of a vendor without a page", checkFiles(root, typeName{"other", "other:a:b"})[2:],
+			[]string{"other:a:b is not in the guide: add a line with `enqueue other:a:b` to docs/vendors/other.md"},
+		},
+		{
+			"queues", checkQueues([]tasks.Queue{{Name: "a"}, {Name: "b"}, {Name: "a"}}),
+			[]string{"two queues are called a: rename one in the vendor.go of its vendor"},
+		},
+		{
+			"queue of another vendor", checkQueueOf(vendor, "acme:a:b", "others"),
+			[]string{"acme:a:b is in the queue others, which tasks/acme/vendor.go does not name"},
+		},
+		{"queue of the vendor", checkQueueOf(vendor, "acme:a:b", "acme"), nil},
+		{
+			"types", checkTypes([]typeName{
+				{"acme", "acme:a:b"},
+				{"acme", "acme:a:bc"},
+				{"acme", "acmes:x:y"},
+				{"acme", "acme:q:q"},
+				{"acme", "acme:q:q"},
+			}),
+			[]string{
+				`acme:a:b is the beginning of acme:a:bc: the worker would take one for the other`,
+				`acmes:x:y does not begin with "acme:"`,
+				`two task types are called acme:q:q`,
+			},
+		},
+		{
+			"variables", checkVariables(vendor, []settings.Variable{
+				{Name: "ACME_A"},
+				{Name: "ACMEX"},
+				{Name: "OTP_RECIPIENT_A"},
+			}),
+			[]string{
+				`the variable ACMEX of acme does not begin with ACME_`,
+				`the variable OTP_RECIPIENT_A of acme does not begin with ACME_`,
+			},
+		},
+		{
+			"reconcilers", checkReconcilers([]queue.Definition{
+				{Type: "complete", Base: reconciled, Reconcile: reconcile},
+				{Type: "without", Base: reconciled},
+				{Type: "needless", Reconcile: reconcile},
+			}),
+			[]string{
+				"without is Reconciled without a reconciler: define it with tasks.DefineReconciled",
+				"needless has a reconciler but is not Reconciled",
+			},
+		},
+		{
+			"linked", checkLinked("acme", []string{"acme", "other"}, []string{
+				"errand.internal/tasks",
+				"errand.internal/tasks/acme",
+				"errand.internal/tasks/other",
+				"errand.internal/clients/other/api",
+				"errand.internal/clients/otherwise",
+				"errand.internal/tasks/all",
+			}),
+			[]string{
+				"errand.internal/tasks/other is linked",
+				"errand.internal/clients/other/api is linked",
+				"errand.internal/tasks/all is linked",
+			},
 		},
 	} {
-		if !slices.ContainsFunc(tt.found, func(text string) bool { return strings.Contains(text, tt.want) }) {
-			t.Errorf("%s: %q lacks %q", name, tt.found, tt.want)
-		}
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			if !slices.Equal(tt.got, tt.want) {
+				t.Errorf("got\n%s\nwant\n%s", strings.Join(tt.got, "\n"), strings.Join(tt.want, "\n"))
+			}
+		})
 	}
 }
