@@ -10,8 +10,8 @@ import (
 )
 
 // MessengerLink gets the link under which a user's requests can be read in
-// AnnA's messenger. Whoever has it reads them, so it is kept for five minutes
-// only.
+// AnnA's messenger. Anyone who has the link can read them, so it is kept for only
+// five minutes.
 //
 // https://docs.anna.center/anna-services/corporate-user/generate-hash
 type MessengerLink struct {

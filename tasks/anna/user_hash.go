@@ -18,7 +18,7 @@ type UserHash struct {
 	StartService string `json:"startService,omitempty" validate:"max=256" clear:"true" doc:"where the chat opens"`
 }
 
-// UserAccess is a minted login. Whoever reads it is that user.
+// UserAccess is a minted login. Anyone who reads it can act as that user.
 type UserAccess = anna.AccessData
 
 // Type implements tasks.Task.

@@ -13,7 +13,7 @@ import (
 	"errand.internal/tasks"
 )
 
-// Vendor is what a worker needs to know of AnnA.
+// Vendor describes AnnA.
 var Vendor = tasks.Vendor{
 	Name:  anna.Vendor,
 	Title: "AnnA",

@@ -10,9 +10,9 @@ import (
 	"errand.internal/tasks"
 )
 
-// APICall calls anything of DANAConnect's API 2.0. Done means that the
-// vendor answered with success and whole JSON, and states no failure; codes that
-// the answer holds besides are the producer's to read. A call that may have
+// APICall calls anything of DANAConnect's API 2.0. Done means that the vendor
+// answered with a success status and complete JSON that states no failure; reading
+// other codes in the answer is left to the application. A call that may have
 // happened is repeated only if it is idempotent.
 //
 // https://dev.danaconnect.com/developer-portal
@@ -60,7 +60,7 @@ func callAPI(c *api.Client) tasks.Handler[APICall, tasks.Reply] {
 	return func(ctx context.Context, p APICall) (tasks.Reply, error) {
 		body, err := freecall.BodyJSON(p.Body)
 		if err != nil {
-			return tasks.Reply{}, err // a decoded payload can always be written
+			return tasks.Reply{}, err // never for a payload that has been decoded
 		}
 		return c.Call(ctx, api.Request{
 			Method: p.Method,

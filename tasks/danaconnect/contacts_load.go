@@ -15,10 +15,10 @@ import (
 	"errand.internal/tasks"
 )
 
-// ContactsLoad hands contacts over for a table of DANAConnect's Contact Manager.
-// Done means that the vendor accepted the file: it loads it later, and says on
-// its platform what became of it. It is attempted at most once unless the
-// request surely never left: loading twice may insert twice.
+// ContactsLoad loads contacts into a table of DANAConnect's Contact Manager. Done
+// means that the vendor accepted the file; it loads it later and reports the result
+// on its platform. The task is attempted at most once unless the request certainly
+// never left, because loading twice may insert twice.
 //
 // https://dev.danaconnect.com/openapi/contactbulkupload-reference
 type ContactsLoad struct {
@@ -64,12 +64,12 @@ func (ContactsLoad) Policy() tasks.Policy {
 	}
 }
 
-// code is what a table's or field's code may be made of: it stands in a path,
-// or in a list with semicolons.
+// code matches the codes of tables and fields, which become part of a path or of a
+// list with semicolons.
 var code = regexp.MustCompile(`^[\p{L}\p{N}_.-]+$`)
 
-// maxRowProblems is how many wrong rows are named; a wrong file has them all
-// wrong.
+// maxRowProblems bounds how many wrong rows an error names: in a wrong file all rows
+// are wrong.
 const maxRowProblems = 10
 
 // Check implements payload.Checker.

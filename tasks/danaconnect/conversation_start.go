@@ -12,10 +12,10 @@ import (
 	"errand.internal/tasks"
 )
 
-// ConversationStart starts a DANAConnect conversation for one contact, over API
-// 2.0. Done means that the vendor accepted the start, not that a message
-// arrived. It is attempted at most once unless the request surely never left:
-// each start sends its messages again.
+// ConversationStart starts a DANAConnect conversation for one contact, over API 2.0.
+// Done means that the vendor accepted the start, not that a message arrived. The task
+// is attempted at most once unless the request certainly never left, because each
+// start sends the messages again.
 //
 // https://dev.danaconnect.com/openapi/conversation-reference
 type ConversationStart struct {
@@ -24,12 +24,12 @@ type ConversationStart struct {
 	Data           Fields   `json:"data" validate:"required,min=1" doc:"the contact's fields: field code to text, number, true or false"`
 }
 
-// Fields are a contact's fields by field code: to each a text, a number (sent as
-// it was written), true or false.
+// Fields are a contact's fields by field code. A value is text, a number (sent as it
+// was written), true or false.
 type Fields map[string]any
 
-// TextMembers says to --set that every member is text, so that a telephone's
-// number keeps its zeros.
+// TextMembers tells enqueue --set that every member is text, so that a phone number
+// keeps its leading zeros.
 func (*Fields) TextMembers() {}
 
 func (f Fields) problems(field string) []payload.Problem {

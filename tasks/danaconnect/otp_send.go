@@ -8,10 +8,11 @@ import (
 	"errand.internal/tasks"
 )
 
-// OTPSend makes a one-time passcode and has it sent over the conversation's
-// channels. Done means accepted for sending, not delivered. It is attempted at
-// most once unless the request surely never left: each send is a new code. It is
-// declined where OTP_RECIPIENT_LIMIT says that the recipient has had enough.
+// OTPSend makes a one-time passcode and sends it over the conversation's channels.
+// Done means accepted for sending, not delivered. The task is attempted at most once
+// unless the request certainly never left, because each send is a new code. It is
+// declined if the recipient has already had as many codes as OTP_RECIPIENT_LIMIT
+// allows.
 //
 // https://help.danaconnect.com/en-us/article/api-rest-one-time-password-otp-api-vnkelx
 type OTPSend struct {
@@ -20,18 +21,17 @@ type OTPSend struct {
 	// OTPType is 1 for digits, 2 for digits and letters.
 	OTPType int `json:"type" validate:"required,min=1,max=2" clear:"true" doc:"1 numeric, 2 alphanumeric"`
 	Length  int `json:"length" validate:"required,min=3,max=12" clear:"true" doc:"characters of the code"`
-	// SecondsExpiration is how long the code is good; nil means 300.
+	// SecondsExpiration is how long the code is valid; nil means 300.
 	SecondsExpiration *int `json:"secondsExpiration,omitempty" validate:"omitnil,min=1,max=3200" clear:"true" doc:"life of the code in seconds, 300 if left out"`
-	// MaximumTries is how many wrong codes are forgiven; nil leaves it to the
-	// vendor (5).
+	// MaximumTries is how many wrong codes are allowed; nil leaves it to the vendor
+	// (5).
 	MaximumTries *int `json:"maximumTries,omitempty" validate:"omitnil,min=1,max=100" clear:"true" doc:"wrong codes forgiven; the vendor's default is 5"`
 }
 
 // OTPSent is a code accepted for sending.
 type OTPSent = otp.Sent
 
-// maxWait is how long a person waits for a code; one that comes later only
-// confuses.
+// maxWait is how long a person waits for a code. A later one only confuses.
 const maxWait = 2 * time.Minute
 
 // Type implements tasks.Task.
@@ -39,8 +39,8 @@ func (OTPSend) Type() string {
 	return "danaconnect:otp:send"
 }
 
-// Policy implements tasks.Task. A code is not sent once it would be about to
-// expire, nor after maxWait.
+// Policy implements tasks.Task. A code is sent neither after it would have expired
+// nor after maxWait.
 func (p OTPSend) Policy() tasks.Policy {
 	return tasks.Policy{
 		Queue:   "otp",

@@ -9,10 +9,10 @@ import (
 	"errand.internal/tasks"
 )
 
-// OTPVerify asks whether a person typed the right code. A wrong, expired, used
-// or locked code is declined, with the verdict in the result. It is attempted
-// at most once unless the request surely never left: a wrong code spends one
-// of the person's tries, a right one is used up.
+// OTPVerify asks whether a person typed the right code. A wrong, expired, used or
+// locked code is declined, with the verdict in the result. The task is attempted at
+// most once unless the request certainly never left, because a wrong code spends one
+// of the person's tries and a right one is used up.
 //
 // https://help.danaconnect.com/en-us/article/api-rest-one-time-password-otp-api-vnkelx
 type OTPVerify struct {

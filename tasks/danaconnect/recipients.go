@@ -18,14 +18,13 @@ import (
 	"errand.internal/tasks"
 )
 
-// recipientSettings say who is one recipient of passcodes, and how many may be
-// sent to one. The settings' names have the prefix OTP_RECIPIENT_.
+// recipientSettings say what identifies a recipient of passcodes, and how many one
+// recipient may get. The variables begin with OTP_RECIPIENT_.
 type recipientSettings struct {
-	// Fields are the keys of a payload's values that together name the recipient.
+	// Fields are the keys of a payload's values that together identify the recipient.
 	// Unset: all of them.
 	Fields recipientFields `env:"FIELDS" doc:"Keys of values in danaconnect:otp:send that together name the recipient: COD1_EMAIL[,...]. Unset: all values together."`
-	// Limit is how many passcodes one recipient may get. Unset: as many as are asked
-	// for.
+	// Limit is how many passcodes one recipient may get. Unset: no limit.
 	Limit settings.Rate `env:"LIMIT" doc:"Most passcodes for one recipient in a span of time, as N/duration; 5/10m is a good one. The next one is declined. Unset: no limit."`
 }
 
@@ -54,7 +53,7 @@ func (f recipientFields) String() string {
 	return strings.Join(f, ",")
 }
 
-// advice tells an operator who is guarded.
+// advice tells an operator what is limited.
 func (s recipientSettings) advice() []account.Advice {
 	a := account.Advice{Name: "otp recipients", Level: redisguard.Warn}
 	switch {
@@ -73,8 +72,8 @@ func (s recipientSettings) advice() []account.Advice {
 	return []account.Advice{a}
 }
 
-// recipients guards persons against too many passcodes, and the operator against
-// paying for them. A nil one lets everything through.
+// recipients protects people from too many passcodes, and the operator from paying
+// for them. A nil *recipients allows everything.
 type recipients struct {
 	fields []string
 	guard  recipientGuard
@@ -98,8 +97,8 @@ func newRecipients(s recipientSettings, a *account.Account) *recipients {
 	}
 }
 
-// send sends once if the recipient may have one more. What surely sent nothing
-// does not count; what may have sent does.
+// send calls send if the recipient may have one more passcode. An attempt that
+// certainly sent nothing does not count; one that may have sent does.
 func (r *recipients) send(
 	ctx context.Context,
 	values Values,
@@ -120,14 +119,14 @@ func (r *recipients) send(
 			clients.Declined,
 			"refused by the recipient guard: "+err.Error(),
 		)
-	default: // its text is not ours
+	default: // the text of err is Redis's and may contain data
 		return OTPSent{}, unsent(
 			clients.Temporary,
 			"the recipient guard cannot be asked: Redis does not answer",
 		)
 	}
 	sent, err := send()
-	if e, ok := clients.AsError(err); ok && surelyNothing(e) {
+	if e, ok := clients.AsError(err); ok && certainlyNotSent(e) {
 		r.guard.Free(context.WithoutCancel(ctx), task, recipient)
 	}
 	return sent, err
@@ -138,9 +137,9 @@ func isFull(err error) bool {
 	return full
 }
 
-// surelyNothing tells a send that surely sent nothing: it never left, or was
-// refused before it ran.
-func surelyNothing(e *clients.Error) bool {
+// certainlyNotSent reports whether a failed send has certainly sent nothing: the
+// request never left, or the vendor refused it before acting.
+func certainlyNotSent(e *clients.Error) bool {
 	switch e.Kind {
 	case clients.Unknown, clients.Failed:
 		return e.NotSent
@@ -158,8 +157,8 @@ func unsent(kind clients.Kind, message string) *clients.Error {
 	}
 }
 
-// recipient is who the values name, in a form that does not depend on how they
-// are written.
+// recipient returns what identifies the recipient, in a form that does not depend on
+// spelling.
 func (r *recipients) recipient(values Values) ([]string, error) {
 	if len(r.fields) == 0 {
 		sorted := slices.SortedFunc(
@@ -182,18 +181,16 @@ func (r *recipients) recipient(values Values) ([]string, error) {
 		named = append(named, field, plainForm(values[i].Value))
 	}
 	if missing != nil {
-		return nil, errors.New(
-			"values lacks " + strings.Join(
-				missing,
-				", ",
-			) + ", which OTP_RECIPIENT_FIELDS says names the recipient",
+		return nil, fmt.Errorf(
+			"values lacks %s, which OTP_RECIPIENT_FIELDS says names the recipient",
+			strings.Join(missing, ", "),
 		)
 	}
 	return named, nil
 }
 
-// plainForm is a value without what does not tell recipients apart: spaces and
-// upper case, and the signs between the digits of a phone number.
+// plainForm returns a value without what does not distinguish recipients: upper case,
+// spaces around it, and the punctuation of a phone number.
 func plainForm(value string) string {
 	value = strings.ToLower(strings.TrimSpace(value))
 	digits := strings.Map(func(r rune) rune {

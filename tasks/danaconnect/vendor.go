@@ -19,7 +19,7 @@ import (
 	"errand.internal/tasks"
 )
 
-// Vendor is what a worker needs to know of DANAConnect.
+// Vendor describes DANAConnect.
 var Vendor = tasks.Vendor{
 	Name:  danaconnect.Vendor,
 	Title: "DANAConnect",
@@ -105,8 +105,8 @@ var apiAccount = tasks.NewAccountType(
 	),
 )
 
-// basicSettings are those of one Basic login, and of whom its passcodes may
-// reach.
+// basicSettings are the settings of one Basic login, and of how many passcodes one
+// recipient may get.
 type basicSettings struct {
 	danaconnect.BasicConfig `envPrefix:"DANACONNECT_"`
 	Recipients              recipientSettings `envPrefix:"OTP_RECIPIENT_"`

@@ -27,7 +27,7 @@ type DynamicCall struct {
 	Idempotent *bool `json:"idempotent,omitempty" clear:"true" doc:"true if repeating does no harm; by itself GET is, and a pipe that DCKAP_PIPES_FILE says it of"`
 }
 
-// PipeAnswer is a pipe's answer, as it came.
+// PipeAnswer is a pipe's unchanged answer.
 type PipeAnswer = dckap.Answer
 
 // Type implements tasks.Task.
@@ -76,7 +76,7 @@ func callPipe(c *dckap.Client) tasks.Handler[DynamicCall, PipeAnswer] {
 	return func(ctx context.Context, p DynamicCall) (PipeAnswer, error) {
 		body, err := freecall.BodyJSON(p.Body)
 		if err != nil {
-			return PipeAnswer{}, err // a decoded payload can always be written
+			return PipeAnswer{}, err // never for a payload that has been decoded
 		}
 		return c.Call(ctx, dckap.Call{
 			Listener:   p.Listener,

@@ -11,7 +11,7 @@ import (
 	"errand.internal/tasks"
 )
 
-// Vendor is what a worker needs to know of DCKAP Integrator.
+// Vendor describes DCKAP Integrator.
 var Vendor = tasks.Vendor{
 	Name:  dckap.Vendor,
 	Title: "DCKAP Integrator",

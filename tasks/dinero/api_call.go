@@ -10,9 +10,10 @@ import (
 	"errand.internal/tasks"
 )
 
-// APICall calls anything of Dinero's API for one organization. To make
-// contacts and invoices there are tasks that never make one twice. A DELETE of
-// what is not there is done; a stale Timestamp (code 58) is declined.
+// APICall calls anything of Dinero's API for one organization. To create contacts and
+// invoices, use ContactCreate and InvoiceCreate, which never create one twice. A
+// DELETE of a record that does not exist is done; a stale Timestamp (code 58) is
+// declined.
 //
 // https://api.dinero.dk/v1/docs
 type APICall struct {
@@ -67,7 +68,7 @@ func callAPI(c *dinero.Client) tasks.Handler[APICall, tasks.Reply] {
 	return func(ctx context.Context, p APICall) (tasks.Reply, error) {
 		body, err := freecall.BodyJSON(p.Body)
 		if err != nil {
-			return tasks.Reply{}, err // a decoded payload can always be written
+			return tasks.Reply{}, err // never for a payload that has been decoded
 		}
 		return c.Call(ctx, dinero.Request{
 			Organization: string(p.OrganizationID),

@@ -7,9 +7,9 @@ import (
 	"errand.internal/tasks"
 )
 
-// ContactCreate makes a contact in Dinero, and never a second one for the same
-// task: when the answer is lost it is looked for by its ExternalReference, twice
-// with a pause, before it is made again.
+// ContactCreate creates a contact in Dinero, and never a second one for the same
+// task: if the answer is lost, the contact is looked up by its ExternalReference,
+// twice with a pause, before it is created again.
 //
 // https://api.dinero.dk/v1/docs
 type ContactCreate struct{ Record }

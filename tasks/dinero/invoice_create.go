@@ -7,9 +7,9 @@ import (
 	"errand.internal/tasks"
 )
 
-// InvoiceCreate makes a draft of an invoice in Dinero, and never a second one for the same
-// task: when the answer is lost it is looked for by its ExternalReference, twice
-// with a pause, before it is made again.
+// InvoiceCreate creates a draft of an invoice in Dinero, and never a second one for
+// the same task: if the answer is lost, the draft is looked up by its
+// ExternalReference, twice with a pause, before it is created again.
 //
 // https://api.dinero.dk/v1/docs/api/POST-v1-organizationId-invoices
 type InvoiceCreate struct{ Record }

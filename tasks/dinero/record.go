@@ -37,8 +37,8 @@ func (r Record) Key() string {
 	return string(r.OrganizationID) + ":" + reference
 }
 
-// policy is that of both creates: one that may have happened is looked for at the
-// vendor before it is made again.
+// policy is the policy of both creates. One that may have happened is looked up at
+// the vendor before it is repeated.
 func policy() tasks.Policy {
 	return tasks.Policy{
 		Queue:      "dinero",
@@ -49,8 +49,8 @@ func policy() tasks.Policy {
 	}
 }
 
-// create is the record for the client. The task's ID is the same in every
-// attempt, so that whoever looks for the record finds that of any attempt.
+// create returns the client's request. The reference is the task's ID, which is the
+// same in every attempt, so a lookup finds the record of any attempt.
 func (r Record) create(ctx context.Context) dinero.CreateRequest {
 	return dinero.CreateRequest{
 		Organization: string(r.OrganizationID),
@@ -59,7 +59,7 @@ func (r Record) create(ctx context.Context) dinero.CreateRequest {
 	}
 }
 
-// reference is what the record is found by.
+// reference returns the ExternalReference by which a lookup finds the record.
 func (r Record) reference(ctx context.Context) string {
 	if reference, err := dinero.ReferenceOf(r.Body); err == nil && reference != "" {
 		return reference

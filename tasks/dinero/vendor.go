@@ -14,7 +14,7 @@ import (
 	"errand.internal/tasks"
 )
 
-// Vendor is what a worker needs to know of Dinero.
+// Vendor describes Dinero.
 var Vendor = tasks.Vendor{
 	Name:  dinero.Vendor,
 	Title: "Dinero",
