@@ -85,7 +85,7 @@ func TestTaskEndsBecomeEvents(t *testing.T) {
 	for range 150 {
 		endTask(t, store, "danaconnect:otp:send", ledger.Failed)
 	}
-	workers[1].Wake("otp-x")
+	workers[1].Wake("otp_x")
 	workers[1].Wake("nonsense")
 	published.await(t, 151)
 	for end := time.Now().Add(30 * time.Second); ; {
@@ -121,7 +121,7 @@ func TestDeliveryEndsBecomeNoEvents(t *testing.T) {
 	o := events.NewOutbox(store, []string{"otp"}, published.publish, nopLog)
 	o.Start()
 	endTask(t, store, "danaconnect:otp:send", ledger.Done)
-	o.Wake("otp-x")
+	o.Wake("otp_x")
 	published.await(t, 1)
 	o.Close()
 	if all := published.all(); len(all) != 1 || all[0].Type != "task.finished" {
