@@ -37,8 +37,8 @@ func TestTasksSurviveTheirWorkers(t *testing.T) {
 			}
 		}
 		defer release()
-		ids := f.EnqueueMany(30, f.inactivations)
-		f.WaitOwners(waitLimit, ids, p)
+		f.EnqueueMany(30, f.inactivations)
+		f.WaitOwners(waitLimit, f.ofKind(f.Enqueued(), f.inactivations), p)
 		how(p)
 		release()
 	}
