@@ -159,8 +159,8 @@ func (w *recoveryWatch) follow(killed time.Time, interrupted map[string]interrup
 	w.following.Go(func() {
 		recovered := testwait.Poll(3*time.Minute, func() bool {
 			for id, i := range interrupted {
-				if w.requeued(id, i) {
-					w.record(id, i.at)
+				if at := w.requeued(id, i); !at.IsZero() {
+					w.record(id, i.at, at)
 					delete(interrupted, id)
 				}
 			}
@@ -172,19 +172,34 @@ func (w *recoveryWatch) follow(killed time.Time, interrupted map[string]interrup
 	})
 }
 
-func (w *recoveryWatch) record(id string, at killPoint) {
+func (w *recoveryWatch) record(id string, at killPoint, requeued time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	took := time.Since(w.killed[id])
+	took := requeued.Sub(w.killed[id])
 	w.times[at] = append(w.times[at], took)
 	if took > recoveryLimit {
 		w.late = append(w.late, fmt.Sprintf("%s (%s) after %v", id, at, took))
 	}
 }
 
-// requeued reports whether the task is no longer in asynq's active list as the killed
-// worker left it: it waits in the queue, or another worker has claimed or ended it.
-func (w *recoveryWatch) requeued(id string, i interruption) bool {
+// requeued returns when the task was put back into the queue. If no proxy has seen
+// that, it is now, once another worker has claimed or ended the task or asynq has
+// taken it from the active list, and until then the zero time.
+func (w *recoveryWatch) requeued(id string, i interruption) time.Time {
+	w.mu.Lock()
+	killed := w.killed[id]
+	w.mu.Unlock()
+	if at := w.h.requeuedAfter(id, killed); !at.IsZero() {
+		return at
+	}
+	if w.left(id, i) {
+		return time.Now()
+	}
+	return time.Time{}
+}
+
+// left reports whether the task is no longer as the killed worker left it.
+func (w *recoveryWatch) left(id string, i interruption) bool {
 	ctx := w.h.t.Context()
 	name, _ := ledger.QueueOf(id)
 	state, err := w.h.Conn().HGet(ctx, "asynq:{"+name+"}:t:"+id, "state").Result()
