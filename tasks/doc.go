@@ -3,7 +3,7 @@
 // Ticket that waits for the result.
 //
 //	client, err := tasks.Open("redis://127.0.0.1:6379/0")
-//	ticket, err := tasks.Enqueue(ctx, client, tasks.OTPSend{…}, tasks.Key("login-42"))
+//	ticket, err := tasks.Enqueue(ctx, client, danaconnect.OTPSend{…}, tasks.Key("login-42"))
 //	sent, err := ticket.Wait(ctx)
 //
 // When Enqueue returns without an error, the task is in Redis and will end with
@@ -17,6 +17,6 @@
 // Outcome says what to do: Declined is a valid "no", Unknown may have happened
 // and must not be repeated blindly, Expired was never done.
 //
-// The catalogue (catalogue.go) lists all task types. Worker and command line
-// know them from there.
+// The payload types are in the packages of the vendors, below this one; package all
+// lists the vendors for the worker and the command line.
 package tasks

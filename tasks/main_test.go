@@ -52,7 +52,7 @@ func TestMain(m *testing.M) {
 		select {
 		case <-ready:
 		case err := <-ended:
-			fmt.Fprintln(os.Stderr, err)
+			_, _ = fmt.Fprintln(os.Stderr, err)
 			ended <- nil
 			return 1
 		}

@@ -114,36 +114,9 @@ func (c *enqueueCommand) options(now time.Time) ([]tasks.Option, error) {
 		}
 		opts = append(opts, tasks.Key(*c.Key))
 	}
-	if c.In != nil {
-		switch d := time.Duration(*c.In); {
-		case d < 0:
-			refuse("--in must not be negative")
-		case d > maxDelay:
-			refuse("--in must be within ten years")
-		default:
-			opts = append(opts, tasks.In(d))
-		}
-	}
-	if c.At != nil {
-		switch ahead := time.Time(*c.At).Sub(now); {
-		case ahead < -maxPast:
-			refuse("--at must not be in the past")
-		case ahead > maxDelay:
-			refuse("--at must be within ten years")
-		default:
-			opts = append(opts, tasks.At(time.Time(*c.At)))
-		}
-	}
-	if c.UsableFor != nil {
-		switch d := time.Duration(*c.UsableFor); {
-		case d < time.Millisecond:
-			refuse("--usable-for must be positive")
-		case d > maxDelay:
-			refuse("--usable-for must be within ten years")
-		default:
-			opts = append(opts, tasks.UsableFor(d))
-		}
-	}
+	timing, err := c.timing(now)
+	opts = append(opts, timing...)
+	problems = append(problems, err)
 	if c.Wait != nil && *c.Wait <= 0 {
 		refuse("--wait must be positive")
 	}
@@ -151,6 +124,36 @@ func (c *enqueueCommand) options(now time.Time) ([]tasks.Option, error) {
 		opts = append(opts, tasks.Notify())
 	}
 	return opts, joinUsageErrors(problems...)
+}
+
+// timing checks the flags that say when the task may run, and returns their
+// options.
+func (c *enqueueCommand) timing(now time.Time) ([]tasks.Option, error) {
+	var opts []tasks.Option
+	var problems []error
+	check := func(flag string, d, least time.Duration, tooSmall string, option tasks.Option) {
+		switch {
+		case d < least:
+			problems = append(problems, errors.New(flag+" "+tooSmall))
+		case d > maxDelay:
+			problems = append(problems, errors.New(flag+" must be within ten years"))
+		default:
+			opts = append(opts, option)
+		}
+	}
+	if c.In != nil {
+		d := time.Duration(*c.In)
+		check("--in", d, 0, "must not be negative", tasks.In(d))
+	}
+	if c.At != nil {
+		at := time.Time(*c.At)
+		check("--at", at.Sub(now), -maxPast, "must not be in the past", tasks.At(at))
+	}
+	if c.UsableFor != nil {
+		d := time.Duration(*c.UsableFor)
+		check("--usable-for", d, time.Millisecond, "must be positive", tasks.UsableFor(d))
+	}
+	return opts, errors.Join(problems...)
 }
 
 // enqueueTask stores one task. A signal before it starts prevents it; a later one

@@ -1,3 +1,5 @@
+// Package app builds a worker from its settings and runs it, and has the commands
+// that operate one. It is the only place that knows all the parts.
 package app
 
 import (

@@ -77,7 +77,7 @@ func (as Accounts) Validate() error {
 
 // Configured lists the accounts of which a credential is set.
 func (as Accounts) Configured() Accounts {
-	return slices.DeleteFunc(slices.Clone(as), func(a Account) bool { return !a.Settings.Configured() })
+	return slices.DeleteFunc(slices.Clone(as), func(a Account) bool { return !a.Configured() })
 }
 
 // Vendors lists the names of the accounts' vendors, each once.

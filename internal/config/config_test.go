@@ -29,7 +29,7 @@ func TestEveryQueueRunsByDefault(t *testing.T) {
 func TestQueuesNameWhatIsWrong(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct{ name, text, want string }{
-		{"good", "otp=20, anna=1", ""},
+		{"good", "otp=20, dinero=1", ""},
 		{"unknown", "otp=20,nosuch=1", `names the queue "nosuch"; there are otp, danaconnect, `},
 		{"no number", "otp", "must give queue otp a concurrency from 1 to 10000, as in otp=10"},
 		{"none", "otp=0", "must give queue otp a concurrency from 1 to 10000, as in otp=10"},

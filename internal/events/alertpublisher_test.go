@@ -56,13 +56,13 @@ func TestFleetPublishesEachAlertOnce(t *testing.T) {
 		data           map[string]string
 		credential, id string // in the event
 	}{
-		{alert.CredentialParked, "anna", nil, "anna", ""},
+		{alert.CredentialParked, "acme", nil, "acme", ""},
 		{alert.CredentialParked, "dckap", nil, "dckap", ""},
-		{alert.CredentialResumed, "anna", nil, "anna", ""},
-		{alert.CredentialParked, "anna", nil, "anna", ""},
+		{alert.CredentialResumed, "acme", nil, "acme", ""},
+		{alert.CredentialParked, "acme", nil, "acme", ""},
 		{alert.CredentialExpiring, "dckap", map[string]string{"lastDay": "2026-02-14"}, "dckap", ""},
 		{alert.CredentialExpiring, "dckap", map[string]string{"lastDay": "2026-02-28"}, "dckap", ""},
-		{alert.TaskUnconfirmed, "anna-x", map[string]string{"age": "1h0m0s"}, "", "anna-x"},
+		{alert.TaskUnconfirmed, "otp_x", map[string]string{"age": "1h0m0s"}, "", "otp_x"},
 	}
 	for i, step := range steps {
 		workers := startWorkers(t, server, published.publish, 3)
@@ -83,7 +83,7 @@ func TestFleetPublishesEachAlertOnce(t *testing.T) {
 	// which remembers an event's key for some days only.
 	before := published.duplicates
 	late := startWorkers(t, server, published.publish, 1)
-	late[0].Publish(alert.Alert{Kind: alert.CredentialParked, Subject: "anna"})
+	late[0].Publish(alert.Alert{Kind: alert.CredentialParked, Subject: "acme"})
 	closeAll(late)
 	if n := len(published.all()); n != len(steps) || published.duplicates != before {
 		t.Errorf("%d events and %d duplicates after a late worker", n, published.duplicates-before)
@@ -102,12 +102,12 @@ func TestLateAlertDoesNotOverrideLaterOne(t *testing.T) {
 		return published.publish(ctx, e)
 	}, nopLog)
 	slow.Start()
-	slow.Publish(alert.Alert{Kind: alert.TaskUnconfirmed, Subject: "anna-1"})
+	slow.Publish(alert.Alert{Kind: alert.TaskUnconfirmed, Subject: "otp_1"})
 	<-blocked
-	slow.Publish(alert.Alert{Kind: alert.CredentialParked, Subject: "anna"})
+	slow.Publish(alert.Alert{Kind: alert.CredentialParked, Subject: "acme"})
 	for _, kind := range []alert.Kind{alert.CredentialParked, alert.CredentialResumed} {
 		quick := startWorkers(t, server, published.publish, 1)
-		quick[0].Publish(alert.Alert{Kind: kind, Subject: "anna"})
+		quick[0].Publish(alert.Alert{Kind: kind, Subject: "acme"})
 		closeAll(quick)
 	}
 	close(release)
@@ -151,10 +151,10 @@ func TestAlertsWaitForTheQueue(t *testing.T) {
 		return nil
 	}
 	dying := startWorkers(t, server, published.publish, 1)
-	dying[0].Publish(alert.Alert{Kind: alert.CredentialParked, Subject: "anna"})
+	dying[0].Publish(alert.Alert{Kind: alert.CredentialParked, Subject: "acme"})
 	first := <-tried // the first worker has recorded its event
 	surviving := startWorkers(t, server, published.publish, 1)
-	surviving[0].Publish(alert.Alert{Kind: alert.CredentialParked, Subject: "anna"})
+	surviving[0].Publish(alert.Alert{Kind: alert.CredentialParked, Subject: "acme"})
 	down.Store(false)
 	closeAll(surviving)
 	closeAll(dying)
@@ -170,14 +170,14 @@ func TestNewWorkersReportARecoveredCredential(t *testing.T) {
 	t.Parallel()
 	server, published := redistest.New(t), &recorder{}
 	old := startWorkers(t, server, published.publish, 1)
-	old[0].Publish(alert.Alert{Kind: alert.CredentialParked, Subject: "anna"})
+	old[0].Publish(alert.Alert{Kind: alert.CredentialParked, Subject: "acme"})
 	closeAll(old)
 
 	var works atomic.Bool
 	checked := make(chan struct{}, 100)
 	p := events.NewAlertPublisher(server.Client(), published.publish, nopLog)
 	p.Watch(
-		events.WatchedCredential{Name: "anna", Works: func(context.Context) (bool, error) {
+		events.WatchedCredential{Name: "acme", Works: func(context.Context) (bool, error) {
 			checked <- struct{}{}
 			return works.Load(), nil
 		}},
@@ -194,7 +194,7 @@ func TestNewWorkersReportARecoveredCredential(t *testing.T) {
 	works.Store(true)
 	all := published.await(t, 2)
 	p.Close()
-	if all[1].Type != "credential.resumed" || data(t, all[1])["credential"] != "anna" {
+	if all[1].Type != "credential.resumed" || data(t, all[1])["credential"] != "acme" {
 		t.Errorf("event %+v", all[1])
 	}
 }

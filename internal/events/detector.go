@@ -28,7 +28,7 @@ type DetectorConfig struct {
 	// EventType is the type of the event that reports a change.
 	EventType string
 	// KeyPrefix begins the Redis key of every subject, such as
-	// "errand:{polls}:alerts:". Its hash tag decides the cluster slot. Each kind of
+	// "errand:{dinero}:balance:". Its hash tag decides the cluster slot. Each kind of
 	// value needs a prefix of its own.
 	KeyPrefix string
 }
@@ -208,7 +208,8 @@ local h = redis.call('HMGET', KEYS[1], 'v', 's', 't', 'n')
 local ticket = tonumber(ARGV[1])
 if not h[2] then
   local tickets = math.max(ticket, tonumber(h[4] or '0'))
-  redis.call('HSET', KEYS[1], 'v', ARGV[2], 's', math.floor(now / 1000), 't', ARGV[1], 'n', string.format('%.0f', tickets))
+  redis.call('HSET', KEYS[1], 'v', ARGV[2], 's', math.floor(now / 1000),
+    't', ARGV[1], 'n', string.format('%.0f', tickets))
 elseif ticket > tonumber(h[3]) then
   redis.call('HSET', KEYS[1], 't', ARGV[1])
   if h[1] ~= ARGV[2] then

@@ -100,7 +100,7 @@ func Example_receiver() {
 		return
 	}
 	// Errand signs ID, time and body, and posts them.
-	body := `{"type":"credential.parked","timestamp":"2026-01-31T12:00:00.000Z","data":{"credential":"anna"}}`
+	body := `{"type":"credential.parked","timestamp":"2026-01-31T12:00:00.000Z","data":{"credential":"acme"}}`
 	now := time.Now()
 	signature, err := receiver.Hook.Sign("evt_1", now, []byte(body))
 	if err != nil {
@@ -117,7 +117,7 @@ func Example_receiver() {
 		fmt.Println(answer.Code)
 	}
 	// Output:
-	// took credential.parked {"credential":"anna"}
+	// took credential.parked {"credential":"acme"}
 	// 204
 	// 204
 	// 401

@@ -9,6 +9,7 @@ import (
 	"errand.internal/internal/events"
 	"errand.internal/internal/ledger"
 	"errand.internal/internal/redistest"
+	"errand.internal/internal/testwait"
 )
 
 // endTask creates a task with Notify and ends it.
@@ -70,8 +71,8 @@ func TestTaskEndsBecomeEvents(t *testing.T) {
 		return nil
 	}
 	workers := []*events.Outbox{
-		events.NewOutbox(store, []string{"otp", "anna"}, published.publish, nopLog),
-		events.NewOutbox(store, []string{"otp", "anna"}, published.publish, nopLog),
+		events.NewOutbox(store, []string{"otp", "dinero"}, published.publish, nopLog),
+		events.NewOutbox(store, []string{"otp", "dinero"}, published.publish, nopLog),
 	}
 	for _, w := range workers {
 		w.Start()
@@ -85,21 +86,16 @@ func TestTaskEndsBecomeEvents(t *testing.T) {
 	for range 150 {
 		endTask(t, store, "danaconnect:otp:send", ledger.Failed)
 	}
-	workers[1].Wake("otp-x")
+	workers[1].Wake("otp_x")
 	workers[1].Wake("nonsense")
 	published.await(t, 151)
-	for end := time.Now().Add(30 * time.Second); ; {
+	testwait.Eventually(t, 30*time.Second, "no entry is left in Redis", func() bool {
 		left, err := store.PendingNotices(t.Context(), "otp", 10)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if len(left) == 0 {
-			break
-		}
-		if time.Now().After(end) {
-			t.Fatalf("entries stay in Redis: %+v", left)
-		}
-	}
+		return len(left) == 0
+	})
 	for _, w := range workers {
 		w.Close()
 	}
@@ -121,7 +117,7 @@ func TestDeliveryEndsBecomeNoEvents(t *testing.T) {
 	o := events.NewOutbox(store, []string{"otp"}, published.publish, nopLog)
 	o.Start()
 	endTask(t, store, "danaconnect:otp:send", ledger.Done)
-	o.Wake("otp-x")
+	o.Wake("otp_x")
 	published.await(t, 1)
 	o.Close()
 	if all := published.all(); len(all) != 1 || all[0].Type != "task.finished" {

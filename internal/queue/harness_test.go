@@ -25,7 +25,7 @@ type job struct {
 	policy   queue.Policy
 }
 
-func (j job) Type() string             { return j.taskType }
+func (j job) Type() string         { return j.taskType }
 func (j job) Policy() queue.Policy { return j.policy }
 
 type handler func(ctx context.Context, name string) (any, error)

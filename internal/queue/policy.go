@@ -56,8 +56,8 @@ type Backoff struct{ Base, Max time.Duration }
 
 // Defaults of Defaults.
 const (
-	DefaultRetention    = 24 * time.Hour
-	DefaultKeyTTL = 7 * 24 * time.Hour
+	DefaultRetention = 24 * time.Hour
+	DefaultKeyTTL    = 7 * 24 * time.Hour
 
 	// parkFor is how long a parked task rests if nothing says better, parkMax at
 	// the most: so long may it take until mended credentials are noticed.

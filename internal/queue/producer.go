@@ -30,15 +30,15 @@ func NewProducer(rdb redis.UniversalClient, store *ledger.Store, ring *seal.Ring
 type Job struct {
 	Type string
 	// Payload is plain JSON that has been checked.
-	Payload  []byte
-	Policy Policy
+	Payload []byte
+	Policy  Policy
 	// Key makes the task the only one of its type with that key.
 	Key string
 	// At or In delay the start. Usable, if not 0, replaces the budget.
-	At     time.Time
-	In     time.Duration
+	At          time.Time
+	In          time.Duration
 	ExpireAfter time.Duration
-	Notify bool
+	Notify      bool
 	// UniqueWhileActive refuses the job with ledger.ErrAlreadyActive while an earlier one of the
 	// same type and UniqueWhileActive is under way.
 	UniqueWhileActive string

@@ -24,15 +24,16 @@ type Token struct {
 // Origin says how a process came by a token.
 type Origin uint8
 
+// The origins.
 const (
-	// Adopted: the fleet had the token.
+	// Adopted means that the fleet had the token.
 	Adopted Origin = iota
-	// Fetched: this process logged in and shared the token.
+	// Fetched means that this process logged in and shared the token.
 	Fetched
-	// FallbackNoRedis: this process logged in for itself only, because Redis did
+	// FallbackNoRedis means that this process logged in for itself only, because Redis did
 	// not answer.
 	FallbackNoRedis
-	// FallbackUnreadable: this process logged in for itself only, because it could
+	// FallbackUnreadable means that this process logged in for itself only, because it could
 	// not open the fleet's token.
 	FallbackUnreadable
 )

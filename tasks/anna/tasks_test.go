@@ -156,6 +156,8 @@ func TestForceHash(t *testing.T) {
 	}
 }
 
+// A forced hash that waits while its user is inactivated does not bring the user
+// back.
 func TestForceHashOvertakenByAnInactivation(t *testing.T) {
 	t.Parallel()
 	vendor, c := start(t)

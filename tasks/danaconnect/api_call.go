@@ -62,13 +62,12 @@ func callAPI(c *api.Client) tasks.Handler[APICall, tasks.Reply] {
 		if err != nil {
 			return tasks.Reply{}, err // a decoded payload can always be written
 		}
-		answer, err := c.Call(ctx, api.Request{
+		return c.Call(ctx, api.Request{
 			Method: p.Method,
 			Path:   p.Path,
 			Query:  p.Query.Values(),
 			Body:   body,
 			Once:   freecall.Redelivery(p.Idempotent, p.Method) == tasks.AtMostOnce,
 		})
-		return tasks.Reply(answer), err
 	}
 }

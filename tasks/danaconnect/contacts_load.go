@@ -75,30 +75,47 @@ const maxRowProblems = 10
 // Check implements payload.Checker.
 func (p ContactsLoad) Check() []payload.Problem {
 	var found []payload.Problem
-	complain := func(field, rule string) {
+	add := func(field, rule string) {
 		found = append(found, payload.Problem{Field: field, Rule: rule})
 	}
-	const signs = "must be made of letters, digits and _ . -"
 	if p.TableCode != "" &&
 		(!code.MatchString(p.TableCode) || p.TableCode == "." || p.TableCode == "..") {
-		complain("tableCode", signs)
+		add("tableCode", codeRule)
 	}
 	if p.KeyField != "" && !code.MatchString(p.KeyField) {
-		complain("keyField", signs)
+		add("keyField", codeRule)
 	}
 	if p.OperationType != "" && !code.MatchString(p.OperationType) {
-		complain("operationType", signs)
+		add("operationType", codeRule)
+	}
+	return append(append(found, p.checkFields()...), p.checkRows()...)
+}
+
+const codeRule = "must be made of letters, digits and _ . -"
+
+func (p ContactsLoad) checkFields() []payload.Problem {
+	var found []payload.Problem
+	add := func(field, rule string) {
+		found = append(found, payload.Problem{Field: field, Rule: rule})
 	}
 	seen := map[string]bool{}
 	for i, field := range p.FieldsCode {
 		switch at := fmt.Sprintf("fieldsCode[%d]", i); {
 		case field == "": // the tag says it
 		case !code.MatchString(field):
-			complain(at, signs)
+			add(at, codeRule)
 		case seen[field]:
-			complain(at, "is given twice")
+			add(at, "is given twice")
 		}
 		seen[field] = true
+	}
+	return found
+}
+
+func (p ContactsLoad) checkRows() []payload.Problem {
+	var found []payload.Problem
+	add := func(field, rule string) {
+		found = append(found, payload.Problem{Field: field, Rule: rule})
 	}
 	wrong := 0
 	for i, row := range p.Rows {
@@ -106,7 +123,7 @@ func (p ContactsLoad) Check() []payload.Problem {
 			continue
 		}
 		if wrong++; wrong > maxRowProblems {
-			complain(
+			add(
 				"rows",
 				fmt.Sprintf(
 					"has more than %d rows of another length than fieldsCode",
@@ -115,7 +132,7 @@ func (p ContactsLoad) Check() []payload.Problem {
 			)
 			break
 		}
-		complain(
+		add(
 			fmt.Sprintf("rows[%d]", i),
 			fmt.Sprintf("must have %d cells, one for each field code", len(p.FieldsCode)),
 		)
@@ -136,7 +153,7 @@ func loadContacts(c *basicClient) tasks.Handler[ContactsLoad, tasks.Reply] {
 				rows[i] = append(rows[i], string(cell))
 			}
 		}
-		answer, err := c.contacts.Load(ctx, contacts.Load{
+		return c.contacts.Load(ctx, contacts.Load{
 			TableCode:     p.TableCode,
 			FieldsCode:    p.FieldsCode,
 			Rows:          rows,
@@ -144,6 +161,5 @@ func loadContacts(c *basicClient) tasks.Handler[ContactsLoad, tasks.Reply] {
 			KeyField:      p.KeyField,
 			Strict:        p.Strict,
 		})
-		return tasks.Reply(answer), err
 	}
 }

@@ -104,11 +104,10 @@ func (ConversationStart) Result() (r tasks.Reply) {
 
 func startConversation(c *api.Client) tasks.Handler[ConversationStart, tasks.Reply] {
 	return func(ctx context.Context, p ConversationStart) (tasks.Reply, error) {
-		answer, err := c.StartConversation(ctx, api.Start{
+		return c.StartConversation(ctx, api.Start{
 			IDConversation: string(p.IDConversation),
 			IDProject:      string(p.IDProject),
 			Data:           p.Data,
 		})
-		return tasks.Reply(answer), err
 	}
 }

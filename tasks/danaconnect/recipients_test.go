@@ -3,22 +3,32 @@ package danaconnect
 import (
 	"context"
 	"errors"
+	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"errand.internal/clients"
+	"errand.internal/clients/danaconnect"
+	"errand.internal/clients/danaconnect/otp"
+	"errand.internal/internal/queue"
+	"errand.internal/internal/secret"
+	"errand.internal/internal/tokens"
 )
 
 // fakeGuard records what it is asked.
 type fakeGuard struct {
 	err   error
 	taken [][]string
+	tasks []string
 	freed int
 }
 
-func (g *fakeGuard) Take(_ context.Context, _ string, recipient []string) error {
+func (g *fakeGuard) Take(_ context.Context, task string, recipient []string) error {
 	g.taken = append(g.taken, recipient)
+	g.tasks = append(g.tasks, task)
 	return g.err
 }
 
@@ -74,11 +84,13 @@ func TestRecipientIdentity(t *testing.T) {
 	} {
 		g := &fakeGuard{}
 		r := &recipients{fields: tt.fields, guard: g}
-		if _, err := r.send(t.Context(), tt.values, accepted); err != nil ||
+		ctx := queue.WithTaskID(t.Context(), "task-1")
+		if _, err := r.send(ctx, tt.values, accepted); err != nil ||
 			len(g.taken) != 1 ||
 			!slices.Equal(g.taken[0], tt.want) ||
+			g.tasks[0] != "task-1" ||
 			g.freed != 0 {
-			t.Errorf("%s: %v, %q, want %q", tt.name, err, g.taken, tt.want)
+			t.Errorf("%s: %v, %q by %q, want %q", tt.name, err, g.taken, g.tasks, tt.want)
 		}
 	}
 }
@@ -118,6 +130,33 @@ func TestFreedSends(t *testing.T) {
 		if !errors.Is(err, tt.fault) || g.freed != tt.freed {
 			t.Errorf("%s: %v, freed %d times, want %d", name, err, g.freed, tt.freed)
 		}
+	}
+}
+
+// The handler gives the place back when the vendor refuses connections.
+func TestASendThatNeverLeftFreesItsPlace(t *testing.T) {
+	t.Parallel()
+	web := httptest.NewServer(http.NotFoundHandler())
+	web.Close()
+	client, err := otp.New(danaconnect.BasicConfig{
+		Username: "user",
+		Company:  "company",
+		Password: secret.New("password"),
+		OTPURL:   web.URL + "/",
+	}, tokens.OpenGate(), clients.NewCaller(danaconnect.Vendor, clients.Timeouts{Call: 2 * time.Second}, nil, nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := &fakeGuard{}
+	send := sendOTP(&basicClient{otp: client, recipients: &recipients{guard: g}})
+	_, err = send(t.Context(), OTPSend{
+		IDConversation: 1,
+		Values:         Values{{Key: "A", Value: "x"}},
+		OTPType:        1,
+		Length:         6,
+	})
+	if err == nil || len(g.taken) != 1 || g.freed != 1 {
+		t.Errorf("%v, taken %d times, freed %d times", err, len(g.taken), g.freed)
 	}
 }
 

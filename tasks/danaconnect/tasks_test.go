@@ -481,6 +481,7 @@ func TestDANAConnectCall(t *testing.T) {
 	}
 }
 
+// Values from Go are checked like those from JSON.
 func TestGoValuesOfFreeCalls(t *testing.T) {
 	t.Parallel()
 	_, c := start(t)

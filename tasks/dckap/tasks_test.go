@@ -166,6 +166,7 @@ func TestDynamicCall(t *testing.T) {
 	}
 }
 
+// A disabled pipe stops its own tasks only, until it is enabled again.
 func TestDisabledPipeIsParked(t *testing.T) {
 	t.Parallel()
 	vendor, c := start(t)

@@ -69,7 +69,7 @@ func callAPI(c *dinero.Client) tasks.Handler[APICall, tasks.Reply] {
 		if err != nil {
 			return tasks.Reply{}, err // a decoded payload can always be written
 		}
-		answer, err := c.Call(ctx, dinero.Request{
+		return c.Call(ctx, dinero.Request{
 			Organization: string(p.OrganizationID),
 			Method:       p.Method,
 			Version:      p.Version,
@@ -77,6 +77,5 @@ func callAPI(c *dinero.Client) tasks.Handler[APICall, tasks.Reply] {
 			Query:        p.Query.Values(),
 			Body:         body,
 		})
-		return tasks.Reply(answer), err
 	}
 }

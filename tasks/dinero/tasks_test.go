@@ -12,13 +12,13 @@ import (
 	"errand.internal/clients/dinero/dinerotest"
 	"errand.internal/clients/sandbox"
 	"errand.internal/internal/apptest"
-	"errand.internal/internal/ledger"
+	"errand.internal/internal/testwait"
 	"errand.internal/tasks"
 	"errand.internal/tasks/dinero"
 )
 
-// start runs Dinero's queue against a sandbox; environ are settings over the
-// sandbox's own.
+// start runs Dinero's queue against a sandbox with these options. environ has
+// settings beside the sandbox's own; without it calls have no limit.
 func start(
 	t *testing.T,
 	o dinerotest.Options,
@@ -29,7 +29,7 @@ func start(
 	f := apptest.NewWith(t, vendor)
 	f.Only("dinero")
 	f.Environ["DINERO_TIMEOUT"] = "2s"
-	f.Environ["DINERO_RATE"] = "none"
+	f.Environ["DINERO_RATE"] = "none" // the default, 95/1m, would make the tests wait
 	maps.Copy(f.Environ, environ)
 	return vendor, f.StartQueues(t)
 }
@@ -154,6 +154,8 @@ func invoiceFor(organization, reference string) string {
 	return text + `}}`
 }
 
+// The answer is lost after the invoice was created: it is found, and not created
+// again.
 func TestCreateWithALostAnswerIsDoneOnce(t *testing.T) {
 	t.Parallel()
 	vendor, c := start(t, dinerotest.Options{}, nil)
@@ -199,6 +201,7 @@ func TestCreateWithALostAnswerIsDoneOnce(t *testing.T) {
 	}
 }
 
+// The call never had its effect: it is looked up twice, then repeated.
 func TestCreateThatDidNotHappenIsMadeAfterTwoLookups(t *testing.T) {
 	t.Parallel()
 	vendor, c := start(t, dinerotest.Options{}, nil)
@@ -211,6 +214,7 @@ func TestCreateThatDidNotHappenIsMadeAfterTwoLookups(t *testing.T) {
 	}
 }
 
+// A list that lags behind shows the invoice to the second lookup only.
 func TestCreateIsFoundLate(t *testing.T) {
 	t.Parallel()
 	vendor, c := start(t, dinerotest.Options{ListLag: 1}, nil)
@@ -246,15 +250,15 @@ func TestCreateOutcomes(t *testing.T) {
 		if tt.code != "" {
 			vendor.Inject(sandbox.Fault{Op: dinerotest.OpInvoiceCreate, Code: tt.code, Times: 1})
 		}
-		if _, err := run(t, c, "dinero:invoice:create", invoiceFor(dinerotest.Organization, tt.name)); apptest.Outcome(
-			err,
-		) != tt.want ||
-			vendor.EffectsOf(dinerotest.OpInvoiceCreate, tt.name) != tt.effects {
-			t.Errorf("%s: %v with %d invoices", tt.name, err, vendor.EffectsOf(dinerotest.OpInvoiceCreate, tt.name))
+		_, err := run(t, c, "dinero:invoice:create", invoiceFor(dinerotest.Organization, tt.name))
+		created := vendor.EffectsOf(dinerotest.OpInvoiceCreate, tt.name)
+		if apptest.Outcome(err) != tt.want || created != tt.effects {
+			t.Errorf("%s: %v with %d invoices", tt.name, err, created)
 		}
 	}
 }
 
+// The ExternalReference is the task's key, within its organization.
 func TestReferenceIsTheKey(t *testing.T) {
 	t.Parallel()
 	_, c := start(t, dinerotest.Options{}, nil)
@@ -290,20 +294,19 @@ func TestReferenceIsTheKey(t *testing.T) {
 	}
 }
 
+// An organization without a subscription does not stop the others.
 func TestOneOrganizationIsParked(t *testing.T) {
 	t.Parallel()
 	vendor, c := start(t, dinerotest.Options{}, nil)
 	vendor.SetSubscription(dinerotest.Organization, false)
 	parked := apptest.EnqueueJSON(t, c, "dinero:invoice:create", invoiceFor(dinerotest.Organization, "order-1"))
-	for { // until it is parked
+	testwait.Eventually(t, 30*time.Second, "the task is parked", func() bool {
 		status, err := c.Status(t.Context(), parked.ID)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if status.State == ledger.Parked {
-			break
-		}
-	}
+		return status.State == tasks.Parked
+	})
 	if _, err := run(t, c, "dinero:invoice:create", invoiceFor(dinerotest.Organization2, "order-1")); err != nil {
 		t.Error(err)
 	}
@@ -357,6 +360,8 @@ func TestDineroCall(t *testing.T) {
 	}
 }
 
+// Of a hundred creates every tenth loses its answer, some before the effect and
+// some after it: a hundred invoices, none twice, none missing.
 func TestHundredCreatesWithLostAnswers(t *testing.T) {
 	t.Parallel()
 	vendor, c := start(t, dinerotest.Options{MaxPageSize: 30}, nil)
@@ -386,6 +391,9 @@ func TestHundredCreatesWithLostAnswers(t *testing.T) {
 	}
 }
 
+// More invoices than the organization's quota admits, all at once: each is created
+// at its first attempt, none is answered 429, and another organization does not
+// wait.
 func TestARateKeepsTheQuota(t *testing.T) {
 	t.Parallel()
 	// The vendor's minute is three seconds of ours.
@@ -427,6 +435,8 @@ func TestARateKeepsTheQuota(t *testing.T) {
 	}
 }
 
+// Answers are lost while other tasks wait for the rate: a create in doubt stays so
+// until its lookup has its turn, and is not repeated.
 func TestLookupsWaitForTheirTurn(t *testing.T) {
 	t.Parallel()
 	vendor, c := start(t, dinerotest.Options{}, map[string]string{
