@@ -19,11 +19,11 @@ type breakpoint struct {
 
 // String implements fmt.Stringer.
 func (b breakpoint) String() string {
-	fate := "arrives"
+	end := "arrives"
 	if b.then == disconnect {
-		fate = "is lost"
+		end = "is lost"
 	}
-	return fmt.Sprintf("%s %d of %d, which %s", b.at, b.n+1, subjectCount, fate)
+	return fmt.Sprintf("%s %d of %d, which %s", b.at, b.n+1, subjectCount, end)
 }
 
 // armedBreakpoint waits for the first worker that reaches the breakpoint.

@@ -83,7 +83,8 @@ func TestReceiverOutage(t *testing.T) {
 
 			all, perEvent := receiver.requests()
 			t.Logf(
-				"%d events, all accepted %v after the receiver recovered; %d requests before that, %d in all, at most %d for one event",
+				"%d events, all accepted %v after the receiver recovered; "+
+					"%d requests before that, %d in all, at most %d for one event",
 				len(want),
 				took.Round(100*time.Millisecond),
 				during,

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -30,6 +31,8 @@ type harness struct {
 	skipped int
 	ended   map[string]bool           // tasks that were seen ended
 	kills   map[string][]interruption // by task ID
+	// requeues are the times at which a worker put a task back into the queue, by ID.
+	requeues map[string][]time.Time
 }
 
 type worker struct {
@@ -61,6 +64,8 @@ func newHarness(t *testing.T, o fleet.Options) *harness {
 		kinds:   []*fleet.Kind{f.Passcodes, f.Updates, f.Reads},
 		ended:   map[string]bool{},
 		kills:   map[string][]interruption{},
+
+		requeues: map[string][]time.Time{},
 	}
 }
 
@@ -86,7 +91,31 @@ func (h *harness) startWorker(env ...string) *worker {
 	h.t.Helper()
 	p := newProxy(h.t)
 	p.setTarget(h.Redis.Addr())
+	p.setObserver(h.recordRequeue)
 	return h.startBehind(p, env...)
+}
+
+func (h *harness) recordRequeue(c *command, reply []byte) {
+	what, id := c.step()
+	if what != requeue || reply[0] == '-' || strings.HasPrefix(string(reply), ":0") {
+		return // another step, or the script has moved nothing
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.requeues[id] = append(h.requeues[id], time.Now())
+}
+
+// requeuedAfter returns when a worker has put the task back into the queue after the
+// given time, and the zero time if none has.
+func (h *harness) requeuedAfter(id string, killed time.Time) time.Time {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, at := range h.requeues[id] {
+		if at.After(killed) {
+			return at
+		}
+	}
+	return time.Time{}
 }
 
 func (h *harness) startBehind(p *proxy, env ...string) *worker {

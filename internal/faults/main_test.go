@@ -19,8 +19,8 @@ const (
 	// waitLimit bounds waits that take an instant on an idle machine.
 	waitLimit = 90 * time.Second
 	// recoveryLimit is the longest time from a crash until the tasks of the dead
-	// worker are requeued (docs/guarantees.md).
-	recoveryLimit = 30 * time.Second
+	// worker are requeued: 30 s (docs/guarantees.md).
+	recoveryLimit = slowdown * 30 * time.Second
 )
 
 var environ = settings.Environ(os.Environ())

@@ -37,7 +37,8 @@ type proxy struct {
 	mu        sync.Mutex
 	target    string
 	intercept interceptor
-	conns     map[net.Conn]bool // nil once the proxy is closed
+	observe   func(c *command, reply []byte) // sees every reply of Redis
+	conns     map[net.Conn]bool              // nil once the proxy is closed
 	running   sync.WaitGroup
 }
 
@@ -72,6 +73,13 @@ func (p *proxy) setInterceptor(i interceptor) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.intercept = i
+}
+
+// setObserver makes observe see every reply, whatever becomes of it.
+func (p *proxy) setObserver(observe func(c *command, reply []byte)) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.observe = observe
 }
 
 func (p *proxy) close() {
@@ -123,7 +131,11 @@ func (p *proxy) accept() {
 func (p *proxy) decide(c *command, reply []byte) action {
 	p.mu.Lock()
 	intercept := p.intercept
+	observe := p.observe
 	p.mu.Unlock()
+	if observe != nil && reply != nil {
+		observe(c, reply)
+	}
 	if intercept == nil {
 		return pass
 	}

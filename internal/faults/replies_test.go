@@ -43,7 +43,8 @@ func TestLostReplies(t *testing.T) {
 }
 
 // Redis writes claims but does not answer them, however often the worker asks. The
-// tasks run all the same, because the worker that has the claim has called nobody.
+// tasks run all the same, because the worker that has the claim has not called
+// the vendor.
 func TestClaimsWithoutAReply(t *testing.T) {
 	t.Parallel()
 	h := newHarness(t, fleet.Options{})

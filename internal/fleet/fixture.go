@@ -57,7 +57,6 @@ type Fixture struct {
 	tb       testing.TB
 	settings map[string]string
 	traffic  *traffic
-	sealed   bool
 
 	mu        sync.Mutex
 	kinds     map[string]*Kind // by task type
@@ -75,7 +74,6 @@ func New(tb testing.TB, o Options) *Fixture {
 		tb:        tb,
 		Canary:    canary,
 		Sandboxes: newSandboxes(canary, o.Sandboxes),
-		sealed:    !o.Unsealed,
 		traffic:   newTraffic(),
 		kinds:     map[string]*Kind{},
 		payloads:  map[string]tasks.Payload{},
@@ -87,7 +85,7 @@ func New(tb testing.TB, o Options) *Fixture {
 		"HTTP_ADDR":     "127.0.0.1:0",
 		"WORKER_QUEUES": Queues(),
 	})
-	if f.sealed {
+	if !o.Unsealed {
 		key := make([]byte, 32)
 		_, _ = rand.Read(key) // never fails
 		f.settings["ENCRYPTION_KEYS"] = "k1:" + base64.StdEncoding.EncodeToString(key)

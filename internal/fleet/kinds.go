@@ -41,8 +41,8 @@ type Kind struct {
 	// CheckResult, if set, returns what is wrong with the result of a task that is
 	// done.
 	CheckResult func(id string, p tasks.Payload, status *tasks.Status) error
-	// ResultSecrets, if set, returns what the vendor holds for the task and nobody
-	// may read in Redis or in the logs.
+	// ResultSecrets, if set, returns what the vendor holds for the task and neither
+	// Redis nor a log may reveal.
 	ResultSecrets func(status *tasks.Status) []string
 }
 
