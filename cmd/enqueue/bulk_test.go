@@ -4,18 +4,22 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"encoding/csv"
 	"encoding/json"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
-	"errand.internal/clients/anna/annatest"
 	"errand.internal/clients/clientstest"
+	"errand.internal/clients/dckap/dckaptest"
 	"errand.internal/internal/payload"
+	"errand.internal/tasks"
+	"errand.internal/tasks/all"
 )
 
 func decodeReceipt(t *testing.T, text string) []receiptLine {
@@ -39,10 +43,11 @@ func decodeSummary(t *testing.T, text string) (s bulkSummary) {
 	return s
 }
 
-func inactivationRows(from, to int) string {
+func pipeRows(from, to int) string {
 	var b strings.Builder
 	for i := from; i <= to; i++ {
-		fmt.Fprintf(&b, `{"type":"anna:user:inactivate","payload":{"userId":"bulk-%d"}}`+"\n", i)
+		fmt.Fprintf(&b, `{"type":"dckap:dynamic:call","payload":{"listener":"%s","body":{"order":"bulk-%d"},"idempotent":true}}`+"\n",
+			dckaptest.DemoOrders, i)
 	}
 	return b.String()
 }
@@ -52,7 +57,7 @@ func TestBulkRerunEnqueuesOnlyMissingRows(t *testing.T) {
 	t.Parallel()
 	h := newHarness(t)
 	receipt := filepath.Join(t.TempDir(), "receipt.jsonl")
-	first := h.wantExit(0, "bulk", writeFile(t, "a.jsonl", inactivationRows(1, 200)), "--receipt", receipt, "--json")
+	first := h.wantExit(0, "bulk", writeFile(t, "a.jsonl", pipeRows(1, 200)), "--receipt", receipt, "--json")
 	if got, want := decodeSummary(t, first.stdout), (bulkSummary{Rows: 200, Enqueued: 200}); got != want ||
 		first.stderr != "" {
 		t.Errorf("got %+v, want %+v; stderr %q", got, want, first.stderr)
@@ -78,7 +83,10 @@ func TestBulkRerunEnqueuesOnlyMissingRows(t *testing.T) {
 	}
 
 	// White space does not matter.
-	spaced := strings.ReplaceAll(inactivationRows(101, 250), `{"userId":`, `{ "userId" : `)
+	spaced := strings.NewReplacer(
+		`{"listener":`, `{ "listener" : `,
+		`{"order":`, `{ "order" : `,
+	).Replace(pipeRows(101, 250))
 	rerun := h.runWith(t.Context(), strings.NewReader(spaced), "bulk", "-")
 	if rerun.code != 0 {
 		t.Fatalf("%+v", rerun)
@@ -91,7 +99,7 @@ func TestBulkRerunEnqueuesOnlyMissingRows(t *testing.T) {
 	wantText(t, "stderr", rerun.stderr, "150 rows: 50 enqueued, 100 duplicates, 0 refused")
 
 	h.startWorker()
-	if err := h.anna.WaitAnswered(clientstest.Within(t), annatest.OpInactivate, 250); err != nil {
+	if err := h.dckap.WaitAnswered(clientstest.Within(t), dckaptest.OpCall, 250); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -105,7 +113,7 @@ func TestBulkRefusesRows(t *testing.T) {
 		{"no object", `["` + canary + `"]`, "the row must be an object with type, payload and key"},
 		{"null", `null`, "the row must be an object with type, payload and key"},
 		{"two objects", `{} {}`, "the row is not JSON"},
-		{"no type", `{"payload":{"userId":"` + canary + `"}}`, "type is required (or --type)"},
+		{"no type", `{"payload":{"listener":"` + canary + `"}}`, "type is required (or --type)"},
 		{
 			"unknown type",
 			`{"type":"` + canary + `","payload":{}}`,
@@ -113,48 +121,48 @@ func TestBulkRefusesRows(t *testing.T) {
 		},
 		{
 			"misspelt type",
-			`{"type":"anna:user:hahs","payload":{}}`,
-			"type is not a task type; did you mean anna:user:hash?",
+			`{"type":"dckap:dynamic:cal","payload":{}}`,
+			"type is not a task type; did you mean dckap:dynamic:call?",
 		},
-		{"no payload", `{"type":"anna:user:hash"}`, "payload is required"},
-		{"payload null", `{"type":"anna:user:hash","payload":null}`, "the payload must be an object"},
+		{"no payload", `{"type":"danaconnect:otp:verify"}`, "payload is required"},
+		{"payload null", `{"type":"danaconnect:otp:verify","payload":null}`, "the payload must be an object"},
 		{
 			"bad payload",
-			`{"type":"anna:user:hash","payload":{"startService":5,"x":"` + canary + `"}}`,
-			"startService must be text; userId is required; x is unknown",
+			`{"type":"danaconnect:otp:verify","payload":{"otp":5,"x":"` + canary + `"}}`,
+			"idRequest is required; otp must be text; x is unknown",
 		},
 		{
 			"unknown field",
-			`{"type":"anna:user:hash","payload":{"userId":"` + canary + `"},"in":"1h"}`,
+			`{"type":"danaconnect:otp:verify","payload":{"idRequest":"1","otp":"` + canary + `"},"in":"1h"}`,
 			"in is unknown; a row has type, payload and key",
 		},
-		{"key is a number", `{"type":"anna:user:hash","payload":{"userId":"u"},"key":7}`, "key must be text"},
-		{"key is empty", `{"type":"anna:user:hash","payload":{"userId":"u"},"key":""}`, "key must not be empty"},
-		{"twice", `{"type":"anna:user:hash","type":"anna:user:hash","payload":{}}`, "type is given twice"},
-		{"Latin-1", "{\"type\":\"anna:user:hash\",\"payload\":{\"userId\":\"Jos\xe9\"}}", "the row must be UTF-8"},
+		{"key is a number", `{"type":"danaconnect:otp:verify","payload":{"idRequest":"1","otp":"2"},"key":7}`, "key must be text"},
+		{"key is empty", `{"type":"danaconnect:otp:verify","payload":{"idRequest":"1","otp":"2"},"key":""}`, "key must not be empty"},
+		{"twice", `{"type":"danaconnect:otp:verify","type":"danaconnect:otp:verify","payload":{}}`, "type is given twice"},
+		{"Latin-1", "{\"type\":\"danaconnect:otp:verify\",\"payload\":{\"otp\":\"Jos\xe9\"}}", "the row must be UTF-8"},
 		{
 			"too large",
-			`{"type":"anna:user:hash","payload":{"userId":"` + strings.Repeat("x", payload.MaxSize) + `"}}`,
-			"the payload has 524301 bytes, at most 524288 are allowed",
+			`{"type":"danaconnect:otp:verify","payload":{"idRequest":"1","otp":"` + strings.Repeat("x", payload.MaxSize) + `"}}`,
+			"the payload has 524314 bytes, at most 524288 are allowed",
 		},
 		{
 			"too long",
-			`{"type":"anna:user:hash","payload":{"userId":"` + long + `"}}`,
+			`{"type":"danaconnect:otp:verify","payload":{"idRequest":"1","otp":"` + long + `"}}`,
 			"the row is longer than 589824 bytes",
 		},
 		{
 			"key of another",
-			`{"type":"anna:user:hash","payload":{"userId":"` + canary + `"},"key":"taken"}`,
+			`{"type":"dckap:dynamic:call","payload":{"listener":"` + canary + `"},"key":"taken"}`,
 			"the key is taken by a task with another payload",
 		},
 	}
 	h := newHarness(t)
-	h.wantExit(0, "anna:user:hash", "--payload", userPayload, "--key", "taken")
-	file := "\n\n" + inactivationRows(1, 1)
+	h.wantExit(0, pipeCall, "--payload", pipePayload, "--key", "taken")
+	file := "\n\n" + pipeRows(1, 1)
 	for _, tt := range tests {
 		file += tt.row + "\n"
 	}
-	file += "   \n" + inactivationRows(2, 2)
+	file += "   \n" + pipeRows(2, 2)
 	d := h.runWith(t.Context(), strings.NewReader("\xef\xbb\xbf"+strings.TrimSuffix(file, "\n")), "bulk", "-")
 	if d.code != 9 {
 		t.Fatalf("exit code %d, want 9: %s", d.code, d.stderr)
@@ -212,14 +220,15 @@ func TestBulkCSV(t *testing.T) {
 			0,
 			[]string{""},
 		},
-		{"tabs", "anna:user:hash", "userId\tstartService\nu1\tsupport\n", 0, []string{""}},
-		{"one column", "anna:user:inactivate", "userId\nu1\nu2\n", 0, []string{"", ""}},
+		{"tabs", "danaconnect:otp:verify", "idRequest\totp\n251\t004217\n", 0, []string{""}},
+		{"one column", pipeCall, "listener\nu1\nu2\n", 0, []string{"", ""}},
 		{
 			"nested",
-			"anna:messenger:alerts",
-			"userId,messengerFilters.status\nu1,A\nu2,X\n",
+			"dinero:contact:create",
+			"organizationId,body.Name,body.IsPerson,body.ExternalReference\n" +
+				"123456,Ana,true,crm-1\n123456,Eva,true,\" crm-2\"\n",
 			9,
-			[]string{"", "messengerFilters.status must be one of A, E"},
+			[]string{"", "body.ExternalReference must not begin or end with a space"},
 		},
 		{
 			"bad cells",
@@ -230,42 +239,42 @@ func TestBulkCSV(t *testing.T) {
 		},
 		{
 			"bad quote",
-			"anna:user:inactivate",
-			"userId\nu1\na\"b\"\nu2\n",
+			pipeCall,
+			"listener\nu1\na\"b\"\nu2\n",
 			9,
 			[]string{"", "the row is not valid CSV: its quotes are wrong", ""},
 		},
 		{
 			"open quote",
-			"anna:user:inactivate",
-			"userId\nu1\n\"u2\nu3\n",
+			pipeCall,
+			"listener\nu1\n\"u2\nu3\n",
 			9,
 			[]string{"", "a quote is never closed"},
 		},
-		{"Latin-1", "anna:user:inactivate", "userId\nJos\xe9\nu1\n", 9, []string{"the row must be UTF-8", ""}},
+		{"Latin-1", pipeCall, "listener\nJos\xe9\nu1\n", 9, []string{"the row must be UTF-8", ""}},
 		{
 			"long cell",
-			"anna:user:inactivate",
-			"userId\n\"" + strings.Repeat("x\n", maxRowSize) + "\"\nu2\n",
+			pipeCall,
+			"listener\n\"" + strings.Repeat("x\n", maxRowSize) + "\"\nu2\n",
 			9,
 			[]string{"the row is longer than 589824 bytes", ""},
 		},
 		{
 			"long line",
-			"anna:user:inactivate",
-			"userId\n\"" + strings.Repeat("x", 2*maxRowSize) + "\ny\"\nu2\n",
+			pipeCall,
+			"listener\n\"" + strings.Repeat("x", 2*maxRowSize) + "\ny\"\nu2\n",
 			9,
 			[]string{"the row is longer than 589824 bytes", ""},
 		},
 		{
 			"endless quote",
-			"anna:user:inactivate",
-			"userId\n\"" + strings.Repeat("x\n", maxRowSize),
+			pipeCall,
+			"listener\n\"" + strings.Repeat("x\n", maxRowSize),
 			9,
 			[]string{"the row is longer than 589824 bytes; is a closing quote missing?"},
 		},
-		{"header only", "anna:user:inactivate", "userId\n", 0, []string{}},
-		{"nothing", "anna:user:inactivate", "", 0, []string{}},
+		{"header only", pipeCall, "listener\n", 0, []string{}},
+		{"nothing", pipeCall, "", 0, []string{}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -288,6 +297,81 @@ func TestBulkCSV(t *testing.T) {
 			}
 		})
 	}
+}
+
+// The example of every type is the same task from a CSV row as from a JSONL row,
+// nested fields included.
+func TestBulkCSVOfEveryType(t *testing.T) {
+	t.Parallel()
+	h := newHarness(t)
+	for _, info := range all.Vendors.Types() {
+		raw, err := json.Marshal(info.Example)
+		if err != nil {
+			t.Fatal(err)
+		}
+		header, cells := exampleRow(t, info, raw)
+		if len(header) == 0 {
+			continue // a type without fields has no columns
+		}
+		row := fmt.Sprintf(`{"type":%q,"payload":%s}`, info.Type, raw)
+		first := h.runWith(t.Context(), strings.NewReader(row), "bulk", "-")
+		var file strings.Builder
+		if err := csv.NewWriter(&file).WriteAll([][]string{header, cells}); err != nil {
+			t.Fatal(err)
+		}
+		second := h.runWith(t.Context(), strings.NewReader(file.String()), "bulk", "-", "--type", info.Type)
+		if first.code != 0 || second.code != 0 {
+			t.Errorf("%s: %+v, %+v\n%s", info.Type, first, second, file.String())
+			continue
+		}
+		a, b := decodeReceipt(t, first.stdout)[0], decodeReceipt(t, second.stdout)[0]
+		if a.ID == "" || a.Duplicate || b.ID != a.ID || !b.Duplicate {
+			t.Errorf("%s: %+v from JSONL, %+v from CSV\n%s", info.Type, a, b, file.String())
+		}
+	}
+}
+
+// exampleRow writes a type's example as a CSV row: one column for each declared
+// field that has no fields of its own. What is not text is JSON.
+func exampleRow(t *testing.T, info tasks.Info, raw []byte) (header, cells []string) {
+	t.Helper()
+	var doc map[string]json.RawMessage
+	if err := json.Unmarshal(raw, &doc); err != nil {
+		t.Fatal(err)
+	}
+	fields := info.Fields()
+	for _, f := range fields {
+		hasFields := slices.ContainsFunc(fields, func(o payload.Field) bool {
+			return strings.HasPrefix(o.Path, f.Path+".")
+		})
+		value, ok := lookUp(t, doc, f.Path)
+		if hasFields || !ok {
+			continue
+		}
+		cell := string(value)
+		if value[0] == '"' {
+			if err := json.Unmarshal(value, &cell); err != nil {
+				t.Fatal(err)
+			}
+		}
+		header = append(header, f.Path)
+		cells = append(cells, cell)
+	}
+	return header, cells
+}
+
+func lookUp(t *testing.T, doc map[string]json.RawMessage, path string) (json.RawMessage, bool) {
+	t.Helper()
+	name, rest, nested := strings.Cut(path, ".")
+	value, ok := doc[name]
+	if !ok || !nested {
+		return value, ok
+	}
+	var inner map[string]json.RawMessage
+	if err := json.Unmarshal(value, &inner); err != nil {
+		t.Fatal(err)
+	}
+	return lookUp(t, inner, rest)
 }
 
 // A CSV cell reaches the vendor unchanged.
@@ -317,7 +401,7 @@ func TestBulkCSVCellsReachTheVendorUnchanged(t *testing.T) {
 func TestBulkMaxErrors(t *testing.T) {
 	t.Parallel()
 	bad := strings.Repeat("{}\n", 500)
-	mixed := strings.Repeat(inactivationRows(1, 9)+"{}\n", 50) // 10%
+	mixed := strings.Repeat(pipeRows(1, 9)+"{}\n", 50) // 10%
 	tests := []struct {
 		name, limit, file string
 		code              int
@@ -328,7 +412,7 @@ func TestBulkMaxErrors(t *testing.T) {
 		{"enough allowed", "500", bad, 9, false},
 		{"share exceeded", "5%", mixed, 9, true},
 		{"share not exceeded", "10%", mixed, 9, false},
-		{"all good", "0", inactivationRows(1, 40), 0, false},
+		{"all good", "0", pipeRows(1, 40), 0, false},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -397,15 +481,15 @@ func TestBulkStreamsAndIsInterrupted(t *testing.T) {
 	h := newHarness(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	s := h.startStream(ctx)
-	s.send(t, inactivationRows(1, 1))
-	s.send(t, inactivationRows(2, 101))
+	s.send(t, pipeRows(1, 1))
+	s.send(t, pipeRows(2, 101))
 	cancel() // while the command waits for the next row
 	d := <-s.ended
 	if d.code != 130 {
 		t.Errorf("exit code %d, want 130", d.code)
 	}
 	wantText(t, "stderr", d.stderr, "101 rows: 101 enqueued", "interrupted; the receipt lists the enqueued rows")
-	if n, err := h.redis.Client().LLen(t.Context(), "asynq:{anna}:pending").Result(); n != 101 || err != nil {
+	if n, err := h.redis.Client().LLen(t.Context(), "asynq:{dckap}:pending").Result(); n != 101 || err != nil {
 		t.Errorf("%d tasks in the queue (%v), want 101", n, err)
 	}
 }
@@ -414,10 +498,10 @@ func TestBulkStopsWhenRedisIsLost(t *testing.T) {
 	t.Parallel()
 	h := newHarness(t)
 	s := h.startStream(t.Context())
-	s.send(t, inactivationRows(1, 10))
+	s.send(t, pipeRows(1, 10))
 	h.redis.Kill()
 	started := time.Now()
-	s.send(t, inactivationRows(11, 11))
+	s.send(t, pipeRows(11, 11))
 	d := <-s.ended
 	if took := time.Since(started); d.code != 4 || took > 3*time.Second {
 		t.Errorf("exit code %d after %s, want 4 within 3 s", d.code, took)
@@ -429,7 +513,7 @@ func TestBulkRate(t *testing.T) {
 	t.Parallel()
 	h := newHarness(t)
 	started := time.Now()
-	h.wantExit(0, "bulk", writeFile(t, "f.jsonl", inactivationRows(1, 6)), "--rate", "20/s")
+	h.wantExit(0, "bulk", writeFile(t, "f.jsonl", pipeRows(1, 6)), "--rate", "20/s")
 	if took := time.Since(started); took < 250*time.Millisecond {
 		t.Errorf("6 rows at 20/s took %s, want at least 250 ms", took)
 	}
@@ -438,7 +522,7 @@ func TestBulkRate(t *testing.T) {
 func TestBulkReceiptMustBeWritable(t *testing.T) {
 	t.Parallel()
 	h := newHarness(t)
-	file := writeFile(t, "f.jsonl", inactivationRows(1, 3))
+	file := writeFile(t, "f.jsonl", pipeRows(1, 3))
 	wantText(t, "stderr", h.wantExit(2, "bulk", file, "--receipt", file).stderr, "--receipt must not be the input file")
 	wantText(
 		t,

@@ -13,9 +13,9 @@ import (
 
 	"github.com/rs/zerolog"
 
-	"errand.internal/clients/anna/annatest"
 	"errand.internal/clients/clientstest"
 	"errand.internal/clients/danaconnect/danaconnecttest"
+	"errand.internal/clients/dckap/dckaptest"
 	"errand.internal/clients/sandbox"
 	"errand.internal/internal/apptest"
 	"errand.internal/internal/redisconn"
@@ -27,11 +27,13 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// The user, token and payloads of these tests.
+// The types and payloads of these tests. A pipe may be called again: the payload
+// says that it is idempotent.
 const (
-	user        = "canary-user-81"
+	order       = "canary-order-81"
+	pipeCall    = "dckap:dynamic:call"
 	otpPayload  = `{"idConversation":824541,"values":{"COD1_EMAIL":"canary-82@example.com"},"type":1,"length":6}`
-	userPayload = `{"userId":"` + user + `"}`
+	pipePayload = `{"listener":"` + dckaptest.DemoOrders + `","body":{"order":"` + order + `"},"idempotent":true}`
 	waitTimeout = "30s" // for a --wait that is expected to end earlier
 )
 
@@ -42,7 +44,7 @@ type harness struct {
 	redis   *redistest.Server
 	environ map[string]string
 	otp     *danaconnecttest.Sandbox
-	anna    *annatest.Sandbox
+	dckap   *dckaptest.Sandbox
 }
 
 func newHarness(t *testing.T) *harness {
@@ -54,9 +56,8 @@ func newHarness(t *testing.T) *harness {
 		redis:   f.Redis,
 		environ: map[string]string{"REDIS_URL": f.Redis.URL()},
 		otp:     sandbox.Find[*danaconnecttest.Sandbox](f.Sandboxes),
-		anna:    sandbox.Find[*annatest.Sandbox](f.Sandboxes),
+		dckap:   sandbox.Find[*dckaptest.Sandbox](f.Sandboxes),
 	}
-	h.anna.PutUser(user, true)
 	return h
 }
 
@@ -65,6 +66,17 @@ func (h *harness) startWorker() {
 	h.t.Helper()
 	h.fixture.Environ["HTTP_ADDR"] = ""
 	h.fixture.Start(h.t)
+}
+
+// orders returns how many calls of the pipe with the tests' order have arrived.
+func (h *harness) orders() int {
+	n := 0
+	for _, r := range h.dckap.Requests(dckaptest.OpCall) {
+		if string(r.Body) == `{"order":"`+order+`"}` {
+			n++
+		}
+	}
+	return n
 }
 
 // result is the result of one run of the command.

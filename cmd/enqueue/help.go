@@ -50,8 +50,8 @@ Flags of enqueue TYPE:
 Examples:
   enqueue types danaconnect:otp:send
   enqueue danaconnect:otp:send --payload @otp.json --key order-4711 --wait 20s
-  enqueue anna:user:inactivate --set userId=u-1001 --notify
-  enqueue bulk --type anna:user:inactivate --receipt receipt.jsonl leavers.csv
+  enqueue dinero:contact:create --payload @contact.json --notify
+  enqueue bulk --type dinero:contact:create --receipt receipt.jsonl contacts.csv
 
 Settings come from the environment: REDIS_URL (default redis://127.0.0.1:6379/0) and
 ENCRYPTION_KEYS, both the same as the workers'. Each can also be read from the file named by

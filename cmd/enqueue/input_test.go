@@ -8,8 +8,8 @@ import (
 	"testing"
 	"time"
 
-	"errand.internal/clients/anna/annatest"
 	"errand.internal/clients/danaconnect/danaconnecttest"
+	"errand.internal/clients/dckap/dckaptest"
 	"errand.internal/internal/payload"
 )
 
@@ -26,8 +26,11 @@ func writeFile(t *testing.T, name, text string) string {
 // Redis.
 func TestBadInput(t *testing.T) {
 	t.Parallel()
-	const send = "danaconnect:otp:send"
-	huge := `{"userId":"` + strings.Repeat("x", payload.MaxSize) + `"}`
+	const (
+		send   = "danaconnect:otp:send"
+		verify = "danaconnect:otp:verify"
+	)
+	huge := `{"idRequest":"1","otp":"` + strings.Repeat("x", payload.MaxSize) + `"}`
 	tests := []struct {
 		name  string
 		args  []string
@@ -133,10 +136,10 @@ func TestBadInput(t *testing.T) {
 		},
 		{
 			"types of an unknown type",
-			[]string{"types", "anna:user:hsah"},
+			[]string{"types", "dckap:dynamic:clal"},
 			"",
 			2,
-			[]string{`there is no task type "anna:user:hsah"; did you mean anna:user:hash?`},
+			[]string{`there is no task type "dckap:dynamic:clal"; did you mean dckap:dynamic:call?`},
 		},
 
 		{
@@ -187,7 +190,7 @@ func TestBadInput(t *testing.T) {
 		},
 		{
 			"null",
-			[]string{"anna:messenger:alerts", "--payload", "null", "--set=userId=u"},
+			[]string{verify, "--payload", "null", "--set=otp=1"},
 			"",
 			3,
 			[]string{"the payload must be an object"},
@@ -195,36 +198,36 @@ func TestBadInput(t *testing.T) {
 		{"empty stdin", []string{send, "--payload=-"}, "", 3, []string{"the payload is not JSON: it is empty"}},
 		{
 			"given twice",
-			[]string{"anna:user:hash", "--payload", `{"userId":"a","userId":"b"}`},
+			[]string{verify, "--payload", `{"idRequest":"1","otp":"a","otp":"b"}`},
 			"",
 			3,
-			[]string{"userId is given twice"},
+			[]string{"otp is given twice"},
 		},
 		{
 			"given twice, with set",
 			[]string{
-				"anna:messenger:alerts",
+				"dinero:contact:create",
 				"--payload",
-				`{"userId":"a","messengerFilters":{"status":"A","status":"E"}}`,
-				"--set=messengerFilters.pendentes=S",
+				`{"organizationId":"1","body":{"Name":"A","Name":"B"}}`,
+				"--set=body.IsPerson=true",
 			},
 			"",
 			3,
-			[]string{"messengerFilters.status is given twice"},
+			[]string{"body.Name is given twice"},
 		},
 		{
 			"set below a text",
-			[]string{"anna:user:hash", "--set=userId=u", "--set=userId.x=y"},
+			[]string{verify, "--set=otp=u", "--set=otp.x=y"},
 			"",
 			3,
-			[]string{"--set userId.x: userId is not an object"},
+			[]string{"--set otp.x: otp is not an object"},
 		},
 		{
 			"set an empty path",
-			[]string{"anna:user:hash", "--set=messengerFilters..x=y"},
+			[]string{"dinero:contact:create", "--set=body..x=y"},
 			"",
 			3,
-			[]string{"--set messengerFilters..x: the path has an empty part"},
+			[]string{"--set body..x: the path has an empty part"},
 		},
 		{
 			"set a value of the wrong kind",
@@ -235,40 +238,46 @@ func TestBadInput(t *testing.T) {
 		},
 		{
 			"rule across fields",
-			[]string{"anna:messenger:alerts", "--set=userDocType=CPF"},
+			[]string{pipeCall, "--set=listener=u", "--set=method=GET", "--set=body.order=1"},
 			"",
 			3,
-			[]string{"userDocValue is required with userDocType"},
+			[]string{"body must not be given with GET or HEAD"},
 		},
 		{
 			"too large on stdin",
-			[]string{"anna:user:hash", "--payload=-"},
+			[]string{verify, "--payload=-"},
 			huge,
 			3,
 			[]string{"the payload has more than the 524288 bytes allowed"},
 		},
 		{
 			"too large argument",
-			[]string{"anna:user:hash", "--payload", huge},
+			[]string{verify, "--payload", huge},
 			"",
 			3,
-			[]string{"the payload has 524301 bytes, at most 524288 are allowed"},
+			[]string{"the payload has 524314 bytes, at most 524288 are allowed"},
 		},
 		{
 			"Latin-1",
-			[]string{"anna:user:hash", "--payload=-"},
-			"{\"userId\":\"Jos\xe9\"}",
+			[]string{verify, "--payload=-"},
+			"{\"otp\":\"Jos\xe9\"}",
 			3,
 			[]string{"the payload must be UTF-8"},
 		},
 		{
 			"Latin-1 in set",
-			[]string{"anna:user:hash", "--set=userId=Jos\xe9"},
+			[]string{verify, "--set=otp=Jos\xe9"},
 			"",
 			3,
 			[]string{"argument 2 must be UTF-8"},
 		},
-		{"dry run of a bad payload", []string{"anna:user:hash", "--dry-run"}, "", 3, []string{"userId is required"}},
+		{
+			"dry run of a bad payload",
+			[]string{verify, "--set=otp=1", "--dry-run"},
+			"",
+			3,
+			[]string{"idRequest is required"},
+		},
 
 		{"bulk without a file", []string{"bulk"}, "", 2, []string{`expected "<file>"; see enqueue --help`}},
 		{
@@ -295,15 +304,15 @@ func TestBadInput(t *testing.T) {
 		},
 		{
 			"bulk of an unknown type",
-			[]string{"bulk", "-", "--type=anna:user:hush"},
+			[]string{"bulk", "-", "--type=dckap:dynamic:coll"},
 			"",
 			2,
-			[]string{`there is no task type "anna:user:hush"; did you mean anna:user:hash?`},
+			[]string{`there is no task type "dckap:dynamic:coll"; did you mean dckap:dynamic:call?`},
 		},
 		{
 			"bulk of CSV without type",
 			[]string{"bulk", "-"},
-			"userId\nu1\n",
+			"listener\nu1\n",
 			2,
 			[]string{
 				"0 rows: 0 enqueued, 0 duplicates, 0 refused",
@@ -312,14 +321,15 @@ func TestBadInput(t *testing.T) {
 		},
 		{
 			"bulk with a bad header",
-			[]string{"bulk", "-", "--type=anna:user:hash"},
-			"userId,userid,userId,,userId.x,canary@example.com\nu1\n",
+			[]string{"bulk", "-", "--type=danaconnect:otp:verify"},
+			"otp,OTP,otp,,otp.x,canary@example.com\nu1\n",
 			3,
 			[]string{
 				"0 rows: 0 enqueued, 0 duplicates, 0 refused",
-				"the header row: column 2 (userid) is not a field of anna:user:hash; " +
-					"column 3 (userId) appears twice; column 4 has no name; " +
-					"column 5 (userId.x) is not a field of anna:user:hash; column 6 is not a field of anna:user:hash",
+				"the header row: column 2 (OTP) is not a field of danaconnect:otp:verify; " +
+					"column 3 (otp) appears twice; column 4 has no name; " +
+					"column 5 (otp.x) is not a field of danaconnect:otp:verify; " +
+					"column 6 is not a field of danaconnect:otp:verify",
 			},
 		},
 	}
@@ -345,16 +355,17 @@ func TestBadInput(t *testing.T) {
 func TestKeyWithAnotherPayload(t *testing.T) {
 	t.Parallel()
 	h := newHarness(t)
-	first := h.wantExit(0, "anna:user:hash", "--payload", userPayload, "--key", "k", "--json").report(t)
-	d := h.wantExit(3, "anna:user:hash", "--set", "userId=somebody-else", "--key", "k")
+	first := h.wantExit(0, pipeCall, "--payload", pipePayload, "--key", "k", "--json").report(t)
+	d := h.wantExit(3, pipeCall, "--set", "listener=another", "--key", "k")
 	wantText(t, "stderr", d.stderr, "the key is taken by a task with another payload")
 	// The same payload may be formatted differently, and each type has its own keys.
-	reformatted := `{ "startService":"", "userId" : "` + user + `"}`
-	second := h.wantExit(0, "anna:user:hash", "--payload", reformatted, "--key", "k", "--json").report(t)
+	reformatted := `{ "method":"", "idempotent":true, "body" : {"order" : "` + order + `"}, "listener" : "` +
+		dckaptest.DemoOrders + `"}`
+	second := h.wantExit(0, pipeCall, "--payload", reformatted, "--key", "k", "--json").report(t)
 	if second.ID != first.ID || !second.Duplicate {
 		t.Errorf("got %+v, want a duplicate of %s", second, first.ID)
 	}
-	other := h.wantExit(0, "anna:user:inactivate", "--payload", userPayload, "--key", "k", "--json").report(t)
+	other := h.wantExit(0, "danaconnect:otp:send", "--payload", otpPayload, "--key", "k", "--json").report(t)
 	if other.Duplicate {
 		t.Errorf("got %+v", other)
 	}
@@ -378,7 +389,7 @@ func TestBadSettings(t *testing.T) {
 		{
 			"keys required",
 			map[string]string{"ENCRYPTION_REQUIRED": "true"},
-			[]string{"anna:user:hash", "--payload", userPayload},
+			[]string{pipeCall, "--payload", pipePayload},
 			[]string{"ENCRYPTION_KEYS: must be set"},
 		},
 		{
@@ -390,20 +401,20 @@ func TestBadSettings(t *testing.T) {
 		{
 			"file missing",
 			map[string]string{"ENCRYPTION_KEYS_FILE": "/nonexistent/keys"},
-			[]string{"anna:user:hash", "--payload", userPayload},
+			[]string{pipeCall, "--payload", pipePayload},
 			[]string{"ENCRYPTION_KEYS_FILE"},
 		},
 		{
 			"dry run",
-			map[string]string{"ANNA_TIMEOUT": "soon"},
-			[]string{"anna:user:hash", "--payload", userPayload, "--dry-run"},
-			[]string{"ANNA_TIMEOUT"},
+			map[string]string{"DCKAP_TIMEOUT": "soon"},
+			[]string{pipeCall, "--payload", pipePayload, "--dry-run"},
+			[]string{"DCKAP_TIMEOUT"},
 		},
 		{
-			"dry run, zone",
-			map[string]string{"ANNA_TIME_ZONE": "Atlantis"},
-			[]string{"anna:user:hash", "--payload", userPayload, "--dry-run"},
-			[]string{"ANNA_TIME_ZONE"},
+			"dry run, found when the account is opened",
+			map[string]string{"DCKAP_URL": "canary://nowhere"},
+			[]string{pipeCall, "--payload", pipePayload, "--dry-run"},
+			[]string{"DCKAP_URL"},
 		},
 	}
 	for _, tt := range tests {
@@ -427,29 +438,32 @@ func TestEveryPayloadSourceReachesTheVendor(t *testing.T) {
 	t.Parallel()
 	h := newHarness(t)
 	h.startWorker()
-	file := writeFile(t, "p.json", userPayload)
+	file := writeFile(t, "p.json", pipePayload)
 	redisFile := writeFile(t, "url", h.redis.URL()+"\n")
 	wait := []string{"--wait", waitTimeout, "--notify", "--usable-for", "1h"}
 	soon := time.Now().Add(200 * time.Millisecond).Format(time.RFC3339Nano)
 	past := time.Now().Add(-10 * time.Second).Format(time.RFC3339)
 	for i, args := range [][]string{
-		{"anna:user:inactivate", "--payload", userPayload},
-		{"anna:user:inactivate", "--payload", "@" + file},
-		{"anna:user:inactivate", "--set", "userId=" + user},
-		{"anna:user:inactivate", "--payload", `{"userId":"other"}`, "--set", "userId=x", "--set", "userId=" + user},
-		{"anna:user:inactivate", "--payload", userPayload, "--at", past},
-		{"anna:user:inactivate", "--payload", userPayload, "--at", soon},
-		{"anna:user:inactivate", "--payload", userPayload, "--in", "100ms"},
-		{"enqueue", "anna:user:inactivate", "--payload", userPayload, "--in", "0s"},
+		{pipeCall, "--payload", pipePayload},
+		{pipeCall, "--payload", "@" + file},
+		{pipeCall, "--set", "listener=" + dckaptest.DemoOrders, "--set", "body.order=" + order, "--set", "idempotent=true"},
+		{
+			pipeCall, "--payload", `{"listener":"other","body":{"order":"other"}}`,
+			"--set", "listener=" + dckaptest.DemoOrders, "--set", "body.order=x", "--set", "body.order=" + order,
+		},
+		{pipeCall, "--payload", pipePayload, "--at", past},
+		{pipeCall, "--payload", pipePayload, "--at", soon},
+		{pipeCall, "--payload", pipePayload, "--in", "100ms"},
+		{"enqueue", pipeCall, "--payload", pipePayload, "--in", "0s"},
 	} {
-		wantText(t, "stdout", h.wantExit(0, append(args, wait...)...).stdout, "done", "anna:user:inactivate")
-		if n := h.anna.EffectsOf(annatest.OpInactivate, user); n != i+1 {
-			t.Errorf("%q: %d inactivations of the user, want %d", args, n, i+1)
+		wantText(t, "stdout", h.wantExit(0, append(args, wait...)...).stdout, "done", pipeCall)
+		if n := h.orders(); n != i+1 {
+			t.Errorf("%q: %d calls with the order, want %d", args, n, i+1)
 		}
 	}
 	h.environ = map[string]string{"REDIS_URL_FILE": redisFile}
-	args := append([]string{"anna:user:inactivate", "--payload", "-"}, wait...)
-	if d := h.runWith(t.Context(), strings.NewReader(userPayload), args...); d.code != 0 {
+	args := append([]string{pipeCall, "--payload", "-"}, wait...)
+	if d := h.runWith(t.Context(), strings.NewReader(pipePayload), args...); d.code != 0 {
 		t.Errorf("stdin: %+v", d)
 	}
 	// Members of values are texts, even if they look like numbers.
@@ -462,8 +476,8 @@ func TestEveryPayloadSourceReachesTheVendor(t *testing.T) {
 func TestTextOutput(t *testing.T) {
 	t.Parallel()
 	h := newHarness(t)
-	id := h.wantExit(0, "anna:user:inactivate", "--payload", userPayload, "--in=1h", "--json").report(t).ID
-	want := "id     " + id + "\ntype   anna:user:inactivate\nqueue  anna\nstate  scheduled\n"
+	id := h.wantExit(0, pipeCall, "--payload", pipePayload, "--in=1h", "--json").report(t).ID
+	want := "id     " + id + "\ntype   dckap:dynamic:call\nqueue  dckap\nstate  scheduled\n"
 	if got := h.wantExit(0, "status", id).stdout; got != want {
 		t.Errorf("got\n%swant\n%s", got, want)
 	}

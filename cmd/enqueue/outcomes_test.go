@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
 	"regexp"
@@ -12,10 +13,12 @@ import (
 	"testing"
 	"time"
 
-	"errand.internal/clients/anna/annatest"
 	"errand.internal/clients/clientstest"
 	"errand.internal/clients/danaconnect/danaconnecttest"
+	"errand.internal/clients/dckap/dckaptest"
 	"errand.internal/clients/sandbox"
+	"errand.internal/tasks"
+	"errand.internal/tasks/all"
 )
 
 func TestWaitEndsWithTheOutcome(t *testing.T) {
@@ -115,13 +118,13 @@ func TestParkedAfter429(t *testing.T) {
 func TestExpired(t *testing.T) {
 	t.Parallel()
 	h := newHarness(t)
-	h.wantExit(0, "anna:user:inactivate", "--payload", userPayload, "--key", "k", "--usable-for", "1ms")
+	h.wantExit(0, pipeCall, "--payload", pipePayload, "--key", "k", "--usable-for", "1ms")
 	h.startWorker()
-	args := []string{"anna:user:inactivate", "--payload", userPayload, "--key", "k", "--wait", waitTimeout, "--json"}
+	args := []string{pipeCall, "--payload", pipePayload, "--key", "k", "--wait", waitTimeout, "--json"}
 	if got := h.wantExit(8, args...).report(t); got.Outcome != "expired" || got.Attempts != 0 {
 		t.Errorf("got %+v", got)
 	}
-	if n := h.anna.Calls(annatest.OpInactivate); n != 0 {
+	if n := h.dckap.Calls(dckaptest.OpCall); n != 0 {
 		t.Errorf("%d vendor calls, want none", n)
 	}
 }
@@ -136,7 +139,7 @@ func TestWaitTimesOut(t *testing.T) {
 		t.Run(tt.state, func(t *testing.T) {
 			t.Parallel()
 			h := newHarness(t)
-			d := h.wantExit(10, "anna:user:inactivate", "--payload", userPayload, "--wait", "300ms", "--json", tt.flag)
+			d := h.wantExit(10, pipeCall, "--payload", pipePayload, "--wait", "300ms", "--json", tt.flag)
 			if got := d.report(t); got.State != tt.state || got.Outcome != "" || got.ID == "" {
 				t.Errorf("got %+v", got)
 			}
@@ -175,11 +178,11 @@ func (h *harness) startWaiting(ctx context.Context, args ...string) (id string, 
 func TestCancel(t *testing.T) {
 	t.Parallel()
 	h := newHarness(t)
-	args := []string{"anna:user:inactivate", "--payload", userPayload, "--wait", waitTimeout, "--json"}
+	args := []string{pipeCall, "--payload", pipePayload, "--wait", waitTimeout, "--json"}
 	id, ended := h.startWaiting(t.Context(), args...)
 	if got := h.wantExit(0, "cancel", id, "--json").report(t); got.ID != id || got.State != "ended" ||
 		got.Outcome != "cancelled" ||
-		got.Type != "anna:user:inactivate" {
+		got.Type != pipeCall {
 		t.Errorf("cancel says %+v", got)
 	}
 	d := <-ended
@@ -189,10 +192,10 @@ func TestCancel(t *testing.T) {
 	h.wantExit(0, "cancel", id) // cancelling twice is not an error
 
 	h.startWorker()
-	finished := h.wantExit(0, "anna:user:inactivate", "--payload", userPayload, "--wait", waitTimeout, "--json").report(t)
+	finished := h.wantExit(0, pipeCall, "--payload", pipePayload, "--wait", waitTimeout, "--json").report(t)
 	wantText(t, "stderr", h.wantExit(13, "cancel", finished.ID).stderr, finished.ID, "can no longer be cancelled", "done")
-	if n := h.anna.Effects(annatest.OpInactivate); n != 1 {
-		t.Errorf("%d inactivations, want 1: the cancelled task ran", n)
+	if n := h.dckap.Effects(dckaptest.OpCall); n != 1 {
+		t.Errorf("%d calls, want 1: the cancelled task ran", n)
 	}
 }
 
@@ -215,7 +218,7 @@ func TestInterrupted(t *testing.T) {
 	t.Parallel()
 	h := newHarness(t)
 	ctx, cancel := context.WithCancel(t.Context())
-	id, ended := h.startWaiting(ctx, "anna:user:inactivate", "--payload", userPayload, "--wait", waitTimeout, "--json")
+	id, ended := h.startWaiting(ctx, pipeCall, "--payload", pipePayload, "--wait", waitTimeout, "--json")
 	cancel()
 	d := <-ended
 	if got := d.report(t); d.code != 130 || got.ID != id || got.State != "pending" {
@@ -225,10 +228,10 @@ func TestInterrupted(t *testing.T) {
 	fresh := newHarness(t)
 	blocked, writer := io.Pipe()
 	defer func() { _ = writer.Close() }()
-	if d := fresh.runWith(ctx, blocked, "anna:user:inactivate", "--payload", "-"); d.code != 130 || d.stdout != "" {
+	if d := fresh.runWith(ctx, blocked, pipeCall, "--payload", "-"); d.code != 130 || d.stdout != "" {
 		t.Errorf("while reading: %+v", d)
 	}
-	if d := fresh.runWith(ctx, nil, "anna:user:inactivate", "--payload", userPayload); d.code != 130 || d.stdout != "" {
+	if d := fresh.runWith(ctx, nil, pipeCall, "--payload", pipePayload); d.code != 130 || d.stdout != "" {
 		t.Errorf("before storing: %+v", d)
 	}
 	fresh.wantNothingStored()
@@ -337,10 +340,10 @@ func TestSealedResult(t *testing.T) {
 func TestRedisUnreachable(t *testing.T) {
 	t.Parallel()
 	h := newHarness(t)
-	file := writeFile(t, "rows.jsonl", `{"type":"anna:user:inactivate","payload":`+userPayload+"}\n")
+	file := writeFile(t, "rows.jsonl", `{"type":"dckap:dynamic:call","payload":`+pipePayload+"}\n")
 	commands := [][]string{
-		{"anna:user:inactivate", "--payload", userPayload},
-		{"anna:user:inactivate", "--payload", userPayload, "--key", "k", "--wait", "1m"},
+		{pipeCall, "--payload", pipePayload},
+		{pipeCall, "--payload", pipePayload, "--key", "k", "--wait", "1m"},
 		{"status", "otp_aaaaaaaaaaaaaaaaaaaaaaaaaa"},
 		{"cancel", "otp_aaaaaaaaaaaaaaaaaaaaaaaaaa"},
 		{"bulk", file},
@@ -369,7 +372,7 @@ func TestRedisUnreachable(t *testing.T) {
 func TestRedisIsLostDuringTheWait(t *testing.T) {
 	t.Parallel()
 	h := newHarness(t)
-	id, ended := h.startWaiting(t.Context(), "anna:user:inactivate", "--payload", userPayload, "--wait", "1s", "--json")
+	id, ended := h.startWaiting(t.Context(), pipeCall, "--payload", pipePayload, "--wait", "1s", "--json")
 	h.redis.Kill()
 	if d := <-ended; d.code != 4 || d.report(t).ID != id {
 		t.Errorf("got %+v, want 4 and %s", d, id)
@@ -380,21 +383,21 @@ func TestRedisIsLostDuringTheWait(t *testing.T) {
 func TestServerIsNotRedis(t *testing.T) {
 	t.Parallel()
 	h := newHarness(t)
-	web := clientstest.Serve(t, h.anna, "/anna/")
-	h.environ = map[string]string{"REDIS_URL": strings.TrimSuffix(strings.Replace(web, "http", "redis", 1), "/anna/")}
-	wantText(t, "stderr", h.wantExit(4, "anna:user:inactivate", "--payload", userPayload).stderr, "REDIS_URL")
+	web := clientstest.Serve(t, h.dckap, dckaptest.Mount)
+	h.environ = map[string]string{"REDIS_URL": strings.TrimSuffix(strings.Replace(web, "http", "redis", 1), dckaptest.Mount)}
+	wantText(t, "stderr", h.wantExit(4, pipeCall, "--payload", pipePayload).stderr, "REDIS_URL")
 }
 
 // A full Redis refuses writes now but may accept them later, hence exit code 4.
 func TestRedisIsFull(t *testing.T) {
 	t.Parallel()
 	h := newHarness(t)
-	h.wantExit(0, "anna:user:inactivate", "--payload", userPayload)
+	h.wantExit(0, pipeCall, "--payload", pipePayload)
 	if err := h.redis.Client().ConfigSet(t.Context(), "maxmemory", "1").Err(); err != nil {
 		t.Fatal(err)
 	}
-	wantText(t, "stderr", h.wantExit(4, "anna:user:inactivate", "--payload", userPayload).stderr, "REDIS_URL")
-	file := writeFile(t, "f.jsonl", inactivationRows(1, 50))
+	wantText(t, "stderr", h.wantExit(4, pipeCall, "--payload", pipePayload).stderr, "REDIS_URL")
+	file := writeFile(t, "f.jsonl", pipeRows(1, 50))
 	wantText(t, "stderr", h.wantExit(4, "bulk", file).stderr, "0 enqueued", "failed")
 }
 
@@ -417,17 +420,17 @@ func TestJSONShapes(t *testing.T) {
 	golden(
 		t,
 		"scheduled.json",
-		h.wantExit(0, "anna:user:inactivate", "--payload", userPayload, "--in", "1h", "--json").stdout,
+		h.wantExit(0, pipeCall, "--payload", pipePayload, "--in", "1h", "--json").stdout,
 	)
 	golden(
 		t,
 		"pending.json",
-		h.wantExit(0, "anna:user:inactivate", "--payload", userPayload, "--key", "k", "--json").stdout,
+		h.wantExit(0, pipeCall, "--payload", pipePayload, "--key", "k", "--json").stdout,
 	)
 	golden(
 		t,
 		"duplicate.json",
-		h.wantExit(0, "anna:user:inactivate", "--payload", userPayload, "--key", "k", "--json").stdout,
+		h.wantExit(0, pipeCall, "--payload", pipePayload, "--key", "k", "--json").stdout,
 	)
 	held := h.otp.Hold(danaconnecttest.OpSend)
 	defer held.Release()
@@ -443,7 +446,39 @@ func TestJSONShapes(t *testing.T) {
 		"done.json",
 		h.wantExit(0, "danaconnect:otp:send", "--payload", otpPayload, "--wait", waitTimeout, "--json").stdout,
 	)
-	ended := h.wantExit(0, "anna:user:inactivate", "--payload", userPayload, "--wait", waitTimeout, "--json")
-	golden(t, "done-without-data.json", ended.stdout)
+	ended := h.wantExit(0, pipeCall, "--payload", pipePayload, "--wait", waitTimeout, "--json")
 	golden(t, "status.json", h.wantExit(0, "status", ended.report(t).ID, "--json").stdout)
+}
+
+// A task that is done and returns nothing has null as its data.
+func TestDoneWithoutData(t *testing.T) {
+	t.Parallel()
+	var stdout bytes.Buffer
+	inv := &invocation{stdout: &output{w: &stdout}}
+	r := &report{ID: "QUEUE_ID"}
+	r.setStatus(&tasks.Status{
+		Type:     pipeCall,
+		Queue:    "dckap",
+		State:    tasks.Ended,
+		Outcome:  tasks.Done,
+		Attempts: 1,
+	})
+	inv.printReport(r, true)
+	golden(t, "done-without-data.json", stdout.String())
+
+	h := newHarness(t)
+	h.startWorker()
+	for _, info := range all.Vendors.Types() {
+		if _, none := info.Example.(tasks.Task[tasks.None]); !none {
+			continue
+		}
+		raw, err := json.Marshal(info.Example)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d := h.wantExit(0, info.Type, "--payload", string(raw), "--wait", waitTimeout, "--json")
+		if got := d.report(t); got.Outcome != "done" || !strings.Contains(d.stdout, `"data":null`) {
+			t.Errorf("%s: %s", info.Type, d.stdout)
+		}
+	}
 }

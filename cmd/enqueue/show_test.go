@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,7 +11,11 @@ import (
 	"testing"
 
 	"errand.internal/clients/clientstest"
+	"errand.internal/clients/dinero/dinerotest"
+	"errand.internal/clients/sandbox"
 	"errand.internal/internal/payload"
+	"errand.internal/internal/queue"
+	"errand.internal/internal/sandboxes"
 	"errand.internal/tasks"
 	"errand.internal/tasks/all"
 )
@@ -22,11 +27,12 @@ func TestDryRun(t *testing.T) {
 	h := newHarness(t)
 	h.environ = map[string]string{
 		"REDIS_URL":            "redis://127.0.0.1:1/0",
-		"ANNA_URL":             "https://anna.example/base",
+		"DCKAP_URL":            "https://dckap.example/base",
 		"DANACONNECT_PASSWORD": "canary-84",
-		"ANNA_PASSWORD":        "canary-85",
-		"ANNA_COMPANY_HASH":    "canary-86",
-		"ANNA_USER":            "canary-87",
+		"DCKAP_PASSWORD":       "canary-85",
+		"DCKAP_TOKEN":          "canary-86",
+		"DCKAP_USERNAME":       "canary-87",
+		"DINERO_CLIENT_SECRET": "canary-90",
 	}
 	tests := []struct {
 		name, file string
@@ -46,16 +52,22 @@ func TestDryRun(t *testing.T) {
 			"POST https://api.danaconnect.com/otp/1.0/verify",
 		},
 		{
-			"anna",
-			"dry-anna.json",
-			[]string{"anna:user:hash", "--payload", userPayload, "--set=startService=support", "--key=k", "--wait=1m"},
-			"POST https://anna.example/base/REST/AnnACorporate/User/UserHash",
+			"pipe",
+			"dry-pipe.json",
+			[]string{pipeCall, "--payload", pipePayload, "--set=query.page=2", "--key=k", "--wait=1m"},
+			"POST https://dckap.example/base/64f1c0de0002?page=***",
 		},
 		{
-			"alerts",
-			"dry-alerts.json",
-			[]string{"anna:messenger:alerts", "--payload", userPayload, "--set=messengerFilters.dataIni=01/02/2026"},
-			"POST https://anna.example/base/REST/AnnACorporate/Messenger/AlertCounter",
+			"contact",
+			"dry-contact.json",
+			[]string{
+				"dinero:contact:create",
+				"--set=organizationId=123456",
+				"--set=body.Name=canary-91",
+				"--set=body.IsPerson=true",
+				"--set=body.ExternalReference=canary-92",
+			},
+			"POST https://api.dinero.dk/v1/123456/contacts",
 		},
 		{
 			"free call",
@@ -95,16 +107,18 @@ func TestDryRun(t *testing.T) {
 			}
 		})
 	}
-	if calls := h.otp.Calls("") + h.anna.Calls(""); calls != 0 {
-		t.Errorf("%d calls", calls)
+	dinero := sandbox.Find[*dinerotest.Sandbox](h.fixture.Sandboxes)
+	if n := len(h.otp.Requests("")) + len(h.dckap.Requests("")) + len(dinero.Requests("")); n != 0 {
+		t.Errorf("%d calls", n)
 	}
 }
 
-// The example command of every type works, and its dry run masks what is not
-// marked clear.
+// The example command of every type works, its dry run shows no secret and masks
+// what is not marked clear, and its description is that of its policy.
 func TestEveryTypeHasAWorkingExample(t *testing.T) {
 	t.Parallel()
 	h := newHarness(t)
+	withSecrets := sandboxes.New("canary-").Environ("https://vendors.example")
 	shell, err := exec.LookPath("sh")
 	if err != nil {
 		t.Fatal(err)
@@ -126,7 +140,11 @@ func TestEveryTypeHasAWorkingExample(t *testing.T) {
 			t.Fatal(err)
 		}
 		args := strings.Split(strings.TrimSuffix(string(out), "\x00"), "\x00")
-		shown := h.wantExit(0, append(args, "--dry-run")...).stdout
+		dry := &harness{t: t, environ: withSecrets}
+		shown := dry.wantExit(0, append(args, "--dry-run")...).stdout
+		if strings.Contains(shown, "canary") {
+			t.Errorf("%s: a dry run shows a secret:\n%s", info.Type, shown)
+		}
 		for _, value := range maskedTexts(t, info) {
 			if strings.Contains(shown, value) {
 				t.Errorf("%s: a dry run shows %q, which is not marked clear:\n%s", info.Type, value, shown)
@@ -143,6 +161,21 @@ func TestEveryTypeHasAWorkingExample(t *testing.T) {
 			len(detail.Fields) != len(info.Fields()) {
 			t.Errorf("%s: %v %+v", info.Type, err, detail)
 		}
+		policy := info.Example.Policy()
+		if detail.Repeatable != (policy.Redelivery == tasks.AtLeastOnce) ||
+			detail.KeptFor != formatDuration(cmp.Or(policy.Retention, queue.DefaultRetention)) ||
+			detail.KeyFor != formatDuration(cmp.Or(policy.KeyTTL, queue.DefaultKeyTTL)) {
+			t.Errorf("%s: %+v, want that of %+v", info.Type, detail, policy)
+		}
+		runs := map[tasks.Redelivery]string{
+			tasks.AtMostOnce:  "at most once: ",
+			tasks.AtLeastOnce: "repeatable: ",
+			tasks.Reconciled:  "to one effect: ",
+		}[policy.Redelivery]
+		if info.PerPayload() {
+			runs = "repeatable if idempotent is true "
+		}
+		wantText(t, "types", text, runs)
 	}
 }
 
@@ -187,14 +220,14 @@ func TestTypes(t *testing.T) {
 	for _, info := range all.Vendors.Types() {
 		wantText(t, "types", text, info.Type, info.Summary)
 	}
-	wantText(t, "types", text, "72h", "2m")
+	wantText(t, "types", text, "24h", "2m")
 	var list []typeSummary
 	if err := json.Unmarshal([]byte(h.wantExit(0, "types", "--json").stdout), &list); err != nil ||
 		len(list) != len(all.Vendors.Types()) ||
 		list[0].Budget != "2m" {
 		t.Errorf("%v %+v", err, list)
 	}
-	golden(t, "type.json", h.wantExit(0, "types", "anna:user:hash", "--json").stdout)
+	golden(t, "type.json", h.wantExit(0, "types", "danaconnect:otp:send", "--json").stdout)
 	wantText(
 		t,
 		"once",
@@ -204,16 +237,25 @@ func TestTypes(t *testing.T) {
 		"24h after its end",
 		"7 days",
 	)
-	wantText(t, "repeatable", h.wantExit(0, "types", "anna:user:inactivate").stdout, "repeatable: ")
 	wantText(t, "free", h.wantExit(0, "types", "danaconnect:api:call").stdout, "repeatable if idempotent is true")
 	wantText(t, "reconciled", h.wantExit(0, "types", "dinero:invoice:create").stdout, "to one effect", "90 days")
+}
+
+// The description of a type whose tasks may always be repeated, and are kept for a
+// short time. Not every list of vendors has one.
+func TestDescriptionOfARepeatableType(t *testing.T) {
+	t.Parallel()
+	var stdout strings.Builder
+	inv := &invocation{stdout: &output{w: &stdout}}
+	inv.printType(&typeDetail{KeptFor: "5m", KeyFor: "168h", redelivery: tasks.AtLeastOnce})
+	wantText(t, "repeatable", stdout.String(), "repeatable: if an attempt may have happened, it is repeated", "5m after its end")
 }
 
 // The handwritten page names every flag and exit code.
 func TestHelp(t *testing.T) {
 	t.Parallel()
 	h := &harness{t: t}
-	for _, args := range [][]string{{"--help"}, {"-h"}, {"enqueue", "--help"}, {"anna:user:hash", "--help"}} {
+	for _, args := range [][]string{{"--help"}, {"-h"}, {"enqueue", "--help"}, {pipeCall, "--help"}} {
 		d := h.wantExit(0, args...)
 		if d.stdout != mainHelp || d.stderr != "" {
 			t.Errorf("%q: %+v", args, d)
@@ -281,7 +323,7 @@ func TestPanicsBecomeErrors(t *testing.T) {
 		}
 	}
 	var stderr strings.Builder
-	for _, args := range [][]string{{"anna:user:hash", "--payload=-"}, {"bulk", "-"}} {
+	for _, args := range [][]string{{pipeCall, "--payload=-"}, {"bulk", "-"}} {
 		if code := run(t.Context(), args, nil, nil, &stderr, &stderr); code != 1 {
 			t.Errorf("%q: exit code %d, want 1", args, code)
 		}

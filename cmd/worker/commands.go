@@ -76,7 +76,7 @@ type credentialCommand struct {
 }
 
 type clearCommand struct {
-	Profile string `arg:"" help:"Name of the credential in doctor and the log, such as anna."`
+	Profile string `arg:"" help:"Name of the credential in doctor and the log, such as dckap."`
 }
 
 // Help returns the detailed help that kong prints.

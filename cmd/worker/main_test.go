@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"errand.internal/internal/redistest"
+	"errand.internal/internal/sandboxes"
 )
 
 func TestCommandLine(t *testing.T) {
@@ -96,10 +97,10 @@ func TestCommandLine(t *testing.T) {
 		},
 		{
 			name:    "clear an unknown credential",
-			args:    []string{"credentials", "clear", "anna"},
+			args:    []string{"credentials", "clear", "nonesuch"},
 			environ: nowhere,
 			code:    2,
-			stderr:  `no usable credential is named "anna"; none is configured here`,
+			stderr:  `no usable credential is named "nonesuch"; none is configured here`,
 		},
 		{
 			name:    "clear without Redis",
@@ -227,16 +228,9 @@ func TestWorkerProcess(t *testing.T) {
 		t.Errorf("the binary has %d bytes (%v), want at most 40 MiB", info.Size(), err)
 	}
 	redis := redistest.New(t)
-	environ := []string{
-		"REDIS_URL=" + redis.URL(),
-		"HTTP_ADDR=127.0.0.1:0",
-		"ANNA_URL=http://127.0.0.1:1/",
-		"ANNA_COMPANY_HASH=h",
-		"ANNA_USER=u",
-		"ANNA_PASSWORD=p",
-		"DANACONNECT_USERNAME=u",
-		"DANACONNECT_COMPANY=c",
-		"DANACONNECT_PASSWORD=p",
+	environ := []string{"REDIS_URL=" + redis.URL(), "HTTP_ADDR=127.0.0.1:0"}
+	for name, value := range sandboxes.New("").Environ("http://127.0.0.1:1") {
+		environ = append(environ, name+"="+value)
 	}
 	cmd := exec.CommandContext(t.Context(), bin)
 	cmd.Env = environ

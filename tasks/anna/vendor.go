@@ -37,12 +37,12 @@ var Vendor = tasks.Vendor{
 				inactivateUser,
 			),
 			tasks.Define(
-				"mint a login for an active user",
+				"create a login for an active user",
 				UserHash{UserID: "u-1001", StartService: "support"},
 				hashUser,
 			),
 			tasks.Define(
-				"make or change a user and mint a login",
+				"create or rename a user and create a login",
 				UserForceHash{
 					UserID:       "u-1001",
 					UserName:     "Ana Silva",
@@ -73,7 +73,7 @@ var Vendor = tasks.Vendor{
 				readLink,
 			),
 			tasks.Define(
-				"count the open requests that wait for a user's answer",
+				"count the open requests that await a user's answer",
 				MessengerAlerts{
 					MessengerUser: MessengerUser{UserID: "u-1001"},
 					Filters: MessengerFilters{

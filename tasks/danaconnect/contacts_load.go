@@ -25,9 +25,9 @@ type ContactsLoad struct {
 	TableCode     string   `json:"tableCode" validate:"required,max=128" clear:"true" doc:"code of the table, from the Contact Manager's list"`
 	FieldsCode    []string `json:"fieldsCode" validate:"required,min=1,dive,required,max=128" clear:"true" doc:"field codes of the columns, in the order of the rows' cells"`
 	Rows          [][]Cell `json:"rows" validate:"required,min=1" doc:"one list of cells for each contact; a cell is text or a number"`
-	OperationType string   `json:"operationType,omitempty" validate:"max=32" clear:"true" doc:"what is done with the rows; INSALL (insert all) if left out"`
-	KeyField      string   `json:"keyField,omitempty" validate:"max=128" clear:"true" doc:"field code that tells contacts apart"`
-	Strict        *bool    `json:"strict,omitempty" clear:"true" doc:"the vendor's flag; left to the vendor if left out"`
+	OperationType string   `json:"operationType,omitempty" validate:"max=32" clear:"true" doc:"what to do with the rows; default INSALL (insert all)"`
+	KeyField      string   `json:"keyField,omitempty" validate:"max=128" clear:"true" doc:"field code that identifies a contact"`
+	Strict        *bool    `json:"strict,omitempty" clear:"true" doc:"the vendor's strict flag; if omitted, the vendor's default applies"`
 }
 
 // Cell is one cell of a row. In JSON it may be given as text or as a number,

@@ -19,9 +19,9 @@ import (
 //
 // https://dev.danaconnect.com/openapi/conversation-reference
 type ConversationStart struct {
-	IDConversation tasks.ID `json:"idConversation,omitempty" validate:"omitempty,number,max=19" clear:"true" doc:"id of the conversation's activation, or else idProject; a reactivated flow gets a new one"`
-	IDProject      tasks.ID `json:"idProject,omitempty" validate:"omitempty,number,max=19" clear:"true" doc:"id of the project, which stays when the flow is reactivated"`
-	Data           Fields   `json:"data" validate:"required,min=1" doc:"the contact's fields: field code to text, number, true or false"`
+	IDConversation tasks.ID `json:"idConversation,omitempty" validate:"omitempty,number,max=19" clear:"true" doc:"id of the conversation's activation, unless idProject is given; a reactivated flow gets a new one"`
+	IDProject      tasks.ID `json:"idProject,omitempty" validate:"omitempty,number,max=19" clear:"true" doc:"id of the project; it stays the same when the flow is reactivated"`
+	Data           Fields   `json:"data" validate:"required,min=1" doc:"the contact's fields by field code; a value is text, a number, true or false"`
 }
 
 // Fields are a contact's fields by field code. A value is text, a number (sent as it

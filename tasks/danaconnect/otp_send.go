@@ -19,13 +19,13 @@ type OTPSend struct {
 	IDConversation int64  `json:"idConversation" validate:"required,min=1" clear:"true" doc:"id of the conversation's activation; a reactivated flow gets a new one"`
 	Values         Values `json:"values" validate:"required,min=1" doc:"contact list fields; together they name the recipient"`
 	// OTPType is 1 for digits, 2 for digits and letters.
-	OTPType int `json:"type" validate:"required,min=1,max=2" clear:"true" doc:"1 numeric, 2 alphanumeric"`
-	Length  int `json:"length" validate:"required,min=3,max=12" clear:"true" doc:"characters of the code"`
+	OTPType int `json:"type" validate:"required,min=1,max=2" clear:"true" doc:"1: numeric, 2: alphanumeric"`
+	Length  int `json:"length" validate:"required,min=3,max=12" clear:"true" doc:"number of characters in the code"`
 	// SecondsExpiration is how long the code is valid; nil means 300.
-	SecondsExpiration *int `json:"secondsExpiration,omitempty" validate:"omitnil,min=1,max=3200" clear:"true" doc:"life of the code in seconds, 300 if left out"`
+	SecondsExpiration *int `json:"secondsExpiration,omitempty" validate:"omitnil,min=1,max=3200" clear:"true" doc:"lifetime of the code in seconds; default 300"`
 	// MaximumTries is how many wrong codes are allowed; nil leaves it to the vendor
 	// (5).
-	MaximumTries *int `json:"maximumTries,omitempty" validate:"omitnil,min=1,max=100" clear:"true" doc:"wrong codes forgiven; the vendor's default is 5"`
+	MaximumTries *int `json:"maximumTries,omitempty" validate:"omitnil,min=1,max=100" clear:"true" doc:"wrong codes allowed; the vendor's default is 5"`
 }
 
 // OTPSent is a code accepted for sending.

@@ -16,7 +16,7 @@ import (
 //
 // https://help.danaconnect.com/en-us/article/api-rest-one-time-password-otp-api-vnkelx
 type OTPVerify struct {
-	IDRequest tasks.ID `json:"idRequest" validate:"required,number" clear:"true" doc:"idRequest of the send"`
+	IDRequest tasks.ID `json:"idRequest" validate:"required,number" clear:"true" doc:"idRequest from the result of the send"`
 	OTP       string   `json:"otp" validate:"required,max=64" doc:"what the person typed"`
 }
 

@@ -46,7 +46,7 @@ var basicAccount = tasks.NewAccountType(
 	func() *basicSettings { return &basicSettings{} },
 	openBasic,
 	tasks.Define(
-		"make a one-time passcode and have it sent",
+		"send a one-time passcode",
 		OTPSend{
 			IDConversation: 824541,
 			Values: Values{
@@ -60,12 +60,12 @@ var basicAccount = tasks.NewAccountType(
 		sendOTP,
 	),
 	tasks.Define(
-		"check the passcode that a person typed",
+		"check a passcode that a person typed",
 		OTPVerify{IDRequest: "251", OTP: "004217"},
 		verifyOTP,
 	),
 	tasks.Define(
-		"hand contacts over for loading into a table",
+		"submit contacts for loading into a table",
 		ContactsLoad{
 			TableCode:  "CUSTOMERS",
 			FieldsCode: []string{"EMAIL", "NAME"},
@@ -95,7 +95,7 @@ var apiAccount = tasks.NewAccountType(
 		startConversation,
 	),
 	tasks.Define(
-		"call anything of API 2.0",
+		"call any other endpoint of API 2.0",
 		APICall{
 			Method: "GET",
 			Path:   "records",

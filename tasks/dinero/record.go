@@ -14,7 +14,7 @@ type Record struct {
 	OrganizationID tasks.ID `json:"organizationId" validate:"required,number,max=20" clear:"true" doc:"the organization; the worker has its API key"`
 	// Body is the vendor's own. Its ExternalReference, if given, is the task's key
 	// and what the record is found by; otherwise the task's ID is written there.
-	Body map[string]any `json:"body" validate:"required,min=1" doc:"as the vendor's page has it; ExternalReference, if given, is the key, at most 128 characters"`
+	Body map[string]any `json:"body" validate:"required,min=1" doc:"the vendor's fields; ExternalReference, if given, is the task's key, at most 128 characters"`
 }
 
 // Created names a record in Dinero.

@@ -25,7 +25,7 @@ var Vendor = tasks.Vendor{
 	Accounts: []tasks.AccountType{
 		tasks.NewAccountType(dinero.Vendor, func() *settings { return &settings{} }, open,
 			tasks.Define(
-				"call anything of the API for one organization",
+				"call any endpoint of the API for one organization",
 				APICall{
 					OrganizationID: "123456",
 					Method:         "GET",
@@ -38,7 +38,7 @@ var Vendor = tasks.Vendor{
 				callAPI,
 			),
 			tasks.DefineReconciled(
-				"make a contact, and never twice",
+				"create a contact, never a duplicate",
 				ContactCreate{Record{
 					OrganizationID: "123456",
 					Body: map[string]any{
@@ -52,7 +52,7 @@ var Vendor = tasks.Vendor{
 				reconcileContact,
 			),
 			tasks.DefineReconciled(
-				"make a draft of an invoice, and never twice",
+				"create a draft invoice, never a duplicate",
 				InvoiceCreate{Record{
 					OrganizationID: "123456",
 					Body: map[string]any{
