@@ -47,7 +47,9 @@ func TestMain(m *testing.M) {
 		go func() { ended <- worker.Run(ctx) }()
 		defer func() {
 			cancel()
-			_ = <-ended // the tests have told what is wrong
+			if err := <-ended; err != nil {
+				_, _ = fmt.Fprintln(os.Stderr, err)
+			}
 		}()
 		select {
 		case <-ready:
