@@ -19,6 +19,12 @@ type Attempt struct {
 	// Underway says that the limits have just admitted another call of the same
 	// task. Set it before the first call.
 	Underway bool
+	// Start, if not nil, is called before the first request: an error prevents it, and
+	// is the Err of the call's error. Set it before the first call.
+	Start func(ctx context.Context) error
+
+	starting sync.Mutex
+	started  bool
 
 	admitted atomic.Bool // the limits admitted a call of this attempt
 	sent     atomic.Bool
@@ -39,6 +45,25 @@ func WithAttempt(ctx context.Context, onSend func()) (context.Context, *Attempt)
 // Sent reports whether a request may have been sent.
 func (a *Attempt) Sent() bool {
 	return a.sent.Load()
+}
+
+// StartAttempt tells the attempt of a context that a request is about to be sent. The
+// Caller calls it; so must whoever sends a request in another way.
+func StartAttempt(ctx context.Context) error {
+	a := attemptFrom(ctx)
+	if a == nil || a.Start == nil {
+		return nil
+	}
+	a.starting.Lock()
+	defer a.starting.Unlock()
+	if a.started {
+		return nil
+	}
+	if err := a.Start(ctx); err != nil {
+		return err
+	}
+	a.started = true
+	return ctx.Err()
 }
 
 func attemptFrom(ctx context.Context) *Attempt {

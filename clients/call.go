@@ -107,6 +107,16 @@ func (c *Caller) Do(ctx context.Context, op string, req *http.Request) (*Answer,
 func (c *Caller) send(ctx context.Context, op string, req *http.Request) (*Answer, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.timeouts.Call)
 	defer cancel()
+	if err := StartAttempt(ctx); err != nil {
+		return nil, &Error{
+			Vendor:  c.vendor,
+			Op:      op,
+			Kind:    Temporary,
+			Message: "not called, because its start could not be recorded",
+			NotSent: true,
+			Err:     err,
+		}
+	}
 	trace := &sendTrace{attempt: attemptFrom(ctx)}
 	ctx = trace.attach(ctx)
 

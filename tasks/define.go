@@ -6,7 +6,7 @@ import (
 	"reflect"
 
 	"errand.internal/internal/payload"
-	"errand.internal/internal/queue"
+	"errand.internal/internal/worker"
 )
 
 // Definition is a task type that needs an account whose client is a C. Define and
@@ -93,8 +93,8 @@ func storedResult[R any](result R, err error) (any, error) {
 
 // unbound returns the definition for a worker without an account: it decodes payloads
 // but cannot run.
-func (d Definition[C]) unbound() queue.Definition {
-	return queue.Definition{
+func (d Definition[C]) unbound() worker.Definition {
+	return worker.Definition{
 		Type:   d.info.Type,
 		Base:   d.info.Example.Policy(),
 		Decode: d.info.decode,
@@ -102,7 +102,7 @@ func (d Definition[C]) unbound() queue.Definition {
 }
 
 // bind returns the definition for a worker with an account.
-func (d Definition[C]) bind(client C) queue.Definition {
+func (d Definition[C]) bind(client C) worker.Definition {
 	bound := d.unbound()
 	bound.Run = d.run(client)
 	if d.reconcile != nil {

@@ -8,7 +8,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"errand.internal/internal/ledger"
+	"errand.internal/internal/record"
 	"errand.internal/internal/redisconn"
 	"errand.internal/tasks"
 )
@@ -91,7 +91,7 @@ func exitCodeOf(ctx context.Context, err error) int {
 	}
 	if _, started := errors.AsType[*tasks.StartedError](err); started ||
 		errors.Is(err, tasks.ErrNotFound) ||
-		errors.Is(err, ledger.ErrBadID) {
+		errors.Is(err, record.ErrBadID) {
 		return exitNoTask
 	}
 	switch {

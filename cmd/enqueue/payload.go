@@ -12,7 +12,7 @@ import (
 	"unicode/utf8"
 
 	"errand.internal/internal/payload"
-	"errand.internal/internal/queue"
+	"errand.internal/internal/worker"
 	"errand.internal/tasks"
 )
 
@@ -154,7 +154,7 @@ func findDuplicateField(path string, dec *json.Decoder) string {
 }
 
 // setField sets one field of a payload.
-func setField(example queue.Payload, doc map[string]any, path, value string) error {
+func setField(example worker.Payload, doc map[string]any, path, value string) error {
 	if err := payload.Set(example, doc, path, value); err != nil {
 		return refusedf("%w", err)
 	}

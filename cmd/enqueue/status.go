@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 
-	"errand.internal/internal/ledger"
+	"errand.internal/internal/record"
 	"errand.internal/tasks"
 )
 
@@ -63,7 +63,7 @@ func (c *cancelCommand) run(ctx context.Context, inv *invocation) (int, error) {
 	}
 	status, err := client.Status(ctx, c.ID)
 	if status == nil {
-		r.Queue, _ = ledger.QueueOf(c.ID)
+		r.Queue, _ = record.QueueOf(c.ID)
 		r.State, r.Outcome = stateEnded, tasks.Cancelled
 		inv.printErr("cancelled; its record could not be read: " + err.Error())
 	} else {

@@ -7,8 +7,8 @@ import (
 
 	"errand.internal/internal/account"
 	"errand.internal/internal/config"
-	"errand.internal/internal/queue"
 	"errand.internal/internal/redisguard"
+	"errand.internal/internal/worker"
 )
 
 // openedAccount is an account, opened if it is configured and its settings are
@@ -18,7 +18,7 @@ type openedAccount struct {
 	// parts are the parts that the account's clients use.
 	parts *account.Account
 	// definitions are the account's task types; none if it could not be opened.
-	definitions []queue.Definition
+	definitions []worker.Definition
 	// err says why it could not be opened.
 	err error
 }

@@ -5,7 +5,7 @@ import (
 	"strings"
 	"time"
 
-	"errand.internal/internal/ledger"
+	"errand.internal/internal/record"
 )
 
 // breakpoint is a moment in the middle of a tick: the n-th command of a step, before
@@ -99,7 +99,7 @@ func (h *scheduleHarness) stopAtBreakpoint(w *worker, c *command, at step, id st
 	h.lock.Lock()
 	defer h.lock.Unlock()
 	b := h.breakpoint
-	queue, _ := ledger.QueueOf(id)
+	queue, _ := record.QueueOf(id)
 	switch {
 	case b == nil || b.reached:
 	case len(c.args) > 3 && strings.HasPrefix(c.args[3], "errand:schedule:"):

@@ -12,7 +12,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"errand.internal/internal/fleet"
-	"errand.internal/internal/ledger"
+	"errand.internal/internal/record"
 	"errand.internal/internal/testwait"
 	"errand.internal/tasks"
 )
@@ -48,7 +48,7 @@ func (h *harness) waitSettled(ids []string) {
 	deadline := time.Now().Add(time.Minute)
 	for _, name := range loadQueues {
 		used := slices.ContainsFunc(ids, func(id string) bool {
-			queue, _ := ledger.QueueOf(id)
+			queue, _ := record.QueueOf(id)
 			return queue == name
 		})
 		var state string

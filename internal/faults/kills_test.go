@@ -13,7 +13,7 @@ import (
 
 	"errand.internal/clients/sandbox"
 	"errand.internal/internal/fleet"
-	"errand.internal/internal/ledger"
+	"errand.internal/internal/record"
 	"errand.internal/internal/testwait"
 	"errand.internal/tasks"
 )
@@ -201,7 +201,7 @@ func (w *recoveryWatch) requeued(id string, i interruption) time.Time {
 // left reports whether the task is no longer as the killed worker left it.
 func (w *recoveryWatch) left(id string, i interruption) bool {
 	ctx := w.h.t.Context()
-	name, _ := ledger.QueueOf(id)
+	name, _ := record.QueueOf(id)
 	state, err := w.h.Conn().HGet(ctx, "asynq:{"+name+"}:t:"+id, "state").Result()
 	switch {
 	case err != nil:

@@ -16,7 +16,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"errand.internal/clients/sandbox"
-	"errand.internal/internal/ledger"
+	"errand.internal/internal/record"
 	"errand.internal/internal/redistest"
 	"errand.internal/internal/settings"
 	"errand.internal/tasks"
@@ -238,6 +238,6 @@ func (f *Fixture) WaitOwners(limit time.Duration, ids []string, processes ...*Pr
 
 // RecordKey is the key of a task's record in Redis.
 func RecordKey(id string) string {
-	name, _ := ledger.QueueOf(id) // an invalid ID leads to no record
+	name, _ := record.QueueOf(id) // an invalid ID leads to no record
 	return "errand:{" + name + "}:task:" + id
 }

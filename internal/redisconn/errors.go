@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"strings"
 
 	"github.com/redis/go-redis/v9"
 
@@ -47,4 +48,40 @@ func Unreachable(err error) bool {
 		}
 	}
 	return false
+}
+
+// NotNow reports whether an error means that Redis cannot do it now and may later:
+// it is unreachable, or it answers and takes no writes (a replica, one without
+// enough replicas, a full memory or disk, missing rights). Whoever must not lose a
+// write tries again.
+func NotNow(err error) bool {
+	if Unreachable(err) {
+		return true
+	}
+	for _, is := range []func(error) bool{
+		redis.IsReadOnlyError,
+		redis.IsOOMError,
+		redis.IsTryAgainError,
+		redis.IsPermissionError,
+	} {
+		if is(err) {
+			return true
+		}
+	}
+	text := redisErrorText(err)
+	for _, prefix := range []string{"NOREPLICAS", "MISCONF", "BUSY ", "OOM ", "READONLY", "NOPERM"} {
+		if strings.HasPrefix(text, prefix) || strings.Contains(text, ": "+prefix) {
+			return true
+		}
+	}
+	return false
+}
+
+// redisErrorText is the text of Redis' error reply; "" if there is none. An error in
+// a script has the code of the command that failed, sometimes after a prefix.
+func redisErrorText(err error) string {
+	if reply, ok := errors.AsType[redis.Error](err); ok {
+		return strings.TrimPrefix(reply.Error(), "ERR ")
+	}
+	return ""
 }

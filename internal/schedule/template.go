@@ -9,7 +9,7 @@ import (
 	"strings"
 
 	"errand.internal/internal/payload"
-	"errand.internal/internal/queue"
+	"errand.internal/internal/worker"
 	"errand.internal/tasks"
 )
 
@@ -96,7 +96,7 @@ func (t template) raw(subject string) []byte {
 }
 
 // decode reads and checks the payload for a subject.
-func (t template) decode(subject string) (queue.Payload, error) {
+func (t template) decode(subject string) (worker.Payload, error) {
 	return t.info.Decode(t.raw(subject))
 }
 

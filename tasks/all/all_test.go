@@ -11,9 +11,9 @@ import (
 
 	"errand.internal/internal/account"
 	"errand.internal/internal/events/deliver"
-	"errand.internal/internal/queue"
 	"errand.internal/internal/sandboxes"
 	"errand.internal/internal/settings"
+	"errand.internal/internal/worker"
 	"errand.internal/tasks"
 	"errand.internal/tasks/all"
 )
@@ -50,9 +50,9 @@ func names() []typeName {
 
 // boundDefinitions returns the task types as a worker with accounts of all vendors
 // runs them.
-func boundDefinitions(t *testing.T) []queue.Definition {
+func boundDefinitions(t *testing.T) []worker.Definition {
 	t.Helper()
-	var list []queue.Definition
+	var list []worker.Definition
 	for _, v := range all.Vendors {
 		for _, a := range v.Accounts {
 			s := a.Settings()
@@ -265,7 +265,7 @@ func TestChecksNameWhatIsBroken(t *testing.T) {
 			},
 		},
 		{
-			"reconcilers", checkReconcilers([]queue.Definition{
+			"reconcilers", checkReconcilers([]worker.Definition{
 				{Type: "complete", Base: reconciled, Reconcile: reconcile},
 				{Type: "without", Base: reconciled},
 				{Type: "needless", Reconcile: reconcile},
