@@ -148,6 +148,10 @@ func checkFiles(root fs.FS, name typeName) []string {
 		problems = append(problems, fmt.Sprintf("%s is not in the guide: add a line with `enqueue %s` to %s",
 			name.Type, name.Type, pageOf(name.Vendor)))
 	}
+	if !strings.Contains(string(page), "`"+name.Type+"`") {
+		problems = append(problems, fmt.Sprintf("the guide does not say what %s does: add its row to %s",
+			name.Type, pageOf(name.Vendor)))
+	}
 	return problems
 }
 
@@ -173,8 +177,8 @@ func checkQueueOf(v tasks.Vendor, taskType, queueName string) []string {
 		taskType, queueName, v.Name)}
 }
 
-// checkTypes names types that share a name, that begin another's, or that do not
-// begin with their vendor's.
+// checkTypes names types that share a name, that begin another's (asynq matches
+// types by prefix), or that do not begin with their vendor's.
 func checkTypes(list []typeName) []string {
 	var problems []string
 	for i, name := range list {
