@@ -56,7 +56,7 @@ func TestComposeWorkerHasTheSettingsOfEverySandbox(t *testing.T) {
 	}
 	for name, value := range want {
 		if written, found := got[name]; !found {
-			t.Errorf("docker-compose.yml: worker-demo lacks %s: %s", name, value)
+			t.Errorf("docker-compose.yml: worker-demo lacks %s: run make golden", name)
 		} else if written != literal(value) {
 			t.Errorf("docker-compose.yml: worker-demo has %s=%q, the sandbox wants %q", name, written, value)
 		}

@@ -89,7 +89,9 @@ func TestEveryVendorHasAPage(t *testing.T) {
 	report(t, checkPages(repository(), vendorNames()))
 }
 
-func TestEveryTypeHasGoldenFilesAndAGuide(t *testing.T) {
+// Its name must not begin with TestGolden: make golden runs those tests, at the same
+// time as the ones that write the files of a new type.
+func TestEveryTypeHasItsFilesAndAGuide(t *testing.T) {
 	t.Parallel()
 	for _, info := range all.Vendors.Types() {
 		report(t, checkFiles(repository(), typeName{Vendor: info.Vendor, Type: info.Type}))
@@ -224,8 +226,10 @@ func TestChecksNameWhatIsBroken(t *testing.T) {
 		{
 			"type without files", checkFiles(root, typeName{"acme", "acme:c:d"}),
 			[]string{
-				"acme:c:d has no golden payload: tasks/acme/testdata/c_d.json is missing (make golden writes it)",
-				"acme:c:d has no golden request: tasks/acme/testdata/requests/c_d.txt is missing (make golden writes it)",
+				"acme:c:d has no golden payload: tasks/acme/testdata/c_d.json is missing (" +
+					"make golden writes it if a test of tasks/acme calls apptest.CheckGoldenPayloads)",
+				"acme:c:d has no golden request: tasks/acme/testdata/requests/c_d.txt is missing (" +
+					"make golden writes it if a test of tasks/acme calls apptest.CheckGoldenRequest)",
 				"acme:c:d is not in the guide: add a line with `enqueue acme:c:d` to docs/vendors/acme.md",
 				"the guide does not say what acme:c:d does: add its row to docs/vendors/acme.md",
 			},

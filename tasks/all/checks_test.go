@@ -133,13 +133,15 @@ func checkFiles(root fs.FS, name typeName) []string {
 	var problems []string
 	_, short, _ := strings.Cut(name.Type, ":")
 	short = strings.ReplaceAll(short, ":", "_")
-	for _, golden := range []struct{ what, file string }{
-		{"payload", "tasks/" + name.Vendor + "/testdata/" + short + ".json"},
-		{"request", "tasks/" + name.Vendor + "/testdata/requests/" + short + ".txt"},
+	folder := "tasks/" + name.Vendor
+	for _, golden := range []struct{ what, file, check string }{
+		{"payload", folder + "/testdata/" + short + ".json", "CheckGoldenPayloads"},
+		{"request", folder + "/testdata/requests/" + short + ".txt", "CheckGoldenRequest"},
 	} {
 		if !exists(root, golden.file) {
-			problems = append(problems, fmt.Sprintf("%s has no golden %s: %s is missing (make golden writes it)",
-				name.Type, golden.what, golden.file))
+			problems = append(problems, fmt.Sprintf(
+				"%s has no golden %s: %s is missing (make golden writes it if a test of %s calls apptest.%s)",
+				name.Type, golden.what, golden.file, folder, golden.check))
 		}
 	}
 	page, err := fs.ReadFile(root, pageOf(name.Vendor))
