@@ -5,9 +5,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
@@ -66,41 +63,5 @@ func TestUnknownType(t *testing.T) {
 	t.Parallel()
 	if _, err := all.Vendors.Decode("no:such:type", []byte(`{}`)); !errors.Is(err, tasks.ErrUnknownType) {
 		t.Errorf("%v", err)
-	}
-}
-
-// asynq matches types by prefix, so no name may begin another.
-func TestTypeNames(t *testing.T) {
-	t.Parallel()
-	seen := map[string]bool{}
-	for _, info := range all.Vendors.Types() {
-		if seen[info.Type] {
-			t.Errorf("%s is defined twice", info.Type)
-		}
-		seen[info.Type] = true
-		if info.Vendor == "" || !strings.HasPrefix(info.Type, info.Vendor+":") {
-			t.Errorf("%s does not begin with its vendor, %q", info.Type, info.Vendor)
-		}
-		for other := range seen {
-			if other != info.Type && (strings.HasPrefix(other, info.Type) || strings.HasPrefix(info.Type, other)) {
-				t.Errorf("%s begins like %s", info.Type, other)
-			}
-		}
-	}
-}
-
-// Each vendor's own tests compare the files; this test notices a vendor or a type
-// without them.
-func TestEveryTypeHasGoldenFiles(t *testing.T) {
-	t.Parallel()
-	for _, info := range all.Vendors.Types() {
-		name := strings.ReplaceAll(strings.TrimPrefix(info.Type, info.Vendor+":"), ":", "_")
-		for _, file := range []string{name + ".json", filepath.Join("requests", name+".txt")} {
-			path := filepath.Join(info.Vendor, "testdata", file)
-			if _, err := os.Stat(path); err != nil {
-				t.Errorf("%s has no %s: call apptest.CheckGoldenPayloads and CheckGoldenRequest, and run make golden",
-					info.Type, path)
-			}
-		}
 	}
 }

@@ -47,7 +47,8 @@ func TestSandboxesHaveAnAccountOfEveryType(t *testing.T) {
 	t.Cleanup(func() { _ = unused.Close() })
 	for _, a := range accounts {
 		if err := a.Validate(); !a.Configured() || err != nil {
-			t.Errorf("%s: configured %v, %v", a.Name(), a.Configured(), err)
+			t.Errorf("%s: configured %v, %v (by Environ in its clients/<vendor>/<vendor>test)",
+				a.Name(), a.Configured(), err)
 		}
 		opened := account.New(account.Shared{Redis: unused})
 		if _, err := a.Open(opened); err != nil || len(opened.Credentials) == 0 {

@@ -5,7 +5,6 @@ import (
 
 	"errand.internal/internal/config"
 	"errand.internal/internal/redisconn"
-	"errand.internal/internal/seal"
 	"errand.internal/internal/secret"
 	"errand.internal/internal/settings"
 	"errand.internal/tasks"
@@ -40,12 +39,8 @@ func (inv *invocation) openClient(writer bool) (*tasks.Client, error) {
 		return nil, joinUsageErrors(err)
 	}
 	_, urlErr := redisconn.Parse(cfg.RedisURL.Reveal())
-	_, keysErr := seal.Parse(cfg.EncryptionKeys.Reveal())
-	var requiredErr error
-	if writer && cfg.EncryptionRequired && cfg.EncryptionKeys.Empty() {
-		requiredErr = errors.New("ENCRYPTION_KEYS: must be set, because ENCRYPTION_REQUIRED is true")
-	}
-	if err := joinUsageErrors(urlErr, keysErr, requiredErr); err != nil {
+	_, keysErr := config.Ring(cfg.EncryptionKeys, writer && cfg.EncryptionRequired)
+	if err := joinUsageErrors(urlErr, keysErr); err != nil {
 		return nil, err
 	}
 	client, err := tasks.Open(cfg.RedisURL.Reveal(), tasks.EncryptionKeys(cfg.EncryptionKeys.Reveal()))

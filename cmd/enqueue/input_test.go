@@ -164,7 +164,7 @@ func TestBadInput(t *testing.T) {
 				"length is required",
 				"secondsExpiration must not be null; leave it out",
 				"type must be at most 2",
-				"values must have at least 1 entries",
+				"values must have at least 1 entry",
 			},
 		},
 		{

@@ -104,17 +104,6 @@ func TestGoldenGuarantees(t *testing.T) {
 	clientstest.GoldenPart(t, "../../docs/guarantees.md", "types", table)
 }
 
-func TestGuideShowsEveryType(t *testing.T) {
-	t.Parallel()
-	for _, info := range all.Vendors.Types() {
-		page := "docs/vendors/" + info.Vendor + ".md"
-		text := string(clientstest.ReadFile(t, "../../"+page))
-		if !strings.Contains(text, "`"+info.Type+"`") || !strings.Contains(text, "enqueue "+info.Type) {
-			t.Errorf("%s does not name %s, or has no enqueue line of it", page, info.Type)
-		}
-	}
-}
-
 func formatBudget(d time.Duration) string {
 	switch {
 	case d%(24*time.Hour) == 0:

@@ -125,6 +125,15 @@ func TestScheduleFaults(t *testing.T) {
 		{"the commands need the setting", nil, func(environ map[string]string) error {
 			return app.ListSchedules(t.Context(), environ, io.Discard)
 		}, "SCHEDULE_FILE: is not set, so nothing runs on a schedule"},
+		{
+			"the commands need keys where the workers do",
+			map[string]string{"SCHEDULE_FILE": valid, "ENCRYPTION_REQUIRED": "true"},
+			func(environ map[string]string) error {
+				_, err := app.RunSchedule(t.Context(), environ, "nightly")
+				return err
+			},
+			"ENCRYPTION_KEYS: must be set, because ENCRYPTION_REQUIRED is true",
+		},
 		{"an unknown name", map[string]string{"SCHEDULE_FILE": valid}, func(environ map[string]string) error {
 			return app.NextTicks(environ, 1, "night", io.Discard)
 		}, `there is no schedule "night"; there are: orders, nightly`},

@@ -44,11 +44,8 @@ func openSchedules(environ map[string]string) (*schedules, error) {
 	var err error
 	s.target, err = redisconn.Parse(c.RedisURL.Reveal())
 	fault(err)
-	s.ring, err = seal.Parse(c.EncryptionKeys.Reveal())
+	s.ring, err = config.Ring(c.EncryptionKeys, c.EncryptionRequired)
 	fault(err)
-	if c.EncryptionRequired && c.EncryptionKeys.Empty() {
-		fault(errors.New("ENCRYPTION_KEYS: must be set, because ENCRYPTION_REQUIRED is true"))
-	}
 	s.File, err = config.LoadSchedules(c.ScheduleFile)
 	fault(err)
 	if c.ScheduleFile == "" {

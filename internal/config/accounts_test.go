@@ -109,7 +109,7 @@ func TestDryRunNeedsNoAccount(t *testing.T) {
 		a.UsePlaceholders()
 		definitions, err := a.Open(account.DryRun(http.DefaultTransport))
 		if err != nil {
-			t.Errorf("%s: %v", a.Name(), err)
+			t.Errorf("%s: %v (UsePlaceholders in its tasks/<vendor>/vendor.go sets what is required)", a.Name(), err)
 		}
 		if len(definitions) == 0 {
 			t.Errorf("%s has no task types", a.Name())
@@ -175,7 +175,8 @@ func TestEveryAccountHasTheLimitsOfItsVariables(t *testing.T) {
 	}
 	limited := open(t, environ)
 	if got, want := len(limited.Accounts), len(accountTypes()); got != want {
-		t.Fatalf("%d accounts were opened, want %d", got, want)
+		t.Fatalf("%d accounts were opened, want %d: does Environ in clients/<vendor>/<vendor>test configure each?",
+			got, want)
 	}
 	for _, a := range limited.Accounts {
 		if len(a.Limiters) == 0 {
@@ -217,7 +218,7 @@ func TestAccountsDescribeThemselves(t *testing.T) {
 	names := map[string]bool{}
 	for _, a := range accounts {
 		for _, problem := range describedBadly(a) {
-			t.Error(a.Name() + ": " + problem)
+			t.Errorf("%s (settings in its tasks/<vendor>/vendor.go): %s", a.Name(), problem)
 		}
 		if names[a.Name()] {
 			t.Errorf("two accounts are called %s", a.Name())

@@ -10,6 +10,7 @@ import (
 	"errand.internal/internal/redisconn"
 	"errand.internal/internal/schedule"
 	"errand.internal/internal/seal"
+	"errand.internal/internal/secret"
 	"errand.internal/internal/settings"
 	"errand.internal/tasks/all"
 )
@@ -54,11 +55,8 @@ func Read(environ map[string]string) (*Valid, error) {
 	v.Accounts.AllowInsecureHTTP(v.AllowInsecureHTTP)
 	v.Target, err = redisconn.Parse(v.RedisURL.Reveal())
 	faults = append(faults, err)
-	v.Ring, err = seal.Parse(v.EncryptionKeys.Reveal())
+	v.Ring, err = Ring(v.EncryptionKeys, v.EncryptionRequired)
 	faults = append(faults, err)
-	if v.EncryptionRequired {
-		v.Ring = v.Ring.Strict()
-	}
 	v.Schedules, err = LoadSchedules(v.ScheduleFile)
 	faults = append(
 		faults,
@@ -79,9 +77,6 @@ func (v *Valid) check() error {
 	if v.LogFormat != "json" && v.LogFormat != "console" {
 		fault("LOG_FORMAT: must be json or console")
 	}
-	if v.EncryptionRequired && v.EncryptionKeys.Empty() {
-		fault("ENCRYPTION_KEYS: must be set, because ENCRYPTION_REQUIRED is true")
-	}
 	faults = append(faults, v.checkGrace())
 	if len(v.Accounts.Configured()) == 0 && !v.Events.Configured() {
 		fault("no vendor has credentials: set those of one; there are %s", v.Accounts.credentialVariables())
@@ -100,8 +95,9 @@ func (v *Valid) checkGrace() error {
 			than,
 		))
 	}
-	for vendor, call := range v.Accounts.CallTimeouts() {
-		if needed := call + graceSlack; v.ShutdownGrace < needed {
+	timeouts := v.Accounts.CallTimeouts()
+	for _, vendor := range v.Accounts.Vendors() {
+		if needed := timeouts[vendor] + graceSlack; v.ShutdownGrace < needed {
 			tooShort(needed, strings.ToUpper(vendor)+"_TIMEOUT")
 		}
 	}
@@ -121,6 +117,19 @@ func (v *Valid) CallTimeouts() map[string]time.Duration {
 	timeouts := v.Accounts.CallTimeouts()
 	timeouts[events.Vendor] = v.eventTimeout()
 	return timeouts
+}
+
+// Ring parses ENCRYPTION_KEYS. With required (ENCRYPTION_REQUIRED) there must be keys,
+// and the ring is strict. Beside an error it returns a ring without keys.
+func Ring(keys secret.String, required bool) (*seal.Ring, error) {
+	ring, err := seal.Parse(keys.Reveal())
+	if !required {
+		return ring, err
+	}
+	if err == nil && !ring.Enabled() {
+		err = errors.New("ENCRYPTION_KEYS: must be set, because ENCRYPTION_REQUIRED is true")
+	}
+	return ring.Strict(), err
 }
 
 // LoadSchedules reads the schedule file. It returns nil if path is empty.

@@ -105,11 +105,11 @@ func TestManualShowsEveryEvent(t *testing.T) {
 	}
 }
 
-// newChange returns an event with a sequence.
+// newChange returns an event with a sequence, which the receiver in Go puts in order.
 func newChange(id string, sequence int) events.Event {
 	return events.Event{
 		ID:        id,
-		Type:      "messenger.alerts.changed", // which the manual's receivers put in order
+		Type:      "value.changed",
 		Timestamp: "2026-01-31T12:00:00.000Z",
 		Data: json.RawMessage(
 			fmt.Sprintf(`{"subject":{"userId":"u-1"},"previous":1,"current":%d,"sequence":%d}`, sequence, sequence),

@@ -56,16 +56,14 @@ func (r *Receiver) once(id string, body []byte) error {
 	if err := json.Unmarshal(body, &event); err != nil {
 		return err
 	}
-	var order struct { // set in messenger.alerts.changed
+	var order struct { // set in changes
 		Subject  json.RawMessage `json:"subject"`
 		Sequence int64           `json:"sequence"`
 	}
-	if event.Type == "messenger.alerts.changed" {
-		if err := json.Unmarshal(event.Data, &order); err != nil {
-			return err
-		}
+	if err := json.Unmarshal(event.Data, &order); err != nil {
+		return err
 	}
-	subject := string(order.Subject)
+	subject := event.Type + string(order.Subject)
 	if order.Sequence == 0 || order.Sequence > r.last[subject] { // else a later change overtook it
 		if err := r.Take(event); err != nil {
 			return err

@@ -11,9 +11,13 @@
 //	keys         many producers with one key, now and two days later
 //	deadletters  more dead letters than asynq can keep
 //	invoices     creates whose answers are lost and whose workers are killed
+//	everytype    the example of every listed task type, with an answer that is lost
 //	schedule     workers that share a schedule, killed and frozen during a tick
 //	events       a receiver of events that is down, fails, is slow or redirects
 //	handlers     handlers that panic, hang, or ignore their deadline
+//
+// everytype covers a new vendor by itself. The others break the tasks of fleet.Kinds,
+// which names one or two types for each way in which a task may be repeated.
 //
 // # Sizes and seeds
 //

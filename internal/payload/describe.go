@@ -75,22 +75,38 @@ func ruleWords(tag string, t reflect.Type) (required bool, words string) {
 			more = append(more, "one of "+strings.ReplaceAll(param, " ", ", "))
 		}
 	}
-	unit := ""
-	switch deref(t).Kind() {
-	case reflect.String:
-		unit = " characters"
-	case reflect.Slice, reflect.Map:
-		unit = " entries"
-	}
+	kind := deref(t).Kind()
 	switch {
 	case low != "" && high != "":
-		more = append(more, low+" to "+high+unit)
+		more = append(more, low+" to "+count(high, kind))
 	case low != "":
-		more = append(more, "at least "+low+unit)
+		more = append(more, "at least "+count(low, kind))
 	case high != "":
-		more = append(more, "at most "+high+unit)
+		more = append(more, "at most "+count(high, kind))
 	}
 	return required, strings.Join(more, ", ")
+}
+
+// counted reports whether a rule about a field of that kind bounds how many
+// characters or entries it has, not its value.
+func counted(kind reflect.Kind) bool {
+	return kind == reflect.String || kind == reflect.Slice || kind == reflect.Map
+}
+
+// count puts the bound of a field into words: "1 entry", "20 characters", or the
+// bare number for a field that is a number.
+func count(n string, kind reflect.Kind) string {
+	switch {
+	case !counted(kind):
+		return n
+	case kind == reflect.String && n == "1":
+		return n + " character"
+	case kind == reflect.String:
+		return n + " characters"
+	case n == "1":
+		return n + " entry"
+	}
+	return n + " entries"
 }
 
 // Set puts one value given as text (--set path=value) into doc, the JSON object

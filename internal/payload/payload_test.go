@@ -185,6 +185,33 @@ func TestDescribe(t *testing.T) {
 	}
 }
 
+// The words of a bound agree with its number, in a description and in a problem.
+func TestBoundsInWords(t *testing.T) {
+	t.Parallel()
+	type bounds struct {
+		Letter  string         `json:"letter" validate:"max=1"`
+		Letters string         `json:"letters" validate:"min=1,max=2"`
+		Entry   []string       `json:"entry" validate:"min=1"`
+		Entries map[string]int `json:"entries" validate:"min=2"`
+		Number  int            `json:"number" validate:"max=1"`
+	}
+	var rules []string
+	for _, f := range payload.Describe(bounds{}) {
+		rules = append(rules, f.Path+" "+f.Rules)
+	}
+	want := "letter at most 1 character; letters 1 to 2 characters; entry at least 1 entry; " +
+		"entries at least 2 entries; number at most 1"
+	if got := strings.Join(rules, "; "); got != want {
+		t.Errorf("got  %q\nwant %q", got, want)
+	}
+	want = "entries must have at least 2 entries; entry must have at least 1 entry; " +
+		"letter must have at most 1 character; letters must have at least 1 character; number must be at most 1"
+	err := payload.Decode([]byte(`{"letter":"ab","number":2}`), &bounds{})
+	if got := text(err); got != want {
+		t.Errorf("got  %q\nwant %q", got, want)
+	}
+}
+
 func FuzzDecode(f *testing.F) {
 	f.Add([]byte(`{"count":1,"name":"n"}`))
 	f.Add([]byte(`{"inner":{"status":[]},"list":{}}`))

@@ -50,36 +50,31 @@ func Validate(p any, given map[string]bool) []Problem {
 
 // explain puts a rule of the validator into words.
 func explain(tag, param string, kind reflect.Kind, given bool) string {
-	counted := kind == reflect.String || kind == reflect.Slice || kind == reflect.Map
 	switch tag {
 	case "required":
 		switch {
 		case !given:
 			return "is required"
-		case counted:
+		case counted(kind):
 			return "must not be empty"
 		}
 		return "must not be 0"
 	case "min":
-		switch {
-		case kind == reflect.String:
-			return fmt.Sprintf("must have at least %s characters", param)
-		case counted:
-			return fmt.Sprintf("must have at least %s entries", param)
-		}
-		return "must be at least " + param
+		return bound(kind) + " at least " + count(param, kind)
 	case "max":
-		switch {
-		case kind == reflect.String:
-			return fmt.Sprintf("must have at most %s characters", param)
-		case counted:
-			return fmt.Sprintf("must have at most %s entries", param)
-		}
-		return "must be at most " + param
+		return bound(kind) + " at most " + count(param, kind)
 	case "number":
 		return "must be digits only"
 	case "oneof":
 		return "must be one of " + strings.ReplaceAll(param, " ", ", ")
 	}
 	return fmt.Sprintf("breaks the rule %s", strings.TrimSuffix(tag+"="+param, "="))
+}
+
+// bound is the verb of a rule that bounds a field of that kind.
+func bound(kind reflect.Kind) string {
+	if counted(kind) {
+		return "must have"
+	}
+	return "must be"
 }

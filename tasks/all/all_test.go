@@ -89,7 +89,9 @@ func TestEveryVendorHasAPage(t *testing.T) {
 	report(t, checkPages(repository(), vendorNames()))
 }
 
-func TestEveryTypeHasGoldenFilesAndAGuide(t *testing.T) {
+// Its name must not begin with TestGolden: make golden runs those tests, at the same
+// time as the ones that write the files of a new type.
+func TestEveryTypeHasItsFilesAndAGuide(t *testing.T) {
 	t.Parallel()
 	for _, info := range all.Vendors.Types() {
 		report(t, checkFiles(repository(), typeName{Vendor: info.Vendor, Type: info.Type}))
@@ -162,6 +164,9 @@ func dependencies(t *testing.T, packages ...string) []string {
 	return linked
 }
 
+// acmeGuide shows acme:a:b and not acme:c:d.
+const acmeGuide = "$ enqueue acme:a:b --wait 1s\n$ enqueue acme:c:dd\n| `acme:a:b` | does |\n| `acme:c:dd` | does |\n"
+
 // Each check names the problem of a broken input, and nothing else.
 func TestChecksNameWhatIsBroken(t *testing.T) {
 	t.Parallel()
@@ -178,7 +183,7 @@ func TestChecksNameWhatIsBroken(t *testing.T) {
 		"clients/clientstest/x.go":             {},
 		"clients/acme/client.go":               {},
 		"clients/third/client.go":              {},
-		"docs/vendors/acme.md":                 {Data: []byte("$ enqueue acme:a:b --wait 1s\n$ enqueue acme:c:dd\n")},
+		"docs/vendors/acme.md":                 {Data: []byte(acmeGuide)},
 	}
 	vendor := tasks.Vendor{Name: "acme", Queues: []tasks.Queue{{Name: "acme"}}}
 	reconciled := tasks.Policy{Redelivery: tasks.Reconciled}
@@ -221,14 +226,20 @@ func TestChecksNameWhatIsBroken(t *testing.T) {
 		{
 			"type without files", checkFiles(root, typeName{"acme", "acme:c:d"}),
 			[]string{
-				"acme:c:d has no golden payload: tasks/acme/testdata/c_d.json is missing (make golden writes it)",
-				"acme:c:d has no golden request: tasks/acme/testdata/requests/c_d.txt is missing (make golden writes it)",
+				"acme:c:d has no golden payload: tasks/acme/testdata/c_d.json is missing (" +
+					"make golden writes it if a test of tasks/acme calls apptest.CheckGoldenPayloads)",
+				"acme:c:d has no golden request: tasks/acme/testdata/requests/c_d.txt is missing (" +
+					"make golden writes it if a test of tasks/acme calls apptest.CheckGoldenRequest)",
 				"acme:c:d is not in the guide: add a line with `enqueue acme:c:d` to docs/vendors/acme.md",
+				"the guide does not say what acme:c:d does: add its row to docs/vendors/acme.md",
 			},
 		},
 		{
 			"type of a vendor without a page", checkFiles(root, typeName{"other", "other:a:b"})[2:],
-			[]string{"other:a:b is not in the guide: add a line with `enqueue other:a:b` to docs/vendors/other.md"},
+			[]string{
+				"other:a:b is not in the guide: add a line with `enqueue other:a:b` to docs/vendors/other.md",
+				"the guide does not say what other:a:b does: add its row to docs/vendors/other.md",
+			},
 		},
 		{
 			"queues", checkQueues([]tasks.Queue{{Name: "a"}, {Name: "b"}, {Name: "a"}}),

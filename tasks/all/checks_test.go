@@ -134,13 +134,15 @@ func checkFiles(root fs.FS, name typeName) []string {
 	var problems []string
 	_, short, _ := strings.Cut(name.Type, ":")
 	short = strings.ReplaceAll(short, ":", "_")
-	for _, golden := range []struct{ what, file string }{
-		{"payload", "tasks/" + name.Vendor + "/testdata/" + short + ".json"},
-		{"request", "tasks/" + name.Vendor + "/testdata/requests/" + short + ".txt"},
+	folder := "tasks/" + name.Vendor
+	for _, golden := range []struct{ what, file, check string }{
+		{"payload", folder + "/testdata/" + short + ".json", "CheckGoldenPayloads"},
+		{"request", folder + "/testdata/requests/" + short + ".txt", "CheckGoldenRequest"},
 	} {
 		if !exists(root, golden.file) {
-			problems = append(problems, fmt.Sprintf("%s has no golden %s: %s is missing (make golden writes it)",
-				name.Type, golden.what, golden.file))
+			problems = append(problems, fmt.Sprintf(
+				"%s has no golden %s: %s is missing (make golden writes it if a test of %s calls apptest.%s)",
+				name.Type, golden.what, golden.file, folder, golden.check))
 		}
 	}
 	page, err := fs.ReadFile(root, pageOf(name.Vendor))
@@ -148,6 +150,10 @@ func checkFiles(root fs.FS, name typeName) []string {
 	if err != nil || !line.Match(page) {
 		problems = append(problems, fmt.Sprintf("%s is not in the guide: add a line with `enqueue %s` to %s",
 			name.Type, name.Type, pageOf(name.Vendor)))
+	}
+	if !strings.Contains(string(page), "`"+name.Type+"`") {
+		problems = append(problems, fmt.Sprintf("the guide does not say what %s does: add its row to %s",
+			name.Type, pageOf(name.Vendor)))
 	}
 	return problems
 }
@@ -174,8 +180,8 @@ func checkQueueOf(v tasks.Vendor, taskType, queueName string) []string {
 		taskType, queueName, v.Name)}
 }
 
-// checkTypes names types that share a name, that begin another's, or that do not
-// begin with their vendor's.
+// checkTypes names types that share a name, that begin another's (asynq matches
+// types by prefix), or that do not begin with their vendor's.
 func checkTypes(list []typeName) []string {
 	var problems []string
 	for i, name := range list {

@@ -1,12 +1,14 @@
 package anna_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"net/http"
 	"reflect"
 	"regexp"
 	"slices"
 	"testing"
+	"time"
 
 	"errand.internal/clients/anna/annatest"
 	"errand.internal/clients/clientstest"
@@ -75,17 +77,31 @@ func TestChangedAlertCounterIsOneEvent(t *testing.T) {
 	}
 }
 
-func TestManualShowsTheAlertEvent(t *testing.T) {
+// The guide shows the event as it could be sent.
+func TestGuideShowsTheAlertEvent(t *testing.T) {
 	t.Parallel()
-	manual := clientstest.ReadFile(t, "../../docs/events.md")
-	for _, block := range regexp.MustCompile("(?s)```json\n(.*?)```").FindAllSubmatch(manual, -1) {
-		var e apptest.Event
-		if err := json.Unmarshal(block[1], &e); err != nil {
-			t.Fatal(err)
-		}
-		if e.Type == "messenger.alerts.changed" {
-			return
+	guide := clientstest.ReadFile(t, "../../docs/vendors/anna.md")
+	shown := regexp.MustCompile("(?s)```json\n(.*?)```").FindSubmatch(guide)
+	if shown == nil {
+		t.Fatal("docs/vendors/anna.md shows no event")
+	}
+	var e struct {
+		Type      string
+		Timestamp time.Time
+		Data      struct {
+			Subject  anna.MessengerAlerts
+			Previous int
+			Current  int
+			Sequence int64
 		}
 	}
-	t.Error("docs/events.md does not show messenger.alerts.changed")
+	dec := json.NewDecoder(bytes.NewReader(shown[1]))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&e); err != nil {
+		t.Fatal(err)
+	}
+	if e.Type != "messenger.alerts.changed" || e.Timestamp.IsZero() || e.Data.Subject.UserID == "" ||
+		e.Data.Previous == e.Data.Current || e.Data.Sequence == 0 {
+		t.Errorf("docs/vendors/anna.md shows %s", shown[1])
+	}
 }

@@ -111,7 +111,7 @@ func TestPayloadRules(t *testing.T) {
 			Name: "empty data",
 			Type: "danaconnect:conversation:start",
 			Raw:  `{"idProject":1,"data":{}}`,
-			Want: "data must have at least 1 entries",
+			Want: "data must have at least 1 entry",
 		},
 		{
 			Name: "data a list",
@@ -279,7 +279,7 @@ func TestPayloadRules(t *testing.T) {
 			Name: "values empty",
 			Type: "danaconnect:otp:send",
 			Raw:  `{"idConversation":1,"values":[],"type":1,"length":6}`,
-			Want: "values must have at least 1 entries",
+			Want: "values must have at least 1 entry",
 		},
 		{
 			Name: "values twice",

@@ -117,7 +117,7 @@ func TestPayloadRules(t *testing.T) {
 			Name: "empty body",
 			Type: "dinero:invoice:create",
 			Raw:  `{"organizationId":1,"body":{}}`,
-			Want: "body must have at least 1 entries",
+			Want: "body must have at least 1 entry",
 		},
 		{
 			Name: "body a list",
