@@ -4,9 +4,10 @@ local function delay(id, set, ms)
   redis.call('HSET', A .. 't:' .. id, 'state', set)
 end
 
--- unlist takes a task out of the list that it is in, and returns its state there.
+-- unlist takes a task out of the list that it is in, and returns its state there and
+-- the key of a plain asynq client's unique lock.
 local function unlist(id)
-  local state = redis.call('HGET', A .. 't:' .. id, 'state')
+  local state, lock = unpack(redis.call('HMGET', A .. 't:' .. id, 'state', 'unique_key'))
   if state == 'active' or not state then
     redis.call('LREM', A .. 'active', 0, id)
     redis.call('ZREM', A .. 'lease', id)
@@ -15,7 +16,7 @@ local function unlist(id)
   else
     redis.call('ZREM', A .. state, id)
   end
-  return state
+  return state, lock
 end
 
 -- once reads what is written once: redelivery, retention, key TTL, flags, key,
