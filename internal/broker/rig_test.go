@@ -251,6 +251,8 @@ func (r *rig) forget(s snapshot) {
 	if err := r.rdb.FlushAll(r.t.Context()).Err(); err != nil {
 		r.t.Fatal(err)
 	}
+	r.rdb.SAdd(r.t.Context(), "asynq:queues", queue) // as every worker does
+	delete(s, "asynq:queues")
 	for key, entry := range s {
 		if err := r.rdb.Restore(r.t.Context(), key, entry.ttl, entry.dump).Err(); err != nil {
 			r.t.Fatal(err)
@@ -292,11 +294,8 @@ func (r *rig) crash(owner string) *broker.Claim {
 func (r *rig) forward(set string) {
 	r.t.Helper()
 	for _, id := range r.rdb.ZRange(r.t.Context(), "asynq:{otp}:"+set, 0, -1).Val() {
-		for _, name := range []string{"next", "due"} {
-			if r.field(id, name) != "" {
-				r.rdb.HSet(r.t.Context(), record.Key(queue, id), name, 1)
-			}
-		}
+		name := map[string]string{"retry": "next", "scheduled": "due"}[set]
+		r.rdb.HSet(r.t.Context(), record.Key(queue, id), name, 1)
 		if err := r.asynq.RunTask(queue, id); err != nil {
 			r.t.Fatal(err)
 		}
