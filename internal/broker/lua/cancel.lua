@@ -21,6 +21,8 @@ redis.call('HSET', task, 'outcome', 'cancelled', 'ended', now, 'message', messag
 redis.call('HDEL', task, 'next', 'parked', 'waiting', 'code')
 if r[PARKED] then redis.call('SREM', R .. 'parked:' .. r[PARKED], arg.id) end
 unlist(arg.id)
+local lock = redis.call('HGET', t, 'unique_key') -- a plain asynq client's
+if lock and redis.call('GET', lock) == arg.id then redis.call('DEL', lock) end
 redis.call('DEL', t)
 local name = R .. 'key:' .. key
 if key ~= '-' and redis.call('HGET', name, 'id') == arg.id then redis.call('DEL', name) end

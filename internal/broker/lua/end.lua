@@ -16,8 +16,8 @@
 -- Returns 1 if it is written, 0 if the claim was another's by then.
 local task, t = R .. 'task:' .. arg.id, A .. 't:' .. arg.id
 local r = redis.call('HMGET', task, 'fence', 'outcome', 'finished', 'attempts', 'owner', 'seq', 'waiting', 'type', 'started',
-  'first')
-local FENCE, OUTCOME, FINISHED, ATTEMPTS, OWNER, SEQ, WAITING, TYPE, STARTED, FIRST = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
+  'first', 'parked')
+local FENCE, OUTCOME, FINISHED, ATTEMPTS, OWNER, SEQ, WAITING, TYPE, STARTED, FIRST, PARKED = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11
 local redelivery, retention, ttl, flags, key, subject, role, alone = once(arg.once)
 if r[FINISHED] == arg.fence then return 1 end -- the reply was lost
 if r[OUTCOME] then return 0 end
@@ -25,10 +25,7 @@ if r[FENCE] and r[FENCE] ~= arg.fence then
   local idle = not r[OWNER] or (redelivery ~= '1' and not r[STARTED])
   if number(r[FENCE]) > number(arg.fence) or not (idle or arg.outcome) then return 0 end
 end
-if not r[TYPE] then -- also if the record was lost meanwhile
-  redis.call('HSET', task, 'type', arg.type, 'once', arg.once, 'created', arg.created, 'due', arg.due,
-    'expires', arg.expires)
-end
+if not r[TYPE] then rewrite(arg.id) end -- also if the record was lost meanwhile
 local outcome, ended = arg.outcome, arg.outcome ~= nil
 
 local set, gone = {'fence', arg.fence}, {'owner', 'verdict', 'started', 'reconfirm', 'abandoned'}
@@ -48,6 +45,10 @@ if arg.counted then add('attempts', tonumber(r[ATTEMPTS] or '0') + 1) end
 if arg.code then add('code', arg.code) else drop('code') end
 if arg.message then add('message', arg.message) else drop('message') end
 if arg.doubt then add('doubt', arg.doubt) else drop('doubt') end
+if r[PARKED] then -- before the claim that Redis has forgotten
+  redis.call('SREM', R .. 'parked:' .. r[PARKED], arg.id)
+  drop('parked')
+end
 if ended then
   add('outcome', outcome)
   add('ended', now)
@@ -57,8 +58,8 @@ else
   add('next', now + tonumber(arg.wait))
   if arg.parked then add('parked', arg.parked) end
 end
-redis.call('HSET', task, unpack(set))
 redis.call('HDEL', task, unpack(gone))
+redis.call('HSET', task, unpack(set))
 
 -- count adds to asynq's statistics, of the day and in all.
 local function count(name)

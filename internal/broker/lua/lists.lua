@@ -25,6 +25,18 @@ local function once(text)
   return string.match(text or '', '^(%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+)')
 end
 
+-- rewrite writes what enqueue wrote of a task that Redis has forgotten.
+local function rewrite(id)
+  local task = R .. 'task:' .. id
+  local _, _, _, flags, key, intent, _, alone = once(arg.once)
+  redis.call('HSET', task, 'type', arg.type, 'once', arg.once, 'created', arg.created, 'due', arg.due,
+    'expires', arg.expires)
+  if intent ~= '-' then redis.call('HSET', task, 'seq', redis.call('INCR', R .. 'seq')) end
+  if key ~= '-' and redis.call('EXISTS', R .. 'key:' .. key) == 0 then redis.call('HSET', R .. 'key:' .. key, 'id', id) end
+  if alone ~= '-' then redis.call('SET', R .. 'alone:' .. alone, id, 'NX') end
+  if string.find(flags, 'a') then redis.call('ZADD', R .. 'audit:open', 'NX', arg.due, id) end
+end
+
 -- release frees the lock on an intent's subject.
 local function release(id, intent)
   local key = R .. 'intent:' .. intent
