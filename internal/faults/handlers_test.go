@@ -129,7 +129,7 @@ func TestBadHandlers(t *testing.T) {
 				t.Errorf(
 					"%s: %s, class %s, %q; want %s, class %s",
 					tc.name,
-					record.Outcome,
+					got.Outcome,
 					last.Class,
 					got.Message,
 					tc.outcome,
@@ -154,7 +154,7 @@ func TestBadHandlers(t *testing.T) {
 	}
 	for _, id := range ids["good"] {
 		if got := h.wait(id); got.Outcome != record.Done {
-			t.Errorf("beside the bad ones a good task ended %s %q", record.Outcome, got.Message)
+			t.Errorf("beside the bad ones a good task ended %s %q", got.Outcome, got.Message)
 		}
 	}
 	// The hanging handlers continue, and may still call.

@@ -33,7 +33,7 @@ func TestLostReplies(t *testing.T) {
 	}
 	shared.setInterceptor(nil)
 	counts := dropper.counts()
-	for _, what := range []step{create, enqueue, take, claim, finish, ack} {
+	for _, what := range []step{enqueue, take, start, end} {
 		if counts[what] == 0 {
 			t.Errorf("no reply of %s was lost", what)
 		}
@@ -51,16 +51,17 @@ func TestClaimsWithoutAReply(t *testing.T) {
 	h.kinds = append(h.kinds, h.Invoices)
 	w := h.startWorkers(1)[0]
 	h.warmUp()
-	claims := w.proxy.hold(claim, afterRedis, other)
+	claims := w.proxy.hold(take, afterRedis)
 	ids := h.enqueueEach(4)
 	// All tries of a claim fail: the client's own retries, and the worker's.
-	if err := claims.wait(limitContext(t), func(tries map[string]int, _ []string) bool {
+	if err := claims.wait(limitContext(t), func(tries map[string]int) bool {
 		return len(tries) == len(ids) && slices.Min(slices.Collect(maps.Values(tries))) >= 4
 	}); err != nil {
 		t.Fatal(err)
 	}
 	claims.drop()
 	h.finish(waitLimit, tasks.Done)
+	h.checkFirstCall(ids)
 	h.StopAll()
 }
 
@@ -92,7 +93,7 @@ func newReplyDropper(p *proxy, r *rand.Rand, share float64) *replyDropper {
 
 func (d *replyDropper) drops(c *command, reply []byte) bool {
 	what, id := c.step()
-	if what == other || reply[0] == '-' || what == take && reply[0] == '_' {
+	if what == other || refused(reply) || what == take && len(takenTasks(reply)) == 0 {
 		return false // an error, or no task to take: nothing has changed
 	}
 	d.mu.Lock()

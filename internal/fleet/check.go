@@ -1,12 +1,15 @@
 package fleet
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
 
 	"github.com/redis/go-redis/v9"
 
+	"errand.internal/internal/broker"
+	"errand.internal/internal/record"
 	"errand.internal/tasks"
 )
 
@@ -58,6 +61,37 @@ func (f *Fixture) CheckDone(ids []string) Report {
 		f.tb.Logf("not done:\n%s", f.describeAll(without(ids, isDone)))
 	}
 	return report
+}
+
+// CheckQueues asserts that the record of every task agrees with asynq's queue. Tasks
+// may be under way.
+func (f *Fixture) CheckQueues() {
+	f.tb.Helper()
+	if f.tb.Failed() {
+		return // there may be no Redis to ask
+	}
+	ctx := context.WithoutCancel(f.tb.Context())
+	queues, err := f.Conn().SMembers(ctx, "asynq:queues").Result()
+	if err != nil {
+		f.tb.Fatalf("read the names of the queues: %v", err)
+	}
+	for _, id := range f.Enqueued() { // Redis may have lost the names
+		if name, err := record.QueueOf(id); err == nil && !slices.Contains(queues, name) {
+			queues = append(queues, name)
+		}
+	}
+	for _, name := range queues {
+		problems, err := broker.Check(ctx, f.Conn(), name)
+		if err != nil {
+			f.tb.Fatalf("check the queue %s: %v", name, err)
+		}
+		for _, problem := range problems[:min(len(problems), maxProblems)] {
+			f.tb.Errorf("record and queue disagree: %s", problem)
+		}
+		if more := len(problems) - maxProblems; more > 0 {
+			f.tb.Errorf("... and %d more", more)
+		}
+	}
 }
 
 // checker collects what check finds.
