@@ -173,6 +173,13 @@ func TestBadHandlers(t *testing.T) {
 	testwait.Eventually(t, waitLimit, fmt.Sprintf("%d effects", effects), func() bool {
 		return vendor.total() >= effects
 	})
+	if fleet.Long() {
+		fleet.Elapse(t, fleet.QuietPhase)
+		got := h.wait(h.enqueue(definitions[len(definitions)-1], "after a quiet phase"))
+		if took := got.Ended.Sub(got.Created); took > 2*time.Second {
+			t.Errorf("after a quiet phase a task took %v", took)
+		}
+	}
 	stopping := time.Now()
 	h.server.Shutdown()
 	t.Logf(
