@@ -128,11 +128,15 @@ func (h *harness) runAndKill(mode string, list []keyedPasscode, n int, shortly t
 	}
 	cmd.Stdin = strings.NewReader(string(input))
 	cmd.Stderr = os.Stderr
-	lines, err := cmd.StdoutPipe()
+	// Unlike cmd.StdoutPipe, it can be read when the producer has ended.
+	lines, stdout, err := os.Pipe()
 	if err != nil {
 		h.t.Fatal(err)
 	}
+	defer func() { _ = lines.Close() }()
+	cmd.Stdout = stdout
 	p, err := proctest.Start(cmd)
+	_ = stdout.Close()
 	if err != nil {
 		h.t.Fatal(err)
 	}
