@@ -318,6 +318,7 @@ func (c *Claim) Adopt(p Policy, inDoubt bool) error {
 	a := arguments{
 		"id", c.ID,
 		"owner", c.server.owner,
+		"fence", c.fence,
 		"type", c.Type,
 		"once", o.encode(),
 		"expires", c.Due.Add(budget).UnixMilli(),

@@ -13,7 +13,7 @@
 // same one, so one script can change both.
 //
 //	errand:{queue}:task:<id>      the record (a hash)
-//	errand:{queue}:log:<id>       its attempts (a list)
+//	errand:{queue}:log:<id>       its further attempts (a list)
 //	errand:{queue}:data:<id>      its result, sealed by the worker
 //	errand:{queue}:key:<digest>   whose the producer's key is; outlives the record
 //	errand:{queue}:alone:<digest> the active task of a subject (UniqueWhileActive)
@@ -35,6 +35,7 @@
 //	seq                                   with an intent
 //	owner, fence, verdict, started        the claim
 //	abandoned, crashes, doubt, reconfirm  what earlier claims left behind
+//	first                                 the first attempt, if it is short
 //	attempts, next, parked                between attempts
 //	outcome, ended, code, message         the end
 //	finished                              the fence of the latest written result

@@ -84,6 +84,9 @@ func decodeAttempt(raw string) (Attempt, error) {
 	}, nil
 }
 
+// firstInLog stands in the field first if the first attempt is too long for it.
+const firstInLog = "-"
+
 // readScript reads a record with its log and its result at one moment.
 //
 // KEYS: record, log, data
@@ -127,17 +130,24 @@ func (s *Store) get(ctx context.Context, queue, id string, wait bool) (*Record, 
 		return nil, ErrNotFound
 	}
 	r := newRecord(queue, id, fields, reply.Time(0))
-	r.Attempts = attempts
 	if data := reply.Text(1); data != "" {
 		r.Data = []byte(data)
 	}
+	var log []string
+	if first := fields["first"]; first != "" && first != firstInLog {
+		log = append(log, first)
+	}
 	for i := range attempts {
-		a, err := decodeAttempt(reply.Text(3 + i))
+		log = append(log, reply.Text(3+i))
+	}
+	for i, raw := range log {
+		a, err := decodeAttempt(raw)
 		if err != nil {
 			return nil, fmt.Errorf("read attempt %d of the record: %w", i+1, err)
 		}
 		r.History = append(r.History, a)
 	}
+	r.Attempts = len(r.History)
 	return r, nil
 }
 

@@ -5,13 +5,13 @@
 --
 -- Returns cancelled, gone (no such record), or the state that forbids it.
 local task, t = R .. 'task:' .. arg.id, A .. 't:' .. arg.id
-local r = redis.call('HMGET', task, 'type', 'once', 'outcome', 'owner', 'crashes', 'doubt', 'parked', 'next', 'waiting')
-local TYPE, ONCE, OUTCOME, OWNER, CRASHES, DOUBT, PARKED, NEXT, WAITING = 1, 2, 3, 4, 5, 6, 7, 8, 9
+local r = redis.call('HMGET', task, 'type', 'once', 'outcome', 'owner', 'crashes', 'doubt', 'parked', 'next', 'waiting', 'first')
+local TYPE, ONCE, OUTCOME, OWNER, CRASHES, DOUBT, PARKED, NEXT, WAITING, FIRST = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
 if not r[TYPE] then return 'gone' end
 if r[OUTCOME] then return r[OUTCOME] end
 if r[OWNER] then return 'running' end
 -- One whose worker died has been tried, though nobody could note how.
-if r[CRASHES] or r[DOUBT] or redis.call('EXISTS', R .. 'log:' .. arg.id) == 1 then
+if r[CRASHES] or r[DOUBT] or r[FIRST] then
   if r[PARKED] then return 'parked' end
   return r[NEXT] and 'retrying' or 'pending'
 end
@@ -21,6 +21,8 @@ redis.call('HSET', task, 'outcome', 'cancelled', 'ended', now, 'message', messag
 redis.call('HDEL', task, 'next', 'parked', 'waiting', 'code')
 if r[PARKED] then redis.call('SREM', R .. 'parked:' .. r[PARKED], arg.id) end
 unlist(arg.id)
+local lock = redis.call('HGET', t, 'unique_key') -- a plain asynq client's
+if lock and redis.call('GET', lock) == arg.id then redis.call('DEL', lock) end
 redis.call('DEL', t)
 local name = R .. 'key:' .. key
 if key ~= '-' and redis.call('HGET', name, 'id') == arg.id then redis.call('DEL', name) end

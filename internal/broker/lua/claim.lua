@@ -6,17 +6,15 @@
 --
 -- Returns 1 if the claim stands now.
 local task, t = R .. 'task:' .. arg.id, A .. 't:' .. arg.id
-local r = redis.call('HMGET', task, 'fence', 'outcome', 'owner', 'type', 'started')
-local FENCE, OUTCOME, OWNER, TYPE, STARTED = 1, 2, 3, 4, 5
+local r = redis.call('HMGET', task, 'fence', 'outcome', 'owner', 'type', 'started', 'finished')
+local FENCE, OUTCOME, OWNER, TYPE, STARTED, FINISHED = 1, 2, 3, 4, 5, 6
 if r[FENCE] == arg.fence and r[OWNER] == arg.owner then
   redis.call('HSET', task, 'started', 1)
   return 1
 end
+if r[FINISHED] == arg.fence then return 0 end -- its result was faster
 if r[OUTCOME] or r[OWNER] and r[STARTED] or r[FENCE] and number(r[FENCE]) > number(arg.fence) then return 0 end
-if not r[TYPE] then
-  redis.call('HSET', task, 'type', arg.type, 'once', arg.once, 'created', arg.created, 'due', arg.due,
-    'expires', arg.expires)
-end
+if not r[TYPE] then rewrite(arg.id) end
 redis.call('HSET', task, 'owner', arg.owner, 'fence', arg.fence, 'started', 1)
 if arg.doubt then redis.call('HSET', task, 'doubt', arg.doubt) end
 redis.call('HDEL', task, 'next', 'parked', 'verdict')

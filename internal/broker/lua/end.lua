@@ -15,8 +15,9 @@
 --
 -- Returns 1 if it is written, 0 if the claim was another's by then.
 local task, t = R .. 'task:' .. arg.id, A .. 't:' .. arg.id
-local r = redis.call('HMGET', task, 'fence', 'outcome', 'finished', 'attempts', 'owner', 'seq', 'waiting', 'type', 'started')
-local FENCE, OUTCOME, FINISHED, ATTEMPTS, OWNER, SEQ, WAITING, TYPE, STARTED = 1, 2, 3, 4, 5, 6, 7, 8, 9
+local r = redis.call('HMGET', task, 'fence', 'outcome', 'finished', 'attempts', 'owner', 'seq', 'waiting', 'type', 'started',
+  'first', 'parked')
+local FENCE, OUTCOME, FINISHED, ATTEMPTS, OWNER, SEQ, WAITING, TYPE, STARTED, FIRST, PARKED = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11
 local redelivery, retention, ttl, flags, key, subject, role, alone = once(arg.once)
 if r[FINISHED] == arg.fence then return 1 end -- the reply was lost
 if r[OUTCOME] then return 0 end
@@ -24,20 +25,30 @@ if r[FENCE] and r[FENCE] ~= arg.fence then
   local idle = not r[OWNER] or (redelivery ~= '1' and not r[STARTED])
   if number(r[FENCE]) > number(arg.fence) or not (idle or arg.outcome) then return 0 end
 end
-if not r[TYPE] then -- also if the record was lost meanwhile
-  redis.call('HSET', task, 'type', arg.type, 'once', arg.once, 'created', arg.created, 'due', arg.due,
-    'expires', arg.expires)
-end
+if not r[TYPE] then rewrite(arg.id) end -- also if the record was lost meanwhile
 local outcome, ended = arg.outcome, arg.outcome ~= nil
 
-if arg.attempt then redis.call('RPUSH', R .. 'log:' .. arg.id, arg.attempt) end
 local set, gone = {'fence', arg.fence}, {'owner', 'verdict', 'started', 'reconfirm', 'abandoned'}
 local function add(name, value) set[#set + 1] = name; set[#set + 1] = value end
 local function drop(name) gone[#gone + 1] = name end
+-- Most tasks have one attempt, which is short: a field of the record is cheaper than a
+-- list. '-' says that the first one is in the list.
+local inlist = r[FIRST]
+if arg.attempt then
+  if not r[FIRST] then
+    inlist = #arg.attempt > 64
+    add('first', inlist and '-' or arg.attempt)
+  end
+  if inlist then redis.call('RPUSH', R .. 'log:' .. arg.id, arg.attempt) end
+end
 if arg.counted then add('attempts', tonumber(r[ATTEMPTS] or '0') + 1) end
 if arg.code then add('code', arg.code) else drop('code') end
 if arg.message then add('message', arg.message) else drop('message') end
 if arg.doubt then add('doubt', arg.doubt) else drop('doubt') end
+if r[PARKED] then -- before the claim that Redis has forgotten
+  redis.call('SREM', R .. 'parked:' .. r[PARKED], arg.id)
+  drop('parked')
+end
 if ended then
   add('outcome', outcome)
   add('ended', now)
@@ -47,8 +58,8 @@ else
   add('next', now + tonumber(arg.wait))
   if arg.parked then add('parked', arg.parked) end
 end
-redis.call('HSET', task, unpack(set))
 redis.call('HDEL', task, unpack(gone))
+redis.call('HSET', task, unpack(set))
 
 -- count adds to asynq's statistics, of the day and in all.
 local function count(name)
@@ -58,7 +69,7 @@ local function count(name)
   if type(total) == 'table' then redis.call('SET', A .. name, 1) end -- as asynq does at the largest number
 end
 
-unlist(arg.id)
+local _, lock = unlist(arg.id)
 local lifetime -- of the record, ms
 if not ended then
   redis.call('ZADD', A .. 'retry', seconds(now + tonumber(arg.wait)), arg.id)
@@ -87,7 +98,6 @@ else
   count('processed')
   lifetime = retention + 3600000 -- asynq's janitor may be late
 end
-local lock = redis.call('HGET', t, 'unique_key') -- a plain asynq client's
 if ended and lock and redis.call('GET', lock) == arg.id then redis.call('DEL', lock) end
 
 if string.find(flags, 'a') and (arg.attempt or ended) then
@@ -109,7 +119,12 @@ if not ended then
   return 1
 end
 
-local attempts = redis.call('LLEN', R .. 'log:' .. arg.id)
+local attempts = r[FIRST] and r[FIRST] ~= '-' and 1 or 0
+if arg.attempt and not r[FIRST] and not inlist then attempts = 1 end
+if inlist then
+  attempts = attempts + redis.call('LLEN', R .. 'log:' .. arg.id)
+  redis.call('PEXPIRE', R .. 'log:' .. arg.id, lifetime)
+end
 if arg.data then redis.call('SET', R .. 'data:' .. arg.id, arg.data, 'PX', retention) end
 if arg.archived then
   redis.call('XADD', R .. 'dead', 'MAXLEN', '~', arg.dead, '*', 'id', arg.id, 'type', arg.type, 'outcome', outcome,
@@ -138,7 +153,6 @@ if key ~= '-' then
     end
   end
 end
-redis.call('PEXPIRE', R .. 'log:' .. arg.id, lifetime)
 redis.call('PEXPIRE', task, lifetime)
 if r[WAITING] then redis.pcall('PUBLISH', 'errand:done:' .. arg.id, outcome) end
 redis.call('HSET', task, 'finished', arg.fence) -- last: a script that broke off runs again

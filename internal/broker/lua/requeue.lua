@@ -4,11 +4,14 @@
 -- id, owner ('' for a task that is active although nobody has claimed it)
 -- crashed: the worker died
 --
--- Returns 1, or 0 if the worker has not claimed it.
+-- Returns 1, or 0 if the worker has not claimed it, or if it has ended and is not active.
 local task, t = R .. 'task:' .. arg.id, A .. 't:' .. arg.id
 local r = redis.call('HMGET', task, 'owner', 'started', 'once', 'outcome', 'verdict', 'doubt')
 local OWNER, STARTED, ONCE, OUTCOME, VERDICT, DOUBT = 1, 2, 3, 4, 5, 6
-if not r[OUTCOME] then
+if r[OUTCOME] then
+  local state = redis.call('HGET', t, 'state')
+  if state and state ~= 'active' then return 0 end -- it is where it belongs
+else
   if (r[OWNER] or '') ~= arg.owner then return 0 end
   local redelivery, _, _, _, _, subject = once(r[ONCE])
   if r[STARTED] and redelivery == '0' or r[VERDICT] == 'abandoned' then redis.call('HSET', task, 'abandoned', 1) end
