@@ -78,6 +78,9 @@ func TestReceiverOutage(t *testing.T) {
 				)
 			}
 			took := time.Since(recovered)
+			if fleet.Long() {
+				f.Quiet(fleet.QuietPhase, f.Passcodes)
+			}
 			f.StopAll()
 			f.CheckSecrets(nil)
 

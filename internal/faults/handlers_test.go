@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -39,6 +40,7 @@ func TestBadHandlers(t *testing.T) {
 	t.Cleanup(free)
 	vendor := newEffectCounter(t)
 	hang := func(context.Context) { <-release }
+	var tried atomic.Int32 // calls after the end of the task
 	cases := []struct {
 		name       string
 		redelivery broker.Redelivery
@@ -90,12 +92,16 @@ func TestBadHandlers(t *testing.T) {
 			run:     func(ctx context.Context, call func() error) error { err := call(); hang(ctx); return err },
 		},
 		{
+			// Its call comes when the task has ended, and is not let out.
 			name:    "ignores its deadline before its call",
 			outcome: record.Unknown,
-			effects: 1,
 			class:   "hang",
 			logged:  "goroutines",
-			run:     func(ctx context.Context, call func() error) error { hang(ctx); return call() },
+			run: func(ctx context.Context, call func() error) error {
+				hang(ctx)
+				defer tried.Add(1)
+				return call()
+			},
 		},
 		{
 			name:       "read that ignores its deadline",
@@ -157,8 +163,9 @@ func TestBadHandlers(t *testing.T) {
 			t.Errorf("beside the bad ones a good task ended %s %q", got.Outcome, got.Message)
 		}
 	}
-	// The hanging handlers continue, and may still call.
+	// The hanging handlers continue, and try to call.
 	free()
+	testwait.Eventually(t, waitLimit, "the late calls", func() bool { return int(tried.Load()) == n })
 	effects := n // of the good ones
 	for _, tc := range cases {
 		effects += tc.effects * n
@@ -166,6 +173,13 @@ func TestBadHandlers(t *testing.T) {
 	testwait.Eventually(t, waitLimit, fmt.Sprintf("%d effects", effects), func() bool {
 		return vendor.total() >= effects
 	})
+	if fleet.Long() {
+		fleet.Elapse(t, fleet.QuietPhase)
+		got := h.wait(h.enqueue(definitions[len(definitions)-1], "after a quiet phase"))
+		if took := got.Ended.Sub(got.Created); took > 2*time.Second {
+			t.Errorf("after a quiet phase a task took %v", took)
+		}
+	}
 	stopping := time.Now()
 	h.server.Shutdown()
 	t.Logf(

@@ -81,7 +81,7 @@ func (h *harness) checkInterrupted(report fleet.Report) {
 			h.t.Errorf("%s is unknown (%q), although no worker of its was killed", id, h.status(id).Message)
 		}
 	}
-	h.t.Logf("unknown: %d, all explained by a kill; passcodes whose start was not written: %d", len(report.Unknown), unstarted)
+	h.t.Logf("unknown: %d; interrupted passcodes whose start was not written: %d", len(report.Unknown), unstarted)
 	logCounts(h.t, "interrupted", interrupted)
 }
 

@@ -2,7 +2,6 @@ package fleet
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 
@@ -193,14 +192,19 @@ func (f *Fixture) CountedAttempts(ids []string) []string {
 	for chunk := range slices.Chunk(ids, 1000) {
 		pipe := f.Conn().Pipeline()
 		for _, id := range chunk {
-			pipe.HGet(f.tb.Context(), RecordKey(id), "attempts")
+			pipe.HMGet(f.tb.Context(), RecordKey(id), "type", "attempts")
 		}
 		replies, err := pipe.Exec(f.tb.Context())
-		if err != nil && !errors.Is(err, redis.Nil) {
+		if err != nil {
 			f.tb.Fatalf("read the counts of attempts: %v", err)
 		}
 		for _, reply := range replies {
-			counted = append(counted, reply.(*redis.StringCmd).Val())
+			fields := reply.(*redis.SliceCmd).Val()
+			n, _ := fields[1].(string)
+			if n == "" && fields[0] != nil {
+				n = "0"
+			}
+			counted = append(counted, n)
 		}
 	}
 	return counted
