@@ -2,6 +2,7 @@ package clients
 
 import (
 	"context"
+	"net"
 	"net/http/httptrace"
 	"sync"
 	"sync/atomic"
@@ -52,12 +53,14 @@ type sendTrace struct {
 	attempt *Attempt // nil outside of an attempt
 	sent    atomic.Bool
 	writing atomic.Bool
+	conn    atomic.Pointer[net.Conn] // that carries the request
 }
 
 // attach returns a context with which net/http reports to the trace.
 func (t *sendTrace) attach(ctx context.Context) context.Context {
 	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
-		GotConn: func(httptrace.GotConnInfo) {
+		GotConn: func(info httptrace.GotConnInfo) {
+			t.conn.Store(&info.Conn)
 			t.writing.Store(true)
 			if t.attempt != nil && t.attempt.onSend != nil {
 				t.attempt.once.Do(t.attempt.onSend)
@@ -88,4 +91,13 @@ func (t *sendTrace) mayBeSent() bool {
 	}
 	t.markSent()
 	return true
+}
+
+// closeConn closes the connection of an answer of HTTP/1, so that no other request
+// gets it. In HTTP/2 the connection carries other calls, and closing the answer's
+// body ends its stream.
+func (t *sendTrace) closeConn(protoMajor int) {
+	if conn := t.conn.Load(); conn != nil && protoMajor == 1 {
+		_ = (*conn).Close()
+	}
 }

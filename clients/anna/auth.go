@@ -62,6 +62,7 @@ func NewLogin(cfg Config, caller *clients.Caller) (*Login, error) {
 func (l *Login) Fetch(ctx context.Context) (tokens.Grant, error) {
 	// The login must not count as a call of the task that needs the token.
 	ctx, _ = clients.WithAttempt(ctx, nil)
+	ctx = clients.WithRepeatable(ctx, true)
 	req, err := l.request(ctx, getTokenOp, getTokenPath, secret.String{}, l.credentials)
 	if err != nil {
 		return tokens.Grant{}, err
