@@ -75,6 +75,8 @@ func (l *Login) Fetch(ctx context.Context) (tokens.Grant, error) {
 	switch {
 	case seen == Contradicted:
 		return tokens.Grant{}, l.answerError(getTokenOp, answer.Status, contradicted)
+	case seen == NotDone:
+		return tokens.Grant{}, l.answerError(getTokenOp, answer.Status, notDone.after(answer))
 	case seen == byStatus && unauthorized(answer):
 		return tokens.Grant{}, l.refused(fmt.Sprintf("the login was answered with HTTP %d", answer.Status))
 	case seen == byStatus:

@@ -32,9 +32,11 @@ type Rule struct {
 	// From and To are the first and the last status of the row.
 	From, To int
 	Body     BodyClass
-	// Done means that the call succeeded. Kind is then unused.
-	Done bool
-	Kind clients.Kind
+	// Done means that the call succeeded, ByStatus that clients.StatusRules decide.
+	// Kind is then unused.
+	Done     bool
+	ByStatus bool
+	Kind     clients.Kind
 	// Message describes a failure in our own words.
 	Message string
 	// Credential and Pipe are the verdicts that the answer gives on the account's
@@ -46,9 +48,8 @@ type Rule struct {
 // is interpreted by clients.StatusError and counted as unlisted.
 //
 // The vendor documents two error statuses, 400 and 401, and says that every other
-// error has status 200. So a 5xx comes from the platform rather than from the
-// pipe, and the pipe has not run. The exceptions are the timeouts 408 and 504: the
-// pipe may have run.
+// error has status 200. So a 5xx does not come from the pipe. It may still come after
+// the pipe has run: a gateway stands before the platform.
 var rules = []Rule{
 	{
 		From:       200,
@@ -122,13 +123,6 @@ var rules = []Rule{
 		Message: "there is no such listener",
 	},
 	{
-		From:    408,
-		To:      408,
-		Body:    AnyBody,
-		Kind:    clients.Unknown,
-		Message: "the server timed out; the pipe may have run",
-	},
-	{
 		From:    429,
 		To:      429,
 		Body:    AnyBody,
@@ -136,18 +130,10 @@ var rules = []Rule{
 		Message: "too many requests",
 	},
 	{
-		From:    504,
-		To:      504,
-		Body:    AnyBody,
-		Kind:    clients.Unknown,
-		Message: "a gateway timed out; the pipe may have run",
-	},
-	{
-		From:    500,
-		To:      599,
-		Body:    AnyBody,
-		Kind:    clients.Temporary,
-		Message: "the platform failed",
+		From:     500,
+		To:       599,
+		Body:     AnyBody,
+		ByStatus: true,
 	},
 }
 
@@ -169,6 +155,9 @@ func findRule(status int, class BodyClass) (rule Rule, listed bool) {
 // failure returns the error that the row means. unreadable says why the body could
 // not be read.
 func (r Rule) failure(a *clients.Answer, unreadable error) *clients.Error {
+	if r.ByStatus {
+		return clients.StatusError(Vendor, OpCall, a)
+	}
 	e := &clients.Error{
 		Vendor:  Vendor,
 		Op:      OpCall,

@@ -244,7 +244,8 @@ func TestStatusWithoutACode(t *testing.T) {
 			tokens.Inconclusive,
 		},
 		{"500 with a web page", 500, "<html>", clients.Unknown, tokens.Inconclusive},
-		{"503 alone", 503, "", clients.Temporary, tokens.Inconclusive},
+		{"503 alone", 503, "", clients.Unknown, tokens.Inconclusive},
+		{"503 of a gateway", 503, "<html>", clients.Unknown, tokens.Inconclusive},
 	}
 	for op := range promises {
 		for _, tt := range tests {
