@@ -107,7 +107,7 @@ func (c *Client) accessData(r reply) (AccessData, bool) {
 		EmbeddedURL *string
 		Expires     json.RawMessage
 	}
-	if json.Unmarshal(r.AccessData, &raw) != nil {
+	if clients.DecodeMembers(r.AccessData, &raw) != nil {
 		return AccessData{}, false
 	}
 	if raw.Hash == nil || *raw.Hash == "" || raw.ChatURL == nil || raw.EmbeddedURL == nil {
@@ -149,7 +149,7 @@ func startingWith(first byte, raw json.RawMessage) (json.RawMessage, bool) {
 // link reads the messenger link, a string that is not empty.
 func link(r reply) (Link, bool) {
 	var text string
-	if json.Unmarshal(r.Link, &text) != nil || text == "" {
+	if clients.DecodeMembers(r.Link, &text) != nil || text == "" {
 		return Link{}, false
 	}
 	return Link{MessengerLink: text}, true

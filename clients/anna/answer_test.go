@@ -119,6 +119,8 @@ func TestAnswers(t *testing.T) {
 		all("success the text false", answerWith(`{"success":"false"}`), clients.Unknown),
 		all("success 1", answerWith(`{"success":1}`), clients.Unknown),
 		all("success 0", answerWith(`{"success":0}`), clients.Unknown),
+		all("success twice", answerWith(`{"success":false,"success":true,`+allFields+`}`), clients.Unknown),
+		all("success twice, in the end false", answerWith(`{"success":true,"Success":false}`), clients.Unknown),
 		all("no JSON", answerWith(`success`), clients.Unknown),
 		all("web page", sandbox.Fault{HTML: true}, clients.Unknown),
 

@@ -102,8 +102,8 @@ func (l *Login) grant(a *clients.Answer, body reply, why string) (tokens.Grant, 
 		Token     json.RawMessage
 		ExpiresIn json.RawMessage
 	}
-	if len(body.Data) > 0 && json.Unmarshal(body.Data, &data) != nil {
-		return unreadable("data is no object")
+	if len(body.Data) > 0 && clients.DecodeMembers(body.Data, &data) != nil {
+		return unreadable("data is no object, or has a field twice")
 	}
 	var token string
 	if len(data.Token) > 0 && json.Unmarshal(data.Token, &token) != nil {
@@ -207,7 +207,7 @@ func jwtLife(jwt string) (time.Duration, bool) {
 		Exp *float64 `json:"exp"`
 		Iat *float64 `json:"iat"`
 	}
-	if json.Unmarshal(payload, &claims) != nil || claims.Exp == nil || claims.Iat == nil {
+	if !json.Valid(payload) || clients.DecodeMembers(payload, &claims) != nil || claims.Exp == nil || claims.Iat == nil {
 		return 0, false
 	}
 	// Clamped before the conversion, because a Duration cannot hold every float.

@@ -4,9 +4,11 @@ import (
 	"encoding/json"
 	"errors"
 	"slices"
+	"strconv"
 	"strings"
 
 	"errand.internal/clients"
+	"errand.internal/internal/strictjson"
 	"errand.internal/internal/tokens"
 )
 
@@ -185,6 +187,8 @@ func classify(a *clients.Answer, rule *Success) (json.RawMessage, BodyClass, err
 	switch {
 	case err != nil:
 		return nil, Unreadable, errors.New("it is not JSON")
+	case ambiguous(body, rule):
+		return nil, Unreadable, errors.New("a field that decides is given twice")
 	case reportsFailure(document):
 		// Before the rule: what the pipe itself calls a failure is never done.
 		return body, ReportsFailure, nil
@@ -203,6 +207,52 @@ var FailureFields = []string{
 	"errors: anything but null, false, 0 or an empty value",
 	"success: false",
 	`status: "error" or "failed"`,
+}
+
+// ambiguous reports whether the answer has a field twice that decides about it: a
+// failure field, or one on the rule's path.
+func ambiguous(body json.RawMessage, rule *Success) bool {
+	top := strictjson.Members(body)
+	for _, name := range []string{"error", "errors", "success", "status"} {
+		if body[0] == '{' && len(named(top, name, strings.EqualFold)) > 1 {
+			return true
+		}
+	}
+	if rule == nil {
+		return false
+	}
+	exact := func(a, b string) bool { return a == b }
+	for _, part := range rule.Path {
+		switch {
+		case len(body) > 0 && body[0] == '{':
+			values := named(strictjson.Members(body), part, exact)
+			if len(values) != 1 {
+				return len(values) > 1
+			}
+			body = values[0]
+		case len(body) > 0 && body[0] == '[':
+			items := strictjson.Items(body)
+			i, err := strconv.Atoi(part)
+			if err != nil || i < 0 || i >= len(items) {
+				return false
+			}
+			body = items[i]
+		default:
+			return false
+		}
+	}
+	return false
+}
+
+// named returns the values of the members with a name.
+func named(members []strictjson.Member, name string, same func(a, b string) bool) []json.RawMessage {
+	var values []json.RawMessage
+	for _, m := range members {
+		if same(m.Name, name) {
+			values = append(values, m.Value)
+		}
+	}
+	return values
 }
 
 func reportsFailure(document any) bool {

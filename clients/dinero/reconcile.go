@@ -199,7 +199,7 @@ func readPage(a *clients.Answer) ([]record, pagination, error) {
 		return nil, pagination{}, errors.New("it has no Collection")
 	}
 	var p pagination
-	if !clients.IsSet(page.Pagination) || json.Unmarshal(page.Pagination, &p) != nil ||
+	if !clients.IsSet(page.Pagination) || clients.DecodeMembers(page.Pagination, &p) != nil ||
 		p.PageSize < 0 || p.Result < 0 {
 		return nil, pagination{}, errors.New("its Pagination is missing or cannot be read")
 	}
