@@ -20,8 +20,12 @@ type Attempt struct {
 	// Underway says that the limits have just admitted another call of the same
 	// task. Set it before the first call.
 	Underway bool
+	// First is when the task was first attempted, by the local clock; zero if that is
+	// not known. Set it before the first call.
+	First time.Time
 
-	admitted atomic.Bool // the limits admitted a call of this attempt
+	place    atomic.Value // string: where a lookup is; see Place
+	admitted atomic.Bool  // the limits admitted a call of this attempt
 	sent     atomic.Bool
 	once     sync.Once
 	onSend   func()
