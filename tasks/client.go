@@ -228,6 +228,10 @@ func (c *Client) enqueue(
 	if err != nil {
 		return broker.Ticket{}, fmt.Errorf("encode the payload: %w", err)
 	}
+	// A free body may hold JSON of its caller's own, and any text what is not Unicode.
+	if problems := payload.UnfaithfulEncoding(raw); len(problems) > 0 {
+		return broker.Ticket{}, &PayloadError{Problems: problems}
+	}
 	if len(raw) > payload.MaxSize {
 		rule := fmt.Sprintf("the payload has %d bytes, at most %d are allowed", len(raw), payload.MaxSize)
 		return broker.Ticket{}, &PayloadError{Problems: []payload.Problem{{Rule: rule}}}

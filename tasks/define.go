@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"reflect"
 
+	"errand.internal/clients"
 	"errand.internal/internal/payload"
 	"errand.internal/internal/worker"
 )
@@ -45,7 +46,7 @@ func DefineReconciled[C any, P Task[R], R any](
 	d.reconcile = func(client C) func(context.Context, Payload) (any, bool, error) {
 		reconcile := reconciler(client)
 		return func(ctx context.Context, p Payload) (any, bool, error) {
-			return reconcile(ctx, p.(P))
+			return reconcile(clients.WithRepeatable(ctx, true), p.(P)) // it only asks
 		}
 	}
 	return d
@@ -72,6 +73,9 @@ func define[C any, P Task[R], R any](
 		run: func(client C) func(context.Context, Payload) (any, error) {
 			run := handler(client)
 			return func(ctx context.Context, p Payload) (any, error) {
+				// Policy alone says what may happen twice. The clients learn it here, so that no
+				// handler can forget it.
+				ctx = clients.WithRepeatable(ctx, p.Policy().Redelivery == AtLeastOnce)
 				return storedResult(run(ctx, p.(P)))
 			}
 		},

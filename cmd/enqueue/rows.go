@@ -179,8 +179,8 @@ func (r *row) decode(line []byte) error {
 	if json.Unmarshal(line, &fields) != nil || fields == nil {
 		return rowErrorf("the row must be an object with type, payload and key")
 	}
-	if path := findDuplicateField("", json.NewDecoder(bytes.NewReader(line))); path != "" {
-		return rowErrorf("%s is given twice", path)
+	if problems := payload.Unfaithful(line); len(problems) > 0 {
+		return rowErrorf("%s %s", problems[0].Field, problems[0].Rule)
 	}
 	for field, raw := range fields {
 		var err error

@@ -2,6 +2,7 @@ package all_test
 
 import (
 	"io/fs"
+	"net/http"
 	"os"
 	"os/exec"
 	"slices"
@@ -49,8 +50,8 @@ func names() []typeName {
 }
 
 // boundDefinitions returns the task types as a worker with accounts of all vendors
-// runs them.
-func boundDefinitions(t *testing.T) []worker.Definition {
+// runs them, but with a transport of the test.
+func boundDefinitions(t *testing.T, transport http.RoundTripper) []worker.Definition {
 	t.Helper()
 	var list []worker.Definition
 	for _, v := range all.Vendors {
@@ -60,7 +61,7 @@ func boundDefinitions(t *testing.T) []worker.Definition {
 				t.Fatal(err)
 			}
 			s.UsePlaceholders()
-			bound, err := v.Open(a, s, account.DryRun(noTransport{}))
+			bound, err := v.Open(a, s, account.DryRun(transport))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -124,7 +125,7 @@ func TestNamesOfVariables(t *testing.T) {
 
 func TestReconciledTypesHaveAReconciler(t *testing.T) {
 	t.Parallel()
-	definitions := boundDefinitions(t)
+	definitions := boundDefinitions(t, noTransport{})
 	if got, want := len(definitions), len(all.Vendors.Types()); got != want {
 		t.Errorf("%d task types can run, want %d", got, want)
 	}

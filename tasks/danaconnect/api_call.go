@@ -67,7 +67,6 @@ func callAPI(c *api.Client) tasks.Handler[APICall, tasks.Reply] {
 			Path:   p.Path,
 			Query:  p.Query.Values(),
 			Body:   body,
-			Once:   freecall.Redelivery(p.Idempotent, p.Method) == tasks.AtMostOnce,
 		})
 	}
 }

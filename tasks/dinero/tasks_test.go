@@ -78,6 +78,24 @@ func TestPayloadRules(t *testing.T) {
 			Want: "organizationId must be digits only",
 		},
 		{
+			Name: "organization with a space",
+			Type: "dinero:api:call",
+			Raw:  `{"organizationId":" 12","method":"GET","path":"x"}`,
+			Want: "organizationId must be digits only",
+		},
+		{
+			Name: "organization in another notation",
+			Type: "dinero:api:call",
+			Raw:  `{"organizationId":12e1,"method":"GET","path":"x"}`,
+			Want: "organizationId must be digits only",
+		},
+		{
+			Name: "member of a body given twice",
+			Type: "dinero:invoice:create",
+			Raw:  `{"organizationId":1,"body":{"ProductLines":[{"Quantity":1,"Quantity":100}]}}`,
+			Want: "body.ProductLines[0].Quantity is given twice",
+		},
+		{
 			Name: "version",
 			Type: "dinero:api:call",
 			Raw:  `{"organizationId":1,"method":"GET","path":"x","version":"../v2"}`,
