@@ -118,7 +118,8 @@ type Option func(*queue.Job)
 // Key makes the task the only one of its type with that key for 7 days (90 days for
 // creates): enqueueing again with the key returns the ticket of the first task. The
 // key is released if the task ends Failed, Invalid, Expired or Cancelled, but not if
-// it ends Unknown.
+// it ends Unknown. A payload that is Keyed has its key already; another one beside it
+// is refused.
 func Key(key string) Option {
 	return func(j *queue.Job) {
 		j.Key = key
@@ -210,9 +211,32 @@ func newTicket[R any](c *Client, t queue.Ticket) *Ticket[R] {
 }
 
 // Keyed is implemented by payloads that contain their key, such as an invoice with
-// the caller's reference. An empty key means none.
+// the caller's reference. That key always counts: a thing must not have two
+// identities.
 type Keyed interface {
+	// Key returns the key, "" if the payload has none.
 	Key() string
+	// KeyField returns the field that the key is made of, and its text.
+	KeyField() (field, text string)
+}
+
+// KeyOf returns the key of a task: the payload's own if it contains one, else the
+// given key. A given key may repeat the payload's own, or the text of its field, but
+// not contradict it; the error is a *PayloadError.
+func KeyOf(p Payload, given string) (string, error) {
+	keyed, ok := p.(Keyed)
+	if !ok || keyed.Key() == "" {
+		return given, nil
+	}
+	own := keyed.Key()
+	field, text := keyed.KeyField()
+	if given != "" && given != own && given != text {
+		return "", &PayloadError{Problems: []payload.Problem{{
+			Field: "the key",
+			Rule:  "contradicts " + field + ", which is the task's key; leave it out",
+		}}}
+	}
+	return own, nil
 }
 
 func (c *Client) enqueue(
@@ -233,11 +257,11 @@ func (c *Client) enqueue(
 		Payload: raw,
 		Policy:  p.Policy(),
 	}
-	if keyed, ok := p.(Keyed); ok {
-		job.Key = keyed.Key()
-	}
 	for _, opt := range opts {
 		opt(&job)
+	}
+	if job.Key, err = KeyOf(p, job.Key); err != nil {
+		return queue.Ticket{}, err
 	}
 	ticket, err := c.producer.Enqueue(ctx, job)
 	if errors.Is(err, ErrKeyConflict) {

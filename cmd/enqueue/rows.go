@@ -25,7 +25,7 @@ type row struct {
 	line     int // where it starts in the file
 	taskType string
 	payload  []byte
-	key      string // empty: the digest
+	key      string // empty: the payload's own, or the digest
 	err      error  // why the row is refused; nil if it is not
 }
 

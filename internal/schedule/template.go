@@ -95,9 +95,22 @@ func (t template) raw(subject string) []byte {
 	return append(append(append(out, t.before...), value...), t.after...)
 }
 
-// decode reads and checks the payload for a subject.
+// decode reads and checks the payload for a subject. A payload with a key of its own
+// is refused: the key of a scheduled task is its tick, and beside it every tick would
+// create the same record once more.
 func (t template) decode(subject string) (queue.Payload, error) {
-	return t.info.Decode(t.raw(subject))
+	p, err := t.info.Decode(t.raw(subject))
+	if err != nil {
+		return nil, err
+	}
+	if keyed, ok := p.(tasks.Keyed); ok && keyed.Key() != "" {
+		field, _ := keyed.KeyField()
+		return nil, &tasks.PayloadError{Problems: []payload.Problem{{
+			Field: field,
+			Rule:  "must be left out: a schedule would create the same record at every tick",
+		}}}
+	}
+	return p, nil
 }
 
 // payload is the payload of the i-th task of a tick as JSON.

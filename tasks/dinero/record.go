@@ -37,6 +37,12 @@ func (r Record) Key() string {
 	return string(r.OrganizationID) + ":" + reference
 }
 
+// KeyField implements tasks.Keyed.
+func (r Record) KeyField() (field, text string) {
+	text, _ = dinero.ReferenceOf(r.Body)
+	return "body.ExternalReference", text
+}
+
 // policy is the policy of both creates. One that may have happened is looked up at
 // the vendor before it is repeated.
 func policy() tasks.Policy {
