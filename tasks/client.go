@@ -170,14 +170,17 @@ type Ticket[R any] struct {
 }
 
 // Enqueue validates the payload and stores the task in Redis. Once it has returned
-// without an error, the task is safe. An invalid payload is a *PayloadError.
+// without an error, the task is safe. An invalid payload is a *PayloadError. Blanks
+// around a text that somebody may have pasted, such as an ID or a passcode, are
+// removed.
 func Enqueue[R any](
 	ctx context.Context,
 	c *Client,
 	task Task[R],
 	opts ...Option,
 ) (*Ticket[R], error) {
-	if problems := payload.Validate(task, nil); len(problems) > 0 {
+	task, problems := payload.Check(task)
+	if len(problems) > 0 {
 		return nil, &PayloadError{Problems: problems}
 	}
 	ticket, err := c.enqueue(ctx, task, opts)
@@ -221,22 +224,24 @@ type Keyed interface {
 }
 
 // KeyOf returns the key of a task: the payload's own if it contains one, else the
-// given key. A given key may repeat the payload's own, or the text of its field, but
+// given key without blanks around it. A given key may repeat the payload's own, or the text of its field, but
 // not contradict it; the error is a *PayloadError.
 func KeyOf(p Payload, given string) (string, error) {
-	keyed, ok := p.(Keyed)
-	if !ok || keyed.Key() == "" {
-		return given, nil
+	key, rule := payload.CleanText(payload.Line, given)
+	if given != "" && key == "" {
+		rule = "must not be empty"
 	}
-	own := keyed.Key()
-	field, text := keyed.KeyField()
-	if given != "" && given != own && given != text {
-		return "", &PayloadError{Problems: []payload.Problem{{
-			Field: "the key",
-			Rule:  "contradicts " + field + ", which is the task's key; leave it out",
-		}}}
+	if keyed, ok := p.(Keyed); ok && keyed.Key() != "" && rule == "" {
+		field, text := keyed.KeyField()
+		if key != "" && key != keyed.Key() && key != text {
+			rule = "contradicts " + field + ", which is the task's key; leave it out"
+		}
+		key = keyed.Key()
 	}
-	return own, nil
+	if rule != "" {
+		return "", &PayloadError{Problems: []payload.Problem{{Field: "the key", Rule: rule}}}
+	}
+	return key, nil
 }
 
 func (c *Client) enqueue(

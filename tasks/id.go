@@ -3,7 +3,6 @@ package tasks
 import (
 	"encoding/json"
 	"errors"
-	"strings"
 )
 
 // ID is a number of the vendor's, kept as text. JSON may contain it as a number or as
@@ -14,7 +13,7 @@ type ID string
 func (id *ID) UnmarshalJSON(raw []byte) error {
 	var text string
 	if json.Unmarshal(raw, &text) == nil && raw[0] == '"' {
-		*id = ID(strings.TrimSpace(text))
+		*id = ID(text)
 		return nil
 	}
 	var number json.Number

@@ -10,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"errand.internal/clients"
+	"errand.internal/internal/payload"
 )
 
 // Request is an arbitrary API call for one organization.
@@ -111,6 +112,10 @@ func CheckReference(reference string) error {
 		return errors.New("must not begin or end with a space")
 	case strings.ContainsFunc(reference, unicode.IsControl):
 		return errors.New("must not contain control characters")
+	}
+	// Two references that look the same would be two records.
+	if _, rule := payload.CleanText(payload.Line, reference); rule != "" {
+		return errors.New(rule)
 	}
 	return nil
 }

@@ -34,6 +34,9 @@ func describe(path string, t reflect.Type, into *[]Field) {
 			continue
 		}
 		required, words := ruleWords(f.Tag.Get("validate"), f.Type)
+		if text := TextKind(f.Tag.Get("text")).words(); text != "" {
+			words = strings.TrimPrefix(words+", "+text, ", ")
+		}
 		*into = append(*into, Field{
 			Path:     join(path, name),
 			Kind:     kindName(f.Type),

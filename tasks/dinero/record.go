@@ -11,10 +11,10 @@ import (
 
 // Record is what ContactCreate and InvoiceCreate have in common.
 type Record struct {
-	OrganizationID tasks.ID `json:"organizationId" validate:"required,number,max=20" clear:"true" doc:"the organization; the worker has its API key"`
+	OrganizationID tasks.ID `json:"organizationId" validate:"required" text:"number" clear:"true" doc:"the organization; the worker has its API key"`
 	// Body is the vendor's own. Its ExternalReference, if given, is the task's key
 	// and what the record is found by; otherwise the task's ID is written there.
-	Body map[string]any `json:"body" validate:"required,min=1" doc:"the vendor's fields; ExternalReference, if given, is the task's key, at most 128 characters"`
+	Body map[string]any `json:"body" validate:"required,min=1" text:"free" doc:"the vendor's fields; ExternalReference, if given, is the task's key, at most 128 characters"`
 }
 
 // Created names a record in Dinero.
