@@ -120,12 +120,17 @@ func CheckReference(reference string) error {
 	return nil
 }
 
+// IsReference reports whether a member of a body is its ExternalReference.
+func IsReference(name string) bool {
+	return strings.EqualFold(name, externalReference)
+}
+
 // referenceName returns the name of the ExternalReference as the body spells it,
 // "" if the body has none.
 func referenceName(body map[string]any) (string, error) {
 	found := ""
 	for name := range body {
-		if strings.EqualFold(name, externalReference) {
+		if IsReference(name) {
 			if found != "" {
 				return "", errors.New("is given twice")
 			}

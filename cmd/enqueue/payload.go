@@ -156,7 +156,7 @@ func findDuplicateField(path string, dec *json.Decoder) string {
 // setField sets one field of a payload.
 func setField(example queue.Payload, doc map[string]any, path, value string) error {
 	if err := payload.Set(example, doc, path, value); err != nil {
-		return refusedf("%w", err)
+		return refusedf("--set %w", err)
 	}
 	return nil
 }

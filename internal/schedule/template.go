@@ -35,12 +35,10 @@ func newTemplate(info tasks.Info, doc map[string]any, path string) (template, er
 	if err := checkVacant(doc, path); err != nil {
 		return t, err
 	}
-	probe := map[string]any{}
-	if err := payload.Set(info.Example, probe, path, "0"); err != nil {
-		return t, errors.New("the path has an empty part")
+	if strings.ContainsAny(path, "[]") {
+		return t, errors.New("the path must not have a list entry")
 	}
-	_, t.text = valueAt(probe, path).(string)
-
+	t.text = payload.TakesText(info.Example, path)
 	placeholder := rand.Text()
 	if err := payload.Set(info.Example, doc, path, placeholder); err != nil {
 		return t, errors.New("the path has an empty part")
@@ -71,15 +69,6 @@ func checkVacant(doc map[string]any, path string) error {
 		doc = inner
 	}
 	return nil
-}
-
-// valueAt is the value at a dotted path.
-func valueAt(doc map[string]any, path string) any {
-	segments := strings.Split(path, ".")
-	for _, segment := range segments[:len(segments)-1] {
-		doc, _ = doc[segment].(map[string]any)
-	}
-	return doc[segments[len(segments)-1]]
 }
 
 // raw is the payload for a subject as JSON, not yet checked.

@@ -14,7 +14,16 @@ type Record struct {
 	OrganizationID tasks.ID `json:"organizationId" validate:"required" text:"number" clear:"true" doc:"the organization; the worker has its API key"`
 	// Body is the vendor's own. Its ExternalReference, if given, is the task's key
 	// and what the record is found by; otherwise the task's ID is written there.
-	Body map[string]any `json:"body" validate:"required,min=1" text:"free" doc:"the vendor's fields; ExternalReference, if given, is the task's key, at most 128 characters"`
+	Body Body `json:"body" validate:"required,min=1" text:"free" doc:"the vendor's fields; ExternalReference, if given, is the task's key, at most 128 characters"`
+}
+
+// Body is the body of a create, with the vendor's own fields.
+type Body map[string]any
+
+// TextMember tells enqueue --set that an ExternalReference is text, also one that
+// looks like a number.
+func (Body) TextMember(name string) bool {
+	return dinero.IsReference(name)
 }
 
 // Created names a record in Dinero.
