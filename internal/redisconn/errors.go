@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"io/fs"
 	"net"
 
 	"github.com/redis/go-redis/v9"
@@ -17,6 +18,9 @@ import (
 func Unreachable(err error) bool {
 	if err == nil || errors.Is(err, context.Canceled) {
 		return false
+	}
+	if _, isFile := errors.AsType[*fs.PathError](err); isFile {
+		return false // the number of its error would pass for one of the network
 	}
 	if _, ok := errors.AsType[net.Error](err); ok { // timeouts and deadlines too
 		return true
