@@ -36,7 +36,7 @@ func Unreachable(err error) bool {
 		}
 	}
 	switch netfault.Of(err) {
-	case netfault.Untrusted, netfault.NotTLS:
+	case netfault.Untrusted, netfault.NotTLS, netfault.WantsTLS, netfault.NoHandshake:
 		return true
 	}
 	for _, is := range []func(error) bool{
