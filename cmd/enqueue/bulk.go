@@ -31,8 +31,8 @@ func (c *bulkCommand) Help() string {
 
 CSV: a header row of field paths, as in --set (values.COD1_EMAIL, body.Lines[0].Text), then one row per task. The
 separator is a comma, semicolon, tab or |, whichever the header uses or a first line such as sep=; names. An empty cell
-omits its field. All cells of a column have the type of its field; those of a free body are text, unless the header names
-another type: body.Days:number, :bool, :json or :text.
+omits its field. All cells of a column have the type of its field; those of a free body are text, unless the header
+names another type: body.Days:number, :bool, :json or :text.
 
 The key of a create is its ExternalReference, if it has one; a row's "key" may only repeat it. Any other row without a
 key gets a digest of its type and payload as its key. So running the same file again enqueues only the missing rows, and

@@ -64,26 +64,27 @@ func CleanText(kind TextKind, text string) (clean, rule string) {
 func (k TextKind) rule(text string) string {
 	switch k {
 	case ID:
-		if strings.ContainsFunc(text, func(r rune) bool { return unicode.IsSpace(r) || unseen(r) }) {
-			return "must not contain blanks, control or invisible characters"
-		}
+		blank := func(r rune) bool { return unicode.IsSpace(r) || unseen(r) }
+		return without(text, blank, "must not contain blanks, control or invisible characters")
 	case Number:
 		return numberRule(text)
 	case Code:
-		if strings.ContainsFunc(text, func(r rune) bool { return !isASCIIAlphanumeric(r) }) {
-			return "must have only the letters A to Z and digits, without blanks"
-		}
+		odd := func(r rune) bool { return !isASCIIAlphanumeric(r) }
+		return without(text, odd, "must have only the letters A to Z and digits, without blanks")
 	case Line:
 		odd := func(r rune) bool { return r != ' ' && unicode.IsSpace(r) || unseen(r) && !joiner(r) }
-		if strings.ContainsFunc(text, odd) {
-			return "must be one line, without control or invisible characters"
-		}
+		return without(text, odd, "must be one line, without control or invisible characters")
 	case Lines:
-		if strings.ContainsFunc(text, func(r rune) bool { return unicode.IsControl(r) && !unicode.IsSpace(r) }) {
-			return "must not contain control characters"
-		}
-	default:
-		return fmt.Sprintf("has an unknown kind of text, %q", string(k))
+		control := func(r rune) bool { return unicode.IsControl(r) && !unicode.IsSpace(r) }
+		return without(text, control, "must not contain control characters")
+	}
+	return fmt.Sprintf("has an unknown kind of text, %q", string(k))
+}
+
+// without returns the rule if the text has one of the characters.
+func without(text string, characters func(rune) bool, rule string) string {
+	if strings.ContainsFunc(text, characters) {
+		return rule
 	}
 	return ""
 }
