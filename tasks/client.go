@@ -122,7 +122,8 @@ type Option func(*broker.Job)
 // Key makes the task the only one of its type with that key for 7 days (90 days for
 // creates): enqueueing again with the key returns the ticket of the first task. The
 // key is released if the task ends Failed, Invalid, Expired or Cancelled, but not if
-// it ends Unknown.
+// it ends Unknown. A payload that is Keyed has its key already; another one beside it
+// is refused.
 func Key(key string) Option {
 	return func(j *broker.Job) {
 		j.Key = key
@@ -173,14 +174,17 @@ type Ticket[R any] struct {
 }
 
 // Enqueue validates the payload and stores the task in Redis. Once it has returned
-// without an error, the task is safe. An invalid payload is a *PayloadError.
+// without an error, the task is safe. An invalid payload is a *PayloadError. Blanks
+// around a text that somebody may have pasted, such as an ID or a passcode, are
+// removed.
 func Enqueue[R any](
 	ctx context.Context,
 	c *Client,
 	task Task[R],
 	opts ...Option,
 ) (*Ticket[R], error) {
-	if problems := payload.Validate(task, nil); len(problems) > 0 {
+	task, problems := payload.Check(task)
+	if len(problems) > 0 {
 		return nil, &PayloadError{Problems: problems}
 	}
 	ticket, err := c.enqueue(ctx, task, opts)
@@ -214,9 +218,34 @@ func newTicket[R any](c *Client, t broker.Ticket) *Ticket[R] {
 }
 
 // Keyed is implemented by payloads that contain their key, such as an invoice with
-// the caller's reference. An empty key means none.
+// the caller's reference. That key always counts: a thing must not have two
+// identities.
 type Keyed interface {
+	// Key returns the key, "" if the payload has none.
 	Key() string
+	// KeyField returns the field that the key is made of, and its text.
+	KeyField() (field, text string)
+}
+
+// KeyOf returns the key of a task: the payload's own if it contains one, else the
+// given key without blanks around it. A given key may repeat the payload's own, or the text of its field, but
+// not contradict it; the error is a *PayloadError.
+func KeyOf(p Payload, given string) (string, error) {
+	key, rule := payload.CleanText(payload.Line, given)
+	if given != "" && key == "" {
+		rule = "must not be empty"
+	}
+	if keyed, ok := p.(Keyed); ok && keyed.Key() != "" && rule == "" {
+		field, text := keyed.KeyField()
+		if key != "" && key != keyed.Key() && key != text {
+			rule = "contradicts " + field + ", which is the task's key; leave it out"
+		}
+		key = keyed.Key()
+	}
+	if rule != "" {
+		return "", &PayloadError{Problems: []payload.Problem{{Field: "the key", Rule: rule}}}
+	}
+	return key, nil
 }
 
 func (c *Client) enqueue(
@@ -241,11 +270,11 @@ func (c *Client) enqueue(
 		Payload: raw,
 		Policy:  p.Policy(),
 	}
-	if keyed, ok := p.(Keyed); ok {
-		job.Key = keyed.Key()
-	}
 	for _, opt := range opts {
 		opt(&job)
+	}
+	if job.Key, err = KeyOf(p, job.Key); err != nil {
+		return broker.Ticket{}, err
 	}
 	ticket, err := c.producer.Enqueue(ctx, job)
 	if errors.Is(err, ErrKeyConflict) {

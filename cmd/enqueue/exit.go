@@ -10,6 +10,7 @@ import (
 
 	"errand.internal/internal/record"
 	"errand.internal/internal/redisconn"
+	"errand.internal/internal/redisguard"
 	"errand.internal/tasks"
 )
 
@@ -148,6 +149,9 @@ func (inv *invocation) reportError(code int, err error) {
 		}
 	case exitRedis:
 		inv.printErr("Redis (REDIS_URL) cannot be used: " + err.Error())
+		if explained := redisguard.Explain(err); explained != "" {
+			inv.printErr(explained)
+		}
 		if unconfirmed, ok := errors.AsType[*tasks.UnconfirmedError](err); ok {
 			inv.printErr("if it was stored, the task is " + unconfirmed.ID)
 		}

@@ -125,7 +125,7 @@ func decodeObject(info tasks.Info, raw []byte) (map[string]any, error) {
 // setField sets one field of a payload.
 func setField(example worker.Payload, doc map[string]any, path, value string) error {
 	if err := payload.Set(example, doc, path, value); err != nil {
-		return refusedf("%w", err)
+		return refusedf("--set %w", err)
 	}
 	return nil
 }

@@ -48,7 +48,7 @@ func TestDryRun(t *testing.T) {
 		{
 			"verify",
 			"dry-verify.json",
-			[]string{"danaconnect:otp:verify", "--set=idRequest=251", "--set=otp=canary-88"},
+			[]string{"danaconnect:otp:verify", "--set=idRequest=251", "--set=otp=canary88"},
 			"POST https://api.danaconnect.com/otp/1.0/verify",
 		},
 		{

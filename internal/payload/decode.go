@@ -4,6 +4,7 @@
 //
 //	json      the field's name (the vendor's own)
 //	validate  its rules (go-playground/validator)
+//	text      what its text may be, a TextKind
 //	doc       one phrase for `enqueue types`
 //	clear     "true" if the value may be shown; everything else is masked
 //
@@ -64,6 +65,7 @@ func Decode(raw []byte, into any) error {
 	}
 	d := decoder{given: map[string]bool{}, problems: Unfaithful(raw)}
 	d.value("", raw, reflect.ValueOf(into).Elem())
+	cleanValue("", "", reflect.ValueOf(into).Elem(), &d.problems)
 	reported := map[string]bool{}
 	for _, p := range d.problems {
 		reported[p.Field] = true

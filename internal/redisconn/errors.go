@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"io/fs"
 	"net"
 	"strings"
 
@@ -19,6 +20,9 @@ func Unreachable(err error) bool {
 	if err == nil || errors.Is(err, context.Canceled) {
 		return false
 	}
+	if _, isFile := errors.AsType[*fs.PathError](err); isFile {
+		return false // the number of its error would pass for one of the network
+	}
 	if _, ok := errors.AsType[net.Error](err); ok { // timeouts and deadlines too
 		return true
 	}
@@ -33,7 +37,7 @@ func Unreachable(err error) bool {
 		}
 	}
 	switch netfault.Of(err) {
-	case netfault.Untrusted, netfault.NotTLS:
+	case netfault.Untrusted, netfault.NotTLS, netfault.WantsTLS, netfault.NoHandshake:
 		return true
 	}
 	for _, is := range []func(error) bool{

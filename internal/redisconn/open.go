@@ -148,13 +148,13 @@ func (t *Target) options(tune tuning) *redis.UniversalOptions {
 		},
 	}
 	dialer := &net.Dialer{Timeout: tune.dial}
-	opts.Dialer = dialer.DialContext
+	opts.Dialer = dialPlain(dialer)
 	if t.tls {
 		// Without a ServerName each node of a cluster is verified by its own name.
 		opts.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: t.roots}
 		// The TLS dialer of go-redis ignores the context and goes on after the
 		// caller has given up.
-		opts.Dialer = (&tls.Dialer{NetDialer: dialer, Config: opts.TLSConfig}).DialContext
+		opts.Dialer = dialTLS(dialer, opts.TLSConfig)
 	}
 	return opts
 }

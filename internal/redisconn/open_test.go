@@ -9,11 +9,14 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"errors"
+	"fmt"
 	"io"
+	"io/fs"
 	"math/big"
 	"net"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -416,6 +419,7 @@ func TestUnreachable(t *testing.T) {
 		{name: "deadline", err: context.DeadlineExceeded, want: true},
 		{name: "connection closed", err: io.EOF, want: true},
 		{name: "pool exhausted", err: redis.ErrPoolTimeout, want: true},
+		{name: "a full disk", err: fmt.Errorf("write the receipt: %w", &fs.PathError{Op: "write", Err: syscall.ENOSPC})},
 		{name: "dial", err: &net.OpError{Op: "dial", Err: errors.New("refused")}, want: true},
 		{
 			name: "not tls",

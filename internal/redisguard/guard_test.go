@@ -157,8 +157,9 @@ func TestUnreachable(t *testing.T) {
 		{
 			"TLS to a plain server",
 			"rediss://" + plain.Addr(),
-			"no answer in time | check that Redis runs, that no firewall blocks it, and that rediss:// is",
+			"it does not answer the TLS handshake | write redis:// instead of rediss:// in REDIS_URL if it has no TLS",
 		},
+		{"no TLS to a TLS server", "redis://" + secure.Listener.Addr().String(), "it speaks TLS | write rediss://"},
 		{"TLS to something else", "rediss://" + web.Listener.Addr().String(), "it does not speak TLS | write redis://"},
 		{
 			"an unknown certificate",

@@ -70,6 +70,14 @@ var faults = map[netfault.Fault]diagnosis{
 		"it does not speak TLS",
 		"write redis:// instead of rediss:// in REDIS_URL",
 	},
+	netfault.WantsTLS: {
+		"it speaks TLS",
+		"write rediss:// instead of redis:// in REDIS_URL",
+	},
+	netfault.NoHandshake: {
+		"it does not answer the TLS handshake",
+		"write redis:// instead of rediss:// in REDIS_URL if it has no TLS; otherwise check that it runs",
+	},
 	netfault.NoHost: {
 		"its host name does not resolve",
 		"correct the host in REDIS_URL",
@@ -100,6 +108,16 @@ func diagnose(err error) diagnosis {
 		return d
 	}
 	return faults[netfault.Other]
+}
+
+// Explain says why Redis could not be asked and what to do about it, "" if the error
+// itself says all that is known.
+func Explain(err error) string {
+	d := diagnose(err)
+	if d == faults[netfault.Other] {
+		return ""
+	}
+	return d.seen + "; " + d.fix
 }
 
 func contains(text string) func(error) bool {

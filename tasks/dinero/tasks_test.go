@@ -306,6 +306,14 @@ func TestReferenceIsTheKey(t *testing.T) {
 	if _, err := tasks.Enqueue(t.Context(), c, otherBody); !errors.Is(err, tasks.ErrKeyConflict) {
 		t.Errorf("the same reference with another body: %v", err)
 	}
+	// Neither Enqueue nor EnqueueAll lets an option replace the reference.
+	list := []dinero.InvoiceCreate{otherBody}
+	_, err := tasks.EnqueueAll(t.Context(), c, list, func(int) []tasks.Option {
+		return []tasks.Option{tasks.Key("row-1")}
+	})
+	if _, refused := errors.AsType[*tasks.PayloadError](err); !refused {
+		t.Errorf("the same reference with another key: %v", err)
+	}
 	if d := (dinero.InvoiceCreate{}).Policy(); d.KeyTTL != 90*24*time.Hour || d.Redelivery != tasks.Reconciled ||
 		d.Budget != 24*time.Hour {
 		t.Errorf("%+v", d)

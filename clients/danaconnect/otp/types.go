@@ -66,8 +66,8 @@ const (
 
 // Value is one field of a contact list.
 type Value struct {
-	Key   string `json:"key" clear:"true"`
-	Value string `json:"value"`
+	Key   string `json:"key" text:"id" clear:"true"`
+	Value string `json:"value" text:"lines"`
 }
 
 // Values are fields of a contact list. Their JSON is the vendor's list of
