@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -166,7 +167,7 @@ func (f *Fixture) CountedAttempts(ids []string) []string {
 			f.tb.Fatalf("read the counts of attempts: %v", err)
 		}
 		for _, reply := range replies {
-			counted = append(counted, reply.(*redis.StringCmd).Val())
+			counted = append(counted, cmp.Or(reply.(*redis.StringCmd).Val(), "0")) // written with the first that counts
 		}
 	}
 	return counted
