@@ -91,6 +91,9 @@ func EncryptionKeys(keys string) OpenOption {
 // Open returns a client for the workers' Redis; redisURL has the form of the worker's
 // REDIS_URL. It does not wait for Redis to answer.
 func Open(redisURL string, opts ...OpenOption) (*Client, error) {
+	if err := broker.CheckAsynq(); err != nil {
+		return nil, err
+	}
 	target, err := redisconn.Parse(redisURL)
 	if err != nil {
 		return nil, err

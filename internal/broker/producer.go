@@ -22,6 +22,7 @@ type Producer struct {
 	store *record.Store
 	asynq *asynq.Client
 	ring  *seal.Ring
+	gate  formatGate
 }
 
 // NewProducer returns a Producer on rdb. ring may be nil: nothing is sealed.
@@ -88,6 +89,9 @@ func (e *UnconfirmedError) Unwrap() error {
 // Enqueue stores the job and returns once Redis has it: its key, its record, its
 // line in the audit log and asynq's task, all of them or nothing.
 func (p *Producer) Enqueue(ctx context.Context, job Job) (Ticket, error) {
+	if err := p.ready(ctx); err != nil {
+		return Ticket{}, fmt.Errorf("store the task: %w", err)
+	}
 	policy := job.Policy.WithDefaults()
 	id := record.NewID(policy.Queue)
 	task := asynq.NewTaskWithHeaders(
@@ -118,6 +122,14 @@ func (p *Producer) Enqueue(ctx context.Context, job Job) (Ticket, error) {
 		return ticket(e.reply)
 	}
 	return Ticket{}, errors.New("store the task: the salt in Redis keeps changing")
+}
+
+// ready reports why nothing can be stored: this program or Redis is of another release.
+func (p *Producer) ready(ctx context.Context) error {
+	if err := CheckAsynq(); err != nil {
+		return err
+	}
+	return p.gate.pass(ctx, p.rdb)
 }
 
 // saltTries is how often a producer may learn another salt: once, unless Redis is

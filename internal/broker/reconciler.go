@@ -78,10 +78,13 @@ func (r *reconciler) each(do func(ctx context.Context, queue string) error) {
 	}
 }
 
-// register keeps asynq's set of queues true: its client registers a queue once only,
-// and Redis may have come back empty since.
+// register keeps asynq's set of queues and the format's number true: both are written
+// once only, and Redis may have come back empty since.
 func (r *reconciler) register(ctx context.Context, queue string) error {
-	return r.server.general.SAdd(ctx, "asynq:queues", queue).Err()
+	if err := CheckFormat(ctx, r.server.general); err != nil {
+		return err
+	}
+	return r.server.general.SAdd(ctx, queuesKey, queue).Err()
 }
 
 // sweep looks at the active tasks of a queue.

@@ -268,13 +268,19 @@ func (r *rig) commands(names ...string) (n int64) {
 		r.t.Fatal(err)
 	}
 	for _, name := range names {
-		if _, rest, ok := strings.Cut(info, "cmdstat_"+name+":calls="); ok {
-			var calls int64
-			if _, err := fmt.Sscan(rest[:strings.IndexByte(rest, ',')], &calls); err != nil {
-				r.t.Fatal(err)
-			}
-			n += calls
+		if strings.Contains(info, "cmdstat_"+name+":") {
+			n += statOf(r.t, info, "cmdstat_"+name+":calls=")
 		}
+	}
+	return n
+}
+
+// statOf reads the number after a name in an INFO.
+func statOf(t *testing.T, info, name string) (n int64) {
+	t.Helper()
+	_, rest, found := strings.Cut(info, name)
+	if _, err := fmt.Sscan(strings.FieldsFunc(rest+" ", func(c rune) bool { return c < '0' || c > '9' })[0], &n); err != nil || !found {
+		t.Fatalf("no %s in %s", name, info)
 	}
 	return n
 }

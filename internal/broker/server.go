@@ -69,6 +69,7 @@ type Server struct {
 	waker      *waker
 	reconciler *reconciler
 	replay     *replay
+	gate       formatGate
 
 	mu     sync.Mutex
 	claims map[string]*Claim // taken and not settled, by ID
@@ -81,6 +82,9 @@ type Server struct {
 
 // NewServer makes a Server. It does not use Redis yet.
 func NewServer(cfg Config) (*Server, error) {
+	if err := CheckAsynq(); err != nil {
+		return nil, err
+	}
 	if len(cfg.Queues) == 0 {
 		return nil, errors.New("WORKER_QUEUES names no queue")
 	}
@@ -150,8 +154,14 @@ func (s *Server) addQueues(cfg Config) {
 // askAgain is how soon asynq asks again after "empty": the dispatch keeps the pace.
 const askAgain = time.Millisecond
 
-// Start begins to work. On an error nothing is left running.
+// Start begins to work. On an error nothing is left running. It does not wait for a
+// Redis that does not answer; what that one holds is looked at before the first task.
 func (s *Server) Start() error {
+	ctx, cancel := context.WithTimeout(context.Background(), heartbeatInterval)
+	defer cancel()
+	if wrong, ok := errors.AsType[*FormatError](s.gate.pass(ctx, s.general)); ok {
+		return wrong
+	}
 	s.heart.first() // before the first task
 	s.background.Go(func() { s.heart.run(s.gone) })
 	for name, server := range s.servers {
@@ -207,6 +217,9 @@ func (s *Server) take(
 	n int,
 	nonce string,
 ) ([]*Claim, error) {
+	if err := s.gate.pass(ctx, rdb); err != nil {
+		return nil, err
+	}
 	asked := time.Now()
 	reply, err := run(ctx, rdb, takeStep, queue, arguments{
 		"n", n,
