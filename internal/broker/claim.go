@@ -75,6 +75,8 @@ type Claim struct {
 	takenAt time.Time
 	asked   time.Time
 
+	starting sync.Mutex // a Start or a requeue is under way
+
 	mu      sync.Mutex
 	started bool
 	settled bool
@@ -144,11 +146,14 @@ func (c *Claim) Usable() time.Duration {
 
 // Start must be called before the vendor is, unless the task runs at least once: it
 // tells Redis that the call may have left. It returns record.ErrStale if another
-// worker has the task by now, and then nothing may be sent.
+// worker has the task by now, or the claim is settled, and then nothing may be sent.
 func (c *Claim) Start(ctx context.Context) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.started {
+	c.starting.Lock()
+	defer c.starting.Unlock()
+	switch started, settled := c.progress(); {
+	case settled:
+		return record.ErrStale
+	case started:
 		return nil
 	}
 	if err := c.server.replay.wait(ctx); err != nil {
@@ -163,9 +168,28 @@ func (c *Claim) Start(ctx context.Context) error {
 	case !reply.Bool(0):
 		return record.ErrStale
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.settled { // meanwhile
+		return record.ErrStale
+	}
 	c.started = true
 	c.server.replay.start(c)
 	return nil
+}
+
+// Forbid has every Start fail from now on. It reports whether none has succeeded, so
+// that the call surely did not and will not leave.
+func (c *Claim) Forbid() bool {
+	c.settle()
+	started, _ := c.progress()
+	return !started
+}
+
+func (c *Claim) progress() (started, settled bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.started, c.settled
 }
 
 // Result is what became of a claimed task.
@@ -354,12 +378,15 @@ func (c *Claim) settle() {
 
 // requeue puts a claim back that has not started and is not settled.
 func (c *Claim) requeue(ctx context.Context) {
+	c.starting.Lock()
+	defer c.starting.Unlock()
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.started || c.settled {
+	idle := !c.started && !c.settled
+	c.settled = c.settled || idle
+	c.mu.Unlock()
+	if !idle {
 		return
 	}
-	c.settled = true
 	if _, err := c.server.Requeue(ctx, c.Queue, c.ID, c.server.owner, false); err != nil {
 		c.server.log.Warn().Err(err).Str("task_id", c.ID).Msg("task not requeued; another worker will do it")
 	}

@@ -92,6 +92,7 @@ func TestCutAtEachCommand(t *testing.T) {
 			}
 			h.finish(waitLimit, tasks.Done, l.outcome, tasks.Unknown)
 			logCounts(t, "ended", s.ended)
+			h.startWorkers(1)
 			h.StopAll()
 		})
 	}

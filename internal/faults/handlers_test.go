@@ -92,9 +92,9 @@ func TestBadHandlers(t *testing.T) {
 			run:     func(ctx context.Context, call func() error) error { err := call(); hang(ctx); return err },
 		},
 		{
-			// Its call comes when the task has ended, and is not let out.
+			// Its call comes when the attempt has ended, and is not let out.
 			name:    "ignores its deadline before its call",
-			outcome: record.Unknown,
+			outcome: record.Failed,
 			class:   "hang",
 			logged:  "goroutines",
 			run: func(ctx context.Context, call func() error) error {
@@ -165,8 +165,8 @@ func TestBadHandlers(t *testing.T) {
 	}
 	// The hanging handlers continue, and try to call.
 	free()
-	testwait.Eventually(t, waitLimit, "the late calls", func() bool { return int(tried.Load()) == n })
-	effects := n // of the good ones
+	testwait.Eventually(t, waitLimit, "the late calls", func() bool { return int(tried.Load()) == 2*n }) // of two attempts
+	effects := n                                                                                         // of the good ones
 	for _, tc := range cases {
 		effects += tc.effects * n
 	}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"errand.internal/clients/sandbox"
 	"errand.internal/internal/fleet"
@@ -63,6 +64,37 @@ func TestClaimsWithoutAReply(t *testing.T) {
 	h.finish(waitLimit, tasks.Done)
 	h.checkFirstCall(ids)
 	h.StopAll()
+}
+
+// Redis does not answer that calls start, however often the worker asks, and for
+// longer than a call may take. Whether it has written that or not, nothing was sent,
+// and the tasks run later.
+func TestStartsWithoutAReply(t *testing.T) {
+	t.Parallel()
+	for name, when := range map[string]holdTime{"not written": beforeRedis, "written": afterRedis} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h := newHarness(t, fleet.Options{Env: fleet.Timeouts(time.Second)})
+			h.kinds = []*fleet.Kind{h.Passcodes, h.Invoices}
+			w := h.startWorkers(1)[0]
+			h.warmUp()
+			starts := w.proxy.hold(start, when)
+			ids := h.enqueueEach(4)
+			if err := starts.wait(limitContext(t), func(tries map[string]int) bool {
+				return len(tries) == len(ids) && slices.Min(slices.Collect(maps.Values(tries))) >= 2
+			}); err != nil {
+				t.Fatal(err)
+			}
+			starts.drop()
+			h.finish(waitLimit, tasks.Done)
+			for _, id := range h.ofKind(ids, h.Passcodes) {
+				if n := h.CallsOf(id); n != 1 {
+					t.Errorf("%d calls for %s", n, id)
+				}
+			}
+			h.StopAll()
+		})
+	}
 }
 
 // replyDropper drops single replies, never two in a row of one step of one task.

@@ -86,9 +86,11 @@ func (a *attempt) call(
 	case got := <-answered:
 		return got.result, watch.Sent(), got.err
 	case <-hung.C:
-		// It may still send whatever it has not sent yet.
+		// It may still send whatever it has not sent yet, but for a call that must not be
+		// repeated and has not started.
 		a.reportHang()
-		return nil, true, &hangError{}
+		sent = a.claim.AtLeastOnce || !a.claim.Forbid()
+		return nil, sent, &hangError{sent}
 	}
 }
 

@@ -338,9 +338,12 @@ func asVendorError(err error, sent bool) *clients.Error {
 }
 
 // hangError is a handler that did not return.
-type hangError struct{}
+type hangError struct{ sent bool }
 
-func (*hangError) Error() string {
+func (e *hangError) Error() string {
+	if !e.sent {
+		return "the handler did not return in time; its call was not started, and is not let out any more"
+	}
 	return "the handler did not return in time; what it did, or still does, is not known"
 }
 
