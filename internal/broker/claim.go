@@ -64,6 +64,8 @@ type Claim struct {
 	// Lookups counts how often it was looked for since, and not found.
 	InDoubt bool
 	Lookups int
+	// Place is where the latest lookup was when it broke off.
+	Place string
 
 	server  *Server
 	fence   string
@@ -98,6 +100,7 @@ func (s *Server) newClaim(queue string, r redisscript.Reply, now, asked time.Tim
 		InDoubt:   r.Text(8) != "",
 		Lookups:   int(r.Int(8)),
 		Reconfirm: r.Text(9) == "1",
+		Place:     r.Text(11),
 		server:    s,
 		fence:     r.Text(3),
 		once:      decodeOnce(r.Text(10)),
@@ -216,9 +219,10 @@ type Result struct {
 	Tell bool
 	// Confirmed says that the vendor did what was asked, though the task goes on.
 	Confirmed bool
-	// InDoubt and Lookups are kept for the next Claim.
+	// InDoubt, Lookups and Place are kept for the next Claim.
 	InDoubt bool
 	Lookups int
+	Place   string
 }
 
 // End writes the result: the record, the key, the audit log, the outbox, and asynq's
@@ -270,6 +274,7 @@ func (c *Claim) endArguments(r Result) (arguments, error) {
 	a.flag("confirmed", r.Confirmed)
 	if r.InDoubt {
 		a.add("doubt", r.Lookups)
+		a.text("place", r.Place)
 	}
 	if r.Attempt != nil {
 		raw, err := r.Attempt.Encode()

@@ -34,7 +34,8 @@
 //	type, once, created, due, expires     written when the task is stored
 //	seq                                   with an intent
 //	owner, fence, verdict, started        the claim
-//	abandoned, crashes, doubt, reconfirm  what earlier claims left behind
+//	abandoned, crashes, reconfirm         what earlier claims left behind
+//	doubt, place                          how far the reconciliation is
 //	first                                 the first attempt, if it is short
 //	attempts, next, parked                between attempts
 //	outcome, ended, code, message         the end

@@ -27,6 +27,7 @@ type attempt struct {
 	policy     broker.Policy
 	began      time.Time
 	called     bool
+	lookup     *clients.Attempt // of the latest call
 }
 
 // event is the attempt as conclude sees it.
@@ -105,6 +106,9 @@ func (a *attempt) watch(ctx context.Context) (context.Context, *clients.Attempt)
 	watch.Task = a.claim.ID
 	watch.Deadline = a.began.Add(a.claim.Expires.Sub(a.claim.Now()))
 	watch.Underway = a.called
+	watch.First = a.began.Add(a.claim.Due.Sub(a.claim.Now())) // not before it was due
+	watch.SetPlace(a.claim.Place)
+	a.lookup = watch
 	if !a.claim.AtLeastOnce {
 		watch.Start = a.claim.Start
 	}
@@ -139,6 +143,9 @@ func (a *attempt) settle(d decision, result any) {
 		Confirmed: d.confirmed,
 		InDoubt:   d.inDoubt,
 		Lookups:   d.lookups,
+	}
+	if d.inDoubt && a.lookup != nil {
+		r.Place = a.lookup.Place()
 	}
 	if a.called && !d.untried {
 		r.Attempt = &record.Attempt{

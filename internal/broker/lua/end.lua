@@ -7,7 +7,7 @@
 -- msg: asynq's task
 -- outcome; or wait (ms) and, for a parked task, parked (for what; '-' if not known)
 -- attempt (JSON), counted, code, message, data
--- doubt: how often it was looked for
+-- doubt: how often it was looked for; place: where the lookup broke off
 -- confirmed: the vendor did what a closing asked
 -- archived: the outcome is a dead letter; dead: how many are kept
 -- keep: the key stays taken whatever the outcome; told: it is published as a dead letter
@@ -45,6 +45,7 @@ if arg.counted then add('attempts', tonumber(r[ATTEMPTS] or '0') + 1) end
 if arg.code then add('code', arg.code) else drop('code') end
 if arg.message then add('message', arg.message) else drop('message') end
 if arg.doubt then add('doubt', arg.doubt) else drop('doubt') end
+if arg.place then add('place', arg.place) else drop('place') end
 if r[PARKED] then -- before the claim that Redis has forgotten
   redis.call('SREM', R .. 'parked:' .. r[PARKED], arg.id)
   drop('parked')

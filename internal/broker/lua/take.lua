@@ -7,17 +7,17 @@
 -- hold: how long an intent's subject is locked at the most, ms
 --
 -- Returns {now, claim…}, or nil if the queue is paused or gave nothing. A claim is
--- {id, msg, verdict, fence, attempts, created, due, expires, doubt, reconfirm, once}.
+-- {id, msg, verdict, fence, attempts, created, due, expires, doubt, reconfirm, once, place}.
 local mine = R .. 'taken:' .. arg.owner -- what this worker took last
 
 -- claimed describes a claim; r are the fields that both callers have read.
 local fields = {'type', 'once', 'outcome', 'owner', 'fence', 'attempts', 'created', 'due', 'expires',
-  'next', 'parked', 'doubt', 'seq', 'crashes', 'abandoned', 'verdict', 'reconfirm'}
+  'next', 'parked', 'doubt', 'seq', 'crashes', 'abandoned', 'verdict', 'reconfirm', 'place'}
 local TYPE, ONCE, OUTCOME, OWNER, FENCE, ATTEMPTS, CREATED, DUE, EXPIRES = 1, 2, 3, 4, 5, 6, 7, 8, 9
-local NEXT, PARKED, DOUBT, SEQ, CRASHES, ABANDONED, VERDICT, RECONFIRM = 10, 11, 12, 13, 14, 15, 16, 17
+local NEXT, PARKED, DOUBT, SEQ, CRASHES, ABANDONED, VERDICT, RECONFIRM, PLACE = 10, 11, 12, 13, 14, 15, 16, 17, 18
 local function claimed(id, msg, r)
   return {id, msg, r[VERDICT] or 'go', r[FENCE], r[ATTEMPTS] or '0', r[CREATED], r[DUE], r[EXPIRES] or '0', r[DOUBT] or '',
-    r[RECONFIRM] or '', r[ONCE] or ''}
+    r[RECONFIRM] or '', r[ONCE] or '', r[PLACE] or ''}
 end
 
 local claims, ids = {now}, {}
