@@ -61,7 +61,7 @@
 //     the dispatch's: TestATaskStartsWhenItArrives.
 //  12. It takes of the answer the message only, and its options from there, so that
 //     a plain client's task is handed out with options of ours:
-//     TestAdopt, and TestPlainTasks in internal/worker.
+//     TestAdopt, and TestAPlainAsynqClientsTaskIsAdopted in internal/worker.
 //  13. It acknowledges with scripts whose answer OK it believes; with a handler that
 //     always succeeds there is no other end, and RetryDelayFunc, IsFailure and
 //     ErrorHandler are never asked: TestAsynqsAcknowledgementsDoNotReachRedis.

@@ -182,3 +182,46 @@ func TestAStopPutsBackWhatHasNotStarted(t *testing.T) {
 		t.Errorf("the handler that is left behind may start: %v", err)
 	}
 }
+
+// asynq's forwarder has our script forward what is due, by Redis' clock, of both sets.
+func TestAsynqForwardsByOurScript(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	retried := r.enqueue().ID
+	r.end(r.take(), again(50*time.Millisecond))
+	scheduled := r.enqueue(func(j *broker.Job) { j.In = 100 * time.Millisecond }).ID
+	_, handled, _ := r.running("w1", func(c *broker.Config) {
+		c.Queues = map[string]int{queue: 2}
+		c.Intervals = func(string) (poll, delay time.Duration) { return 0, 20 * time.Millisecond }
+	})
+	got := map[string]bool{}
+	for range 2 {
+		c := <-handled
+		got[c.ID] = true
+		if c.Now().Before(c.Due) {
+			t.Errorf("%s started at %v, and is due at %v", c.ID, c.Now(), c.Due)
+		}
+	}
+	if !got[retried] || !got[scheduled] {
+		t.Errorf("started %v", got)
+	}
+	r.check()
+}
+
+// Redis came back empty: the queue, and the format of the records, are registered again.
+func TestAQueueIsRegisteredAgain(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.enqueue()
+	if err := r.rdb.FlushAll(t.Context()).Err(); err != nil {
+		t.Fatal(err)
+	}
+	r.enqueue() // whose client registers nothing any more
+	if queues := r.rdb.SMembers(t.Context(), "asynq:queues").Val(); len(queues) != 0 {
+		t.Errorf("asynq's client has registered %v again", queues)
+	}
+	r.running("w1")
+	testwait.Eventually(t, 20*time.Second, "a worker has registered the queue", func() bool {
+		return r.rdb.SIsMember(t.Context(), "asynq:queues", queue).Val() && r.format() == broker.Format
+	})
+}
