@@ -164,7 +164,7 @@ func (d *dispatch) dequeue(ctx context.Context, cmd *redis.Cmd) error {
 
 // fetch claims tasks, and waits for some. It returns redis.Nil if none came.
 func (d *dispatch) fetch(ctx context.Context) error {
-	arrived := false // the wait has just seen a task
+	quick := 0 // how often in a row the queue had a task at once, and gave none
 	for until := time.Now().Add(answerWithin); ; {
 		if d.drained || d.server.isStopping() {
 			return redis.Nil
@@ -176,18 +176,23 @@ func (d *dispatch) fetch(ctx context.Context) error {
 			}
 			return err
 		}
-		if arrived { // the queue is paused, another worker was faster, or the task waits
+		if quick > 1 { // the queue is paused, or its tasks wait; once, another worker was faster
 			d.pause()
+		}
+		waited := time.Now()
+		err = d.await(ctx)
+		switch {
+		case err != nil && !errors.Is(err, redis.Nil):
+			d.pause()
+			return err
+		case err == nil && time.Since(waited) < d.pace:
+			quick++
+		default:
+			quick = 0
 		}
 		if time.Now().After(until) {
 			return redis.Nil
 		}
-		err = d.await(ctx)
-		if err != nil && !errors.Is(err, redis.Nil) {
-			d.pause()
-			return err
-		}
-		arrived = err == nil
 	}
 }
 

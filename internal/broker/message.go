@@ -109,6 +109,7 @@ func (m message) with(numbers map[protowire.Number]int64, texts map[protowire.Nu
 	out := make(message, 0, len(m)+64)
 	done := protowire.Number(0)
 	insert := func(until protowire.Number) {
+		until = min(until, fieldHeaders) // the last that is ours
 		for n := done + 1; n <= until; n++ {
 			if v := numbers[n]; v != 0 {
 				out = protowire.AppendVarint(protowire.AppendTag(out, n, protowire.VarintType), uint64(v))
