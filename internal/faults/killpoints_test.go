@@ -116,7 +116,7 @@ func (k *killing) bring(r *rand.Rand) (held gates) {
 	switch k.at {
 	case taken:
 		k.holdStep(take, afterRedis)
-		k.waitHeld(k.h.ofEachKind)
+		k.waitHeld(fleet.Size(k.ofPasscodes, k.h.ofEachKind)) // other workers are often faster
 	case starting:
 		k.holdStep(start, beforeRedis) // only passcodes have this step
 		k.waitHeld(notEmpty)
@@ -161,6 +161,10 @@ func (k *killing) waitHeld(enough func(ids []string) bool) {
 	if err != nil {
 		k.h.t.Fatalf("%s: %v", k.at, err)
 	}
+}
+
+func (k *killing) ofPasscodes(ids []string) bool {
+	return len(k.h.ofKind(ids, k.h.Passcodes)) > 0
 }
 
 func notEmpty(ids []string) bool {
