@@ -141,7 +141,7 @@ func TestLostReplies(t *testing.T) {
 	if err := r.producer.Cancel(t.Context(), id); err != nil {
 		t.Errorf("cancel: %v", err)
 	}
-	id = same().ID
+	same()
 	before := r.snapshot()
 	c = r.start()
 	r.forget(before)

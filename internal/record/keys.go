@@ -70,10 +70,6 @@ func outboxKey(queue string) string {
 	return Prefix(queue) + "outbox"
 }
 
-func saltKey(queue string) string {
-	return Prefix(queue) + "salt"
-}
-
 func heartbeatKey(owner string) string {
 	return "errand:alive:" + owner
 }

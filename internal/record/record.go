@@ -95,7 +95,8 @@ const firstInLog = "-"
 // Returns {now, data, the number of attempts, each attempt, fields and values of the
 // record}.
 var readScript = redisscript.New(redisscript.NowMillis, `
-if ARGV[1] == '1' and redis.call('HEXISTS', KEYS[1], 'type') == 1 and redis.call('HEXISTS', KEYS[1], 'outcome') == 0 then
+local r = redis.call('HMGET', KEYS[1], 'type', 'outcome')
+if ARGV[1] == '1' and r[1] and not r[2] then
   redis.pcall('HSET', KEYS[1], 'waiting', 1) -- whoever waits also polls, so a Redis that takes no writes does no harm
 end
 local attempts = redis.call('LRANGE', KEYS[2], 0, -1)

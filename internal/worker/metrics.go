@@ -25,29 +25,37 @@ type Metrics struct {
 func NewMetrics(reg prometheus.Registerer) *Metrics {
 	m := &Metrics{
 		finished: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "errand_tasks_finished_total", Help: "Tasks that ended, by type and outcome.",
+			Name: "errand_tasks_finished_total",
+			Help: "Tasks that ended, by type and outcome.",
 		}, []string{"type", "outcome"}),
 		attempts: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "errand_task_attempts_total", Help: "Attempts, by type and class (an outcome, or the kind of the fault).",
+			Name: "errand_task_attempts_total",
+			Help: "Attempts, by type and class (an outcome, or the kind of the fault).",
 		}, []string{"type", "class"}),
 		wait: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "errand_task_wait_seconds", Help: "From the moment a task may run to its first vendor call.",
+			Name: "errand_task_wait_seconds",
+			Help: "From the moment a task may run to its first vendor call.",
 			Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300, 1800},
 		}, []string{"type"}),
 		parked: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "errand_tasks_parked_total", Help: "Tasks put aside without counting an attempt, by type and the credential or limit they wait for.",
+			Name: "errand_tasks_parked_total",
+			Help: "Tasks put aside without counting an attempt, by type and the credential or limit they wait for.",
 		}, []string{"type", "blocked_by"}),
 		unlisted: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "errand_unlisted_answers_total", Help: "Answers that the vendor's pages do not list, taken by their safe default: somebody should look.",
+			Name: "errand_unlisted_answers_total",
+			Help: "Answers that the vendor's pages do not list, taken by their safe default: somebody should look.",
 		}, []string{"vendor", "operation"}),
 		hung: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "errand_hung_handlers_total", Help: "Handlers that ignored the end of their time.",
+			Name: "errand_hung_handlers_total",
+			Help: "Handlers that ignored the end of their time.",
 		}),
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "errand_vendor_requests_total", Help: "Calls of a vendor, by operation and HTTP status (none if no answer came).",
+			Name: "errand_vendor_requests_total",
+			Help: "Calls of a vendor, by operation and HTTP status (none if no answer came).",
 		}, []string{"vendor", "operation", "status"}),
 		took: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "errand_vendor_request_seconds", Help: "How long a vendor's answer took.",
+			Name: "errand_vendor_request_seconds",
+			Help: "How long a vendor's answer took.",
 			Buckets: []float64{.01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 15, 30},
 		}, []string{"vendor", "operation"}),
 	}

@@ -30,7 +30,7 @@ func TestDeadLettersAreNoticed(t *testing.T) {
 			r.takeAway(id, "dead", true)
 			return id
 		}},
-		{"it killed three workers", "dead", func(t *testing.T, r *rig) string {
+		{"it killed three workers", "dead", func(_ *testing.T, r *rig) string {
 			id := r.enqueue("t:read").ID
 			r.crash(id, 3)
 			return id

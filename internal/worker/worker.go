@@ -101,6 +101,26 @@ func (a *attempt) adopt(decodeErr error) bool {
 
 // refuse returns why the claimed task is not run; nil if it is.
 func (a *attempt) refuse(decodeErr error) error {
+	if err := a.refuseClaim(); err != nil {
+		return err
+	}
+	switch {
+	case !a.known:
+		return elsewhere("errand", "this worker does not know the task type; a newer one may")
+	case errors.Is(decodeErr, seal.ErrNoKey):
+		return elsewhere("errand", decodeErr.Error())
+	case decodeErr != nil && a.claim.Version > broker.PayloadVersion:
+		return elsewhere("errand", "the payload is of a newer release than this worker: "+decodeErr.Error())
+	case decodeErr != nil:
+		return refusal{record.Invalid, "the payload is wrong: " + decodeErr.Error()}
+	case a.definition.Run == nil:
+		return elsewhere(a.definition.Vendor, "this worker has no credentials for the vendor")
+	}
+	return nil
+}
+
+// refuseClaim returns why the claim alone ends the task; nil if it does not.
+func (a *attempt) refuseClaim() error {
 	c := a.claim
 	switch c.Verdict {
 	case broker.OutOfTime:
@@ -118,20 +138,10 @@ func (a *attempt) refuse(decodeErr error) error {
 		if a.known && !c.Foreign && a.policy.Redelivery != broker.AtLeastOnce {
 			return refusal{record.Unknown, "Redis has lost the task's record; an earlier call may have happened"}
 		}
-	}
-	switch {
-	case c.Verdict == broker.Run && !c.Now().Before(c.Expires): // the claim's reply was long under way
-		return outOfTime(c)
-	case !a.known:
-		return elsewhere("errand", "this worker does not know the task type; a newer one may")
-	case errors.Is(decodeErr, seal.ErrNoKey):
-		return elsewhere("errand", decodeErr.Error())
-	case decodeErr != nil && c.Version > broker.PayloadVersion:
-		return elsewhere("errand", "the payload is of a newer release than this worker: "+decodeErr.Error())
-	case decodeErr != nil:
-		return refusal{record.Invalid, "the payload is wrong: " + decodeErr.Error()}
-	case a.definition.Run == nil:
-		return elsewhere(a.definition.Vendor, "this worker has no credentials for the vendor")
+	case broker.Run:
+		if !c.Now().Before(c.Expires) { // the claim's reply was long under way
+			return outOfTime(c)
+		}
 	}
 	return nil
 }

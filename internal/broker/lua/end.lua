@@ -20,7 +20,7 @@ local r = redis.call('HMGET', task, 'fence', 'outcome', 'finished', 'attempts', 
 local FENCE, OUTCOME, FINISHED, ATTEMPTS, OWNER, SEQ, WAITING, TYPE, STARTED, FIRST, PARKED = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11
 local redelivery, retention, ttl, flags, key, subject, role, alone = once(arg.once)
 if r[FINISHED] == arg.fence then return 1 end -- the reply was lost
-if r[OUTCOME] then return 0 end
+if r[OUTCOME] and not (r[FENCE] == arg.fence and r[OUTCOME] == arg.outcome) then return 0 end
 if r[FENCE] and r[FENCE] ~= arg.fence then
   local idle = not r[OWNER] or (redelivery ~= '1' and not r[STARTED])
   if number(r[FENCE]) > number(arg.fence) or not (idle or arg.outcome) then return 0 end
