@@ -283,7 +283,9 @@ func (c *Claim) endArguments(r Result) (arguments, error) {
 		}
 		a.add("attempt", raw)
 	}
-	a.add("msg", []byte(c.ended(now, r)))
+	if len(c.msg) > 0 {
+		a.add("msg", []byte(c.ended(now, r)))
+	}
 	if r.Outcome == "" {
 		a.add("wait", max(r.Wait, 0).Milliseconds())
 		if r.Parked {

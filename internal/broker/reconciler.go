@@ -20,8 +20,12 @@ const (
 	unclaimedFor = 8 * time.Second
 )
 
-// unconfirmedAges are the ages at which an unconfirmed task is announced.
-var unconfirmedAges = []time.Duration{time.Hour, 24 * time.Hour}
+// unconfirmedAges are the ages at which an unconfirmed task is announced. After the
+// last one nobody is reminded any more; the audit log keeps the task.
+var unconfirmedAges = []time.Duration{time.Hour, 24 * time.Hour, 30 * 24 * time.Hour}
+
+// outboxTTL is how long the end of a task waits for a worker that publishes it.
+const outboxTTL = 24 * time.Hour
 
 // reconciler puts back what nobody runs any more: the tasks of workers that died,
 // and those whose claim never reached this one. Every worker does so for its own
@@ -35,6 +39,8 @@ type reconciler struct {
 
 	unclaimed map[string]time.Time // task -> since when nobody runs it
 	alarmed   map[string]time.Duration
+	foreign   map[string]uint64 // by queue: where the scan of its records is
+	outbox    map[string]uint64 // by queue: where the scan of its outbox is
 }
 
 func newReconciler(s *Server, queues []string, publish alert.Func) *reconciler {
@@ -46,6 +52,8 @@ func newReconciler(s *Server, queues []string, publish alert.Func) *reconciler {
 		log:       s.log,
 		unclaimed: map[string]time.Time{},
 		alarmed:   map[string]time.Duration{},
+		foreign:   map[string]uint64{},
+		outbox:    map[string]uint64{},
 	}
 }
 
@@ -63,6 +71,8 @@ func (r *reconciler) run(stop <-chan struct{}) {
 		case <-tidy.C:
 			r.each(r.register)
 			r.each(r.announceUnconfirmed)
+			r.each(r.endForeign)
+			r.each(r.trimOutbox)
 			r.server.heart.tidy()
 		}
 	}
@@ -142,26 +152,51 @@ func (r *reconciler) announceUnconfirmed(ctx context.Context, queue string) erro
 	if err != nil {
 		return err
 	}
-	open, err := r.store.Unconfirmed(ctx, queue, now.Add(-unconfirmedAges[0]))
+	open := map[string]bool{}
+	var aged []string
+	last := unconfirmedAges[len(unconfirmedAges)-1]
+	err = r.store.EachUnconfirmed(ctx, queue, now.Add(-unconfirmedAges[0]), func(id string, due time.Time) error {
+		open[id] = true
+		if now.Sub(due) >= last {
+			aged = append(aged, id)
+		}
+		r.announce(id, now.Sub(due))
+		return nil
+	})
 	if err != nil {
 		return err
 	}
-	for id, due := range open {
-		for _, age := range unconfirmedAges {
-			if now.Sub(due) >= age && r.alarmed[id] < age {
-				r.alarmed[id] = age
-				r.alert(alert.Alert{
-					Kind:    alert.TaskUnconfirmed,
-					Subject: id,
-					Data:    map[string]string{"age": age.String()},
-				})
-			}
+	for _, id := range aged {
+		if err := r.store.ForgetUnconfirmed(ctx, queue, id); err != nil {
+			return err
 		}
+		delete(open, id)
 	}
 	for id := range r.alarmed {
-		if _, still := open[id]; !still && strings.HasPrefix(id, queue+"_") {
+		if !open[id] && strings.HasPrefix(id, queue+"_") {
 			delete(r.alarmed, id)
 		}
 	}
 	return nil
+}
+
+// announce announces an unconfirmed task once at each age.
+func (r *reconciler) announce(id string, unconfirmed time.Duration) {
+	for _, age := range unconfirmedAges {
+		if unconfirmed < age || r.alarmed[id] >= age {
+			continue
+		}
+		r.alarmed[id] = age
+		r.alert(alert.Alert{
+			Kind:    alert.TaskUnconfirmed,
+			Subject: id,
+			Data:    map[string]string{"age": age.String()},
+		})
+	}
+}
+
+// trimOutbox deletes ends that nobody has published in time.
+func (r *reconciler) trimOutbox(ctx context.Context, queue string) (err error) {
+	r.outbox[queue], err = r.store.TrimOutbox(ctx, queue, r.outbox[queue], time.Now().Add(-outboxTTL))
+	return err
 }

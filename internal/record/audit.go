@@ -40,20 +40,39 @@ func (s *Store) EachAuditEntry(ctx context.Context, queue string, do func(AuditE
 	})
 }
 
-// Unconfirmed lists the audited tasks that were to run before the given time and
-// are neither done nor cancelled, with their start times.
-func (s *Store) Unconfirmed(ctx context.Context, queue string, before time.Time) (map[string]time.Time, error) {
-	found, err := s.rdb.ZRangeByScoreWithScores(ctx, unconfirmedKey(queue), &redis.ZRangeBy{
-		Min:   "-inf",
-		Max:   fmt.Sprint(before.UnixMilli()),
-		Count: 1000,
-	}).Result()
-	if err != nil {
-		return nil, fmt.Errorf("read what is unconfirmed: %w", err)
+// EachUnconfirmed calls do for each audited task that was to run before the given time
+// and that nothing has confirmed since, with its start time.
+func (s *Store) EachUnconfirmed(
+	ctx context.Context,
+	queue string,
+	before time.Time,
+	do func(id string, due time.Time) error,
+) error {
+	for offset := int64(0); ; offset += page {
+		found, err := s.rdb.ZRangeByScoreWithScores(ctx, unconfirmedKey(queue), &redis.ZRangeBy{
+			Min:    "-inf",
+			Max:    fmt.Sprint(before.UnixMilli()),
+			Offset: offset,
+			Count:  page,
+		}).Result()
+		if err != nil {
+			return fmt.Errorf("read what is unconfirmed: %w", err)
+		}
+		for _, z := range found {
+			if err := do(fmt.Sprint(z.Member), time.UnixMilli(int64(z.Score))); err != nil {
+				return err
+			}
+		}
+		if len(found) < page {
+			return nil
+		}
 	}
-	open := make(map[string]time.Time, len(found))
-	for _, z := range found {
-		open[fmt.Sprint(z.Member)] = time.UnixMilli(int64(z.Score))
+}
+
+// ForgetUnconfirmed takes a task off the unconfirmed ones.
+func (s *Store) ForgetUnconfirmed(ctx context.Context, queue, id string) error {
+	if err := s.rdb.ZRem(ctx, unconfirmedKey(queue), id).Err(); err != nil {
+		return fmt.Errorf("forget what is unconfirmed: %w", err)
 	}
-	return open, nil
+	return nil
 }

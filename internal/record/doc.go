@@ -21,7 +21,9 @@
 //	errand:{queue}:parked:<name>  the tasks that wait for a blocker
 //	errand:{queue}:dead           dead letters
 //	errand:{queue}:outbox         ends of tasks to publish
-//	errand:{queue}:audit          the audit log, and audit:open what is unconfirmed
+//	errand:{queue}:audit          the audit log
+//	errand:{queue}:audit:open     the tasks in it that are unconfirmed
+//	errand:{queue}:audit:of:<digest> those of one subject
 //	errand:{queue}:seq            numbers tasks that have an intent
 //	errand:{queue}:salt           salts the digests of the queue
 //	errand:alive:<owner>          a worker's heartbeat

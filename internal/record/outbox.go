@@ -79,3 +79,27 @@ func (s *Store) DeleteOutbox(ctx context.Context, queue, id string) error {
 	}
 	return nil
 }
+
+// TrimOutbox deletes the entries of tasks that ended before the given time, in one
+// page of the outbox, and returns where the next page begins. Nobody publishes them:
+// no worker has a receiver, or it is down for longer than a delivery is tried.
+func (s *Store) TrimOutbox(ctx context.Context, queue string, cursor uint64, before time.Time) (uint64, error) {
+	found, next, err := s.rdb.HScan(ctx, outboxKey(queue), cursor, "", page).Result()
+	if err != nil {
+		return 0, fmt.Errorf("read the outbox: %w", err)
+	}
+	var old []string
+	for i := 0; i+1 < len(found); i += 2 {
+		var v outboxJSON
+		if err := json.Unmarshal([]byte(found[i+1]), &v); err != nil || time.UnixMilli(v.Ended).Before(before) {
+			old = append(old, found[i])
+		}
+	}
+	if len(old) == 0 {
+		return next, nil
+	}
+	if err := s.rdb.HDel(ctx, outboxKey(queue), old...).Err(); err != nil {
+		return 0, fmt.Errorf("trim the outbox: %w", err)
+	}
+	return next, nil
+}

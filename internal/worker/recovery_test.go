@@ -244,9 +244,12 @@ func TestDeadLettersAndTrail(t *testing.T) {
 	if strings.Join(events, " ") != "asked endeddone" {
 		t.Errorf("trail = %v", events)
 	}
-	open, err := r.store.Unconfirmed(t.Context(), "otp", time.Now().Add(time.Hour))
-	if err != nil || len(open) != 0 {
-		t.Errorf("unconfirmed: %v, %v", open, err)
+	err := r.store.EachUnconfirmed(t.Context(), "otp", time.Now().Add(time.Hour), func(id string, _ time.Time) error {
+		t.Errorf("%s is unconfirmed", id)
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
 	}
 }
 

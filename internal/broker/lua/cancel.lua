@@ -1,7 +1,6 @@
 -- cancel ends a task that was never attempted, and deletes asynq's task.
 --
 -- id
--- foreign: a foreign tool has taken the task out of the queue already
 --
 -- Returns cancelled, gone (no such record), or the state that forbids it.
 local task, t = R .. 'task:' .. arg.id, A .. 't:' .. arg.id
@@ -15,7 +14,7 @@ if r[CRASHES] or r[DOUBT] or r[FIRST] then
   if r[PARKED] then return 'parked' end
   return r[NEXT] and 'retrying' or 'pending'
 end
-local _, retention, _, flags, key, _, _, alone = once(r[ONCE])
+local _, retention, _, flags, key, subject, _, alone = once(r[ONCE])
 local message = 'cancelled before it was attempted'
 redis.call('HSET', task, 'outcome', 'cancelled', 'ended', now, 'message', message)
 redis.call('HDEL', task, 'next', 'parked', 'waiting', 'code')
@@ -29,6 +28,7 @@ if key ~= '-' and redis.call('HGET', name, 'id') == arg.id then redis.call('DEL'
 if string.find(flags, 'a') then
   redis.call('XADD', R .. 'audit', '*', 'id', arg.id, 'type', r[TYPE], 'event', 'ended', 'outcome', 'cancelled')
   redis.call('ZREM', R .. 'audit:open', arg.id)
+  if subject ~= '-' then redis.call('SREM', R .. 'audit:of:' .. subject, arg.id) end
 end
 if alone ~= '-' and redis.call('GET', R .. 'alone:' .. alone) == arg.id then redis.call('DEL', R .. 'alone:' .. alone) end
 if string.find(flags, 'n') and redis.call('HLEN', R .. 'outbox') < 100000 then

@@ -4,7 +4,7 @@
 -- written all the same, unless another call may have left and this is not the end.
 --
 -- id, fence, type, once, created, due, expires: the claim
--- msg: asynq's task
+-- msg: asynq's task; left out if a foreign tool has deleted it
 -- outcome; or wait (ms) and, for a parked task, parked (for what; '-' if not known)
 -- attempt (JSON), counted, code, message, data
 -- doubt: how often it was looked for; place: where the lookup broke off
@@ -72,7 +72,9 @@ end
 
 local _, lock = unlist(arg.id)
 local lifetime -- of the record, ms
-if not ended then
+if not arg.msg then
+  lifetime = retention
+elseif not ended then
   redis.call('ZADD', A .. 'retry', seconds(now + tonumber(arg.wait)), arg.id)
   redis.call('HSET', t, 'msg', arg.msg, 'state', 'retry')
 elseif arg.archived then
@@ -104,15 +106,25 @@ if ended and lock and redis.call('GET', lock) == arg.id then redis.call('DEL', l
 if string.find(flags, 'a') and (arg.attempt or ended) then
   redis.call('XADD', R .. 'audit', '*', 'id', arg.id, 'type', arg.type, 'event', ended and 'ended' or 'attempt',
     'outcome', outcome or '', 'code', arg.code or '', 'message', arg.message or '')
-  if outcome == 'done' then redis.call('ZREM', R .. 'audit:open', arg.id) end
+  if outcome == 'done' then
+    redis.call('ZREM', R .. 'audit:open', arg.id)
+    -- What is done for the subject confirms its earlier tasks that ended otherwise.
+    local of = R .. 'audit:of:' .. subject
+    for _, id in ipairs(subject ~= '-' and redis.call('SRANDMEMBER', of, 100) or {}) do
+      local other = redis.call('HMGET', R .. 'task:' .. id, 'type', 'outcome')
+      if id == arg.id or other[2] or not other[1] then
+        redis.call('ZREM', R .. 'audit:open', id)
+        redis.call('SREM', of, id)
+      end
+    end
+  end
 end
 if subject ~= '-' then
   release(arg.id, subject)
   local intent = R .. 'intent:' .. subject
   if role == 'opens' and outcome == 'unknown' then redis.call('HSET', intent, 'unsure', r[SEQ] or 0) end
   if role == 'closes' and arg.confirmed then redis.call('HDEL', intent, 'unsure') end
-  -- Longer than any task of the subject may still be under way.
-  if ended then redis.call('PEXPIRE', intent, 34560000000) else redis.call('PERSIST', intent) end
+  redis.call('PEXPIRE', intent, 347000000000) -- 11 years: a task may be enqueued for in ten
 end
 if not ended then
   if arg.parked then redis.call('SADD', R .. 'parked:' .. arg.parked, arg.id) end

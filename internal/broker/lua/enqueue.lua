@@ -50,6 +50,8 @@ if arg.subject then
   redis.call('XADD', R .. 'audit', 'MAXLEN', '~', 1000000, '*', 'id', arg.id, 'type', arg.type, 'event', 'asked',
     'subject', arg.subject, 'due', due)
   redis.call('ZADD', R .. 'audit:open', due, arg.id)
+  local _, _, _, _, _, intent = once(arg.once)
+  if intent ~= '-' then redis.call('SADD', R .. 'audit:of:' .. intent, arg.id) end
 end
 if alone then redis.call('SET', alone, arg.id) end
 if key then redis.call('HSET', key, 'id', arg.id, 'digest', arg.sum) end

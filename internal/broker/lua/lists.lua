@@ -34,7 +34,10 @@ local function rewrite(id)
   if intent ~= '-' then redis.call('HSET', task, 'seq', redis.call('INCR', R .. 'seq')) end
   if key ~= '-' and redis.call('EXISTS', R .. 'key:' .. key) == 0 then redis.call('HSET', R .. 'key:' .. key, 'id', id) end
   if alone ~= '-' then redis.call('SET', R .. 'alone:' .. alone, id, 'NX') end
-  if string.find(flags, 'a') then redis.call('ZADD', R .. 'audit:open', 'NX', arg.due, id) end
+  if string.find(flags, 'a') then
+    redis.call('ZADD', R .. 'audit:open', 'NX', arg.due, id)
+    if intent ~= '-' then redis.call('SADD', R .. 'audit:of:' .. intent, id) end
+  end
 end
 
 -- release frees the lock on an intent's subject.
