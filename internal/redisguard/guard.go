@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"errand.internal/internal/redisconn"
 )
 
 // Level is the result of a check.
@@ -51,6 +53,8 @@ type Finding struct {
 // If Redis does not answer, it holds Reachable alone.
 type Report struct {
 	Findings []Finding
+	// cause is why Redis did not answer.
+	cause error
 }
 
 // Find returns the finding of that name.
@@ -78,9 +82,13 @@ func (e *EvictionError) Error() string {
 	return "Redis would drop tasks when its memory is full: " + e.Finding.Seen + "; " + e.Finding.Fix
 }
 
-// Refusal is an *EvictionError if tasks are not safe in this Redis, else nil. A
-// policy that could not be read is no refusal.
+// Refusal is an *EvictionError if tasks are not safe in this Redis, the reply of a
+// Redis that has no database with the number in REDIS_URL, else nil. A policy that
+// could not be read is no refusal.
 func (r Report) Refusal() error {
+	if redisconn.NoDatabase(r.cause) {
+		return r.cause
+	}
 	if f, found := r.Find(Eviction); found && f.Level == Fail {
 		return &EvictionError{f}
 	}
@@ -138,15 +146,15 @@ func inspect(
 			return nil
 		})
 		if err != nil || len(nodes) == 0 {
-			return Report{[]Finding{unreachable(err)}}
+			return Report{Findings: []Finding{unreachable(err)}, cause: err}
 		}
 		return merge(nodes)
 	case *redis.Client:
 		n := ask(ctx, client, false)
 		if n.err != nil {
-			return Report{[]Finding{unreachable(n.err)}}
+			return Report{Findings: []Finding{unreachable(n.err)}, cause: n.err}
 		}
-		return Report{append([]Finding{{OK, Reachable, "answers", ""}}, n.findings...)}
+		return Report{Findings: append([]Finding{{OK, Reachable, "answers", ""}}, n.findings...)}
 	}
 	panic(fmt.Sprintf("redisguard: cannot ask a %T", rdb))
 }

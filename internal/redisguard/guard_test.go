@@ -341,7 +341,7 @@ func TestJudge(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			tc.want.check(t, Report{[]Finding{tc.got}})
+			tc.want.check(t, Report{Findings: []Finding{tc.got}})
 		})
 	}
 }
