@@ -94,7 +94,7 @@ func (t *Target) OpenTracked(
 	tune := role.tuning()
 	opts := t.options(tune)
 	if detector != nil {
-		opts.OnConnect = detector.onConnect(t.mode)
+		opts.OnConnect = detector.view(t.mode).onConnect
 	}
 	tracker := &connTracker{open: map[*trackedConn]struct{}{}}
 	opts.Dialer = tracker.dialer(opts.Dialer)
