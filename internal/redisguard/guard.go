@@ -3,7 +3,8 @@
 // and near. The doctor prints the findings; a worker refuses to start on a Redis
 // that evicts.
 //
-// It sends INFO, CONFIG GET, TIME and PING, and changes nothing.
+// It sends INFO, CONFIG GET, TIME and PING. What it writes to see whether Redis
+// takes it, errand:probe:… and asynq:…:probe, expires after 10 s.
 package redisguard
 
 import (
@@ -34,6 +35,7 @@ const (
 	Role        = "role"
 	Eviction    = "eviction"
 	Persistence = "persistence"
+	Writable    = "writes"
 	Clock       = "clock"
 	Latency     = "latency"
 )
@@ -95,7 +97,7 @@ func (r Report) Refusal() error {
 	return nil
 }
 
-// Check reports all findings but Clock and Latency, with one round trip to each
+// Check reports all findings but Clock and Latency, with three round trips to each
 // master.
 func Check(ctx context.Context, rdb redis.UniversalClient) Report {
 	return inspect(ctx, rdb, func(context.Context, *redis.Client) []Finding {
@@ -124,22 +126,24 @@ func inspect(
 	rdb redis.UniversalClient,
 	extra func(context.Context, *redis.Client) []Finding,
 ) Report {
-	ask := func(ctx context.Context, c *redis.Client, cluster bool) node {
+	ask := func(ctx context.Context, c *redis.Client, cluster bool, tag string) node {
 		n := node{addr: c.Options().Addr}
 		f, err := readFacts(ctx, c)
 		if err != nil {
 			n.err = err
 			return n
 		}
-		n.findings = append(f.judge(cluster), extra(ctx, c)...)
+		n.findings = append(f.judge(cluster), writes(c, probeOn(ctx, c, tag)))
+		n.findings = append(n.findings, extra(ctx, c)...)
 		return n
 	}
 	switch client := rdb.(type) {
 	case *redis.ClusterClient:
+		tags := clusterTags(ctx, client)
 		var mu sync.Mutex
 		var nodes []node
 		err := client.ForEachMaster(ctx, func(ctx context.Context, c *redis.Client) error {
-			n := ask(ctx, c, true)
+			n := ask(ctx, c, true, tags[c.Options().Addr])
 			mu.Lock()
 			defer mu.Unlock()
 			nodes = append(nodes, n)
@@ -150,7 +154,7 @@ func inspect(
 		}
 		return merge(nodes)
 	case *redis.Client:
-		n := ask(ctx, client, false)
+		n := ask(ctx, client, false, probeID)
 		if n.err != nil {
 			return Report{Findings: []Finding{unreachable(n.err)}, cause: n.err}
 		}

@@ -60,6 +60,7 @@ func TestInspect(t *testing.T) {
 				{Role, OK, "master"},
 				{Eviction, OK, "noeviction"},
 				{Persistence, OK, "append-only file, appendfsync always"},
+				{Writable, OK, "takes writes"},
 				{Clock, OK, "apart"},
 				{Latency, OK, "a round trip"},
 			},
@@ -110,7 +111,7 @@ func TestInspect(t *testing.T) {
 			for _, e := range tc.want {
 				e.check(t, r)
 			}
-			if !r.Answered() || len(r.Findings) != 7 {
+			if !r.Answered() || len(r.Findings) != 8 {
 				t.Errorf("%+v", r)
 			}
 			refused, ok := errors.AsType[*EvictionError](r.Refusal())
