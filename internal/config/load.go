@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"errand.internal/clients"
 	"errand.internal/internal/events"
 	"errand.internal/internal/monitor"
 	"errand.internal/internal/redisconn"
@@ -26,7 +27,9 @@ type Valid struct {
 	Accounts Accounts
 	// Target is where Redis is; nil if REDIS_URL is invalid.
 	Target *redisconn.Target
-	Ring   *seal.Ring
+	// Proxy carries the calls to vendors and receivers; nil for none.
+	Proxy *clients.Proxy
+	Ring  *seal.Ring
 	// Schedules is nil without SCHEDULE_FILE.
 	Schedules *schedule.File
 }
@@ -56,6 +59,8 @@ func Read(environ map[string]string) (*Valid, error) {
 	v.Accounts.AllowInsecureHTTP(v.AllowInsecureHTTP)
 	var faults []error
 	v.Target, err = redisconn.Parse(v.RedisURL.Reveal())
+	faults = append(faults, err)
+	v.Proxy, err = clients.ParseProxy(v.OutboundProxy)
 	faults = append(faults, err)
 	v.Ring, err = Ring(v.EncryptionKeys, v.EncryptionRequired)
 	faults = append(faults, err)

@@ -32,6 +32,7 @@ var wrongValues = map[string]string{
 	"LOG_LEVEL":                 "loud",
 	"LOG_FORMAT":                "xml",
 	"SCHEDULE_FILE":             "nowhere.yaml",
+	"OUTBOUND_PROXY":            "https://canary:canary@proxy:1",
 	"ALLOW_INSECURE_HTTP":       "perhaps",
 	"EVENTS_URL":                "ftp://127.0.0.1/",
 	"EVENTS_SECRET":             "canary",

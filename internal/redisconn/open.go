@@ -152,6 +152,9 @@ func (t *Target) options(tune tuning) *redis.UniversalOptions {
 	if t.tls {
 		// Without a ServerName each node of a cluster is verified by its own name.
 		opts.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: t.roots}
+		if t.cert != (clientCert{}) {
+			opts.TLSConfig.GetClientCertificate = t.cert.load
+		}
 		// The TLS dialer of go-redis ignores the context and goes on after the
 		// caller has given up.
 		opts.Dialer = (&tls.Dialer{NetDialer: dialer, Config: opts.TLSConfig}).DialContext
