@@ -37,7 +37,8 @@ func AddrProblem(addr string) string {
 	if err != nil || strings.ContainsAny(host, " /@") {
 		return rule
 	}
-	if _, err := net.LookupPort("tcp", service); err != nil || service == "" {
+	// The port's name is looked up on this machine, which takes no time.
+	if _, err := net.DefaultResolver.LookupPort(context.Background(), "tcp", service); err != nil || service == "" {
 		return rule + "; the port is not one"
 	}
 	return ""
