@@ -29,8 +29,8 @@ type FailoverDetector struct {
 	notify []func()
 	// missed counts the failovers that nobody was there to be told.
 	missed bool
-	// fresh are the instances, by run_id, whose recent start has been told.
-	fresh map[string]bool
+	// met are the instances, by run_id, that any client has met.
+	met map[string]bool
 }
 
 const (
@@ -68,17 +68,18 @@ func (d *FailoverDetector) tell() {
 	}
 }
 
-// startedLately reports, once for each instance, that it was started a moment ago
-// and has data, which may lack the latest writes. The caller holds d.mu.
+// startedLately reports that an instance was started a moment ago and has data,
+// which may lack the latest writes. Only the first connection of all clients counts:
+// what a later one finds may have been written since. The caller holds d.mu.
 func (d *FailoverDetector) startedLately(i instance) bool {
-	if !i.fresh || d.fresh[i.runID] {
+	if d.met[i.runID] {
 		return false
 	}
-	if d.fresh == nil {
-		d.fresh = map[string]bool{}
+	if d.met == nil {
+		d.met = map[string]bool{}
 	}
-	d.fresh[i.runID] = true
-	return true
+	d.met[i.runID] = true
+	return i.fresh
 }
 
 // instance is what a connection has met.
