@@ -50,8 +50,8 @@ type Caller struct {
 	limiter    Limiter // nil: no limits
 }
 
-// NewCaller returns the Caller of one vendor account. transport is nil in
-// production; a dry run passes its own. observe may be nil.
+// NewCaller returns the Caller of one vendor account. transport is a Proxy's, or a
+// dry run's own; nil is a direct one. observe may be nil.
 func NewCaller(
 	vendor string,
 	timeouts Timeouts,

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/redis/go-redis/v9"
-
 	"errand.internal/internal/record"
 	"errand.internal/internal/redisconn"
 	"errand.internal/internal/redisguard"
@@ -20,7 +18,7 @@ const (
 	exitUnexpected  = 1
 	exitUsage       = 2 // wrong command line or settings
 	exitRefused     = 3 // the input is invalid; nothing was enqueued
-	exitRedis       = 4 // Redis cannot be reached, or accepts no writes
+	exitRedis       = 4 // Redis cannot be reached, or cannot store the task now
 	exitDeclined    = 5
 	exitParked      = 6 // when the wait ended
 	exitUnknown     = 7
@@ -96,7 +94,7 @@ func exitCodeOf(ctx context.Context, err error) int {
 		return exitNoTask
 	}
 	switch {
-	case errors.Is(err, tasks.ErrUnknownType):
+	case errors.Is(err, tasks.ErrUnknownType), redisconn.NoDatabase(err):
 		return exitUsage
 	case ctx.Err() != nil:
 		return exitInterrupted
@@ -119,14 +117,8 @@ func redisUnavailable(err error) bool {
 	if _, unconfirmed := errors.AsType[*tasks.UnconfirmedError](err); unconfirmed {
 		return true
 	}
-	if redisconn.Unreachable(err) || redis.IsOOMError(err) || redis.IsReadOnlyError(err) ||
-		redis.IsNoReplicasError(err) || redis.IsTryAgainError(err) {
-		return true
-	}
-	// go-redis has no error values for a Redis that cannot save to disk, nor for a
-	// server that is not Redis.
-	text := err.Error()
-	return strings.Contains(text, "MISCONF ") || strings.Contains(text, "redis: can't parse")
+	// go-redis has no error value for a server that is not Redis.
+	return redisconn.NotNow(err) || strings.Contains(err.Error(), "redis: can't parse")
 }
 
 // printErr writes one line to stderr.
@@ -144,6 +136,9 @@ func (inv *invocation) reportError(code int, err error) {
 	}
 	switch code {
 	case exitUsage:
+		if redisconn.NoDatabase(err) {
+			err = redisconn.ErrNoDatabase
+		}
 		for line := range strings.Lines(err.Error()) {
 			inv.printErr(strings.TrimSuffix(line, "\n"))
 		}

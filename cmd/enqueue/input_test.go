@@ -416,6 +416,18 @@ func TestBadSettings(t *testing.T) {
 			[]string{"ENCRYPTION_KEYS: must be set"},
 		},
 		{
+			"a fault of the map beside one of a value",
+			map[string]string{"REDIS_URL": "http://x", "ENCRYPTION_REQUIRED": "perhaps", "ENCRYPTION_KEYS": "canary-key"},
+			[]string{"status", "otp-a"},
+			[]string{"REDIS_URL: must begin with", "ENCRYPTION_REQUIRED: must be true or false", "ENCRYPTION_KEYS: entry 1"},
+		},
+		{
+			"no such database",
+			map[string]string{"REDIS_URL": strings.TrimSuffix(h.redis.URL(), "/0") + "/99"},
+			[]string{pipeCall, "--payload", pipePayload},
+			[]string{"REDIS_URL: names a database that this Redis does not have"},
+		},
+		{
 			"keys required for bulk",
 			map[string]string{"ENCRYPTION_REQUIRED": "true"},
 			[]string{"bulk", "-"},

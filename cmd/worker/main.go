@@ -13,6 +13,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"errand.internal/internal/config"
+	"errand.internal/internal/redisconn"
 	"errand.internal/internal/settings"
 )
 
@@ -101,6 +102,10 @@ func (inv *invocation) exitCode(err error) int {
 	}
 	if invalid, ok := errors.AsType[*config.Error](err); ok {
 		_, _ = fmt.Fprintf(inv.stderr, "worker: the settings are invalid:\n%v\n", invalid)
+		return exitUsage
+	}
+	if redisconn.NoDatabase(err) {
+		_, _ = fmt.Fprintf(inv.stderr, "worker: the settings are invalid:\n%v\n", redisconn.ErrNoDatabase)
 		return exitUsage
 	}
 	inv.printError(err)

@@ -141,6 +141,7 @@ func (p *process) open(store *record.Store) ([]worker.Definition, error) {
 		Redis:        p.redis,
 		Ring:         p.config.Ring,
 		Salt:         salt,
+		Proxy:        p.config.Proxy,
 		Observe:      p.metrics.ObserveCall,
 		Publish:      p.events.publish,
 		LimitOptions: []limits.Option{limits.WithMetrics(limits.NewMetrics(p.registry))},

@@ -29,6 +29,7 @@ type eventPipeline struct {
 	rest     *events.Rest
 	alerts   *events.AlertPublisher
 	outbox   *events.Outbox
+	proxy    *clients.Proxy
 	observe  func(clients.Observation)
 	// publish enqueues the delivery of an event; nil without a receiver.
 	publish events.Publish
@@ -65,6 +66,7 @@ func openEvents(c *config.Valid, parts eventParts) (*eventPipeline, error) {
 		),
 		alerts:  events.NewAlertPublisher(parts.redis, publish, parts.log),
 		outbox:  events.NewOutbox(parts.store, config.QueueNames(), publish, parts.log),
+		proxy:   c.Proxy,
 		observe: parts.observe,
 		publish: publish,
 	}, nil
@@ -86,7 +88,8 @@ func (p *eventPipeline) sender(publish alert.Func) (*events.Sender, error) {
 	if p.receiver == nil {
 		return nil, nil
 	}
-	caller := clients.NewCaller(events.Vendor, p.config.Timeouts(), nil, p.observe)
+	timeouts := p.config.Timeouts()
+	caller := clients.NewCaller(events.Vendor, timeouts, p.proxy.Transport(timeouts), p.observe)
 	return events.NewSender(p.config, p.receiver, p.rest, caller, publish)
 }
 

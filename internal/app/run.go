@@ -71,6 +71,7 @@ func (p *process) run(ctx context.Context, ready func(adminAddr string)) error {
 		Interface("queues", p.queues).
 		Strs("vendors", p.config.Accounts.Configured().Vendors()).
 		Str("http", adminAddr).
+		Str("proxy", p.config.Proxy.String()).
 		Msg("worker is ready")
 	if ready != nil {
 		ready(adminAddr)

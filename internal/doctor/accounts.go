@@ -32,7 +32,11 @@ var (
 func (d *doctor) openAccount(a config.Account) *openedAccount {
 	opened := &openedAccount{
 		Account: a,
-		parts:   account.New(account.Shared{Redis: d.redis, Ring: d.config.Ring}),
+		parts: account.New(account.Shared{
+			Redis: d.redis,
+			Ring:  d.config.Ring,
+			Proxy: d.config.Proxy,
+		}),
 	}
 	switch {
 	case !a.Configured():

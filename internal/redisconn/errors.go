@@ -54,38 +54,86 @@ func Unreachable(err error) bool {
 	return false
 }
 
-// NotNow reports whether an error means that Redis cannot do it now and may later:
-// it is unreachable, or it answers and takes no writes (a replica, one without
-// enough replicas, a full memory or disk, missing rights). Whoever must not lose a
-// write tries again.
+// NotNow reports whether an error means that Redis cannot do it now and may
+// later: it is Unreachable, is full, cannot save to disk, lacks replicas, is a
+// replica itself, is busy with a script, is moving the key, or forbids it to the
+// user. It makes no difference whether the command or one within a script failed.
 func NotNow(err error) bool {
 	if Unreachable(err) {
 		return true
 	}
-	for _, is := range []func(error) bool{
-		redis.IsReadOnlyError,
-		redis.IsOOMError,
-		redis.IsTryAgainError,
-		redis.IsPermissionError,
-	} {
-		if is(err) {
-			return true
-		}
-	}
-	text := redisErrorText(err)
-	for _, prefix := range []string{"NOREPLICAS", "MISCONF", "BUSY ", "OOM ", "READONLY", "NOPERM"} {
-		if strings.HasPrefix(text, prefix) || strings.Contains(text, ": "+prefix) {
-			return true
-		}
-	}
-	return false
+	return notNowCodes[Code(err)]
 }
 
-// redisErrorText is the text of Redis' error reply; "" if there is none. An error in
-// a script has the code of the command that failed, sometimes after a prefix.
-func redisErrorText(err error) string {
-	if reply, ok := errors.AsType[redis.Error](err); ok {
-		return strings.TrimPrefix(reply.Error(), "ERR ")
+// notNowCodes are the codes of the errors that end without a change of the
+// command: by themselves, or once an operator has acted.
+var notNowCodes = map[string]bool{
+	CodeReadOnly:     true,
+	CodeNoReplicas:   true,
+	CodeNotSaving:    true,
+	CodeFull:         true,
+	CodeMoving:       true,
+	CodeNoPermission: true,
+	CodeBusy:         true,
+
+	"LOADING":     true,
+	"CLUSTERDOWN": true,
+	"MASTERDOWN":  true,
+}
+
+// The codes of Redis' errors that Code finds.
+const (
+	CodeReadOnly     = "READONLY"
+	CodeNoReplicas   = "NOREPLICAS"
+	CodeNotSaving    = "MISCONF"
+	CodeFull         = "OOM"
+	CodeMoving       = "TRYAGAIN"
+	CodeNoPermission = "NOPERM"
+	CodeBusy         = "BUSY"
+)
+
+// Code returns the code of an error that Redis replied, such as OOM; "" if Redis
+// did not reply it. For an error of a command within a script it is that
+// command's code.
+func Code(err error) string {
+	reply, ok := errors.AsType[redis.Error](err)
+	if !ok {
+		return ""
 	}
-	return ""
+	text := reply.Error()
+	for _, forbidden := range scriptForbidden {
+		if strings.Contains(text, forbidden) {
+			return CodeNoPermission
+		}
+	}
+	// Redis 6 quotes the command's error, as in
+	// "ERR Error running script (call to f_…): @user_script:1: -OOM command not …".
+	if _, quoted, found := strings.Cut(text, ": -"); found && strings.HasPrefix(text, "ERR ") {
+		text = quoted
+	}
+	code, _, _ := strings.Cut(text, " ")
+	if code == "" || strings.Trim(code, upperCase) != "" {
+		return ""
+	}
+	return code
+}
+
+const upperCase = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+// scriptForbidden is how Redis words the NOPERM of a command within a script,
+// without the code: the first is from 7.2 on.
+var scriptForbidden = []string{
+	"ACL failure in script",
+	"The user executing the script can't ",
+}
+
+// ErrNoDatabase says what NoDatabase reports, to the operator.
+var ErrNoDatabase = errors.New("REDIS_URL: names a database that this Redis does not have; " +
+	"redis-cli CONFIG GET databases shows how many there are")
+
+// NoDatabase reports whether an error means that Redis has no database with the
+// number in REDIS_URL.
+func NoDatabase(err error) bool {
+	reply, ok := errors.AsType[redis.Error](err)
+	return ok && strings.Contains(reply.Error(), "DB index is out of range")
 }

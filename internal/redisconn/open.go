@@ -94,7 +94,7 @@ func (t *Target) OpenTracked(
 	tune := role.tuning()
 	opts := t.options(tune)
 	if detector != nil {
-		opts.OnConnect = detector.onConnect(t.mode)
+		opts.OnConnect = detector.view(t.mode).onConnect
 	}
 	tracker := &connTracker{open: map[*trackedConn]struct{}{}}
 	opts.Dialer = tracker.dialer(opts.Dialer)
@@ -152,6 +152,9 @@ func (t *Target) options(tune tuning) *redis.UniversalOptions {
 	if t.tls {
 		// Without a ServerName each node of a cluster is verified by its own name.
 		opts.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: t.roots}
+		if t.cert != (clientCert{}) {
+			opts.TLSConfig.GetClientCertificate = t.cert.load
+		}
 		// The TLS dialer of go-redis ignores the context and goes on after the
 		// caller has given up.
 		opts.Dialer = dialTLS(dialer, opts.TLSConfig)

@@ -6,6 +6,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"errand.internal/internal/netfault"
+	"errand.internal/internal/redisconn"
 )
 
 // unreachable is the one finding about a Redis that could not be asked. It does
@@ -36,6 +37,10 @@ var refusals = []struct {
 	{redis.IsPermissionError, diagnosis{
 		"the user lacks permissions",
 		"give the user of REDIS_URL all commands: redis-cli ACL SETUSER name +@all ~* &*",
+	}},
+	{redisconn.NoDatabase, diagnosis{
+		"it has no database with that number",
+		"name one in REDIS_URL that it has: redis-cli CONFIG GET databases",
 	}},
 	{redis.IsLoadingError, diagnosis{
 		"it is still loading its data",
