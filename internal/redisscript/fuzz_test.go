@@ -37,7 +37,7 @@ func FuzzReply(f *testing.F) {
 				t.Errorf("the number %d reads as %q and %d", n, got, number)
 			}
 		case 3:
-			if list := redisscript.Reply(r.List(i)); list.Text(0) != text || list.Int(1) != n || redisscript.Reply(list.List(2)).Int(0) != n || got != "" || number != 0 {
+			if list := r.List(i); list.Text(0) != text || list.Int(1) != n || list.List(2).Int(0) != n || got != "" || number != 0 {
 				t.Errorf("the list reads as %v, %q and %d", list, got, number)
 			}
 		default:

@@ -33,8 +33,8 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 			Help: "Attempts, by type and class (an outcome, or the kind of the fault).",
 		}, []string{"type", "class"}),
 		wait: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "errand_task_wait_seconds",
-			Help: "From the moment a task may run to its first vendor call.",
+			Name:    "errand_task_wait_seconds",
+			Help:    "From the moment a task may run to its first vendor call.",
 			Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 300, 1800},
 		}, []string{"type"}),
 		parked: prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -54,8 +54,8 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 			Help: "Calls of a vendor, by operation and HTTP status (none if no answer came).",
 		}, []string{"vendor", "operation", "status"}),
 		took: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "errand_vendor_request_seconds",
-			Help: "How long a vendor's answer took.",
+			Name:    "errand_vendor_request_seconds",
+			Help:    "How long a vendor's answer took.",
 			Buckets: []float64{.01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 15, 30},
 		}, []string{"vendor", "operation"}),
 	}

@@ -80,7 +80,7 @@ func TestPayloadRules(t *testing.T) {
 		{
 			Name: "organization with a space",
 			Type: "dinero:api:call",
-			Raw:  `{"organizationId":" 12","method":"GET","path":"x"}`,
+			Raw:  `{"organizationId":"1 2","method":"GET","path":"x"}`,
 			Want: "organizationId must be digits only",
 		},
 		{
