@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -93,6 +94,7 @@ func (r *stopRig) neverAnswer(_ http.ResponseWriter, req *http.Request) {
 	r.mu.Lock()
 	r.called[strings.SplitN(req.URL.Path, "/", 3)[1]] = true
 	r.mu.Unlock()
+	_, _ = io.Copy(io.Discard, req.Body) // only then the server notices that the client gives up
 	<-req.Context().Done()
 }
 
@@ -259,5 +261,60 @@ func TestStopInEveryStateOfRedis(t *testing.T) {
 				w.expectEnd(stopLimit, exitOK)
 			})
 		}
+	}
+}
+
+// The same with a receiver of events, whose deliveries need a longer grace.
+func TestStopWithEvents(t *testing.T) {
+	t.Parallel()
+	const grace = 20 * time.Second
+	receiver := apptest.NewReceiver(t, http.StatusNoContent)
+	for _, state := range redisStates {
+		t.Run(state.name, func(t *testing.T) {
+			t.Parallel()
+			r := newStopRig(t, map[string]string{
+				"EVENTS_URL":     receiver.URL,
+				"EVENTS_SECRET":  apptest.EventsSecret,
+				"SHUTDOWN_GRACE": grace.String(),
+			})
+			w := r.start()
+			r.startCalls()
+			state.enter(r)
+			w.terminate()
+			w.expectEnd(grace+stopLimit-stopGrace, exitOK)
+		})
+	}
+}
+
+// A second signal ends a worker at once, although it drains or has not started yet.
+func TestSecondSignalEndsAtOnce(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		name string
+		run  func(r *stopRig) *stoppable
+	}{
+		{"while it drains", func(r *stopRig) *stoppable {
+			w := r.start()
+			r.startCalls()
+			r.gateway.turn(hanging)
+			w.terminate()
+			w.waitLog("worker is stopping")
+			return w
+		}},
+		{"while it starts", func(r *stopRig) *stoppable {
+			r.gateway.turn(closing)
+			w := r.start()
+			w.waitLog("Redis does not answer") // it is about to be ready
+			w.terminate()
+			w.waitLog("worker is stopping")
+			return w
+		}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			w := tc.run(newStopRig(t, nil))
+			w.terminate()
+			w.expectEnd(2*time.Second, 143)
+		})
 	}
 }
