@@ -113,8 +113,8 @@ func (p *process) run(ctx context.Context, ready func(adminAddr string)) error {
 		Dur("grace", p.config.ShutdownGrace).
 		Msg("worker is stopping: it takes no more tasks and lets the running ones end")
 	p.draining.Store(true)
+	p.server.Shutdown() // meanwhile the schedules end with ctx
 	stopSchedules()
-	p.server.Shutdown()
 	p.log.Info().Msg("worker has stopped")
 	return nil
 }
