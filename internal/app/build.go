@@ -64,7 +64,11 @@ func build(ctx context.Context, c *config.Valid, log zerolog.Logger) (*process, 
 func (p *process) build(ctx context.Context) (err error) {
 	failovers := &redisconn.FailoverDetector{}
 	serversRedis, closeServers := p.config.Target.OpenTracked(redisconn.Servers, failovers)
-	p.onClose(func() { closeQuietly(serversRedis) })
+	p.onClose(func() {
+		if p.server == nil || p.server.Drained() {
+			closeQuietly(serversRedis)
+		}
+	})
 	generalRedis, closeGeneral := p.config.Target.OpenTracked(redisconn.General, failovers)
 	p.onClose(func() { closeQuietly(generalRedis) })
 	p.redis = generalRedis

@@ -78,6 +78,7 @@ type Server struct {
 	stopping   chan struct{}
 	gone       chan struct{}
 	stop       sync.Once
+	drained    chan struct{} // asynq's servers have ended
 }
 
 // NewServer makes a Server. It does not use Redis yet.
@@ -108,6 +109,7 @@ func NewServer(cfg Config) (*Server, error) {
 		claims:     map[string]*Claim{},
 		stopping:   make(chan struct{}),
 		gone:       make(chan struct{}),
+		drained:    make(chan struct{}),
 	}
 	s.heart = newHeart(s.store, cfg.Owner, cfg.Log)
 	s.replay = newReplay(s)
@@ -290,13 +292,12 @@ const (
 func (s *Server) Shutdown() {
 	s.stop.Do(func() {
 		close(s.stopping)
-		drained := make(chan struct{})
 		go func() {
-			defer close(drained)
+			defer close(s.drained)
 			s.drain()
 		}()
 		select {
-		case <-drained:
+		case <-s.drained:
 			close(s.gone)
 		case <-time.After(s.grace + cutAfter):
 			close(s.gone)
@@ -308,7 +309,7 @@ func (s *Server) Shutdown() {
 		ended := make(chan struct{})
 		go func() {
 			defer close(ended)
-			<-drained
+			<-s.drained
 			s.background.Wait()
 		}()
 		select {
@@ -316,6 +317,17 @@ func (s *Server) Shutdown() {
 		case <-time.After(leaveAfter):
 		}
 	})
+}
+
+// Drained reports whether Shutdown has ended asynq's servers. If it had to leave them
+// behind, their client must stay open: asynq's subscriber panics on a closed one.
+func (s *Server) Drained() bool {
+	select {
+	case <-s.drained:
+		return true
+	default:
+		return false
+	}
 }
 
 func (s *Server) drain() {
