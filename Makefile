@@ -32,7 +32,7 @@ redis: # the tests need a real redis-server
 	@./.ci/need redis-server
 
 test: redis ## run all tests (installs redis-server if it is missing)
-	$(GO) test $(RACE) $(TAGS) -timeout 10m ./...
+	$(GO) test $(RACE) $(TAGS) -timeout 20m ./...
 
 test/faults: redis ## run the long fault suite: kills, restarts, Redis trouble (about a quarter of an hour)
 	packages=$$($(GO) list ./...) && FLEET_LONG=1 $(GO) test -count=1 -v -timeout 85m \

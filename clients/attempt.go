@@ -2,6 +2,7 @@ package clients
 
 import (
 	"context"
+	"net"
 	"net/http/httptrace"
 	"sync"
 	"sync/atomic"
@@ -19,8 +20,18 @@ type Attempt struct {
 	// Underway says that the limits have just admitted another call of the same
 	// task. Set it before the first call.
 	Underway bool
+	// First is when the task was first attempted, by the local clock; zero if that is
+	// not known. Set it before the first call.
+	First time.Time
+	// Start, if not nil, is called before the first request: an error prevents it, and
+	// is the Err of the call's error. Set it before the first call.
+	Start func(ctx context.Context) error
 
-	admitted atomic.Bool // the limits admitted a call of this attempt
+	starting sync.Mutex
+	started  bool
+
+	place    atomic.Value // string: where a lookup is; see Place
+	admitted atomic.Bool  // the limits admitted a call of this attempt
 	sent     atomic.Bool
 	once     sync.Once
 	onSend   func()
@@ -41,6 +52,25 @@ func (a *Attempt) Sent() bool {
 	return a.sent.Load()
 }
 
+// StartAttempt tells the attempt of a context that a request is about to be sent. The
+// Caller calls it; so must whoever sends a request in another way.
+func StartAttempt(ctx context.Context) error {
+	a := attemptFrom(ctx)
+	if a == nil || a.Start == nil {
+		return nil
+	}
+	a.starting.Lock()
+	defer a.starting.Unlock()
+	if a.started {
+		return nil
+	}
+	if err := a.Start(ctx); err != nil {
+		return err
+	}
+	a.started = true
+	return ctx.Err()
+}
+
 func attemptFrom(ctx context.Context) *Attempt {
 	a, _ := ctx.Value(attemptKey{}).(*Attempt)
 	return a
@@ -52,12 +82,14 @@ type sendTrace struct {
 	attempt *Attempt // nil outside of an attempt
 	sent    atomic.Bool
 	writing atomic.Bool
+	conn    atomic.Pointer[net.Conn] // that carries the request
 }
 
 // attach returns a context with which net/http reports to the trace.
 func (t *sendTrace) attach(ctx context.Context) context.Context {
 	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
-		GotConn: func(httptrace.GotConnInfo) {
+		GotConn: func(info httptrace.GotConnInfo) {
+			t.conn.Store(&info.Conn)
 			t.writing.Store(true)
 			if t.attempt != nil && t.attempt.onSend != nil {
 				t.attempt.once.Do(t.attempt.onSend)
@@ -88,4 +120,13 @@ func (t *sendTrace) mayBeSent() bool {
 	}
 	t.markSent()
 	return true
+}
+
+// closeConn closes the connection of an answer of HTTP/1, so that no other request
+// gets it. In HTTP/2 the connection carries other calls, and closing the answer's
+// body ends its stream.
+func (t *sendTrace) closeConn(protoMajor int) {
+	if conn := t.conn.Load(); conn != nil && protoMajor == 1 {
+		_ = (*conn).Close()
+	}
 }

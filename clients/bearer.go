@@ -129,6 +129,10 @@ func TokenError(vendor, op string, err error) *Error {
 		out.Message = "no token"
 		out.RetryAfter = unavailable.RetryAfter
 		out.Err = unavailable
+		if cause, ok := AsError(unavailable.Err); ok { // what the login was answered with
+			out.Status = cause.Status
+			out.Code = cause.Code
+		}
 		return out
 	}
 	// The text of any other error may not be safe to show; only the causes known

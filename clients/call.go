@@ -25,6 +25,10 @@ type Answer struct {
 	Status int
 	Header http.Header
 	Body   []byte
+	// Method is the request's, and Repeatable says whether it may be sent twice.
+	// Without them StatusError assumes the worst of a redirect.
+	Method     string
+	Repeatable bool
 	// Incomplete says that the body was cut off, was longer than MaxBody, or did
 	// not end in time. Such a body must not be interpreted.
 	Incomplete bool
@@ -33,17 +37,21 @@ type Answer struct {
 // Caller sends all requests to one vendor account. It follows no redirect,
 // ignores proxy variables, bounds time and body size, keeps connections alive,
 // and distinguishes a request that was not sent from one that may have arrived.
+// A request that must not be repeated is sent once; see WithRepeatable.
+//
+// It has a transport and no http.Client, which reads the Location of a redirect
+// that nobody follows, and loses the answer if it is no URL.
 type Caller struct {
 	vendor     string
-	http       *http.Client
+	transport  http.RoundTripper
 	timeouts   Timeouts
 	observe    func(Observation)
 	statusOnly bool
 	limiter    Limiter // nil: no limits
 }
 
-// NewCaller returns the Caller of one vendor account. transport is nil in
-// production; a dry run passes its own. observe may be nil.
+// NewCaller returns the Caller of one vendor account. transport is a Proxy's, or a
+// dry run's own; nil is a direct one. observe may be nil.
 func NewCaller(
 	vendor string,
 	timeouts Timeouts,
@@ -58,15 +66,10 @@ func NewCaller(
 		observe = func(Observation) {}
 	}
 	return &Caller{
-		vendor: vendor,
-		http: &http.Client{
-			Transport: transport,
-			CheckRedirect: func(*http.Request, []*http.Request) error {
-				return http.ErrUseLastResponse
-			},
-		},
-		timeouts: timeouts,
-		observe:  observe,
+		vendor:    vendor,
+		transport: transport,
+		timeouts:  timeouts,
+		observe:   observe,
 	}
 }
 
@@ -107,11 +110,25 @@ func (c *Caller) Do(ctx context.Context, op string, req *http.Request) (*Answer,
 func (c *Caller) send(ctx context.Context, op string, req *http.Request) (*Answer, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.timeouts.Call)
 	defer cancel()
+	if err := StartAttempt(ctx); err != nil {
+		return nil, &Error{
+			Vendor:  c.vendor,
+			Op:      op,
+			Kind:    Temporary,
+			Message: "not called, because its start could not be recorded",
+			NotSent: true,
+			Err:     err,
+		}
+	}
 	trace := &sendTrace{attempt: attemptFrom(ctx)}
 	ctx = trace.attach(ctx)
+	repeatable := isRepeatable(ctx)
+	if !repeatable {
+		req = sentOnce(req)
+	}
 
 	start := time.Now()
-	resp, err := c.http.Do(withBodyDeadline(ctx, req))
+	resp, err := c.transport.RoundTrip(withBodyDeadline(ctx, req))
 	if err != nil {
 		c.observeCall(op, 0, start)
 		return nil, c.transportError(op, err, trace.mayBeSent())
@@ -119,15 +136,32 @@ func (c *Caller) send(ctx context.Context, op string, req *http.Request) (*Answe
 	defer func() {
 		_ = resp.Body.Close()
 	}()
-	answer := &Answer{Status: resp.StatusCode, Header: resp.Header}
-	if c.statusOnly {
+	answer := &Answer{
+		Status:     resp.StatusCode,
+		Header:     resp.Header,
+		Method:     req.Method,
+		Repeatable: repeatable,
+	}
+	switch {
+	case leavesHTTP(resp.StatusCode):
+		answer.Incomplete = true
+		trace.closeConn(resp.ProtoMajor)
+	case c.statusOnly:
 		c.observeCall(op, resp.StatusCode, start)
 		discard(resp.Body, cancel)
 		return answer, nil
+	default:
+		answer.readBody(resp.Body)
 	}
-	answer.readBody(resp.Body)
 	c.observeCall(op, resp.StatusCode, start)
 	return answer, nil
+}
+
+// leavesHTTP reports whether what follows such a status is not, or perhaps not,
+// the body of an answer: net/http hands the bare connection over after a 101, and
+// neither its timeouts nor the context end a read of it.
+func leavesHTTP(status int) bool {
+	return status == http.StatusSwitchingProtocols || status < 100 || status > 599
 }
 
 func (c *Caller) observeCall(op string, status int, start time.Time) {

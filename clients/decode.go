@@ -2,9 +2,13 @@ package clients
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"reflect"
+	"strings"
+
+	"errand.internal/internal/strictjson"
 )
 
 // Text is a code or an id that a vendor sends sometimes as a JSON string, sometimes
@@ -100,7 +104,18 @@ func DecodeObject(a *Answer, into any) error {
 	if body[0] != '{' {
 		return errors.New("it is not a JSON object")
 	}
-	if err := json.Unmarshal(body, into); err != nil {
+	return DecodeMembers(body, into)
+}
+
+// DecodeMembers decodes a part of an answer, valid JSON, into a struct. A member that
+// the struct has may be spelled in any case, but must not be given twice, and must be
+// Unicode text if it is text: encoding/json would choose the last, and repair the text.
+// That is an *AmbiguousError. No error quotes the answer.
+func DecodeMembers(raw json.RawMessage, into any) error {
+	if err := checkMembers(raw, reflect.TypeOf(into), ""); err != nil {
+		return err
+	}
+	if err := json.Unmarshal(raw, into); err != nil {
 		// A json error quotes the body; its Field is a path of our own names.
 		if e, ok := errors.AsType[*json.UnmarshalTypeError](err); ok && e.Field != "" {
 			return errors.New("the field " + e.Field + " has an unexpected type")
@@ -108,6 +123,81 @@ func DecodeObject(a *Answer, into any) error {
 		return errors.New("it has an unexpected form")
 	}
 	return nil
+}
+
+// AmbiguousError says that an answer does not say one thing: a member that decides is
+// given twice, or is no text.
+type AmbiguousError struct {
+	Field string // as our own structs name it
+	Why   string
+}
+
+// Error implements error.
+func (e *AmbiguousError) Error() string {
+	return "the field " + e.Field + " " + e.Why
+}
+
+var unmarshaler = reflect.TypeFor[json.Unmarshaler]()
+
+// checkMembers finds in raw what encoding/json would change while it decodes a t. Path
+// consists of our own names.
+func checkMembers(raw json.RawMessage, t reflect.Type, path string) error {
+	raw = bytes.TrimSpace(raw)
+	for t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	textual := t.Kind() == reflect.String
+	switch {
+	case len(raw) == 0:
+		return nil
+	case textual && raw[0] == '"' && !strictjson.IsText(raw):
+		return &AmbiguousError{Field: path, Why: strictjson.NotText}
+	case reflect.PointerTo(t).Implements(unmarshaler):
+		return nil
+	case t.Kind() == reflect.Struct && raw[0] == '{':
+		return checkObject(raw, t, path)
+	case t.Kind() == reflect.Slice && raw[0] == '[':
+		for _, item := range strictjson.Items(raw) {
+			if err := checkMembers(item, t.Elem(), path); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func checkObject(raw json.RawMessage, t reflect.Type, path string) error {
+	seen := map[string]bool{}
+	for _, m := range strictjson.Members(raw) {
+		field, known := fieldOf(t, m.Name)
+		if !known {
+			continue
+		}
+		at := strings.TrimPrefix(path+"."+nameOf(field), ".")
+		if seen[at] {
+			return &AmbiguousError{Field: at, Why: strictjson.Twice}
+		}
+		seen[at] = true
+		if err := checkMembers(m.Value, field.Type, at); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// fieldOf returns the field of a struct into which encoding/json decodes a member.
+func fieldOf(t reflect.Type, name string) (reflect.StructField, bool) {
+	for field := range t.Fields() {
+		if field.IsExported() && strings.EqualFold(nameOf(field), name) {
+			return field, true
+		}
+	}
+	return reflect.StructField{}, false
+}
+
+func nameOf(field reflect.StructField) string {
+	name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
+	return cmp.Or(name, field.Name)
 }
 
 // IsSet reports whether a raw JSON field is present and not null.

@@ -83,6 +83,12 @@ func TestDecodeObjectWantsOneObject(t *testing.T) {
 		{name: "prose", body: "canary", why: "not JSON"},
 		{name: "wrong type", body: `{"success":"canary"}`, why: "the field success has an unexpected type"},
 		{name: "wrong type of text", body: `{"code":["canary"]}`, why: "the field code has an unexpected type"},
+		{name: "twice", body: `{"success":false,"code":1,"success":true}`, why: "the field success is given twice"},
+		{name: "twice the same", body: `{"code":1,"code":1,"success":true}`, why: "the field code is given twice"},
+		{name: "twice in another case", body: `{"Success":false,"success":true}`, why: "the field success is given twice"},
+		{name: "twice escaped", body: `{"success":false,"\u0073uccess":true}`, why: "the field success is given twice"},
+		{name: "not text", body: "{\"success\":true,\"code\":\"1\xff\"}", why: "the field code is not valid Unicode text"},
+		{name: "twice what is not read", body: `{"success":true,"code":1,"more":1,"more":{"success":0,"success":1}}`},
 		{
 			name:       "incomplete",
 			body:       `{"success":true,"code":1}`,

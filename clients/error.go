@@ -117,6 +117,18 @@ func (e *Error) Unwrap() error {
 	return e.Err
 }
 
+// LoginFault says what happened, with the status, for whoever has no token because of
+// it. Like RetryAfterHint it is for internal/tokens.
+func (e *Error) LoginFault() string {
+	said := Error{
+		Kind:    e.Kind,
+		Status:  e.Status,
+		Code:    e.Code,
+		Message: e.Message,
+	}
+	return strings.TrimPrefix(said.Error(), ": ")
+}
+
 // RetryAfterHint passes a login's Retry-After to internal/tokens, which does not
 // import this package.
 func (e *Error) RetryAfterHint() time.Duration {

@@ -58,6 +58,7 @@ func TokenRefusals() []string {
 func (r TokenRequest) Fetch(ctx context.Context, caller *Caller) (tokens.Grant, error) {
 	// A login does not count as an attempt of the task that needs the token.
 	ctx, _ = WithAttempt(ctx, nil)
+	ctx = WithRepeatable(ctx, true)
 	form := strings.NewReader(r.Form.Encode())
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, r.URL, form)
 	if err != nil {

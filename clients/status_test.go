@@ -21,12 +21,6 @@ var statuses = []struct {
 	all     []int
 }{
 	{clients.Unknown, false, "success is claimed but the answer does not say so", []int{200, 201, 204, 299}},
-	{
-		clients.Invalid,
-		false,
-		"the server redirects; redirects are not followed",
-		[]int{300, 301, 302, 303, 304, 307, 308, 399},
-	},
 	{clients.Invalid, false, "the request is refused as malformed", []int{400}},
 	{clients.Credentials, false, "the login is refused", []int{401}},
 	{
@@ -49,39 +43,78 @@ var statuses = []struct {
 	{clients.Invalid, false, "the content is refused", []int{422}},
 	{clients.RateLimited, true, "refused as too early", []int{425}},
 	{clients.RateLimited, true, "too many requests", []int{429}},
-	{clients.Temporary, true, "the service is unavailable", []int{503}},
-	{
-		clients.Unknown,
-		true,
-		"the server failed; the request may have been carried out",
-		[]int{500, 501, 502, 504, 505, 520, 599},
-	},
+	{clients.Unknown, true, serverFailed, []int{500, 501, 502, 504, 505, 520, 524, 527, 598, 599}},
 	{
 		clients.Unknown,
 		false,
 		"the status is outside of HTTP; the request may have been carried out",
-		[]int{0, 100, 199, 600, 999},
+		[]int{0, 100, 101, 199, 600, 999},
 	},
+}
+
+const serverFailed = "the server failed; the request may have been carried out"
+
+// statusCase is an answer without a body, and what it means.
+type statusCase struct {
+	answer clients.Answer
+	want   clients.Error
+}
+
+// statusCases are the statuses in every form: with and without Retry-After, to what
+// may be repeated and to what must not.
+func statusCases() []statusCase {
+	var cases []statusCase
+	add := func(a clients.Answer, kind clients.Kind, wait time.Duration, message string) {
+		a.Header = http.Header{}
+		if wait >= 0 {
+			a.Header.Set("Retry-After", "5")
+		}
+		want := clients.Error{
+			Vendor:     "acme",
+			Op:         "order",
+			Kind:       kind,
+			Status:     a.Status,
+			Message:    message,
+			RetryAfter: max(wait, 0),
+		}
+		cases = append(cases, statusCase{a, want})
+	}
+	const none, ignored = -1, 0
+	for _, method := range []string{"", "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"} {
+		for _, repeatable := range []bool{false, true} {
+			a := clients.Answer{Method: method, Repeatable: repeatable}
+			for _, tt := range statuses {
+				for _, a.Status = range tt.all {
+					add(a, tt.kind, none, tt.message)
+					if tt.wait {
+						add(a, tt.kind, 5*time.Second, tt.message)
+					} else {
+						add(a, tt.kind, ignored, tt.message)
+					}
+				}
+			}
+			for _, a.Status = range []int{300, 301, 302, 303, 304, 307, 308, 399} {
+				kind, message := clients.Invalid, "the server redirects; redirects are not followed"
+				if !repeatable && (method == "POST" || method == "") {
+					kind = clients.Unknown
+					message = "the server redirects, perhaps after the work was done; redirects are not followed"
+				}
+				add(a, kind, none, message)
+				add(a, kind, ignored, message)
+			}
+			a.Status = 503
+			add(a, clients.Unknown, none, serverFailed)
+			add(a, clients.Temporary, 5*time.Second, "the service is unavailable and says when to try again")
+		}
+	}
+	return cases
 }
 
 // statusDiffers returns a status that means something else, "" if none does.
 func statusDiffers() string {
-	for _, tt := range statuses {
-		for _, status := range tt.all {
-			want := clients.Error{
-				Vendor:  "acme",
-				Op:      "order",
-				Kind:    tt.kind,
-				Status:  status,
-				Message: tt.message,
-			}
-			if tt.wait {
-				want.RetryAfter = 5 * time.Second
-			}
-			answer := &clients.Answer{Status: status, Header: http.Header{"Retry-After": {"5"}}}
-			if e := clients.StatusError("acme", "order", answer); *e != want {
-				return fmt.Sprintf("status %d: %+v, want %+v", status, *e, want)
-			}
+	for _, tt := range statusCases() {
+		if e := clients.StatusError("acme", "order", &tt.answer); *e != tt.want {
+			return fmt.Sprintf("%+v: %+v, want %+v", tt.answer, *e, tt.want)
 		}
 	}
 	return ""
@@ -91,6 +124,23 @@ func TestStatusError(t *testing.T) {
 	t.Parallel()
 	if why := statusDiffers(); why != "" {
 		t.Error(why)
+	}
+}
+
+// Only a Retry-After that can be read asks for another try, even one in the past.
+func TestRetryAfterOfA503MustBeReadable(t *testing.T) {
+	t.Parallel()
+	for header, kind := range map[string]clients.Kind{
+		"":                              clients.Unknown,
+		"soon":                          clients.Unknown,
+		"-5":                            clients.Unknown,
+		"0":                             clients.Temporary,
+		"Sat, 01 Feb 2003 10:00:00 GMT": clients.Temporary,
+	} {
+		a := &clients.Answer{Status: 503, Header: http.Header{"Retry-After": {header}}}
+		if e := clients.StatusError("acme", "order", a); e.Kind != kind {
+			t.Errorf("503 with Retry-After %q is %v, want %v", header, e.Kind, kind)
+		}
 	}
 }
 

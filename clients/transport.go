@@ -40,7 +40,7 @@ func newTransport(t Timeouts) *http.Transport {
 		KeepAlive: 30 * time.Second,
 	}
 	return &http.Transport{
-		Proxy:                  nil, // a proxy from the environment must not see Authorization
+		Proxy:                  nil, // the environment's own proxy variables are not read
 		DialContext:            dialer.DialContext,
 		TLSHandshakeTimeout:    t.TLS,
 		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12},
@@ -69,6 +69,9 @@ func (c *Caller) transportError(op string, err error, sent bool) *Error {
 	case sent:
 		e.Kind = Unknown
 		e.Message = "no answer after the request was sent: " + fault.String()
+	case ProxyFault(err) != "":
+		e.Kind = Temporary
+		e.Message = "the request was not sent: " + ProxyFault(err)
 	case fault == netfault.Untrusted:
 		e.Kind = Credentials
 		e.Message = "the server's certificate cannot be trusted; check the URL and the machine's CA certificates"

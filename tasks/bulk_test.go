@@ -10,12 +10,40 @@ import (
 	"errand.internal/tasks/danaconnect"
 )
 
+// An application passes on what a person has typed: Go code gets the same care as a
+// file.
+func TestEnqueueCleansTexts(t *testing.T) {
+	t.Parallel()
+	c := apptest.New(t).Client(t)
+	enqueue := func(idRequest tasks.ID, code string) (*tasks.Ticket[danaconnect.OTPVerdict], error) {
+		p := danaconnect.OTPVerify{IDRequest: idRequest, OTP: code}
+		return tasks.Enqueue(t.Context(), c, p, tasks.Key("login-1"))
+	}
+	first, err := enqueue("251", "004217")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again, err := enqueue(" 251", "004217\u00a0\n"); err != nil || again.ID != first.ID {
+		t.Errorf("got %+v, %v; want the first task, %s", again, err, first.ID)
+	}
+	_, err = enqueue("251", "００４２１７")
+	if wrong, ok := errors.AsType[*tasks.PayloadError](err); !ok || wrong.Problems[0].Field != "otp" {
+		t.Errorf("a full-width passcode: %v", err)
+	}
+	payload := danaconnect.OTPVerify{IDRequest: "251", OTP: "004217"}
+	for _, key := range []string{" ", "a\nb"} {
+		if _, err := tasks.Enqueue(t.Context(), c, payload, tasks.Key(key)); err == nil {
+			t.Errorf("the key %q was accepted", key)
+		}
+	}
+}
+
 func TestEnqueueAll(t *testing.T) {
 	t.Parallel()
 	c := apptest.New(t).Client(t)
 	list := make([]danaconnect.OTPVerify, 500)
 	for i := range list {
-		list[i] = danaconnect.OTPVerify{IDRequest: tasks.ID(fmt.Sprint(i)), OTP: "004217"}
+		list[i] = danaconnect.OTPVerify{IDRequest: tasks.ID(fmt.Sprint(i + 1)), OTP: "004217"}
 	}
 	list[7].OTP = ""
 	keys := func(i int) []tasks.Option { return []tasks.Option{tasks.Key("login/" + string(list[i].IDRequest))} }

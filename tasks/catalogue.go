@@ -3,7 +3,7 @@ package tasks
 import (
 	"errors"
 
-	"errand.internal/internal/queue"
+	"errand.internal/internal/worker"
 )
 
 // Vendors is a list of vendors. Package all has the list of all of them.
@@ -57,8 +57,8 @@ func (vs Vendors) Queues() []Queue {
 
 // Definitions lists the task types for a worker without accounts: their tasks wait
 // for a worker that has one.
-func (vs Vendors) Definitions() []queue.Definition {
-	var all []queue.Definition
+func (vs Vendors) Definitions() []worker.Definition {
+	var all []worker.Definition
 	for _, v := range vs {
 		all = append(all, v.Definitions()...)
 	}

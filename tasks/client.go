@@ -9,45 +9,46 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"errand.internal/internal/ledger"
+	"errand.internal/internal/broker"
 	"errand.internal/internal/payload"
-	"errand.internal/internal/queue"
+	"errand.internal/internal/record"
 	"errand.internal/internal/redisconn"
 	"errand.internal/internal/seal"
+	"errand.internal/internal/worker"
 )
 
 // Outcome is how a task ended.
-type Outcome = ledger.Outcome
+type Outcome = record.Outcome
 
 // The outcomes.
 const (
-	Done       = ledger.Done
-	Declined   = ledger.Declined
-	Superseded = ledger.Superseded
-	Cancelled  = ledger.Cancelled
-	Invalid    = ledger.Invalid
-	Unknown    = ledger.Unknown
-	Expired    = ledger.Expired
-	Failed     = ledger.Failed
+	Done       = record.Done
+	Declined   = record.Declined
+	Superseded = record.Superseded
+	Cancelled  = record.Cancelled
+	Invalid    = record.Invalid
+	Unknown    = record.Unknown
+	Expired    = record.Expired
+	Failed     = record.Failed
 )
 
 // Errors of enqueueing and waiting, for errors.Is.
 var (
 	// ErrNotFound says that the task does not exist or that its record has expired.
-	ErrNotFound = ledger.ErrNotFound
+	ErrNotFound = record.ErrNotFound
 	// ErrKeyConflict says that the key belongs to a task with another payload.
-	ErrKeyConflict = ledger.ErrKeyConflict
+	ErrKeyConflict = record.ErrKeyConflict
 )
 
 // PayloadError names every invalid field of a payload.
 type PayloadError = payload.Error
 
 // StartedError says that a task cannot be cancelled because it was attempted.
-type StartedError = ledger.StartedError
+type StartedError = record.StartedError
 
 // UnconfirmedError says that Redis did not confirm that the task was stored. It may
 // have been; enqueueing again with the same Key is safe.
-type UnconfirmedError = queue.UnconfirmedError
+type UnconfirmedError = broker.UnconfirmedError
 
 // OutcomeError is the error of Wait for every outcome but Done, for errors.As.
 type OutcomeError struct {
@@ -70,9 +71,9 @@ func (e *OutcomeError) Error() string {
 type Client struct {
 	rdb      redis.UniversalClient
 	ring     *seal.Ring
-	store    *ledger.Store
-	producer *queue.Producer
-	watcher  *ledger.Watcher
+	store    *record.Store
+	producer *broker.Producer
+	watcher  *record.Watcher
 }
 
 // An OpenOption changes how Open connects.
@@ -90,6 +91,9 @@ func EncryptionKeys(keys string) OpenOption {
 // Open returns a client for the workers' Redis; redisURL has the form of the worker's
 // REDIS_URL. It does not wait for Redis to answer.
 func Open(redisURL string, opts ...OpenOption) (*Client, error) {
+	if err := broker.CheckAsynq(); err != nil {
+		return nil, err
+	}
 	target, err := redisconn.Parse(redisURL)
 	if err != nil {
 		return nil, err
@@ -101,9 +105,9 @@ func Open(redisURL string, opts ...OpenOption) (*Client, error) {
 		}
 	}
 	c.rdb = target.Open(redisconn.Producer)
-	c.store = ledger.New(c.rdb)
-	c.producer = queue.NewProducer(c.rdb, c.store, c.ring)
-	c.watcher = ledger.NewWatcher(c.store)
+	c.store = record.New(c.rdb)
+	c.producer = broker.NewProducer(c.rdb, c.store, c.ring)
+	c.watcher = record.NewWatcher(c.store)
 	return c, nil
 }
 
@@ -113,28 +117,29 @@ func (c *Client) Close() error {
 }
 
 // An Option changes how a task is enqueued.
-type Option func(*queue.Job)
+type Option func(*broker.Job)
 
 // Key makes the task the only one of its type with that key for 7 days (90 days for
 // creates): enqueueing again with the key returns the ticket of the first task. The
 // key is released if the task ends Failed, Invalid, Expired or Cancelled, but not if
-// it ends Unknown.
+// it ends Unknown. A payload that is Keyed has its key already; another one beside it
+// is refused.
 func Key(key string) Option {
-	return func(j *queue.Job) {
+	return func(j *broker.Job) {
 		j.Key = key
 	}
 }
 
 // In delays the start by d.
 func In(d time.Duration) Option {
-	return func(j *queue.Job) {
+	return func(j *broker.Job) {
 		j.In = d
 	}
 }
 
 // At delays the start until t.
 func At(t time.Time) Option {
-	return func(j *queue.Job) {
+	return func(j *broker.Job) {
 		j.At = t
 	}
 }
@@ -142,14 +147,14 @@ func At(t time.Time) Option {
 // UsableFor is how long after its start time the task is worth running. A task that
 // was not run by then ends Expired.
 func UsableFor(d time.Duration) Option {
-	return func(j *queue.Job) {
+	return func(j *broker.Job) {
 		j.ExpireAfter = d
 	}
 }
 
 // Notify sends a task.finished event when the task ends.
 func Notify() Option {
-	return func(j *queue.Job) {
+	return func(j *broker.Job) {
 		j.Notify = true
 	}
 }
@@ -169,14 +174,17 @@ type Ticket[R any] struct {
 }
 
 // Enqueue validates the payload and stores the task in Redis. Once it has returned
-// without an error, the task is safe. An invalid payload is a *PayloadError.
+// without an error, the task is safe. An invalid payload is a *PayloadError. Blanks
+// around a text that somebody may have pasted, such as an ID or a passcode, are
+// removed.
 func Enqueue[R any](
 	ctx context.Context,
 	c *Client,
 	task Task[R],
 	opts ...Option,
 ) (*Ticket[R], error) {
-	if problems := payload.Validate(task, nil); len(problems) > 0 {
+	task, problems := payload.Check(task)
+	if len(problems) > 0 {
 		return nil, &PayloadError{Problems: problems}
 	}
 	ticket, err := c.enqueue(ctx, task, opts)
@@ -200,7 +208,7 @@ func (c *Client) EnqueuePayload(
 	return newTicket[json.RawMessage](c, ticket), nil
 }
 
-func newTicket[R any](c *Client, t queue.Ticket) *Ticket[R] {
+func newTicket[R any](c *Client, t broker.Ticket) *Ticket[R] {
 	return &Ticket[R]{
 		ID:        t.ID,
 		Duplicate: t.Duplicate,
@@ -210,34 +218,63 @@ func newTicket[R any](c *Client, t queue.Ticket) *Ticket[R] {
 }
 
 // Keyed is implemented by payloads that contain their key, such as an invoice with
-// the caller's reference. An empty key means none.
+// the caller's reference. That key always counts: a thing must not have two
+// identities.
 type Keyed interface {
+	// Key returns the key, "" if the payload has none.
 	Key() string
+	// KeyField returns the field that the key is made of, and its text.
+	KeyField() (field, text string)
+}
+
+// KeyOf returns the key of a task: the payload's own if it contains one, else the
+// given key without blanks around it. A given key may repeat the payload's own, or the text of its field, but
+// not contradict it; the error is a *PayloadError.
+func KeyOf(p Payload, given string) (string, error) {
+	key, rule := payload.CleanText(payload.Line, given)
+	if given != "" && key == "" {
+		rule = "must not be empty"
+	}
+	if keyed, ok := p.(Keyed); ok && keyed.Key() != "" && rule == "" {
+		field, text := keyed.KeyField()
+		if key != "" && key != keyed.Key() && key != text {
+			rule = "contradicts " + field + ", which is the task's key; leave it out"
+		}
+		key = keyed.Key()
+	}
+	if rule != "" {
+		return "", &PayloadError{Problems: []payload.Problem{{Field: "the key", Rule: rule}}}
+	}
+	return key, nil
 }
 
 func (c *Client) enqueue(
 	ctx context.Context,
-	p queue.Payload,
+	p worker.Payload,
 	opts []Option,
-) (queue.Ticket, error) {
+) (broker.Ticket, error) {
 	raw, err := json.Marshal(p)
 	if err != nil {
-		return queue.Ticket{}, fmt.Errorf("encode the payload: %w", err)
+		return broker.Ticket{}, fmt.Errorf("encode the payload: %w", err)
+	}
+	// A free body may hold JSON of its caller's own, and any text what is not Unicode.
+	if problems := payload.UnfaithfulEncoding(raw); len(problems) > 0 {
+		return broker.Ticket{}, &PayloadError{Problems: problems}
 	}
 	if len(raw) > payload.MaxSize {
 		rule := fmt.Sprintf("the payload has %d bytes, at most %d are allowed", len(raw), payload.MaxSize)
-		return queue.Ticket{}, &PayloadError{Problems: []payload.Problem{{Rule: rule}}}
+		return broker.Ticket{}, &PayloadError{Problems: []payload.Problem{{Rule: rule}}}
 	}
-	job := queue.Job{
+	job := broker.Job{
 		Type:    p.Type(),
 		Payload: raw,
 		Policy:  p.Policy(),
 	}
-	if keyed, ok := p.(Keyed); ok {
-		job.Key = keyed.Key()
-	}
 	for _, opt := range opts {
 		opt(&job)
+	}
+	if job.Key, err = KeyOf(p, job.Key); err != nil {
+		return broker.Ticket{}, err
 	}
 	ticket, err := c.producer.Enqueue(ctx, job)
 	if errors.Is(err, ErrKeyConflict) {
@@ -305,20 +342,20 @@ type Status struct {
 }
 
 // State is where a task is.
-type State = ledger.State
+type State = record.State
 
 // The states.
 const (
-	Pending   = ledger.Pending
-	Scheduled = ledger.Scheduled
-	Running   = ledger.Running
-	Retrying  = ledger.Retrying
-	Parked    = ledger.Parked
-	Ended     = ledger.Ended
+	Pending   = record.Pending
+	Scheduled = record.Scheduled
+	Running   = record.Running
+	Retrying  = record.Retrying
+	Parked    = record.Parked
+	Ended     = record.Ended
 )
 
 // Attempt is one call of the vendor.
-type Attempt = ledger.Attempt
+type Attempt = record.Attempt
 
 // Status returns the status of a task. Its error is ErrNotFound if there is no record.
 func (c *Client) Status(ctx context.Context, id string) (*Status, error) {
@@ -340,7 +377,7 @@ func (c *Client) Wait(ctx context.Context, id string) (*Status, error) {
 	return status, errors.Join(err, openErr)
 }
 
-func (c *Client) open(record *ledger.Record) (*Status, error) {
+func (c *Client) open(record *record.Record) (*Status, error) {
 	status := &Status{
 		ID:       record.ID,
 		Type:     record.Type,
@@ -358,7 +395,7 @@ func (c *Client) open(record *ledger.Record) (*Status, error) {
 		Next:     record.Next,
 		Ended:    record.Ended,
 	}
-	data, err := queue.OpenResult(c.ring, record)
+	data, err := broker.OpenResult(c.ring, record)
 	if err != nil {
 		return status, fmt.Errorf("open the result of %s: %w", record.ID, err)
 	}
@@ -369,9 +406,5 @@ func (c *Client) open(record *ledger.Record) (*Status, error) {
 // Cancel cancels a task that was never attempted. Its error is ErrNotFound or a
 // *StartedError if that is impossible.
 func (c *Client) Cancel(ctx context.Context, id string) error {
-	if err := c.store.Cancel(ctx, id, queue.DefaultRetention); err != nil {
-		return err
-	}
-	c.producer.Forget(id)
-	return nil
+	return c.producer.Cancel(ctx, id)
 }

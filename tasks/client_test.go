@@ -1,6 +1,7 @@
 package tasks_test
 
 import (
+	"encoding/json"
 	"errors"
 	"net"
 	"net/http"
@@ -63,5 +64,27 @@ func TestUnknownType(t *testing.T) {
 	t.Parallel()
 	if _, err := all.Vendors.Decode("no:such:type", []byte(`{}`)); !errors.Is(err, tasks.ErrUnknownType) {
 		t.Errorf("%v", err)
+	}
+}
+
+// What encoding/json would change in silence is refused, and the place is named.
+func TestEnqueueRefusesWhatCannotBeCarriedUnchanged(t *testing.T) {
+	t.Parallel()
+	c, err := tasks.Open(redisURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	call := danaconnect.APICall{Method: http.MethodPost, Path: "records"}
+	for want, body := range map[string]any{
+		"body.a is given twice":                                  json.RawMessage(`{"a":1,"a":2}`),
+		"body.a[0] is not valid Unicode text":                    map[string]any{"a": []string{"\xff"}},
+		"body has a member whose name is not valid Unicode text": map[string]any{"\xff": 1},
+	} {
+		call.Body = body
+		_, err := tasks.Enqueue(t.Context(), c, call)
+		if _, ok := errors.AsType[*tasks.PayloadError](err); !ok || err.Error() != want {
+			t.Errorf("error %v, want %s", err, want)
+		}
 	}
 }

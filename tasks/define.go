@@ -5,8 +5,9 @@ import (
 	"fmt"
 	"reflect"
 
+	"errand.internal/clients"
 	"errand.internal/internal/payload"
-	"errand.internal/internal/queue"
+	"errand.internal/internal/worker"
 )
 
 // Definition is a task type that needs an account whose client is a C. Define and
@@ -45,7 +46,7 @@ func DefineReconciled[C any, P Task[R], R any](
 	d.reconcile = func(client C) func(context.Context, Payload) (any, bool, error) {
 		reconcile := reconciler(client)
 		return func(ctx context.Context, p Payload) (any, bool, error) {
-			return reconcile(ctx, p.(P))
+			return reconcile(clients.WithRepeatable(ctx, true), p.(P)) // it only asks
 		}
 	}
 	return d
@@ -72,6 +73,9 @@ func define[C any, P Task[R], R any](
 		run: func(client C) func(context.Context, Payload) (any, error) {
 			run := handler(client)
 			return func(ctx context.Context, p Payload) (any, error) {
+				// Policy alone says what may happen twice. The clients learn it here, so that no
+				// handler can forget it.
+				ctx = clients.WithRepeatable(ctx, p.Policy().Redelivery == AtLeastOnce)
 				return storedResult(run(ctx, p.(P)))
 			}
 		},
@@ -93,8 +97,8 @@ func storedResult[R any](result R, err error) (any, error) {
 
 // unbound returns the definition for a worker without an account: it decodes payloads
 // but cannot run.
-func (d Definition[C]) unbound() queue.Definition {
-	return queue.Definition{
+func (d Definition[C]) unbound() worker.Definition {
+	return worker.Definition{
 		Type:   d.info.Type,
 		Base:   d.info.Example.Policy(),
 		Decode: d.info.decode,
@@ -102,7 +106,7 @@ func (d Definition[C]) unbound() queue.Definition {
 }
 
 // bind returns the definition for a worker with an account.
-func (d Definition[C]) bind(client C) queue.Definition {
+func (d Definition[C]) bind(client C) worker.Definition {
 	bound := d.unbound()
 	bound.Run = d.run(client)
 	if d.reconcile != nil {

@@ -3,18 +3,17 @@ package tasks
 import (
 	"encoding/json"
 	"errors"
-	"strings"
 )
 
-// ID is a number of the vendor's, kept as text. JSON may contain it as a number or as
-// text.
+// ID is a number of the vendor's, kept as text, exactly as it was written. JSON may
+// contain it as a number or as text.
 type ID string
 
 // UnmarshalJSON implements json.Unmarshaler.
 func (id *ID) UnmarshalJSON(raw []byte) error {
 	var text string
 	if json.Unmarshal(raw, &text) == nil && raw[0] == '"' {
-		*id = ID(strings.TrimSpace(text))
+		*id = ID(text)
 		return nil
 	}
 	var number json.Number

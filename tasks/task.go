@@ -4,14 +4,14 @@ import (
 	"context"
 
 	"errand.internal/clients"
-	"errand.internal/internal/ledger"
+	"errand.internal/internal/broker"
 	"errand.internal/internal/payload"
-	"errand.internal/internal/queue"
+	"errand.internal/internal/worker"
 )
 
 // Payload is a payload of any task type. It is stored as JSON; its methods return the
 // type's name and the policy by which the task runs.
-type Payload = queue.Payload
+type Payload = worker.Payload
 
 // Task is a payload whose result is an R. The packages of the vendors, below this one,
 // have the payload types.
@@ -29,35 +29,35 @@ type Reply = clients.Reply
 
 // Policy says how a task runs: its queue, how long it is retried, and what happens
 // after an attempt in doubt.
-type Policy = queue.Policy
+type Policy = broker.Policy
 
 // Backoff is the delay between the attempts of a task: exponential with full jitter.
-type Backoff = queue.Backoff
+type Backoff = broker.Backoff
 
 // Redelivery says what happens to a task after an attempt that may have taken effect,
 // because the answer was lost or the worker died.
-type Redelivery = queue.Redelivery
+type Redelivery = broker.Redelivery
 
 // The redeliveries.
 const (
 	// AtMostOnce ends the task Unknown.
-	AtMostOnce = queue.AtMostOnce
+	AtMostOnce = broker.AtMostOnce
 	// AtLeastOnce runs the task again: a second run does no harm.
-	AtLeastOnce = queue.AtLeastOnce
+	AtLeastOnce = broker.AtLeastOnce
 	// Reconciled runs the task again only if the vendor confirms that the earlier attempt
 	// had no effect.
-	Reconciled = queue.Reconciled
+	Reconciled = broker.Reconciled
 )
 
 // Intent orders tasks that open and close access for the same subject.
-type Intent = ledger.Intent
+type Intent = broker.Intent
 
 // The roles of an Intent.
 const (
 	// Opens says that a later task that closes supersedes this one.
-	Opens = ledger.Opens
+	Opens = broker.Opens
 	// Closes says that this task supersedes earlier ones that open.
-	Closes = ledger.Closes
+	Closes = broker.Closes
 )
 
 // A Handler runs one attempt of a task. Its error is a *clients.Error that says what
@@ -72,7 +72,7 @@ type Reconciler[P Task[R], R any] func(ctx context.Context, p P) (result R, foun
 // TaskID returns the ID of the task that a handler runs. It is the same in every
 // attempt.
 func TaskID(ctx context.Context) string {
-	return queue.TaskID(ctx)
+	return worker.TaskID(ctx)
 }
 
 // Info describes a task type.

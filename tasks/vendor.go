@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"errand.internal/internal/account"
-	"errand.internal/internal/queue"
+	"errand.internal/internal/worker"
 )
 
 // Vendor describes a vendor. The package of each vendor has one, and package all lists
@@ -57,8 +57,8 @@ func (v Vendor) Types() []Info {
 
 // Definitions lists the vendor's task types for a worker without its accounts: their
 // tasks wait for a worker that has them.
-func (v Vendor) Definitions() []queue.Definition {
-	var all []queue.Definition
+func (v Vendor) Definitions() []worker.Definition {
+	var all []worker.Definition
 	for _, a := range v.Accounts {
 		all = append(all, v.Unopened(a)...)
 	}
@@ -67,19 +67,19 @@ func (v Vendor) Definitions() []queue.Definition {
 
 // Unopened lists the task types of an account type for a worker without such an
 // account.
-func (v Vendor) Unopened(a AccountType) []queue.Definition {
+func (v Vendor) Unopened(a AccountType) []worker.Definition {
 	return v.label(a.definitions)
 }
 
 // Open opens an account with parts from to. It returns the account's task types, bound
 // to it.
-func (v Vendor) Open(a AccountType, s account.Settings, to *account.Account) ([]queue.Definition, error) {
+func (v Vendor) Open(a AccountType, s account.Settings, to *account.Account) ([]worker.Definition, error) {
 	definitions, err := a.open(s, to)
 	return v.label(definitions), err
 }
 
 // label returns copies of the definitions that name the vendor.
-func (v Vendor) label(definitions []queue.Definition) []queue.Definition {
+func (v Vendor) label(definitions []worker.Definition) []worker.Definition {
 	definitions = slices.Clone(definitions)
 	for i := range definitions {
 		definitions[i].Vendor = v.Name
@@ -94,9 +94,9 @@ type AccountType struct {
 	Name string
 
 	newSettings func() account.Settings
-	open        func(account.Settings, *account.Account) ([]queue.Definition, error)
+	open        func(account.Settings, *account.Account) ([]worker.Definition, error)
 	types       []Info
-	definitions []queue.Definition
+	definitions []worker.Definition
 }
 
 // Settings returns new settings of an account of the type.
@@ -120,12 +120,12 @@ func NewAccountType[S account.Settings, C any](
 		a.types = append(a.types, d.info)
 		a.definitions = append(a.definitions, d.unbound())
 	}
-	a.open = func(s account.Settings, to *account.Account) ([]queue.Definition, error) {
+	a.open = func(s account.Settings, to *account.Account) ([]worker.Definition, error) {
 		client, err := open(s.(S), to)
 		if err != nil {
 			return nil, err
 		}
-		bound := make([]queue.Definition, len(definitions))
+		bound := make([]worker.Definition, len(definitions))
 		for i, d := range definitions {
 			bound[i] = d.bind(client)
 		}

@@ -1,6 +1,7 @@
 package anna
 
 import (
+	"cmp"
 	"encoding/json"
 	"net/http"
 	"strconv"
@@ -39,6 +40,8 @@ func classify(a *clients.Answer) (r reply, seen Observation, why string) {
 	switch {
 	case a.Status >= http.StatusInternalServerError && success == "true":
 		return r, Contradicted, ""
+	case a.Status == http.StatusServiceUnavailable && success == "false":
+		return r, NotDone, ""
 	case a.Status < http.StatusOK || a.Status >= http.StatusMultipleChoices:
 		return r, byStatus, ""
 	case success == "true":
@@ -69,9 +72,17 @@ func (c *Client) interpret(op operation, a *clients.Answer, alreadyDone func(rep
 		return reply{}, c.answerError(op.name, a.Status, rule)
 	case Contradicted:
 		return reply{}, c.answerError(op.name, a.Status, contradicted)
+	case NotDone:
+		return reply{}, c.answerError(op.name, a.Status, notDone.after(a))
 	default:
 		return reply{}, clients.StatusError(c.caller.Vendor(), op.name, a)
 	}
+}
+
+// after returns the rule with the answer's Retry-After.
+func (r answerRule) after(a *clients.Answer) answerRule {
+	r.RetryAfter = cmp.Or(clients.RetryAfter(a.Header, clients.MaxRetryAfter), r.RetryAfter)
+	return r
 }
 
 // answerError never carries the vendor's message, which contains the company
@@ -96,7 +107,7 @@ func (c *Client) accessData(r reply) (AccessData, bool) {
 		EmbeddedURL *string
 		Expires     json.RawMessage
 	}
-	if json.Unmarshal(r.AccessData, &raw) != nil {
+	if clients.DecodeMembers(r.AccessData, &raw) != nil {
 		return AccessData{}, false
 	}
 	if raw.Hash == nil || *raw.Hash == "" || raw.ChatURL == nil || raw.EmbeddedURL == nil {
@@ -138,7 +149,7 @@ func startingWith(first byte, raw json.RawMessage) (json.RawMessage, bool) {
 // link reads the messenger link, a string that is not empty.
 func link(r reply) (Link, bool) {
 	var text string
-	if json.Unmarshal(r.Link, &text) != nil || text == "" {
+	if clients.DecodeMembers(r.Link, &text) != nil || text == "" {
 		return Link{}, false
 	}
 	return Link{MessengerLink: text}, true

@@ -119,6 +119,8 @@ func TestAnswers(t *testing.T) {
 		all("success the text false", answerWith(`{"success":"false"}`), clients.Unknown),
 		all("success 1", answerWith(`{"success":1}`), clients.Unknown),
 		all("success 0", answerWith(`{"success":0}`), clients.Unknown),
+		all("success twice", answerWith(`{"success":false,"success":true,`+allFields+`}`), clients.Unknown),
+		all("success twice, in the end false", answerWith(`{"success":true,"Success":false}`), clients.Unknown),
 		all("no JSON", answerWith(`success`), clients.Unknown),
 		all("web page", sandbox.Fault{HTML: true}, clients.Unknown),
 
@@ -132,7 +134,10 @@ func TestAnswers(t *testing.T) {
 		all("429 with failure", answerStatus(429, `{"success":false}`), clients.RateLimited),
 		all("401 with failure", answerStatus(401, `{"success":false}`), clients.Credentials),
 		all("403 with success", answerStatus(403, `{"success":true}`), clients.Credentials),
-		all("302 with success", answerStatus(302, `{"success":true}`), clients.Invalid),
+		all("302 with success", answerStatus(302, `{"success":true}`), clients.Unknown),
+		all("502 with failure", answerStatus(502, `{"success":false}`), clients.Unknown),
+		all("503 with neither", answerStatus(503, `{"message":"x"}`), clients.Unknown),
+		all("503 alone", answerStatus(503, ``), clients.Unknown),
 	}
 	for _, value := range []string{`null`, `""`, `"x"`, `0`, `true`, `[]`, `[{"Alias":"a"}]`} {
 		rows = append(rows, field("structure", value, clients.Unknown, annatest.OpStructure))

@@ -62,6 +62,7 @@ func NewLogin(cfg Config, caller *clients.Caller) (*Login, error) {
 func (l *Login) Fetch(ctx context.Context) (tokens.Grant, error) {
 	// The login must not count as a call of the task that needs the token.
 	ctx, _ = clients.WithAttempt(ctx, nil)
+	ctx = clients.WithRepeatable(ctx, true)
 	req, err := l.request(ctx, getTokenOp, getTokenPath, secret.String{}, l.credentials)
 	if err != nil {
 		return tokens.Grant{}, err
@@ -74,6 +75,8 @@ func (l *Login) Fetch(ctx context.Context) (tokens.Grant, error) {
 	switch {
 	case seen == Contradicted:
 		return tokens.Grant{}, l.answerError(getTokenOp, answer.Status, contradicted)
+	case seen == NotDone:
+		return tokens.Grant{}, l.answerError(getTokenOp, answer.Status, notDone.after(answer))
 	case seen == byStatus && unauthorized(answer):
 		return tokens.Grant{}, l.refused(fmt.Sprintf("the login was answered with HTTP %d", answer.Status))
 	case seen == byStatus:
@@ -99,8 +102,8 @@ func (l *Login) grant(a *clients.Answer, body reply, why string) (tokens.Grant, 
 		Token     json.RawMessage
 		ExpiresIn json.RawMessage
 	}
-	if len(body.Data) > 0 && json.Unmarshal(body.Data, &data) != nil {
-		return unreadable("data is no object")
+	if len(body.Data) > 0 && clients.DecodeMembers(body.Data, &data) != nil {
+		return unreadable("data is no object, or has a field twice")
 	}
 	var token string
 	if len(data.Token) > 0 && json.Unmarshal(data.Token, &token) != nil {
@@ -204,7 +207,7 @@ func jwtLife(jwt string) (time.Duration, bool) {
 		Exp *float64 `json:"exp"`
 		Iat *float64 `json:"iat"`
 	}
-	if json.Unmarshal(payload, &claims) != nil || claims.Exp == nil || claims.Iat == nil {
+	if !json.Valid(payload) || clients.DecodeMembers(payload, &claims) != nil || claims.Exp == nil || claims.Iat == nil {
 		return 0, false
 	}
 	// Clamped before the conversion, because a Duration cannot hold every float.

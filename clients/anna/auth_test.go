@@ -107,6 +107,7 @@ func TestLoginAnswers(t *testing.T) {
 		{"500 with success", answerStatus(500, `{"success":true,`+good+`}`), clients.Unknown},
 		{"500 with failure", answerStatus(500, `{"success":false}`), clients.Unknown},
 		{"503", answerStatus(503, `{"success":false}`), clients.Temporary},
+		{"503 alone", answerStatus(503, ``), clients.Unknown},
 		{"429", answerStatus(429, `{"success":false}`), clients.RateLimited},
 		{"404 with failure", answerStatus(404, `{"success":false}`), clients.Invalid},
 	}
@@ -186,6 +187,7 @@ func TestSharedChecksOfTheLogin(t *testing.T) {
 	t.Parallel()
 	subject := clientstest.Subject{
 		Op:       annatest.OpToken,
+		Login:    true,
 		Mount:    mount,
 		New:      func(*testing.T) clientstest.Sandbox { return newSandbox(annatest.Options{}) },
 		Canaries: canaries,

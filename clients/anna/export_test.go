@@ -13,7 +13,10 @@ var ResolveDate = resolveDate
 
 // AnswerRules returns the answer rules in use, by operation and observation.
 func AnswerRules() map[string]*answerRule {
-	rules := map[string]*answerRule{string(Contradicted): &contradicted}
+	rules := map[string]*answerRule{
+		string(Contradicted): &contradicted,
+		string(NotDone):      &notDone,
+	}
 	for _, op := range []*operation{
 		&userHash,
 		&userHashForced,

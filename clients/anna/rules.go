@@ -22,6 +22,7 @@ const (
 	Incomplete   Observation = "2xx with success:true, but the promised field is missing or of another type"
 	Unreadable   Observation = "2xx, but success is missing or no boolean, or no JSON object"
 	Contradicted Observation = "5xx with success:true"
+	NotDone      Observation = "503 with success:false"
 )
 
 // The observations that need no rule.
@@ -49,6 +50,14 @@ func unknown(message string) answerRule {
 // contradicted is the rule of every operation for a 5xx whose body says
 // success:true: the status contradicts the body.
 var contradicted = unknown("the status says failure, the body says success")
+
+// notDone is the rule of every operation for a 503 whose body says success:false. The
+// vendor's own program answers, not a gateway that may have lost it, and has not done
+// it.
+var notDone = answerRule{
+	Kind:    clients.Temporary,
+	Message: "the service is unavailable, and the vendor says that it was not done",
+}
 
 // operation is one operation of the API and its rules.
 type operation struct {
@@ -151,6 +160,7 @@ func Rules() []Rule {
 			{Incomplete, op.incomplete},
 			{Unreadable, op.unreadable},
 			{Contradicted, contradicted},
+			{NotDone, notDone},
 		} {
 			if row.rule.Message == "" {
 				continue // the operation promises no field

@@ -85,6 +85,14 @@ func (e expectation) mismatch(t *testing.T, o operation) string {
 		{200, `{"success":true}`, unknown(e.incomplete)},
 		{200, `{}`, unknown("the answer cannot be read" + e.unreadableSuffix + ": success is missing or no boolean")},
 		{500, `{"success":true,` + allFields + `}`, unknown("the status says failure, the body says success")},
+		{
+			503,
+			`{"success":false}`,
+			clients.Error{
+				Kind:    clients.Temporary,
+				Message: "the service is unavailable, and the vendor says that it was not done",
+			},
+		},
 	} {
 		canned := clientstest.Canned{Status: row.status, Body: row.body}
 		client, err := anna.New(
@@ -117,8 +125,8 @@ func TestEveryRuleCounts(t *testing.T) {
 		return ""
 	}
 	rules := anna.AnswerRules()
-	// Rules lists the contradiction once per operation.
-	if n := len(anna.Rules()); n != len(rules)+len(expectations)-1 {
+	// Rules lists two of them once per operation.
+	if n := len(anna.Rules()); n != len(rules)+2*(len(expectations)-1) {
 		t.Errorf("%d rules, %d answer rules", n, len(rules))
 	}
 	for name, rule := range rules {

@@ -78,9 +78,9 @@ func (l Link) MarshalZerologObject(e *zerolog.Event) {
 
 // User identifies a user: by UserID, or by both UserDocType and UserDocValue.
 type User struct {
-	UserID       string `json:"userId,omitempty" validate:"max=256" doc:"the user, unless userDocType and userDocValue are given"`
-	UserDocType  string `json:"userDocType,omitempty" validate:"max=64" clear:"true" doc:"type of the user's document"`
-	UserDocValue string `json:"userDocValue,omitempty" validate:"max=256" doc:"number of the user's document"`
+	UserID       string `json:"userId,omitempty" validate:"max=256" text:"id" doc:"the user, unless userDocType and userDocValue are given"`
+	UserDocType  string `json:"userDocType,omitempty" validate:"max=64" text:"line" clear:"true" doc:"type of the user's document"`
+	UserDocValue string `json:"userDocValue,omitempty" validate:"max=256" text:"line" doc:"number of the user's document"`
 }
 
 func (u User) complete() bool {
@@ -109,12 +109,12 @@ func (u User) Problems() []payload.Problem {
 
 // Filters narrow a messenger query. An empty field does not filter.
 type Filters struct {
-	DepartmentAlias string `json:"departmentAlias,omitempty" validate:"max=256" clear:"true" doc:"alias of a department"`
-	ChannelAlias    string `json:"channelAlias,omitempty" validate:"max=256" clear:"true" doc:"alias of a channel"`
-	DataIni         string `json:"dataIni,omitempty" clear:"true" doc:"first date: DD/MM/YYYY, today, today-7d"`
-	DataFim         string `json:"dataFim,omitempty" clear:"true" doc:"last date: DD/MM/YYYY, today, today-7d"`
-	Status          string `json:"status,omitempty" validate:"omitempty,oneof=A E" clear:"true" doc:"A: open, E: closed"`
-	Pendentes       string `json:"pendentes,omitempty" validate:"omitempty,oneof=S N" clear:"true" doc:"S: awaits the user's answer, N: does not"`
+	DepartmentAlias string `json:"departmentAlias,omitempty" validate:"max=256" text:"line" clear:"true" doc:"alias of a department"`
+	ChannelAlias    string `json:"channelAlias,omitempty" validate:"max=256" text:"line" clear:"true" doc:"alias of a channel"`
+	DataIni         string `json:"dataIni,omitempty" text:"id" clear:"true" doc:"first date: DD/MM/YYYY, today, today-7d"`
+	DataFim         string `json:"dataFim,omitempty" text:"id" clear:"true" doc:"last date: DD/MM/YYYY, today, today-7d"`
+	Status          string `json:"status,omitempty" validate:"omitempty,oneof=A E" text:"id" clear:"true" doc:"A: open, E: closed"`
+	Pendentes       string `json:"pendentes,omitempty" validate:"omitempty,oneof=S N" text:"id" clear:"true" doc:"S: awaits the user's answer, N: does not"`
 }
 
 // Problems returns the rules that f breaks as part of a payload. prefix is the

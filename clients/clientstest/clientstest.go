@@ -51,6 +51,9 @@ type Subject struct {
 	// Unreadable is the kind of a 2xx whose body cannot be read. It is Unknown unless
 	// the client can rule out an effect.
 	Unreadable clients.Kind
+	// Login says that the operation is a login: it may happen twice, whoever needs
+	// the token.
+	Login bool
 	// Canaries are texts that no error may contain: passwords, codes, recipients.
 	Canaries []string
 }

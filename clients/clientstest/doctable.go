@@ -16,6 +16,9 @@ func StatusTable() string {
 		if r.From != r.To {
 			span = fmt.Sprintf("%d–%d", r.From, r.To)
 		}
+		if r.Only != "" {
+			span += ", " + string(r.Only)
+		}
 		if r.Wait {
 			meaning += "; `Retry-After` is honoured"
 		}

@@ -10,50 +10,81 @@ import (
 	"errand.internal/clients/sandbox"
 )
 
-// statusKinds repeats the kinds of clients.StatusRules on purpose: it states the
-// promise and does not copy the code under test.
-var statusKinds = []struct {
-	kind     clients.Kind
-	wait     bool // Retry-After is honoured
-	statuses []int
-}{
-	{clients.Invalid, false, []int{300, 301, 302, 303, 304, 307, 308}},
-	{clients.Invalid, false, []int{400, 404, 405, 413, 415, 422}},
-	{clients.Invalid, false, []int{402, 406, 409, 410, 418, 431, 451, 499}},
-	{clients.Credentials, false, []int{401, 403}},
-	{clients.RateLimited, true, []int{425, 429}},
-	{clients.Temporary, true, []int{503}},
-	{clients.Unknown, false, []int{408, 500, 501, 502, 504, 505, 520, 599, 600, 999}},
+// statusKind is what an answer without a body means.
+type statusKind struct {
+	kind       clients.Kind
+	status     int
+	retryAfter string // the header
+	repeatable bool   // the call may happen twice
 }
 
-// Statuses checks how the client interprets every status if the body says nothing.
+// statusKinds repeats the kinds of clients.StatusRules on purpose: it states the
+// promise and does not copy the code under test. doubt says that a redirect of a call
+// that must not be repeated may come after its work.
+func statusKinds(doubt bool) []statusKind {
+	var all []statusKind
+	for _, row := range []struct {
+		kind     clients.Kind
+		statuses []int
+	}{
+		{clients.Invalid, []int{400, 404, 405, 413, 415, 422}},
+		{clients.Invalid, []int{402, 406, 409, 410, 418, 431, 451, 499}},
+		{clients.Credentials, []int{401, 403}},
+		{clients.RateLimited, []int{425, 429}},
+		{clients.Unknown, []int{408, 500, 501, 502, 504, 505, 520, 524, 598, 599, 600, 999}},
+	} {
+		for _, status := range row.statuses {
+			for _, repeatable := range []bool{false, true} {
+				all = append(all, statusKind{row.kind, status, "7", repeatable})
+			}
+		}
+	}
+	for _, repeatable := range []bool{false, true} {
+		redirect := clients.Invalid
+		if doubt && !repeatable {
+			redirect = clients.Unknown
+		}
+		for _, status := range []int{300, 301, 302, 303, 304, 307, 308} {
+			all = append(all, statusKind{redirect, status, "7", repeatable})
+		}
+		all = append(all,
+			statusKind{clients.Unknown, 503, "", repeatable},
+			statusKind{clients.Temporary, 503, "7", repeatable},
+		)
+	}
+	return all
+}
+
+// Statuses checks how the client interprets every status if the body says nothing,
+// for a call that may happen twice and for one that must not.
 func Statuses(t *testing.T, s Subject) {
 	t.Helper()
-	for _, row := range statusKinds {
-		for _, status := range row.statuses {
-			t.Run(fmt.Sprint(status), func(t *testing.T) {
-				t.Parallel()
-				sb, call := s.start(t, clients.Timeouts{})
-				sb.Inject(sandbox.Fault{
-					Op:         s.Op,
-					Status:     status,
-					RetryAfter: "7",
-				})
-				e := expectKind(t, call(t.Context()), s.kindOf(status, row.kind))
-				if e.Status != status {
-					t.Errorf("status %d in the error, want %d", e.Status, status)
-				}
-				if e.NotSent {
-					t.Error("NotSent is true, but an answer came")
-				}
-				if row.wait && e.RetryAfter != 7*time.Second {
-					t.Errorf("RetryAfter = %v, want the header's 7 s", e.RetryAfter)
-				}
-				if row.kind == clients.Invalid && e.RetryAfter != 0 {
-					t.Errorf("RetryAfter = %v for a request that must not be repeated", e.RetryAfter)
-				}
+	for _, row := range statusKinds(s.redirectIsUnknown(t)) {
+		name := fmt.Sprintf("%d, Retry-After %q, repeatable %v", row.status, row.retryAfter, row.repeatable)
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			sb, call := s.start(t, clients.Timeouts{})
+			sb.Inject(sandbox.Fault{
+				Op:         s.Op,
+				Status:     row.status,
+				RetryAfter: row.retryAfter,
 			})
-		}
+			ctx := clients.WithRepeatable(t.Context(), row.repeatable)
+			e := expectKind(t, call(ctx), s.kindOf(row.status, row.kind))
+			if e.Status != row.status {
+				t.Errorf("status %d in the error, want %d", e.Status, row.status)
+			}
+			if e.NotSent {
+				t.Error("NotSent is true, but an answer came")
+			}
+			wait := row.kind == clients.RateLimited || row.kind == clients.Temporary
+			if wait && e.RetryAfter != 7*time.Second {
+				t.Errorf("RetryAfter = %v, want the header's 7 s", e.RetryAfter)
+			}
+			if row.kind == clients.Invalid && e.RetryAfter != 0 {
+				t.Errorf("RetryAfter = %v for a request that must not be repeated", e.RetryAfter)
+			}
+		})
 	}
 	t.Run("retry after a date", func(t *testing.T) {
 		t.Parallel()
@@ -79,4 +110,17 @@ func (s Subject) kindOf(status int, usual clients.Kind) clients.Kind {
 		return kind
 	}
 	return usual
+}
+
+// redirectIsUnknown reports whether a redirect may come after the work of a call that
+// must not be repeated: it answers a POST.
+func (s Subject) redirectIsUnknown(t *testing.T) bool {
+	t.Helper()
+	sb, call := s.start(t, clients.Timeouts{})
+	_ = call(t.Context())
+	requests := sb.Requests(s.Op)
+	if len(requests) == 0 {
+		t.Fatalf("no request of %s", s.Op)
+	}
+	return requests[0].Method == http.MethodPost && !s.Login
 }

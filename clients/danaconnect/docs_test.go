@@ -42,10 +42,10 @@ func TestGoldenDocs(t *testing.T) {
 		case r.ByStatus:
 			kind, meaning = "by status", ""
 		}
-		switch {
-		case r.From == r.To:
+		switch r.From {
+		case r.To:
 			span = fmt.Sprint(r.From)
-		case r.To == 999:
+		case 100:
 			span = "any other"
 		}
 		fmt.Fprintf(&answers, "| %s | %s | %s | %s |\n", r.Signal, span, kind, meaning)

@@ -42,14 +42,16 @@ type AnswerRule struct {
 	Message string
 }
 
+// The statuses of HTTP. The body of an answer with any other is not read.
 const (
 	anyStatus  = 100
-	lastStatus = 999
+	lastStatus = 599
 )
 
 // answerRules is the table for the answers of conversations, contact loads and
 // free calls; the first matching row counts. A failure beside a 5xx does not say
-// how far the vendor got, so the status decides: the operation may have happened.
+// how far the vendor got, so the status decides: the operation may have happened. Not
+// so beside a 503, which says that the vendor did not start.
 var answerRules = []AnswerRule{
 	{
 		Signal:  SignalDone,
@@ -70,6 +72,13 @@ var answerRules = []AnswerRule{
 		To:      299,
 		Kind:    clients.Failed,
 		Message: "the vendor says that it failed",
+	},
+	{
+		Signal:  SignalFailed,
+		From:    503,
+		To:      503,
+		Kind:    clients.Temporary,
+		Message: "the service is unavailable, and the vendor says that it was not done",
 	},
 	{
 		Signal:   SignalFailed,
@@ -158,6 +167,9 @@ func (r Reading) Err(op string, a *clients.Answer) error {
 		Message: rule.Message,
 		Status:  a.Status,
 		Code:    r.Code,
+	}
+	if rule.Kind == clients.Temporary {
+		e.RetryAfter = clients.RetryAfter(a.Header, clients.MaxRetryAfter)
 	}
 	if r.Problem != "" {
 		e.Message += ": " + r.Problem

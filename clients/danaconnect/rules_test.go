@@ -131,8 +131,8 @@ func TestAnswers(t *testing.T) {
 		{"failed, 403", ws, 403, `{"wsResult":{"idResult":7}}`, clients.Credentials, "7"},
 		{"failed, 429", ws, 429, `{"wsResult":{"idResult":7}}`, clients.RateLimited, "7"},
 		{"failed, 503", ws, 503, `{"wsResult":{"idResult":7}}`, clients.Temporary, "7"},
-		{"failed, 302", ws, 302, `{"wsResult":{"idResult":7}}`, clients.Invalid, "7"},
-		{"failed, 999", ws, 999, `{"wsResult":{"idResult":7}}`, clients.Unknown, "7"},
+		{"failed, 302", ws, 302, `{"wsResult":{"idResult":7}}`, clients.Unknown, "7"},
+		{"failed, 599", ws, 599, `{"wsResult":{"idResult":7}}`, clients.Unknown, "7"},
 		{"error", every, 200, `{"wsError":{"errorDescription":"x"}}`, clients.Failed, ""},
 		{"error, empty", every, 200, `{"wsError":{}}`, clients.Failed, ""},
 		{"error, text", every, 200, `{"wsError":"x"}`, clients.Failed, ""},
@@ -148,6 +148,8 @@ func TestAnswers(t *testing.T) {
 		{"error, 400", every, 400, `{"wsError":{"errorDescription":"illegal argument"}}`, clients.Invalid, ""},
 		{"error, 401", every, 401, `{"wsError":{"errorDescription":"unauthorized user"}}`, clients.Credentials, ""},
 		{"error, 503", every, 503, `{"wsError":{}}`, clients.Temporary, ""},
+		{"neither, 503", every, 503, `{"a":1}`, clients.Unknown, ""},
+		{"not accepted, 503", []operation{loadOp}, 503, `{"status":false}`, clients.Temporary, ""},
 		{"not accepted", []operation{loadOp}, 200, `{"status":false}`, clients.Failed, ""},
 		{"not accepted, 400", []operation{loadOp}, 400, `{"status":false}`, clients.Invalid, ""},
 		{"not accepted, 401", []operation{loadOp}, 401, `{"status":false}`, clients.Credentials, ""},
@@ -173,6 +175,10 @@ func TestAnswers(t *testing.T) {
 		{"wsResult a list", []operation{startOp}, 200, `{"wsResult":[{"idResult":0}]}`, clients.Unknown, ""},
 		{"wsResult a text", []operation{startOp}, 200, `{"wsResult":"0"}`, clients.Unknown, ""},
 		{"idResult beside wsResult", []operation{startOp}, 200, `{"idResult":0}`, clients.Unknown, ""},
+		{"wsResult twice", ws, 200, `{"wsResult":{"idResult":7},"wsResult":{"idResult":0}}`, clients.Unknown, ""},
+		{"idResult twice", ws, 200, `{"wsResult":{"idResult":7,"idresult":0}}`, clients.Unknown, ""},
+		{"wsError twice", every, 200, `{"wsError":{},"wsError":null,"status":true}`, clients.Unknown, ""},
+		{"status twice", []operation{loadOp}, 200, `{"status":false,"status":true}`, clients.Unknown, ""},
 		{"no content, start", []operation{startOp, loadOp}, 204, ``, clients.Unknown, ""},
 		{"no content, call", []operation{callOp}, 204, ``, ok, ""},
 		{"empty", every, 200, ``, clients.Unknown, ""},
@@ -182,7 +188,7 @@ func TestAnswers(t *testing.T) {
 		{"neither, 500", every, 500, `{"a":1}`, clients.Unknown, ""},
 		{"neither, 404", every, 404, `{"a":1}`, clients.Invalid, ""},
 		{"neither, 429", every, 429, ``, clients.RateLimited, ""},
-		{"neither, 302", every, 302, ``, clients.Invalid, ""},
+		{"neither, 302", every, 302, ``, clients.Unknown, ""},
 	}
 	for _, tt := range tests {
 		for _, o := range tt.ops {
@@ -237,33 +243,78 @@ type example struct {
 	signal danaconnect.Signal
 	body   string
 	code   string
+	method string
 }
 
 var examples = []example{
-	{startOp, danaconnect.SignalDone, `{"wsResult":{"idResult":0}}`, ""},
-	{callOp, danaconnect.SignalDone, `{"wsResult":{"idResult":0}}`, ""},
-	{loadOp, danaconnect.SignalDone, `{"status":true}`, ""},
-	{startOp, danaconnect.SignalFailed, `{"wsResult":{"idResult":7}}`, "7"},
-	{loadOp, danaconnect.SignalFailed, `{"status":false}`, ""},
-	{callOp, danaconnect.SignalContent, `{"a":1}`, ""},
-	{headOp, danaconnect.SignalEmpty, ``, ""},
-	{startOp, danaconnect.SignalNone, `<html>`, ""},
+	{
+		op:     startOp,
+		signal: danaconnect.SignalDone,
+		body:   `{"wsResult":{"idResult":0}}`,
+		method: http.MethodPost,
+	},
+	{
+		op:     callOp,
+		signal: danaconnect.SignalDone,
+		body:   `{"wsResult":{"idResult":0}}`,
+		method: http.MethodPost,
+	},
+	{
+		op:     loadOp,
+		signal: danaconnect.SignalDone,
+		body:   `{"status":true}`,
+		method: http.MethodPost,
+	},
+	{
+		op:     startOp,
+		signal: danaconnect.SignalFailed,
+		body:   `{"wsResult":{"idResult":7}}`,
+		code:   "7",
+		method: http.MethodPost,
+	},
+	{
+		op:     loadOp,
+		signal: danaconnect.SignalFailed,
+		body:   `{"status":false}`,
+		method: http.MethodPost,
+	},
+	{
+		op:     callOp,
+		signal: danaconnect.SignalContent,
+		body:   `{"a":1}`,
+		method: http.MethodPost,
+	},
+	{
+		op:     headOp,
+		signal: danaconnect.SignalEmpty,
+		body:   ``,
+		method: http.MethodHead,
+	},
+	{
+		op:     startOp,
+		signal: danaconnect.SignalNone,
+		body:   `<html>`,
+		method: http.MethodPost,
+	},
 }
 
 // meaning returns what the answer means, independent of the table under test; nil
 // for success.
 func (x example) meaning(status int) *clients.Error {
-	e := clients.StatusError(danaconnect.Vendor, x.op.name, &clients.Answer{Status: status})
+	e := clients.StatusError(danaconnect.Vendor, x.op.name, &clients.Answer{Status: status, Method: x.method})
 	e.Code = x.code
 	is := func(kind clients.Kind, message string) *clients.Error {
 		e.Kind, e.Message = kind, message
 		return e
 	}
 	switch within := status >= 200 && status <= 299; {
-	case status < 100 || status > 999:
+	case status < 100 || status > 599: // the body is not read
+		e.Code = ""
 		e.Unlisted = true
 	case x.signal == danaconnect.SignalDone && !within:
 		return is(clients.Unknown, "the body claims success, the status says the opposite")
+	case x.signal == danaconnect.SignalFailed && status == http.StatusServiceUnavailable:
+		return is(clients.Temporary, "the service is unavailable, and the vendor says that it was not done")
 	case x.signal == danaconnect.SignalFailed && within:
 		return is(clients.Failed, "the vendor says that it failed")
 	case x.signal == danaconnect.SignalNone && within:
@@ -277,7 +328,7 @@ func (x example) meaning(status int) *clients.Error {
 func TestEveryAnswerRowCounts(t *testing.T) {
 	differs := func() string {
 		for _, x := range examples {
-			for _, status := range []int{99, 100, 199, 200, 201, 299, 300, 400, 429, 500, 503, 999, 1000} {
+			for _, status := range []int{99, 100, 199, 200, 201, 299, 300, 400, 429, 500, 502, 503, 504, 599, 600} {
 				_, err := x.op.answered(t, status, x.body)
 				got, failed := clients.AsError(err)
 				if want := x.meaning(status); failed != (want != nil) || failed && *got != *want {
@@ -297,6 +348,8 @@ func TestEveryAnswerRowCounts(t *testing.T) {
 				return r.Success
 			case "Kind", "Message":
 				return r.Success || r.ByStatus
+			case "From", "To": // outside of HTTP every body says nothing
+				return (r.From == 99 || r.To == 600) && r.Signal != danaconnect.SignalNone
 			}
 			return false
 		},

@@ -64,8 +64,12 @@ func (c *Client) Call(ctx context.Context, call Call) (Answer, error) {
 		return Answer{}, clients.InvalidRequest(Vendor, OpCall, err.Error())
 	}
 	pipe := c.pipes[id]
+	declared := pipe.Idempotent && call.Idempotent == nil
+	if declared {
+		ctx = clients.WithRepeatable(ctx, true)
+	}
 	answer, err := c.send(ctx, id, pipe, req)
-	if e, ok := clients.AsError(err); ok && pipe.Idempotent && call.Idempotent == nil &&
+	if e, ok := clients.AsError(err); ok && declared &&
 		(e.Kind == clients.Unknown || e.Kind == clients.Failed) {
 		e.Kind = clients.Temporary
 	}

@@ -28,15 +28,7 @@ func TestSharedChecks(t *testing.T) {
 				Mount:    dckaptest.Mount,
 				Canaries: canaries,
 				New:      func(*testing.T) clientstest.Sandbox { return dckaptest.New(options()) },
-				Kinds: map[int]clients.Kind{
-					400: clients.Credentials,
-					500: clients.Temporary,
-					501: clients.Temporary,
-					502: clients.Temporary,
-					505: clients.Temporary,
-					520: clients.Temporary,
-					599: clients.Temporary,
-				},
+				Kinds:    map[int]clients.Kind{400: clients.Credentials},
 				Call: func(t *testing.T, baseURL string, timeouts clients.Timeouts) func(context.Context) error {
 					f := &fixture{credential: &clientstest.Gate{}, pipe: &clientstest.Gate{}}
 					f.connect(t, config(baseURL, auth, file), timeouts)

@@ -32,6 +32,8 @@ func TestGoldenDocs(t *testing.T) {
 			kind = "done, verified"
 		case r.Done:
 			kind = "done"
+		case r.ByStatus:
+			kind = "by status"
 		}
 		if r.Credential == tokens.Refused {
 			opens = "the credential"

@@ -4,9 +4,11 @@ import (
 	"encoding/json"
 	"errors"
 	"slices"
+	"strconv"
 	"strings"
 
 	"errand.internal/clients"
+	"errand.internal/internal/strictjson"
 	"errand.internal/internal/tokens"
 )
 
@@ -32,9 +34,11 @@ type Rule struct {
 	// From and To are the first and the last status of the row.
 	From, To int
 	Body     BodyClass
-	// Done means that the call succeeded. Kind is then unused.
-	Done bool
-	Kind clients.Kind
+	// Done means that the call succeeded, ByStatus that clients.StatusRules decide.
+	// Kind is then unused.
+	Done     bool
+	ByStatus bool
+	Kind     clients.Kind
 	// Message describes a failure in our own words.
 	Message string
 	// Credential and Pipe are the verdicts that the answer gives on the account's
@@ -46,9 +50,8 @@ type Rule struct {
 // is interpreted by clients.StatusError and counted as unlisted.
 //
 // The vendor documents two error statuses, 400 and 401, and says that every other
-// error has status 200. So a 5xx comes from the platform rather than from the
-// pipe, and the pipe has not run. The exceptions are the timeouts 408 and 504: the
-// pipe may have run.
+// error has status 200. So a 5xx does not come from the pipe. It may still come after
+// the pipe has run: a gateway stands before the platform.
 var rules = []Rule{
 	{
 		From:       200,
@@ -122,13 +125,6 @@ var rules = []Rule{
 		Message: "there is no such listener",
 	},
 	{
-		From:    408,
-		To:      408,
-		Body:    AnyBody,
-		Kind:    clients.Unknown,
-		Message: "the server timed out; the pipe may have run",
-	},
-	{
 		From:    429,
 		To:      429,
 		Body:    AnyBody,
@@ -136,18 +132,10 @@ var rules = []Rule{
 		Message: "too many requests",
 	},
 	{
-		From:    504,
-		To:      504,
-		Body:    AnyBody,
-		Kind:    clients.Unknown,
-		Message: "a gateway timed out; the pipe may have run",
-	},
-	{
-		From:    500,
-		To:      599,
-		Body:    AnyBody,
-		Kind:    clients.Temporary,
-		Message: "the platform failed",
+		From:     500,
+		To:       599,
+		Body:     AnyBody,
+		ByStatus: true,
 	},
 }
 
@@ -169,6 +157,9 @@ func findRule(status int, class BodyClass) (rule Rule, listed bool) {
 // failure returns the error that the row means. unreadable says why the body could
 // not be read.
 func (r Rule) failure(a *clients.Answer, unreadable error) *clients.Error {
+	if r.ByStatus {
+		return clients.StatusError(Vendor, OpCall, a)
+	}
 	e := &clients.Error{
 		Vendor:  Vendor,
 		Op:      OpCall,
@@ -196,6 +187,8 @@ func classify(a *clients.Answer, rule *Success) (json.RawMessage, BodyClass, err
 	switch {
 	case err != nil:
 		return nil, Unreadable, errors.New("it is not JSON")
+	case ambiguous(body, rule):
+		return nil, Unreadable, errors.New("a field that decides is given twice")
 	case reportsFailure(document):
 		// Before the rule: what the pipe itself calls a failure is never done.
 		return body, ReportsFailure, nil
@@ -214,6 +207,52 @@ var FailureFields = []string{
 	"errors: anything but null, false, 0 or an empty value",
 	"success: false",
 	`status: "error" or "failed"`,
+}
+
+// ambiguous reports whether the answer has a field twice that decides about it: a
+// failure field, or one on the rule's path.
+func ambiguous(body json.RawMessage, rule *Success) bool {
+	top := strictjson.Members(body)
+	for _, name := range []string{"error", "errors", "success", "status"} {
+		if body[0] == '{' && len(named(top, name, strings.EqualFold)) > 1 {
+			return true
+		}
+	}
+	if rule == nil {
+		return false
+	}
+	exact := func(a, b string) bool { return a == b }
+	for _, part := range rule.Path {
+		switch {
+		case len(body) > 0 && body[0] == '{':
+			values := named(strictjson.Members(body), part, exact)
+			if len(values) != 1 {
+				return len(values) > 1
+			}
+			body = values[0]
+		case len(body) > 0 && body[0] == '[':
+			items := strictjson.Items(body)
+			i, err := strconv.Atoi(part)
+			if err != nil || i < 0 || i >= len(items) {
+				return false
+			}
+			body = items[i]
+		default:
+			return false
+		}
+	}
+	return false
+}
+
+// named returns the values of the members with a name.
+func named(members []strictjson.Member, name string, same func(a, b string) bool) []json.RawMessage {
+	var values []json.RawMessage
+	for _, m := range members {
+		if same(m.Name, name) {
+			values = append(values, m.Value)
+		}
+	}
+	return values
 }
 
 func reportsFailure(document any) bool {

@@ -60,6 +60,9 @@ func TestBodies(t *testing.T) {
 		{"success true", raw(`{"success":true}`), done},
 		{"status ok", raw(`{"status":"ok"}`), done},
 		{"status number", raw(`{"status":500}`), done},
+		{"success twice", raw(`{"success":false,"success":true}`), clients.Unknown},
+		{"status twice", raw(`{"Status":"ok","status":"ok"}`), clients.Unknown},
+		{"another field twice", raw(`{"x":1,"x":2,"data":{"success":1,"success":2}}`), done},
 		{"nested error", raw(`{"data":{"error":"x"}}`), done},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -185,4 +188,26 @@ func FuzzAnswer(f *testing.F) {
 			t.Errorf("the body is not JSON: %q", answer.Body)
 		}
 	})
+}
+
+// A field that the rule reads, given twice, says nothing.
+func TestRuleOfAFieldGivenTwice(t *testing.T) {
+	t.Parallel()
+	for body, kind := range map[string]clients.Kind{
+		`{"data":{"id":"r1","id":"r2"}}`:              clients.Unknown,
+		`{"data":{},"data":{"id":"r1"}}`:              clients.Unknown,
+		`{"data":{"id":"r1","x":1,"x":2},"y":1}`:      done,
+		`{"data":{"id":"r1"},"y":{"id":1,"id":"r1"}}`: done,
+	} {
+		f := start(t, dckap.Bearer, withRule)
+		f.Inject(sandbox.Fault{Op: dckaptest.OpCall, Body: new(body)})
+		_, err := f.client.Call(t.Context(), order())
+		if kind == done {
+			if err != nil {
+				t.Errorf("%s: %v", body, err)
+			}
+			continue
+		}
+		wantKind(t, err, kind)
+	}
 }

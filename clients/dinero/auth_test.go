@@ -158,7 +158,7 @@ func TestLoginAnswers(t *testing.T) {
 		{302, ``, clients.Invalid, 0},
 		{429, `{"error":"invalid_grant"}`, clients.RateLimited, 0},
 		{500, `{"error":"invalid_grant"}`, clients.Unknown, 0},
-		{503, ``, clients.Temporary, 0},
+		{503, ``, clients.Temporary, 0}, // with Retry-After
 	} {
 		t.Run(fmt.Sprint(tt.status, " ", tt.body), func(t *testing.T) {
 			t.Parallel()
@@ -198,6 +198,7 @@ func TestSharedChecksOfLogin(t *testing.T) {
 	t.Parallel()
 	subject := clientstest.Subject{
 		Op:       dinerotest.OpToken,
+		Login:    true,
 		Mount:    dinerotest.Mount,
 		Canaries: canaries,
 		New:      func(*testing.T) clientstest.Sandbox { return dinerotest.New(options()) },

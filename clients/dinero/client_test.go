@@ -3,7 +3,6 @@ package dinero_test
 import (
 	"context"
 	"encoding/json"
-	"net/http"
 	"net/url"
 	"testing"
 	"time"
@@ -27,7 +26,6 @@ func TestSharedChecks(t *testing.T) {
 				Canaries:   canaries,
 				Unreadable: clients.Unknown,
 				New:        func(*testing.T) clientstest.Sandbox { return newSandbox(options()) },
-				Kinds:      map[int]clients.Kind{http.StatusServiceUnavailable: clients.Unknown},
 				Call: func(t *testing.T, baseURL string, timeouts clients.Timeouts) func(context.Context) error {
 					f := &fixture{source: &source{}, breaker: &clientstest.Gate{}}
 					f.connect(t, baseURL, timeouts)

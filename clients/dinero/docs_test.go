@@ -20,8 +20,11 @@ func TestGoldenDocs(t *testing.T) {
 		kind := r.Kind.String()
 		meaning := r.Message
 		span := fmt.Sprintf("%d–%d", r.From, r.To)
-		if r.Done {
+		switch {
+		case r.Done:
 			kind = "done"
+		case r.ByStatus:
+			kind = "by status"
 		}
 		if r.From == r.To {
 			span = fmt.Sprint(r.From)

@@ -13,10 +13,14 @@ import (
 )
 
 const (
-	// lookback is the age of the oldest change that a reconciliation lists. It
-	// exceeds the time that a create waits for its turn by so much that the time
-	// zone of the vendor's times, which they do not name, does not matter.
+	// lookback is the age of the oldest change that a reconciliation lists if nobody
+	// knows when the task was first attempted. It exceeds the time that a create waits
+	// for its turn by far.
 	lookback = 30 * 24 * time.Hour
+	// margin is how much older than the first attempt the oldest change is that a
+	// reconciliation lists. It exceeds what two clocks differ by, and the two hours of
+	// Danish summer time: the vendor's times name no zone.
+	margin = 3 * time.Hour
 	// pageSize is the vendor's own default.
 	pageSize = 100
 	maxPages = 500
@@ -56,13 +60,19 @@ func (c *Client) reconcile(
 		kind:         kind,
 		organization: organization,
 		url:          base,
-		since:        c.now().UTC().Add(-lookback).Format(kind.since),
 	}
+	at := parsePlace(clients.Place(ctx))
 	for range maxListings {
-		found, complete, err := l.find(ctx, reference)
+		if at.Since == "" {
+			at.Since = c.oldest(ctx).Format(kind.since)
+		}
+		l.since = at.Since
+		found, complete, err := l.find(ctx, reference, at)
 		if err != nil {
 			return Created{}, false, err
 		}
+		at = place{Since: at.Since}
+		at.keep(ctx)
 		if found.GUID != "" {
 			return l.withTimeStamp(ctx, found), true, nil
 		}
@@ -71,6 +81,14 @@ func (c *Client) reconcile(
 		}
 	}
 	return Created{}, false, l.temporary("the list changed each time while it was read")
+}
+
+// oldest returns the time of the oldest change that a reconciliation lists.
+func (c *Client) oldest(ctx context.Context) time.Time {
+	if first := clients.FirstAttempt(ctx); !first.IsZero() {
+		return first.UTC().Add(-margin)
+	}
+	return c.now().UTC().Add(-lookback)
 }
 
 // listing is the list of an organization's records of one kind that changed
@@ -83,26 +101,28 @@ type listing struct {
 	since        string
 }
 
-// find reads the pages up to the one that contains the reference. complete is
-// false if records moved between the pages meanwhile, so that one may have been
-// missed: the vendor orders the list by the last change.
-func (l listing) find(ctx context.Context, reference string) (found Created, complete bool, err error) {
+// find reads the pages, from a place on, up to the one that contains the reference. It
+// keeps its place after each page, so that a lookup that runs out of time, or of the
+// organization's quota, goes on there. complete is false if records moved between the
+// pages meanwhile, so that one may have been missed: the vendor orders the list by the
+// last change.
+func (l listing) find(ctx context.Context, reference string, at place) (found Created, complete bool, err error) {
+	start := at
+	if found, moved, err := l.recheck(ctx, reference, start); err != nil || moved || found.GUID != "" {
+		return found, false, err
+	}
 	seen := map[string]bool{}
 	total := 0
-	for number := range maxPages {
-		page, err := l.page(ctx, number)
+	for at.Page < maxPages {
+		page, err := l.page(ctx, at.Page)
+		if e, ok := clients.AsError(err); ok && at.Page > start.Page {
+			e.NotSent = false // the requests for other pages reached the vendor
+		}
 		if err != nil {
 			return Created{}, false, err
 		}
-		for _, r := range page.records {
-			id := r.id(l.kind)
-			if id == "" {
-				return Created{}, false, l.unreadable(page.answer, "an entry names no "+l.kind.guid)
-			}
-			seen[id] = true
-			if r.DeletedAt == nil && r.ExternalReference != nil && *r.ExternalReference == reference {
-				return Created{GUID: id, TimeStamp: r.TimeStamp.String()}, false, nil
-			}
+		if found, err := l.read(page, reference, seen); err != nil || found.GUID != "" {
+			return found, false, err
 		}
 		total = max(total, page.Result)
 		size := pageSize
@@ -110,10 +130,47 @@ func (l listing) find(ctx context.Context, reference string) (found Created, com
 			size = min(size, page.PageSize)
 		}
 		if len(page.records) < size {
-			return Created{}, len(seen) >= total, nil
+			_, moved, err := l.recheck(ctx, reference, start)
+			return Created{}, start.Count+len(seen) >= total && !moved, err
 		}
+		at = place{
+			Since: l.since,
+			Page:  at.Page + 1,
+			Count: start.Count + len(seen),
+			Print: page.print(l.kind),
+		}
+		at.keep(ctx)
 	}
 	return Created{}, false, l.temporary("the list has too many pages")
+}
+
+// read looks for the reference on a page, and adds the page's ids to seen.
+func (l listing) read(page listPage, reference string, seen map[string]bool) (Created, error) {
+	for _, r := range page.records {
+		id := r.id(l.kind)
+		if id == "" {
+			return Created{}, l.unreadable(page.answer, "an entry names no "+l.kind.guid)
+		}
+		seen[id] = true
+		if r.DeletedAt == nil && r.ExternalReference != nil && *r.ExternalReference == reference {
+			return Created{GUID: id, TimeStamp: r.TimeStamp.String()}, nil
+		}
+	}
+	return Created{}, nil
+}
+
+// recheck reads the last page before a place once more. It has moved if a record on it
+// or before it was changed: then a record may have come to a page that was read.
+func (l listing) recheck(ctx context.Context, reference string, at place) (found Created, moved bool, err error) {
+	if at.Page == 0 {
+		return Created{}, false, nil
+	}
+	page, err := l.page(ctx, at.Page-1)
+	if err != nil {
+		return Created{}, false, err
+	}
+	found, err = l.read(page, reference, map[string]bool{})
+	return found, page.print(l.kind) != at.Print, err
 }
 
 // listPage is one page of a list.
@@ -199,7 +256,7 @@ func readPage(a *clients.Answer) ([]record, pagination, error) {
 		return nil, pagination{}, errors.New("it has no Collection")
 	}
 	var p pagination
-	if !clients.IsSet(page.Pagination) || json.Unmarshal(page.Pagination, &p) != nil ||
+	if !clients.IsSet(page.Pagination) || clients.DecodeMembers(page.Pagination, &p) != nil ||
 		p.PageSize < 0 || p.Result < 0 {
 		return nil, pagination{}, errors.New("its Pagination is missing or cannot be read")
 	}

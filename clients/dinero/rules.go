@@ -42,9 +42,11 @@ type Rule struct {
 	Code string
 	// Method is the request's method; "" matches any.
 	Method string
-	// Done means that the call succeeded. Kind is then unused.
-	Done bool
-	Kind clients.Kind
+	// Done means that the call succeeded, ByStatus that clients.StatusRules decide.
+	// Kind is then unused.
+	Done     bool
+	ByStatus bool
+	Kind     clients.Kind
 	// Message describes a failure in our own words.
 	Message string
 	// RetryAfter is the wait after an answer that has no Retry-After.
@@ -174,10 +176,9 @@ var rules = []Rule{
 		Message:      "brown-out: the vendor is about to remove this endpoint and makes it fail at random until then",
 	},
 	{
-		From:    500,
-		To:      599,
-		Kind:    clients.Unknown,
-		Message: "the server failed; the request may have been carried out",
+		From:     500,
+		To:       599,
+		ByStatus: true,
 	},
 }
 
@@ -222,6 +223,11 @@ func interpret(r apiRequest, a *clients.Answer) (tokens.AuthResult, error) {
 
 // failure returns the error that the row means.
 func (r Rule) failure(op string, a *clients.Answer, code string) *clients.Error {
+	if r.ByStatus {
+		e := clients.StatusError(Vendor, op, a)
+		e.Code = code
+		return e
+	}
 	e := &clients.Error{
 		Vendor:  Vendor,
 		Op:      op,

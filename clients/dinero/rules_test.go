@@ -111,3 +111,21 @@ func FuzzAnswers(f *testing.F) {
 		}
 	})
 }
+
+// An answer that names two records names none.
+func TestAnswersThatNameARecordTwice(t *testing.T) {
+	t.Parallel()
+	if made, err := dinero.ReadCreated(&clients.Answer{Status: 201, Body: []byte(`{"Guid":"a","guid":"b"}`)}); err == nil {
+		t.Errorf("created %+v", made)
+	}
+	for _, body := range []string{
+		`{"Collection":[{"Guid":"a","Guid":"b"}],"Pagination":{"Result":1}}`,
+		`{"Collection":[{"Guid":"a","ExternalReference":"r","ExternalReference":"s"}],"Pagination":{"Result":1}}`,
+		`{"Collection":[],"Collection":[{"Guid":"a"}],"Pagination":{"Result":1}}`,
+		`{"Collection":[],"Pagination":{"Result":1,"Result":0}}`,
+	} {
+		if ids, _, err := dinero.ReadPage(&clients.Answer{Status: 200, Body: []byte(body)}); err == nil {
+			t.Errorf("%s is read as %v", body, ids)
+		}
+	}
+}

@@ -10,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"errand.internal/clients"
+	"errand.internal/internal/payload"
 )
 
 // Request is an arbitrary API call for one organization.
@@ -112,7 +113,16 @@ func CheckReference(reference string) error {
 	case strings.ContainsFunc(reference, unicode.IsControl):
 		return errors.New("must not contain control characters")
 	}
+	// Two references that look the same would be two records.
+	if _, rule := payload.CleanText(payload.Line, reference); rule != "" {
+		return errors.New(rule)
+	}
 	return nil
+}
+
+// IsReference reports whether a member of a body is its ExternalReference.
+func IsReference(name string) bool {
+	return strings.EqualFold(name, externalReference)
 }
 
 // referenceName returns the name of the ExternalReference as the body spells it,
@@ -120,7 +130,7 @@ func CheckReference(reference string) error {
 func referenceName(body map[string]any) (string, error) {
 	found := ""
 	for name := range body {
-		if strings.EqualFold(name, externalReference) {
+		if IsReference(name) {
 			if found != "" {
 				return "", errors.New("is given twice")
 			}

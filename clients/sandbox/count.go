@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"strings"
 	"sync"
 )
 
@@ -16,8 +17,8 @@ func (e *Engine) begin(call *Call) {
 	call.Fault = e.takeFault(call.Op)
 	e.calls[call.Op]++
 	e.recorded = append(e.recorded, call.Request)
-	if len(e.recorded) > maxRecorded {
-		e.recorded = append([]Request(nil), e.recorded[maxRecorded/2:]...)
+	if limit := max(e.keep, maxRecorded); len(e.recorded) > limit {
+		e.recorded = append([]Request(nil), e.recorded[limit/2:]...)
 	}
 	e.notify()
 }
@@ -94,6 +95,27 @@ func (e *Engine) Requests(op string) []Request {
 		}
 	}
 	return out
+}
+
+// Keep has up to n requests recorded, if that is more than the last few hundred.
+func (e *Engine) Keep(n int) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.keep = n
+}
+
+// CallsOf is how many of the recorded requests of op have subject in their URI or
+// body.
+func (e *Engine) CallsOf(op, subject string) int {
+	return e.count(op, func() int {
+		n := 0
+		for _, r := range e.recorded {
+			if r.Op == op && (strings.Contains(r.URI, subject) || bytes.Contains(r.Body, []byte(subject))) {
+				n++
+			}
+		}
+		return n
+	})
 }
 
 // Reset clears counts, recorded requests and faults.

@@ -102,6 +102,7 @@ type Engine struct {
 	faults   []*armedFault
 	gates    []*Gate
 	recorded []Request
+	keep     int // how many are recorded at least
 	calls    map[string]int
 	answered map[string]int
 	effects  map[string]map[string]int

@@ -29,14 +29,17 @@ type bulkCommand struct {
 func (c *bulkCommand) Help() string {
 	return `JSONL: one object per line, {"type":…,"payload":{…},"key":…}. With --type, the type may be omitted.
 
-CSV: a header row of field paths, as in --set (values.COD1_EMAIL), then one row per task. The separator is a comma,
-semicolon or tab, whichever the header uses. An empty cell omits its field.
+CSV: a header row of field paths, as in --set (values.COD1_EMAIL, body.Lines[0].Text), then one row per task. The
+separator is a comma, semicolon, tab or |, whichever the header uses or a first line such as sep=; names. An empty cell
+omits its field. All cells of a column have the type of its field; those of a free body are text, unless the header
+names another type: body.Days:number, :bool, :json or :text.
 
-A row's key defaults to a digest of its type and payload, so running the same file again enqueues only the missing
-rows. Identical rows become one task.
+The key of a create is its ExternalReference, if it has one; a row's "key" may only repeat it. Any other row without a
+key gets a digest of its type and payload as its key. So running the same file again enqueues only the missing rows, and
+identical rows become one task.
 
 The receipt has one JSON line per row, in file order: row (counted from 1, without the header and empty lines), key,
-and either id (with duplicate, if the task already existed) or error. Of the payload it holds only a digest.`
+and either id (with duplicate, if the task already existed) or error. Of the payload it holds only the key.`
 }
 
 // errorLimit is the value of --max-errors: how many refused rows are tolerated.

@@ -538,6 +538,36 @@ func TestBulkReceiptMustBeWritable(t *testing.T) {
 	wantText(t, "stderr", stderr.String(), "write the receipt: disk full")
 }
 
+// The errors of files are not those of Redis, although both are numbers of the
+// operating system.
+func TestFileErrorsAreNotRedisErrors(t *testing.T) {
+	t.Parallel()
+	h := newHarness(t)
+	file := writeFile(t, "f.jsonl", pipeRows(1, 3))
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if err != nil {
+		t.Skip("this system has no /dev/full")
+	}
+	t.Cleanup(func() { _ = full.Close() })
+	var stderr bytes.Buffer
+	if code := run(t.Context(), []string{"bulk", file}, h.environ, nil, full, &stderr); code != 1 {
+		t.Errorf("a receipt on stdout: exit code %d, want 1", code)
+	}
+	wantText(t, "stderr", stderr.String(), "write the receipt: write /dev/full: no space left on device")
+	d := h.wantExit(1, "bulk", file, "--receipt", "/dev/full")
+	wantText(t, "stderr", d.stderr, "write the receipt: write /dev/full: no space left on device")
+	unreadable, err := os.Open(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = unreadable.Close() })
+	d = h.runWith(t.Context(), unreadable, "bulk", "-")
+	if d.code != 1 || strings.Contains(stderr.String()+d.stderr, "REDIS_URL") {
+		t.Errorf("an input that cannot be read: exit code %d, want 1: %s", d.code, d.stderr)
+	}
+	wantText(t, "stderr", d.stderr, "read the file: ", "is a directory")
+}
+
 func TestProgress(t *testing.T) {
 	t.Parallel()
 	var screen bytes.Buffer

@@ -172,11 +172,12 @@ func (b *bulkRun) enqueue(p *pendingRow) {
 		p.err = err
 		return
 	}
-	if p.key == "" {
-		if p.key, p.err = payloadDigest(payload); p.err != nil {
-			return
-		}
+	key, err := rowKey(payload, p.key)
+	if err != nil {
+		p.err = err
+		return
 	}
+	p.key = key
 	// A signal does not abort this call: it would be unknown whether the row is
 	// stored.
 	ticket, err := enqueueTask(
@@ -192,9 +193,20 @@ func (b *bulkRun) enqueue(p *pendingRow) {
 	p.id, p.duplicate = ticket.ID, ticket.Duplicate
 }
 
-// payloadDigest returns the key of a row without one. It digests the decoded
-// payload, so white space and the order of fields do not matter.
-func payloadDigest(payload interface{ Type() string }) (string, error) {
+// rowKey returns the key of a row: the payload's own, else the given one, else a
+// digest. A digest never stands in for the payload's own key: after a typo is mended,
+// it would be another task for the same reference.
+func rowKey(payload tasks.Payload, given string) (string, error) {
+	key, err := tasks.KeyOf(payload, given)
+	if key == "" && err == nil {
+		key, err = payloadDigest(payload)
+	}
+	return key, err
+}
+
+// payloadDigest digests the decoded payload, so white space and the order of fields
+// do not matter.
+func payloadDigest(payload tasks.Payload) (string, error) {
 	raw, err := json.Marshal(payload)
 	if err != nil {
 		return "", fmt.Errorf("encode the payload: %w", err)

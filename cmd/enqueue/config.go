@@ -35,12 +35,10 @@ func joinUsageErrors(errs ...error) error {
 // ENCRYPTION_REQUIRED forbids without keys.
 func (inv *invocation) openClient(writer bool) (*tasks.Client, error) {
 	var cfg producerConfig
-	if err := settings.Load(&cfg, inv.environ); err != nil {
-		return nil, joinUsageErrors(err)
-	}
+	loaded := settings.Load(&cfg, inv.environ)
 	_, urlErr := redisconn.Parse(cfg.RedisURL.Reveal())
 	_, keysErr := config.Ring(cfg.EncryptionKeys, writer && cfg.EncryptionRequired)
-	if err := joinUsageErrors(urlErr, keysErr); err != nil {
+	if err := joinUsageErrors(settings.CollectAfter(loaded, urlErr, keysErr)); err != nil {
 		return nil, err
 	}
 	client, err := tasks.Open(cfg.RedisURL.Reveal(), tasks.EncryptionKeys(cfg.EncryptionKeys.Reveal()))

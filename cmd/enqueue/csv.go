@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/csv"
+	"errors"
 	"fmt"
 	"regexp"
 	"slices"
@@ -17,10 +18,13 @@ import (
 // csvRows reads CSV with a header of field paths. A quoted record may span several
 // lines.
 type csvRows struct {
-	lines *lineReader
-	comma rune
-	info  tasks.Info
-	paths []string
+	lines   *lineReader
+	comma   rune
+	info    tasks.Info
+	columns []payload.Column
+	// order is how the columns of a row are set: the entries of a list one after
+	// another, wherever they stand in the header.
+	order []int
 	rows  int
 }
 
@@ -31,32 +35,55 @@ func newCSVRows(lines *lineReader, taskType string) (*csvRows, error) {
 		return nil, usagef("CSV needs --type; JSONL has one object per line")
 	}
 	c := &csvRows{lines: lines, info: info}
-	var header []byte
-	for len(bytes.TrimSpace(header)) == 0 {
-		var err error
-		if header, _, err = c.readRecord(); isRowError(err) {
-			return nil, refusedf("the header row: %w", err)
-		} else if err != nil {
-			return nil, err
-		}
+	header, err := c.readHeader()
+	if err != nil {
+		return nil, err
 	}
-	c.comma = detectSeparator(header)
+	if c.comma == 0 {
+		c.comma = detectSeparator(header)
+	}
 	names, err := c.parseCells(header)
 	if err != nil {
 		return nil, refusedf("the header row: %w", err)
 	}
-	for i, name := range names {
-		names[i] = strings.TrimSpace(name)
+	return c, c.readColumns(names)
+}
+
+// separators are the separators that a file may have.
+const separators = ",;\t|"
+
+// separatorLine is a first line that tells Excel, and us, the separator.
+var separatorLine = regexp.MustCompile(`(?i)^"?sep=(.)"?\r?\n$`)
+
+// readHeader returns the header's record. It skips records without content, and
+// takes the separator from a line such as sep=; before the header.
+func (c *csvRows) readHeader() ([]byte, error) {
+	for {
+		header, _, err := c.readRecord()
+		switch {
+		case isRowError(err):
+			return nil, refusedf("the header row: %w", err)
+		case err != nil:
+			return nil, err
+		case len(bytes.Trim(header, separators+" \r\n")) == 0:
+			continue
+		}
+		line := separatorLine.FindSubmatch(header)
+		if line == nil || c.comma != 0 {
+			return header, nil
+		}
+		if !bytes.Contains([]byte(separators), line[1]) {
+			return nil, refusedf("the line sep= names no separator; it must be a comma, semicolon, tab or |")
+		}
+		c.comma = rune(line[1][0])
 	}
-	c.paths = names
-	return c, c.checkHeader()
 }
 
 // detectSeparator returns the separator that the header contains most often. No
 // field path contains one.
 func detectSeparator(header []byte) rune {
 	best := ','
-	for _, candidate := range []rune{';', '\t'} {
+	for _, candidate := range separators {
 		if occurrences(header, candidate) > occurrences(header, best) {
 			best = candidate
 		}
@@ -70,23 +97,40 @@ func occurrences(text []byte, r rune) int {
 
 // displayablePath matches header cells that may be shown. In a file without a
 // header, the first row is personal data.
-var displayablePath = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.]{0,63}$`)
+var displayablePath = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.:\[\]]{0,63}$`)
 
-// checkHeader refuses a header that would make every row invalid.
-func (c *csvRows) checkHeader() error {
+// readColumns reads the header. It refuses one that would make every row invalid.
+func (c *csvRows) readColumns(names []string) error {
 	var problems []string
-	for i, path := range c.paths {
-		column := fmt.Sprintf("column %d", i+1)
-		if displayablePath.MatchString(path) {
-			column += " (" + path + ")"
+	probe := map[string]any{}
+	c.columns = make([]payload.Column, len(names))
+	shown := make([]string, len(names))
+	for i, name := range names {
+		name, _ = payload.CleanText(payload.Line, name)
+		shown[i] = fmt.Sprintf("column %d", i+1)
+		if displayablePath.MatchString(name) {
+			shown[i] += " (" + name + ")"
 		}
+		column, err := payload.NewColumn(c.info.Example, name)
+		c.columns[i] = column
 		switch {
-		case path == "":
-			problems = append(problems, column+" has no name")
-		case slices.Contains(c.paths[:i], path):
-			problems = append(problems, column+" appears twice")
-		case !c.isField(path):
-			problems = append(problems, column+" is not a field of "+c.info.Type)
+		case name == "":
+			problems = append(problems, shown[i]+" has no name")
+		case errors.Is(err, payload.ErrNoField):
+			problems = append(problems, shown[i]+" is not a field of "+c.info.Type)
+		case err != nil:
+			problems = append(problems, shown[i]+" "+err.Error())
+		default:
+			c.order = append(c.order, i)
+			if fault := c.overlap(i, shown); fault != "" {
+				problems = append(problems, shown[i]+" "+fault)
+			}
+		}
+	}
+	slices.SortStableFunc(c.order, func(i, j int) int { return c.columns[i].Compare(c.columns[j]) })
+	for _, i := range c.order {
+		if err := c.columns[i].Probe(probe); err != nil && len(problems) == 0 {
+			problems = append(problems, shown[i]+" "+err.Error())
 		}
 	}
 	if len(problems) > 0 {
@@ -95,24 +139,18 @@ func (c *csvRows) checkHeader() error {
 	return nil
 }
 
-// isField reports whether path is a field, or lies below one that accepts any
-// name.
-func (c *csvRows) isField(path string) bool {
-	fields := c.info.Fields()
-	for _, f := range fields {
-		if f.Path == path {
-			return true
-		}
-		prefix := f.Path + "."
-		acceptsAny := strings.Contains(f.Kind, "object") || f.Kind == "any JSON"
-		named := slices.ContainsFunc(fields, func(o payload.Field) bool {
-			return strings.HasPrefix(o.Path, prefix)
-		})
-		if acceptsAny && !named && len(path) > len(prefix) && strings.HasPrefix(path, prefix) {
-			return true
+// overlap says how column i overlaps with an earlier one, "" if it does not.
+func (c *csvRows) overlap(i int, shown []string) string {
+	for _, j := range c.order[:len(c.order)-1] {
+		a, b := c.columns[i], c.columns[j]
+		switch {
+		case a.Within(b) && b.Within(a):
+			return "appears twice"
+		case a.Within(b) || b.Within(a):
+			return "is set by " + shown[j] + " too"
 		}
 	}
-	return false
+	return ""
 }
 
 func (c *csvRows) next() (row, error) {
@@ -121,8 +159,8 @@ func (c *csvRows) next() (row, error) {
 		if err != nil && !isRowError(err) {
 			return row{}, err
 		}
-		if err == nil && len(bytes.TrimSpace(record)) == 0 {
-			continue
+		if err == nil && len(bytes.Trim(record, string(c.comma)+" \"\t\r\n")) == 0 {
+			continue // spreadsheets leave rows of separators
 		}
 		c.rows++
 		r := row{
@@ -189,17 +227,18 @@ func (c *csvRows) encodeRecord(record []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(cells) != len(c.paths) {
-		return nil, rowErrorf("the row has %d cells, the header has %d", len(cells), len(c.paths))
+	if len(cells) != len(c.columns) {
+		return nil, rowErrorf("the row has %d cells, the header has %d", len(cells), len(c.columns))
 	}
 	doc := map[string]any{}
-	for i, cell := range cells {
-		if cell == "" {
-			continue
+	var problems []string
+	for _, i := range c.order {
+		if err := c.columns[i].Set(doc, cells[i]); err != nil {
+			problems = append(problems, err.Error())
 		}
-		if err := setField(c.info.Example, doc, c.paths[i], cell); err != nil {
-			return nil, &rowError{strings.TrimPrefix(err.Error(), "--set ")}
-		}
+	}
+	if len(problems) > 0 {
+		return nil, &rowError{strings.Join(problems, "; ")}
 	}
 	return encodePayload(doc)
 }

@@ -17,8 +17,8 @@ import (
 	"errand.internal/internal/account"
 	"errand.internal/internal/config"
 	"errand.internal/internal/payload"
-	"errand.internal/internal/queue"
 	"errand.internal/internal/secret"
+	"errand.internal/internal/worker"
 	"errand.internal/tasks"
 )
 
@@ -54,7 +54,7 @@ func (c *enqueueCommand) dryRun(
 	if err != nil {
 		return 0, joinUsageErrors(err)
 	}
-	_, err = definition.Run(queue.WithTaskID(ctx, p.Policy().Queue+"_taskid"), p)
+	_, err = definition.Run(worker.WithTaskID(ctx, p.Policy().Queue+"_taskid"), p)
 	requests := transport.recorded()
 	if len(requests) == 0 {
 		if err == nil {
@@ -80,14 +80,14 @@ func openDryRun(
 	accounts config.Accounts,
 	taskType string,
 	transport http.RoundTripper,
-) (queue.Definition, error) {
+) (worker.Definition, error) {
 	for _, a := range accounts {
-		if !slices.ContainsFunc(a.Unopened(), func(d queue.Definition) bool { return d.Type == taskType }) {
+		if !slices.ContainsFunc(a.Unopened(), func(d worker.Definition) bool { return d.Type == taskType }) {
 			continue
 		}
 		definitions, err := a.Open(account.DryRun(transport))
 		if err != nil {
-			return queue.Definition{}, err
+			return worker.Definition{}, err
 		}
 		for _, d := range definitions {
 			if d.Type == taskType {
@@ -95,7 +95,7 @@ func openDryRun(
 			}
 		}
 	}
-	return queue.Definition{}, tasks.ErrUnknownType
+	return worker.Definition{}, tasks.ErrUnknownType
 }
 
 func (inv *invocation) printDryRun(r dryRunReport, asJSON bool) {
@@ -118,7 +118,7 @@ func (inv *invocation) printDryRun(r dryRunReport, asJSON bool) {
 // recordingTransport records requests and sends nothing. Of a handler with several
 // requests it records only the first: the others depend on an answer.
 type recordingTransport struct {
-	payload queue.Payload
+	payload worker.Payload
 
 	mu       sync.Mutex
 	requests []dryRunRequest

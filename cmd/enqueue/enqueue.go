@@ -7,7 +7,7 @@ import (
 	"strings"
 	"time"
 
-	"errand.internal/internal/ledger"
+	"errand.internal/internal/record"
 	"errand.internal/tasks"
 )
 
@@ -78,9 +78,9 @@ func (c *enqueueCommand) run(ctx context.Context, inv *invocation) (int, error) 
 	switch {
 	case ticket.Duplicate: // the state is read below
 	case c.delayed(inv.now()):
-		r.State = string(ledger.Scheduled)
+		r.State = string(record.Scheduled)
 	default:
-		r.State = string(ledger.Pending)
+		r.State = string(record.Pending)
 	}
 	code := exitOK
 	switch {

@@ -6,10 +6,9 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/redis/go-redis/v9"
-
-	"errand.internal/internal/ledger"
+	"errand.internal/internal/record"
 	"errand.internal/internal/redisconn"
+	"errand.internal/internal/redisguard"
 	"errand.internal/tasks"
 )
 
@@ -19,7 +18,7 @@ const (
 	exitUnexpected  = 1
 	exitUsage       = 2 // wrong command line or settings
 	exitRefused     = 3 // the input is invalid; nothing was enqueued
-	exitRedis       = 4 // Redis cannot be reached, or accepts no writes
+	exitRedis       = 4 // Redis cannot be reached, or cannot store the task now
 	exitDeclined    = 5
 	exitParked      = 6 // when the wait ended
 	exitUnknown     = 7
@@ -91,11 +90,11 @@ func exitCodeOf(ctx context.Context, err error) int {
 	}
 	if _, started := errors.AsType[*tasks.StartedError](err); started ||
 		errors.Is(err, tasks.ErrNotFound) ||
-		errors.Is(err, ledger.ErrBadID) {
+		errors.Is(err, record.ErrBadID) {
 		return exitNoTask
 	}
 	switch {
-	case errors.Is(err, tasks.ErrUnknownType):
+	case errors.Is(err, tasks.ErrUnknownType), redisconn.NoDatabase(err):
 		return exitUsage
 	case ctx.Err() != nil:
 		return exitInterrupted
@@ -118,14 +117,8 @@ func redisUnavailable(err error) bool {
 	if _, unconfirmed := errors.AsType[*tasks.UnconfirmedError](err); unconfirmed {
 		return true
 	}
-	if redisconn.Unreachable(err) || redis.IsOOMError(err) || redis.IsReadOnlyError(err) ||
-		redis.IsNoReplicasError(err) || redis.IsTryAgainError(err) {
-		return true
-	}
-	// go-redis has no error values for a Redis that cannot save to disk, nor for a
-	// server that is not Redis.
-	text := err.Error()
-	return strings.Contains(text, "MISCONF ") || strings.Contains(text, "redis: can't parse")
+	// go-redis has no error value for a server that is not Redis.
+	return redisconn.NotNow(err) || strings.Contains(err.Error(), "redis: can't parse")
 }
 
 // printErr writes one line to stderr.
@@ -143,11 +136,17 @@ func (inv *invocation) reportError(code int, err error) {
 	}
 	switch code {
 	case exitUsage:
+		if redisconn.NoDatabase(err) {
+			err = redisconn.ErrNoDatabase
+		}
 		for line := range strings.Lines(err.Error()) {
 			inv.printErr(strings.TrimSuffix(line, "\n"))
 		}
 	case exitRedis:
 		inv.printErr("Redis (REDIS_URL) cannot be used: " + err.Error())
+		if explained := redisguard.Explain(err); explained != "" {
+			inv.printErr(explained)
+		}
 		if unconfirmed, ok := errors.AsType[*tasks.UnconfirmedError](err); ok {
 			inv.printErr("if it was stored, the task is " + unconfirmed.ID)
 		}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -9,13 +10,44 @@ import (
 	"errand.internal/tasks/all"
 )
 
+// overlong matches a duration that time.ParseDuration refuses only because it is too
+// long.
+var overlong = regexp.MustCompile(`^[-+]?([0-9]+(\.[0-9]*)?(ns|us|µs|μs|ms|s|m|h))+$`)
+
+// valueFlags are the flags whose value may begin with a minus sign: a negative
+// duration, which is refused with its own words, or a key.
+var valueFlags = []string{"--in", "--usable-for", "--wait", "--key", "--set", "--rate", "--max-errors"}
+
+// joinNegativeValues writes --in -5m as --in=-5m. The parser would take -5m for
+// another flag.
+func joinNegativeValues(args []string) []string {
+	joined := make([]string, 0, len(args))
+	for i := 0; i < len(args); i++ {
+		arg := args[i]
+		if arg == "--" {
+			return append(joined, args[i:]...)
+		}
+		if slices.Contains(valueFlags, arg) && i+1 < len(args) && negative.MatchString(args[i+1]) {
+			i++
+			arg += "=" + args[i]
+		}
+		joined = append(joined, arg)
+	}
+	return joined
+}
+
+var negative = regexp.MustCompile(`^-[0-9.]`)
+
 // durationFlag is a duration on the command line.
 type durationFlag time.Duration
 
 // UnmarshalText implements encoding.TextUnmarshaler.
 func (d *durationFlag) UnmarshalText(text []byte) error {
 	parsed, err := time.ParseDuration(string(text))
-	if err != nil {
+	switch {
+	case err != nil && overlong.Match(text):
+		return errors.New("is too long; it must be within ten years")
+	case err != nil:
 		return errors.New("must be a duration, such as 90s, 10m or 1h30m")
 	}
 	*d = durationFlag(parsed)

@@ -31,10 +31,11 @@ const mainHelp = `Usage: enqueue TYPE [flags]              validate and enqueue 
 
 Flags of enqueue TYPE:
   --payload=JSON|@FILE|-   the payload: JSON, @FILE, or - for stdin (default: {})
-  --set=PATH=VALUE         set one field of the payload, such as values.COD1_EMAIL=ana@example.com;
-                           overrides --payload; may be repeated, and the last value of a path wins
+  --set=PATH=VALUE         set one field of the payload, such as values.COD1_EMAIL=ana@example.com
+                           or body.Lines[0].Text=Consulting; overrides --payload; may be repeated,
+                           and the last value of a path wins
   --key=KEY                enqueue only once per type and key; a repeated call returns the first
-                           task
+                           task; a create with an ExternalReference has its key already
   --in=10m                 start after this long
   --at=TIME                start at this time (RFC 3339); a time up to a minute ago means now, an
                            earlier one is refused

@@ -77,6 +77,29 @@ func TestBadInput(t *testing.T) {
 			[]string{"--in and --at can't be used together; see enqueue --help"},
 		},
 		{"negative in", []string{send, "--in=-1m"}, "", 2, []string{"--in must not be negative"}},
+		{"negative in, apart", []string{send, "--in", "-5m"}, "", 2, []string{"--in must not be negative"}},
+		{"negative wait, apart", []string{send, "--wait", "-5s"}, "", 2, []string{"--wait must be positive"}},
+		{
+			"usable for longer than a duration can be",
+			[]string{send, "--usable-for", "9999999h"},
+			"",
+			2,
+			[]string{"--usable-for: is too long; it must be within ten years; see enqueue --help"},
+		},
+		{
+			"in longer than a duration can be",
+			[]string{send, "--in=999999999999999999999m"},
+			"",
+			2,
+			[]string{"--in: is too long; it must be within ten years; see enqueue --help"},
+		},
+		{
+			"bulk with a negative limit",
+			[]string{"bulk", "-", "--max-errors", "-5"},
+			"",
+			2,
+			[]string{"--max-errors: must be a number of rows, such as 20, or a percentage, such as 5%; see enqueue --help"},
+		},
 		{"in too far ahead", []string{send, "--in=100000h"}, "", 2, []string{"--in must be within ten years"}},
 		{
 			"in without unit",
@@ -391,6 +414,18 @@ func TestBadSettings(t *testing.T) {
 			map[string]string{"ENCRYPTION_REQUIRED": "true"},
 			[]string{pipeCall, "--payload", pipePayload},
 			[]string{"ENCRYPTION_KEYS: must be set"},
+		},
+		{
+			"a fault of the map beside one of a value",
+			map[string]string{"REDIS_URL": "http://x", "ENCRYPTION_REQUIRED": "perhaps", "ENCRYPTION_KEYS": "canary-key"},
+			[]string{"status", "otp-a"},
+			[]string{"REDIS_URL: must begin with", "ENCRYPTION_REQUIRED: must be true or false", "ENCRYPTION_KEYS: entry 1"},
+		},
+		{
+			"no such database",
+			map[string]string{"REDIS_URL": strings.TrimSuffix(h.redis.URL(), "/0") + "/99"},
+			[]string{pipeCall, "--payload", pipePayload},
+			[]string{"REDIS_URL: names a database that this Redis does not have"},
 		},
 		{
 			"keys required for bulk",

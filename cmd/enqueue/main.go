@@ -127,7 +127,7 @@ func (inv *invocation) parse(args []string) (command, int, error) {
 	if err != nil {
 		return nil, exitUnexpected, err
 	}
-	parsed, err := parser.Parse(args)
+	parsed, err := parser.Parse(joinNegativeValues(args))
 	switch {
 	case exited >= 0:
 		return nil, exited, nil

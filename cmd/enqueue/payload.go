@@ -12,7 +12,7 @@ import (
 	"unicode/utf8"
 
 	"errand.internal/internal/payload"
-	"errand.internal/internal/queue"
+	"errand.internal/internal/worker"
 	"errand.internal/tasks"
 )
 
@@ -103,8 +103,8 @@ func readLimited(ctx context.Context, from io.Reader, source string) ([]byte, er
 	}
 }
 
-// decodeObject decodes a payload for --set to change. Malformed JSON and duplicate
-// fields are refused just as without --set.
+// decodeObject decodes a payload for --set to change. Malformed JSON, and what cannot
+// be carried unchanged, are refused just as without --set.
 func decodeObject(info tasks.Info, raw []byte) (map[string]any, error) {
 	doc := map[string]any{}
 	dec := json.NewDecoder(bytes.NewReader(raw))
@@ -116,47 +116,16 @@ func decodeObject(info tasks.Info, raw []byte) (map[string]any, error) {
 		}
 		return nil, refusedf("the payload must be an object")
 	}
-	if path := findDuplicateField("", json.NewDecoder(bytes.NewReader(raw))); path != "" {
-		return nil, &tasks.PayloadError{
-			Problems: []payload.Problem{{Field: path, Rule: "is given twice"}},
-		}
+	if problems := payload.Unfaithful(raw); len(problems) > 0 {
+		return nil, &tasks.PayloadError{Problems: problems}
 	}
 	return doc, nil
 }
 
-// findDuplicateField returns the path of a field that an object has twice, or "".
-// The decoder must be at the start of a valid value.
-func findDuplicateField(path string, dec *json.Decoder) string {
-	token, err := dec.Token()
-	if err != nil {
-		return ""
-	}
-	seen := map[string]bool{}
-	for n := 0; token == json.Delim('{') || token == json.Delim('['); n++ {
-		if !dec.More() {
-			_, _ = dec.Token()
-			return ""
-		}
-		at := fmt.Sprintf("%s[%d]", path, n)
-		if token == json.Delim('{') {
-			name, _ := dec.Token()
-			text, _ := name.(string)
-			if at = strings.TrimPrefix(path+"."+text, "."); seen[text] {
-				return at
-			}
-			seen[text] = true
-		}
-		if found := findDuplicateField(at, dec); found != "" {
-			return found
-		}
-	}
-	return ""
-}
-
 // setField sets one field of a payload.
-func setField(example queue.Payload, doc map[string]any, path, value string) error {
+func setField(example worker.Payload, doc map[string]any, path, value string) error {
 	if err := payload.Set(example, doc, path, value); err != nil {
-		return refusedf("%w", err)
+		return refusedf("--set %w", err)
 	}
 	return nil
 }

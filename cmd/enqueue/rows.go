@@ -25,7 +25,7 @@ type row struct {
 	line     int // where it starts in the file
 	taskType string
 	payload  []byte
-	key      string // empty: the digest
+	key      string // empty: the payload's own, or the digest
 	err      error  // why the row is refused; nil if it is not
 }
 
@@ -52,13 +52,21 @@ func isRowError(err error) bool {
 }
 
 // newRowReader tells JSONL from CSV by the file's extension or, failing that, by its
-// first character: no CSV header starts with a brace.
+// first character: no CSV header starts with a brace. A file that is neither is
+// refused as a whole, because every one of its rows would be.
 func newRowReader(file string, from io.Reader, taskType string) (rowReader, error) {
-	lines := &lineReader{r: bufio.NewReaderSize(from, 64<<10)}
+	lines := &lineReader{r: bufio.NewReaderSize(from, 64<<10), end: '\n'}
+	if err := lines.checkFormat(); err != nil {
+		return nil, err
+	}
 	first, err := lines.peekFirst()
 	if err != nil {
 		return nil, err
 	}
+	if first == '[' {
+		return nil, refusedf("the file is a JSON array; %s", oneObjectPerLine("jq -c '.[]'"))
+	}
+	lines.detectEnd()
 	isJSON := first == '{'
 	switch strings.ToLower(filepath.Ext(file)) {
 	case ".csv", ".tsv":
@@ -72,14 +80,57 @@ func newRowReader(file string, from io.Reader, taskType string) (rowReader, erro
 	return newCSVRows(lines, taskType)
 }
 
+func oneObjectPerLine(command string) string {
+	return "JSONL has one object per line, as written by " + command + " FILE"
+}
+
 // lineReader reads lines of limited length.
 type lineReader struct {
 	r      *bufio.Reader
-	line   int // number of the last line read
-	quotes int // in the last line, even if it was too long
+	end    byte // of a line: a line feed or, in files of old Macs, a carriage return
+	line   int  // number of the last line read
+	quotes int  // in the last line, even if it was too long
 }
 
 var errRowTooLong = rowErrorf("the row is longer than %d bytes", maxRowSize)
+
+// notText are the beginnings of files that are not UTF-8 text, and what to do.
+var notText = []struct{ magic, fault string }{
+	{"PK\x03", "an Excel workbook, or another archive; save the sheet as CSV UTF-8"},
+	{"\xd0\xcf\x11", "an Excel workbook; save the sheet as CSV UTF-8"},
+	{"\xff\xfe", "UTF-16; save it as CSV UTF-8"},
+	{"\xfe\xff", "UTF-16; save it as CSV UTF-8"},
+	{"\x1f\x8b", "compressed; unpack it first"},
+}
+
+// checkFormat refuses a file that is not text.
+func (l *lineReader) checkFormat() error {
+	start, _ := l.r.Peek(3) // peekFirst reports the error
+	for _, n := range notText {
+		if bytes.HasPrefix(start, []byte(n.magic)) {
+			return refusedf("the file is %s", n.fault)
+		}
+	}
+	return nil
+}
+
+// detectEnd finds out how the lines end: a carriage return that no line feed follows
+// ends the first line only if it ends all of them.
+func (l *lineReader) detectEnd() {
+	for n := 1; ; n++ { // no further than needed: the next line may not be there yet
+		seen, err := l.r.Peek(n)
+		if err != nil || seen[n-1] == '\n' {
+			return
+		}
+		if seen[n-1] != '\r' {
+			continue
+		}
+		if seen, err = l.r.Peek(n + 1); err == nil && seen[n] != '\n' {
+			l.end = '\r'
+		}
+		return
+	}
+}
 
 // peekFirst returns the first character that is not white space, without consuming
 // it. It skips a byte order mark.
@@ -108,7 +159,7 @@ func (l *lineReader) next() ([]byte, error) {
 	tooLong := false
 	l.quotes = 0
 	for {
-		part, err := l.r.ReadSlice('\n')
+		part, err := l.r.ReadSlice(l.end)
 		l.quotes += bytes.Count(part, []byte{'"'})
 		if !tooLong {
 			line = append(line, part...)
@@ -150,8 +201,12 @@ func (j *jsonRows) next() (row, error) {
 		if err != nil && !isRowError(err) {
 			return row{}, err
 		}
-		if err == nil && len(bytes.TrimSpace(line)) == 0 {
+		line = bytes.TrimSpace(line)
+		if err == nil && len(line) == 0 {
 			continue
+		}
+		if j.rows == 0 && err == nil && isOpen(line) {
+			return row{}, refusedf("the file has an object over several lines; %s", oneObjectPerLine("jq -c ."))
 		}
 		j.rows++
 		r := row{
@@ -167,6 +222,12 @@ func (j *jsonRows) next() (row, error) {
 	}
 }
 
+// isOpen reports whether a line is the beginning of an object that goes on in the
+// next line, as in indented JSON.
+func isOpen(line []byte) bool {
+	return !json.Valid(line) && bytes.ContainsRune([]byte("{[,"), rune(line[len(line)-1]))
+}
+
 // decode decodes {"type":…,"payload":{…},"key":…}. No error quotes the line.
 func (r *row) decode(line []byte) error {
 	if !utf8.Valid(line) {
@@ -179,8 +240,8 @@ func (r *row) decode(line []byte) error {
 	if json.Unmarshal(line, &fields) != nil || fields == nil {
 		return rowErrorf("the row must be an object with type, payload and key")
 	}
-	if path := findDuplicateField("", json.NewDecoder(bytes.NewReader(line))); path != "" {
-		return rowErrorf("%s is given twice", path)
+	if problems := payload.Unfaithful(line); len(problems) > 0 {
+		return rowErrorf("%s %s", problems[0].Field, problems[0].Rule)
 	}
 	for field, raw := range fields {
 		var err error

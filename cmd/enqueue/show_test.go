@@ -13,8 +13,8 @@ import (
 	"errand.internal/clients/clientstest"
 	"errand.internal/clients/dinero/dinerotest"
 	"errand.internal/clients/sandbox"
+	"errand.internal/internal/broker"
 	"errand.internal/internal/payload"
-	"errand.internal/internal/queue"
 	"errand.internal/internal/sandboxes"
 	"errand.internal/tasks"
 	"errand.internal/tasks/all"
@@ -48,7 +48,7 @@ func TestDryRun(t *testing.T) {
 		{
 			"verify",
 			"dry-verify.json",
-			[]string{"danaconnect:otp:verify", "--set=idRequest=251", "--set=otp=canary-88"},
+			[]string{"danaconnect:otp:verify", "--set=idRequest=251", "--set=otp=canary88"},
 			"POST https://api.danaconnect.com/otp/1.0/verify",
 		},
 		{
@@ -163,8 +163,8 @@ func TestEveryTypeHasAWorkingExample(t *testing.T) {
 		}
 		policy := info.Example.Policy()
 		if detail.Repeatable != (policy.Redelivery == tasks.AtLeastOnce) ||
-			detail.KeptFor != formatDuration(cmp.Or(policy.Retention, queue.DefaultRetention)) ||
-			detail.KeyFor != formatDuration(cmp.Or(policy.KeyTTL, queue.DefaultKeyTTL)) {
+			detail.KeptFor != formatDuration(cmp.Or(policy.Retention, broker.DefaultRetention)) ||
+			detail.KeyFor != formatDuration(cmp.Or(policy.KeyTTL, broker.DefaultKeyTTL)) {
 			t.Errorf("%s: %+v, want that of %+v", info.Type, detail, policy)
 		}
 		runs := map[tasks.Redelivery]string{

@@ -4,8 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
-	"errand.internal/internal/ledger"
+	"errand.internal/internal/record"
 	"errand.internal/tasks"
 )
 
@@ -23,6 +24,7 @@ func (c *statusCommand) run(ctx context.Context, inv *invocation) (int, error) {
 	defer func() {
 		_ = client.Close()
 	}()
+	c.ID = strings.TrimSpace(c.ID) // as it was pasted
 	status, err := client.Status(ctx, c.ID)
 	if status == nil {
 		return 0, err
@@ -49,6 +51,7 @@ func (c *cancelCommand) run(ctx context.Context, inv *invocation) (int, error) {
 	defer func() {
 		_ = client.Close()
 	}()
+	c.ID = strings.TrimSpace(c.ID) // as it was pasted
 	r := &report{ID: c.ID}
 	cancelCtx, stop := context.WithTimeout(ctx, storeTimeout)
 	defer stop()
@@ -63,7 +66,7 @@ func (c *cancelCommand) run(ctx context.Context, inv *invocation) (int, error) {
 	}
 	status, err := client.Status(ctx, c.ID)
 	if status == nil {
-		r.Queue, _ = ledger.QueueOf(c.ID)
+		r.Queue, _ = record.QueueOf(c.ID)
 		r.State, r.Outcome = stateEnded, tasks.Cancelled
 		inv.printErr("cancelled; its record could not be read: " + err.Error())
 	} else {

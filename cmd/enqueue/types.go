@@ -8,8 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"errand.internal/internal/broker"
 	"errand.internal/internal/events"
-	"errand.internal/internal/queue"
 	"errand.internal/tasks"
 	"errand.internal/tasks/all"
 )
@@ -115,8 +115,8 @@ func describeType(info tasks.Info) (*typeDetail, error) {
 		return nil, fmt.Errorf("encode the example: %w", err)
 	}
 	d := info.Example.Policy()
-	retention := cmp.Or(d.Retention, queue.DefaultRetention)
-	keyTTL := cmp.Or(d.KeyTTL, queue.DefaultKeyTTL)
+	retention := cmp.Or(d.Retention, broker.DefaultRetention)
+	keyTTL := cmp.Or(d.KeyTTL, broker.DefaultKeyTTL)
 	t := &typeDetail{
 		typeSummary: summarizeType(info),
 		Vendor:      info.Vendor,

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"time"
 
-	"errand.internal/internal/ledger"
+	"errand.internal/internal/record"
 	"errand.internal/tasks"
 )
 
@@ -26,7 +26,7 @@ func (inv *invocation) waitForOutcome(
 	defer cancel()
 	status, err := client.Wait(waitCtx, r.ID)
 	if waitCtx.Err() != nil && ctx.Err() == nil &&
-		(status == nil || status.State != ledger.Ended) {
+		(status == nil || status.State != record.Ended) {
 		// The last state seen may be a second old.
 		if status != nil {
 			r.setStatus(status)
@@ -50,7 +50,7 @@ func (inv *invocation) waitForOutcome(
 		}
 	case err != nil:
 		return 0, fmt.Errorf("the task is stored, but its state is unknown: %w", err)
-	case r.State == string(ledger.Parked):
+	case r.State == string(record.Parked):
 		return 0, &exitError{
 			exitParked,
 			fmt.Errorf("parked after %s: %s", formatDuration(wait), textOrEmpty(r.Message)),

@@ -13,21 +13,40 @@ import (
 	"github.com/alecthomas/kong"
 
 	"errand.internal/internal/config"
+	"errand.internal/internal/redisconn"
 	"errand.internal/internal/settings"
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
-	code := run(ctx, os.Args[1:], settings.Environ(os.Environ()), os.Stdout, os.Stderr)
-	stop()
-	os.Exit(code)
+	ctx := untilSignal()
+	os.Exit(run(ctx, os.Args[1:], settings.Environ(os.Environ()), os.Stdout, os.Stderr))
+}
+
+// untilSignal returns a context that ends with the first SIGTERM or SIGINT. A second
+// one ends the process at once, also as process 1 of a container, which has no default
+// for signals.
+func untilSignal() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, syscall.SIGTERM, os.Interrupt)
+	go func() {
+		<-signals
+		cancel()
+		again := <-signals
+		number, _ := again.(syscall.Signal)
+		os.Exit(exitSignal + int(number))
+	}()
+	return ctx
 }
 
 // Exit codes.
 const (
-	exitOK      = 0
+	exitOK      = 0 // also after one SIGTERM or SIGINT
 	exitFailure = 1
 	exitUsage   = 2 // wrong command line or settings
+	// exitSignal and the number of a signal are the code after the second one, as a
+	// shell would report it: 143 for SIGTERM.
+	exitSignal = 128
 )
 
 const description = "Runs background tasks that call vendor APIs. " +
@@ -101,6 +120,10 @@ func (inv *invocation) exitCode(err error) int {
 	}
 	if invalid, ok := errors.AsType[*config.Error](err); ok {
 		_, _ = fmt.Fprintf(inv.stderr, "worker: the settings are invalid:\n%v\n", invalid)
+		return exitUsage
+	}
+	if redisconn.NoDatabase(err) {
+		_, _ = fmt.Fprintf(inv.stderr, "worker: the settings are invalid:\n%v\n", redisconn.ErrNoDatabase)
 		return exitUsage
 	}
 	inv.printError(err)

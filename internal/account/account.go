@@ -33,6 +33,8 @@ type Shared struct {
 	Ring *seal.Ring
 	// Salt keys the digests in Redis keys.
 	Salt *seal.Salt
+	// Proxy carries the calls to vendors; nil for none.
+	Proxy *clients.Proxy
 	// Observe, if not nil, is called after every call of a vendor.
 	Observe func(clients.Observation)
 	// Publish enqueues an event for delivery; nil if no receiver is configured.
@@ -107,7 +109,11 @@ var Placeholder = secret.New(secret.Redacted)
 // Caller returns the Caller of the account's calls. vendor is the vendor's name in
 // its errors and observations.
 func (a *Account) Caller(vendor string, timeouts clients.Timeouts) *clients.Caller {
-	return clients.NewCaller(vendor, timeouts, a.dryRun, a.shared.Observe)
+	transport := a.dryRun
+	if transport == nil {
+		transport = a.shared.Proxy.Transport(timeouts)
+	}
+	return clients.NewCaller(vendor, timeouts, transport, a.shared.Observe)
 }
 
 // Source returns the token source of a credential that logs in; p.Fetch is required.

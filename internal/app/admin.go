@@ -3,8 +3,10 @@ package app
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"errand.internal/internal/monitor"
+	"errand.internal/internal/redisguard"
 )
 
 // serveAdmin serves the admin HTTP until stop is called. It does nothing if
@@ -47,8 +49,8 @@ func (p *process) ready(ctx context.Context) error {
 	if p.draining.Load() {
 		return errors.New("the worker is stopping")
 	}
-	if err := p.redis.Ping(ctx).Err(); err != nil {
-		return errors.New("no answer from Redis")
+	if err := redisguard.Writes(ctx, p.redis).Err(); err != nil {
+		return fmt.Errorf("redis: %w", err)
 	}
 	return p.guard.Err()
 }

@@ -13,15 +13,16 @@ import (
 
 	"errand.internal/internal/account"
 	"errand.internal/internal/alert"
+	"errand.internal/internal/broker"
 	"errand.internal/internal/config"
 	"errand.internal/internal/events/deliver"
-	"errand.internal/internal/ledger"
 	"errand.internal/internal/limits"
-	"errand.internal/internal/queue"
+	"errand.internal/internal/record"
 	"errand.internal/internal/redisconn"
 	"errand.internal/internal/redisguard"
 	"errand.internal/internal/seal"
 	"errand.internal/internal/tokens"
+	"errand.internal/internal/worker"
 )
 
 // attemptSlack is how much longer than one call an attempt may take: it may wait
@@ -33,14 +34,14 @@ type process struct {
 	config   *config.Valid
 	log      zerolog.Logger
 	registry *prometheus.Registry
-	metrics  *queue.Metrics
+	metrics  *worker.Metrics
 	redis    redis.UniversalClient
 	guard    *redisguard.Watch
 	events   *eventPipeline
 	alert    alert.Func
 	accounts *config.OpenAccounts
 	queues   map[string]int
-	server   *queue.Server
+	server   *broker.Server
 	draining atomic.Bool
 	closers  []func()
 }
@@ -63,7 +64,11 @@ func build(ctx context.Context, c *config.Valid, log zerolog.Logger) (*process, 
 func (p *process) build(ctx context.Context) (err error) {
 	failovers := &redisconn.FailoverDetector{}
 	serversRedis, closeServers := p.config.Target.OpenTracked(redisconn.Servers, failovers)
-	p.onClose(func() { closeQuietly(serversRedis) })
+	p.onClose(func() {
+		if p.server == nil || p.server.Drained() {
+			closeQuietly(serversRedis)
+		}
+	})
 	generalRedis, closeGeneral := p.config.Target.OpenTracked(redisconn.General, failovers)
 	p.onClose(func() { closeQuietly(generalRedis) })
 	p.redis = generalRedis
@@ -76,34 +81,33 @@ func (p *process) build(ctx context.Context) (err error) {
 	p.registry.MustRegister(
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		queue.NewCollector(generalRedis, p.config.Queues.Names()),
+		broker.NewCollector(generalRedis, p.config.Queues.Names()),
 	)
-	p.metrics = queue.NewMetrics(p.registry)
-	store := ledger.New(generalRedis)
+	p.metrics = worker.NewMetrics(p.registry)
+	store := record.New(generalRedis)
 	definitions, err := p.open(store)
 	if err != nil {
 		return err
 	}
 	p.queues = p.config.Queues.Runnable(definitions)
 	timeouts := p.config.CallTimeouts()
-	p.server, err = queue.NewServer(queue.Config{
+	p.server, err = worker.NewServer(worker.Config{
 		Redis:   serversRedis,
 		General: generalRedis,
 		Cut: func() {
 			closeServers()
 			closeGeneral()
 		},
-		Instances:   failovers,
+		Failovers:   failovers,
 		Queues:      p.queues,
 		Intervals:   config.Intervals,
 		Definitions: definitions,
-		Credentials: append(p.accounts.Blockers(), p.events.blockers()...),
-		Store:       store,
+		Blockers:    append(p.accounts.Blockers(), p.events.blockers()...),
 		Ring:        p.config.Ring,
 		Owner:       owner(),
 		Grace:       p.config.ShutdownGrace,
 		Metrics:     p.metrics,
-		Announce:    p.alert,
+		Alert:       p.alert,
 		Finished:    p.events.finished(),
 		Log:         p.log,
 		Timeout: func(vendor string) time.Duration {
@@ -115,7 +119,7 @@ func (p *process) build(ctx context.Context) (err error) {
 
 // open opens the event pipeline and the configured accounts. It returns all task
 // types; tasks of accounts that are not configured wait for another worker.
-func (p *process) open(store *ledger.Store) ([]queue.Definition, error) {
+func (p *process) open(store *record.Store) ([]worker.Definition, error) {
 	salt := seal.NewSalt(p.redis)
 	tokenMetrics := tokens.NewMetrics(p.registry)
 	var err error
@@ -141,6 +145,7 @@ func (p *process) open(store *ledger.Store) ([]queue.Definition, error) {
 		Redis:        p.redis,
 		Ring:         p.config.Ring,
 		Salt:         salt,
+		Proxy:        p.config.Proxy,
 		Observe:      p.metrics.ObserveCall,
 		Publish:      p.events.publish,
 		LimitOptions: []limits.Option{limits.WithMetrics(limits.NewMetrics(p.registry))},

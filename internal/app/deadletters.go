@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"errand.internal/internal/config"
-	"errand.internal/internal/ledger"
+	"errand.internal/internal/record"
 )
 
 // DeadLetter is one line of the export of dead letters.
@@ -17,7 +17,7 @@ type DeadLetter struct {
 	ID       string         `json:"id"`
 	Queue    string         `json:"queue"`
 	Type     string         `json:"type"`
-	Outcome  ledger.Outcome `json:"outcome"`
+	Outcome  record.Outcome `json:"outcome"`
 	Code     string         `json:"code,omitempty"`
 	Message  string         `json:"message,omitempty"`
 	Attempts int            `json:"attempts"`
@@ -42,7 +42,7 @@ func ExportDeadLetters(ctx context.Context, environ map[string]string, queue str
 	defer r.close()
 	enc := json.NewEncoder(out)
 	for _, name := range queues {
-		err := r.store.EachDeadLetter(ctx, name, func(l ledger.DeadLetter) error {
+		err := r.store.EachDeadLetter(ctx, name, func(l record.DeadLetter) error {
 			return enc.Encode(DeadLetter{
 				ID:       l.ID,
 				Queue:    name,

@@ -11,11 +11,11 @@ import (
 	"errand.internal/clients"
 	"errand.internal/internal/account"
 	"errand.internal/internal/alert"
+	"errand.internal/internal/broker"
 	"errand.internal/internal/config"
 	"errand.internal/internal/events"
 	"errand.internal/internal/events/deliver"
-	"errand.internal/internal/ledger"
-	"errand.internal/internal/queue"
+	"errand.internal/internal/record"
 	"errand.internal/internal/redisconn"
 	"errand.internal/internal/seal"
 	"errand.internal/internal/tokens"
@@ -29,6 +29,7 @@ type eventPipeline struct {
 	rest     *events.Rest
 	alerts   *events.AlertPublisher
 	outbox   *events.Outbox
+	proxy    *clients.Proxy
 	observe  func(clients.Observation)
 	// publish enqueues the delivery of an event; nil without a receiver.
 	publish events.Publish
@@ -38,7 +39,7 @@ type eventPipeline struct {
 type eventParts struct {
 	redis   redis.UniversalClient
 	salt    *seal.Salt
-	store   *ledger.Store
+	store   *record.Store
 	metrics *tokens.Metrics
 	observe func(clients.Observation)
 	log     zerolog.Logger
@@ -52,7 +53,7 @@ func openEvents(c *config.Valid, parts eventParts) (*eventPipeline, error) {
 	if err != nil {
 		return nil, err
 	}
-	publish := deliver.Publisher(queue.NewProducer(parts.redis, parts.store, c.Ring))
+	publish := deliver.Publisher(broker.NewProducer(parts.redis, parts.store, c.Ring))
 	return &eventPipeline{
 		config:   c.Events,
 		receiver: receiver,
@@ -65,6 +66,7 @@ func openEvents(c *config.Valid, parts eventParts) (*eventPipeline, error) {
 		),
 		alerts:  events.NewAlertPublisher(parts.redis, publish, parts.log),
 		outbox:  events.NewOutbox(parts.store, config.QueueNames(), publish, parts.log),
+		proxy:   c.Proxy,
 		observe: parts.observe,
 		publish: publish,
 	}, nil
@@ -86,16 +88,17 @@ func (p *eventPipeline) sender(publish alert.Func) (*events.Sender, error) {
 	if p.receiver == nil {
 		return nil, nil
 	}
-	caller := clients.NewCaller(events.Vendor, p.config.Timeouts(), nil, p.observe)
+	timeouts := p.config.Timeouts()
+	caller := clients.NewCaller(events.Vendor, timeouts, p.proxy.Transport(timeouts), p.observe)
 	return events.NewSender(p.config, p.receiver, p.rest, caller, publish)
 }
 
 // blockers lists what deliveries may be parked for.
-func (p *eventPipeline) blockers() []queue.Credential {
+func (p *eventPipeline) blockers() []broker.Blocker {
 	if p.rest == nil {
 		return nil
 	}
-	return []queue.Credential{{
+	return []broker.Blocker{{
 		Name: events.RestProfile,
 		Usable: func(ctx context.Context) bool {
 			s, err := p.rest.State(ctx)

@@ -8,8 +8,11 @@ import (
 	"testing"
 
 	"errand.internal/internal/app"
+	"errand.internal/internal/redisconn"
 	"errand.internal/internal/redisguard"
 	"errand.internal/internal/redistest"
+	"errand.internal/tasks"
+	"errand.internal/tasks/danaconnect"
 )
 
 func TestWorkerRefusesARedisThatEvicts(t *testing.T) {
@@ -24,6 +27,42 @@ func TestWorkerRefusesARedisThatEvicts(t *testing.T) {
 	if _, ok := errors.AsType[*redisguard.EvictionError](err); !ok {
 		t.Errorf("err = %v", err)
 	}
+}
+
+// Readiness means that tasks can be stored: a Redis that answers PING and is full, or
+// forbids writing, is not enough. With the permissions that the guides name a task runs.
+func TestWorkerIsNotReadyOnARedisThatTakesNoWrites(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	set := func(args ...any) {
+		t.Helper()
+		if err := f.Redis.Client().Do(t.Context(), args...).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	set("ACL", "SETUSER", "worker", "on", ">pw", "+@all", "~errand:*", "~asynq:*", "&errand:*", "&asynq:*")
+	f.Environ["REDIS_URL"] = "redis://worker:pw@" + f.Redis.Addr()
+	w := f.Start(t)
+	want := func(status int, text string) {
+		t.Helper()
+		if got, body := w.Get(t, "/readyz"); got != status || !strings.Contains(body, text) {
+			t.Errorf("%d %s, want %d and %q", got, body, status, text)
+		}
+	}
+	want(http.StatusOK, "true")
+	ticket, err := tasks.Enqueue(t.Context(), f.Client(t), danaconnect.OTPVerify{IDRequest: "1", OTP: "1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ticket.Wait(t.Context()); err == nil || redisconn.NotNow(err) {
+		t.Errorf("a task under these permissions: %v, want an outcome", err)
+	}
+	set("CONFIG", "SET", "maxmemory", "1")
+	want(http.StatusServiceUnavailable, "raise maxmemory")
+	set("CONFIG", "SET", "maxmemory", "0")
+	want(http.StatusOK, "true")
+	set("ACL", "SETUSER", "worker", "-@scripting")
+	want(http.StatusServiceUnavailable, "ACL SETUSER worker +@all")
 }
 
 // A worker starts before Redis does. If that Redis then evicts, the worker keeps

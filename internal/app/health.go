@@ -21,5 +21,8 @@ func Health(ctx context.Context, environ map[string]string) error {
 	if addr, set := environ["HTTP_ADDR"]; set && addr == "" {
 		return config.NewError(errors.New("HTTP_ADDR: is empty, so this worker has no admin HTTP to ask"))
 	}
+	if problem := monitor.AddrProblem(c.HTTPAddr); problem != "" {
+		return config.NewError(errors.New("HTTP_ADDR: " + problem))
+	}
 	return monitor.CheckReady(ctx, c.HTTPAddr)
 }

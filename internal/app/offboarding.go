@@ -8,8 +8,8 @@ import (
 	"slices"
 	"time"
 
-	"errand.internal/internal/ledger"
-	"errand.internal/internal/queue"
+	"errand.internal/internal/broker"
+	"errand.internal/internal/record"
 	"errand.internal/internal/seal"
 	"errand.internal/tasks/all"
 )
@@ -25,7 +25,7 @@ type Offboarding struct {
 	// Confirmed is when the vendor confirmed it; nil if it has not.
 	Confirmed *time.Time `json:"confirmed"`
 	// Outcome is how the task ended; empty if it has not.
-	Outcome ledger.Outcome `json:"outcome"`
+	Outcome record.Outcome `json:"outcome"`
 }
 
 // OffboardingAttempt is one try that did not confirm an inactivation.
@@ -55,7 +55,7 @@ func ExportOffboarding(ctx context.Context, environ map[string]string, unconfirm
 	slices.SortStableFunc(lines, func(a, b *Offboarding) int { return a.Requested.Compare(b.Requested) })
 	enc := json.NewEncoder(out)
 	for _, line := range lines {
-		if unconfirmedOnly && (line.Confirmed != nil || line.Outcome == ledger.Cancelled) {
+		if unconfirmedOnly && (line.Confirmed != nil || line.Outcome == record.Cancelled) {
 			continue
 		}
 		if err := enc.Encode(line); err != nil {
@@ -82,7 +82,7 @@ func auditedQueues() []string {
 func (r *reader) offboardings(ctx context.Context, queueName string) ([]*Offboarding, error) {
 	var lines []*Offboarding
 	byID := map[string]*Offboarding{}
-	err := r.store.EachTrailEntry(ctx, queueName, func(e ledger.TrailEntry) error {
+	err := r.store.EachAuditEntry(ctx, queueName, func(e record.AuditEntry) error {
 		line := byID[e.ID]
 		if line == nil { // usually at its first entry, which may have been trimmed
 			line = &Offboarding{
@@ -98,7 +98,7 @@ func (r *reader) offboardings(ctx context.Context, queueName string) ([]*Offboar
 			line.add(e)
 			return nil
 		}
-		user, err := queue.OpenSubject(r.ring, e)
+		user, err := broker.OpenSubject(r.ring, e)
 		if errors.Is(err, seal.ErrNoKey) {
 			return err
 		}
@@ -109,11 +109,11 @@ func (r *reader) offboardings(ctx context.Context, queueName string) ([]*Offboar
 }
 
 // add adds an attempt, or the end of the task.
-func (o *Offboarding) add(e ledger.TrailEntry) {
+func (o *Offboarding) add(e record.AuditEntry) {
 	at := e.At.UTC()
 	if e.Event == "ended" {
 		o.Outcome = e.Outcome
-		if e.Outcome == ledger.Done {
+		if e.Outcome == record.Done {
 			o.Confirmed = &at
 			return
 		}

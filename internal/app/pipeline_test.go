@@ -53,7 +53,7 @@ func TestTickIsPipelined(t *testing.T) {
 	dir := t.TempDir()
 	var list strings.Builder
 	for i := range n {
-		fmt.Fprintf(&list, "%d\n", i)
+		fmt.Fprintf(&list, "%d\n", i+1)
 	}
 	for name, content := range map[string]string{"organizations.txt": list.String(), "s.yaml": `schedules:
   - name: many

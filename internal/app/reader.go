@@ -2,7 +2,7 @@ package app
 
 import (
 	"errand.internal/internal/config"
-	"errand.internal/internal/ledger"
+	"errand.internal/internal/record"
 	"errand.internal/internal/redisconn"
 	"errand.internal/internal/seal"
 	"errand.internal/internal/secret"
@@ -11,7 +11,7 @@ import (
 
 // reader reads the records of tasks.
 type reader struct {
-	store *ledger.Store
+	store *record.Store
 	ring  *seal.Ring
 	close func()
 }
@@ -29,7 +29,7 @@ func openReader(environ map[string]string) (*reader, error) {
 	}
 	rdb := target.Open(redisconn.General)
 	return &reader{
-		store: ledger.New(rdb),
+		store: record.New(rdb),
 		ring:  ring,
 		close: func() { closeQuietly(rdb) },
 	}, nil

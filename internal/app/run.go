@@ -28,9 +28,17 @@ type Worker struct {
 	Ready func(adminAddr string)
 }
 
+// leaveAfter is how long after SHUTDOWN_GRACE a worker that stops is gone, whatever
+// still waits for Redis. docs/guarantees.md promises 2 s.
+const leaveAfter = 1750 * time.Millisecond
+
 // Run runs tasks until ctx ends, then drains: it takes no more tasks, lets the
 // running ones end, and returns nil. A *config.Error says what is wrong with the
 // settings.
+//
+// It returns within SHUTDOWN_GRACE and leaveAfter of the end of ctx. What still runs
+// then, also if the worker is only starting, is left behind: the process is about to
+// exit.
 func (w Worker) Run(ctx context.Context) error {
 	c, err := config.Load(w.Environ)
 	if err != nil {
@@ -41,11 +49,35 @@ func (w Worker) Run(ctx context.Context) error {
 	if !c.Ring.Enabled() {
 		log.Warn().Msg("ENCRYPTION_KEYS is not set: payloads, results and tokens are stored in Redis unsealed")
 	}
+	ended := make(chan error, 1)
+	go func() {
+		ended <- w.work(ctx, c, log)
+	}()
+	select {
+	case err := <-ended:
+		return err
+	case <-ctx.Done():
+	}
+	select {
+	case err := <-ended:
+		return err
+	case <-time.After(c.ShutdownGrace + leaveAfter):
+		log.Warn().Msg("worker stops although parts of it still wait, probably for Redis")
+		return nil
+	}
+}
+
+// work builds a worker and runs it.
+func (w Worker) work(ctx context.Context, c *config.Valid, log zerolog.Logger) error {
 	p, err := build(ctx, c, log)
 	if err != nil {
 		return err
 	}
 	defer p.close()
+	if ctx.Err() != nil {
+		log.Info().Msg("worker has stopped before it took tasks")
+		return nil
+	}
 	return p.run(ctx, w.Ready)
 }
 
@@ -71,6 +103,7 @@ func (p *process) run(ctx context.Context, ready func(adminAddr string)) error {
 		Interface("queues", p.queues).
 		Strs("vendors", p.config.Accounts.Configured().Vendors()).
 		Str("http", adminAddr).
+		Str("proxy", p.config.Proxy.String()).
 		Msg("worker is ready")
 	if ready != nil {
 		ready(adminAddr)
@@ -81,8 +114,8 @@ func (p *process) run(ctx context.Context, ready func(adminAddr string)) error {
 		Dur("grace", p.config.ShutdownGrace).
 		Msg("worker is stopping: it takes no more tasks and lets the running ones end")
 	p.draining.Store(true)
+	p.server.Shutdown() // meanwhile the schedules end with ctx
 	stopSchedules()
-	p.server.Shutdown()
 	p.log.Info().Msg("worker has stopped")
 	return nil
 }

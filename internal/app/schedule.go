@@ -8,9 +8,9 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/rs/zerolog"
 
+	"errand.internal/internal/broker"
 	"errand.internal/internal/config"
-	"errand.internal/internal/ledger"
-	"errand.internal/internal/queue"
+	"errand.internal/internal/record"
 	"errand.internal/internal/redisconn"
 	"errand.internal/internal/schedule"
 	"errand.internal/internal/seal"
@@ -49,8 +49,8 @@ func startSchedules(
 
 // openProducer opens a producer with connections of its own, because a tick with
 // many subjects keeps them busy. They pipeline the scripts that enqueue.
-func openProducer(target *redisconn.Target, ring *seal.Ring) (redis.UniversalClient, *queue.Producer) {
+func openProducer(target *redisconn.Target, ring *seal.Ring) (redis.UniversalClient, *broker.Producer) {
 	rdb := target.Open(redisconn.General)
-	queue.Combine(rdb)
-	return rdb, queue.NewProducer(rdb, ledger.New(rdb), ring)
+	broker.Batch(rdb)
+	return rdb, broker.NewProducer(rdb, record.New(rdb), ring)
 }

@@ -12,9 +12,8 @@ import (
 	"errand.internal/clients"
 	"errand.internal/internal/account"
 	"errand.internal/internal/config"
-	"errand.internal/internal/ledger"
-	"errand.internal/internal/queue"
 	"errand.internal/internal/tokens"
+	"errand.internal/internal/worker"
 	"errand.internal/tasks"
 )
 
@@ -40,11 +39,10 @@ func (f *Fixture) StartQueues(t testing.TB) *tasks.Client {
 	for _, d := range opened.Definitions {
 		queues[d.Base.Queue] = 10
 	}
-	server, err := queue.NewServer(queue.Config{
+	server, err := worker.NewServer(worker.Config{
 		Redis:       f.Redis.Client(),
 		General:     f.Redis.Client(),
-		Store:       ledger.New(f.Redis.Client()),
-		Credentials: opened.Blockers(),
+		Blockers:    opened.Blockers(),
 		Queues:      queues,
 		Intervals:   config.Intervals,
 		Definitions: opened.Definitions,
@@ -52,7 +50,7 @@ func (f *Fixture) StartQueues(t testing.TB) *tasks.Client {
 		Timeout:     func(string) time.Duration { return 2 * time.Second },
 		Grace:       10 * time.Second,
 		LookupPause: time.Millisecond,
-		Metrics:     queue.NewMetrics(prometheus.NewRegistry()),
+		Metrics:     worker.NewMetrics(prometheus.NewRegistry()),
 		Log:         zerolog.New(io.Discard),
 	})
 	if err != nil {

@@ -6,8 +6,8 @@ import (
 	"time"
 
 	"errand.internal/internal/account"
-	"errand.internal/internal/queue"
 	"errand.internal/internal/settings"
+	"errand.internal/internal/worker"
 	"errand.internal/tasks"
 	"errand.internal/tasks/all"
 )
@@ -27,13 +27,13 @@ func (a Account) Name() string {
 }
 
 // Open opens the account with parts from to, and returns its task types, bound to it.
-func (a Account) Open(to *account.Account) ([]queue.Definition, error) {
+func (a Account) Open(to *account.Account) ([]worker.Definition, error) {
 	return a.Vendor.Open(a.Type, a.Settings, to)
 }
 
 // Unopened lists the account's task types for a worker without the account: their
 // tasks wait for a worker that has it.
-func (a Account) Unopened() []queue.Definition {
+func (a Account) Unopened() []worker.Definition {
 	return a.Vendor.Unopened(a.Type)
 }
 

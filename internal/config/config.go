@@ -15,7 +15,7 @@ import (
 
 // Config has the settings of a worker, without those of vendors.
 type Config struct {
-	RedisURL           secret.String  `env:"REDIS_URL" envDefault:"redis://127.0.0.1:6379/0" doc:"Where Redis is: redis://, rediss:// (TLS), redis-sentinel://, redis-cluster:// or rediss-cluster://."`
+	RedisURL           secret.String  `env:"REDIS_URL" envDefault:"redis://127.0.0.1:6379/0" doc:"Where Redis is: redis://, rediss:// (TLS), redis-sentinel://, redis-cluster:// or rediss-cluster:// (docs/network.md)."`
 	HTTPAddr           string         `env:"HTTP_ADDR" envDefault:"127.0.0.1:8080" doc:"Admin HTTP: /healthz, /readyz, /metrics, /monitoring/; empty for none."`
 	Monitoring         monitor.Config `envPrefix:"MONITORING_"`
 	Queues             Queues         `env:"WORKER_QUEUES" doc:"The queues this process runs, with the concurrency of each."`
@@ -25,6 +25,7 @@ type Config struct {
 	LogLevel           LogLevel       `env:"LOG_LEVEL" envDefault:"info" doc:"Debug, info, warn or error."`
 	LogFormat          string         `env:"LOG_FORMAT" envDefault:"json" doc:"Json or console; logs go to stderr."`
 	ScheduleFile       string         `env:"SCHEDULE_FILE" doc:"YAML file of what runs on a schedule (docs/schedules.md), read again when it changes. Unset: nothing does."`
+	OutboundProxy      secret.String  `env:"OUTBOUND_PROXY" doc:"Proxy of https calls to vendors and event receivers, http://[user:password@]host:port (docs/network.md). Loopback and plain http never use it; HTTPS_PROXY and its like are not read. Unset: none."`
 	AllowInsecureHTTP  bool           `env:"ALLOW_INSECURE_HTTP" envDefault:"false" doc:"Permits plain http:// vendor and event URLs on hosts other than loopback."`
 	Events             events.Config  `envPrefix:"EVENTS_"`
 }

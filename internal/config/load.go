@@ -6,7 +6,9 @@ import (
 	"strings"
 	"time"
 
+	"errand.internal/clients"
 	"errand.internal/internal/events"
+	"errand.internal/internal/monitor"
 	"errand.internal/internal/redisconn"
 	"errand.internal/internal/schedule"
 	"errand.internal/internal/seal"
@@ -25,7 +27,9 @@ type Valid struct {
 	Accounts Accounts
 	// Target is where Redis is; nil if REDIS_URL is invalid.
 	Target *redisconn.Target
-	Ring   *seal.Ring
+	// Proxy carries the calls to vendors and receivers; nil for none.
+	Proxy *clients.Proxy
+	Ring  *seal.Ring
 	// Schedules is nil without SCHEDULE_FILE.
 	Schedules *schedule.File
 }
@@ -43,7 +47,7 @@ func Load(environ map[string]string) (*Valid, error) {
 // that has every problem, it returns what could be read.
 func Read(environ map[string]string) (*Valid, error) {
 	v := &Valid{Config: Config{Queues: DefaultQueues()}}
-	faults := []error{settings.Load(&v.Config, environ)}
+	loaded := settings.Load(&v.Config, environ)
 	if addr, set := environ["HTTP_ADDR"]; set && addr == "" {
 		v.HTTPAddr = "" // unlike other variables, an empty one is not the default
 	}
@@ -51,9 +55,12 @@ func Read(environ map[string]string) (*Valid, error) {
 
 	var err error
 	v.Accounts, err = LoadAccounts(environ)
-	faults = append(faults, err)
+	loaded = settings.Collect(loaded, err)
 	v.Accounts.AllowInsecureHTTP(v.AllowInsecureHTTP)
+	var faults []error
 	v.Target, err = redisconn.Parse(v.RedisURL.Reveal())
+	faults = append(faults, err)
+	v.Proxy, err = clients.ParseProxy(v.OutboundProxy)
 	faults = append(faults, err)
 	v.Ring, err = Ring(v.EncryptionKeys, v.EncryptionRequired)
 	faults = append(faults, err)
@@ -65,8 +72,28 @@ func Read(environ map[string]string) (*Valid, error) {
 		v.Events.Validate(),
 		v.Monitoring.Validate(),
 		v.check(),
+		v.checkVendors(loaded),
 	)
-	return v, settings.Collect(faults...)
+	return v, settings.CollectAfter(loaded, faults...)
+}
+
+// checkVendors demands one vendor, or a receiver of events. An account whose
+// credential cannot be read is not missing.
+func (v *Valid) checkVendors(loaded error) error {
+	if len(v.Accounts.Configured()) > 0 || v.Events.Configured() || settings.Refused(loaded, "EVENTS_URL") {
+		return nil
+	}
+	for _, a := range v.Accounts {
+		for _, variable := range a.CredentialVariables() {
+			if settings.Refused(loaded, variable) {
+				return nil
+			}
+		}
+	}
+	return fmt.Errorf(
+		"no vendor has credentials: set those of one; there are %s",
+		v.Accounts.credentialVariables(),
+	)
 }
 
 func (v *Valid) check() error {
@@ -74,13 +101,13 @@ func (v *Valid) check() error {
 	fault := func(format string, args ...any) {
 		faults = append(faults, fmt.Errorf(format, args...))
 	}
+	if problem := monitor.AddrProblem(v.HTTPAddr); problem != "" {
+		fault("HTTP_ADDR: %s", problem)
+	}
 	if v.LogFormat != "json" && v.LogFormat != "console" {
 		fault("LOG_FORMAT: must be json or console")
 	}
 	faults = append(faults, v.checkGrace())
-	if len(v.Accounts.Configured()) == 0 && !v.Events.Configured() {
-		fault("no vendor has credentials: set those of one; there are %s", v.Accounts.credentialVariables())
-	}
 	return errors.Join(faults...)
 }
 

@@ -5,7 +5,8 @@ import (
 	"time"
 
 	"errand.internal/internal/account"
-	"errand.internal/internal/queue"
+	"errand.internal/internal/broker"
+	"errand.internal/internal/worker"
 )
 
 // OpenAccounts are the open accounts of a worker.
@@ -14,7 +15,7 @@ type OpenAccounts struct {
 	Accounts []*account.Account
 	// Definitions are the task types of all vendors. Those of unconfigured accounts
 	// have no Run: their tasks wait for a worker that has the account.
-	Definitions []queue.Definition
+	Definitions []worker.Definition
 }
 
 // Open opens the configured accounts with parts from shared. The caller must close
@@ -50,11 +51,11 @@ func (o *OpenAccounts) Credentials() []account.Credential {
 // Blockers lists what may park tasks. It does not include what only a payload names,
 // such as an unlisted pipe; tasks that are parked for such a thing are retried one by
 // one.
-func (o *OpenAccounts) Blockers() []queue.Credential {
-	var list []queue.Credential
+func (o *OpenAccounts) Blockers() []broker.Blocker {
+	var list []broker.Blocker
 	for _, a := range o.Accounts {
 		for _, c := range slices.Concat(a.Credentials, a.Blockers) {
-			list = append(list, queue.Credential{Name: c.Name, Usable: c.Usable})
+			list = append(list, broker.Blocker{Name: c.Name, Usable: c.Usable})
 		}
 	}
 	return list

@@ -8,7 +8,7 @@ import (
 	"strings"
 
 	"errand.internal/internal/events/deliver"
-	"errand.internal/internal/queue"
+	"errand.internal/internal/worker"
 	"errand.internal/tasks"
 	"errand.internal/tasks/all"
 )
@@ -86,7 +86,7 @@ func (q Queues) Names() []string {
 
 // Runnable returns the queues with a task type that this process can run. The queues
 // of vendors without an account are left to other workers.
-func (q Queues) Runnable(definitions []queue.Definition) map[string]int {
+func (q Queues) Runnable(definitions []worker.Definition) map[string]int {
 	queues := map[string]int{}
 	for _, d := range definitions {
 		if n := q[d.Base.Queue]; n > 0 && d.Run != nil {

@@ -7,8 +7,8 @@ import (
 
 	"errand.internal/internal/account"
 	"errand.internal/internal/config"
-	"errand.internal/internal/queue"
 	"errand.internal/internal/redisguard"
+	"errand.internal/internal/worker"
 )
 
 // openedAccount is an account, opened if it is configured and its settings are
@@ -18,7 +18,7 @@ type openedAccount struct {
 	// parts are the parts that the account's clients use.
 	parts *account.Account
 	// definitions are the account's task types; none if it could not be opened.
-	definitions []queue.Definition
+	definitions []worker.Definition
 	// err says why it could not be opened.
 	err error
 }
@@ -32,7 +32,11 @@ var (
 func (d *doctor) openAccount(a config.Account) *openedAccount {
 	opened := &openedAccount{
 		Account: a,
-		parts:   account.New(account.Shared{Redis: d.redis, Ring: d.config.Ring}),
+		parts: account.New(account.Shared{
+			Redis: d.redis,
+			Ring:  d.config.Ring,
+			Proxy: d.config.Proxy,
+		}),
 	}
 	switch {
 	case !a.Configured():

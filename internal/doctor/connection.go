@@ -30,6 +30,7 @@ type prober struct {
 	lookup func(ctx context.Context, host string) ([]string, error)
 	dial   func(ctx context.Context, network, addr string) (net.Conn, error)
 	roots  *x509.CertPool // nil: the system's
+	proxy  *clients.Proxy // nil: none
 }
 
 // addressChecks resolves the host of a base URL and connects to it, within the
@@ -56,7 +57,9 @@ func (p *prober) addressChecks(
 		conn.Fix = dns.Fix
 		return []Check{dns, conn}, false
 	}
-	if dns.Seen, err = p.resolve(ctx, u.Hostname()); err != nil {
+	if p.proxy.Serves(u) {
+		dns.Seen = "left to the proxy " + p.proxy.String()
+	} else if dns.Seen, err = p.resolve(ctx, u.Hostname()); err != nil {
 		dns.Level = redisguard.Fail
 		dns.Fix = "correct the host in " + a.Variable + ", or this machine's name server"
 		conn.Seen = "not checked: the host does not resolve"
@@ -123,21 +126,45 @@ func (e endpoint) failed(seen, fix string) Check {
 // connect opens a connection as clients.Caller does, and closes it.
 func (p *prober) connect(ctx context.Context, to endpoint) Check {
 	began := time.Now()
-	dialing, cancel := context.WithTimeout(ctx, to.timeouts.Connect)
-	defer cancel()
-	conn, err := p.dial(dialing, "tcp", net.JoinHostPort(to.Hostname(), to.port()))
-	if err != nil {
-		return to.failed(
-			dialFault(err, to.timeouts.Connect),
-			"check "+to.variable+", and that a firewall lets this machine connect to port "+to.port()+
-				"; proxy variables are not used",
-		)
+	conn, failed := p.open(ctx, to)
+	if conn == nil {
+		return failed
 	}
 	defer func() { _ = conn.Close() }()
 	if to.Scheme == "http" {
 		return plainCheck(to, time.Since(began))
 	}
 	return p.handshake(ctx, conn, to, began)
+}
+
+// open connects to a host as calls do, through the proxy if there is one. If it
+// cannot, it returns the check that says so.
+func (p *prober) open(ctx context.Context, to endpoint) (net.Conn, Check) {
+	addr := net.JoinHostPort(to.Hostname(), to.port())
+	if p.proxy.Serves(to.URL) {
+		ctx, cancel := context.WithTimeout(ctx, to.timeouts.Call)
+		defer cancel()
+		conn, err := p.proxy.Dial(ctx, p.dial, addr)
+		if err == nil {
+			return conn, Check{}
+		}
+		seen := clients.ProxyFault(err)
+		if seen == "" {
+			seen = "the proxy " + p.proxy.String() + ": " + dialFault(err, to.timeouts.Call)
+		}
+		return nil, to.failed(seen, "correct OUTBOUND_PROXY, or have the proxy permit CONNECT to "+addr)
+	}
+	ctx, cancel := context.WithTimeout(ctx, to.timeouts.Connect)
+	defer cancel()
+	conn, err := p.dial(ctx, "tcp", addr)
+	if err == nil {
+		return conn, Check{}
+	}
+	return nil, to.failed(
+		dialFault(err, to.timeouts.Connect),
+		"check "+to.variable+", and that a firewall lets this machine connect to port "+to.port()+
+			"; a proxy needs OUTBOUND_PROXY, other proxy variables are not used",
+	)
 }
 
 // plainCheck is the check of a connection without TLS.

@@ -57,6 +57,7 @@ func newDoctor(ctx context.Context, environ map[string]string) *doctor {
 	if d.config, err = config.Read(environ); err != nil {
 		d.faults = strings.Split(err.Error(), "\n")
 	}
+	d.proxy = d.config.Proxy
 	if d.config.Target != nil {
 		d.redis = d.config.Target.Open(redisconn.General)
 	}

@@ -8,8 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/hibiken/asynq"
-
+	"errand.internal/internal/broker"
 	"errand.internal/internal/config"
 	"errand.internal/internal/events"
 	"errand.internal/internal/redisguard"
@@ -25,7 +24,7 @@ func (d *doctor) queueChecks(ctx context.Context) []Check {
 		workers.Fix = "see redis above"
 		return []Check{d.ownQueuesCheck(own), workers}
 	}
-	seen, err := inspectFleet(ctx, asynq.NewInspectorFromRedisClient(d.redis))
+	seen, err := inspectFleet(ctx, d.redis)
 	if err != nil {
 		workers.Seen = "not checked: Redis did not list its queues in time"
 		workers.Fix = "run the doctor again"
@@ -35,7 +34,7 @@ func (d *doctor) queueChecks(ctx context.Context) []Check {
 	workers.Seen = seen.workersText()
 	checks := []Check{d.ownQueuesCheck(own), workers}
 	for _, q := range seen.queues {
-		if c, stuck := stuckQueueCheck(q, seen.workersOf[q.Queue], own[q.Queue] > 0); stuck {
+		if c, stuck := stuckQueueCheck(q, seen.workers.Running[q.Queue], own[q.Queue] > 0); stuck {
 			checks = append(checks, c)
 		}
 	}
@@ -86,7 +85,7 @@ func (d *doctor) ownQueuesCheck(own map[string]int) Check {
 
 // stuckQueueCheck warns of a queue that has tasks but is paused, or that no worker
 // runs. own reports whether a worker with these settings would run it.
-func stuckQueueCheck(q *asynq.QueueInfo, workers int, own bool) (c Check, stuck bool) {
+func stuckQueueCheck(q broker.QueueInfo, workers int, own bool) (c Check, stuck bool) {
 	backlog := backlogText(q)
 	if backlog == "" || !q.Paused && workers > 0 {
 		return Check{}, false
@@ -111,7 +110,7 @@ func stuckQueueCheck(q *asynq.QueueInfo, workers int, own bool) (c Check, stuck 
 }
 
 // backlogText counts the tasks of a queue; "" if it has none.
-func backlogText(q *asynq.QueueInfo) string {
+func backlogText(q broker.QueueInfo) string {
 	var parts []string
 	if q.Pending > 0 {
 		oldest := q.Latency.Round(time.Second)

@@ -57,6 +57,10 @@ type AlertPublisher struct {
 	wake    chan struct{}
 	stop    chan struct{}
 	ended   chan struct{}
+
+	// checking ends with Close: a check of a credential may be dropped, an alert not.
+	checking    context.Context
+	endChecking context.CancelFunc
 }
 
 // pendingAlert is an alert whose event is not published yet.
@@ -69,7 +73,7 @@ type pendingAlert struct {
 // NewAlertPublisher returns an AlertPublisher. It publishes between Start and
 // Close.
 func NewAlertPublisher(rdb redis.UniversalClient, publish Publish, log zerolog.Logger) *AlertPublisher {
-	return &AlertPublisher{
+	p := &AlertPublisher{
 		rdb:     rdb,
 		publish: publish,
 		log:     log,
@@ -77,6 +81,8 @@ func NewAlertPublisher(rdb redis.UniversalClient, publish Publish, log zerolog.L
 		stop:    make(chan struct{}),
 		ended:   make(chan struct{}),
 	}
+	p.checking, p.endChecking = context.WithCancel(context.Background())
+	return p
 }
 
 // Watch reports when one of these credentials works again. Operators usually
@@ -155,6 +161,7 @@ func (p *AlertPublisher) Start() {
 // Close publishes what is pending, but gives up after drainTimeout if that fails.
 func (p *AlertPublisher) Close() {
 	close(p.stop)
+	p.endChecking()
 	<-p.ended
 	p.mu.Lock()
 	lost := len(p.pending)
@@ -191,7 +198,7 @@ func (p *AlertPublisher) flush() {
 		if !found {
 			return
 		}
-		err := withTimeout(alertTimeout, func(ctx context.Context) error {
+		err := withTimeout(context.Background(), alertTimeout, func(ctx context.Context) error {
 			return p.publishOnce(ctx, next)
 		})
 		if err == nil {
@@ -225,8 +232,8 @@ func (p *AlertPublisher) next() (a pendingAlert, found bool) {
 	return p.pending[0], true
 }
 
-func withTimeout(d time.Duration, do func(context.Context) error) error {
-	ctx, cancel := context.WithTimeout(context.Background(), d)
+func withTimeout(ctx context.Context, d time.Duration, do func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, d)
 	defer cancel()
 	return do(ctx)
 }
@@ -282,9 +289,12 @@ func (p *AlertPublisher) publishOnce(ctx context.Context, a pendingAlert) error 
 // reportRecoveries raises an alert for each parked credential that works again.
 func (p *AlertPublisher) reportRecoveries() {
 	for _, c := range p.credentials {
-		err := withTimeout(recoveryInterval, func(ctx context.Context) error {
+		err := withTimeout(p.checking, recoveryInterval, func(ctx context.Context) error {
 			return p.reportRecovery(ctx, c)
 		})
+		if p.checking.Err() != nil {
+			return
+		}
 		if err != nil {
 			p.log.Warn().
 				Err(err).

@@ -58,7 +58,7 @@ func begin(t testing.TB, d *events.Detector, user string) *events.Reading {
 	return r
 }
 
-func record(t testing.TB, r *events.Reading, value int) {
+func recordValue(t testing.TB, r *events.Reading, value int) {
 	t.Helper()
 	if err := r.Record(t.Context(), value); err != nil {
 		t.Fatal(err)
@@ -69,11 +69,11 @@ func TestDetector(t *testing.T) {
 	t.Parallel()
 	d, published, server := newDetector(t)
 	for _, value := range []int{2, 2, 3, 3, 0, 0} {
-		record(t, begin(t, d, "u-canary"), value)
+		recordValue(t, begin(t, d, "u-canary"), value)
 	}
-	record(t, begin(t, d, "u-other"), 7) // a baseline
-	begin(t, d, "u-canary")              // a failed read changes nothing
-	record(t, begin(t, d, "u-canary"), 0)
+	recordValue(t, begin(t, d, "u-other"), 7) // a baseline
+	begin(t, d, "u-canary")                   // a failed read changes nothing
+	recordValue(t, begin(t, d, "u-canary"), 0)
 
 	all := published.all()
 	if len(all) != 2 {
@@ -100,11 +100,11 @@ func TestDetector(t *testing.T) {
 func TestStaleReadingChangesNothing(t *testing.T) {
 	t.Parallel()
 	d, published, _ := newDetector(t)
-	record(t, begin(t, d, "u"), 1)
+	recordValue(t, begin(t, d, "u"), 1)
 	slow := begin(t, d, "u") // reads 1 and returns late
-	record(t, begin(t, d, "u"), 2)
-	record(t, slow, 1)
-	record(t, begin(t, d, "u"), 2)
+	recordValue(t, begin(t, d, "u"), 2)
+	recordValue(t, slow, 1)
+	recordValue(t, begin(t, d, "u"), 2)
 	if all := published.all(); len(all) != 1 || readChange(t, all[0]).Current != 2 {
 		t.Errorf("events %+v, want one", all)
 	}
@@ -115,7 +115,7 @@ func TestStaleReadingChangesNothing(t *testing.T) {
 func TestChangeSurvivesAFailedPublish(t *testing.T) {
 	t.Parallel()
 	d, published, _ := newDetector(t)
-	record(t, begin(t, d, "u"), 1)
+	recordValue(t, begin(t, d, "u"), 1)
 	var ids []string
 	published.fail = func(e events.Event) error { ids = append(ids, e.ID); return errors.New("the queue is down") }
 	for _, value := range []int{2, 3} {
@@ -124,8 +124,8 @@ func TestChangeSurvivesAFailedPublish(t *testing.T) {
 		}
 	}
 	published.fail = nil
-	record(t, begin(t, d, "u"), 3)
-	record(t, begin(t, d, "u"), 3)
+	recordValue(t, begin(t, d, "u"), 3)
+	recordValue(t, begin(t, d, "u"), 3)
 	all := published.all()
 	if len(all) != 2 || all[0].ID != ids[0] || readChange(t, all[0]).Current != 2 ||
 		readChange(t, all[1]).Current != 3 ||
@@ -142,13 +142,13 @@ func TestChangeSurvivesAFailedPublish(t *testing.T) {
 func TestSequenceRisesAfterDataLoss(t *testing.T) {
 	t.Parallel()
 	d, published, server := newDetector(t)
-	record(t, begin(t, d, "u"), 1)
-	record(t, begin(t, d, "u"), 2)
+	recordValue(t, begin(t, d, "u"), 1)
+	recordValue(t, begin(t, d, "u"), 2)
 	before := readChange(t, published.all()[0]).Sequence
 	inProgress := begin(t, d, "u")
 	server.Client().FlushAll(t.Context())
-	record(t, inProgress, 5)
-	record(t, begin(t, d, "u"), 6)
+	recordValue(t, inProgress, 5)
+	recordValue(t, begin(t, d, "u"), 6)
 	all := published.all()
 	last := readChange(t, all[len(all)-1])
 	if len(all) != 2 || last.Previous != 5 || last.Current != 6 || last.Sequence < before {

@@ -8,7 +8,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"errand.internal/internal/alert"
-	"errand.internal/internal/ledger"
+	"errand.internal/internal/record"
 )
 
 const (
@@ -21,7 +21,7 @@ const (
 // letters. The script that ends a task writes its entry into Redis; every worker
 // publishes the entries of all queues, regardless of which one ran the task.
 type Outbox struct {
-	store   *ledger.Store
+	store   *record.Store
 	queues  []string
 	publish Publish
 	log     zerolog.Logger
@@ -33,7 +33,7 @@ type Outbox struct {
 
 // NewOutbox returns an Outbox for these queues. It publishes between Start and
 // Close.
-func NewOutbox(store *ledger.Store, queues []string, publish Publish, log zerolog.Logger) *Outbox {
+func NewOutbox(store *record.Store, queues []string, publish Publish, log zerolog.Logger) *Outbox {
 	return &Outbox{
 		store:   store,
 		queues:  queues,
@@ -46,7 +46,7 @@ func NewOutbox(store *ledger.Store, queues []string, publish Publish, log zerolo
 // Wake has the queue of a task that has ended checked at once. It never blocks;
 // a missed call only delays the event until the next poll.
 func (o *Outbox) Wake(id string) {
-	queue, err := ledger.QueueOf(id)
+	queue, err := record.QueueOf(id)
 	if err != nil {
 		return
 	}
@@ -105,7 +105,7 @@ func (o *Outbox) flush(ctx context.Context, queue string) {
 func (o *Outbox) flushBatch(ctx context.Context, queue string) (sent int, err error) {
 	ctx, cancel := context.WithTimeout(ctx, outboxTimeout)
 	defer cancel()
-	entries, err := o.store.PendingNotices(ctx, queue, outboxBatch)
+	entries, err := o.store.PendingOutbox(ctx, queue, outboxBatch)
 	if err != nil {
 		return 0, err
 	}
@@ -113,7 +113,7 @@ func (o *Outbox) flushBatch(ctx context.Context, queue string) (sent int, err er
 		if err := o.publishEntry(ctx, entry); err != nil {
 			return sent, err
 		}
-		if err := o.store.NoticeSent(ctx, queue, entry.ID); err != nil {
+		if err := o.store.DeleteOutbox(ctx, queue, entry.ID); err != nil {
 			return sent, err
 		}
 		sent++
@@ -126,7 +126,7 @@ func (o *Outbox) flushBatch(ctx context.Context, queue string) (sent int, err er
 type finishedData struct {
 	ID       string         `json:"id"`
 	Type     string         `json:"type"`
-	Outcome  ledger.Outcome `json:"outcome"`
+	Outcome  record.Outcome `json:"outcome"`
 	Code     string         `json:"code,omitempty"`
 	Message  string         `json:"message,omitempty"`
 	Attempts int            `json:"attempts"`
@@ -136,13 +136,13 @@ type finishedData struct {
 type deadData struct {
 	ID      string         `json:"id"`
 	Message string         `json:"message"`
-	Outcome ledger.Outcome `json:"outcome"`
+	Outcome record.Outcome `json:"outcome"`
 	Type    string         `json:"type"`
 }
 
 // publishEntry publishes the events of one entry. A task ends only once, so its
 // ID makes unique event IDs.
-func (o *Outbox) publishEntry(ctx context.Context, entry ledger.Notice) error {
+func (o *Outbox) publishEntry(ctx context.Context, entry record.OutboxEntry) error {
 	if entry.Type == DeliverType { // the fate of a delivery is not an event
 		return nil
 	}

@@ -6,61 +6,83 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+	"github.com/rs/zerolog"
+
+	"errand.internal/internal/broker"
 	"errand.internal/internal/events"
-	"errand.internal/internal/ledger"
+	"errand.internal/internal/record"
 	"errand.internal/internal/redistest"
 )
 
-// endTask creates a task with Notify and ends it.
-func endTask(t *testing.T, s *ledger.Store, taskType string, outcome ledger.Outcome) string {
-	t.Helper()
-	return endTaskAs(t, s, taskType, outcome, true, false)
+// ender enqueues tasks and ends them.
+type ender struct {
+	t        *testing.T
+	producer *broker.Producer
+	server   *broker.Server
 }
 
-func endTaskAs(t *testing.T, s *ledger.Store, taskType string, outcome ledger.Outcome, notify, notifyDead bool) string {
+func newEnder(t *testing.T, server *redistest.Server) *ender {
 	t.Helper()
-	created, err := s.Create(t.Context(), ledger.NewTask{
-		Queue:   "otp",
-		Type:    taskType,
-		Usable:  time.Minute,
-		KeyLife: time.Hour,
-		Notify:  notify,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	grant, err := s.Begin(t.Context(), ledger.Claim{
-		ID:      created.ID,
-		Type:    taskType,
+	rdb := redis.NewClient(&redis.Options{Addr: server.Addr()})
+	t.Cleanup(func() { _ = rdb.Close() })
+	s, err := broker.NewServer(broker.Config{
+		Redis:   rdb,
+		General: rdb,
+		Queues:  map[string]int{"otp": 1},
 		Owner:   "w",
-		For:     time.Minute,
-		Expires: created.Expires,
+		Log:     zerolog.Nop(),
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	err = s.Finish(t.Context(), created.ID, grant, ledger.Result{
-		State:    ledger.Ended,
-		Outcome:  outcome,
-		Code:     "E7",
-		Message:  "in our words",
-		Data:     []byte("canary"),
-		Keep:     time.Millisecond,
-		Attempt:  &ledger.Attempt{At: time.Now(), Class: string(outcome)},
-		TellDead: notifyDead,
+	return &ender{
+		t:        t,
+		producer: broker.NewProducer(rdb, record.New(rdb), nil),
+		server:   s,
+	}
+}
+
+// end ends a task that was enqueued with Notify.
+func (e *ender) end(taskType string, outcome record.Outcome) (id string) {
+	e.t.Helper()
+	return e.endAs(taskType, outcome, true, false)
+}
+
+func (e *ender) endAs(taskType string, outcome record.Outcome, notify, tell bool) (id string) {
+	e.t.Helper()
+	ticket, err := e.producer.Enqueue(e.t.Context(), broker.Job{
+		Type:   taskType,
+		Policy: broker.Policy{Queue: "otp", Budget: time.Minute},
+		Notify: notify,
 	})
 	if err != nil {
-		t.Fatal(err)
+		e.t.Fatal(err)
 	}
-	return created.ID
+	claims, err := e.server.Take(e.t.Context(), "otp", 1)
+	if err != nil || claims[0].ID != ticket.ID {
+		e.t.Fatalf("took %v, %v", claims, err)
+	}
+	if err := claims[0].End(broker.Result{
+		Outcome: outcome,
+		Code:    "E7",
+		Message: "in our words",
+		Data:    []byte("canary"),
+		Attempt: &record.Attempt{At: time.Now(), Class: string(outcome)},
+		Tell:    tell,
+	}); err != nil {
+		e.t.Fatal(err)
+	}
+	return ticket.ID
 }
 
 func TestTaskEndsBecomeEvents(t *testing.T) {
 	t.Parallel()
 	server, published := redistest.New(t), &recorder{}
-	store := ledger.New(server.Client())
+	store, tasks := record.New(server.Client()), newEnder(t, server)
 	// The worker died right after it ended the task, and the record is not retained.
-	lost := endTask(t, store, "danaconnect:otp:send", ledger.Done)
+	lost := tasks.end("danaconnect:otp:send", record.Done)
+	server.Client().Del(t.Context(), record.Key("otp", lost))
 	down := true
 	published.fail = func(events.Event) error {
 		if down {
@@ -83,13 +105,13 @@ func TestTaskEndsBecomeEvents(t *testing.T) {
 		t.Errorf("event %s %s\nwant  %s", all[0].Type, all[0].Data, want)
 	}
 	for range 150 {
-		endTask(t, store, "danaconnect:otp:send", ledger.Failed)
+		tasks.end("danaconnect:otp:send", record.Failed)
 	}
 	workers[1].Wake("otp_x")
 	workers[1].Wake("nonsense")
 	published.await(t, 151)
 	for end := time.Now().Add(30 * time.Second); ; {
-		left, err := store.PendingNotices(t.Context(), "otp", 10)
+		left, err := store.PendingOutbox(t.Context(), "otp", 10)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -116,11 +138,11 @@ func TestTaskEndsBecomeEvents(t *testing.T) {
 func TestDeliveryEndsBecomeNoEvents(t *testing.T) {
 	t.Parallel()
 	server, published := redistest.New(t), &recorder{}
-	store := ledger.New(server.Client())
-	endTaskAs(t, store, "event:deliver", ledger.Failed, true, true)
+	store, tasks := record.New(server.Client()), newEnder(t, server)
+	tasks.endAs("event:deliver", record.Failed, true, true)
 	o := events.NewOutbox(store, []string{"otp"}, published.publish, nopLog)
 	o.Start()
-	endTask(t, store, "danaconnect:otp:send", ledger.Done)
+	tasks.end("danaconnect:otp:send", record.Done)
 	o.Wake("otp_x")
 	published.await(t, 1)
 	o.Close()
@@ -133,10 +155,10 @@ func TestDeliveryEndsBecomeNoEvents(t *testing.T) {
 func TestDeadLettersBecomeEvents(t *testing.T) {
 	t.Parallel()
 	server, published := redistest.New(t), &recorder{}
-	store := ledger.New(server.Client())
-	dead := endTaskAs(t, store, "danaconnect:otp:send", ledger.Failed, false, true)
-	both := endTaskAs(t, store, "danaconnect:otp:send", ledger.Unknown, true, true)
-	endTaskAs(t, store, "danaconnect:otp:send", ledger.Invalid, false, false) // neither was asked for
+	store, tasks := record.New(server.Client()), newEnder(t, server)
+	dead := tasks.endAs("danaconnect:otp:send", record.Failed, false, true)
+	both := tasks.endAs("danaconnect:otp:send", record.Unknown, true, true)
+	tasks.endAs("danaconnect:otp:send", record.Invalid, false, false) // neither was asked for
 	o := events.NewOutbox(store, []string{"otp"}, published.publish, nopLog)
 	o.Start()
 	published.await(t, 3)

@@ -98,6 +98,7 @@ func (s *Sender) deliver(ctx context.Context, e Event) (tokens.AuthResult, error
 			Message: "the event cannot be sent: " + err.Error(),
 		}
 	}
+	ctx = clients.WithRepeatable(ctx, true) // webhook-id tells receivers of a repetition
 	answer, err := s.caller.Do(ctx, opDeliver, req)
 	switch {
 	case err != nil:

@@ -5,15 +5,14 @@ import (
 	"strings"
 	"time"
 
-	"errand.internal/internal/ledger"
+	"errand.internal/internal/record"
 )
 
-// breakpoint is a moment in the middle of a tick: the n-th command of a step, before
-// Redis has it. What the worker has sent by then arrives (pass), or is lost with the
-// connection (disconnect).
+// breakpoint is a moment in the middle of a tick: the n-th task is about to be
+// enqueued, and Redis does not have the command yet. What the worker has sent by then
+// arrives (pass), or is lost with the connection (disconnect).
 type breakpoint struct {
 	n    int
-	at   step
 	then action
 }
 
@@ -23,26 +22,26 @@ func (b breakpoint) String() string {
 	if b.then == disconnect {
 		end = "is lost"
 	}
-	return fmt.Sprintf("%s %d of %d, which %s", b.at, b.n+1, subjectCount, end)
+	return fmt.Sprintf("task %d of %d, which %s", b.n+1, subjectCount, end)
 }
 
 // armedBreakpoint waits for the first worker that reaches the breakpoint.
 type armedBreakpoint struct {
 	breakpoint
-	seen    map[*worker]int // commands of the step in the current tick
+	seen    map[*workerProcess]int // tasks in the current tick
 	reached bool
-	stopped chan *worker
+	stopped chan *workerProcess
 	resume  chan struct{}
 }
 
 // interruptTick calls interrupt with the first worker that reaches the breakpoint.
 // The proxy holds its command meanwhile, so the worker has certainly not continued.
-func (h *scheduleHarness) interruptTick(b breakpoint, interrupt func(*worker)) *worker {
+func (h *scheduleHarness) interruptTick(b breakpoint, interrupt func(*workerProcess)) *workerProcess {
 	h.t.Helper()
 	armed := &armedBreakpoint{
 		breakpoint: b,
-		seen:       map[*worker]int{},
-		stopped:    make(chan *worker, 1),
+		seen:       map[*workerProcess]int{},
+		stopped:    make(chan *workerProcess, 1),
 		resume:     make(chan struct{}),
 	}
 	defer close(armed.resume)
@@ -66,45 +65,29 @@ func (h *scheduleHarness) setBreakpoint(armed *armedBreakpoint) {
 	h.breakpoint = armed
 }
 
-// interceptor records what a worker enqueues, and stops it at the breakpoint.
-func (h *scheduleHarness) interceptor(w *worker) interceptor {
+// interceptor stops a worker at the breakpoint.
+func (h *scheduleHarness) interceptor(w *workerProcess) interceptor {
 	return func(c *command, reply []byte) action {
-		at, id := c.step()
-		if reply == nil {
-			if then := h.stopAtBreakpoint(w, c, at, id); then != pass {
-				return then
-			}
+		if reply != nil {
+			return pass
 		}
-		if at == enqueue {
-			h.recordQueued(id, reply)
-		}
-		return pass
-	}
-}
-
-func (h *scheduleHarness) recordQueued(id string, reply []byte) {
-	h.lock.Lock()
-	defer h.lock.Unlock()
-	switch {
-	case reply == nil && h.queued[id].IsZero():
-		h.queued[id] = time.Now()
-	case reply != nil && reply[0] == '-': // NOSCRIPT
-		delete(h.queued, id)
+		return h.stopAtBreakpoint(w, c)
 	}
 }
 
 // stopAtBreakpoint holds the worker's command if it is the one of the breakpoint,
 // until the worker has been interrupted.
-func (h *scheduleHarness) stopAtBreakpoint(w *worker, c *command, at step, id string) action {
+func (h *scheduleHarness) stopAtBreakpoint(w *workerProcess, c *command) action {
+	at, id := c.step()
+	queue, _ := record.QueueOf(id)
 	h.lock.Lock()
 	defer h.lock.Unlock()
 	b := h.breakpoint
-	queue, _ := ledger.QueueOf(id)
 	switch {
 	case b == nil || b.reached:
 	case len(c.args) > 3 && strings.HasPrefix(c.args[3], "errand:schedule:"):
 		b.seen[w] = 0 // another tick, or the same one again
-	case at == b.at && queue == h.Reads.Queue():
+	case at == enqueue && queue == h.Reads.Queue():
 		if b.seen[w]++; b.seen[w] <= b.n {
 			return pass
 		}

@@ -40,7 +40,7 @@ func TestRollingRestarts(t *testing.T) {
 	h.StopAll()
 }
 
-func (h *harness) stopWorker(w *worker) {
+func (h *harness) stopWorker(w *workerProcess) {
 	h.t.Helper()
 	if code := w.Stop(); code != 0 {
 		h.t.Errorf("%s ended with exit code %d", w.Name, code)

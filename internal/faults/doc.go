@@ -4,8 +4,12 @@
 // the records with what the vendors saw.
 //
 //	kills        kill -9 at each step of a task, and at random moments
+//	cuts         a worker cut off at each command of a task's life, and killed there
+//	producers    producers killed while they enqueue, one by one and in bulk
 //	deploys      rolling restarts under load; a process that freezes and resumes
 //	redis        Redis frozen, stopped and restarted, down for long
+//	refused      a Redis that answers and takes no writes
+//	quiet        nothing to do for longer than anything waits
 //	damage       leases, records and active entries that Redis has lost
 //	replies      a proxy that drops single replies of each script
 //	keys         many producers with one key, now and two days later
@@ -15,6 +19,10 @@
 //	schedule     workers that share a schedule, killed and frozen during a tick
 //	events       a receiver of events that is down, fails, is slow or redirects
 //	handlers     handlers that panic, hang, or ignore their deadline
+//
+// At the end of each test, the record of every task must agree with asynq's queue
+// (broker.Check), and in a long run the workers are left without a task for a while
+// and must then be as quick as before.
 //
 // everytype covers a new vendor by itself. The others break the tasks of fleet.Kinds,
 // which names one or two types for each way in which a task may be repeated.

@@ -78,6 +78,9 @@ func TestReceiverOutage(t *testing.T) {
 				)
 			}
 			took := time.Since(recovered)
+			if fleet.Long() {
+				f.Quiet(fleet.QuietPhase, f.Passcodes)
+			}
 			f.StopAll()
 			f.CheckSecrets(nil)
 
@@ -116,9 +119,9 @@ func TestKilledBeforePublishing(t *testing.T) {
 	victim := h.startWorkers(1)[0]
 	h.Wait(waitLimit, []string{h.EnqueueNew(h.Passcodes)})
 	h.Passcodes.Inject(noSuchConversation)
-	publishing := victim.proxy.hold(create, beforeRedis, other) // an event is a task
+	publishing := victim.proxy.hold(enqueue, beforeRedis) // an event is a task
 	id := h.EnqueueNew(h.Passcodes)
-	if err := publishing.wait(limitContext(t), func(held map[string]int, _ []string) bool {
+	if err := publishing.wait(limitContext(t), func(held map[string]int) bool {
 		return len(held) > 0
 	}); err != nil {
 		t.Fatal(err)

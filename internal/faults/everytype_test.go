@@ -36,6 +36,9 @@ func TestEveryTypeWithALostAnswer(t *testing.T) {
 					f.loseAnswer(info, op, afterEffect)
 				}
 			}
+			if fleet.Long() {
+				f.Quiet(fleet.QuietPhase, f.Passcodes)
+			}
 			f.StopAll()
 		})
 	}

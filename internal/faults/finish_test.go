@@ -9,10 +9,9 @@ import (
 	"time"
 
 	"github.com/hibiken/asynq"
-	"github.com/redis/go-redis/v9"
 
 	"errand.internal/internal/fleet"
-	"errand.internal/internal/ledger"
+	"errand.internal/internal/record"
 	"errand.internal/internal/testwait"
 	"errand.internal/tasks"
 )
@@ -40,15 +39,16 @@ func (h *harness) finish(limit time.Duration, allowed ...tasks.Outcome) fleet.Re
 	return report
 }
 
-// waitSettled waits until asynq has nothing left to do: every task is among the
-// completed or the archived ones, and there are no leases.
+// waitSettled waits until asynq has nothing left to do, and asserts that the records
+// agree with its queues: every task is among the completed or the archived ones, and
+// there are no leases.
 func (h *harness) waitSettled(ids []string) {
 	h.t.Helper()
 	inspector := asynq.NewInspectorFromRedisClient(h.Conn())
 	deadline := time.Now().Add(time.Minute)
 	for _, name := range loadQueues {
 		used := slices.ContainsFunc(ids, func(id string) bool {
-			queue, _ := ledger.QueueOf(id)
+			queue, _ := record.QueueOf(id)
 			return queue == name
 		})
 		var state string
@@ -58,9 +58,10 @@ func (h *harness) waitSettled(ids []string) {
 			return ok || !used && strings.Contains(state, "does not exist")
 		})
 		if !settled {
-			h.t.Errorf("asynq's queue %s does not settle: %s%s", name, state, h.misplaced(name))
+			h.t.Errorf("asynq's queue %s does not settle: %s", name, state)
 		}
 	}
+	h.CheckQueues()
 }
 
 // queueState describes asynq's queue, and reports whether it is settled.
@@ -84,38 +85,6 @@ func (h *harness) queueState(inspector *asynq.Inspector, name string) (state str
 	)
 	unfinished := info.Pending + info.Active + info.Scheduled + info.Retry + leases
 	return state, unfinished == 0 && info.Completed+info.Archived == stored
-}
-
-// misplaced describes the tasks of a queue that are not where asynq says they are.
-func (h *harness) misplaced(name string) string {
-	ctx := h.t.Context()
-	base := "asynq:{" + name + "}:"
-	var b strings.Builder
-	for _, key := range h.Conn().Keys(ctx, base+"t:*").Val() {
-		id := strings.TrimPrefix(key, base+"t:")
-		state := h.Conn().HGet(ctx, key, "state").Val()
-		var places []string
-		for _, set := range []string{"lease", "scheduled", "retry", "completed", "archived"} {
-			if h.Conn().ZScore(ctx, base+set, id).Err() == nil {
-				places = append(places, set)
-			}
-		}
-		for _, list := range []string{"pending", "active"} {
-			if h.Conn().LPos(ctx, base+list, id, redis.LPosArgs{}).Err() == nil {
-				places = append(places, list)
-			}
-		}
-		if slices.Equal(places, []string{state}) || b.Len() > 2000 {
-			continue
-		}
-		fmt.Fprintf(&b, "\n  %s: its state in asynq is %s, it is in %v", id, state, places)
-		if status, err := h.Client.Status(ctx, id); err != nil {
-			fmt.Fprintf(&b, "; %v", err)
-		} else {
-			fmt.Fprintf(&b, "; its record says %s %s", status.State, status.Outcome)
-		}
-	}
-	return b.String()
 }
 
 // examples describes some of the tasks with an outcome.

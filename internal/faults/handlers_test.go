@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -18,11 +19,12 @@ import (
 	"github.com/rs/zerolog"
 
 	"errand.internal/clients"
+	"errand.internal/internal/broker"
 	"errand.internal/internal/fleet"
-	"errand.internal/internal/ledger"
-	"errand.internal/internal/queue"
+	"errand.internal/internal/record"
 	"errand.internal/internal/redistest"
 	"errand.internal/internal/testwait"
+	"errand.internal/internal/worker"
 )
 
 // callTimeout bounds the attempts of the bad handlers.
@@ -38,11 +40,12 @@ func TestBadHandlers(t *testing.T) {
 	t.Cleanup(free)
 	vendor := newEffectCounter(t)
 	hang := func(context.Context) { <-release }
+	var tried atomic.Int32 // calls after the end of the task
 	cases := []struct {
 		name       string
-		redelivery queue.Redelivery
+		redelivery broker.Redelivery
 		run        func(ctx context.Context, call func() error) error
-		outcome    ledger.Outcome
+		outcome    record.Outcome
 		effects    int // of each task
 		class      string
 		// logged must be in the worker's log.
@@ -50,14 +53,14 @@ func TestBadHandlers(t *testing.T) {
 	}{
 		{
 			name:    "panics before its call",
-			outcome: ledger.Failed,
+			outcome: record.Failed,
 			class:   "panic",
 			logged:  "the handler panicked",
 			run:     func(context.Context, func() error) error { panic("before") },
 		},
 		{
 			name:    "panics after its call",
-			outcome: ledger.Unknown,
+			outcome: record.Unknown,
 			effects: 1,
 			class:   "panic",
 			logged:  "the handler panicked",
@@ -65,53 +68,57 @@ func TestBadHandlers(t *testing.T) {
 		},
 		{
 			name:    "exits its goroutine after its call",
-			outcome: ledger.Unknown,
+			outcome: record.Unknown,
 			effects: 1,
 			run:     func(_ context.Context, call func() error) error { _ = call(); runtime.Goexit(); return nil },
 		},
 		{
 			name:    "hangs after its call until its deadline",
-			outcome: ledger.Unknown,
+			outcome: record.Unknown,
 			effects: 1,
 			run:     func(ctx context.Context, call func() error) error { _ = call(); <-ctx.Done(); return ctx.Err() },
 		},
 		{
 			name:    "hangs before its call until its deadline",
-			outcome: ledger.Failed,
+			outcome: record.Failed,
 			run:     func(ctx context.Context, _ func() error) error { <-ctx.Done(); return ctx.Err() },
 		},
 		{
 			name:    "ignores its deadline after its call",
-			outcome: ledger.Unknown,
+			outcome: record.Unknown,
 			effects: 1,
 			class:   "hang",
 			logged:  "goroutines",
 			run:     func(ctx context.Context, call func() error) error { err := call(); hang(ctx); return err },
 		},
 		{
+			// Its call comes when the attempt has ended, and is not let out.
 			name:    "ignores its deadline before its call",
-			outcome: ledger.Unknown,
-			effects: 1,
+			outcome: record.Failed,
 			class:   "hang",
 			logged:  "goroutines",
-			run:     func(ctx context.Context, call func() error) error { hang(ctx); return call() },
+			run: func(ctx context.Context, call func() error) error {
+				hang(ctx)
+				defer tried.Add(1)
+				return call()
+			},
 		},
 		{
 			name:       "read that ignores its deadline",
-			redelivery: queue.AtLeastOnce,
-			outcome:    ledger.Failed,
+			redelivery: broker.AtLeastOnce,
+			outcome:    record.Failed,
 			class:      "hang",
 			logged:     "goroutines",
 			run:        func(ctx context.Context, _ func() error) error { hang(ctx); return nil },
 		},
 	}
-	var definitions []queue.Definition
+	var definitions []worker.Definition
 	for _, tc := range cases {
 		definitions = append(definitions, define(tc.name, tc.redelivery, func(ctx context.Context, subject string) error {
 			return tc.run(ctx, func() error { return vendor.call(ctx, subject) })
 		}))
 	}
-	definitions = append(definitions, define("good", queue.AtMostOnce, vendor.call))
+	definitions = append(definitions, define("good", broker.AtMostOnce, vendor.call))
 	h := newHandlerHarness(t, definitions)
 	n := fleet.Size(3, 40)
 	ids := map[string][]string{}
@@ -122,23 +129,23 @@ func TestBadHandlers(t *testing.T) {
 	}
 	for _, tc := range cases {
 		for _, id := range ids[tc.name] {
-			record := h.wait(id)
-			last := record.History[len(record.History)-1]
-			if record.Outcome != tc.outcome || tc.class != "" && last.Class != tc.class {
+			got := h.wait(id)
+			last := got.History[len(got.History)-1]
+			if got.Outcome != tc.outcome || tc.class != "" && last.Class != tc.class {
 				t.Errorf(
 					"%s: %s, class %s, %q; want %s, class %s",
 					tc.name,
-					record.Outcome,
+					got.Outcome,
 					last.Class,
-					record.Message,
+					got.Message,
 					tc.outcome,
 					tc.class,
 				)
 			}
-			if tc.outcome == ledger.Unknown && len(record.History) != 1 {
-				t.Errorf("%s: %d attempts, want one", tc.name, len(record.History))
+			if tc.outcome == record.Unknown && len(got.History) != 1 {
+				t.Errorf("%s: %d attempts, want one", tc.name, len(got.History))
 			}
-			for _, a := range record.History {
+			for _, a := range got.History {
 				// The limit includes the grace for hanging handlers and a busy machine.
 				if limit := callTimeout + 10*time.Second; a.Took > limit {
 					t.Errorf("%s: an attempt took %v, want at most %v", tc.name, a.Took, limit)
@@ -152,19 +159,27 @@ func TestBadHandlers(t *testing.T) {
 		})
 	}
 	for _, id := range ids["good"] {
-		if record := h.wait(id); record.Outcome != ledger.Done {
-			t.Errorf("beside the bad ones a good task ended %s %q", record.Outcome, record.Message)
+		if got := h.wait(id); got.Outcome != record.Done {
+			t.Errorf("beside the bad ones a good task ended %s %q", got.Outcome, got.Message)
 		}
 	}
-	// The hanging handlers continue, and may still call.
+	// The hanging handlers continue, and try to call.
 	free()
-	effects := n // of the good ones
+	testwait.Eventually(t, waitLimit, "the late calls", func() bool { return int(tried.Load()) == 2*n }) // of two attempts
+	effects := n                                                                                         // of the good ones
 	for _, tc := range cases {
 		effects += tc.effects * n
 	}
 	testwait.Eventually(t, waitLimit, fmt.Sprintf("%d effects", effects), func() bool {
 		return vendor.total() >= effects
 	})
+	if fleet.Long() {
+		fleet.Elapse(t, fleet.QuietPhase)
+		got := h.wait(h.enqueue(definitions[len(definitions)-1], "after a quiet phase"))
+		if took := got.Ended.Sub(got.Created); took > 2*time.Second {
+			t.Errorf("after a quiet phase a task took %v", took)
+		}
+	}
 	stopping := time.Now()
 	h.server.Shutdown()
 	t.Logf(
@@ -241,32 +256,31 @@ func (v *effectCounter) total() int {
 // handlerHarness is a server in this process that runs the test's own task types.
 type handlerHarness struct {
 	t        *testing.T
-	server   *queue.Server
-	producer *queue.Producer
-	watcher  *ledger.Watcher
+	server   *broker.Server
+	producer *broker.Producer
+	watcher  *record.Watcher
 	log      *lockedBuffer
 }
 
-func newHandlerHarness(t *testing.T, definitions []queue.Definition) *handlerHarness {
+func newHandlerHarness(t *testing.T, definitions []worker.Definition) *handlerHarness {
 	t.Helper()
 	redis := redistest.New(t)
-	store := ledger.New(redis.Client())
+	store := record.New(redis.Client())
 	h := &handlerHarness{
 		t:        t,
-		producer: queue.NewProducer(redis.Client(), store, nil),
-		watcher:  ledger.NewWatcher(store),
+		producer: broker.NewProducer(redis.Client(), store, nil),
+		watcher:  record.NewWatcher(store),
 		log:      &lockedBuffer{},
 	}
-	server, err := queue.NewServer(queue.Config{
+	server, err := worker.NewServer(worker.Config{
 		Redis:       redis.Client(),
 		General:     redis.Client(),
 		Queues:      map[string]int{"otp": 20},
 		Definitions: definitions,
-		Store:       store,
 		Owner:       "test",
 		Timeout:     func(string) time.Duration { return callTimeout },
 		Grace:       10 * time.Second,
-		Metrics:     queue.NewMetrics(prometheus.NewRegistry()),
+		Metrics:     worker.NewMetrics(prometheus.NewRegistry()),
 		Log:         zerolog.New(h.log),
 	})
 	if err != nil {
@@ -280,69 +294,71 @@ func newHandlerHarness(t *testing.T, definitions []queue.Definition) *handlerHar
 	return h
 }
 
-func (h *handlerHarness) enqueue(d queue.Definition, subject string) string {
+func (h *handlerHarness) enqueue(d worker.Definition, subject string) string {
 	h.t.Helper()
 	raw, err := json.Marshal(testPayload{Subject: subject})
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	ticket, err := h.producer.Enqueue(h.t.Context(), queue.Job{Type: d.Type, Payload: raw, Policy: d.Base})
+	ticket, err := h.producer.Enqueue(h.t.Context(), broker.Job{Type: d.Type, Payload: raw, Policy: d.Base})
 	if err != nil {
 		h.t.Fatal(err)
 	}
 	return ticket.ID
 }
 
-func (h *handlerHarness) wait(id string) *ledger.Record {
+func (h *handlerHarness) wait(id string) *record.Record {
 	h.t.Helper()
 	ctx, cancel := context.WithTimeout(h.t.Context(), 5*time.Minute)
 	defer cancel()
-	record, err := h.watcher.Wait(ctx, id)
-	if err = errors.Join(err, ctx.Err()); err != nil || len(record.History) == 0 {
-		h.t.Fatalf("%s: %v, %+v", id, err, record)
+	got, err := h.watcher.Wait(ctx, id)
+	if err = errors.Join(err, ctx.Err()); err != nil || len(got.History) == 0 {
+		h.t.Fatalf("%s: %v, %+v", id, err, got)
 	}
-	return record
+	return got
 }
 
 // testPayload is the payload of the harness's tasks.
 type testPayload struct {
 	Subject string `json:"subject"`
 	name    string
-	policy  queue.Policy
+	policy  broker.Policy
 }
 
-// Type implements queue.Payload.
+// Type implements worker.Payload.
 func (p testPayload) Type() string {
 	return p.name
 }
 
-// Policy implements queue.Payload.
-func (p testPayload) Policy() queue.Policy {
+// Policy implements worker.Payload.
+func (p testPayload) Policy() broker.Policy {
 	return p.policy
 }
 
 // define returns a task type with at most two attempts.
 func define(
 	name string,
-	redelivery queue.Redelivery,
+	redelivery broker.Redelivery,
 	run func(ctx context.Context, subject string) error,
-) queue.Definition {
-	policy := queue.Policy{
+) worker.Definition {
+	policy := broker.Policy{
 		Queue:      "otp",
 		Budget:     10 * time.Minute,
 		Attempts:   2,
 		Redelivery: redelivery,
-		Backoff:    queue.Backoff{Base: time.Millisecond, Max: time.Millisecond},
+		Backoff:    broker.Backoff{Base: time.Millisecond, Max: time.Millisecond},
 	}
-	return queue.Definition{
+	return worker.Definition{
 		Type:   name,
 		Vendor: "test",
 		Base:   policy,
-		Decode: func(raw []byte) (queue.Payload, error) {
+		Decode: func(raw []byte) (worker.Payload, error) {
 			p := testPayload{name: name, policy: policy}
 			return p, json.Unmarshal(raw, &p)
 		},
-		Run: func(ctx context.Context, p queue.Payload) (any, error) { return nil, run(ctx, p.(testPayload).Subject) },
+		Run: func(ctx context.Context, p worker.Payload) (any, error) {
+			return nil, run(ctx, p.(testPayload).Subject)
+		},
 	}
 }
 

@@ -24,7 +24,7 @@ type harness struct {
 
 	// kinds are the tasks that the load consists of.
 	kinds   []*fleet.Kind
-	workers []*worker
+	workers []*workerProcess
 
 	mu sync.Mutex
 	// skipped is how many of the enqueued tasks are left out of the checks.
@@ -35,7 +35,7 @@ type harness struct {
 	requeues map[string][]time.Time
 }
 
-type worker struct {
+type workerProcess struct {
 	*fleet.Process
 	proxy *proxy
 }
@@ -44,6 +44,8 @@ type worker struct {
 type interruption struct {
 	at    killPoint
 	fence string // of the claim, "" without one
+	// started says that the start of the call was written.
+	started bool
 }
 
 // loadQueues are the queues of the load.
@@ -76,9 +78,9 @@ func (h *harness) repeatable() []*fleet.Kind {
 
 // startWorkers starts n workers. env are settings of these workers only, as
 // NAME=value.
-func (h *harness) startWorkers(n int, env ...string) []*worker {
+func (h *harness) startWorkers(n int, env ...string) []*workerProcess {
 	h.t.Helper()
-	var started []*worker
+	var started []*workerProcess
 	for range n {
 		started = append(started, h.startWorker(env...))
 	}
@@ -87,7 +89,7 @@ func (h *harness) startWorkers(n int, env ...string) []*worker {
 }
 
 // startWorker starts a worker that is not one of h.workers.
-func (h *harness) startWorker(env ...string) *worker {
+func (h *harness) startWorker(env ...string) *workerProcess {
 	h.t.Helper()
 	p := newProxy(h.t)
 	p.setTarget(h.Redis.Addr())
@@ -97,7 +99,7 @@ func (h *harness) startWorker(env ...string) *worker {
 
 func (h *harness) recordRequeue(c *command, reply []byte) {
 	what, id := c.step()
-	if what != requeue || reply[0] == '-' || strings.HasPrefix(string(reply), ":0") {
+	if what != requeue || refused(reply) || strings.HasPrefix(string(reply), ":0") {
 		return // another step, or the script has moved nothing
 	}
 	h.mu.Lock()
@@ -118,10 +120,10 @@ func (h *harness) requeuedAfter(id string, killed time.Time) time.Time {
 	return time.Time{}
 }
 
-func (h *harness) startBehind(p *proxy, env ...string) *worker {
+func (h *harness) startBehind(p *proxy, env ...string) *workerProcess {
 	h.t.Helper()
 	process := h.Start(1, append([]string{"REDIS_URL=" + p.url()}, env...)...)[0]
-	return &worker{process, p}
+	return &workerProcess{process, p}
 }
 
 // startLoad enqueues a task of each kind every interval until stop is called.
@@ -178,9 +180,8 @@ func (h *harness) skip() {
 	h.skipped = len(h.Enqueued())
 }
 
-// claims returns the tasks that have not ended and that the process has claimed,
-// with the fence of each claim.
-func (h *harness) claims(p *fleet.Process) map[string]string {
+// claims returns the tasks that have not ended and that the process has claimed.
+func (h *harness) claims(p *fleet.Process) map[string]interruption {
 	h.t.Helper()
 	h.mu.Lock()
 	open := slices.DeleteFunc(h.Enqueued(), func(id string) bool { return h.ended[id] })
@@ -188,7 +189,7 @@ func (h *harness) claims(p *fleet.Process) map[string]string {
 	ctx := context.WithoutCancel(h.t.Context())
 	replies, err := h.Conn().Pipelined(ctx, func(pipe redis.Pipeliner) error {
 		for _, id := range open {
-			pipe.HMGet(ctx, fleet.RecordKey(id), "owner", "fence", "outcome")
+			pipe.HMGet(ctx, fleet.RecordKey(id), "owner", "fence", "started", "outcome")
 		}
 		return nil
 	})
@@ -197,13 +198,14 @@ func (h *harness) claims(p *fleet.Process) map[string]string {
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	claimed := map[string]string{}
+	claimed := map[string]interruption{}
 	for i, reply := range replies {
 		fields := reply.(*redis.SliceCmd).Val()
 		if owner, _ := fields[0].(string); p.IsOwner(owner) {
-			claimed[open[i]], _ = fields[1].(string)
+			fence, _ := fields[1].(string)
+			claimed[open[i]] = interruption{fence: fence, started: fields[2] != nil}
 		}
-		if fields[2] != nil {
+		if fields[3] != nil {
 			h.ended[open[i]] = true
 		}
 	}

@@ -130,8 +130,8 @@ func (h *harness) checkRecords(kind *fleet.Kind, n, unknown int) {
 	}
 	records := map[string]int{} // by reference
 	for _, organization := range h.Organizations() {
-		for _, record := range list(organization) {
-			records[record.ExternalReference]++
+		for _, created := range list(organization) {
+			records[created.ExternalReference]++
 		}
 	}
 	doubled := 0

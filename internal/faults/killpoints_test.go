@@ -2,6 +2,7 @@ package faults
 
 import (
 	"context"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"slices"
@@ -18,20 +19,22 @@ import (
 type killPoint string
 
 const (
-	taken          killPoint = "taken"          // removed from asynq's queue, not claimed
-	claimed        killPoint = "claimed"        // the claim is written, its reply is on the way
+	taken          killPoint = "taken"          // the claim is written, its reply is on the way
+	starting       killPoint = "starting"       // about to write that the call starts
+	started        killPoint = "started"        // that is written, its reply is on the way
 	connecting     killPoint = "connecting"     // the vendor's TLS does not answer
 	sent           killPoint = "sent"           // the vendor has the request and has not acted
 	accepted       killPoint = "accepted"       // the vendor has acted, its answer is on the way
-	answered       killPoint = "answered"       // the answer has arrived, the outcome is not written
-	unacknowledged killPoint = "unacknowledged" // the outcome is written, asynq does not know it
+	answered       killPoint = "answered"       // the answer has arrived, the end is not written
+	unacknowledged killPoint = "unacknowledged" // the end is written, its reply is on the way
 	anywhere       killPoint = "anywhere"
 )
 
 // killPoints are those that a kill can aim at.
 var killPoints = []killPoint{
 	taken,
-	claimed,
+	starting,
+	started,
 	connecting,
 	sent,
 	accepted,
@@ -68,10 +71,10 @@ func (h *harness) holdAnswers() (gs gates) {
 type killing struct {
 	h      *harness
 	at     killPoint
-	victim *worker
+	victim *workerProcess
 	// reached reports whether a task that the victim has claimed is at the kill
 	// point.
-	reached func(id string) bool
+	reached func(id string, i interruption) bool
 	held    *heldStep // in the victim's proxy; nil without one
 }
 
@@ -82,12 +85,14 @@ func (h *harness) kill(r *rand.Rand, at killPoint) (killed time.Time, tasks map[
 	k := &killing{
 		h:       h,
 		at:      at,
-		reached: func(string) bool { return false },
+		reached: func(string, interruption) bool { return false },
 	}
 	if at == connecting {
 		listener := newSilentListener(h.t)
 		k.victim = h.startConnecting(listener)
-		k.reached = func(string) bool { return listener.hasConnections() }
+		k.reached = func(id string, i interruption) bool {
+			return listener.hasConnections() && (i.started || h.KindOf(id) != h.Passcodes)
+		}
 	} else {
 		i := 1 + r.IntN(len(h.workers)-1) // the first worker lives, to notice the deaths
 		k.victim = h.workers[i]
@@ -110,29 +115,32 @@ func (k *killing) bring(r *rand.Rand) (held gates) {
 	k.h.t.Helper()
 	switch k.at {
 	case taken:
-		k.holdStep(claim, beforeRedis, take)
-		k.waitHeld(true)
-	case claimed:
-		k.holdStep(claim, afterRedis, take)
-		k.waitHeld(true)
+		k.holdStep(take, afterRedis)
+		k.waitHeld(fleet.Size(k.ofPasscodes, k.h.ofEachKind)) // other workers are often faster
+	case starting:
+		k.holdStep(start, beforeRedis) // only passcodes have this step
+		k.waitHeld(notEmpty)
+	case started:
+		k.holdStep(start, afterRedis)
+		k.waitHeld(notEmpty)
 	case connecting:
 		k.waitReached()
 	case sent:
 		held = k.h.hold()
-		k.reached = k.h.Arrived
+		k.reached = func(id string, _ interruption) bool { return k.h.Arrived(id) }
 		k.waitReached()
 	case accepted:
 		held = k.waitAccepted()
 	case answered:
-		answers := k.waitAccepted()
-		k.holdStep(finish, beforeRedis, other)
-		answers.release()
-		k.waitHeld(false)
+		held = k.waitAccepted()
+		k.holdStep(end, beforeRedis)
+		held[r.IntN(len(held))].Release()
+		k.waitHeld(notEmpty)
 	case unacknowledged:
-		answers := k.waitAccepted()
-		k.holdStep(ack, beforeRedis, finish)
-		answers.release()
-		k.waitHeld(true)
+		held = k.waitAccepted()
+		k.holdStep(end, afterRedis)
+		held[r.IntN(len(held))].Release()
+		k.waitHeld(notEmpty)
 	case anywhere:
 		fleet.Elapse(k.h.t, time.Duration(r.IntN(1000))*time.Millisecond)
 	}
@@ -140,20 +148,27 @@ func (k *killing) bring(r *rand.Rand) (held gates) {
 }
 
 // holdStep holds a step of all tasks in the victim's proxy.
-func (k *killing) holdStep(what step, when holdTime, previous step) {
-	k.held = k.victim.proxy.hold(what, when, previous)
+func (k *killing) holdStep(what step, when holdTime) {
+	k.held = k.victim.proxy.hold(what, when)
 }
 
-// waitHeld waits until the proxy holds a task; with ofEachKind, until it has also
-// seen a task of each kind that is held or about to be.
-func (k *killing) waitHeld(ofEachKind bool) {
+// waitHeld waits until the tasks that the proxy holds are enough.
+func (k *killing) waitHeld(enough func(ids []string) bool) {
 	k.h.t.Helper()
-	err := k.held.wait(limitContext(k.h.t), func(held map[string]int, pending []string) bool {
-		return len(held) > 0 && (!ofEachKind || k.h.ofEachKind(pending))
+	err := k.held.wait(limitContext(k.h.t), func(held map[string]int) bool {
+		return enough(slices.Collect(maps.Keys(held)))
 	})
 	if err != nil {
 		k.h.t.Fatalf("%s: %v", k.at, err)
 	}
+}
+
+func (k *killing) ofPasscodes(ids []string) bool {
+	return len(k.h.ofKind(ids, k.h.Passcodes)) > 0
+}
+
+func notEmpty(ids []string) bool {
+	return len(ids) > 0
 }
 
 // waitAccepted waits until the vendors have acted on a task of each kind that the
@@ -161,7 +176,7 @@ func (k *killing) waitHeld(ofEachKind bool) {
 func (k *killing) waitAccepted() gates {
 	k.h.t.Helper()
 	answers := k.h.holdAnswers()
-	k.reached = k.h.accepted
+	k.reached = func(id string, _ interruption) bool { return k.h.accepted(id) }
 	k.waitReached()
 	return answers
 }
@@ -173,8 +188,8 @@ func (k *killing) waitReached() {
 	what := "a worker has a task of each kind at the kill point " + string(k.at)
 	testwait.Eventually(k.h.t, waitLimit, what, func() bool {
 		var ids []string
-		for id := range k.h.claims(k.victim.Process) {
-			if k.reached(id) {
+		for id, i := range k.h.claims(k.victim.Process) {
+			if k.reached(id, i) {
 				ids = append(ids, id)
 			}
 		}
@@ -186,22 +201,35 @@ func (k *killing) waitReached() {
 // them.
 func (k *killing) interrupted() map[string]interruption {
 	k.h.t.Helper()
-	found := map[string]interruption{}
-	for id, fence := range k.h.claims(k.victim.Process) {
-		at := anywhere
-		if k.reached(id) {
-			at = k.at
-			if at == unacknowledged {
-				at = answered // the claim has not ended yet
-			}
-		}
-		found[id] = interruption{at, fence}
-	}
+	k.h.waitSilent(k.victim)
+	held := map[string]bool{}
 	if k.held != nil {
 		for _, id := range k.held.tasks() {
-			k.addHeld(found, id)
+			held[id] = true
 		}
 		k.held.drop()
+	}
+	found := map[string]interruption{}
+	for id, i := range k.h.claims(k.victim.Process) {
+		i.at = anywhere
+		switch {
+		case held[id]:
+			i.at = k.at
+		case !k.reached(id, i):
+		case k.at == answered, k.at == unacknowledged:
+			i.at = accepted // the held ones are further
+		default:
+			i.at = k.at
+		}
+		if i.at != unacknowledged { // the end is not written
+			found[id] = i
+		}
+		delete(held, id)
+	}
+	if k.at == unacknowledged {
+		for id := range held {
+			found[id] = interruption{at: unacknowledged}
+		}
 	}
 	k.h.mu.Lock()
 	defer k.h.mu.Unlock()
@@ -211,23 +239,17 @@ func (k *killing) interrupted() map[string]interruption {
 	return found
 }
 
-// addHeld adds a task that the proxy held.
-func (k *killing) addHeld(found map[string]interruption, id string) {
-	ctx := context.WithoutCancel(k.h.t.Context())
-	fields := k.h.Conn().HMGet(ctx, fleet.RecordKey(id), "fence", "outcome").Val()
-	i, isClaimed := found[id]
-	i.fence, _ = fields[0].(string)
-	switch {
-	case k.at == unacknowledged && fields[1] != nil:
-		i.at = unacknowledged
-	case isClaimed && k.at == claimed:
-		i.at = claimed
-	case !isClaimed && (k.at == taken || k.at == claimed):
-		i.at = taken
-	case !isClaimed:
-		return // the victim had finished it
+// waitSilent waits until Redis has done all that a dead worker has sent.
+func (h *harness) waitSilent(dead *workerProcess) {
+	h.t.Helper()
+	dead.proxy.waitClosed(h.t)
+	// Redis may not have read the last command when the proxy closed its connection. It
+	// reads what has arrived on all connections before it waits for more.
+	for range 2 {
+		if err := h.Conn().Ping(h.t.Context()).Err(); err != nil {
+			h.t.Fatal(err)
+		}
 	}
-	found[id] = i
 }
 
 func (h *harness) fence(id string) string {
@@ -245,7 +267,7 @@ func (h *harness) accepted(id string) bool {
 
 // startConnecting starts a worker that reaches the vendors at an address that
 // accepts connections and never answers. The logins stay reachable.
-func (h *harness) startConnecting(s *silentListener) *worker {
+func (h *harness) startConnecting(s *silentListener) *workerProcess {
 	h.t.Helper()
 	base := "https://" + s.listener.Addr().String() + "/"
 	return h.startWorker(

@@ -3,6 +3,7 @@ package faults
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -13,7 +14,7 @@ import (
 
 	"errand.internal/clients/sandbox"
 	"errand.internal/internal/fleet"
-	"errand.internal/internal/ledger"
+	"errand.internal/internal/record"
 	"errand.internal/internal/testwait"
 	"errand.internal/tasks"
 )
@@ -49,26 +50,17 @@ func TestKills(t *testing.T) {
 func (h *harness) checkInterrupted(report fleet.Report) {
 	h.t.Helper()
 	interrupted := map[killPoint]int{}
-	explained := 0
+	unstarted := 0
 	for _, id := range h.tasks() {
-		status := h.status(id)
 		kills := h.kills[id]
+		if len(kills) == 0 {
+			continue
+		}
 		for _, i := range kills {
 			interrupted[i.at]++
 		}
-		diedClaimed := slices.ContainsFunc(kills, func(i interruption) bool {
-			return i.at != taken && i.at != unacknowledged
-		})
+		status := h.status(id)
 		switch {
-		case status.Outcome == tasks.Unknown && diedClaimed && strings.Contains(status.Message, "died"):
-			explained++
-		case status.Outcome == tasks.Unknown:
-			h.t.Errorf(
-				"%s is unknown (%q), although no killed worker had claimed it: %v",
-				id,
-				status.Message,
-				kills,
-			)
 		case status.Outcome == tasks.Failed && len(kills) < 3:
 			h.t.Errorf(
 				"%s failed (%q), although only %d of its workers were killed: %v",
@@ -77,53 +69,83 @@ func (h *harness) checkInterrupted(report fleet.Report) {
 				len(kills),
 				kills,
 			)
-		}
-		if len(kills) == 1 && h.KindOf(id) == h.Passcodes {
-			h.checkPasscode(id, kills[0].at, status)
+		case h.KindOf(id) == h.Passcodes:
+			if !slices.ContainsFunc(kills, func(i interruption) bool { return i.started }) {
+				unstarted++
+			}
+			h.checkPasscode(id, kills, status)
 		}
 	}
-	if explained != len(report.Unknown) {
-		h.t.Errorf("%d of %d unknown tasks are explained", explained, len(report.Unknown))
+	for _, id := range report.Unknown {
+		if len(h.kills[id]) == 0 {
+			h.t.Errorf("%s is unknown (%q), although no worker of its was killed", id, h.status(id).Message)
+		}
 	}
-	h.t.Logf("unknown: %d, all explained by a kill", explained)
+	h.t.Logf("unknown: %d; interrupted passcodes whose start was not written: %d", len(report.Unknown), unstarted)
 	logCounts(h.t, "interrupted", interrupted)
 }
 
-// passcodeEnds says for each kill point how a passcode ends whose worker was killed
-// there once, and how many were sent.
-var passcodeEnds = map[killPoint]struct {
-	outcome tasks.Outcome
-	min     int
-	max     int
-}{
-	taken:          {tasks.Done, 1, 1},
-	claimed:        {tasks.Unknown, 0, 0},
-	connecting:     {tasks.Unknown, 0, 0},
-	sent:           {tasks.Unknown, 0, 1},
-	accepted:       {tasks.Unknown, 1, 1},
-	answered:       {tasks.Unknown, 1, 1},
-	unacknowledged: {tasks.Done, 1, 1},
+// passcodeCalls says for each kill point how many calls of a passcode the vendor gets
+// whose worker was killed there once. They are as many as the codes that are sent,
+// except that a request may break off before the vendor acts.
+var passcodeCalls = map[killPoint]int{
+	taken:          1,
+	starting:       1,
+	started:        0,
+	connecting:     0,
+	sent:           1,
+	accepted:       1,
+	answered:       1,
+	unacknowledged: 1,
 }
 
-func (h *harness) checkPasscode(id string, at killPoint, status *tasks.Status) {
+// checkPasscode asserts that a passcode whose workers were killed is unknown if the
+// start of its call was written, and otherwise done with exactly one call.
+func (h *harness) checkPasscode(id string, kills []interruption, status *tasks.Status) {
 	h.t.Helper()
-	want, ok := passcodeEnds[at]
-	if !ok {
-		return // killed anywhere
-	}
-	n := h.EffectsOf(id)
-	if status.Outcome != want.outcome || n < want.min || n > want.max {
+	calls, effects := h.CallsOf(id), h.EffectsOf(id)
+	last := kills[len(kills)-1]
+	wrong := func(want string) {
+		h.t.Helper()
 		h.t.Errorf(
-			"%s was %s when its worker was killed; it ended %s %q with %d passcodes sent, want %s with %d to %d",
+			"%s ended %s %q with %d calls and %d passcodes sent, want %s; its worker was killed: %+v",
 			id,
-			at,
 			status.Outcome,
 			status.Message,
-			n,
-			want.outcome,
-			want.min,
-			want.max,
+			calls,
+			effects,
+			want,
+			kills,
 		)
+	}
+	switch {
+	case last.started:
+		// Without a call the worker died between the two.
+		if status.Outcome != tasks.Unknown || !strings.Contains(status.Message, "died") || calls > 1 {
+			wrong("unknown with one call at the most")
+		}
+	case status.Outcome == tasks.Failed: // after three deaths
+		if calls != 0 {
+			wrong("no call")
+		}
+	case status.Outcome != tasks.Done || calls != 1 || effects != 1:
+		wrong("done with one call")
+	}
+	if slices.ContainsFunc(kills[:len(kills)-1], func(i interruption) bool { return i.started }) {
+		wrong("no other claim after one that had started")
+	}
+	if want, ok := passcodeCalls[last.at]; ok && len(kills) == 1 && calls != want {
+		wrong(fmt.Sprintf("%d calls", want))
+	}
+	switch last.at {
+	case taken, starting, unacknowledged:
+		if last.started {
+			wrong("that its start was not written")
+		}
+	case started, connecting, sent, accepted, answered:
+		if !last.started {
+			wrong("that its start was written")
+		}
 	}
 }
 
@@ -151,6 +173,7 @@ func newRecoveryWatch(h *harness) *recoveryWatch {
 
 // follow waits in the background until each task has been requeued.
 func (w *recoveryWatch) follow(killed time.Time, interrupted map[string]interruption) {
+	maps.DeleteFunc(interrupted, func(_ string, i interruption) bool { return i.at == unacknowledged }) // it has ended
 	w.mu.Lock()
 	for id := range interrupted {
 		w.killed[id] = killed // a second crash starts the measurement again
@@ -201,15 +224,13 @@ func (w *recoveryWatch) requeued(id string, i interruption) time.Time {
 // left reports whether the task is no longer as the killed worker left it.
 func (w *recoveryWatch) left(id string, i interruption) bool {
 	ctx := w.h.t.Context()
-	name, _ := ledger.QueueOf(id)
+	name, _ := record.QueueOf(id)
 	state, err := w.h.Conn().HGet(ctx, "asynq:{"+name+"}:t:"+id, "state").Result()
 	switch {
 	case err != nil:
 		return errors.Is(err, redis.Nil) // asynq has deleted the task, which had ended
 	case state != "active":
 		return true
-	case i.at == unacknowledged:
-		return false // the outcome is the killed worker's
 	}
 	fields, err := w.h.Conn().HMGet(ctx, fleet.RecordKey(id), "fence", "outcome").Result()
 	if err != nil {

@@ -2,6 +2,7 @@ package faults
 
 import (
 	"flag"
+	"fmt"
 	"math/rand/v2"
 	"os"
 	"strconv"
@@ -26,6 +27,13 @@ const (
 var environ = settings.Environ(os.Environ())
 
 func TestMain(m *testing.M) {
+	if mode := environ[producerMark]; mode != "" {
+		if err := runProducer(mode); err != nil {
+			fmt.Fprintln(os.Stderr, "producer:", err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
 	// Most of a test's time is spent waiting for a failure to be noticed, so more of
 	// them run at once than there are cores. A -parallel on the command line takes
 	// precedence, because it is read later.

@@ -7,11 +7,12 @@ import (
 	"io"
 	"maps"
 	"net"
-	"regexp"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
+
+	"errand.internal/internal/testwait"
 )
 
 // action is what the proxy does with a command or its reply.
@@ -104,6 +105,17 @@ func (p *proxy) track(c net.Conn) bool {
 	}
 	p.conns[c] = true
 	return true
+}
+
+// waitClosed waits until the client, which has died, has no connection left, so that
+// nothing of it comes after.
+func (p *proxy) waitClosed(t *testing.T) {
+	t.Helper()
+	testwait.Eventually(t, waitLimit, "the proxy has closed the connections of a dead worker", func() bool {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		return len(p.conns) == 0
+	})
 }
 
 func (p *proxy) untrack(c net.Conn) {
@@ -228,73 +240,55 @@ const (
 
 // heldStep holds the commands of one step in one proxy.
 type heldStep struct {
-	proxy    *proxy
-	what     step
-	when     holdTime
-	previous step
+	proxy *proxy
+	what  step
+	when  holdTime
 
 	mu      sync.Mutex
-	held    map[string]int  // how often a command of each task is held
-	pending map[string]bool // tasks whose next step is the held one
-	changed chan struct{}   // closed and replaced at every command
+	held    map[string]int // how often a command of each task is held
+	changed chan struct{}  // closed and replaced at every command that is held
 }
 
-// hold holds a step of every task. A worker may send such commands one after the
-// other, so that most of the pending ones do not show; therefore hold also records
-// the tasks that have passed the previous step.
-func (p *proxy) hold(what step, when holdTime, previous step) *heldStep {
+// hold holds a step of every task. Commands that the worker sends one after the
+// other, or in one pipeline, wait behind the first and do not show.
+func (p *proxy) hold(what step, when holdTime) *heldStep {
 	h := &heldStep{
-		proxy:    p,
-		what:     what,
-		when:     when,
-		previous: previous,
-		held:     map[string]int{},
-		pending:  map[string]bool{},
-		changed:  make(chan struct{}),
+		proxy:   p,
+		what:    what,
+		when:    when,
+		held:    map[string]int{},
+		changed: make(chan struct{}),
 	}
 	p.setInterceptor(h.intercept)
 	return h
 }
 
 func (h *heldStep) intercept(c *command, reply []byte) action {
-	at, id := c.step()
-	if reply != nil && reply[0] == '-' {
-		return pass // the script did not run (NOSCRIPT)
+	if at, _ := c.step(); at != h.what || (reply != nil) != bool(h.when) {
+		return pass
+	}
+	if reply != nil && refused(reply) {
+		return pass
+	}
+	ids := c.tasksOf(reply)
+	if len(ids) == 0 {
+		return pass // a take that has found nothing
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	decision := pass
-	switch {
-	case at == h.what && (reply != nil) == bool(h.when):
+	for _, id := range ids {
 		h.held[id]++
-		decision = stall
-	case at == h.previous && reply != nil && id != "":
-		h.pending[id] = true
-	case at == h.previous && reply != nil: // taken: the ID is part of the task
-		for _, found := range taskID.FindAll(reply, -1) {
-			h.pending[string(found)] = true
-		}
-	default:
-		return pass
 	}
 	close(h.changed)
 	h.changed = make(chan struct{})
-	return decision
+	return stall
 }
 
-// taskID matches the task IDs of the load.
-var taskID = regexp.MustCompile(`\b(` + strings.Join(loadQueues, "|") + `)[-_][a-z0-9]{26}\b`)
-
-// wait waits until enough returns true for the tasks that are held and for those
-// that are held or pending.
-func (h *heldStep) wait(
-	ctx context.Context,
-	enough func(held map[string]int, pending []string) bool,
-) error {
+// wait waits until enough returns true for how often a command of each task is held.
+func (h *heldStep) wait(ctx context.Context, enough func(held map[string]int) bool) error {
 	for {
 		h.mu.Lock()
-		all := h.all()
-		ok := enough(h.held, all)
+		ok := enough(h.held)
 		n := len(h.held)
 		changed := h.changed
 		h.mu.Unlock()
@@ -304,24 +298,16 @@ func (h *heldStep) wait(
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			return fmt.Errorf("only %d tasks are held or pending, %d of them held: %w", len(all), n, context.Cause(ctx))
+			return fmt.Errorf("only %d tasks are held: %w", n, context.Cause(ctx))
 		}
 	}
 }
 
-// tasks returns the tasks that are held or pending.
+// tasks returns the tasks that are held.
 func (h *heldStep) tasks() []string {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.all()
-}
-
-func (h *heldStep) all() []string {
-	all := maps.Clone(h.pending)
-	for id := range h.held {
-		all[id] = true
-	}
-	return slices.Collect(maps.Keys(all))
+	return slices.Collect(maps.Keys(h.held))
 }
 
 // drop ends the hold. What was held never arrives.

@@ -111,10 +111,10 @@ func TestRedisLosesTheLastWrites(t *testing.T) {
 			}
 			h.Redis.Kill()
 			h.Redis.Start()
-			switch state := h.Conn().HGet(ctx, fleet.RecordKey(ids[0]), "state").Val(); state {
-			case "pending", "running":
+			switch status := h.status(ids[0]); status.State {
+			case tasks.Pending, tasks.Running:
 			default:
-				t.Fatalf("Redis has lost nothing: the task is %s", state)
+				t.Fatalf("Redis has lost nothing: the task is %s", status.State)
 			}
 			h.Conn().Del(ctx, paused)
 			// The tasks are taken before the vendor has answered.
@@ -216,7 +216,7 @@ func TestStopWhileRedisIsFrozen(t *testing.T) {
 	h.Redis.Pause()
 	running.answers.release()
 	began := time.Now()
-	h.StopAll()
+	h.StopProcesses()
 	took := time.Since(began).Round(100 * time.Millisecond)
 	t.Logf("the workers ended %v after SIGTERM", took)
 	if limit := grace + 15*time.Second; took > limit {

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"errand.internal/clients/sandbox"
 	"errand.internal/internal/fleet"
@@ -33,7 +34,7 @@ func TestLostReplies(t *testing.T) {
 	}
 	shared.setInterceptor(nil)
 	counts := dropper.counts()
-	for _, what := range []step{create, enqueue, take, claim, finish, ack} {
+	for _, what := range []step{enqueue, take, start, end} {
 		if counts[what] == 0 {
 			t.Errorf("no reply of %s was lost", what)
 		}
@@ -51,17 +52,49 @@ func TestClaimsWithoutAReply(t *testing.T) {
 	h.kinds = append(h.kinds, h.Invoices)
 	w := h.startWorkers(1)[0]
 	h.warmUp()
-	claims := w.proxy.hold(claim, afterRedis, other)
+	claims := w.proxy.hold(take, afterRedis)
 	ids := h.enqueueEach(4)
 	// All tries of a claim fail: the client's own retries, and the worker's.
-	if err := claims.wait(limitContext(t), func(tries map[string]int, _ []string) bool {
+	if err := claims.wait(limitContext(t), func(tries map[string]int) bool {
 		return len(tries) == len(ids) && slices.Min(slices.Collect(maps.Values(tries))) >= 4
 	}); err != nil {
 		t.Fatal(err)
 	}
 	claims.drop()
 	h.finish(waitLimit, tasks.Done)
+	h.checkFirstCall(ids)
 	h.StopAll()
+}
+
+// Redis does not answer that calls start, however often the worker asks, and for
+// longer than a call may take. Whether it has written that or not, nothing was sent,
+// and the tasks run later.
+func TestStartsWithoutAReply(t *testing.T) {
+	t.Parallel()
+	for name, when := range map[string]holdTime{"not written": beforeRedis, "written": afterRedis} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h := newHarness(t, fleet.Options{Env: fleet.Timeouts(time.Second)})
+			h.kinds = []*fleet.Kind{h.Passcodes, h.Invoices}
+			w := h.startWorkers(1)[0]
+			h.warmUp()
+			starts := w.proxy.hold(start, when)
+			ids := h.enqueueEach(4)
+			if err := starts.wait(limitContext(t), func(tries map[string]int) bool {
+				return len(tries) == len(ids) && slices.Min(slices.Collect(maps.Values(tries))) >= 2
+			}); err != nil {
+				t.Fatal(err)
+			}
+			starts.drop()
+			h.finish(waitLimit, tasks.Done)
+			for _, id := range h.ofKind(ids, h.Passcodes) {
+				if n := h.CallsOf(id); n != 1 {
+					t.Errorf("%d calls for %s", n, id)
+				}
+			}
+			h.StopAll()
+		})
+	}
 }
 
 // replyDropper drops single replies, never two in a row of one step of one task.
@@ -92,7 +125,7 @@ func newReplyDropper(p *proxy, r *rand.Rand, share float64) *replyDropper {
 
 func (d *replyDropper) drops(c *command, reply []byte) bool {
 	what, id := c.step()
-	if what == other || reply[0] == '-' || what == take && reply[0] == '_' {
+	if what == other || refused(reply) || what == take && len(takenTasks(reply)) == 0 {
 		return false // an error, or no task to take: nothing has changed
 	}
 	d.mu.Lock()

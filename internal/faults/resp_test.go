@@ -3,11 +3,14 @@ package faults
 import (
 	"bufio"
 	"bytes"
+	"crypto/sha1"
+	"encoding/hex"
 	"fmt"
 	"io"
-	"slices"
 	"strconv"
 	"strings"
+
+	"errand.internal/internal/broker"
 )
 
 // command is a command to Redis.
@@ -93,58 +96,106 @@ func appendReply(r *bufio.Reader, raw *[]byte) error {
 	return nil
 }
 
-// step is what a command does with a task.
+// step is a step of a task's life: the name of its script.
 type step string
 
 const (
-	create  step = "create"  // a producer writes the record
-	enqueue step = "enqueue" // the task enters asynq's queue
-	take    step = "take"    // a worker removes it from there
-	claim   step = "claim"   // ledger.Begin
-	finish  step = "finish"  // ledger.Finish
-	ack     step = "ack"     // asynq's done, complete, retry, archive
-	requeue step = "requeue" // Errand's or asynq's
-	other   step = ""
+	enqueue step = "enqueue"
+	take    step = "take"
+	start   step = "start"
+	end     step = "end"
+	requeue step = "requeue"
+	other   step = "" // any other command
 )
 
-// step recognises the step by the keys, because the scripts are sent as digests. id
-// is the task's ID, "" if the command names none.
+// step recognises a step by its script. id is the task's ID, "" if the command names
+// none; the reply to a take has those of its tasks.
 func (c *command) step() (what step, id string) {
-	if len(c.args) < 4 || !strings.HasPrefix(strings.ToLower(c.args[0]), "eval") {
+	if len(c.args) < 3 {
 		return other, ""
 	}
-	n, err := strconv.Atoi(c.args[2])
-	if err != nil || len(c.args) < 3+n || n == 0 {
+	switch digest := c.args[1]; strings.ToLower(c.args[0]) {
+	case "evalsha":
+		what = step(broker.StepOf(digest))
+	case "eval": // after NOSCRIPT, with the text
+		sum := sha1.Sum([]byte(digest))
+		what = step(broker.StepOf(hex.EncodeToString(sum[:])))
+	}
+	if what == other {
 		return other, ""
 	}
-	keys := c.args[3 : 3+n]
-	has := func(suffix string) bool {
-		return slices.ContainsFunc(keys, func(k string) bool { return strings.HasSuffix(k, suffix) })
-	}
-	for _, key := range keys {
-		for _, mark := range []string{"}:task:", "}:t:"} {
-			if _, after, found := strings.Cut(key, mark); found && id == "" {
-				id = after
-			}
+	return what, c.argument("id")
+}
+
+// argument returns an argument of a step: after the two keys come names, each
+// followed by its value.
+func (c *command) argument(name string) string {
+	const first = 5
+	for i := first; i+1 < len(c.args); i += 2 {
+		if c.args[i] == name {
+			return c.args[i+1]
 		}
 	}
-	switch ours := strings.HasPrefix(keys[0], "errand:{") && strings.Contains(keys[0], "}:task:"); {
-	case ours && has("}:salt"):
-		return create, id
-	case ours && has("}:dead"):
-		return finish, id
-	case ours && has("}:notices"):
-		return other, id // cancel
-	case ours:
-		return claim, id
-	case has("}:pending") && has("}:paused"):
-		return take, ""
-	case has("}:pending") && has("}:active"):
-		return requeue, id
-	case has("}:active") && has("}:lease") && id != "":
-		return ack, id
-	case id != "" && (has("}:pending") || has("}:scheduled")):
-		return enqueue, id
+	return ""
+}
+
+// tasksOf returns the tasks that a command is about, given its reply: nil before
+// Redis has answered.
+func (c *command) tasksOf(reply []byte) []string {
+	what, id := c.step()
+	switch {
+	case id != "":
+		return []string{id}
+	case what == take:
+		return takenTasks(reply)
 	}
-	return other, id
+	return nil
+}
+
+// takenTasks returns the tasks in the reply to a take: {now, {id, message, ...}, ...}.
+func takenTasks(reply []byte) (ids []string) {
+	claims, _ := parseReply(bufio.NewReader(bytes.NewReader(reply))).([]any)
+	for _, claim := range claims {
+		if fields, ok := claim.([]any); ok && len(fields) > 0 {
+			id, _ := fields[0].(string)
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+// parseReply returns lists as []any, and texts and numbers as a string; nil for
+// everything else, and for what cannot be read.
+func parseReply(r *bufio.Reader) any {
+	line, err := r.ReadString('\n')
+	if err != nil {
+		return nil
+	}
+	text := strings.TrimSpace(line[1:])
+	switch n, _ := strconv.Atoi(text); line[0] {
+	case ':', '+':
+		return text
+	case '$':
+		if n < 0 {
+			return nil
+		}
+		value := make([]byte, n+2)
+		if _, err := io.ReadFull(r, value); err != nil {
+			return nil
+		}
+		return string(value[:n])
+	case '*':
+		list := make([]any, max(n, 0))
+		for i := range list {
+			list[i] = parseReply(r)
+		}
+		return list
+	}
+	return nil
+}
+
+// refused reports whether a reply is an error: the script did not run (NOSCRIPT), or
+// not to its end.
+func refused(reply []byte) bool {
+	return reply[0] == '-' || reply[0] == '!'
 }

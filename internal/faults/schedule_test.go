@@ -46,24 +46,20 @@ func TestThreeWorkersShareASchedule(t *testing.T) {
 			h := newScheduleHarness(t, tc.env...)
 			total := int64(fleet.Size(14, 60))
 			randomBreakpoint := func() breakpoint {
-				return breakpoint{
-					n:    r.IntN(subjectCount),
-					at:   []step{create, enqueue}[r.IntN(2)],
-					then: action(r.IntN(2)),
-				}
+				return breakpoint{n: r.IntN(subjectCount), then: action(r.IntN(2))}
 			}
 
 			h.waitTicks(total / 5)
 			at := randomBreakpoint()
-			killed := h.interruptTick(at, func(w *worker) {
+			killed := h.interruptTick(at, func(w *workerProcess) {
 				h.ticksOfKilled = h.countedTicks(w)
 				w.Kill()
 			})
 			t.Logf("%s was killed at %s", killed.Name, at)
-			h.workers = slices.DeleteFunc(h.workers, func(w *worker) bool { return w == killed })
+			h.workers = slices.DeleteFunc(h.workers, func(w *workerProcess) bool { return w == killed })
 			h.waitTicks(total * 2 / 5)
 			at = randomBreakpoint()
-			frozen := h.interruptTick(at, func(w *worker) { w.Pause() })
+			frozen := h.interruptTick(at, func(w *workerProcess) { w.Pause() })
 			t.Logf("%s was frozen at %s", frozen.Name, at)
 			h.waitTicks(total * 7 / 10)
 			frozen.Resume()
@@ -102,9 +98,6 @@ type scheduleHarness struct {
 
 	lock       sync.Mutex
 	breakpoint *armedBreakpoint
-	// queued is when Redis was first asked to put a task into asynq's queue, by ID.
-	// Redis does so even if the worker dies before it gets the reply.
-	queued map[string]time.Time
 }
 
 func newScheduleHarness(t *testing.T, env ...string) *scheduleHarness {
@@ -112,7 +105,6 @@ func newScheduleHarness(t *testing.T, env ...string) *scheduleHarness {
 	h := &scheduleHarness{
 		harness:  newHarness(t, fleet.Options{}),
 		separate: len(env) > 0,
-		queued:   map[string]time.Time{},
 	}
 	for range subjectCount {
 		h.subjects = append(h.subjects, fmt.Sprint(h.Number()))
@@ -136,7 +128,7 @@ func newScheduleHarness(t *testing.T, env ...string) *scheduleHarness {
 	h.Start(1)
 	h.Wait(waitLimit, h.EnqueueMany(warmUpReads, h.Reads)) // it has its token
 	for range 3 {
-		w := &worker{proxy: newProxy(t)}
+		w := &workerProcess{proxy: newProxy(t)}
 		w.proxy.setTarget(h.Redis.Addr())
 		w.proxy.setInterceptor(h.interceptor(w)) // from its first command on
 		w.Process = h.startBehind(w.proxy, append([]string{"SCHEDULE_FILE=" + file}, env...)...).Process

@@ -1,9 +1,6 @@
 package faults
 
 import (
-	"crypto/hmac"
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"io"
 	"net/http"
@@ -16,6 +13,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"errand.internal/internal/fleet"
+	"errand.internal/internal/record"
 	"errand.internal/internal/testwait"
 	"errand.internal/tasks"
 )
@@ -25,12 +23,9 @@ type scheduledTask struct {
 	id      string
 	slot    int64
 	subject string
-	// created is when it got its record, queued when asynq got it.
 	created time.Time
-	queued  time.Time
 	ended   time.Time
 	outcome tasks.Outcome
-	calls   int
 }
 
 // place is a task's place in the schedule.
@@ -45,19 +40,19 @@ type place struct {
 func (h *scheduleHarness) scheduledTasks() []scheduledTask {
 	h.t.Helper()
 	ctx := h.t.Context()
-	prefix := "errand:{" + h.Reads.Queue() + "}:"
+	prefix := record.Prefix(h.Reads.Queue())
 	salt := h.Conn().Get(ctx, prefix+"salt").Val()
-	places := map[string]place{}
+	places := map[string]place{} // by the digest of the key
 	for slot := h.first - 60; slot <= h.lastTick()+60; slot++ {
 		for _, subject := range h.subjects {
 			key := fmt.Sprintf("schedule/%s/%d/%s", scheduleName, slot, subject)
-			places[prefix+"key:"+digest(salt, "key", h.Reads.Type, key)] = place{slot, subject}
+			places[record.Digest(salt, "key", h.Reads.Type, key)] = place{slot, subject}
 		}
 	}
 	names := h.Conn().Keys(ctx, prefix+"task:*").Val()
 	replies, err := h.Conn().Pipelined(ctx, func(pipe redis.Pipeliner) error {
 		for _, name := range names {
-			pipe.HMGet(ctx, name, "alone", "key", "created", "ended", "outcome", "log")
+			pipe.HMGet(ctx, name, "once", "created", "ended", "outcome")
 		}
 		return nil
 	})
@@ -65,33 +60,29 @@ func (h *scheduleHarness) scheduledTasks() []scheduledTask {
 		h.t.Fatalf("read the scheduled tasks: %v", err)
 	}
 	var all []scheduledTask
-	for i, reply := range replies {
-		fields := reply.(*redis.SliceCmd).Val()
+	for i, name := range names {
+		fields := replies[i].(*redis.SliceCmd).Val()
 		field := func(n int) string {
 			text, _ := fields[n].(string)
 			return text
 		}
-		if field(0) == "" {
+		const flags, key = 3, 4
+		once := strings.Fields(field(0))
+		if len(once) <= key || !strings.Contains(once[flags], "s") {
 			continue // no schedule enqueued it
 		}
-		at, known := places[field(1)]
+		at, known := places[once[key]]
 		if !known {
-			h.t.Errorf("%s belongs to no tick and subject", names[i])
+			h.t.Errorf("%s belongs to no tick and subject", name)
 		}
-		calls, _ := strconv.Atoi(field(5))
-		task := scheduledTask{
-			id:      strings.TrimPrefix(names[i], prefix+"task:"),
+		all = append(all, scheduledTask{
+			id:      strings.TrimPrefix(name, prefix+"task:"),
 			slot:    at.slot,
 			subject: at.subject,
-			created: unixMillis(field(2)),
-			ended:   unixMillis(field(3)),
-			outcome: tasks.Outcome(field(4)),
-			calls:   calls,
-		}
-		h.lock.Lock()
-		task.queued = h.queued[task.id]
-		h.lock.Unlock()
-		all = append(all, task)
+			created: unixMillis(field(1)),
+			ended:   unixMillis(field(2)),
+			outcome: tasks.Outcome(field(3)),
+		})
 	}
 	return all
 }
@@ -103,16 +94,6 @@ func unixMillis(text string) time.Time {
 		return time.Time{}
 	}
 	return time.UnixMilli(n)
-}
-
-// digest is the digest under which the ledger stores a text.
-func digest(salt string, parts ...string) string {
-	mac := hmac.New(sha256.New, []byte(salt))
-	for _, p := range parts {
-		_, _ = mac.Write([]byte{byte(len(p) >> 24), byte(len(p) >> 16), byte(len(p) >> 8), byte(len(p))})
-		_, _ = mac.Write([]byte(p))
-	}
-	return hex.EncodeToString(mac.Sum(nil)[:16])
 }
 
 // firstSlot is the first slot of which there is a task.
@@ -128,20 +109,17 @@ func (h *scheduleHarness) firstSlot() int64 {
 // and subject has one task and that none was enqueued late.
 func (h *scheduleHarness) checkTicks(total int64) {
 	h.t.Helper()
-	last := h.lastTick() // the workers that stopped have given back what is later
-	unqueued := func(task scheduledTask) bool {
-		return task.slot > last && task.queued.IsZero()
-	}
+	last := h.lastTick()
 	var unended []scheduledTask
 	if !testwait.Poll(waitLimit, func() bool {
 		unended = slices.DeleteFunc(h.scheduledTasks(), func(task scheduledTask) bool {
-			return !task.ended.IsZero() || unqueued(task)
+			return !task.ended.IsZero()
 		})
 		return len(unended) == 0
 	}) {
 		h.t.Fatalf("%d scheduled tasks do not end: %+v", len(unended), unended)
 	}
-	found := slices.DeleteFunc(h.scheduledTasks(), unqueued)
+	found := h.scheduledTasks()
 	first := h.firstSlot()
 	ticks := last - first + 1
 	enqueued, skipped := h.checkPlaces(found, first, last)
@@ -150,12 +128,9 @@ func (h *scheduleHarness) checkTicks(total int64) {
 	var lateness time.Duration
 	for _, task := range found {
 		outcomes[task.outcome]++
-		calls += task.calls
-		if task.queued.IsZero() {
-			h.t.Errorf("no worker has put %s into the queue: %+v", task.id, task)
-		}
+		calls += h.status(task.id).Attempts
 		if task.slot <= last {
-			lateness = max(lateness, task.queued.Sub(time.Unix(task.slot, 0)))
+			lateness = max(lateness, task.created.Sub(time.Unix(task.slot, 0)))
 		}
 	}
 	h.t.Logf(
@@ -258,7 +233,7 @@ var tickRow = regexp.MustCompile(
 )
 
 // countedTicks returns the ticks that a worker has counted, by result.
-func (h *scheduleHarness) countedTicks(w *worker) map[string]int {
+func (h *scheduleHarness) countedTicks(w *workerProcess) map[string]int {
 	h.t.Helper()
 	res, err := http.Get("http://" + w.Admin() + "/metrics")
 	if err != nil {

@@ -1,12 +1,14 @@
 package fleet
 
 import (
-	"errors"
+	"context"
 	"fmt"
 	"slices"
 
 	"github.com/redis/go-redis/v9"
 
+	"errand.internal/internal/broker"
+	"errand.internal/internal/record"
 	"errand.internal/tasks"
 )
 
@@ -58,6 +60,37 @@ func (f *Fixture) CheckDone(ids []string) Report {
 		f.tb.Logf("not done:\n%s", f.describeAll(without(ids, isDone)))
 	}
 	return report
+}
+
+// CheckQueues asserts that the record of every task agrees with asynq's queue. Tasks
+// may be under way.
+func (f *Fixture) CheckQueues() {
+	f.tb.Helper()
+	if f.tb.Failed() {
+		return // there may be no Redis to ask
+	}
+	ctx := context.WithoutCancel(f.tb.Context())
+	queues, err := f.Conn().SMembers(ctx, "asynq:queues").Result()
+	if err != nil {
+		f.tb.Fatalf("read the names of the queues: %v", err)
+	}
+	for _, id := range f.Enqueued() { // Redis may have lost the names
+		if name, err := record.QueueOf(id); err == nil && !slices.Contains(queues, name) {
+			queues = append(queues, name)
+		}
+	}
+	for _, name := range queues {
+		problems, err := broker.Check(ctx, f.Conn(), name)
+		if err != nil {
+			f.tb.Fatalf("check the queue %s: %v", name, err)
+		}
+		for _, problem := range problems[:min(len(problems), maxProblems)] {
+			f.tb.Errorf("record and queue disagree: %s", problem)
+		}
+		if more := len(problems) - maxProblems; more > 0 {
+			f.tb.Errorf("... and %d more", more)
+		}
+	}
 }
 
 // checker collects what check finds.
@@ -159,14 +192,19 @@ func (f *Fixture) CountedAttempts(ids []string) []string {
 	for chunk := range slices.Chunk(ids, 1000) {
 		pipe := f.Conn().Pipeline()
 		for _, id := range chunk {
-			pipe.HGet(f.tb.Context(), RecordKey(id), "attempts")
+			pipe.HMGet(f.tb.Context(), RecordKey(id), "type", "attempts")
 		}
 		replies, err := pipe.Exec(f.tb.Context())
-		if err != nil && !errors.Is(err, redis.Nil) {
+		if err != nil {
 			f.tb.Fatalf("read the counts of attempts: %v", err)
 		}
 		for _, reply := range replies {
-			counted = append(counted, reply.(*redis.StringCmd).Val())
+			fields := reply.(*redis.SliceCmd).Val()
+			n, _ := fields[1].(string)
+			if n == "" && fields[0] != nil {
+				n = "0"
+			}
+			counted = append(counted, n)
 		}
 	}
 	return counted

@@ -16,7 +16,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"errand.internal/clients/sandbox"
-	"errand.internal/internal/ledger"
+	"errand.internal/internal/record"
 	"errand.internal/internal/redistest"
 	"errand.internal/internal/settings"
 	"errand.internal/tasks"
@@ -175,8 +175,15 @@ func (f *Fixture) Processes() []*Process {
 }
 
 // StopAll stops all running processes at once, and fails the test unless each exits
-// with code 0.
+// with code 0 and what they leave behind passes CheckQueues.
 func (f *Fixture) StopAll() {
+	f.tb.Helper()
+	f.StopProcesses()
+	f.CheckQueues()
+}
+
+// StopProcesses is StopAll without a look at Redis, which may be away.
+func (f *Fixture) StopProcesses() {
 	f.tb.Helper()
 	var running []*Process
 	for _, p := range f.Processes() {
@@ -238,6 +245,6 @@ func (f *Fixture) WaitOwners(limit time.Duration, ids []string, processes ...*Pr
 
 // RecordKey is the key of a task's record in Redis.
 func RecordKey(id string) string {
-	name, _ := ledger.QueueOf(id) // an invalid ID leads to no record
+	name, _ := record.QueueOf(id) // an invalid ID leads to no record
 	return "errand:{" + name + "}:task:" + id
 }

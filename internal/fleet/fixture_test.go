@@ -10,7 +10,7 @@ import (
 	"errand.internal/clients/danaconnect/danaconnecttest"
 	"errand.internal/clients/dinero/dinerotest"
 	"errand.internal/clients/sandbox"
-	"errand.internal/internal/ledger"
+	"errand.internal/internal/record"
 	"errand.internal/tasks"
 	"errand.internal/tasks/dinero"
 )
@@ -116,7 +116,7 @@ func TestCheckFindsWhereVendorAndRecordDisagree(t *testing.T) {
 	}
 	f.wantProblem("it has not ended", waiting)
 	f.wantProblem("listed twice", sent, sent)
-	f.wantProblem("not enqueued by this fixture", ledger.NewID("otp"))
+	f.wantProblem("not enqueued by this fixture", record.NewID("otp"))
 
 	// A second passcode for the recipient looks like a double effect.
 	second := f.Enqueue(f.payload(sent))

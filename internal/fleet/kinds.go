@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	"errand.internal/clients/danaconnect/danaconnecttest"
@@ -113,6 +112,9 @@ type Kinds struct {
 	Contacts *Kind
 }
 
+// maxRequests is more than any test has a vendor's sandbox get.
+const maxRequests = 500_000
+
 // AddKind makes Check and CheckSecrets know the tasks of a type.
 func (f *Fixture) AddKind(k *Kind) *Kind {
 	f.tb.Helper()
@@ -122,6 +124,7 @@ func (f *Fixture) AddKind(k *Kind) *Kind {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.kinds[k.Type] = k
+	k.Engine.Keep(maxRequests)
 	return k
 }
 
@@ -150,11 +153,13 @@ func (f *Fixture) EffectsOf(id string) int {
 
 // Arrived reports whether the vendor has recorded a request of the task.
 func (f *Fixture) Arrived(id string) bool {
+	return f.CallsOf(id) > 0
+}
+
+// CallsOf is how many requests of the task the vendor has had.
+func (f *Fixture) CallsOf(id string) int {
 	k := f.KindOf(id)
-	subject := f.Subject(id)
-	return slices.ContainsFunc(k.Engine.Requests(k.Op), func(r sandbox.Request) bool {
-		return strings.Contains(r.URI, subject) || strings.Contains(string(r.Body), subject)
-	})
+	return k.Engine.CallsOf(k.Op, f.Subject(id))
 }
 
 func (f *Fixture) payload(id string) tasks.Payload {

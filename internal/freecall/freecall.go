@@ -10,8 +10,8 @@ import (
 	"slices"
 
 	"errand.internal/clients"
+	"errand.internal/internal/broker"
 	"errand.internal/internal/payload"
-	"errand.internal/internal/queue"
 )
 
 // Query is the query of a free call. It maps a name to one value or to a list of
@@ -85,11 +85,11 @@ func isSafe(method string) bool {
 
 // Redelivery returns AtLeastOnce for a call that may be repeated: either the payload
 // says so, or it leaves idempotent out and the method is GET or HEAD.
-func Redelivery(idempotent *bool, method string) queue.Redelivery {
+func Redelivery(idempotent *bool, method string) broker.Redelivery {
 	if idempotent != nil && *idempotent || idempotent == nil && isSafe(method) {
-		return queue.AtLeastOnce
+		return broker.AtLeastOnce
 	}
-	return queue.AtMostOnce
+	return broker.AtMostOnce
 }
 
 // CheckBody refuses a body of a GET or HEAD, to which HTTP gives no meaning.

@@ -8,7 +8,7 @@ import (
 	"slices"
 	"testing"
 
-	"errand.internal/internal/queue"
+	"errand.internal/internal/broker"
 )
 
 func TestQueryValues(t *testing.T) {
@@ -69,15 +69,15 @@ func TestRedelivery(t *testing.T) {
 		name       string
 		idempotent *bool
 		method     string
-		want       queue.Redelivery
+		want       broker.Redelivery
 	}{
-		{"GET", nil, http.MethodGet, queue.AtLeastOnce},
-		{"HEAD", nil, http.MethodHead, queue.AtLeastOnce},
-		{"POST", nil, http.MethodPost, queue.AtMostOnce},
-		{"PUT", nil, http.MethodPut, queue.AtMostOnce},
-		{"DELETE", nil, http.MethodDelete, queue.AtMostOnce},
-		{"idempotent POST", new(true), http.MethodPost, queue.AtLeastOnce},
-		{"GET that is not idempotent", new(false), http.MethodGet, queue.AtMostOnce},
+		{"GET", nil, http.MethodGet, broker.AtLeastOnce},
+		{"HEAD", nil, http.MethodHead, broker.AtLeastOnce},
+		{"POST", nil, http.MethodPost, broker.AtMostOnce},
+		{"PUT", nil, http.MethodPut, broker.AtMostOnce},
+		{"DELETE", nil, http.MethodDelete, broker.AtMostOnce},
+		{"idempotent POST", new(true), http.MethodPost, broker.AtLeastOnce},
+		{"GET that is not idempotent", new(false), http.MethodGet, broker.AtMostOnce},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()

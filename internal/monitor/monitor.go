@@ -23,6 +23,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/redis/go-redis/v9"
 
+	"errand.internal/clients"
 	"errand.internal/internal/secret"
 )
 
@@ -44,6 +45,9 @@ func (c Config) Validate() error {
 		return errors.New("MONITORING_USER: must be set, because MONITORING_PASSWORD is")
 	case c.User != "" && c.Password.Empty():
 		return errors.New("MONITORING_PASSWORD: must be set, because MONITORING_USER is")
+	}
+	if problem := clients.SecretProblem(c.Password); problem != "" && !c.Password.Empty() {
+		return errors.New("MONITORING_PASSWORD: " + problem)
 	}
 	for _, r := range c.User {
 		if r == ':' || r < ' ' || r == 0x7f {

@@ -26,6 +26,24 @@ func Listen(ctx context.Context, addr string) (net.Listener, error) {
 	return l, nil
 }
 
+// AddrProblem returns the rule of HTTP_ADDR that addr breaks; "" if it breaks none.
+// An empty addr means no admin HTTP.
+func AddrProblem(addr string) string {
+	if addr == "" {
+		return ""
+	}
+	const rule = "must be host:port, such as 127.0.0.1:8080 or :8080"
+	host, service, err := net.SplitHostPort(addr)
+	if err != nil || strings.ContainsAny(host, " /@") {
+		return rule
+	}
+	// The port's name is looked up on this machine, which takes no time.
+	if _, err := net.DefaultResolver.LookupPort(context.Background(), "tcp", service); err != nil || service == "" {
+		return rule + "; the port is not one"
+	}
+	return ""
+}
+
 // Serve serves the admin HTTP on a listener until ctx ends. It then closes the
 // listener and gives running requests 5 s to finish. It returns nil after such a
 // shutdown.

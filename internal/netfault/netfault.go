@@ -18,29 +18,49 @@ type Fault uint8
 
 // The faults. Other is any error that is none of the rest.
 const (
-	Other     Fault = iota
-	Untrusted       // the server's certificate
-	NotTLS          // the server answered, but not with TLS
-	NoHost          // the name does not resolve
-	Refused         // nobody listens at the port
-	Reset           // the connection was reset
-	Closed          // the connection was closed before the answer
-	NoRoute         // the network has no way to the host
-	Canceled        // the caller gave up
-	Timeout         // no answer in time
+	Other       Fault = iota
+	Untrusted         // the server's certificate
+	NotTLS            // the server answered, but not with TLS
+	WantsTLS          // the server answered with TLS, but was not asked to
+	NoHandshake       // the server was reached, but does not answer the TLS handshake
+	NoHost            // the name does not resolve
+	Refused           // nobody listens at the port
+	Reset             // the connection was reset
+	Closed            // the connection was closed before the answer
+	NoRoute           // the network has no way to the host
+	Canceled          // the caller gave up
+	Timeout           // no answer in time
 )
 
 var texts = [...]string{
-	Other:     "connection failed",
-	Untrusted: "its certificate is not trusted",
-	NotTLS:    "it does not speak TLS",
-	NoHost:    "the host name did not resolve",
-	Refused:   "connection refused",
-	Reset:     "connection reset",
-	Closed:    "connection closed",
-	NoRoute:   "no route to the host",
-	Canceled:  "cancelled",
-	Timeout:   "timed out",
+	Other:       "connection failed",
+	Untrusted:   "its certificate is not trusted",
+	NotTLS:      "it does not speak TLS",
+	WantsTLS:    "it speaks TLS",
+	NoHandshake: "it does not answer the TLS handshake",
+	NoHost:      "the host name did not resolve",
+	Refused:     "connection refused",
+	Reset:       "connection reset",
+	Closed:      "connection closed",
+	NoRoute:     "no route to the host",
+	Canceled:    "cancelled",
+	Timeout:     "timed out",
+}
+
+// ErrWantsTLS says that a server answered a plain request with TLS.
+var ErrWantsTLS = errors.New("the server speaks TLS")
+
+// HandshakeError says that a server was reached but the TLS handshake failed.
+type HandshakeError struct{ Err error }
+
+// Error implements error.
+func (e *HandshakeError) Error() string {
+	return "TLS handshake: " + e.Err.Error()
+}
+
+// Unwrap returns the cause.
+func (e *HandshakeError) Unwrap() error {
+	return e.Err
 }
 
 // String says what happened. It quotes nothing.
@@ -95,6 +115,12 @@ func ofTLS(err error) Fault {
 	}
 	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok {
 		return NotTLS
+	}
+	if errors.Is(err, ErrWantsTLS) {
+		return WantsTLS
+	}
+	if _, ok := errors.AsType[*HandshakeError](err); ok && !errors.Is(err, context.Canceled) {
+		return NoHandshake
 	}
 	return Other
 }

@@ -4,6 +4,7 @@
 //
 //	json      the field's name (the vendor's own)
 //	validate  its rules (go-playground/validator)
+//	text      what its text may be, a TextKind
 //	doc       one phrase for `enqueue types`
 //	clear     "true" if the value may be shown; everything else is masked
 //
@@ -19,8 +20,11 @@ import (
 	"fmt"
 	"io"
 	"reflect"
+	"slices"
 	"sort"
 	"strings"
+
+	"errand.internal/internal/strictjson"
 )
 
 // MaxSize is the largest permitted payload, in bytes.
@@ -59,8 +63,9 @@ func Decode(raw []byte, into any) error {
 	if trimmed := bytes.TrimSpace(raw); trimmed[0] != '{' {
 		return invalid("the payload must be an object")
 	}
-	d := decoder{given: map[string]bool{}}
+	d := decoder{given: map[string]bool{}, problems: Unfaithful(raw)}
 	d.value("", raw, reflect.ValueOf(into).Elem())
+	cleanValue("", "", reflect.ValueOf(into).Elem(), &d.problems)
 	reported := map[string]bool{}
 	for _, p := range d.problems {
 		reported[p.Field] = true
@@ -76,7 +81,27 @@ func Decode(raw []byte, into any) error {
 	sort.SliceStable(d.problems, func(i, j int) bool {
 		return d.problems[i].Field < d.problems[j].Field
 	})
-	return &Error{d.problems}
+	return &Error{slices.Compact(d.problems)}
+}
+
+// Unfaithful returns a problem for each place of a valid JSON text that cannot reach
+// the vendor unchanged, in free bodies as well: a member that an object has twice, and
+// text that is not Unicode.
+func Unfaithful(raw []byte) []Problem {
+	return problemsOf(strictjson.Faults(raw))
+}
+
+// UnfaithfulEncoding is Unfaithful for a payload that encoding/json has encoded.
+func UnfaithfulEncoding(raw []byte) []Problem {
+	return problemsOf(strictjson.EncodedFaults(raw))
+}
+
+func problemsOf(faults []strictjson.Fault) []Problem {
+	var problems []Problem
+	for _, f := range faults {
+		problems = append(problems, Problem{Field: f.Path, Rule: f.Rule})
+	}
+	return problems
 }
 
 // invalid returns the Error of a payload that is wrong as a whole.
@@ -170,9 +195,7 @@ func (d *decoder) object(path string, raw json.RawMessage, v reflect.Value) {
 		switch target, known := targets[name]; {
 		case !known:
 			d.fault(field, "is unknown"+suggestion(name, targets))
-		case d.given[field]:
-			d.fault(field, "is given twice")
-		default:
+		case !d.given[field]: // else Unfaithful has reported it
 			d.value(field, member, target)
 		}
 	}

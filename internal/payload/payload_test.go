@@ -52,6 +52,13 @@ func TestDecode(t *testing.T) {
 		{"unknown field", `{"count":1,"name":"n","nam":"x"}`, "nam is unknown"},
 		{"wrong case", `{"count":1,"name":"n","USERID":"x"}`, "USERID is unknown; did you mean userId?"},
 		{"given twice", `{"count":1,"count":2,"name":"n"}`, "count is given twice"},
+		{"given twice in a free body", `{"count":1,"name":"n","free":{"a":[{"b":1,"c":2,"b":3}]}}`, "free.a[0].b is given twice"},
+		{"given twice in raw JSON", `{"count":1,"name":"n","raw":{"x":1,"\u0078":2}}`, "raw.x is given twice"},
+		{"given twice below", `{"count":1,"name":"n","inner":{"status":"A","status":"E"}}`, "inner.status is given twice"},
+		{"unknown and given twice", `{"count":1,"name":"n","nam":1,"nam":2}`, "nam is given twice; nam is unknown"},
+		{"no UTF-8", "{\"count\":1,\"name\":\"n\xff\"}", "name is not valid Unicode text"},
+		{"half a surrogate pair", `{"count":1,"name":"n","free":["\ud83d"]}`, "free[0] is not valid Unicode text"},
+		{"broken name", `{"count":1,"name":"n","free":{"\ud83d":1}}`, "free has a member whose name is not valid Unicode text"},
 		{
 			"all at once", `{"count":"1","name":7,"seconds":4000,"other":1,"inner":{"status":"X","no":1},"list":["a","b","c"]}`,
 			"count must be an integer; inner.no is unknown; inner.status must be one of A, E; list must have at most 2 entries; name must be text; other is unknown; seconds must be at most 3200",

@@ -25,6 +25,21 @@ func newValidator() *validator.Validate {
 	return v
 }
 
+// Check is Clean and Validate for a payload that was not decoded.
+func Check[T any](p T) (T, []Problem) {
+	clean, problems := Clean(p)
+	reported := map[string]bool{}
+	for _, problem := range problems {
+		reported[problem.Field] = true
+	}
+	for _, problem := range Validate(clean, nil) {
+		if !reported[problem.Field] {
+			problems = append(problems, problem)
+		}
+	}
+	return clean, problems
+}
+
 // Validate checks the rules of a decoded payload. given, if not nil, holds the
 // paths of the fields that were present.
 func Validate(p any, given map[string]bool) []Problem {
@@ -63,8 +78,6 @@ func explain(tag, param string, kind reflect.Kind, given bool) string {
 		return bound(kind) + " at least " + count(param, kind)
 	case "max":
 		return bound(kind) + " at most " + count(param, kind)
-	case "number":
-		return "must be digits only"
 	case "oneof":
 		return "must be one of " + strings.ReplaceAll(param, " ", ", ")
 	}

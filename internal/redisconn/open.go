@@ -94,7 +94,7 @@ func (t *Target) OpenTracked(
 	tune := role.tuning()
 	opts := t.options(tune)
 	if detector != nil {
-		opts.OnConnect = detector.onConnect(t.mode)
+		opts.OnConnect = detector.view(t.mode).onConnect
 	}
 	tracker := &connTracker{open: map[*trackedConn]struct{}{}}
 	opts.Dialer = tracker.dialer(opts.Dialer)
@@ -148,13 +148,16 @@ func (t *Target) options(tune tuning) *redis.UniversalOptions {
 		},
 	}
 	dialer := &net.Dialer{Timeout: tune.dial}
-	opts.Dialer = dialer.DialContext
+	opts.Dialer = dialPlain(dialer)
 	if t.tls {
 		// Without a ServerName each node of a cluster is verified by its own name.
 		opts.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: t.roots}
+		if t.cert != (clientCert{}) {
+			opts.TLSConfig.GetClientCertificate = t.cert.load
+		}
 		// The TLS dialer of go-redis ignores the context and goes on after the
 		// caller has given up.
-		opts.Dialer = (&tls.Dialer{NetDialer: dialer, Config: opts.TLSConfig}).DialContext
+		opts.Dialer = dialTLS(dialer, opts.TLSConfig)
 	}
 	return opts
 }

@@ -8,12 +8,18 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/pem"
 	"errors"
+	"fmt"
 	"io"
+	"io/fs"
 	"math/big"
 	"net"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -319,8 +325,60 @@ func TestTLS(t *testing.T) {
 	}
 }
 
+// A Redis that demands a client certificate gets that of the URL, and says no
+// without one.
+func TestClientCertificate(t *testing.T) {
+	t.Parallel()
+	s := redistest.New(t)
+	p := newTLSProxy(t, s.Addr(), tls.RequireAndVerifyClientCert)
+	cert, key := p.writeFiles(t)
+	target, err := Parse("rediss://" + p.addr + "?cert=" + cert + "&key=" + key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	target.roots = p.roots
+	roundTrip(t, openTarget(t, target, General))
+
+	target.cert = clientCert{}
+	if err := openTarget(t, target, Producer).Ping(t.Context()).Err(); err == nil {
+		t.Error("it works without a certificate")
+	}
+}
+
 // tlsProxy puts TLS before a plain server, under a certificate for 127.0.0.1.
 func tlsProxy(t *testing.T, to string) (addr string, roots *x509.CertPool) {
+	t.Helper()
+	p := newTLSProxy(t, to, tls.NoClientCert)
+	return p.addr, p.roots
+}
+
+// certifiedProxy is a TLS proxy with its certificate, which is its own authority.
+type certifiedProxy struct {
+	addr  string
+	roots *x509.CertPool
+	der   []byte
+	key   *ecdsa.PrivateKey
+}
+
+// writeFiles writes certificate and key as PEM files.
+func (p certifiedProxy) writeFiles(t *testing.T) (cert, key string) {
+	t.Helper()
+	der, err := x509.MarshalECPrivateKey(p.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	write := func(name, kind string, der []byte) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	return write("redis.crt", "CERTIFICATE", p.der), write("redis.key", "EC PRIVATE KEY", der)
+}
+
+func newTLSProxy(t *testing.T, to string, clientAuth tls.ClientAuthType) certifiedProxy {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -343,12 +401,16 @@ func tlsProxy(t *testing.T, to string) (addr string, roots *x509.CertPool) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	roots = x509.NewCertPool()
+	roots := x509.NewCertPool()
 	roots.AddCert(cert)
 	l, err := tls.Listen(
 		"tcp",
 		"127.0.0.1:0",
-		&tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}},
+		&tls.Config{
+			Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}},
+			ClientAuth:   clientAuth,
+			ClientCAs:    roots,
+		},
 	)
 	if err != nil {
 		t.Fatal(err)
@@ -367,7 +429,7 @@ func tlsProxy(t *testing.T, to string) (addr string, roots *x509.CertPool) {
 		_ = l.Close()
 		wg.Wait()
 	})
-	return l.Addr().String(), roots
+	return certifiedProxy{l.Addr().String(), roots, der, key}
 }
 
 func pipe(c net.Conn, to string) {
@@ -416,6 +478,7 @@ func TestUnreachable(t *testing.T) {
 		{name: "deadline", err: context.DeadlineExceeded, want: true},
 		{name: "connection closed", err: io.EOF, want: true},
 		{name: "pool exhausted", err: redis.ErrPoolTimeout, want: true},
+		{name: "a full disk", err: fmt.Errorf("write the receipt: %w", &fs.PathError{Op: "write", Err: syscall.ENOSPC})},
 		{name: "dial", err: &net.OpError{Op: "dial", Err: errors.New("refused")}, want: true},
 		{
 			name: "not tls",

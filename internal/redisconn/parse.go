@@ -32,6 +32,8 @@ const (
 // password accepts any. If they have their own login, it goes into the
 // parameters sentinel_username and sentinel_password.
 //
+// With TLS the parameters cert and key name the PEM files of a client certificate.
+//
 // TLS trusts the system's authorities, or those of SSL_CERT_FILE, and verifies
 // the name of the host that is dialled.
 //
@@ -215,10 +217,27 @@ func (t *Target) setTail(tail string) (rule string) {
 	return t.setParameters(query)
 }
 
+// setClientCert reads the parameters of TLS.
+func (t *Target) setClientCert(values url.Values) (rule string) {
+	for name, given := range values {
+		switch {
+		case name != "cert" && name != "key":
+			return "has an unknown parameter after ?; known are cert and key"
+		case len(given) > 1:
+			return "has a parameter twice after ?"
+		}
+	}
+	t.cert = clientCert{values.Get("cert"), values.Get("key")}
+	return t.cert.problem()
+}
+
 func (t *Target) setParameters(query string) (rule string) {
 	values, err := url.ParseQuery(query)
 	if err != nil {
 		return "the parameters after ? are not percent-encoded name=value pairs"
+	}
+	if t.tls {
+		return t.setClientCert(values)
 	}
 	if t.mode != Sentinel {
 		if len(values) > 0 {

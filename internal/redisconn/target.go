@@ -33,6 +33,7 @@ type Target struct {
 	password secret.String
 	db       int
 	roots    *x509.CertPool // nil: the system's
+	cert     clientCert
 
 	// For Sentinel only.
 	master           string

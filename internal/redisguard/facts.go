@@ -3,7 +3,6 @@ package redisguard
 import (
 	"context"
 	"errors"
-	"strings"
 
 	"github.com/redis/go-redis/v9"
 
@@ -39,7 +38,7 @@ func readFacts(ctx context.Context, c *redis.Client) (facts, error) {
 	if err != nil && (!answered(err) || info.Err() == nil && info.Val() == "") {
 		return facts{}, err
 	}
-	f := facts{info: parseInfo(info.Val())}
+	f := facts{info: redisconn.ParseInfo(info.Val())}
 	f.policy = policy.Val()["maxmemory-policy"]
 	if f.policy == "" {
 		f.policy = f.info["maxmemory_policy"]
@@ -53,14 +52,4 @@ func readFacts(ctx context.Context, c *redis.Client) (facts, error) {
 func answered(err error) bool {
 	_, reply := errors.AsType[redis.Error](err)
 	return reply && !redisconn.Unreachable(err)
-}
-
-func parseInfo(text string) map[string]string {
-	info := map[string]string{}
-	for line := range strings.Lines(text) {
-		if name, value, found := strings.Cut(strings.TrimRight(line, "\r\n"), ":"); found {
-			info[name] = value
-		}
-	}
-	return info
 }

@@ -3,7 +3,8 @@
 // and near. The doctor prints the findings; a worker refuses to start on a Redis
 // that evicts.
 //
-// It sends INFO, CONFIG GET, TIME and PING, and changes nothing.
+// It sends INFO, CONFIG GET, TIME and PING. What it writes to see whether Redis
+// takes it, errand:probe:… and asynq:…:probe, expires after 10 s.
 package redisguard
 
 import (
@@ -13,6 +14,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"errand.internal/internal/redisconn"
 )
 
 // Level is the result of a check.
@@ -32,6 +35,7 @@ const (
 	Role        = "role"
 	Eviction    = "eviction"
 	Persistence = "persistence"
+	Writable    = "writes"
 	Clock       = "clock"
 	Latency     = "latency"
 )
@@ -51,6 +55,8 @@ type Finding struct {
 // If Redis does not answer, it holds Reachable alone.
 type Report struct {
 	Findings []Finding
+	// cause is why Redis did not answer.
+	cause error
 }
 
 // Find returns the finding of that name.
@@ -78,16 +84,20 @@ func (e *EvictionError) Error() string {
 	return "Redis would drop tasks when its memory is full: " + e.Finding.Seen + "; " + e.Finding.Fix
 }
 
-// Refusal is an *EvictionError if tasks are not safe in this Redis, else nil. A
-// policy that could not be read is no refusal.
+// Refusal is an *EvictionError if tasks are not safe in this Redis, the reply of a
+// Redis that has no database with the number in REDIS_URL, else nil. A policy that
+// could not be read is no refusal.
 func (r Report) Refusal() error {
+	if redisconn.NoDatabase(r.cause) {
+		return r.cause
+	}
 	if f, found := r.Find(Eviction); found && f.Level == Fail {
 		return &EvictionError{f}
 	}
 	return nil
 }
 
-// Check reports all findings but Clock and Latency, with one round trip to each
+// Check reports all findings but Clock and Latency, with three round trips to each
 // master.
 func Check(ctx context.Context, rdb redis.UniversalClient) Report {
 	return inspect(ctx, rdb, func(context.Context, *redis.Client) []Finding {
@@ -116,37 +126,39 @@ func inspect(
 	rdb redis.UniversalClient,
 	extra func(context.Context, *redis.Client) []Finding,
 ) Report {
-	ask := func(ctx context.Context, c *redis.Client, cluster bool) node {
+	ask := func(ctx context.Context, c *redis.Client, cluster bool, tag string) node {
 		n := node{addr: c.Options().Addr}
 		f, err := readFacts(ctx, c)
 		if err != nil {
 			n.err = err
 			return n
 		}
-		n.findings = append(f.judge(cluster), extra(ctx, c)...)
+		n.findings = append(f.judge(cluster), writes(c, probeOn(ctx, c, tag)))
+		n.findings = append(n.findings, extra(ctx, c)...)
 		return n
 	}
 	switch client := rdb.(type) {
 	case *redis.ClusterClient:
+		tags := clusterTags(ctx, client)
 		var mu sync.Mutex
 		var nodes []node
 		err := client.ForEachMaster(ctx, func(ctx context.Context, c *redis.Client) error {
-			n := ask(ctx, c, true)
+			n := ask(ctx, c, true, tags[c.Options().Addr])
 			mu.Lock()
 			defer mu.Unlock()
 			nodes = append(nodes, n)
 			return nil
 		})
 		if err != nil || len(nodes) == 0 {
-			return Report{[]Finding{unreachable(err)}}
+			return Report{Findings: []Finding{unreachable(err)}, cause: err}
 		}
 		return merge(nodes)
 	case *redis.Client:
-		n := ask(ctx, client, false)
+		n := ask(ctx, client, false, probeID)
 		if n.err != nil {
-			return Report{[]Finding{unreachable(n.err)}}
+			return Report{Findings: []Finding{unreachable(n.err)}, cause: n.err}
 		}
-		return Report{append([]Finding{{OK, Reachable, "answers", ""}}, n.findings...)}
+		return Report{Findings: append([]Finding{{OK, Reachable, "answers", ""}}, n.findings...)}
 	}
 	panic(fmt.Sprintf("redisguard: cannot ask a %T", rdb))
 }

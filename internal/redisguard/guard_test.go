@@ -60,6 +60,7 @@ func TestInspect(t *testing.T) {
 				{Role, OK, "master"},
 				{Eviction, OK, "noeviction"},
 				{Persistence, OK, "append-only file, appendfsync always"},
+				{Writable, OK, "takes writes"},
 				{Clock, OK, "apart"},
 				{Latency, OK, "a round trip"},
 			},
@@ -110,7 +111,7 @@ func TestInspect(t *testing.T) {
 			for _, e := range tc.want {
 				e.check(t, r)
 			}
-			if !r.Answered() || len(r.Findings) != 7 {
+			if !r.Answered() || len(r.Findings) != 8 {
 				t.Errorf("%+v", r)
 			}
 			refused, ok := errors.AsType[*EvictionError](r.Refusal())
@@ -157,8 +158,9 @@ func TestUnreachable(t *testing.T) {
 		{
 			"TLS to a plain server",
 			"rediss://" + plain.Addr(),
-			"no answer in time | check that Redis runs, that no firewall blocks it, and that rediss:// is",
+			"it does not answer the TLS handshake | write redis:// instead of rediss:// in REDIS_URL if it has no TLS",
 		},
+		{"no TLS to a TLS server", "redis://" + secure.Listener.Addr().String(), "it speaks TLS | write rediss://"},
 		{"TLS to something else", "rediss://" + web.Listener.Addr().String(), "it does not speak TLS | write redis://"},
 		{
 			"an unknown certificate",
@@ -341,7 +343,7 @@ func TestJudge(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			tc.want.check(t, Report{[]Finding{tc.got}})
+			tc.want.check(t, Report{Findings: []Finding{tc.got}})
 		})
 	}
 }

@@ -22,7 +22,7 @@ func merge(nodes []node) Report {
 	slices.SortFunc(nodes, func(a, b node) int { return cmp.Compare(a.addr, b.addr) })
 	var r Report
 	r.Findings = append(r.Findings, mergeReachable(nodes))
-	for _, name := range []string{Version, Role, Eviction, Persistence, Clock, Latency} {
+	for _, name := range []string{Version, Role, Eviction, Persistence, Writable, Clock, Latency} {
 		if f, found := mergeNamed(nodes, name); found {
 			r.Findings = append(r.Findings, f)
 		}

@@ -6,6 +6,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"errand.internal/internal/netfault"
+	"errand.internal/internal/redisconn"
 )
 
 // unreachable is the one finding about a Redis that could not be asked. It does
@@ -36,6 +37,10 @@ var refusals = []struct {
 	{redis.IsPermissionError, diagnosis{
 		"the user lacks permissions",
 		"give the user of REDIS_URL all commands: redis-cli ACL SETUSER name +@all ~* &*",
+	}},
+	{redisconn.NoDatabase, diagnosis{
+		"it has no database with that number",
+		"name one in REDIS_URL that it has: redis-cli CONFIG GET databases",
 	}},
 	{redis.IsLoadingError, diagnosis{
 		"it is still loading its data",
@@ -70,6 +75,14 @@ var faults = map[netfault.Fault]diagnosis{
 		"it does not speak TLS",
 		"write redis:// instead of rediss:// in REDIS_URL",
 	},
+	netfault.WantsTLS: {
+		"it speaks TLS",
+		"write rediss:// instead of redis:// in REDIS_URL",
+	},
+	netfault.NoHandshake: {
+		"it does not answer the TLS handshake",
+		"write redis:// instead of rediss:// in REDIS_URL if it has no TLS; otherwise check that it runs",
+	},
 	netfault.NoHost: {
 		"its host name does not resolve",
 		"correct the host in REDIS_URL",
@@ -100,6 +113,16 @@ func diagnose(err error) diagnosis {
 		return d
 	}
 	return faults[netfault.Other]
+}
+
+// Explain says why Redis could not be asked and what to do about it, "" if the error
+// itself says all that is known.
+func Explain(err error) string {
+	d := diagnose(err)
+	if d == faults[netfault.Other] {
+		return ""
+	}
+	return d.seen + "; " + d.fix
 }
 
 func contains(text string) func(error) bool {

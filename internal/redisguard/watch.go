@@ -36,7 +36,7 @@ type Watch struct {
 }
 
 // Start checks Redis, logs the findings, and goes on checking until Close. Its
-// error is an *EvictionError: the worker must not start. A Redis that does not
+// error is a Refusal: the worker must not start. A Redis that does not
 // answer is not an error, because it may start later than the worker. If a later
 // check finds that Redis evicts, it logs an error, and Err returns it until
 // Redis does not evict any more.

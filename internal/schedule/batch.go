@@ -10,20 +10,20 @@ import (
 	"sync"
 	"time"
 
-	"errand.internal/internal/ledger"
-	"errand.internal/internal/queue"
+	"errand.internal/internal/broker"
+	"errand.internal/internal/record"
 	"errand.internal/tasks"
 )
 
-// Enqueuer puts one task into the queue; *queue.Producer implements it.
+// Enqueuer puts one task into the queue; *broker.Producer implements it.
 type Enqueuer interface {
-	Enqueue(ctx context.Context, job queue.Job) (queue.Ticket, error)
+	Enqueue(ctx context.Context, job broker.Job) (broker.Ticket, error)
 }
 
 const (
 	// maxInFlight is how many tasks a worker enqueues concurrently, over all
 	// schedules. Each takes two scripts, which the client pipelines
-	// (queue.Combine), so that a task costs a small part of a round trip.
+	// (broker.Batch), so that a task costs a small part of a round trip.
 	maxInFlight = 64
 	// chunkSize is the number of tasks after which the lease is renewed and the
 	// progress recorded.
@@ -167,7 +167,7 @@ func (b *batch) enqueueOne(ctx context.Context, i int) (result string, err error
 	}
 	policy := p.Policy()
 	policy.KeyTTL = b.keyTTL
-	ticket, err := b.enqueuer.Enqueue(ctx, queue.Job{
+	ticket, err := b.enqueuer.Enqueue(ctx, broker.Job{
 		Type:              b.schedule.Type,
 		Payload:           raw,
 		Policy:            policy,
@@ -179,7 +179,7 @@ func (b *batch) enqueueOne(ctx context.Context, i int) (result string, err error
 		EnqueueBefore:     b.deadline,
 	})
 	switch {
-	case errors.Is(err, ledger.ErrAlreadyActive):
+	case errors.Is(err, record.ErrAlreadyActive):
 		return taskOverlap, nil
 	case errors.Is(err, tasks.ErrKeyConflict): // enqueued before the file was changed
 		return taskDuplicate, nil
@@ -194,8 +194,8 @@ func (b *batch) enqueueOne(ctx context.Context, i int) (result string, err error
 // expireAfter is how long a task of a tick may wait to run: about until the next
 // tick. A task that must not be repeated keeps its own time if that is shorter:
 // a passcode sent late does harm however rarely it is sent.
-func expireAfter(period time.Duration, policy queue.Policy) time.Duration {
-	if policy.Redelivery != queue.AtLeastOnce && policy.Budget > 0 && policy.Budget < period {
+func expireAfter(period time.Duration, policy broker.Policy) time.Duration {
+	if policy.Redelivery != broker.AtLeastOnce && policy.Budget > 0 && policy.Budget < period {
 		return policy.Budget
 	}
 	return period

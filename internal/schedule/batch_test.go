@@ -4,7 +4,7 @@ import (
 	"testing"
 	"time"
 
-	"errand.internal/internal/queue"
+	"errand.internal/internal/broker"
 )
 
 func TestExpireAfter(t *testing.T) {
@@ -13,7 +13,7 @@ func TestExpireAfter(t *testing.T) {
 	for _, test := range []struct {
 		name   string
 		period time.Duration
-		policy queue.Policy
+		policy broker.Policy
 		want   time.Duration
 	}{
 		{"a repeatable task expires with its tick", time.Hour, stockRead{}.Policy(), time.Hour},

@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"errand.internal/internal/ledger"
+	"errand.internal/internal/record"
 	"errand.internal/internal/testwait"
 )
 
@@ -91,7 +91,7 @@ func TestSchedulersEnqueueEachTickOnce(t *testing.T) {
 			for id := range ids {
 				r := f.waitEnded(id)
 				// On a busy machine a task may not run within its second.
-				if r.Outcome != ledger.Done && r.Outcome != ledger.Expired {
+				if r.Outcome != record.Done && r.Outcome != record.Expired {
 					t.Errorf("%v ended %s", a, r.Outcome)
 				}
 				latest = max(latest, r.Created.Sub(time.Unix(slot, 0)))

@@ -16,10 +16,11 @@ import (
 	"github.com/rs/zerolog"
 	"go.uber.org/goleak"
 
-	"errand.internal/internal/ledger"
-	"errand.internal/internal/queue"
+	"errand.internal/internal/broker"
+	"errand.internal/internal/record"
 	"errand.internal/internal/redistest"
 	"errand.internal/internal/settings"
+	"errand.internal/internal/worker"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -45,7 +46,7 @@ func heap() uint64 {
 type fixture struct {
 	t        *testing.T
 	redis    *redistest.Server
-	store    *ledger.Store
+	store    *record.Store
 	recorder *recorder
 }
 
@@ -55,7 +56,7 @@ func newFixture(t *testing.T) *fixture {
 	return &fixture{
 		t:        t,
 		redis:    server,
-		store:    ledger.New(server.Client()),
+		store:    record.New(server.Client()),
 		recorder: newRecorder(),
 	}
 }
@@ -88,8 +89,8 @@ func (f *fixture) scheduler(name string, file *File) *testScheduler {
 	w := &testScheduler{connection: &connection{}, reg: prometheus.NewRegistry(), log: newLogRecorder()}
 	rdb := f.client()
 	rdb.AddHook(w.connection)
-	queue.Combine(rdb)
-	w.recording = f.recorder.enqueuer(name, queue.NewProducer(rdb, ledger.New(rdb), nil))
+	broker.Batch(rdb)
+	w.recording = f.recorder.enqueuer(name, broker.NewProducer(rdb, record.New(rdb), nil))
 	w.Scheduler = New(Config{
 		File:     file,
 		Redis:    rdb,
@@ -121,26 +122,50 @@ func (w *testScheduler) tasks(name, result string) int {
 	return int(testutil.ToFloat64(w.metrics.tasks.WithLabelValues(name, result)))
 }
 
+// take claims n tasks as a worker does, and returns the claims by task.
+func (f *fixture) take(t *testing.T, n int) map[string]*broker.Claim {
+	t.Helper()
+	rdb := f.client()
+	server, err := broker.NewServer(broker.Config{
+		Redis:   rdb,
+		General: rdb,
+		Queues:  map[string]int{"reads": n},
+		Owner:   "w",
+		Log:     zerolog.Nop(),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	claims, err := server.Take(t.Context(), "reads", n)
+	if err != nil || len(claims) != n {
+		t.Fatalf("took %d tasks, %v", len(claims), err)
+	}
+	byID := map[string]*broker.Claim{}
+	for _, c := range claims {
+		byID[c.ID] = c
+	}
+	return byID
+}
+
 // startWorker runs the tasks of shop:stock:read. Each ends at once: done, or with an error.
 func (f *fixture) startWorker(result error) {
 	f.t.Helper()
 	const taskType = "shop:stock:read"
-	server, err := queue.NewServer(queue.Config{
+	server, err := worker.NewServer(worker.Config{
 		Redis:   f.client(),
 		General: f.client(),
 		Queues:  map[string]int{"reads": 10},
-		Store:   f.store,
 		Owner:   "w-" + f.t.Name(),
-		Definitions: []queue.Definition{{
+		Definitions: []worker.Definition{{
 			Type:   taskType,
 			Vendor: "shop",
 			Base:   stockRead{}.Policy(),
-			Decode: func(raw []byte) (queue.Payload, error) { return catalogue.Decode(taskType, raw) },
-			Run:    func(context.Context, queue.Payload) (any, error) { return nil, result },
+			Decode: func(raw []byte) (worker.Payload, error) { return catalogue.Decode(taskType, raw) },
+			Run:    func(context.Context, worker.Payload) (any, error) { return nil, result },
 		}},
 		Timeout: func(string) time.Duration { return 5 * time.Second },
 		Grace:   10 * time.Second,
-		Metrics: queue.NewMetrics(prometheus.NewRegistry()),
+		Metrics: worker.NewMetrics(prometheus.NewRegistry()),
 		Log:     zerolog.Nop(),
 	})
 	if err != nil {
@@ -153,11 +178,11 @@ func (f *fixture) startWorker(result error) {
 }
 
 // waitEnded waits for the end of a task.
-func (f *fixture) waitEnded(id string) *ledger.Record {
+func (f *fixture) waitEnded(id string) *record.Record {
 	f.t.Helper()
 	ctx, cancel := context.WithTimeout(f.t.Context(), time.Minute)
 	defer cancel()
-	r, err := ledger.NewWatcher(f.store).Wait(ctx, id)
+	r, err := record.NewWatcher(f.store).Wait(ctx, id)
 	if err != nil {
 		f.t.Fatalf("wait for %s: %v", id, err)
 	}

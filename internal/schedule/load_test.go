@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"errand.internal/internal/queue"
+	"errand.internal/internal/broker"
 )
 
 // manyItems is a schedule file with n subjects in a subject file.
@@ -40,7 +40,7 @@ type countingEnqueuer struct {
 	total int
 }
 
-func (c *countingEnqueuer) Enqueue(_ context.Context, job queue.Job) (queue.Ticket, error) {
+func (c *countingEnqueuer) Enqueue(_ context.Context, job broker.Job) (broker.Ticket, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.total == 0 {
@@ -51,7 +51,7 @@ func (c *countingEnqueuer) Enqueue(_ context.Context, job queue.Job) (queue.Tick
 	if c.total++; c.total%10_000 == 0 {
 		c.most = max(c.most, heap())
 	}
-	return queue.Ticket{}, nil
+	return broker.Ticket{}, nil
 }
 
 // heapProbe measures the heap on every n-th task, and passes the tasks on.
@@ -65,7 +65,7 @@ type heapProbe struct {
 	took  time.Duration
 }
 
-func (p *heapProbe) Enqueue(ctx context.Context, job queue.Job) (queue.Ticket, error) {
+func (p *heapProbe) Enqueue(ctx context.Context, job broker.Job) (broker.Ticket, error) {
 	p.mu.Lock()
 	if p.asked++; p.asked%p.every == 0 {
 		began := time.Now()

@@ -13,8 +13,8 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"errand.internal/internal/ledger"
-	"errand.internal/internal/queue"
+	"errand.internal/internal/broker"
+	"errand.internal/internal/record"
 )
 
 // connection is the Redis connection of one scheduler. A test can close it for
@@ -140,7 +140,7 @@ func (r *recorder) enqueuer(name string, next Enqueuer) *recordingEnqueuer {
 	}
 }
 
-func (e *recordingEnqueuer) Enqueue(ctx context.Context, job queue.Job) (queue.Ticket, error) {
+func (e *recordingEnqueuer) Enqueue(ctx context.Context, job broker.Job) (broker.Ticket, error) {
 	req := parseKey(job.Key)
 	e.nthMu.Lock()
 	e.nth[req.slot]++
@@ -153,7 +153,7 @@ func (e *recordingEnqueuer) Enqueue(ctx context.Context, job queue.Job) (queue.T
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	switch {
-	case errors.Is(err, ledger.ErrAlreadyActive):
+	case errors.Is(err, record.ErrAlreadyActive):
 		e.overlap[req]++
 	case err == nil:
 		if e.ids[req] == nil {

@@ -5,7 +5,7 @@ import (
 	"time"
 
 	"errand.internal/clients"
-	"errand.internal/internal/ledger"
+	"errand.internal/internal/record"
 )
 
 // A worker that resumes the tick of another requests its tasks again. Those that
@@ -21,7 +21,7 @@ func TestResumedTickDoesNotRepeatFailedTasks(t *testing.T) {
 	dies.runDue(t)
 	for _, ids := range f.recorder.ids {
 		for id := range ids {
-			if r := f.waitEnded(id); r.Outcome != ledger.Invalid {
+			if r := f.waitEnded(id); r.Outcome != record.Invalid {
 				t.Fatalf("%s ended %s", id, r.Outcome)
 			}
 		}

@@ -6,7 +6,7 @@ import (
 	"errors"
 	"time"
 
-	"errand.internal/internal/ledger"
+	"errand.internal/internal/record"
 )
 
 const (
@@ -227,7 +227,7 @@ func (r *runner) enqueueAll(
 			r.scheduler.metrics.tasks.WithLabelValues(r.schedule.Name, result).Add(float64(n))
 		}
 		refused += counts[taskRefused]
-		if errors.Is(err, ledger.ErrLate) {
+		if errors.Is(err, record.ErrLate) {
 			return refused, false, nil // a newer tick is due
 		}
 		if err != nil {

@@ -8,7 +8,8 @@ import (
 
 	"github.com/hibiken/asynq"
 
-	"errand.internal/internal/ledger"
+	"errand.internal/internal/broker"
+	"errand.internal/internal/record"
 	"errand.internal/internal/testwait"
 )
 
@@ -271,24 +272,14 @@ func TestTaskOfBusySubjectIsSkipped(t *testing.T) {
 	if len(first) != 3 {
 		t.Fatalf("tasks = %v", first)
 	}
-	end := func(subject string, outcome ledger.Outcome) {
-		id := first[subject]
-		g, err := f.store.Begin(t.Context(), ledger.Claim{
-			ID:      id,
-			Type:    "shop:stock:read",
-			Owner:   "w",
-			For:     time.Minute,
-			Expires: time.Now().Add(time.Hour),
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := f.store.Finish(t.Context(), id, g, ledger.Result{State: ledger.Ended, Outcome: outcome, Keep: time.Hour}); err != nil {
+	claims := f.take(t, 3)
+	end := func(subject string, outcome record.Outcome) {
+		if err := claims[first[subject]].End(broker.Result{Outcome: outcome}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	end("u1", ledger.Failed)
-	end("u2", ledger.Unknown)
+	end("u1", record.Failed)
+	end("u2", record.Unknown)
 	// The next tick, before its time, because no hour passes here.
 	slot := time.Unix(newest+3600, 0)
 	l := lease{status: slotResumed, begun: slot, gap: time.Hour}

@@ -9,7 +9,7 @@ import (
 	"strings"
 
 	"errand.internal/internal/payload"
-	"errand.internal/internal/queue"
+	"errand.internal/internal/worker"
 	"errand.internal/tasks"
 )
 
@@ -35,12 +35,10 @@ func newTemplate(info tasks.Info, doc map[string]any, path string) (template, er
 	if err := checkVacant(doc, path); err != nil {
 		return t, err
 	}
-	probe := map[string]any{}
-	if err := payload.Set(info.Example, probe, path, "0"); err != nil {
-		return t, errors.New("the path has an empty part")
+	if strings.ContainsAny(path, "[]") {
+		return t, errors.New("the path must not have a list entry")
 	}
-	_, t.text = valueAt(probe, path).(string)
-
+	t.text = payload.TakesText(info.Example, path)
 	placeholder := rand.Text()
 	if err := payload.Set(info.Example, doc, path, placeholder); err != nil {
 		return t, errors.New("the path has an empty part")
@@ -73,15 +71,6 @@ func checkVacant(doc map[string]any, path string) error {
 	return nil
 }
 
-// valueAt is the value at a dotted path.
-func valueAt(doc map[string]any, path string) any {
-	segments := strings.Split(path, ".")
-	for _, segment := range segments[:len(segments)-1] {
-		doc, _ = doc[segment].(map[string]any)
-	}
-	return doc[segments[len(segments)-1]]
-}
-
 // raw is the payload for a subject as JSON, not yet checked.
 func (t template) raw(subject string) []byte {
 	if t.path == "" {
@@ -95,9 +84,22 @@ func (t template) raw(subject string) []byte {
 	return append(append(append(out, t.before...), value...), t.after...)
 }
 
-// decode reads and checks the payload for a subject.
-func (t template) decode(subject string) (queue.Payload, error) {
-	return t.info.Decode(t.raw(subject))
+// decode reads and checks the payload for a subject. A payload with a key of its own
+// is refused: the key of a scheduled task is its tick, and beside it every tick would
+// create the same record once more.
+func (t template) decode(subject string) (worker.Payload, error) {
+	p, err := t.info.Decode(t.raw(subject))
+	if err != nil {
+		return nil, err
+	}
+	if keyed, ok := p.(tasks.Keyed); ok && keyed.Key() != "" {
+		field, _ := keyed.KeyField()
+		return nil, &tasks.PayloadError{Problems: []payload.Problem{{
+			Field: field,
+			Rule:  "must be left out: a schedule would create the same record at every tick",
+		}}}
+	}
+	return p, nil
 }
 
 // payload is the payload of the i-th task of a tick as JSON.

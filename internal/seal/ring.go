@@ -116,6 +116,15 @@ func (r *Ring) Seal(label, aad string, plain []byte) []byte {
 	return k.aead(label).Seal(out, nil, plain, extra)
 }
 
+// OpenPlain returns a value that was stored without any mark, by somebody who knows
+// nothing of rings. It fails with ErrNotSealed if the ring is strict.
+func (r *Ring) OpenPlain(value []byte) ([]byte, error) {
+	if r != nil && r.strict {
+		return nil, ErrNotSealed
+	}
+	return value, nil
+}
+
 // Open returns the plain value of blob. It fails with ErrNoKey, ErrTampered or,
 // if the ring is strict, ErrNotSealed. It does not modify blob.
 func (r *Ring) Open(label, aad string, blob []byte) ([]byte, error) {

@@ -42,6 +42,32 @@ func Collect(errs ...error) error {
 	return all
 }
 
+// CollectAfter is Collect for a Load and the checks of what it has read. It leaves
+// out what the checks say about a variable that Load has refused: its field does
+// not hold what the operator wrote, so the check is about nothing.
+func CollectAfter(loaded error, checks ...error) error {
+	var rest []error
+	for _, err := range flatten(nil, checks) {
+		variable, _, found := strings.Cut(err.Error(), ": ")
+		if !found || !Refused(loaded, variable) {
+			rest = append(rest, err)
+		}
+	}
+	return Collect(append([]error{loaded}, rest...)...)
+}
+
+// Refused reports whether the error of a Load is about a variable, or about the
+// file that holds its value.
+func Refused(loaded error, variable string) bool {
+	for _, err := range flatten(nil, []error{loaded}) {
+		p, ok := errors.AsType[Problem](err)
+		if ok && (p.Variable == variable || p.Variable == variable+fileSuffix) {
+			return true
+		}
+	}
+	return false
+}
+
 func flatten(all problems, errs []error) problems {
 	for _, err := range errs {
 		if err == nil {

@@ -22,6 +22,8 @@ import (
 //     Setting both is an error.
 //   - doc:"…" says what the variable is for; see Describe.
 //
+// A text or a secret must be UTF-8 without invisible characters.
+//
 // A type that needs its own parser implements encoding.TextUnmarshaler. Its error
 // states the rule that the operator reads after the variable's name; the error of
 // a secret must not quote the value.
@@ -66,6 +68,7 @@ func withoutEmpty(environ map[string]string) map[string]string {
 
 // load parses the variable into its field.
 func (f field) load(environ map[string]string) error {
+	source := f.name
 	if f.secret {
 		value, err := fromFile(f.name, environ)
 		if err != nil {
@@ -74,7 +77,11 @@ func (f field) load(environ map[string]string) error {
 		if value != "" {
 			environ = maps.Clone(environ)
 			environ[f.name] = value
+			source += fileSuffix
 		}
+	}
+	if rule := f.textRule(environ[f.name]); rule != "" {
+		return Problem{source, rule}
 	}
 	single := f.single()
 	if err := env.ParseWithOptions(single.Interface(), f.options(environ)); err != nil {

@@ -47,6 +47,7 @@ func (c *coolDown) err(profile string, now int64) error {
 	return &UnavailableError{
 		Profile:    profile,
 		RetryAfter: left,
+		Reason:     c.reason,
 		Err:        c.cause,
 	}
 }
@@ -105,6 +106,13 @@ type retryAfterHinter interface {
 	RetryAfterHint() time.Duration
 }
 
+// loginFault is an error that says in words that may be stored what a login was
+// answered with.
+type loginFault interface {
+	error
+	LoginFault() string
+}
+
 // failure is a failed login or call as it is recorded.
 type failure struct {
 	kind   string
@@ -117,6 +125,9 @@ func classify(err error) failure {
 		return failure{kind: kindRefused, reason: printable(refused.Reason)}
 	}
 	f := failure{kind: kindOutage}
+	if said, ok := errors.AsType[loginFault](err); ok {
+		f.reason = printable(said.LoginFault())
+	}
 	if h, ok := errors.AsType[retryAfterHinter](err); ok {
 		if d := h.RetryAfterHint(); d > 0 {
 			f.wait = min(max(d, time.Second), maxRetryAfter)

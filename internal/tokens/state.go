@@ -55,7 +55,7 @@ func (s State) String() string {
 		refusals := times(max(s.Refusals, 1))
 		parts = append(parts, fmt.Sprintf("refused %s%s, next try in %s", refusals, reason, wait))
 	case s.CoolingFor > 0:
-		parts = append(parts, fmt.Sprintf("login service in trouble, next try in %s", wait))
+		parts = append(parts, fmt.Sprintf("login service in trouble%s, next try in %s", reason, wait))
 	case s.Refusals > 0:
 		parts = append(parts, fmt.Sprintf("refused %s%s, may be tried again", times(s.Refusals), reason))
 	}
@@ -83,6 +83,9 @@ func (s *sharedState) State(ctx context.Context) (State, error) {
 	state.Refusals = int(reply.Int(4))
 	state.Reason = reply.Text(5)
 	state.Proven = reply.Bool(6)
+	if state.CoolingFor <= 0 && reply.Text(3) != kindRefused {
+		state.Reason = "" // that of an outage, not of the refusals before it
+	}
 	return state, nil
 }
 

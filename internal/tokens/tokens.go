@@ -117,13 +117,19 @@ func (e *CoolingError) Error() string {
 type UnavailableError struct {
 	Profile    string
 	RetryAfter time.Duration
-	Err        error
+	// Reason says what the login was answered with, "" if it is not known.
+	Reason string
+	Err    error
 }
 
 // Error implements error.
 func (e *UnavailableError) Error() string {
 	wait := e.RetryAfter.Round(time.Millisecond).String()
-	return "login of " + e.Profile + " is unavailable; next try in " + wait
+	why := ""
+	if e.Reason != "" {
+		why = " (" + e.Reason + ")"
+	}
+	return "login of " + e.Profile + " is unavailable" + why + "; next try in " + wait
 }
 
 // Unwrap returns the cause.

@@ -2,6 +2,7 @@ package all_test
 
 import (
 	"io/fs"
+	"net/http"
 	"os"
 	"os/exec"
 	"slices"
@@ -11,9 +12,9 @@ import (
 
 	"errand.internal/internal/account"
 	"errand.internal/internal/events/deliver"
-	"errand.internal/internal/queue"
 	"errand.internal/internal/sandboxes"
 	"errand.internal/internal/settings"
+	"errand.internal/internal/worker"
 	"errand.internal/tasks"
 	"errand.internal/tasks/all"
 )
@@ -49,10 +50,10 @@ func names() []typeName {
 }
 
 // boundDefinitions returns the task types as a worker with accounts of all vendors
-// runs them.
-func boundDefinitions(t *testing.T) []queue.Definition {
+// runs them, but with a transport of the test.
+func boundDefinitions(t *testing.T, transport http.RoundTripper) []worker.Definition {
 	t.Helper()
-	var list []queue.Definition
+	var list []worker.Definition
 	for _, v := range all.Vendors {
 		for _, a := range v.Accounts {
 			s := a.Settings()
@@ -60,7 +61,7 @@ func boundDefinitions(t *testing.T) []queue.Definition {
 				t.Fatal(err)
 			}
 			s.UsePlaceholders()
-			bound, err := v.Open(a, s, account.DryRun(noTransport{}))
+			bound, err := v.Open(a, s, account.DryRun(transport))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -124,7 +125,7 @@ func TestNamesOfVariables(t *testing.T) {
 
 func TestReconciledTypesHaveAReconciler(t *testing.T) {
 	t.Parallel()
-	definitions := boundDefinitions(t)
+	definitions := boundDefinitions(t, noTransport{})
 	if got, want := len(definitions), len(all.Vendors.Types()); got != want {
 		t.Errorf("%d task types can run, want %d", got, want)
 	}
@@ -276,7 +277,7 @@ func TestChecksNameWhatIsBroken(t *testing.T) {
 			},
 		},
 		{
-			"reconcilers", checkReconcilers([]queue.Definition{
+			"reconcilers", checkReconcilers([]worker.Definition{
 				{Type: "complete", Base: reconciled, Reconcile: reconcile},
 				{Type: "without", Base: reconciled},
 				{Type: "needless", Reconcile: reconcile},

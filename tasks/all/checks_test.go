@@ -10,8 +10,9 @@ import (
 	"slices"
 	"strings"
 
-	"errand.internal/internal/queue"
+	"errand.internal/internal/broker"
 	"errand.internal/internal/settings"
+	"errand.internal/internal/worker"
 	"errand.internal/tasks"
 )
 
@@ -23,10 +24,10 @@ func (noTransport) RoundTrip(*http.Request) (*http.Response, error) {
 }
 
 // boundDefinition is a definition with a reconciler that finds nothing.
-func boundDefinition(base queue.Policy) queue.Definition {
-	return queue.Definition{
+func boundDefinition(base broker.Policy) worker.Definition {
+	return worker.Definition{
 		Base: base,
-		Reconcile: func(context.Context, queue.Payload) (any, bool, error) {
+		Reconcile: func(context.Context, worker.Payload) (any, bool, error) {
 			return nil, false, nil
 		},
 	}
@@ -219,10 +220,10 @@ func checkVariables(v tasks.Vendor, variables []settings.Variable) []string {
 
 // checkReconcilers names definitions, bound to an account, whose redelivery and
 // reconciler do not fit.
-func checkReconcilers(definitions []queue.Definition) []string {
+func checkReconcilers(definitions []worker.Definition) []string {
 	var problems []string
 	for _, d := range definitions {
-		reconciled := d.Base.Redelivery == queue.Reconciled
+		reconciled := d.Base.Redelivery == broker.Reconciled
 		switch {
 		case reconciled && d.Reconcile == nil:
 			problems = append(problems,

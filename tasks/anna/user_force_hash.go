@@ -15,9 +15,9 @@ import (
 //
 // https://docs.anna.center/anna-services/corporate-user/generate-hash
 type UserForceHash struct {
-	UserID       string `json:"userId" validate:"required,max=256" doc:"the user to create or rename"`
-	UserName     string `json:"userName" validate:"required,max=256" doc:"the user's name from now on"`
-	StartService string `json:"startService,omitempty" validate:"max=256" clear:"true" doc:"service in which the chat opens"`
+	UserID       string `json:"userId" validate:"required,max=256" text:"id" doc:"the user to create or rename"`
+	UserName     string `json:"userName" validate:"required,max=256" text:"line" doc:"the user's name from now on"`
+	StartService string `json:"startService,omitempty" validate:"max=256" text:"line" clear:"true" doc:"service in which the chat opens"`
 }
 
 // Type implements tasks.Task.

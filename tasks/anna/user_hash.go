@@ -14,8 +14,8 @@ import (
 //
 // https://docs.anna.center/anna-services/corporate-user/generate-hash
 type UserHash struct {
-	UserID       string `json:"userId" validate:"required,max=256" doc:"an active user"`
-	StartService string `json:"startService,omitempty" validate:"max=256" clear:"true" doc:"service in which the chat opens"`
+	UserID       string `json:"userId" validate:"required,max=256" text:"id" doc:"an active user"`
+	StartService string `json:"startService,omitempty" validate:"max=256" text:"line" clear:"true" doc:"service in which the chat opens"`
 }
 
 // UserAccess is a minted login. Anyone who reads it can act as that user.

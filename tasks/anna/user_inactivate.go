@@ -13,7 +13,7 @@ import (
 //
 // https://docs.anna.center/anna-services/corporate-user/generate-hash
 type UserInactivate struct {
-	UserID string `json:"userId" validate:"required,max=256" doc:"the user to inactivate"`
+	UserID string `json:"userId" validate:"required,max=256" text:"id" doc:"the user to inactivate"`
 }
 
 // Type implements tasks.Task.

@@ -17,10 +17,10 @@ import (
 //
 // https://dev.danaconnect.com/developer-portal
 type APICall struct {
-	Method string         `json:"method" validate:"required,oneof=GET HEAD POST PUT PATCH DELETE" clear:"true" doc:"HTTP method"`
-	Path   string         `json:"path" validate:"required,max=2048" doc:"path below DANACONNECT_API_URL, URL-escaped, such as rest/conversation/824541"`
-	Query  freecall.Query `json:"query,omitempty" doc:"query parameters; a value is text, a number, true, false, or a list of these"`
-	Body   any            `json:"body,omitempty" doc:"request body, sent as JSON; none if omitted"`
+	Method string         `json:"method" validate:"required,oneof=GET HEAD POST PUT PATCH DELETE" text:"id" clear:"true" doc:"HTTP method"`
+	Path   string         `json:"path" validate:"required,max=2048" text:"id" doc:"path below DANACONNECT_API_URL, URL-escaped, such as rest/conversation/824541"`
+	Query  freecall.Query `json:"query,omitempty" text:"free" doc:"query parameters; a value is text, a number, true, false, or a list of these"`
+	Body   any            `json:"body,omitempty" text:"free" doc:"request body, sent as JSON; none if omitted"`
 	// Idempotent says whether the call may be repeated; nil means GET and HEAD.
 	Idempotent *bool `json:"idempotent,omitempty" clear:"true" doc:"true if the call may be repeated; default: true for GET and HEAD"`
 }
@@ -67,7 +67,6 @@ func callAPI(c *api.Client) tasks.Handler[APICall, tasks.Reply] {
 			Path:   p.Path,
 			Query:  p.Query.Values(),
 			Body:   body,
-			Once:   freecall.Redelivery(p.Idempotent, p.Method) == tasks.AtMostOnce,
 		})
 	}
 }

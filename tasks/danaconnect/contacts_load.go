@@ -22,11 +22,11 @@ import (
 //
 // https://dev.danaconnect.com/openapi/contactbulkupload-reference
 type ContactsLoad struct {
-	TableCode     string   `json:"tableCode" validate:"required,max=128" clear:"true" doc:"code of the table, from the Contact Manager's list"`
-	FieldsCode    []string `json:"fieldsCode" validate:"required,min=1,dive,required,max=128" clear:"true" doc:"field codes of the columns, in the order of the rows' cells"`
-	Rows          [][]Cell `json:"rows" validate:"required,min=1" doc:"one list of cells for each contact; a cell is text or a number"`
-	OperationType string   `json:"operationType,omitempty" validate:"max=32" clear:"true" doc:"what to do with the rows; default INSALL (insert all)"`
-	KeyField      string   `json:"keyField,omitempty" validate:"max=128" clear:"true" doc:"field code that identifies a contact"`
+	TableCode     string   `json:"tableCode" validate:"required,max=128" text:"id" clear:"true" doc:"code of the table, from the Contact Manager's list"`
+	FieldsCode    []string `json:"fieldsCode" validate:"required,min=1,dive,required,max=128" text:"id" clear:"true" doc:"field codes of the columns, in the order of the rows' cells"`
+	Rows          [][]Cell `json:"rows" validate:"required,min=1" text:"lines" doc:"one list of cells for each contact; a cell is text or a number"`
+	OperationType string   `json:"operationType,omitempty" validate:"max=32" text:"id" clear:"true" doc:"what to do with the rows; default INSALL (insert all)"`
+	KeyField      string   `json:"keyField,omitempty" validate:"max=128" text:"id" clear:"true" doc:"field code that identifies a contact"`
 	Strict        *bool    `json:"strict,omitempty" clear:"true" doc:"the vendor's strict flag; if omitted, the vendor's default applies"`
 }
 

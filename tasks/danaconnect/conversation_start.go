@@ -3,7 +3,6 @@ package danaconnect
 import (
 	"context"
 	"encoding/json"
-	"strings"
 	"time"
 
 	"errand.internal/clients/danaconnect/api"
@@ -19,9 +18,9 @@ import (
 //
 // https://dev.danaconnect.com/openapi/conversation-reference
 type ConversationStart struct {
-	IDConversation tasks.ID `json:"idConversation,omitempty" validate:"omitempty,number,max=19" clear:"true" doc:"id of the conversation's activation, unless idProject is given; a reactivated flow gets a new one"`
-	IDProject      tasks.ID `json:"idProject,omitempty" validate:"omitempty,number,max=19" clear:"true" doc:"id of the project; it stays the same when the flow is reactivated"`
-	Data           Fields   `json:"data" validate:"required,min=1" doc:"the contact's fields by field code; a value is text, a number, true or false"`
+	IDConversation tasks.ID `json:"idConversation,omitempty" text:"number" clear:"true" doc:"id of the conversation's activation, unless idProject is given; a reactivated flow gets a new one"`
+	IDProject      tasks.ID `json:"idProject,omitempty" text:"number" clear:"true" doc:"id of the project; it stays the same when the flow is reactivated"`
+	Data           Fields   `json:"data" validate:"required,min=1" text:"lines" doc:"the contact's fields by field code; a value is text, a number, true or false"`
 }
 
 // Fields are a contact's fields by field code. A value is text, a number (sent as it
@@ -82,16 +81,6 @@ func (p ConversationStart) Check() []payload.Problem {
 				Field: "idConversation",
 				Rule:  "must not be given together with idProject",
 			},
-		)
-	case strings.HasPrefix(string(p.IDConversation), "0"):
-		found = append(
-			found,
-			payload.Problem{Field: "idConversation", Rule: "must not begin with 0"},
-		)
-	case strings.HasPrefix(string(p.IDProject), "0"):
-		found = append(
-			found,
-			payload.Problem{Field: "idProject", Rule: "must not begin with 0"},
 		)
 	}
 	return found

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"errand.internal/clients/danaconnect/otp"
+	"errand.internal/internal/payload"
 	"errand.internal/tasks"
 )
 
@@ -54,6 +55,19 @@ func (p OTPSend) seconds() int {
 		return otp.DefaultSecondsExpiration
 	}
 	return *p.SecondsExpiration
+}
+
+// Check implements payload.Checker. Two keys may have become one when the blanks
+// around them were removed.
+func (p OTPSend) Check() []payload.Problem {
+	seen := map[string]bool{}
+	for _, value := range p.Values {
+		if seen[value.Key] {
+			return []payload.Problem{{Field: "values", Rule: "has a key twice"}}
+		}
+		seen[value.Key] = true
+	}
+	return nil
 }
 
 // Result implements tasks.Task.

@@ -16,8 +16,8 @@ import (
 //
 // https://help.danaconnect.com/en-us/article/api-rest-one-time-password-otp-api-vnkelx
 type OTPVerify struct {
-	IDRequest tasks.ID `json:"idRequest" validate:"required,number" clear:"true" doc:"idRequest from the result of the send"`
-	OTP       string   `json:"otp" validate:"required,max=64" doc:"what the person typed"`
+	IDRequest tasks.ID `json:"idRequest" validate:"required" text:"number" clear:"true" doc:"idRequest from the result of the send"`
+	OTP       string   `json:"otp" validate:"required,max=64" text:"code" doc:"what the person typed"`
 }
 
 // OTPVerdict is the vendor's verdict on a code.

@@ -79,6 +79,10 @@ func TestWhatCountsAgainstARecipient(t *testing.T) {
 		{"refused as wrong", sandbox.Fault{Code: "10"}, tasks.Invalid, tasks.Done},
 		{"lost on the way", sandbox.Fault{Drop: true}, tasks.Unknown, tasks.Declined},
 		{"the vendor does not know itself", sandbox.Fault{Code: "04"}, tasks.Unknown, tasks.Declined},
+		{"a gateway lost the answer", sandbox.Fault{Status: 503, AfterEffect: true}, tasks.Unknown, tasks.Declined},
+		{"a gateway gave up", sandbox.Fault{Status: 524, AfterEffect: true}, tasks.Unknown, tasks.Declined},
+		{"redirected after the work", sandbox.Fault{Status: 303, AfterEffect: true}, tasks.Unknown, tasks.Declined},
+		{"refused as too busy", sandbox.Fault{Status: 503, RetryAfter: "1"}, tasks.Done, tasks.Declined},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
@@ -89,6 +93,9 @@ func TestWhatCountsAgainstARecipient(t *testing.T) {
 				if err := send(t, c, sendTo("ana@example.com")); apptest.Outcome(err) != want {
 					t.Errorf("number %d: %v, want %s", i, err, want)
 				}
+			}
+			if n := vendor.Effects(danaconnecttest.OpSend); n > 1 {
+				t.Errorf("%d passcodes to a recipient who may get one", n)
 			}
 		})
 	}

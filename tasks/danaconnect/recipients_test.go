@@ -13,9 +13,9 @@ import (
 	"errand.internal/clients"
 	"errand.internal/clients/danaconnect"
 	"errand.internal/clients/danaconnect/otp"
-	"errand.internal/internal/queue"
 	"errand.internal/internal/secret"
 	"errand.internal/internal/tokens"
+	"errand.internal/internal/worker"
 )
 
 // fakeGuard records what it is asked.
@@ -84,7 +84,7 @@ func TestRecipientIdentity(t *testing.T) {
 	} {
 		g := &fakeGuard{}
 		r := &recipients{fields: tt.fields, guard: g}
-		ctx := queue.WithTaskID(t.Context(), "task-1")
+		ctx := worker.WithTaskID(t.Context(), "task-1")
 		if _, err := r.send(ctx, tt.values, accepted); err != nil ||
 			len(g.taken) != 1 ||
 			!slices.Equal(g.taken[0], tt.want) ||

@@ -375,7 +375,9 @@ func TestConversationStart(t *testing.T) {
 		"an idResult other than 0": {sandbox.Fault{Code: "3"}, tasks.Failed, 0},
 		"an unreadable answer":     {sandbox.Fault{HTML: true, AfterEffect: true}, tasks.Unknown, 1},
 		"a 400":                    {sandbox.Fault{Status: 400}, tasks.Invalid, 0},
-		"a 503 and then good":      {sandbox.Fault{Status: 503}, tasks.Done, 1},
+		"a 503 that asks for more": {sandbox.Fault{Status: 503, RetryAfter: "1"}, tasks.Done, 1},
+		"a 503 of a gateway":       {sandbox.Fault{Status: 503, AfterEffect: true}, tasks.Unknown, 1},
+		"a 303 after the work":     {sandbox.Fault{Status: 303, AfterEffect: true}, tasks.Unknown, 1},
 	} {
 		_, err := run(data, tt.fault)
 		if apptest.Outcome(err) != tt.want || vendor.EffectsOf(danaconnecttest.OpStart, data) != tt.effects {

@@ -150,9 +150,17 @@ func TestDynamicCall(t *testing.T) {
 		{"reported, idempotent by the file", idempotentPipe, "", sandbox.Fault{Code: "error"}, tasks.Done},
 		{"rule unmet", ruledPipe, "", sandbox.Fault{Code: "half"}, tasks.Failed},
 		{"web page", plainPipe, "", sandbox.Fault{HTML: true}, tasks.Unknown},
+		{"502 of a gateway", plainPipe, "", sandbox.Fault{Status: 502}, tasks.Unknown},
+		{"524 of a gateway", plainPipe, "", sandbox.Fault{Status: 524}, tasks.Unknown},
+		{"503 of a gateway", plainPipe, "", sandbox.Fault{Status: 503}, tasks.Unknown},
+		{"503 with Retry-After", plainPipe, "", sandbox.Fault{Status: 503, RetryAfter: "1"}, tasks.Done},
+		{"502, idempotent by the file", idempotentPipe, "", sandbox.Fault{Status: 502}, tasks.Done},
+		{"502, idempotent by the payload", plainPipe, `,"idempotent":true`, sandbox.Fault{Status: 502}, tasks.Done},
+		{"303 after the work", plainPipe, "", sandbox.Fault{Status: 303}, tasks.Unknown},
+		{"303, idempotent by the file", idempotentPipe, "", sandbox.Fault{Status: 303}, tasks.Invalid},
 		{"no such pipe", "64f1c0de0009", "", sandbox.Fault{}, tasks.Invalid},
 	} {
-		if tt.want != tasks.Invalid {
+		if tt.listener != "64f1c0de0009" { // it is not called
 			fault(tt.fault)
 		}
 		if _, ended := call(tt.listener, tt.rest); ended != tt.want {

@@ -14,10 +14,10 @@ import (
 	"errand.internal/clients/dinero/dinerotest"
 	"errand.internal/internal/account"
 	"errand.internal/internal/limits"
-	"errand.internal/internal/queue"
 	"errand.internal/internal/redistest"
 	"errand.internal/internal/settings"
 	"errand.internal/internal/tokens"
+	"errand.internal/internal/worker"
 	"errand.internal/tasks"
 	"errand.internal/tasks/dinero"
 )
@@ -45,7 +45,7 @@ func (c *fakeClock) Sleep(ctx context.Context, d time.Duration) error {
 type quotaFixture struct {
 	*dinerotest.Sandbox
 	clock   *fakeClock
-	workers [][]queue.Definition
+	workers [][]worker.Definition
 }
 
 func newQuotaFixture(t *testing.T, quota int, rate string) *quotaFixture {
@@ -79,17 +79,17 @@ func newQuotaFixture(t *testing.T, quota int, rate string) *quotaFixture {
 	return f
 }
 
-func (f *quotaFixture) definition(worker int, taskType string) queue.Definition {
-	i := slices.IndexFunc(f.workers[worker], func(d queue.Definition) bool { return d.Type == taskType })
-	return f.workers[worker][i]
+func (f *quotaFixture) definition(process int, taskType string) worker.Definition {
+	i := slices.IndexFunc(f.workers[process], func(d worker.Definition) bool { return d.Type == taskType })
+	return f.workers[process][i]
 }
 
-func (f *quotaFixture) try(t *testing.T, worker int, organization, task string) (*clients.Attempt, error) {
+func (f *quotaFixture) try(t *testing.T, process int, organization, task string) (*clients.Attempt, error) {
 	t.Helper()
 	ctx, attempt := clients.WithAttempt(t.Context(), nil)
 	attempt.Task = task
 	attempt.Deadline = time.Now().Add(24 * time.Hour)
-	_, err := f.definition(worker, "dinero:api:call").Run(ctx, dinero.APICall{
+	_, err := f.definition(process, "dinero:api:call").Run(ctx, dinero.APICall{
 		OrganizationID: tasks.ID(organization),
 		Method:         http.MethodGet,
 		Path:           "contacts",

@@ -11,10 +11,19 @@ import (
 
 // Record is what ContactCreate and InvoiceCreate have in common.
 type Record struct {
-	OrganizationID tasks.ID `json:"organizationId" validate:"required,number,max=20" clear:"true" doc:"the organization; the worker has its API key"`
+	OrganizationID tasks.ID `json:"organizationId" validate:"required" text:"number" clear:"true" doc:"the organization; the worker has its API key"`
 	// Body is the vendor's own. Its ExternalReference, if given, is the task's key
 	// and what the record is found by; otherwise the task's ID is written there.
-	Body map[string]any `json:"body" validate:"required,min=1" doc:"the vendor's fields; ExternalReference, if given, is the task's key, at most 128 characters"`
+	Body Body `json:"body" validate:"required,min=1" text:"free" doc:"the vendor's fields; ExternalReference, if given, is the task's key, at most 128 characters"`
+}
+
+// Body is the body of a create, with the vendor's own fields.
+type Body map[string]any
+
+// TextMember tells enqueue --set that an ExternalReference is text, also one that
+// looks like a number.
+func (Body) TextMember(name string) bool {
+	return dinero.IsReference(name)
 }
 
 // Created names a record in Dinero.
@@ -35,6 +44,12 @@ func (r Record) Key() string {
 		return ""
 	}
 	return string(r.OrganizationID) + ":" + reference
+}
+
+// KeyField implements tasks.Keyed.
+func (r Record) KeyField() (field, text string) {
+	text, _ = dinero.ReferenceOf(r.Body)
+	return "body.ExternalReference", text
 }
 
 // policy is the policy of both creates. One that may have happened is looked up at

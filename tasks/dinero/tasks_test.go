@@ -78,6 +78,24 @@ func TestPayloadRules(t *testing.T) {
 			Want: "organizationId must be digits only",
 		},
 		{
+			Name: "organization with a space",
+			Type: "dinero:api:call",
+			Raw:  `{"organizationId":"1 2","method":"GET","path":"x"}`,
+			Want: "organizationId must be digits only",
+		},
+		{
+			Name: "organization in another notation",
+			Type: "dinero:api:call",
+			Raw:  `{"organizationId":12e1,"method":"GET","path":"x"}`,
+			Want: "organizationId must be digits only",
+		},
+		{
+			Name: "member of a body given twice",
+			Type: "dinero:invoice:create",
+			Raw:  `{"organizationId":1,"body":{"ProductLines":[{"Quantity":1,"Quantity":100}]}}`,
+			Want: "body.ProductLines[0].Quantity is given twice",
+		},
+		{
 			Name: "version",
 			Type: "dinero:api:call",
 			Raw:  `{"organizationId":1,"method":"GET","path":"x","version":"../v2"}`,
@@ -287,6 +305,14 @@ func TestReferenceIsTheKey(t *testing.T) {
 	}}
 	if _, err := tasks.Enqueue(t.Context(), c, otherBody); !errors.Is(err, tasks.ErrKeyConflict) {
 		t.Errorf("the same reference with another body: %v", err)
+	}
+	// Neither Enqueue nor EnqueueAll lets an option replace the reference.
+	list := []dinero.InvoiceCreate{otherBody}
+	_, err := tasks.EnqueueAll(t.Context(), c, list, func(int) []tasks.Option {
+		return []tasks.Option{tasks.Key("row-1")}
+	})
+	if _, refused := errors.AsType[*tasks.PayloadError](err); !refused {
+		t.Errorf("the same reference with another key: %v", err)
 	}
 	if d := (dinero.InvoiceCreate{}).Policy(); d.KeyTTL != 90*24*time.Hour || d.Redelivery != tasks.Reconciled ||
 		d.Budget != 24*time.Hour {

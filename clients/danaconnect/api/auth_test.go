@@ -109,7 +109,7 @@ func TestLoginAnswers(t *testing.T) {
 		{"429", 429, `{"error":"invalid_client"}`, 0, clients.RateLimited},
 		{"500", 500, `{"error":"invalid_client"}`, 0, clients.Unknown},
 		{"500 with a token", 500, `{"access_token":"t","expires_in":60}`, 0, clients.Unknown},
-		{"503", 503, `{"error":"temporarily_unavailable"}`, 0, clients.Temporary},
+		{"503", 503, `{"error":"temporarily_unavailable"}`, 0, clients.Temporary}, // with Retry-After
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -65,7 +65,6 @@ func (c *Client) StartConversation(ctx context.Context, s Start) (clients.Reply,
 	answer, err := c.do(ctx, OpStart, c.base.Join(path), Request{
 		Method: http.MethodPost,
 		Body:   body,
-		Once:   true,
 	})
 	if err != nil {
 		return clients.Reply{}, err
@@ -135,9 +134,6 @@ func (c *Client) do(ctx context.Context, op, target string, r Request) (*clients
 		req, err := http.NewRequestWithContext(ctx, r.Method, target, content)
 		if err != nil {
 			return nil, invalid(op, "the request cannot be built")
-		}
-		if r.Once {
-			clients.DisableTransportRetry(req)
 		}
 		// The vendor's sample sends the content type without a body, too.
 		req.Header.Set("Content-Type", "application/json")

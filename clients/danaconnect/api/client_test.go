@@ -49,6 +49,7 @@ func TestSharedRulesOfTheLogin(t *testing.T) {
 	t.Parallel()
 	clientstest.Check(t, clientstest.Subject{
 		Op:         danaconnecttest.OpToken,
+		Login:      true,
 		Mount:      danaconnecttest.Mount,
 		Canaries:   canaries,
 		Unreadable: clients.Unknown,

@@ -24,42 +24,62 @@ type wsReply struct {
 	Error  json.RawMessage `json:"wsError"`
 }
 
-// idResult returns wsResult.idResult, "" if there is none.
-func (r wsReply) idResult() string {
+// idResult returns wsResult.idResult, "" if there is none. The error is a
+// *clients.AmbiguousError.
+func (r wsReply) idResult() (string, error) {
 	var result struct {
 		ID json.RawMessage `json:"idResult"`
 	}
-	if !clients.IsSet(r.Result) || json.Unmarshal(r.Result, &result) != nil || len(result.ID) == 0 {
-		return ""
+	if !clients.IsSet(r.Result) {
+		return "", nil
+	}
+	if err := clients.DecodeMembers(r.Result, &result); err != nil || len(result.ID) == 0 {
+		_, ambiguous := errors.AsType[*clients.AmbiguousError](err)
+		if !ambiguous {
+			err = nil
+		}
+		return "", err
 	}
 	var id clients.Text
 	if id.UnmarshalJSON(result.ID) != nil {
-		return ""
+		return "", nil
 	}
-	return strings.TrimSpace(string(id))
+	return strings.TrimSpace(string(id)), nil
 }
 
 // readResult interprets an answer that promises a wsResult or a wsError.
 func readResult(a *clients.Answer) danaconnect.Reading {
-	var reply wsReply
-	if err := clients.DecodeObject(a, &reply); err != nil {
+	reading, err := readUnambiguous(a)
+	if err != nil {
 		return danaconnect.Reading{Signal: danaconnect.SignalNone, Problem: err.Error()}
 	}
-	id := reply.idResult()
+	return reading
+}
+
+// readUnambiguous is readResult that returns why the body cannot be read.
+func readUnambiguous(a *clients.Answer) (danaconnect.Reading, error) {
+	var reply wsReply
+	if err := clients.DecodeObject(a, &reply); err != nil {
+		return danaconnect.Reading{}, err
+	}
+	id, err := reply.idResult()
+	if err != nil {
+		return danaconnect.Reading{}, err
+	}
 	code := clients.Text(id).Code()
 	digits := strings.TrimPrefix(id, "-")
 	switch {
 	case clients.IsSet(reply.Error):
-		return danaconnect.Reading{Signal: danaconnect.SignalFailed, Code: code}
+		return danaconnect.Reading{Signal: danaconnect.SignalFailed, Code: code}, nil
 	case digits == "" || strings.Trim(digits, "0123456789") != "":
 		return danaconnect.Reading{
 			Signal:  danaconnect.SignalNone,
 			Problem: "it has neither a wsResult.idResult nor a wsError",
-		}
+		}, nil
 	case strings.Trim(digits, "0") == "":
-		return danaconnect.Reading{Signal: danaconnect.SignalDone}
+		return danaconnect.Reading{Signal: danaconnect.SignalDone}, nil
 	}
-	return danaconnect.Reading{Signal: danaconnect.SignalFailed, Code: code}
+	return danaconnect.Reading{Signal: danaconnect.SignalFailed, Code: code}, nil
 }
 
 // readContent interprets the answer of a free call, which promises nothing: a
@@ -73,7 +93,11 @@ func readContent(method string, a *clients.Answer) danaconnect.Reading {
 	case err != nil:
 		return danaconnect.Reading{Signal: danaconnect.SignalNone, Problem: err.Error()}
 	}
-	if got := readResult(a); got.Signal != danaconnect.SignalNone {
+	got, err := readUnambiguous(a)
+	if _, ambiguous := errors.AsType[*clients.AmbiguousError](err); ambiguous {
+		return danaconnect.Reading{Signal: danaconnect.SignalNone, Problem: err.Error()}
+	}
+	if err == nil && got.Signal != danaconnect.SignalNone {
 		return got
 	}
 	return danaconnect.Reading{Signal: danaconnect.SignalContent}

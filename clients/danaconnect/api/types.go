@@ -44,6 +44,4 @@ type Request struct {
 	Query url.Values
 	// Body is JSON, nil for none.
 	Body json.RawMessage
-	// Once keeps net/http from sending even a GET or HEAD again.
-	Once bool
 }

@@ -210,17 +210,14 @@ func findRule(op, code string) (Rule, bool) {
 }
 
 // normalize turns 1 and "1" into "01": the vendor's page promises two digits as
-// text, which a JSON library in between may change.
+// text, which a JSON library in between may change. It makes no other code of one that
+// the page does not list, such as "001".
 func normalize(code clients.Text) string {
-	digits := strings.TrimSpace(string(code))
-	if digits == "" || strings.Trim(digits, "0123456789") != "" {
-		return digits
+	text := strings.TrimSpace(string(code))
+	if len(text) == 1 && text[0] >= '0' && text[0] <= '9' {
+		return "0" + text
 	}
-	digits = strings.TrimLeft(digits, "0")
-	for len(digits) < 2 {
-		digits = "0" + digits
-	}
-	return digits
+	return text
 }
 
 // reply is the vendor's resultOTPJSON, the answer of both operations.
@@ -266,6 +263,7 @@ func read(op string, a *clients.Answer) (reading, error) {
 	if !listed {
 		err := unlistedError(op, a)
 		err.Code = r.reply.ResponseCode.Code()
+		err.Unlisted = true
 		return r, err
 	}
 	if !rule.Success {

@@ -244,7 +244,16 @@ func TestStatusWithoutACode(t *testing.T) {
 			tokens.Inconclusive,
 		},
 		{"500 with a web page", 500, "<html>", clients.Unknown, tokens.Inconclusive},
-		{"503 alone", 503, "", clients.Temporary, tokens.Inconclusive},
+		{
+			"200 with a code twice",
+			200,
+			`{"idRequest":251,"responseCode":"05","responseCode":"01"}`,
+			clients.Unknown,
+			tokens.Inconclusive,
+		},
+		{"200 with the id twice", 200, `{"idRequest":1,"idRequest":251,"responseCode":"01"}`, clients.Unknown, tokens.Inconclusive},
+		{"503 alone", 503, "", clients.Unknown, tokens.Inconclusive},
+		{"503 of a gateway", 503, "<html>", clients.Unknown, tokens.Inconclusive},
 	}
 	for op := range promises {
 		for _, tt := range tests {
@@ -374,4 +383,20 @@ func TestEveryRowCounts(t *testing.T) {
 		}
 		return false
 	})
+}
+
+// Only the digit that a JSON library loses is restored: any other code is its own.
+func TestCodesThatLookAlikeAreNotOne(t *testing.T) {
+	t.Parallel()
+	for _, code := range []string{`"001"`, `"1.0"`, `1.0`, `"0001"`, `1e0`} {
+		f := start(t, danaconnecttest.Options{})
+		f.Inject(sandbox.Fault{
+			Op:   danaconnecttest.OpSend,
+			Body: new(`{"idRequest":251,"responseCode":` + code + `}`),
+		})
+		_, err := f.call(t.Context(), otp.OpSend)
+		if e := fault(t, err, clients.Unknown); !e.Unlisted {
+			t.Errorf("code %s counts as listed", code)
+		}
+	}
 }

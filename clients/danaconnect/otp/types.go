@@ -66,8 +66,8 @@ const (
 
 // Value is one field of a contact list.
 type Value struct {
-	Key   string `json:"key" clear:"true"`
-	Value string `json:"value"`
+	Key   string `json:"key" text:"id" clear:"true"`
+	Value string `json:"value" text:"lines"`
 }
 
 // Values are fields of a contact list. Their JSON is the vendor's list of
@@ -110,22 +110,22 @@ func (v *Values) UnmarshalJSON(raw []byte) error {
 	return nil
 }
 
+// fromList reads the entries by hand: a struct would take KEY for key.
 func (v *Values) fromList(raw []byte) error {
-	dec := json.NewDecoder(bytes.NewReader(raw))
-	dec.DisallowUnknownFields()
-	var list []struct {
-		Key   *string `json:"key"`
-		Value *string `json:"value"`
-	}
-	if dec.Decode(&list) != nil {
+	var list []map[string]*string
+	if json.Unmarshal(raw, &list) != nil {
 		return errors.New("must be a list of {key, value}, both text")
 	}
 	*v = make(Values, len(list))
 	for i, entry := range list {
-		if entry.Key == nil || entry.Value == nil {
+		key, value := entry["key"], entry["value"]
+		switch {
+		case key == nil || value == nil:
 			return fmt.Errorf("has no key or no value in entry %d", i)
+		case len(entry) > 2:
+			return errors.New("must be a list of {key, value}, both text")
 		}
-		(*v)[i] = Value{Key: *entry.Key, Value: *entry.Value}
+		(*v)[i] = Value{Key: *key, Value: *value}
 	}
 	return nil
 }

@@ -23,6 +23,8 @@ func TestValuesFromJSON(t *testing.T) {
 		{"null", `null`, nil, "must be a list of {key, value} or an object"},
 		{"text", `"A"`, nil, "must be a list of {key, value} or an object"},
 		{"list of texts", `["A"]`, nil, "must be a list of {key, value}, both text"},
+		{"member in another case", `[{"key":"A","value":"1","KEY":"B"}]`, nil, "must be a list of {key, value}, both text"},
+		{"only another case", `[{"Key":"A","value":"1"}]`, nil, "has no key or no value in entry 0"},
 		{"unknown member", `[{"key":"A","value":"1","x":"2"}]`, nil, "must be a list of {key, value}, both text"},
 		{"number in a list", `[{"key":"A","value":1}]`, nil, "must be a list of {key, value}, both text"},
 		{"no value", `[{"key":"A"}]`, nil, "has no key or no value in entry 0"},

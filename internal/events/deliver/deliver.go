@@ -9,10 +9,11 @@ import (
 	"fmt"
 	"time"
 
+	"errand.internal/internal/broker"
 	"errand.internal/internal/events"
-	"errand.internal/internal/ledger"
 	"errand.internal/internal/payload"
-	"errand.internal/internal/queue"
+	"errand.internal/internal/record"
+	"errand.internal/internal/worker"
 	"errand.internal/tasks"
 )
 
@@ -48,20 +49,20 @@ func (d *eventData) UnmarshalJSON(raw []byte) error {
 	return nil
 }
 
-// Type implements queue.Payload.
+// Type implements worker.Payload.
 func (eventDeliver) Type() string {
 	return events.DeliverType
 }
 
-// Policy implements queue.Payload.
-func (eventDeliver) Policy() queue.Policy {
-	return queue.Policy{
+// Policy implements worker.Payload.
+func (eventDeliver) Policy() broker.Policy {
+	return broker.Policy{
 		Queue:      events.Queue,
 		Budget:     24 * time.Hour,
-		Redelivery: queue.AtLeastOnce,
+		Redelivery: broker.AtLeastOnce,
 		// While the receiver accepts no events, all deliveries wait longer, in step
 		// (events.NewRest).
-		Backoff: queue.Backoff{Base: time.Second, Max: time.Minute},
+		Backoff: broker.Backoff{Base: time.Second, Max: time.Minute},
 		// The key keeps an event from being enqueued twice. It is kept for at least as
 		// long as the budget.
 		Retention: 10 * time.Minute,
@@ -77,12 +78,12 @@ var Queue = tasks.Queue{
 
 // Definition returns the task as a worker runs it. Without a sender, tasks wait for
 // a worker that has one.
-func Definition(sender *events.Sender) queue.Definition {
-	d := queue.Definition{
+func Definition(sender *events.Sender) worker.Definition {
+	d := worker.Definition{
 		Type:   events.DeliverType,
 		Vendor: events.Vendor,
 		Base:   eventDeliver{}.Policy(),
-		Decode: func(raw []byte) (queue.Payload, error) {
+		Decode: func(raw []byte) (worker.Payload, error) {
 			var p eventDeliver
 			if err := payload.Decode(raw, &p); err != nil {
 				return nil, err
@@ -93,14 +94,14 @@ func Definition(sender *events.Sender) queue.Definition {
 	if sender == nil {
 		return d
 	}
-	d.Run = func(ctx context.Context, p queue.Payload) (any, error) {
-		return nil, sender.Send(ctx, p.(eventDeliver).event(), queue.Tries(ctx) > 0)
+	d.Run = func(ctx context.Context, p worker.Payload) (any, error) {
+		return nil, sender.Send(ctx, p.(eventDeliver).event(), worker.Tries(ctx) > 0)
 	}
 	return d
 }
 
 // Example is a valid payload.
-var Example queue.Payload = eventDeliver{
+var Example worker.Payload = eventDeliver{
 	ID:        "evt_finished_otp_6wk3m5q2c4x7y",
 	EventType: events.TaskFinished,
 	Timestamp: "2026-01-31T12:00:00.000Z",
@@ -118,7 +119,7 @@ func (d eventDeliver) event() events.Event {
 
 // Publisher returns a Publish that enqueues one event:deliver task for each event
 // ID.
-func Publisher(producer *queue.Producer) events.Publish {
+func Publisher(producer *broker.Producer) events.Publish {
 	return func(ctx context.Context, e events.Event) error {
 		p := eventDeliver{
 			ID:        e.ID,
@@ -130,13 +131,13 @@ func Publisher(producer *queue.Producer) events.Publish {
 		if err != nil {
 			return fmt.Errorf("encode the event: %w", err)
 		}
-		_, err = producer.Enqueue(ctx, queue.Job{
+		_, err = producer.Enqueue(ctx, broker.Job{
 			Type:    p.Type(),
 			Payload: raw,
 			Policy:  p.Policy(),
 			Key:     e.ID,
 		})
-		if errors.Is(err, ledger.ErrKeyConflict) {
+		if errors.Is(err, record.ErrKeyConflict) {
 			return nil // another process has enqueued it, with its own timestamp
 		}
 		return err

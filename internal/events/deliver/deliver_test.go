@@ -25,14 +25,15 @@ import (
 	"errand.internal/clients"
 	"errand.internal/clients/clientstest"
 	"errand.internal/internal/alert"
+	"errand.internal/internal/broker"
 	"errand.internal/internal/events"
 	"errand.internal/internal/events/deliver"
-	"errand.internal/internal/ledger"
-	"errand.internal/internal/queue"
+	"errand.internal/internal/record"
 	"errand.internal/internal/redistest"
 	"errand.internal/internal/seal"
 	"errand.internal/internal/secret"
 	"errand.internal/internal/testwait"
+	"errand.internal/internal/worker"
 	"errand.internal/tasks"
 	"errand.internal/tasks/all"
 )
@@ -158,23 +159,22 @@ func newSender(t *testing.T, rdb redis.UniversalClient, url string, call time.Du
 }
 
 func newPublish(rdb redis.UniversalClient) events.Publish {
-	return deliver.Publisher(queue.NewProducer(rdb, ledger.New(rdb), nil))
+	return deliver.Publisher(broker.NewProducer(rdb, record.New(rdb), nil))
 }
 
 // startWorker starts a worker that delivers up to n events at once.
 func startWorker(t *testing.T, server *redistest.Server, sender *events.Sender, n int) {
 	t.Helper()
 	general := redis.NewClient(&redis.Options{Addr: server.Addr()})
-	worker, err := queue.NewServer(queue.Config{
+	worker, err := worker.NewServer(worker.Config{
 		Redis:       redis.NewClient(&redis.Options{Addr: server.Addr()}),
 		General:     general,
-		Store:       ledger.New(general),
 		Queues:      map[string]int{events.Queue: n},
-		Definitions: []queue.Definition{deliver.Definition(sender)},
+		Definitions: []worker.Definition{deliver.Definition(sender)},
 		Owner:       "worker",
 		Timeout:     func(string) time.Duration { return 5 * time.Second },
 		Grace:       10 * time.Second,
-		Metrics:     queue.NewMetrics(prometheus.NewRegistry()),
+		Metrics:     worker.NewMetrics(prometheus.NewRegistry()),
 		Log:         zerolog.New(io.Discard),
 	})
 	if err != nil {
@@ -246,7 +246,7 @@ func TestReceiverThatWasDownGetsEveryEvent(t *testing.T) {
 // waitForFailures waits until the first try of n deliveries has failed.
 func waitForFailures(t *testing.T, server *redistest.Server, n int) {
 	t.Helper()
-	store := ledger.New(server.Client())
+	store := record.New(server.Client())
 	testwait.Eventually(t, time.Minute, "the first try of every delivery fails", func() bool {
 		failed := 0
 		for _, id := range taskIDs(t, server) {

@@ -140,6 +140,15 @@ func (f *fixture) limitContext() context.Context {
 	return ctx
 }
 
+// StopAll stops all workers. In a long run, a quiet phase comes before.
+func (f *fixture) StopAll() {
+	f.t.Helper()
+	if fleet.Long() {
+		f.Quiet(fleet.QuietPhase, f.alerts)
+	}
+	f.Fixture.StopAll()
+}
+
 // checkOffboarding asserts that the users of the inactivations are inactive, and that
 // the audit trail has each inactivation once, confirmed.
 func (f *fixture) checkOffboarding(ids []string) {

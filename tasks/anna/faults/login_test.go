@@ -118,7 +118,7 @@ func TestWrongPassword(t *testing.T) {
 			break
 		}
 	}
-	f.StopAll()
+	f.Fixture.StopAll()
 	f.Start(4)
 	f.Wait(waitLimit, ids)
 	f.CheckDone(ids)

@@ -1,0 +1,136 @@
+package broker_test
+
+import (
+	"context"
+	"errors"
+	"net"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"errand.internal/internal/broker"
+	"errand.internal/internal/redistest"
+)
+
+// pipelines counts the pipelines, and breaks them if told to, as a connection does on
+// which one answer never comes.
+type pipelines struct {
+	breaks bool
+	n      atomic.Int32
+}
+
+func (*pipelines) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (*pipelines) ProcessHook(next redis.ProcessHook) redis.ProcessHook { return next }
+
+func (p *pipelines) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(ctx context.Context, cmds []redis.Cmder) error {
+		p.n.Add(1)
+		if !p.breaks {
+			return next(ctx, cmds)
+		}
+		err := &net.OpError{Op: "read", Err: errors.New("broken by the test")}
+		for _, cmd := range cmds {
+			cmd.SetErr(err)
+		}
+		return err
+	}
+}
+
+// Scripts that are called at once share pipelines, each has its own answer, and one
+// that gets none takes no other with it.
+func TestScriptsShareAPipeline(t *testing.T) {
+	t.Parallel()
+	for name, breaks := range map[string]bool{"that holds": false, "that breaks": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			rdb := redistest.New(t).Client()
+			broker.Batch(rdb)
+			hook := &pipelines{breaks: breaks}
+			rdb.AddHook(hook)
+			for round := 1; hook.n.Load() == 0; round++ {
+				const n = 200
+				var all sync.WaitGroup
+				var mu sync.Mutex
+				seen := map[int64]bool{}
+				for range n {
+					all.Go(func() {
+						got, err := rdb.Eval(t.Context(), `return redis.call('INCR', KEYS[1])`, []string{"n"}).Int64()
+						mu.Lock()
+						defer mu.Unlock()
+						if err != nil || seen[got] {
+							t.Errorf("%d twice, or %v", got, err)
+						}
+						seen[got] = true
+					})
+				}
+				all.Wait()
+				if got, err := rdb.Get(t.Context(), "n").Int(); err != nil || got != n*round {
+					t.Fatalf("%d scripts were carried out, %v; want %d", got, err, n*round)
+				}
+			}
+		})
+	}
+}
+
+// One script's error, and a caller who has given up, are their own.
+func TestAnErrorInABatchIsItsOwn(t *testing.T) {
+	t.Parallel()
+	rdb := redistest.New(t).Client()
+	broker.Batch(rdb)
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	var all sync.WaitGroup
+	for i := range 90 {
+		all.Go(func() {
+			switch i % 3 {
+			case 0:
+				if err := rdb.Eval(t.Context(), `return redis.error_reply("NO refused")`, nil).Err(); err == nil || err.Error() != "NO refused" {
+					t.Errorf("the error is %v", err)
+				}
+			case 1:
+				if err := rdb.Eval(gone, `return 1`, nil).Err(); !errors.Is(err, context.Canceled) {
+					t.Errorf("a cancelled call: %v", err)
+				}
+			default:
+				if got, err := rdb.Eval(t.Context(), `return 7`, nil).Int(); got != 7 || err != nil {
+					t.Errorf("%d, %v", got, err)
+				}
+			}
+		})
+	}
+	all.Wait()
+}
+
+// Who may give up sooner than others goes alone, unless all of the client give up
+// together: a pipeline in trouble takes its time.
+func TestACallerWithALimitGoesAlone(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	hook := &pipelines{}
+	cfg := r.config("w1", hook)
+	r.newServer(cfg) // whose clients are batched, each call by its context
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	many := func(ctx context.Context) {
+		var all sync.WaitGroup
+		for range 100 {
+			all.Go(func() {
+				if err := cfg.General.Eval(ctx, `return 1`, nil).Err(); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		all.Wait()
+	}
+	many(ctx)
+	if n := hook.n.Load(); n != 0 {
+		t.Errorf("%d pipelines for callers with a limit", n)
+	}
+	for hook.n.Load() == 0 {
+		many(context.Background())
+	}
+}

@@ -1,0 +1,419 @@
+package broker
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"errand.internal/internal/record"
+	"errand.internal/internal/redisconn"
+	"errand.internal/internal/redisscript"
+)
+
+// Verdict says what a claim is for.
+type Verdict string
+
+// The verdicts.
+const (
+	// Run says that the task may run.
+	Run Verdict = "go"
+	// Abandoned says that a worker died while it called the vendor, and that the
+	// task may not run twice.
+	Abandoned Verdict = "abandoned"
+	// OutOfTime says that the task's time was up when it was claimed.
+	OutOfTime Verdict = "expired"
+	// Crashed says that the task has killed its worker too often.
+	Crashed Verdict = "crashed"
+	// Overtaken says that a newer intent for the same subject has made it wrong to run.
+	Overtaken Verdict = "superseded"
+	// Unrecorded says that there was no record: a plain asynq client has enqueued the
+	// task, or Redis has lost the record.
+	Unrecorded Verdict = "unrecorded"
+)
+
+// Claim is a task that this worker has taken and that no other worker runs. It must
+// be settled once, by End, Adopt or Drop.
+type Claim struct {
+	ID      string
+	Type    string
+	Queue   string
+	Verdict Verdict
+	// Payload is the payload as the producer sealed it.
+	Payload []byte
+	// Attempts counts the attempts before this one that counted against the budget.
+	Attempts int
+	Due      time.Time
+	Expires  time.Time
+	// Foreign says that a plain asynq client enqueued the task.
+	Foreign bool
+	// Notify says that the task was enqueued with Notify.
+	Notify bool
+	// Scheduled says that a schedule enqueued the task.
+	Scheduled bool
+	// Version is the PayloadVersion of the task's producer.
+	Version int
+	// AtLeastOnce says that a second run does no harm.
+	AtLeastOnce bool
+	// Reconfirm says that an opening that this closing overtook ended unknown and may
+	// take effect late; the closing has to be confirmed once more.
+	Reconfirm bool
+	// InDoubt says that an earlier attempt of a reconciled task may have happened.
+	// Lookups counts how often it was looked for since, and not found.
+	InDoubt bool
+	Lookups int
+	// Place is where the latest lookup was when it broke off.
+	Place string
+
+	server  *Server
+	fence   string
+	once    once
+	created time.Time
+	msg     message
+	parts   parts
+	// takenAt and asked are the same moment by Redis' clock and by this process'.
+	takenAt time.Time
+	asked   time.Time
+
+	starting sync.Mutex // a Start or a requeue is under way
+
+	mu      sync.Mutex
+	started bool
+	settled bool
+}
+
+// unrecordedBudget is how long a task without a record waits for a worker that knows
+// its type.
+const unrecordedBudget = 24 * time.Hour
+
+// newClaim reads one claim of the reply of the take script.
+func (s *Server) newClaim(queue string, r redisscript.Reply, now, asked time.Time) *Claim {
+	c := &Claim{
+		ID:        r.Text(0),
+		Queue:     queue,
+		Verdict:   Verdict(r.Text(2)),
+		Attempts:  int(r.Int(4)),
+		Due:       r.Time(6),
+		Expires:   r.Time(7),
+		InDoubt:   r.Text(8) != "",
+		Lookups:   int(r.Int(8)),
+		Reconfirm: r.Text(9) == "1",
+		Place:     r.Text(11),
+		server:    s,
+		fence:     r.Text(3),
+		once:      decodeOnce(r.Text(10)),
+		created:   r.Time(5),
+		msg:       message(r.Text(1)),
+		takenAt:   now,
+		asked:     asked,
+	}
+	c.parts, _ = c.msg.parts()
+	c.Type, c.Payload = c.parts.taskType, c.parts.payload
+	c.Notify, c.Scheduled, c.Version = c.once.notify, c.once.scheduled, c.once.version
+	c.AtLeastOnce = c.once.redelivery == AtLeastOnce
+	if c.Verdict == Unrecorded {
+		c.Foreign = !c.sealed()
+		c.Expires = c.Due.Add(cmp.Or(c.Usable(), unrecordedBudget))
+	}
+	return c
+}
+
+// Now is the time by Redis' clock.
+func (c *Claim) Now() time.Time {
+	return c.takenAt.Add(time.Since(c.asked))
+}
+
+// sealed reports whether a producer of Errand's wrote the payload.
+func (c *Claim) sealed() bool {
+	_, ours := c.parts.headers[headerUsable]
+	return ours
+}
+
+// Completed reports whether asynq has recorded that the task ended well. It tells
+// only of an Unrecorded one.
+func (c *Claim) Completed() bool {
+	return c.parts.completed
+}
+
+// Usable is how long after its start an Unrecorded task of our own is worth
+// running; 0 if its producer did not say.
+func (c *Claim) Usable() time.Duration {
+	d, err := time.ParseDuration(c.parts.headers[headerUsable])
+	if err != nil {
+		return 0
+	}
+	return d
+}
+
+// Start must be called before the vendor is, unless the task runs at least once: it
+// tells Redis that the call may have left. It returns record.ErrStale if another
+// worker has the task by now, or the claim is settled, and then nothing may be sent.
+func (c *Claim) Start(ctx context.Context) error {
+	c.starting.Lock()
+	defer c.starting.Unlock()
+	switch started, settled := c.progress(); {
+	case settled:
+		return record.ErrStale
+	case started:
+		return nil
+	}
+	if err := c.server.replay.wait(ctx); err != nil {
+		return err
+	}
+	// Without the attempt's deadline it can share a pipeline; the caller looks at that.
+	ctx = context.WithoutCancel(ctx)
+	reply, err := run(ctx, c.server.general, startStep, c.Queue, arguments{"id", c.ID, "fence", c.fence})
+	switch {
+	case err != nil:
+		return fmt.Errorf("write that the call starts: %w", err)
+	case !reply.Bool(0):
+		return record.ErrStale
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.settled { // meanwhile
+		return record.ErrStale
+	}
+	c.started = true
+	c.server.replay.start(c)
+	return nil
+}
+
+// Forbid has every Start fail from now on. It reports whether none has succeeded, so
+// that the call surely did not and will not leave.
+func (c *Claim) Forbid() bool {
+	c.settle()
+	started, _ := c.progress()
+	return !started
+}
+
+func (c *Claim) progress() (started, settled bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.started, c.settled
+}
+
+// Result is what became of a claimed task.
+type Result struct {
+	// Attempt is nil if the vendor was not called.
+	Attempt *record.Attempt
+	// Counted says that the attempt counts against the task's budget of attempts.
+	Counted bool
+	// Outcome ends the task. Without one it runs again after Wait.
+	Outcome record.Outcome
+	Wait    time.Duration
+	// Parked says that the task waits for something outside. ParkedFor names it, if it
+	// is a Blocker that wakes tasks.
+	Parked    bool
+	ParkedFor string
+	Code      string
+	Message   string
+	// Data is the result, sealed.
+	Data []byte
+	// HoldKey keeps the producer's key for its whole life, however the task ends:
+	// enqueueing again asks for the same, not for a new try.
+	HoldKey bool
+	// Tell has the end published as that of a dead letter.
+	Tell bool
+	// Confirmed says that the vendor did what was asked, though the task goes on.
+	Confirmed bool
+	// InDoubt, Lookups and Place are kept for the next Claim.
+	InDoubt bool
+	Lookups int
+	Place   string
+}
+
+// End writes the result: the record, the key, the audit log, the outbox, and asynq's
+// task. It tries until Redis takes it, because what the vendor has done must not be
+// forgotten. It gives up with record.ErrStale if another worker took the task over,
+// and when the process exits; then whoever finds the claim rules on it.
+func (c *Claim) End(r Result) error {
+	a, err := c.endArguments(r)
+	if err != nil {
+		return err
+	}
+	c.settle()
+	c.server.replay.end(c, a)
+	err = c.server.insist(func(ctx context.Context) error {
+		return c.server.end(ctx, c.Queue, a)
+	})
+	c.server.forget(c)
+	return err
+}
+
+// end runs the end script.
+func (s *Server) end(ctx context.Context, queue string, a arguments) error {
+	reply, err := run(ctx, s.general, endStep, queue, a)
+	if err != nil {
+		return fmt.Errorf("write the result: %w", err)
+	}
+	if !reply.Bool(0) {
+		return record.ErrStale
+	}
+	return nil
+}
+
+const (
+	// deadKept is about how many dead letters a queue keeps.
+	deadKept = 100_000
+	// statsKept is how long asynq keeps its statistics.
+	statsKept = 90 * 24 * time.Hour
+	// noBlocker stands for a blocker without a name, which wakes no task.
+	noBlocker = "-"
+)
+
+func (c *Claim) endArguments(r Result) (arguments, error) {
+	now := time.Now().UTC()
+	a := c.identity()
+	a.text("outcome", string(r.Outcome))
+	a.flag("counted", r.Counted)
+	a.text("code", r.Code)
+	a.text("message", r.Message)
+	a.flag("confirmed", r.Confirmed)
+	if r.InDoubt {
+		a.add("doubt", r.Lookups)
+		a.text("place", r.Place)
+	}
+	if r.Attempt != nil {
+		raw, err := r.Attempt.Encode()
+		if err != nil {
+			return nil, fmt.Errorf("encode the attempt: %w", err)
+		}
+		a.add("attempt", raw)
+	}
+	if len(c.msg) > 0 {
+		a.add("msg", []byte(c.ended(now, r)))
+	}
+	if r.Outcome == "" {
+		a.add("wait", max(r.Wait, 0).Milliseconds())
+		if r.Parked {
+			a.add("parked", orDefault(r.ParkedFor, noBlocker))
+		}
+		return a, nil
+	}
+	if len(r.Data) > 0 {
+		a.add("data", r.Data)
+	}
+	a.flag("keep", r.HoldKey || !r.Outcome.FreesKey())
+	a.flag("told", r.Tell)
+	a.add("day", now.Format(time.DateOnly))
+	a.add("until", now.Add(statsKept).Unix())
+	if r.Outcome.Archived() {
+		a.add("archived", 1)
+		a.add("dead", deadKept)
+	}
+	return a, nil
+}
+
+// ended is asynq's message after the result.
+func (c *Claim) ended(now time.Time, r Result) message {
+	switch {
+	case r.Outcome == "" && r.Parked:
+		return c.msg.failed(now, "parked: "+r.Message)
+	case r.Outcome == "":
+		return c.msg.failed(now, "retrying: "+r.Message)
+	case r.Outcome.Archived():
+		return c.msg.failed(now, string(r.Outcome)+": "+r.Message)
+	}
+	return c.msg.completed(now, c.once.retention)
+}
+
+// identity are the arguments with which a script can write the record anew.
+func (c *Claim) identity() arguments {
+	a := arguments{"id", c.ID, "fence", c.fence, "type", c.Type, "once", c.once.encode()}
+	a.time("created", c.created)
+	a.time("due", c.Due)
+	a.time("expires", c.Expires)
+	return a
+}
+
+func orDefault(s, def string) string {
+	if s == "" {
+		return def
+	}
+	return s
+}
+
+// Adopt gives an Unrecorded task the policy of its type, and puts it back into the
+// queue, from where it is taken like any other. inDoubt says that an earlier call may
+// have happened.
+func (c *Claim) Adopt(p Policy, inDoubt bool) error {
+	p = p.WithDefaults()
+	budget := p.Budget
+	if own := c.Usable(); own > 0 {
+		budget = own
+	}
+	o := newOnce(p, c.server.store.Salt(c.Queue))
+	a := arguments{
+		"id", c.ID,
+		"owner", c.server.owner,
+		"fence", c.fence,
+		"type", c.Type,
+		"once", o.encode(),
+		"expires", c.Due.Add(budget).UnixMilli(),
+		"msg", []byte(c.msg.adopted(p.Retention)),
+	}
+	a.flag("intent", o.intent != "")
+	if inDoubt {
+		a.add("doubt", 0)
+	}
+	c.settle()
+	defer c.server.forget(c)
+	return c.server.insist(func(ctx context.Context) error {
+		reply, err := run(ctx, c.server.general, adoptStep, c.Queue, a)
+		if err == nil && !reply.Bool(0) {
+			return record.ErrStale
+		}
+		return err
+	})
+}
+
+// Drop leaves the task to the worker that has it by now.
+func (c *Claim) Drop() {
+	c.settle()
+	c.server.forget(c)
+}
+
+// settle says that the handler has decided: nobody may put the task back any more.
+func (c *Claim) settle() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.settled = true
+}
+
+// requeue puts a claim back that has not started and is not settled.
+func (c *Claim) requeue(ctx context.Context) {
+	c.starting.Lock()
+	defer c.starting.Unlock()
+	c.mu.Lock()
+	idle := !c.started && !c.settled
+	c.settled = c.settled || idle
+	c.mu.Unlock()
+	if !idle {
+		return
+	}
+	if _, err := c.server.Requeue(ctx, c.Queue, c.ID, c.server.owner, false); err != nil {
+		c.server.log.Warn().Err(err).Str("task_id", c.ID).Msg("task not requeued; another worker will do it")
+	}
+	c.server.forget(c)
+}
+
+// insist calls do until Redis has answered, or the process exits.
+func (s *Server) insist(do func(ctx context.Context) error) error {
+	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 2*time.Second) {
+		err := do(context.Background())
+		if err == nil || errors.Is(err, record.ErrStale) {
+			return err
+		}
+		if !redisconn.NotNow(err) {
+			s.log.Error().Err(err).Msg("Redis refuses a step of a task; trying again")
+		}
+		select {
+		case <-time.After(wait):
+		case <-s.gone:
+			return err
+		}
+	}
+}

@@ -1,0 +1,245 @@
+package broker
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"net"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// serverHook sits beneath asynq's servers and answers in place of Redis:
+//
+//   - the question for a task, with one that it has claimed. It claims as many as
+//     there are free slots in one script, and waits for the next task with BLMOVE
+//     instead of answering "empty", so that a task starts when it arrives;
+//   - every acknowledgement (done, retry, archive, requeue) with OK: the step that
+//     ended the task has moved asynq's task already, or will;
+//   - the question for tasks whose lease has ended with "none": the reconciler finds
+//     what dead workers leave behind;
+//   - the forwarding of delayed tasks, by Redis' clock instead of the worker's.
+//
+// Everything else goes to Redis.
+type serverHook struct {
+	rdb    redis.UniversalClient
+	queues map[string]*dispatch // by asynq prefix
+}
+
+const (
+	// prefetch is the most tasks claimed at once.
+	prefetch = 32
+	// blockFor bounds one wait for a task, so that a stop does not take longer.
+	blockFor = time.Second
+	// answerWithin bounds the wait for one question: asynq has fixed the lease before
+	// it asked.
+	answerWithin = 5 * time.Second
+	// leaseFor is how long asynq's lease of a task lasts (internal/rdb: LeaseDuration).
+	leaseFor = 30 * time.Second
+)
+
+// asynqPrefix is the start of asynq's keys of a queue.
+func asynqPrefix(queue string) string {
+	return "asynq:{" + queue + "}:"
+}
+
+// dispatch hands out the tasks of one queue.
+type dispatch struct {
+	server      *Server
+	rdb         redis.UniversalClient
+	queue       string
+	concurrency int
+	pace        time.Duration // of questions to a queue that is paused or in trouble
+	inFlight    atomic.Int32  // handed out, and not yet returned by the handler
+
+	mu      sync.Mutex // asynq asks from one goroutine; drain from another
+	fetched []*Claim
+	nonce   string // of the question under way: it stays the same until Redis has answered
+	drained bool
+}
+
+// DialHook implements redis.Hook.
+func (h *serverHook) DialHook(next redis.DialHook) redis.DialHook {
+	return func(ctx context.Context, network, addr string) (net.Conn, error) { return next(ctx, network, addr) }
+}
+
+// ProcessPipelineHook implements redis.Hook.
+func (h *serverHook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
+}
+
+// ProcessHook implements redis.Hook.
+func (h *serverHook) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		asked, ok := cmd.(*redis.Cmd)
+		if !ok || !strings.HasPrefix(cmd.Name(), "eval") {
+			return next(ctx, cmd)
+		}
+		d, question := h.recognize(cmd.Args())
+		switch question {
+		case "dequeue":
+			return d.dequeue(ctx, asked)
+		case "acknowledge":
+			asked.SetVal("OK")
+			return nil
+		case "expired leases":
+			asked.SetVal([]any{})
+			return nil
+		case "forward":
+			return d.forward(ctx, asked)
+		}
+		return next(ctx, cmd)
+	}
+}
+
+// recognize tells which of asynq's scripts is called by the kinds of its keys.
+func (h *serverHook) recognize(args []any) (d *dispatch, question string) {
+	n, _ := args[2].(int)
+	kinds := ""
+	for _, arg := range args[3:min(3+n, len(args))] {
+		key, _ := arg.(string)
+		i := strings.Index(key, "}:")
+		if i < 0 {
+			return nil, ""
+		}
+		owner := h.queues[key[:i+2]]
+		if owner == nil || d != nil && d != owner {
+			return nil, ""
+		}
+		d = owner
+		kind := key[i+2:]
+		if strings.HasPrefix(kind, "t:") {
+			kind = "t"
+		}
+		kinds += " " + kind
+	}
+	switch {
+	case kinds == " pending paused active lease":
+		return d, "dequeue"
+	case kinds == " lease":
+		return d, "expired leases"
+	case kinds == " scheduled pending", kinds == " retry pending":
+		return d, "forward"
+	case strings.HasPrefix(kinds, " active lease"), strings.HasPrefix(kinds, " t active lease"):
+		return d, "acknowledge"
+	}
+	return nil, ""
+}
+
+// forward makes delayed tasks pending.
+func (d *dispatch) forward(ctx context.Context, cmd *redis.Cmd) error {
+	key, _ := cmd.Args()[3].(string)
+	set := strings.TrimPrefix(key, asynqPrefix(d.queue))
+	reply, err := run(ctx, d.rdb, forwardStep, d.queue, arguments{"set", set})
+	if err != nil {
+		return err
+	}
+	cmd.SetVal(reply.Int(0))
+	return nil
+}
+
+// dequeue answers with the next task, or redis.Nil if there is none.
+func (d *dispatch) dequeue(ctx context.Context, cmd *redis.Cmd) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if len(d.fetched) == 0 {
+		if err := d.fetch(ctx); err != nil {
+			return err
+		}
+	}
+	c := d.fetched[0]
+	d.fetched = d.fetched[1:]
+	d.inFlight.Add(1)
+	if c.Verdict == Unrecorded { // asynq must not end it by options of its own
+		cmd.SetVal(string(c.msg.adopted(c.once.retention)))
+	} else {
+		cmd.SetVal(string(c.msg))
+	}
+	return nil
+}
+
+// fetch claims tasks, and waits for some. It returns redis.Nil if none came.
+func (d *dispatch) fetch(ctx context.Context) error {
+	quick := 0 // how often in a row the queue had a task at once, and gave none
+	for until := time.Now().Add(answerWithin); ; {
+		if d.drained || d.server.isStopping() {
+			return redis.Nil
+		}
+		err := d.take(ctx)
+		if !errors.Is(err, redis.Nil) {
+			if err != nil {
+				d.pause()
+			}
+			return err
+		}
+		if quick > 1 { // the queue is paused, or its tasks wait; once, another worker was faster
+			d.pause()
+		}
+		waited := time.Now()
+		err = d.await(ctx)
+		switch {
+		case err != nil && !errors.Is(err, redis.Nil):
+			d.pause()
+			return err
+		case err == nil && time.Since(waited) < d.pace:
+			quick++
+		default:
+			quick = 0
+		}
+		if time.Now().After(until) {
+			return redis.Nil
+		}
+	}
+}
+
+// take claims as many tasks as there are free slots.
+func (d *dispatch) take(ctx context.Context) error {
+	free := d.concurrency - int(d.inFlight.Load())
+	if d.nonce == "" {
+		d.nonce = rand.Text()
+	}
+	claims, err := d.server.take(ctx, d.rdb, d.queue, max(1, min(free, prefetch)), d.nonce)
+	if err == nil || errors.Is(err, redis.Nil) {
+		d.nonce = ""
+	}
+	d.fetched = append(d.fetched, claims...)
+	return err
+}
+
+// await waits once until the queue has a task. It moves nothing: from the list's tail
+// to its tail. The bound is for a Redis that has gone silent: go-redis would give a
+// blocking command ten more seconds, four times.
+func (d *dispatch) await(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, blockFor+3*time.Second)
+	defer cancel()
+	pending := asynqPrefix(d.queue) + "pending"
+	return d.rdb.BLMove(ctx, pending, pending, "RIGHT", "RIGHT", blockFor).Err()
+}
+
+// pause waits for the queue's pace, or until the server stops.
+func (d *dispatch) pause() {
+	select {
+	case <-time.After(d.pace):
+	case <-d.server.stopping:
+	}
+}
+
+// returned says that a handler has returned, so that its slot is about to be free.
+func (d *dispatch) returned() {
+	d.inFlight.Add(-1)
+}
+
+// drain puts back what was claimed and will not be handed out.
+func (d *dispatch) drain(ctx context.Context) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.drained = true
+	for _, c := range d.fetched {
+		c.requeue(ctx)
+	}
+	d.fetched = nil
+}

@@ -1,0 +1,135 @@
+package broker
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"errand.internal/internal/record"
+)
+
+// scanPage is about how many records one look at them reads.
+const scanPage = 500
+
+// endForeign ends the tasks of a queue that a foreign tool has deleted or archived
+// behind the record's back, one page of the records at a time: those that were never
+// attempted as cancelled, the others as failed, or unknown if they may have happened.
+func (r *reconciler) endForeign(ctx context.Context, queue string) error {
+	prefix := record.Key(queue, "")
+	node, err := r.server.nodeOf(ctx, prefix)
+	if err != nil {
+		return err
+	}
+	keys, next, err := node.Scan(ctx, r.foreign[queue], prefix+"*", scanPage).Result()
+	if err != nil {
+		return fmt.Errorf("scan the records: %w", err)
+	}
+	r.foreign[queue] = next
+	for _, key := range keys {
+		id := strings.TrimPrefix(key, prefix)
+		taken, err := r.server.takenAway(ctx, queue, id)
+		if err != nil {
+			return err
+		}
+		if !taken {
+			continue
+		}
+		outcome, err := r.server.endTakenAway(ctx, queue, id)
+		if err != nil {
+			return err
+		}
+		r.log.Warn().
+			Str("task_id", id).
+			Str("outcome", string(outcome)).
+			Msg("a foreign tool has taken the task out of the queue; ended")
+	}
+	return nil
+}
+
+// nodeOf is the node of Redis that has the keys of a queue.
+func (s *Server) nodeOf(ctx context.Context, key string) (redis.Cmdable, error) {
+	if cluster, ok := s.general.(*redis.ClusterClient); ok {
+		return cluster.MasterForKey(ctx, key)
+	}
+	return s.general, nil
+}
+
+// takenAway reports whether a task has not ended although asynq has no such task, or
+// has it among the ended ones.
+func (s *Server) takenAway(ctx context.Context, queue, id string) (bool, error) {
+	pipe := s.general.Pipeline()
+	fields := pipe.HMGet(ctx, record.Key(queue, id), "type", "outcome", "owner")
+	state := pipe.HGet(ctx, asynqPrefix(queue)+"t:"+id, "state")
+	if _, err := pipe.Exec(ctx); err != nil && !errors.Is(err, redis.Nil) {
+		return false, fmt.Errorf("compare a record with the queue: %w", err)
+	}
+	r := fields.Val()
+	if len(r) < 3 || r[0] == nil || r[1] != nil || r[2] != nil {
+		return false, nil // it has ended, or is just being stored or run
+	}
+	switch state.Val() {
+	case "", "archived", "completed":
+		return true, nil
+	}
+	return false, nil
+}
+
+// endTakenAway ends a task that a foreign tool has taken out of the queue.
+func (s *Server) endTakenAway(ctx context.Context, queue, id string) (record.Outcome, error) {
+	reply, err := run(ctx, s.general, cancelStep, queue, arguments{"id", id})
+	if err != nil {
+		return "", fmt.Errorf("cancel the task: %w", err)
+	}
+	switch answer := reply.Text(0); answer {
+	case "pending", "scheduled", "parked", "retrying":
+	default:
+		return record.Outcome(answer), nil // cancelled, or it has ended meanwhile
+	}
+	c, doubt, err := s.unclaimed(ctx, queue, id)
+	if err != nil {
+		return "", err
+	}
+	result := Result{
+		Outcome: record.Failed,
+		Message: "it was taken out of the queue by hand after it had been attempted",
+	}
+	if doubt {
+		result.Outcome = record.Unknown
+	}
+	return result.Outcome, c.End(result)
+}
+
+// unclaimed makes a claim on a task that is in no list of asynq's, with the fence that
+// follows. doubt reports whether an attempt may have happened.
+func (s *Server) unclaimed(ctx context.Context, queue, id string) (c *Claim, doubt bool, err error) {
+	r, err := s.general.HGetAll(ctx, record.Key(queue, id)).Result()
+	if err != nil {
+		return nil, false, fmt.Errorf("read the record: %w", err)
+	}
+	msg, err := s.general.HGet(ctx, asynqPrefix(queue)+"t:"+id, "msg").Result()
+	if err != nil && !errors.Is(err, redis.Nil) {
+		return nil, false, fmt.Errorf("read the task: %w", err)
+	}
+	fence, _, _ := strings.Cut(r["fence"], ".")
+	now := time.Now()
+	return &Claim{
+		ID:      id,
+		Type:    r["type"],
+		Queue:   queue,
+		Verdict: Run,
+		Due:     time.UnixMilli(number(r["due"])),
+		Expires: time.UnixMilli(number(r["expires"])),
+		server:  s,
+		fence:   fmt.Sprint(number(fence)+1, ".", rand.Text()),
+		once:    decodeOnce(r["once"]),
+		created: time.UnixMilli(number(r["created"])),
+		msg:     message(msg),
+		takenAt: now,
+		asked:   now,
+	}, r["doubt"] != "" || r["abandoned"] != "", nil
+}

@@ -1,0 +1,14 @@
+-- The prelude of every script. KEYS are two prefixes, of the record's keys and of
+-- asynq's keys of the same queue; ARGV are the names and values of the arguments.
+-- An argument that does not apply is left out.
+local R, A = KEYS[1], KEYS[2]
+local arg = {}
+for i = 1, #ARGV, 2 do arg[ARGV[i]] = ARGV[i + 1] end
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+
+-- seconds writes a time in ms as asynq's sorted sets have it.
+local function seconds(ms) return string.format('%.3f', ms / 1000) end
+
+-- nanos is now as asynq's pending_since has it.
+local function nanos() return time[1] .. string.format('%06d', time[2]) .. '000' end

@@ -1,0 +1,112 @@
+package broker
+
+import (
+	"strconv"
+	"strings"
+	"time"
+
+	"errand.internal/internal/record"
+)
+
+// once is what a record keeps from the moment the task is stored: all that the
+// scripts must know about the task. Lua reads it by position (lists.lua).
+type once struct {
+	redelivery Redelivery
+	retention  time.Duration
+	keyTTL     time.Duration
+	notify     bool // the end is published
+	scheduled  bool // a schedule enqueued it
+	audited    bool
+	key        string // digest
+	intent     string // digest
+	role       Role
+	alone      string // digest
+	version    int    // of the payload's form
+}
+
+// PayloadVersion is the version of the payloads that this release writes. It rises
+// whenever a payload gets a field or a type is added, so that a worker of an older
+// release parks what it cannot read instead of ending it invalid.
+const PayloadVersion = 1
+
+// newOnce describes a task of a policy, without what only its producer knows.
+func newOnce(p Policy, salt string) once {
+	o := once{
+		redelivery: p.Redelivery,
+		retention:  p.Retention,
+		keyTTL:     p.KeyTTL,
+		audited:    p.AuditSubject != "",
+		version:    PayloadVersion,
+	}
+	if p.Intent.Subject != "" {
+		o.intent = record.Digest(salt, "intent", p.Intent.Subject)
+		o.role = p.Intent.Role
+	}
+	return o
+}
+
+// encode returns the field once of the record.
+func (o once) encode() string {
+	flags := ""
+	for _, f := range []struct {
+		letter string
+		set    bool
+	}{
+		{"n", o.notify},
+		{"s", o.scheduled},
+		{"a", o.audited},
+	} {
+		if f.set {
+			flags += f.letter
+		}
+	}
+	return strings.Join([]string{
+		strconv.Itoa(int(o.redelivery)),
+		strconv.FormatInt(o.retention.Milliseconds(), 10),
+		strconv.FormatInt(o.keyTTL.Milliseconds(), 10),
+		orDash(flags),
+		orDash(o.key),
+		orDash(o.intent),
+		orDash(string(o.role)),
+		orDash(o.alone),
+		strconv.Itoa(o.version),
+	}, " ")
+}
+
+func orDash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}
+
+// decodeOnce reads the field once; a text that is none reads as the defaults.
+func decodeOnce(text string) once {
+	words := strings.Fields(text)
+	if len(words) < 9 {
+		return newOnce(Policy{}.WithDefaults(), "")
+	}
+	for i, w := range words {
+		if w == "-" {
+			words[i] = ""
+		}
+	}
+	return once{
+		redelivery: Redelivery(number(words[0])),
+		retention:  time.Duration(number(words[1])) * time.Millisecond,
+		keyTTL:     time.Duration(number(words[2])) * time.Millisecond,
+		notify:     strings.Contains(words[3], "n"),
+		scheduled:  strings.Contains(words[3], "s"),
+		audited:    strings.Contains(words[3], "a"),
+		key:        words[4],
+		intent:     words[5],
+		role:       Role(words[6]),
+		alone:      words[7],
+		version:    int(number(words[8])),
+	}
+}
+
+func number(text string) int64 {
+	n, _ := strconv.ParseInt(text, 10, 64)
+	return n
+}

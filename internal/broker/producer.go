@@ -1,0 +1,320 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"time"
+
+	"github.com/hibiken/asynq"
+	"github.com/redis/go-redis/v9"
+
+	"errand.internal/internal/record"
+	"errand.internal/internal/redisscript"
+	"errand.internal/internal/seal"
+)
+
+// Producer stores tasks. It is safe for concurrent use.
+type Producer struct {
+	rdb   redis.UniversalClient
+	store *record.Store
+	asynq *asynq.Client
+	ring  *seal.Ring
+	gate  formatGate
+}
+
+// NewProducer returns a Producer on rdb. ring may be nil: nothing is sealed.
+func NewProducer(rdb redis.UniversalClient, store *record.Store, ring *seal.Ring) *Producer {
+	rdb.AddHook(producerHook{rdb})
+	return &Producer{
+		rdb:   rdb,
+		store: store,
+		asynq: asynq.NewClientFromRedisClient(rdb),
+		ring:  ring,
+	}
+}
+
+// Job is one task to enqueue.
+type Job struct {
+	Type string
+	// Payload is plain JSON that has been validated.
+	Payload []byte
+	Policy  Policy
+	// Key makes the task the only one of its type with that key.
+	Key string
+	// At or In delay the start.
+	At time.Time
+	In time.Duration
+	// ExpireAfter replaces the policy's budget if it is not 0.
+	ExpireAfter time.Duration
+	Notify      bool
+	// UniqueWhileActive refuses the job with record.ErrAlreadyActive while an earlier
+	// one of the same type and UniqueWhileActive has not ended.
+	UniqueWhileActive string
+	// Scheduled says that a schedule enqueues the task, and enqueues it again with
+	// another key if it fails. Its own key is not freed by its end.
+	Scheduled bool
+	// EnqueueBefore is the last moment, by Redis' clock, at which it may be stored;
+	// zero for none. Later it is refused with record.ErrLate.
+	EnqueueBefore time.Time
+}
+
+// Ticket says which task a Job became.
+type Ticket struct {
+	ID        string
+	Duplicate bool
+	// Outcome is the duplicate's, if it has ended.
+	Outcome record.Outcome
+	Due     time.Time
+}
+
+// UnconfirmedError says that the task may or may not be in the queue.
+type UnconfirmedError struct {
+	ID  string
+	Err error
+}
+
+// Error implements error.
+func (e *UnconfirmedError) Error() string {
+	return "the task may not have been stored (with a key it is safe to ask again): " + e.Err.Error()
+}
+
+// Unwrap returns the cause.
+func (e *UnconfirmedError) Unwrap() error {
+	return e.Err
+}
+
+// Enqueue stores the job and returns once Redis has it: its key, its record, its
+// line in the audit log and asynq's task, all of them or nothing.
+func (p *Producer) Enqueue(ctx context.Context, job Job) (Ticket, error) {
+	if err := p.ready(ctx); err != nil {
+		return Ticket{}, fmt.Errorf("store the task: %w", err)
+	}
+	policy := job.Policy.WithDefaults()
+	id := record.NewID(policy.Queue)
+	task := asynq.NewTaskWithHeaders(
+		job.Type,
+		p.ring.Seal(seal.Payload, aad(job.Type, id), job.Payload),
+		map[string]string{headerUsable: usable(job, policy).String()},
+	)
+	options := []asynq.Option{
+		asynq.TaskID(id),
+		asynq.Queue(policy.Queue),
+		asynq.MaxRetry(neverRetry),
+		asynq.Timeout(slotTimeout),
+		asynq.Retention(policy.Retention),
+	}
+	for range saltTries {
+		e := &enqueuing{queue: policy.Queue, arguments: p.arguments(id, job, policy)}
+		_, err := p.asynq.EnqueueContext(context.WithValue(ctx, enqueuingKey{}, e), task, options...)
+		if e.err != nil { // asynq keeps only its text
+			err = e.err
+		}
+		if err != nil {
+			return Ticket{}, failed(id, err)
+		}
+		if answer := e.reply.Text(0); answer == "salt" { // another producer's was first
+			p.store.SetSalt(policy.Queue, e.reply.Text(1))
+			continue
+		}
+		return ticket(e.reply)
+	}
+	return Ticket{}, errors.New("store the task: the salt in Redis keeps changing")
+}
+
+// ready reports why nothing can be stored: this program or Redis is of another release.
+func (p *Producer) ready(ctx context.Context) error {
+	if err := CheckAsynq(); err != nil {
+		return err
+	}
+	return p.gate.pass(ctx, p.rdb)
+}
+
+// saltTries is how often a producer may learn another salt: once, unless Redis is
+// emptied in between.
+const saltTries = 3
+
+// headerUsable is how long after its start a task is worth running. The record has
+// the times; the header is for a task whose record Redis has lost.
+const headerUsable = "errand-usable"
+
+func usable(job Job, policy Policy) time.Duration {
+	if job.ExpireAfter > 0 {
+		return job.ExpireAfter
+	}
+	return policy.Budget
+}
+
+// arguments are those of the script, but for asynq's message.
+func (p *Producer) arguments(id string, job Job, policy Policy) arguments {
+	salt := p.store.Salt(policy.Queue)
+	o := newOnce(policy, salt)
+	o.notify, o.scheduled = job.Notify, job.Scheduled
+	a := arguments{"id", id, "type", job.Type, "usable", usable(job, policy).Milliseconds()}
+	if job.Key != "" {
+		o.key = record.Digest(salt, "key", job.Type, job.Key)
+		a.add("key", o.key)
+		a.add("sum", record.Digest(salt, "payload", job.Type, string(job.Payload)))
+	}
+	if job.UniqueWhileActive != "" {
+		o.alone = record.Digest(salt, "alone", job.Type, job.UniqueWhileActive)
+		a.add("alone", o.alone)
+	}
+	if o.key+o.alone+o.intent != "" {
+		a.add("salt", salt)
+	}
+	a.flag("intent", o.intent != "")
+	a.add("once", o.encode())
+	a.time("at", job.At)
+	a.span("delay", job.In)
+	a.time("before", job.EnqueueBefore)
+	if policy.AuditSubject != "" {
+		a.add("subject", p.ring.Seal(seal.Payload, auditAAD(job.Type), []byte(policy.AuditSubject)))
+	}
+	return a
+}
+
+// failed says what an error of Redis means for the task: an error reply, or no
+// connection, that it was not stored.
+func failed(id string, err error) error {
+	wrapped := fmt.Errorf("store the task: %w", err)
+	if _, replied := errors.AsType[redis.Error](err); replied {
+		return wrapped
+	}
+	if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "dial" {
+		return wrapped
+	}
+	return &UnconfirmedError{ID: id, Err: wrapped}
+}
+
+// ticket reads the reply of the script.
+func ticket(reply redisscript.Reply) (Ticket, error) {
+	t := Ticket{ID: reply.Text(1)}
+	switch reply.Text(0) {
+	case "conflict":
+		return t, record.ErrKeyConflict
+	case "overlap":
+		return t, record.ErrAlreadyActive
+	case "late":
+		return t, record.ErrLate
+	case "duplicate":
+		t.Duplicate = true
+		t.Outcome = record.Outcome(reply.Text(5))
+	}
+	t.Due = reply.Time(3)
+	return t, nil
+}
+
+// Cancel ends a task that was never attempted. It returns record.ErrNotFound or a
+// *record.StartedError if there is nothing to cancel.
+func (p *Producer) Cancel(ctx context.Context, id string) error {
+	queue, err := record.QueueOf(id)
+	if err != nil {
+		return err
+	}
+	reply, err := run(ctx, p.rdb, cancelStep, queue, arguments{"id", id})
+	if err != nil {
+		return fmt.Errorf("cancel the task: %w", err)
+	}
+	switch answer := reply.Text(0); answer {
+	case string(record.Cancelled):
+		return nil
+	case "gone":
+		return record.ErrNotFound
+	default:
+		return &record.StartedError{State: answer}
+	}
+}
+
+// enqueuing is a call of asynq's client that the hook turns into one script.
+type enqueuing struct {
+	queue     string
+	arguments arguments
+
+	reply redisscript.Reply
+	err   error
+}
+
+type enqueuingKey struct{}
+
+func enqueuingFrom(ctx context.Context) *enqueuing {
+	e, _ := ctx.Value(enqueuingKey{}).(*enqueuing)
+	return e
+}
+
+// producerHook sits beneath asynq's client, so that asynq encodes the task itself,
+// and stores the record with it.
+type producerHook struct{ rdb redis.UniversalClient }
+
+// DialHook implements redis.Hook.
+func (producerHook) DialHook(next redis.DialHook) redis.DialHook {
+	return func(ctx context.Context, network, addr string) (net.Conn, error) { return next(ctx, network, addr) }
+}
+
+// ProcessPipelineHook implements redis.Hook.
+func (producerHook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
+}
+
+// ProcessHook implements redis.Hook.
+func (h producerHook) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		e := enqueuingFrom(ctx)
+		if e == nil {
+			return next(ctx, cmd)
+		}
+		if !strings.HasPrefix(cmd.Name(), "eval") { // it registers the queue
+			e.err = next(ctx, cmd)
+			return e.err
+		}
+		// asynq's script: the name, its hash, 2 keys, and the message.
+		const messageArg = 5
+		e.arguments.add("msg", cmd.Args()[messageArg])
+		ctx = context.WithValue(ctx, enqueuingKey{}, nil)
+		e.reply, e.err = run(ctx, h.rdb, enqueueStep, e.queue, e.arguments)
+		if e.err != nil {
+			return e.err
+		}
+		cmd.(*redis.Cmd).SetVal(int64(1))
+		return nil
+	}
+}
+
+// aad binds a sealed value to its task, so that it cannot be moved to another.
+func aad(taskType, id string) string {
+	return taskType + "#" + id
+}
+
+func auditAAD(taskType string) string {
+	return taskType + "#trail"
+}
+
+// OpenSubject opens the subject of an entry of the audit log.
+func OpenSubject(ring *seal.Ring, e record.AuditEntry) (string, error) {
+	plain, err := ring.Open(seal.Payload, auditAAD(e.Type), e.Subject)
+	return string(plain), err
+}
+
+// OpenResult opens the result in a record. It returns nil if there is none.
+func OpenResult(ring *seal.Ring, r *record.Record) ([]byte, error) {
+	if len(r.Data) == 0 {
+		return nil, nil
+	}
+	return ring.Open(seal.Result, aad(r.Type, r.ID), r.Data)
+}
+
+// SealResult seals a result for a task's record.
+func SealResult(ring *seal.Ring, taskType, id string, result []byte) []byte {
+	return ring.Seal(seal.Result, aad(taskType, id), result)
+}
+
+// OpenPayload opens the payload of a claimed task. A plain asynq client's is not
+// sealed; a strict ring refuses it.
+func OpenPayload(ring *seal.Ring, c *Claim) ([]byte, error) {
+	if !c.sealed() {
+		return ring.OpenPlain(c.Payload)
+	}
+	return ring.Open(seal.Payload, aad(c.Type, c.ID), c.Payload)
+}

@@ -1,0 +1,202 @@
+package broker
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"errand.internal/internal/alert"
+	"errand.internal/internal/record"
+)
+
+const (
+	sweepInterval = 3 * time.Second
+	// tidyInterval is how often the rest is looked after.
+	tidyInterval = 30 * time.Second
+	// unclaimedFor is how long a task may be active although nobody runs it: what a
+	// claim takes to reach this process, whose reply may be lost and asked for again.
+	unclaimedFor = 8 * time.Second
+)
+
+// unconfirmedAges are the ages at which an unconfirmed task is announced. After the
+// last one nobody is reminded any more; the audit log keeps the task.
+var unconfirmedAges = []time.Duration{time.Hour, 24 * time.Hour, 30 * 24 * time.Hour}
+
+// outboxTTL is how long the end of a task waits for a worker that publishes it.
+const outboxTTL = 24 * time.Hour
+
+// reconciler puts back what nobody runs any more: the tasks of workers that died,
+// and those whose claim never reached this one. Every worker does so for its own
+// queues; that several do it at once is harmless.
+type reconciler struct {
+	server *Server
+	store  *record.Store
+	queues []string
+	alert  alert.Func
+	log    zerolog.Logger
+
+	unclaimed map[string]time.Time // task -> since when nobody runs it
+	alarmed   map[string]time.Duration
+	foreign   map[string]uint64 // by queue: where the scan of its records is
+	outbox    map[string]uint64 // by queue: where the scan of its outbox is
+}
+
+func newReconciler(s *Server, queues []string, publish alert.Func) *reconciler {
+	return &reconciler{
+		server:    s,
+		store:     s.store,
+		queues:    queues,
+		alert:     publish,
+		log:       s.log,
+		unclaimed: map[string]time.Time{},
+		alarmed:   map[string]time.Duration{},
+		foreign:   map[string]uint64{},
+		outbox:    map[string]uint64{},
+	}
+}
+
+func (r *reconciler) run(stop <-chan struct{}) {
+	sweep, tidy := time.NewTicker(sweepInterval), time.NewTicker(tidyInterval)
+	defer sweep.Stop()
+	defer tidy.Stop()
+	r.each(r.register)
+	for {
+		select {
+		case <-stop:
+			return
+		case <-sweep.C:
+			r.each(r.sweep)
+		case <-tidy.C:
+			r.each(r.register)
+			r.each(r.announceUnconfirmed)
+			r.each(r.endForeign)
+			r.each(r.trimOutbox)
+			r.server.heart.tidy()
+		}
+	}
+}
+
+func (r *reconciler) each(do func(ctx context.Context, queue string) error) {
+	ctx, cancel := context.WithTimeout(context.Background(), sweepInterval)
+	defer cancel()
+	for _, queue := range r.queues {
+		if err := do(ctx, queue); err != nil {
+			r.log.Warn().Err(err).Str("queue", queue).Msg("reconciling the queue failed; trying again")
+		}
+	}
+}
+
+// register keeps asynq's set of queues and the format's number true: both are written
+// once only, and Redis may have come back empty since.
+func (r *reconciler) register(ctx context.Context, queue string) error {
+	if err := CheckFormat(ctx, r.server.general); err != nil {
+		return err
+	}
+	return r.server.general.SAdd(ctx, queuesKey, queue).Err()
+}
+
+// sweep looks at the active tasks of a queue.
+func (r *reconciler) sweep(ctx context.Context, queue string) error {
+	ids, err := r.server.general.LRange(ctx, asynqPrefix(queue)+"active", 0, -1).Result()
+	if err != nil {
+		return err
+	}
+	owners, err := r.store.Owners(ctx, queue, ids)
+	if err != nil {
+		return err
+	}
+	seen := map[string]bool{}
+	for _, id := range ids {
+		seen[id] = true
+		owner := owners[id]
+		switch {
+		case owner == r.server.owner && r.server.claim(id) != nil:
+			delete(r.unclaimed, id)
+		case owner != "" && owner != r.server.owner:
+			delete(r.unclaimed, id)
+			if r.server.heart.dead(ctx, owner) {
+				r.requeue(ctx, queue, id, owner, true)
+			}
+		case r.unclaimed[id].IsZero():
+			r.unclaimed[id] = time.Now()
+		case time.Since(r.unclaimed[id]) > unclaimedFor:
+			r.requeue(ctx, queue, id, owner, false)
+		}
+	}
+	for id := range r.unclaimed {
+		if strings.HasPrefix(id, queue+"_") && !seen[id] {
+			delete(r.unclaimed, id)
+		}
+	}
+	return nil
+}
+
+func (r *reconciler) requeue(ctx context.Context, queue, id, owner string, crashed bool) {
+	moved, err := r.server.Requeue(ctx, queue, id, owner, crashed)
+	delete(r.unclaimed, id)
+	if err != nil || !moved {
+		return // the next sweep sees it, or another worker was faster
+	}
+	reason := "nobody had it"
+	if crashed {
+		reason = "its worker died"
+	}
+	r.log.Warn().Str("task_id", id).Str("why", reason).Msg("task requeued")
+}
+
+// announceUnconfirmed announces audited tasks that stay unconfirmed.
+func (r *reconciler) announceUnconfirmed(ctx context.Context, queue string) error {
+	now, err := r.server.general.Time(ctx).Result()
+	if err != nil {
+		return err
+	}
+	open := map[string]bool{}
+	var aged []string
+	last := unconfirmedAges[len(unconfirmedAges)-1]
+	err = r.store.EachUnconfirmed(ctx, queue, now.Add(-unconfirmedAges[0]), func(id string, due time.Time) error {
+		open[id] = true
+		if now.Sub(due) >= last {
+			aged = append(aged, id)
+		}
+		r.announce(id, now.Sub(due))
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for _, id := range aged {
+		if err := r.store.ForgetUnconfirmed(ctx, queue, id); err != nil {
+			return err
+		}
+		delete(open, id)
+	}
+	for id := range r.alarmed {
+		if !open[id] && strings.HasPrefix(id, queue+"_") {
+			delete(r.alarmed, id)
+		}
+	}
+	return nil
+}
+
+// announce announces an unconfirmed task once at each age.
+func (r *reconciler) announce(id string, unconfirmed time.Duration) {
+	for _, age := range unconfirmedAges {
+		if unconfirmed < age || r.alarmed[id] >= age {
+			continue
+		}
+		r.alarmed[id] = age
+		r.alert(alert.Alert{
+			Kind:    alert.TaskUnconfirmed,
+			Subject: id,
+			Data:    map[string]string{"age": age.String()},
+		})
+	}
+}
+
+// trimOutbox deletes ends that nobody has published in time.
+func (r *reconciler) trimOutbox(ctx context.Context, queue string) (err error) {
+	r.outbox[queue], err = r.store.TrimOutbox(ctx, queue, r.outbox[queue], time.Now().Add(-outboxTTL))
+	return err
+}

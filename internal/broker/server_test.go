@@ -1,0 +1,227 @@
+package broker_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"errand.internal/internal/broker"
+	"errand.internal/internal/record"
+	"errand.internal/internal/testwait"
+)
+
+// running starts a worker with one slot whose tasks wait for the test.
+func (r *rig) running(owner string, change ...func(*broker.Config)) (s *broker.Server, handled <-chan *broker.Claim, contexts <-chan context.Context) {
+	r.t.Helper()
+	claims, ctxs := make(chan *broker.Claim, 100), make(chan context.Context, 100)
+	cfg := r.config(owner)
+	cfg.Queues = map[string]int{queue: 1}
+	release := make(chan struct{})
+	cfg.Handle = func(ctx context.Context, c *broker.Claim) {
+		claims <- c
+		ctxs <- ctx
+		<-release
+	}
+	cfg.Grace = 100 * time.Millisecond
+	for _, c := range change {
+		c(&cfg)
+	}
+	s = r.newServer(cfg)
+	if err := s.Start(); err != nil {
+		r.t.Fatal(err)
+	}
+	r.t.Cleanup(func() {
+		close(release)
+		s.Shutdown()
+	})
+	return s, claims, ctxs
+}
+
+// asynq asks for a task only when a slot is free, so that no more are claimed than run.
+func TestNoMoreTasksAreTakenThanRun(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	_, handled, _ := r.running("w1")
+	first, second := r.enqueue().ID, r.enqueue().ID
+	if c := <-handled; c.ID != first {
+		t.Errorf("took %s", c.ID)
+	}
+	select {
+	case c := <-handled:
+		t.Errorf("took %s, too", c.ID)
+	case <-time.After(500 * time.Millisecond):
+	}
+	if says := r.asynqSays(second); says != "pending" {
+		t.Errorf("the second is %s", says)
+	}
+}
+
+// asynq sleeps between two questions; the dispatch waits for a task in its place, and
+// so a task starts when it arrives, whatever the queue's pace is.
+func TestATaskStartsWhenItArrives(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	_, handled, _ := r.running("w1", func(c *broker.Config) {
+		c.Intervals = func(string) (poll, delay time.Duration) { return time.Hour, time.Hour }
+	})
+	testwait.Eventually(t, 20*time.Second, "the worker waits", func() bool { return r.commands("blmove") > 0 })
+	id := r.enqueue().ID
+	select {
+	case c := <-handled:
+		if c.ID != id {
+			t.Errorf("took %s", c.ID)
+		}
+	case <-time.After(20 * time.Second):
+		t.Error("it has not started")
+	}
+}
+
+// asynq gives up on a task that is cancelled, or whose lease it believes lost, and
+// leaves its handler running. The handler goes on, and what comes of it counts.
+func TestAHandlerOutlivesWhatAsynqThinksOfIt(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	_, handled, contexts := r.running("w1")
+	id := r.enqueue().ID
+	c, ctx := <-handled, <-contexts
+	next := r.enqueue().ID
+	testwait.Eventually(t, 20*time.Second, "asynq has freed the slot", func() bool {
+		if err := r.asynq.CancelProcessing(id); err != nil {
+			t.Fatal(err)
+		}
+		return len(handled) > 0
+	})
+	if other := <-handled; other.ID != next {
+		t.Errorf("took %s", other.ID)
+	}
+	if ctx.Err() != nil {
+		t.Errorf("the handler's context: %v", ctx.Err())
+	}
+	if err := c.Start(t.Context()); err != nil {
+		t.Error(err)
+	}
+	r.end(c, ended(record.Done))
+	if got := r.get(id); got.Outcome != record.Done || r.asynqSays(id) != "completed" {
+		t.Errorf("record = %+v, asynq says %s", got, r.asynqSays(id))
+	}
+	r.check()
+}
+
+// asynq extends the lease of what runs with each of its heartbeats.
+func TestALeaseIsExtended(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	_, handled, _ := r.running("w1")
+	id := r.enqueue().ID
+	<-handled
+	lease := func() float64 { return r.rdb.ZScore(t.Context(), "asynq:{otp}:lease", id).Val() }
+	r.rdb.ZAdd(t.Context(), "asynq:{otp}:lease", redis.Z{Score: float64(r.now().Unix() + 1), Member: id})
+	testwait.Eventually(t, 30*time.Second, "the lease lasts on", func() bool { return lease() > float64(r.now().Unix()+20) })
+}
+
+// asynq's recoverer looks for leases that have ended when a server starts, and would
+// run their tasks again; it is told that there are none.
+func TestAsynqRecoversNothing(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	id := r.enqueue().ID
+	c := r.takeAs("w2")
+	if err := r.store.Heartbeat(t.Context(), "w2"); err != nil {
+		t.Fatal(err)
+	}
+	r.rdb.ZAdd(t.Context(), "asynq:{otp}:lease", redis.Z{Score: 1, Member: id})
+	_, handled, _ := r.running("w1")
+	next := r.enqueue().ID
+	if got := <-handled; got.ID != next {
+		t.Errorf("took %s", got.ID)
+	}
+	if says := r.asynqSays(id); says != "active" || r.field(id, "owner") != "w2" {
+		t.Errorf("asynq says %s, the owner is %s", says, r.field(id, "owner"))
+	}
+	r.end(c, ended(record.Done))
+	r.check()
+}
+
+// asynq's acknowledgements do not reach Redis: a handler that leaves its claim open
+// leaves the task active, though asynq believes it done.
+func TestAsynqsAcknowledgementsDoNotReachRedis(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	returned := make(chan string, 10)
+	r.running("w1", func(c *broker.Config) {
+		c.Handle = func(_ context.Context, c *broker.Claim) { returned <- c.ID }
+	})
+	first, second := r.enqueue().ID, r.enqueue().ID
+	<-returned
+	<-returned // with one slot, asynq has acknowledged the first
+	if says := r.asynqSays(first); says != "active" || r.field(first, "owner") != "w1" {
+		t.Errorf("asynq says %s of %s, then came %s", says, first, second)
+	}
+	if n := r.rdb.Exists(t.Context(), "asynq:{otp}:processed").Val(); n != 0 {
+		t.Error("asynq has counted it")
+	}
+	r.check()
+}
+
+// What has not started when the worker stops goes back to the head of the queue.
+func TestAStopPutsBackWhatHasNotStarted(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	s, handled, _ := r.running("w1")
+	first, second := r.enqueue().ID, r.enqueue().ID
+	c := <-handled
+	s.Shutdown()
+	if got := r.rdb.LRange(t.Context(), "asynq:{otp}:pending", 0, -1).Val(); len(got) != 2 || got[1] != first || got[0] != second {
+		t.Errorf("pending: %v, want %s before %s", got, first, second)
+	}
+	r.check()
+	if err := c.Start(t.Context()); !errors.Is(err, record.ErrStale) {
+		t.Errorf("the handler that is left behind may start: %v", err)
+	}
+}
+
+// asynq's forwarder has our script forward what is due, by Redis' clock, of both sets.
+func TestAsynqForwardsByOurScript(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	retried := r.enqueue().ID
+	r.end(r.take(), again(50*time.Millisecond))
+	scheduled := r.enqueue(func(j *broker.Job) { j.In = 100 * time.Millisecond }).ID
+	_, handled, _ := r.running("w1", func(c *broker.Config) {
+		c.Queues = map[string]int{queue: 2}
+		c.Intervals = func(string) (poll, delay time.Duration) { return 0, 20 * time.Millisecond }
+	})
+	got := map[string]bool{}
+	for range 2 {
+		c := <-handled
+		got[c.ID] = true
+		if c.Now().Before(c.Due) {
+			t.Errorf("%s started at %v, and is due at %v", c.ID, c.Now(), c.Due)
+		}
+	}
+	if !got[retried] || !got[scheduled] {
+		t.Errorf("started %v", got)
+	}
+	r.check()
+}
+
+// Redis came back empty: the queue, and the format of the records, are registered again.
+func TestAQueueIsRegisteredAgain(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.enqueue()
+	if err := r.rdb.FlushAll(t.Context()).Err(); err != nil {
+		t.Fatal(err)
+	}
+	r.enqueue() // whose client registers nothing any more
+	if queues := r.rdb.SMembers(t.Context(), "asynq:queues").Val(); len(queues) != 0 {
+		t.Errorf("asynq's client has registered %v again", queues)
+	}
+	r.running("w1")
+	testwait.Eventually(t, 20*time.Second, "a worker has registered the queue", func() bool {
+		return r.rdb.SIsMember(t.Context(), "asynq:queues", queue).Val() && r.format() == broker.Format
+	})
+}

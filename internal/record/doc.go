@@ -1,0 +1,58 @@
+// Package record has the record of each task in Redis: how far it is, its
+// attempts, the claim of the worker that runs it, and its outcome. What is true
+// about a task is in its record; asynq only carries the task from the queue to a
+// worker.
+//
+// This package reads the records, and what belongs to them: dead letters, the
+// outbox and the audit log. The steps of a task change its record together with
+// asynq's queue, in one script each; they are in internal/broker.
+//
+// # Layout
+//
+// The braces are the hash tag of Redis Cluster. asynq's keys of the queue have the
+// same one, so one script can change both.
+//
+//	errand:{queue}:task:<id>      the record (a hash)
+//	errand:{queue}:log:<id>       its further attempts (a list)
+//	errand:{queue}:data:<id>      its result, sealed by the worker
+//	errand:{queue}:key:<digest>   whose the producer's key is; outlives the record
+//	errand:{queue}:alone:<digest> the active task of a subject (UniqueWhileActive)
+//	errand:{queue}:intent:<digest> who runs and who has closed for a subject
+//	errand:{queue}:parked:<name>  the tasks that wait for a blocker
+//	errand:{queue}:dead           dead letters
+//	errand:{queue}:outbox         ends of tasks to publish
+//	errand:{queue}:audit          the audit log
+//	errand:{queue}:audit:open     the tasks in it that are unconfirmed
+//	errand:{queue}:audit:of:<digest> those of one subject
+//	errand:{queue}:seq            numbers tasks that have an intent
+//	errand:{queue}:salt           salts the digests of the queue
+//	errand:alive:<owner>          a worker's heartbeat
+//	errand:format                 the version of this layout
+//
+// A record is a small hash with short values, which Redis keeps as a listpack: a
+// value of more than 64 bytes would turn it into a table of twice the size. Hence
+// log and data have keys of their own, and what is written once is one field:
+//
+//	type, once, created, due, expires     written when the task is stored
+//	seq                                   with an intent
+//	owner, fence, verdict, started        the claim
+//	abandoned, crashes, reconfirm         what earlier claims left behind
+//	doubt, place                          how far the reconciliation is
+//	first                                 the first attempt, if it is short
+//	attempts, next, parked                between attempts
+//	outcome, ended, code, message         the end
+//	finished                              the fence of the latest written result
+//	waiting                               somebody waits for the end
+//
+// Fields that a later release adds (what a replay replays, a trace, the name of an
+// API key) are further fields of the hash; readers ignore what they do not know.
+// A change that an older release would misread raises Format.
+//
+// A record has no expiry before the task has ended, and outlives asynq's copy of
+// the task, so that no copy is ever run without its record.
+//
+// # Time
+//
+// Every time in a record is Redis' time in milliseconds. The clocks of two
+// machines are never compared.
+package record

@@ -1,0 +1,97 @@
+package record
+
+import (
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"strings"
+)
+
+// ErrBadID says that a text is not a task ID (<queue>_<random>).
+var ErrBadID = errors.New("not a task ID; an ID looks like otp_6wk3m5q2c4x7y")
+
+// NewID returns a new ID in a queue. It is random, so it reveals nothing. It has
+// no hyphen, because asynqmon's tables cut an ID at the first one.
+func NewID(queue string) string {
+	return queue + "_" + strings.ToLower(rand.Text())
+}
+
+// QueueOf returns the queue of an ID that NewID made.
+func QueueOf(id string) (string, error) {
+	i := strings.LastIndexByte(id, '_')
+	if i <= 0 || i == len(id)-1 {
+		return "", ErrBadID
+	}
+	for _, r := range id {
+		if (r < 'a' || r > 'z') && (r < '0' || r > '9') && r != '_' {
+			return "", ErrBadID
+		}
+	}
+	return id[:i], nil
+}
+
+// Prefix is the start of all keys of a queue.
+func Prefix(queue string) string {
+	return "errand:{" + queue + "}:"
+}
+
+// Key returns the key of a task's record.
+func Key(queue, id string) string {
+	return Prefix(queue) + "task:" + id
+}
+
+func logKey(queue, id string) string {
+	return Prefix(queue) + "log:" + id
+}
+
+func dataKey(queue, id string) string {
+	return Prefix(queue) + "data:" + id
+}
+
+func parkedKey(queue, blocker string) string {
+	return Prefix(queue) + "parked:" + blocker
+}
+
+func auditKey(queue string) string {
+	return Prefix(queue) + "audit"
+}
+
+func unconfirmedKey(queue string) string {
+	return auditKey(queue) + ":open"
+}
+
+func deadKey(queue string) string {
+	return Prefix(queue) + "dead"
+}
+
+func outboxKey(queue string) string {
+	return Prefix(queue) + "outbox"
+}
+
+func heartbeatKey(owner string) string {
+	return "errand:alive:" + owner
+}
+
+// EndChannel is the channel on which the end of a task is published if somebody
+// waits for it.
+func EndChannel(id string) string {
+	return "errand:done:" + id
+}
+
+// digestSize is the size of a digest in bytes. 96 bits keep the digests of
+// billions of keys apart, and a field that holds one stays short.
+const digestSize = 12
+
+// Digest hides a text behind the queue's salt. The salt lies in the same Redis as
+// the digests made with it, so it is lost only together with them. It is unrelated
+// to the encryption keys, whose rotation would change every digest.
+func Digest(salt string, parts ...string) string {
+	mac := hmac.New(sha256.New, []byte(salt))
+	for _, p := range parts {
+		mac.Write([]byte{byte(len(p) >> 24), byte(len(p) >> 16), byte(len(p) >> 8), byte(len(p))})
+		mac.Write([]byte(p))
+	}
+	return hex.EncodeToString(mac.Sum(nil)[:digestSize])
+}

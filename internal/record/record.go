@@ -1,0 +1,184 @@
+package record
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"errand.internal/internal/redisscript"
+)
+
+// Record is all that is known of one task.
+type Record struct {
+	ID    string
+	Type  string
+	Queue string
+	State State
+	// Outcome is empty while the task has not ended.
+	Outcome Outcome
+	Code    string
+	Message string
+	// Data is the result as the worker sealed it.
+	Data []byte
+	// Attempts is the length of History: calls of the vendor, whether they counted
+	// against the budget or not.
+	Attempts int
+	History  []Attempt
+
+	Created time.Time
+	Due     time.Time
+	Expires time.Time
+	// Next is when a retrying or parked task runs again.
+	Next  time.Time
+	Ended time.Time
+}
+
+// Attempt is one entry of a task's history.
+type Attempt struct {
+	At   time.Time
+	Took time.Duration
+	// Class is the outcome, or the kind of the fault.
+	Class string
+	// Status is the HTTP status, 0 if there was none.
+	Status int
+	// Code is the vendor's.
+	Code    string
+	Message string
+}
+
+// attemptJSON is an Attempt as the log has it.
+type attemptJSON struct {
+	At      int64  `json:"at"`
+	Took    int64  `json:"ms"`
+	Class   string `json:"class"`
+	Status  int    `json:"status,omitempty"`
+	Code    string `json:"code,omitempty"`
+	Message string `json:"message,omitempty"`
+}
+
+// Encode returns the attempt as the log keeps it.
+func (a Attempt) Encode() ([]byte, error) {
+	return json.Marshal(attemptJSON{
+		At:      a.At.UnixMilli(),
+		Took:    a.Took.Milliseconds(),
+		Class:   a.Class,
+		Status:  a.Status,
+		Code:    a.Code,
+		Message: a.Message,
+	})
+}
+
+func decodeAttempt(raw string) (Attempt, error) {
+	var a attemptJSON
+	if err := json.Unmarshal([]byte(raw), &a); err != nil {
+		return Attempt{}, err
+	}
+	return Attempt{
+		At:      time.UnixMilli(a.At),
+		Took:    time.Duration(a.Took) * time.Millisecond,
+		Class:   a.Class,
+		Status:  a.Status,
+		Code:    a.Code,
+		Message: a.Message,
+	}, nil
+}
+
+// firstInLog stands in the field first if the first attempt is too long for it.
+const firstInLog = "-"
+
+// readScript reads a record with its log and its result at one moment.
+//
+// KEYS: record, log, data
+// ARGV: 1 if the end of the task is awaited
+//
+// Returns {now, data, the number of attempts, each attempt, fields and values of the
+// record}.
+var readScript = redisscript.New(redisscript.NowMillis, `
+local r = redis.call('HMGET', KEYS[1], 'type', 'outcome')
+if ARGV[1] == '1' and r[1] and not r[2] then
+  redis.pcall('HSET', KEYS[1], 'waiting', 1) -- whoever waits also polls, so a Redis that takes no writes does no harm
+end
+local attempts = redis.call('LRANGE', KEYS[2], 0, -1)
+local reply = {now, redis.call('GET', KEYS[3]) or '', #attempts}
+for _, attempt in ipairs(attempts) do reply[#reply + 1] = attempt end
+for _, text in ipairs(redis.call('HGETALL', KEYS[1])) do reply[#reply + 1] = text end
+return reply
+`)
+
+// Get reads the record of a task; ErrNotFound if there is none.
+func (s *Store) Get(ctx context.Context, id string) (*Record, error) {
+	queue, err := QueueOf(id)
+	if err != nil {
+		return nil, err
+	}
+	return s.get(ctx, queue, id, false)
+}
+
+// get reads a record. With wait, the end of the task is published on its EndChannel.
+func (s *Store) get(ctx context.Context, queue, id string, wait bool) (*Record, error) {
+	keys := []string{Key(queue, id), logKey(queue, id), dataKey(queue, id)}
+	reply, err := readScript.Run(ctx, s.rdb, keys, wait)
+	if err != nil {
+		return nil, fmt.Errorf("read the record: %w", err)
+	}
+	attempts := int(reply.Int(2))
+	fields := map[string]string{}
+	for i := 3 + attempts; i+1 < len(reply); i += 2 {
+		fields[reply.Text(i)] = reply.Text(i + 1)
+	}
+	if len(fields) == 0 {
+		return nil, ErrNotFound
+	}
+	r := newRecord(queue, id, fields, reply.Time(0))
+	if data := reply.Text(1); data != "" {
+		r.Data = []byte(data)
+	}
+	var log []string
+	if first := fields["first"]; first != "" && first != firstInLog {
+		log = append(log, first)
+	}
+	for i := range attempts {
+		log = append(log, reply.Text(3+i))
+	}
+	for i, raw := range log {
+		a, err := decodeAttempt(raw)
+		if err != nil {
+			return nil, fmt.Errorf("read attempt %d of the record: %w", i+1, err)
+		}
+		r.History = append(r.History, a)
+	}
+	r.Attempts = len(r.History)
+	return r, nil
+}
+
+func newRecord(queue, id string, fields map[string]string, now time.Time) *Record {
+	r := &Record{
+		ID:      id,
+		Type:    fields["type"],
+		Queue:   queue,
+		Outcome: Outcome(fields["outcome"]),
+		Code:    fields["code"],
+		Message: fields["message"],
+		Created: millis(fields["created"]),
+		Due:     millis(fields["due"]),
+		Expires: millis(fields["expires"]),
+		Next:    millis(fields["next"]),
+		Ended:   millis(fields["ended"]),
+	}
+	switch {
+	case r.Outcome != "":
+		r.State = Ended
+	case fields["owner"] != "":
+		r.State = Running
+	case fields["parked"] != "":
+		r.State = Parked
+	case !r.Next.IsZero():
+		r.State = Retrying
+	case r.Due.After(now):
+		r.State = Scheduled
+	default:
+		r.State = Pending
+	}
+	return r
+}

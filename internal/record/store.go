@@ -1,0 +1,82 @@
+package record
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// Errors about tasks.
+var (
+	// ErrNotFound says that there is no record of the task, or no longer.
+	ErrNotFound = errors.New("no such task (or its record is no longer kept)")
+	// ErrKeyConflict says that the key was used with another payload.
+	ErrKeyConflict = errors.New("the key is taken by a task with another payload")
+	// ErrAlreadyActive says that an earlier task of the same subject has not ended.
+	ErrAlreadyActive = errors.New("an earlier task of the same subject has not ended yet")
+	// ErrLate says that the task was to be created by an earlier time.
+	ErrLate = errors.New("it is too late to create the task")
+	// ErrStale says that another worker took the task over; its result counts.
+	ErrStale = errors.New("another worker took this task over")
+)
+
+// StartedError says that a task cannot be cancelled any more.
+type StartedError struct{ State string }
+
+// Error implements error.
+func (e *StartedError) Error() string {
+	return "the task cannot be cancelled any more: it is " + e.State
+}
+
+// Store reads records. It is safe for concurrent use.
+type Store struct {
+	rdb   redis.UniversalClient
+	salts sync.Map // queue -> salt, perhaps only our proposal
+}
+
+// New returns a Store on rdb.
+func New(rdb redis.UniversalClient) *Store {
+	return &Store{rdb: rdb}
+}
+
+// Salt returns the salt of a queue's digests, or a proposal for it: whoever uses a
+// digest has its script check the salt, and on a mismatch calls SetSalt.
+func (s *Store) Salt(queue string) string {
+	if salt, ok := s.salts.Load(queue); ok {
+		return salt.(string)
+	}
+	salt, _ := s.salts.LoadOrStore(queue, NewID("salt"))
+	return salt.(string)
+}
+
+// SetSalt stores a queue's salt as Redis has it.
+func (s *Store) SetSalt(queue, salt string) {
+	s.salts.Store(queue, salt)
+}
+
+// Parked counts the tasks of a queue that wait for a blocker.
+func (s *Store) Parked(ctx context.Context, queue, blocker string) (int, error) {
+	n, err := s.rdb.SCard(ctx, parkedKey(queue, blocker)).Result()
+	if err != nil {
+		return 0, fmt.Errorf("count parked tasks: %w", err)
+	}
+	return int(n), nil
+}
+
+func millis(s string) time.Time {
+	n, err := strconv.ParseInt(s, 10, 64)
+	if err != nil || n == 0 {
+		return time.Time{}
+	}
+	return time.UnixMilli(n)
+}
+
+func atoi(s string) int {
+	n, _ := strconv.Atoi(s)
+	return n
+}

@@ -1,0 +1,261 @@
+package worker
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"runtime/debug"
+	"strconv"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"errand.internal/clients"
+	"errand.internal/internal/alert"
+	"errand.internal/internal/broker"
+	"errand.internal/internal/record"
+)
+
+// attempt is one claimed run of a task.
+type attempt struct {
+	*worker
+	claim      *broker.Claim
+	definition Definition
+	known      bool // the task type
+	policy     broker.Policy
+	began      time.Time
+	called     bool
+	lookup     *clients.Attempt // of the latest call
+}
+
+// event is the attempt as conclude sees it.
+func (a *attempt) event(err error) event {
+	return event{
+		policy:         a.policy,
+		attempts:       a.claim.Attempts,
+		left:           a.claim.Expires.Sub(a.claim.Now()),
+		err:            err,
+		inDoubt:        a.claim.InDoubt,
+		lookups:        a.claim.Lookups,
+		reconcilable:   a.definition.Reconcile != nil,
+		lookupPause:    a.lookupPause + a.timeout(a.definition.Vendor), // longer than the call could still take
+		reconfirm:      a.claim.Reconfirm,
+		reconfirmAfter: a.reconfirmAfter,
+		random:         broker.Jitter(),
+	}
+}
+
+// answer is what a handler returned.
+type answer struct {
+	result any
+	err    error
+}
+
+// call runs the handler, or its lookup, once and within its own time. sent reports
+// whether a request may have left.
+func (a *attempt) call(
+	ctx context.Context,
+	payload Payload,
+	do func(ctx context.Context, p Payload) (any, error),
+) (result any, sent bool, err error) {
+	limit := a.timeout(a.definition.Vendor)
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	ctx, watch := a.watch(ctx)
+	log := a.log.With().Str("task_id", a.claim.ID).Str("type", a.claim.Type).Logger()
+	ctx = context.WithValue(WithTaskID(log.WithContext(ctx), a.claim.ID), triesKey{}, a.claim.Attempts)
+	a.called = true
+	answered := make(chan answer, 1)
+	go func() {
+		defer func() {
+			if value := recover(); value != nil {
+				log.Error().
+					Str("stack", string(debug.Stack())).
+					Str("panic", fmt.Sprintf("%T", value)).
+					Msg("the handler panicked")
+				answered <- answer{err: &panicError{value: value}}
+			}
+		}()
+		result, err := do(ctx, payload)
+		answered <- answer{result: result, err: err}
+	}()
+	hung := time.NewTimer(limit + hangGrace)
+	defer hung.Stop()
+	select {
+	case got := <-answered:
+		return got.result, watch.Sent(), got.err
+	case <-hung.C:
+		// It may still send whatever it has not sent yet, but for a call that must not be
+		// repeated and has not started.
+		a.reportHang()
+		sent = a.claim.AtLeastOnce || !a.claim.Forbid()
+		return nil, sent, &hangError{sent}
+	}
+}
+
+// watch has the calls of the handler report to the attempt. Unless the task runs at
+// least once, its first call is recorded before it leaves.
+func (a *attempt) watch(ctx context.Context) (context.Context, *clients.Attempt) {
+	ctx, watch := clients.WithAttempt(ctx, func() {
+		if a.claim.Attempts == 0 {
+			a.metrics.observeWait(a.claim.Type, a.claim.Now().Sub(a.claim.Due))
+		}
+	})
+	watch.Task = a.claim.ID
+	watch.Deadline = a.began.Add(a.claim.Expires.Sub(a.claim.Now()))
+	watch.Underway = a.called
+	watch.First = a.began.Add(a.claim.Due.Sub(a.claim.Now())) // not before it was due
+	watch.SetPlace(a.claim.Place)
+	a.lookup = watch
+	if !a.claim.AtLeastOnce {
+		watch.Start = a.claim.Start
+	}
+	return ctx, watch
+}
+
+// reportHang logs where every goroutine is, at most once a minute.
+func (a *attempt) reportHang() {
+	a.metrics.hung.Inc()
+	line := a.log.Error().Str("task_id", a.claim.ID).Str("type", a.claim.Type)
+	now := time.Now().Unix()
+	if last := a.stacksLogged.Load(); now-last >= 60 && a.stacksLogged.CompareAndSwap(last, now) {
+		stacks := make([]byte, 1<<20)
+		line = line.Str("goroutines", string(stacks[:runtime.Stack(stacks, true)]))
+	}
+	line.Msg("the handler ignores the end of its time; its slot is freed without it")
+}
+
+// settle writes the decision, and logs and counts it.
+func (a *attempt) settle(d decision, result any) {
+	took := time.Since(a.began)
+	r := broker.Result{
+		Counted:   d.counted && a.called,
+		Outcome:   d.outcome,
+		Wait:      d.wait,
+		Parked:    d.state == record.Parked,
+		ParkedFor: d.parkedFor,
+		Code:      d.code,
+		Message:   d.message,
+		HoldKey:   a.claim.Scheduled,
+		Tell:      a.tellsDead(d),
+		Confirmed: d.confirmed,
+		InDoubt:   d.inDoubt,
+		Lookups:   d.lookups,
+	}
+	if d.inDoubt && a.lookup != nil {
+		r.Place = a.lookup.Place()
+	}
+	if a.called && !d.untried {
+		r.Attempt = &record.Attempt{
+			At:      a.claim.Now().Add(-took),
+			Took:    took,
+			Class:   d.class,
+			Status:  d.status,
+			Code:    d.code,
+			Message: d.message,
+		}
+	}
+	if d.outcome != "" {
+		r.Data = a.seal(result)
+	}
+	err := a.claim.End(r)
+	log := a.log.With().Str("task_id", a.claim.ID).Str("type", a.claim.Type).Str("class", d.class).Logger()
+	switch {
+	case errors.Is(err, record.ErrStale):
+		log.Warn().Msg("another worker took the task over while it ran; its result counts")
+	case err != nil:
+		log.Error().Err(err).Msg("result not written")
+	default:
+		a.report(d, took)
+	}
+}
+
+// seal returns the result as the record keeps it; nil if there is none.
+func (a *attempt) seal(result any) []byte {
+	data, err := encodeResult(result)
+	if err != nil {
+		// The vendor did it; that stays true without the data.
+		a.log.Error().Err(err).Str("task_id", a.claim.ID).Msg("the result is lost")
+		return nil
+	}
+	if data == nil {
+		return nil
+	}
+	return broker.SealResult(a.ring, a.claim.Type, a.claim.ID, data)
+}
+
+// report logs and counts the attempt: one line each.
+func (a *attempt) report(d decision, took time.Duration) {
+	taskType := a.metricType()
+	if d.state == record.Parked {
+		a.metrics.parked.WithLabelValues(taskType, cmp.Or(d.parkedFor, d.limit)).Inc()
+	}
+	if !d.untried {
+		a.metrics.attempts.WithLabelValues(taskType, d.class).Inc()
+	}
+	line := a.level(d).
+		Str("task_id", a.claim.ID).
+		Str("type", a.claim.Type).
+		Int("attempt", a.claim.Attempts+1).
+		Str("class", d.class).
+		Str("state", string(d.state)).
+		Dur("took", took)
+	if d.outcome != "" {
+		a.metrics.finished.WithLabelValues(taskType, string(d.outcome)).Inc()
+		line = line.Str("outcome", string(d.outcome))
+		a.publish(d)
+	} else {
+		line = line.Dur("again_in", d.wait)
+	}
+	if d.code != "" {
+		line = line.Str("code", d.code)
+	}
+	if d.status != 0 {
+		line = line.Int("status", d.status)
+	}
+	line.Msg(d.message)
+}
+
+func (a *attempt) level(d decision) *zerolog.Event {
+	switch {
+	case d.outcome.Archived():
+		return a.log.Error()
+	case d.outcome != "":
+		return a.log.Info()
+	}
+	return a.log.Warn()
+}
+
+// publish tells of the end whoever should hear of it.
+func (a *attempt) publish(d decision) {
+	if d.outcome.Archived() {
+		a.alert(alert.Alert{
+			Kind:    alert.TaskDead,
+			Subject: a.claim.ID,
+			Data: map[string]string{
+				"type":      a.metricType(),
+				"outcome":   string(d.outcome),
+				"message":   d.message,
+				"scheduled": strconv.FormatBool(a.claim.Scheduled),
+			},
+		})
+	}
+	if a.finished != nil && (a.claim.Notify || a.tellsDead(d)) {
+		a.finished(a.claim.ID)
+	}
+}
+
+// tellsDead reports whether the end is published as that of a dead letter.
+func (a *attempt) tellsDead(d decision) bool {
+	return a.finished != nil && d.outcome.Archived() && !a.claim.Scheduled
+}
+
+// metricType keeps a made-up type name out of the labels.
+func (a *attempt) metricType() string {
+	if a.known {
+		return a.claim.Type
+	}
+	return "unknown"
+}
