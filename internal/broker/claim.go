@@ -53,6 +53,8 @@ type Claim struct {
 	Notify bool
 	// Scheduled says that a schedule enqueued the task.
 	Scheduled bool
+	// Audited says that the audit log keeps what becomes of the task.
+	Audited bool
 	// Version is the PayloadVersion of the task's producer.
 	Version int
 	// AtLeastOnce says that a second run does no harm.
@@ -112,7 +114,7 @@ func (s *Server) newClaim(queue string, r redisscript.Reply, now, asked time.Tim
 	c.parts, _ = c.msg.parts()
 	c.Type, c.Payload = c.parts.taskType, c.parts.payload
 	c.Notify, c.Scheduled, c.Version = c.once.notify, c.once.scheduled, c.once.version
-	c.AtLeastOnce = c.once.redelivery == AtLeastOnce
+	c.AtLeastOnce, c.Audited = c.once.redelivery == AtLeastOnce, c.once.audited
 	if c.Verdict == Unrecorded {
 		c.Foreign = !c.sealed()
 		c.Expires = c.Due.Add(cmp.Or(c.Usable(), unrecordedBudget))

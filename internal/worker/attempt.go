@@ -242,6 +242,16 @@ func (a *attempt) publish(d decision) {
 			},
 		})
 	}
+	if d.outcome.Archived() && a.claim.Audited {
+		a.alert(alert.Alert{
+			Kind:    alert.TaskUnconfirmed,
+			Subject: a.claim.ID,
+			Data: map[string]string{
+				"age":     a.claim.Now().Sub(a.claim.Due).Round(time.Second).String(),
+				"outcome": string(d.outcome),
+			},
+		})
+	}
 	if a.finished != nil && (a.claim.Notify || a.tellsDead(d)) {
 		a.finished(a.claim.ID)
 	}

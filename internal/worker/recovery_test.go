@@ -313,3 +313,24 @@ func TestAFindableTaskOfADeadWorkerIsLookedFor(t *testing.T) {
 		t.Errorf("record = %+v, %d creates", got, creates.Load())
 	}
 }
+
+// An inactivation that ends unconfirmed is announced at once.
+func TestAnUnconfirmedEndIsAnnounced(t *testing.T) {
+	t.Parallel()
+	heard := make(chan alert.Alert, 10)
+	r := newRig(t, intentDefs(nil, func(context.Context, string) (any, error) {
+		return nil, fault(clients.Invalid, "no such user")
+	})...)
+	r.work(func(c *worker.Config) { c.Alert = func(a alert.Alert) { heard <- a } })
+	id := r.enqueue("t:close").ID
+	for {
+		a := <-heard
+		if a.Kind != alert.TaskUnconfirmed {
+			continue
+		}
+		if a.Subject != id || a.Data["outcome"] != string(record.Invalid) {
+			t.Errorf("%+v", a)
+		}
+		return
+	}
+}
