@@ -113,7 +113,9 @@ func (s *Server) newClaim(queue string, r redisscript.Reply, now, asked time.Tim
 	}
 	c.parts, _ = c.msg.parts()
 	c.Type, c.Payload = c.parts.taskType, c.parts.payload
-	c.Notify, c.Scheduled, c.Version = c.once.notify, c.once.scheduled, c.once.version
+	c.Notify = c.once.notify
+	c.Scheduled = c.once.scheduled
+	c.Version = c.once.version
 	c.AtLeastOnce, c.Audited = c.once.redelivery == AtLeastOnce, c.once.audited
 	if c.Verdict == Unrecorded {
 		c.Foreign = !c.sealed()

@@ -223,7 +223,9 @@ func blockerOf(err error) string {
 }
 
 func (d decision) end(o record.Outcome) decision {
-	d.state, d.outcome, d.wait = record.Ended, o, 0
+	d.state = record.Ended
+	d.outcome = o
+	d.wait = 0
 	return d
 }
 
@@ -234,8 +236,12 @@ func (d decision) reconcile(lookups int, e event) decision {
 		d.message = "it may have happened; there is no time left to look"
 		return d.end(record.Unknown)
 	}
-	d.state, d.outcome, d.wait = record.Retrying, "", e.lookupPause
-	d.counted, d.inDoubt, d.lookups = false, true, lookups
+	d.state = record.Retrying
+	d.outcome = ""
+	d.wait = e.lookupPause
+	d.counted = false
+	d.inDoubt = true
+	d.lookups = lookups
 	d.message = cmp.Or(d.message, "not found yet; it is looked for once more")
 	return d
 }
@@ -249,7 +255,9 @@ func (d decision) unresolved() decision {
 
 // reconfirm has a closing that the vendor confirmed confirmed once more.
 func (d decision) reconfirm(after time.Duration) decision {
-	d.state, d.outcome, d.wait = record.Retrying, "", after
+	d.state = record.Retrying
+	d.outcome = ""
+	d.wait = after
 	d.confirmed = true
 	d.message = "confirmed; it is confirmed once more, because an opening that it overtook may take effect late"
 	return d
@@ -258,7 +266,9 @@ func (d decision) reconfirm(after time.Duration) decision {
 // park puts the task aside until somebody mends what it needs. It costs no attempt,
 // and ends with the budget.
 func (d decision) park(fault *clients.Error, e event) decision {
-	d.counted, d.state, d.untried = false, record.Parked, fault.NotSent
+	d.counted = false
+	d.state = record.Parked
+	d.untried = fault.NotSent
 	if d.untried {
 		d.class = classParked
 	}
@@ -273,7 +283,9 @@ func (d decision) park(fault *clients.Error, e event) decision {
 // vendor's word that it refused the call before it ran. It costs no attempt, and ends
 // with the budget.
 func (d decision) throttle(fault *clients.Error, e event) decision {
-	d.counted, d.state, d.untried = false, record.Parked, fault.NotSent
+	d.counted = false
+	d.state = record.Parked
+	d.untried = fault.NotSent
 	d.limit = fault.Vendor + ":rate"
 	d.wait = fault.RetryAfter
 	if d.wait <= 0 {

@@ -167,7 +167,9 @@ func (a *attempt) reconcile(ctx context.Context, payload Payload) (result any, d
 		result = nil
 	}
 	e := a.event(err)
-	e.called, e.lookup, e.found = true, true, found
+	e.called = true
+	e.lookup = true
+	e.found = found
 	settled := conclude(e)
 	if settled.run {
 		return nil, nil
