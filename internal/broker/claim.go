@@ -151,6 +151,20 @@ func (c *Claim) Usable() time.Duration {
 	return d
 }
 
+// NotStartedError says that Redis did not take that a call starts, so that it was not
+// made.
+type NotStartedError struct{ Err error }
+
+// Error implements error.
+func (e *NotStartedError) Error() string {
+	return "write that the call starts: " + e.Err.Error()
+}
+
+// Unwrap returns the cause.
+func (e *NotStartedError) Unwrap() error {
+	return e.Err
+}
+
 // Start must be called before the vendor is, unless the task runs at least once: it
 // tells Redis that the call may have left. It returns record.ErrStale if another
 // worker has the task by now, or the claim is settled, and then nothing may be sent.
@@ -171,7 +185,7 @@ func (c *Claim) Start(ctx context.Context) error {
 	reply, err := run(ctx, c.server.general, startStep, c.Queue, arguments{"id", c.ID, "fence", c.fence})
 	switch {
 	case err != nil:
-		return fmt.Errorf("write that the call starts: %w", err)
+		return &NotStartedError{Err: err}
 	case !reply.Bool(0):
 		return record.ErrStale
 	}

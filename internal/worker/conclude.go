@@ -188,6 +188,9 @@ func concludeCall(e event) decision {
 		d.parkedFor = away.Profile
 		return d.park(fault, e) // no login to be had: the task itself was not tried
 	}
+	if _, ok := errors.AsType[*broker.NotStartedError](e.err); ok {
+		return d.postpone(e)
+	}
 	repeatable := e.policy.Redelivery == broker.AtLeastOnce
 	switch fault.Kind {
 	case clients.Declined:
@@ -299,6 +302,16 @@ func (d decision) throttle(fault *clients.Error, e event) decision {
 		d.wait, spread = min(d.wait, throttleMax), min(spread, throttleSpread)
 	}
 	d.wait = min(d.wait+time.Duration(e.random*float64(spread)), max(e.left, 0))
+	return d
+}
+
+// postpone runs the task soon, because Redis did not let its call start. That is no
+// attempt: the vendor knows nothing of it.
+func (d decision) postpone(e event) decision {
+	d.state = record.Retrying
+	d.counted = false
+	d.untried = true
+	d.wait = min(e.policy.Backoff.After(0, e.random), max(e.left, 0))
 	return d
 }
 

@@ -77,6 +77,7 @@ func TestConclude(t *testing.T) {
 		{name: "a park ends with the budget", err: fault(clients.Credentials, cooling), change: func(s *event) { s.left = 3 * time.Second }, state: record.Parked, class: "parked", wait: 3 * time.Second, notCounted: true, untried: true},
 		{name: "login service away", err: fault(clients.Temporary, nobody, after(2*time.Second)), state: record.Parked, class: "parked", wait: 2100 * time.Millisecond, notCounted: true, untried: true},
 		{name: "connection refused", err: fault(clients.Temporary, notSent), state: record.Retrying, class: "temporary", wait: 500 * time.Millisecond},
+		{name: "Redis did not take the start", err: fault(clients.Temporary, notSent, func(e *clients.Error) { e.Err = &broker.NotStartedError{Err: errors.New("EOF")} }), change: func(s *event) { s.policy.Attempts, s.attempts = 3, 2 }, state: record.Retrying, class: "temporary", wait: 500 * time.Millisecond, notCounted: true, untried: true},
 		{name: "our own fault before the call", err: errors.New("boom"), state: record.Retrying, class: "temporary", wait: 500 * time.Millisecond},
 		{name: "our own fault after the call", err: errors.New("boom"), change: func(s *event) { s.sent = true }, state: record.Ended, outcome: record.Unknown, class: "unknown"},
 		{name: "panic before the call", err: &panicError{value: "boom"}, state: record.Retrying, class: "panic", wait: 500 * time.Millisecond},
