@@ -35,7 +35,7 @@ const (
 )
 
 // Claim is a task that this worker has taken and that no other worker runs. It must
-// be settled once, by End, Adopt or Drop.
+// be settled once, by End or Adopt.
 type Claim struct {
 	ID      string
 	Type    string
@@ -363,35 +363,47 @@ func (c *Claim) Adopt(p Policy, inDoubt bool) error {
 	if own := c.Usable(); own > 0 {
 		budget = own
 	}
-	o := newOnce(p, c.server.store.Salt(c.Queue))
+	expires := c.Due.Add(budget)
+	c.settle()
+	defer c.server.forget(c)
+	return c.server.insist(func(ctx context.Context) error {
+		for range saltTries {
+			reply, err := run(ctx, c.server.general, adoptStep, c.Queue, c.adoptArguments(p, expires, inDoubt))
+			switch {
+			case err != nil:
+				return fmt.Errorf("adopt the task: %w", err)
+			case reply.Text(0) == "salt": // a producer's was first
+				c.server.store.SetSalt(c.Queue, reply.Text(1))
+				continue
+			case !reply.Bool(0):
+				return record.ErrStale
+			}
+			return nil
+		}
+		return errSalt
+	})
+}
+
+func (c *Claim) adoptArguments(p Policy, expires time.Time, inDoubt bool) arguments {
+	salt := c.server.store.Salt(c.Queue)
+	o := newOnce(p, salt)
 	a := arguments{
 		"id", c.ID,
 		"owner", c.server.owner,
 		"fence", c.fence,
 		"type", c.Type,
 		"once", o.encode(),
-		"expires", c.Due.Add(budget).UnixMilli(),
+		"expires", expires.UnixMilli(),
 		"msg", []byte(c.msg.adopted(p.Retention)),
 	}
-	a.flag("intent", o.intent != "")
+	if o.intent != "" {
+		a.add("intent", 1)
+		a.add("salt", salt)
+	}
 	if inDoubt {
 		a.add("doubt", 0)
 	}
-	c.settle()
-	defer c.server.forget(c)
-	return c.server.insist(func(ctx context.Context) error {
-		reply, err := run(ctx, c.server.general, adoptStep, c.Queue, a)
-		if err == nil && !reply.Bool(0) {
-			return record.ErrStale
-		}
-		return err
-	})
-}
-
-// Drop leaves the task to the worker that has it by now.
-func (c *Claim) Drop() {
-	c.settle()
-	c.server.forget(c)
+	return a
 }
 
 // settle says that the handler has decided: nobody may put the task back any more.

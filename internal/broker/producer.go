@@ -121,7 +121,7 @@ func (p *Producer) Enqueue(ctx context.Context, job Job) (Ticket, error) {
 		}
 		return ticket(e.reply)
 	}
-	return Ticket{}, errors.New("store the task: the salt in Redis keeps changing")
+	return Ticket{}, fmt.Errorf("store the task: %w", errSalt)
 }
 
 // ready reports why nothing can be stored: this program or Redis is of another release.
@@ -135,6 +135,8 @@ func (p *Producer) ready(ctx context.Context) error {
 // saltTries is how often a producer may learn another salt: once, unless Redis is
 // emptied in between.
 const saltTries = 3
+
+var errSalt = errors.New("the salt in Redis keeps changing")
 
 // headerUsable is how long after its start a task is worth running. The record has
 // the times; the header is for a task whose record Redis has lost.

@@ -124,3 +124,21 @@ func TestAnUnknownTypeWaitsForAnotherWorker(t *testing.T) {
 		}
 	}
 }
+
+// An adopted task is ordered among those of its subject that Errand's producers
+// enqueued, also by a worker that has never learned the salt of the subjects' digests.
+func TestAnAdoptedTaskKeepsTheOrderOfItsSubject(t *testing.T) {
+	t.Parallel()
+	var opened atomic.Int32
+	r := newRig(t, intentDefs(func(context.Context, string) (any, error) { opened.Add(1); return nil, nil },
+		func(context.Context, string) (any, error) { return nil, nil })...)
+	opening := r.enqueue("t:open", func(j *broker.Job) { j.In = 2 * time.Second }).ID // runs after the closing
+	closing := r.plain("t:close", `{"name":"x"}`, asynq.TaskID("otp_leaver"))
+	r.work()
+	if got := r.waitRewritten(closing); got.Outcome != record.Done {
+		t.Errorf("closing: %+v", got)
+	}
+	if got := r.wait(opening); got.Outcome != record.Superseded || opened.Load() != 0 {
+		t.Errorf("the opening ended %s after %d calls, want superseded", got.Outcome, opened.Load())
+	}
+}

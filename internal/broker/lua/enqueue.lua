@@ -13,14 +13,8 @@
 -- Returns {answer, id, created, due, expires, outcome}. The answer is created,
 -- duplicate, conflict, overlap, late, or salt with the right salt in place of the id.
 local task, t = R .. 'task:' .. arg.id, A .. 't:' .. arg.id
-if arg.salt then
-  local salt = redis.call('GET', R .. 'salt')
-  if not salt then
-    redis.call('SET', R .. 'salt', arg.salt)
-  elseif salt ~= arg.salt then
-    return {'salt', salt}
-  end
-end
+local salt = arg.salt and othersalt()
+if salt then return {'salt', salt} end
 local key = arg.key and R .. 'key:' .. arg.key
 if key then
   local k = redis.call('HMGET', key, 'id', 'digest', 'outcome')

@@ -40,6 +40,13 @@ local function rewrite(id)
   end
 end
 
+-- othersalt returns Redis' salt if the digests among the arguments were made with another.
+local function othersalt()
+  local salt = redis.call('GET', R .. 'salt')
+  if not salt then redis.call('SET', R .. 'salt', arg.salt) end
+  return salt and salt ~= arg.salt and salt
+end
+
 -- release frees the lock on an intent's subject.
 local function release(id, intent)
   local key = R .. 'intent:' .. intent
