@@ -34,7 +34,7 @@ redis: # the tests need a real redis-server
 test: redis ## run all tests (installs redis-server if it is missing)
 	$(GO) test $(RACE) $(TAGS) -timeout 20m ./...
 
-test/faults: redis ## run the long fault suite: kills, restarts, Redis trouble (about a quarter of an hour)
+test/faults: redis ## run the long fault suite: kills, restarts, Redis trouble (about half an hour)
 	packages=$$($(GO) list ./...) && FLEET_LONG=1 $(GO) test -count=1 -v -timeout 85m \
 		$$(echo "$$packages" | grep '/faults$$') ./internal/fleet ./internal/events
 

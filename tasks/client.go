@@ -228,8 +228,8 @@ type Keyed interface {
 }
 
 // KeyOf returns the key of a task: the payload's own if it contains one, else the
-// given key without blanks around it. A given key may repeat the payload's own, or the text of its field, but
-// not contradict it; the error is a *PayloadError.
+// given key without blanks around it. A given key may repeat the payload's own, or the
+// text of its field, but not contradict it; the error is a *PayloadError.
 func KeyOf(p Payload, given string) (string, error) {
 	key, rule := payload.CleanText(payload.Line, given)
 	if given != "" && key == "" {

@@ -116,7 +116,8 @@ func (s *Server) newClaim(queue string, r redisscript.Reply, now, asked time.Tim
 	c.Notify = c.once.notify
 	c.Scheduled = c.once.scheduled
 	c.Version = c.once.version
-	c.AtLeastOnce, c.Audited = c.once.redelivery == AtLeastOnce, c.once.audited
+	c.AtLeastOnce = c.once.redelivery == AtLeastOnce
+	c.Audited = c.once.audited
 	if c.Verdict == Unrecorded {
 		c.Foreign = !c.sealed()
 		c.Expires = c.Due.Add(cmp.Or(c.Usable(), unrecordedBudget))
@@ -151,8 +152,8 @@ func (c *Claim) Usable() time.Duration {
 	return d
 }
 
-// NotStartedError says that Redis did not take that a call starts, so that it was not
-// made.
+// NotStartedError says that Redis did not take that a call starts, or that the call had
+// to wait after a failover for longer than it may take, so that it was not made.
 type NotStartedError struct{ Err error }
 
 // Error implements error.
@@ -178,7 +179,7 @@ func (c *Claim) Start(ctx context.Context) error {
 		return nil
 	}
 	if err := c.server.replay.wait(ctx); err != nil {
-		return err
+		return &NotStartedError{Err: err}
 	}
 	// Without the attempt's deadline it can share a pipeline; the caller looks at that.
 	ctx = context.WithoutCancel(ctx)
@@ -307,7 +308,7 @@ func (c *Claim) endArguments(r Result) (arguments, error) {
 	if r.Outcome == "" {
 		a.add("wait", max(r.Wait, 0).Milliseconds())
 		if r.Parked {
-			a.add("parked", orDefault(r.ParkedFor, noBlocker))
+			a.add("parked", cmp.Or(r.ParkedFor, noBlocker))
 		}
 		return a, nil
 	}
@@ -345,13 +346,6 @@ func (c *Claim) identity() arguments {
 	a.time("due", c.Due)
 	a.time("expires", c.Expires)
 	return a
-}
-
-func orDefault(s, def string) string {
-	if s == "" {
-		return def
-	}
-	return s
 }
 
 // Adopt gives an Unrecorded task the policy of its type, and puts it back into the

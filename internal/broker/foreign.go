@@ -30,15 +30,15 @@ func (r *reconciler) endForeign(ctx context.Context, queue string) error {
 		return fmt.Errorf("scan the records: %w", err)
 	}
 	r.foreign[queue] = next
-	for _, key := range keys {
-		id := strings.TrimPrefix(key, prefix)
-		taken, err := r.server.takenAway(ctx, queue, id)
-		if err != nil {
-			return err
-		}
-		if !taken {
-			continue
-		}
+	ids := make([]string, len(keys))
+	for i, key := range keys {
+		ids[i] = strings.TrimPrefix(key, prefix)
+	}
+	taken, err := r.server.takenAway(ctx, queue, ids)
+	if err != nil {
+		return err
+	}
+	for _, id := range taken {
 		outcome, err := r.server.endTakenAway(ctx, queue, id)
 		if err != nil {
 			return err
@@ -59,24 +59,34 @@ func (s *Server) nodeOf(ctx context.Context, key string) (redis.Cmdable, error) 
 	return s.general, nil
 }
 
-// takenAway reports whether a task has not ended although asynq has no such task, or
-// has it among the ended ones.
-func (s *Server) takenAway(ctx context.Context, queue, id string) (bool, error) {
+// takenAway returns those of the tasks that have not ended although asynq has no such
+// task, or has it among the ended ones.
+func (s *Server) takenAway(ctx context.Context, queue string, ids []string) ([]string, error) {
+	if len(ids) == 0 {
+		return nil, nil
+	}
 	pipe := s.general.Pipeline()
-	fields := pipe.HMGet(ctx, record.Key(queue, id), "type", "outcome", "owner")
-	state := pipe.HGet(ctx, asynqPrefix(queue)+"t:"+id, "state")
+	records := make([]*redis.SliceCmd, len(ids))
+	states := make([]*redis.StringCmd, len(ids))
+	for i, id := range ids {
+		records[i] = pipe.HMGet(ctx, record.Key(queue, id), "type", "outcome", "owner")
+		states[i] = pipe.HGet(ctx, asynqPrefix(queue)+"t:"+id, "state")
+	}
 	if _, err := pipe.Exec(ctx); err != nil && !errors.Is(err, redis.Nil) {
-		return false, fmt.Errorf("compare a record with the queue: %w", err)
+		return nil, fmt.Errorf("compare records with the queue: %w", err)
 	}
-	r := fields.Val()
-	if len(r) < 3 || r[0] == nil || r[1] != nil || r[2] != nil {
-		return false, nil // it has ended, or is just being stored or run
+	var taken []string
+	for i, id := range ids {
+		r := records[i].Val()
+		if len(r) < 3 || r[0] == nil || r[1] != nil || r[2] != nil {
+			continue // it has ended, or is just being stored or run
+		}
+		switch states[i].Val() {
+		case "", "archived", "completed":
+			taken = append(taken, id)
+		}
 	}
-	switch state.Val() {
-	case "", "archived", "completed":
-		return true, nil
-	}
-	return false, nil
+	return taken, nil
 }
 
 // endTakenAway ends a task that a foreign tool has taken out of the queue.

@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"cmp"
 	"strconv"
 	"strings"
 	"time"
@@ -64,20 +65,13 @@ func (o once) encode() string {
 		strconv.Itoa(int(o.redelivery)),
 		strconv.FormatInt(o.retention.Milliseconds(), 10),
 		strconv.FormatInt(o.keyTTL.Milliseconds(), 10),
-		orDash(flags),
-		orDash(o.key),
-		orDash(o.intent),
-		orDash(string(o.role)),
-		orDash(o.alone),
+		cmp.Or(flags, "-"),
+		cmp.Or(o.key, "-"),
+		cmp.Or(o.intent, "-"),
+		cmp.Or(string(o.role), "-"),
+		cmp.Or(o.alone, "-"),
 		strconv.Itoa(o.version),
 	}, " ")
-}
-
-func orDash(s string) string {
-	if s == "" {
-		return "-"
-	}
-	return s
 }
 
 // decodeOnce reads the field once; a text that is none reads as the defaults.

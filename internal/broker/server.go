@@ -192,11 +192,6 @@ func (s *Server) handler(queue string) asynq.Handler {
 	})
 }
 
-// Gone is closed when the process is about to exit.
-func (s *Server) Gone() <-chan struct{} {
-	return s.gone
-}
-
 func (s *Server) isStopping() bool {
 	select {
 	case <-s.stopping:

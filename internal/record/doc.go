@@ -24,6 +24,7 @@
 //	errand:{queue}:audit          the audit log
 //	errand:{queue}:audit:open     the tasks in it that are unconfirmed
 //	errand:{queue}:audit:of:<digest> those of one subject
+//	errand:{queue}:taken:<owner>  what a worker took last, should the reply be lost
 //	errand:{queue}:seq            numbers tasks that have an intent
 //	errand:{queue}:salt           salts the digests of the queue
 //	errand:alive:<owner>          a worker's heartbeat

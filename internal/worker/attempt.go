@@ -27,7 +27,7 @@ type attempt struct {
 	policy     broker.Policy
 	began      time.Time
 	called     bool
-	lookup     *clients.Attempt // of the latest call
+	latest     *clients.Attempt // of the calls
 }
 
 // event is the attempt as conclude sees it.
@@ -108,7 +108,7 @@ func (a *attempt) watch(ctx context.Context) (context.Context, *clients.Attempt)
 	watch.Underway = a.called
 	watch.First = a.began.Add(a.claim.Due.Sub(a.claim.Now())) // not before it was due
 	watch.SetPlace(a.claim.Place)
-	a.lookup = watch
+	a.latest = watch
 	if !a.claim.AtLeastOnce {
 		watch.Start = a.claim.Start
 	}
@@ -144,8 +144,8 @@ func (a *attempt) settle(d decision, result any) {
 		InDoubt:   d.inDoubt,
 		Lookups:   d.lookups,
 	}
-	if d.inDoubt && a.lookup != nil {
-		r.Place = a.lookup.Place()
+	if d.inDoubt && a.latest != nil {
+		r.Place = a.latest.Place()
 	}
 	if a.called && !d.untried {
 		r.Attempt = &record.Attempt{

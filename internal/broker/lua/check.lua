@@ -39,8 +39,7 @@ expect((state == 'active') == (r[OWNER] and true or false), 'asynq says ' .. (st
   .. (r[OWNER] and 'the owner ' .. r[OWNER] or 'no owner'))
 local ttl = redis.call('PTTL', task)
 if r[OUTCOME] then
-  local dead = r[OUTCOME] == 'unknown' or r[OUTCOME] == 'failed' or r[OUTCOME] == 'invalid' or r[OUTCOME] == 'expired'
-  expect(not state or state == (dead and 'archived' or 'completed') or state == 'pending',
+  expect(not state or state == (archived(r[OUTCOME]) and 'archived' or 'completed') or state == 'pending',
     'it ended ' .. r[OUTCOME] .. ', and asynq says ' .. (state or ''))
   expect(ttl > 0, 'the record of an ended task is kept for ever')
   expect(not r[NEXT] and not r[PARKED] and not r[OWNER], 'an ended task is to run again')

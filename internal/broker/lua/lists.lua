@@ -25,6 +25,12 @@ local function once(text)
   return string.match(text or '', '^(%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+)')
 end
 
+-- archived tells whether asynq keeps a task with the outcome as archived
+-- (record.Outcome.Archived).
+local function archived(outcome)
+  return outcome == 'unknown' or outcome == 'failed' or outcome == 'invalid' or outcome == 'expired'
+end
+
 -- rewrite writes what enqueue wrote of a task that Redis has forgotten.
 local function rewrite(id)
   local task = R .. 'task:' .. id

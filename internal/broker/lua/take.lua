@@ -53,7 +53,7 @@ end
 -- elsewhere moves a task that must not run now to where it belongs; false if it may run.
 local function elsewhere(id, r)
   if r[OUTCOME] then
-    if r[OUTCOME] == 'unknown' or r[OUTCOME] == 'failed' or r[OUTCOME] == 'invalid' or r[OUTCOME] == 'expired' then
+    if archived(r[OUTCOME]) then
       delay(id, 'archived', now)
     else
       delay(id, 'completed', now + 60000)
