@@ -1,0 +1,135 @@
+package broker
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"time"
+
+	"errand.internal/internal/record"
+)
+
+// Result is what became of a claimed task.
+type Result struct {
+	// Attempt is nil if the vendor was not called.
+	Attempt *record.Attempt
+	// Counted says that the attempt counts against the task's budget of attempts.
+	Counted bool
+	// Outcome ends the task. Without one it runs again after Wait.
+	Outcome record.Outcome
+	Wait    time.Duration
+	// Parked says that the task waits for something outside. ParkedFor names it, if it
+	// is a Blocker that wakes tasks.
+	Parked    bool
+	ParkedFor string
+	Code      string
+	Message   string
+	// Data is the result, sealed.
+	Data []byte
+	// HoldKey keeps the producer's key for its whole life, however the task ends:
+	// enqueueing again asks for the same, not for a new try.
+	HoldKey bool
+	// Tell has the end published as that of a dead letter.
+	Tell bool
+	// Confirmed says that the vendor did what was asked, though the task goes on.
+	Confirmed bool
+	// InDoubt, Lookups and Place are kept for the next Claim.
+	InDoubt bool
+	Lookups int
+	Place   string
+}
+
+// End writes the result: the record, the key, the audit log, the outbox, and asynq's
+// task. It tries until Redis takes it, because what the vendor has done must not be
+// forgotten. It gives up with record.ErrStale if another worker took the task over,
+// and when the process exits; then whoever finds the claim rules on it.
+func (c *Claim) End(r Result) error {
+	a, err := c.endArguments(r)
+	if err != nil {
+		return err
+	}
+	c.settle()
+	c.server.replay.end(c, a)
+	err = c.server.insist(func(ctx context.Context) error {
+		return c.server.end(ctx, c.Queue, a)
+	})
+	c.server.forget(c)
+	return err
+}
+
+// end runs the end script.
+func (s *Server) end(ctx context.Context, queue string, a arguments) error {
+	reply, err := run(ctx, s.general, endStep, queue, a)
+	if err != nil {
+		return fmt.Errorf("write the result: %w", err)
+	}
+	if !reply.Bool(0) {
+		return record.ErrStale
+	}
+	return nil
+}
+
+const (
+	// deadKept is about how many dead letters a queue keeps.
+	deadKept = 100_000
+	// statsKept is how long asynq keeps its statistics.
+	statsKept = 90 * 24 * time.Hour
+	// noBlocker stands for a blocker without a name, which wakes no task.
+	noBlocker = "-"
+)
+
+func (c *Claim) endArguments(r Result) (arguments, error) {
+	now := time.Now().UTC()
+	a := c.identity()
+	a.text("outcome", string(r.Outcome))
+	a.flag("counted", r.Counted)
+	a.text("code", r.Code)
+	a.text("message", r.Message)
+	a.flag("confirmed", r.Confirmed)
+	if r.InDoubt {
+		a.add("doubt", r.Lookups)
+		a.text("place", r.Place)
+	}
+	if r.Attempt != nil {
+		raw, err := r.Attempt.Encode()
+		if err != nil {
+			return nil, fmt.Errorf("encode the attempt: %w", err)
+		}
+		a.add("attempt", raw)
+	}
+	if len(c.msg) > 0 {
+		a.add("msg", []byte(c.ended(now, r)))
+	}
+	if r.Outcome == "" {
+		a.add("wait", max(r.Wait, 0).Milliseconds())
+		if r.Parked {
+			a.add("parked", cmp.Or(r.ParkedFor, noBlocker))
+		}
+		return a, nil
+	}
+	if len(r.Data) > 0 {
+		a.add("data", r.Data)
+	}
+	a.flag("keep", r.HoldKey || !r.Outcome.FreesKey())
+	a.flag("told", r.Tell)
+	a.add("day", now.Format(time.DateOnly))
+	a.add("until", now.Add(statsKept).Unix())
+	if r.Outcome.Archived() {
+		a.add("archived", 1)
+		a.add("dead", deadKept)
+	}
+	return a, nil
+}
+
+// ended is asynq's message after the result.
+func (c *Claim) ended(now time.Time, r Result) message {
+	switch {
+	case r.Outcome == "" && r.Parked:
+		return c.msg.failed(now, "parked: "+r.Message)
+	case r.Outcome == "":
+		return c.msg.failed(now, "retrying: "+r.Message)
+	case r.Outcome.Archived():
+		return c.msg.failed(now, string(r.Outcome)+": "+r.Message)
+	}
+	return c.msg.completed(now, c.once.retention)
+}
