@@ -8,6 +8,7 @@
 //	producers    producers killed while they enqueue, one by one and in bulk
 //	deploys      rolling restarts under load; a process that freezes and resumes
 //	redis        Redis frozen, stopped and restarted, down for long
+//	failover     sentinels that replace a master; a cluster that loses one
 //	refused      a Redis that answers and takes no writes
 //	quiet        nothing to do for longer than anything waits
 //	damage       leases, records and active entries that Redis has lost

@@ -20,7 +20,12 @@ import (
 // and that they ended with one of the allowed outcomes.
 func (h *harness) finish(limit time.Duration, allowed ...tasks.Outcome) fleet.Report {
 	h.t.Helper()
-	ids := h.tasks()
+	return h.finishTasks(limit, h.tasks(), allowed...)
+}
+
+// finishTasks is finish for some of the tasks, which are all that Redis has.
+func (h *harness) finishTasks(limit time.Duration, ids []string, allowed ...tasks.Outcome) fleet.Report {
+	h.t.Helper()
 	h.Wait(limit, ids)
 	h.waitSettled(ids)
 	report := h.Check(ids)
@@ -70,7 +75,7 @@ func (h *harness) queueState(inspector *asynq.Inspector, name string) (state str
 	if err != nil {
 		return err.Error(), false
 	}
-	stored := len(h.Conn().Keys(h.t.Context(), "asynq:{"+name+"}:t:*").Val())
+	stored := len(h.keys("asynq:{" + name + "}:t:*"))
 	leases := int(h.Conn().ZCard(h.t.Context(), "asynq:{"+name+"}:lease").Val())
 	state = fmt.Sprintf(
 		"%d pending, %d active, %d scheduled, %d retry, %d leases, %d completed, %d archived, %d tasks",
@@ -85,6 +90,19 @@ func (h *harness) queueState(inspector *asynq.Inspector, name string) (state str
 	)
 	unfinished := info.Pending + info.Active + info.Scheduled + info.Retry + leases
 	return state, unfinished == 0 && info.Completed+info.Archived == stored
+}
+
+// keys returns the keys that match a pattern, which begins with their hash tag.
+func (h *harness) keys(pattern string) []string {
+	h.t.Helper()
+	if h.Cluster == nil {
+		return h.Conn().Keys(h.t.Context(), pattern).Val()
+	}
+	node, err := h.Cluster.Client().MasterForKey(h.t.Context(), pattern)
+	if err != nil {
+		h.t.Fatalf("find the node of %s: %v", pattern, err)
+	}
+	return node.Keys(h.t.Context(), pattern).Val()
 }
 
 // examples describes some of the tasks with an outcome.

@@ -27,8 +27,13 @@ import (
 type Options struct {
 	// Redis are the options of the server, or of each node.
 	Redis []redistest.Option
-	// Nodes is the number of nodes of a Redis Cluster; 0 means a single server.
+	// Nodes is the number of masters of a Redis Cluster; 0 means a single server.
 	Nodes int
+	// Sentinels is the number of sentinels that watch a master and its two replicas; 0
+	// means none.
+	Sentinels int
+	// Replicated gives each master of the cluster a replica.
+	Replicated bool
 	// Sandboxes make sandboxes that replace those of the same path. Every secret of
 	// theirs must contain the canary.
 	Sandboxes []func(canary string) sandbox.Vendor
@@ -43,9 +48,10 @@ type Options struct {
 // processes. Methods that may fail the test belong in its goroutine, except those
 // that enqueue, which any goroutine may call.
 type Fixture struct {
-	// Redis is nil if there is a Cluster, and Cluster if there is a Redis.
-	Redis   *redistest.Server
-	Cluster *redistest.Cluster
+	// Redis, Cluster or Sentinel: the others are nil.
+	Redis    *redistest.Server
+	Cluster  *redistest.Cluster
+	Sentinel *redistest.Sentinel
 	// Sandboxes are the vendors; sandbox.Find finds one.
 	Sandboxes sandbox.Vendors
 	Kinds
@@ -117,7 +123,15 @@ func (f *Fixture) NewClient() *tasks.Client {
 }
 
 func (f *Fixture) startRedis(o Options) (url string) {
-	if o.Nodes > 0 {
+	switch {
+	case o.Sentinels > 0:
+		sentinels := redistest.SentinelOptions{Replicas: 2, Sentinels: o.Sentinels}
+		f.Sentinel = redistest.NewSentinel(f.tb, sentinels, o.Redis...)
+		return f.Sentinel.URL()
+	case o.Replicated:
+		f.Cluster = redistest.NewReplicatedCluster(f.tb, o.Nodes, o.Redis...)
+		return f.Cluster.URL()
+	case o.Nodes > 0:
 		f.Cluster = redistest.NewCluster(f.tb, o.Nodes, o.Redis...)
 		return f.Cluster.URL()
 	}
@@ -127,7 +141,10 @@ func (f *Fixture) startRedis(o Options) (url string) {
 
 // Conn is the test's connection to Redis.
 func (f *Fixture) Conn() redis.UniversalClient {
-	if f.Cluster != nil {
+	switch {
+	case f.Sentinel != nil:
+		return f.Sentinel.Client()
+	case f.Cluster != nil:
 		return f.Cluster.Client()
 	}
 	return f.Redis.Client()

@@ -74,6 +74,11 @@ func (r Role) tuning() tuning {
 // faster with 128 goroutines. Connections are made only when needed.
 const poolSize = 32
 
+// clusterReloadInterval is how often the client of a cluster asks who has which slots.
+// A master that has died tells nobody which replica has taken its place, and go-redis
+// asks every minute only.
+const clusterReloadInterval = 2 * time.Second
+
 // Open makes a client for a role: a *redis.Client, or a *redis.ClusterClient for
 // a cluster. It connects with the first command. The caller closes it.
 func (t *Target) Open(role Role) redis.UniversalClient {
@@ -103,7 +108,9 @@ func (t *Target) OpenTracked(
 		// The cluster's client retries by itself, on another node if necessary.
 		// Retries of its node clients would multiply that.
 		opts.MaxRetries = -1
-		client = redis.NewClusterClient(opts.Cluster())
+		cluster := opts.Cluster()
+		cluster.ClusterStateReloadInterval = clusterReloadInterval
+		client = redis.NewClusterClient(cluster)
 	case Sentinel:
 		client = redis.NewFailoverClient(opts.Failover())
 	default:

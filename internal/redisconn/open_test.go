@@ -27,6 +27,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"errand.internal/internal/redistest"
+	"errand.internal/internal/testwait"
 )
 
 func open(t *testing.T, rawURL string, role Role) redis.UniversalClient {
@@ -130,6 +131,25 @@ func TestOpenCluster(t *testing.T) {
 	}
 }
 
+// A master that has died tells nobody which replica has its slots by now.
+func TestAClusterClientFollowsAFailover(t *testing.T) {
+	t.Parallel()
+	c := redistest.NewReplicatedCluster(t, 3, redistest.Config("cluster-node-timeout", "1000"))
+	clients := map[string]redis.UniversalClient{}
+	for name, role := range map[string]Role{"servers": Servers, "general": General, "producer": Producer} {
+		clients[name] = open(t, c.URL(), role)
+		roundTrip(t, clients[name])
+	}
+	dead := c.MasterOf(t, "k")
+	dead.Kill()
+	c.WaitFailover(t, dead)
+	for name, client := range clients {
+		testwait.Eventually(t, 20*time.Second, "the client of the "+name+" writes to the new master", func() bool {
+			return client.Set(t.Context(), "k", name, 0).Err() == nil
+		})
+	}
+}
+
 func TestOpenSentinel(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
@@ -144,7 +164,11 @@ func TestOpenSentinel(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			s := redistest.NewSentinel(t, tt.sentinelPassword, redistest.Password("data"))
+			s := redistest.NewSentinel(
+				t,
+				redistest.SentinelOptions{Password: tt.sentinelPassword},
+				redistest.Password("data"),
+			)
 			client := open(t, s.URL()+tt.extra, General)
 			roundTrip(t, client)
 			if _, ok := client.(*redis.Client); !ok {
@@ -172,7 +196,7 @@ func TestOpenSentinel(t *testing.T) {
 
 func TestOpenSentinelWithUser(t *testing.T) {
 	t.Parallel()
-	s := redistest.NewSentinel(t, "")
+	s := redistest.NewSentinel(t, redistest.SentinelOptions{})
 	master := s.Nodes()[0].Client()
 	if err := master.Do(t.Context(), "ACL", "SETUSER", "worker", "on", ">pw", "~*", "&*", "+@all").Err(); err != nil {
 		t.Fatal(err)
@@ -190,7 +214,7 @@ func TestProducerReportsWithinThreeSeconds(t *testing.T) {
 	warmClient := open(t, warm.URL(), Producer)
 	roundTrip(t, warmClient)
 	warm.Pause()
-	sentinel := redistest.NewSentinel(t, "")
+	sentinel := redistest.NewSentinel(t, redistest.SentinelOptions{})
 	sentinel.Server().Pause()
 	tests := []struct {
 		name   string

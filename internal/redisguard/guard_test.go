@@ -228,7 +228,7 @@ func TestEmulation(t *testing.T) {
 
 func TestReplicaAndSentinel(t *testing.T) {
 	t.Parallel()
-	s := redistest.NewSentinel(t, "")
+	s := redistest.NewSentinel(t, redistest.SentinelOptions{})
 	expected{Role, OK, "master"}.check(t, Check(t.Context(), open(t, s.URL())))
 	replica := redistest.New(t, redistest.Config("replicaof", strings.ReplaceAll(s.Nodes()[0].Addr(), ":", " ")))
 	want := expected{

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -19,10 +20,11 @@ const (
 	slots          = 16384
 )
 
-// Cluster is a Redis Cluster of masters without replicas. While a node is down,
-// its slots are unavailable.
+// Cluster is a Redis Cluster. While a master is down and no replica has taken its
+// place, its slots are unavailable.
 type Cluster struct {
-	nodes []*Server
+	masters int
+	nodes   []*Server // the initial masters, then their replicas
 
 	clientOnce sync.Once
 	client     *redis.ClusterClient
@@ -32,14 +34,25 @@ type Cluster struct {
 // each reports cluster_state:ok (about 3 s). The test stops them when it ends.
 func NewCluster(tb testing.TB, nodes int, opts ...Option) *Cluster {
 	tb.Helper()
+	return newCluster(tb, nodes, 0, opts)
+}
+
+// NewReplicatedCluster is NewCluster with a replica for each of the masters.
+func NewReplicatedCluster(tb testing.TB, masters int, opts ...Option) *Cluster {
+	tb.Helper()
+	return newCluster(tb, masters, masters, opts)
+}
+
+func newCluster(tb testing.TB, masters, replicas int, opts []Option) *Cluster {
+	tb.Helper()
 	opts = append([]Option{
 		Config("cluster-node-timeout", "5000"),
 		func(c *config) {
 			c.cluster = true
 		},
 	}, opts...)
-	c := &Cluster{}
-	for range nodes {
+	c := &Cluster{masters: masters}
+	for range masters + replicas {
 		c.nodes = append(c.nodes, New(tb, opts...))
 	}
 	tb.Cleanup(func() {
@@ -55,7 +68,8 @@ func NewCluster(tb testing.TB, nodes int, opts ...Option) *Cluster {
 	return c
 }
 
-// Nodes are the servers of the cluster, for tests that stop one.
+// Nodes are the servers of the cluster, for tests that stop one: the initial masters,
+// then their replicas.
 func (c *Cluster) Nodes() []*Server {
 	return c.nodes
 }
@@ -86,6 +100,8 @@ func (c *Cluster) Client() *redis.ClusterClient {
 			Addrs:           c.Addrs(),
 			Password:        c.nodes[0].conf.password,
 			DisableIdentity: true,
+			// A dead node tells nobody who has taken its place.
+			ClusterStateReloadInterval: time.Second,
 			MaintNotificationsConfig: &maintnotifications.Config{
 				Mode: maintnotifications.ModeDisabled,
 			},
@@ -97,8 +113,8 @@ func (c *Cluster) Client() *redis.ClusterClient {
 // join assigns the slots, introduces the nodes to each other and waits until all
 // agree.
 func (c *Cluster) join(ctx context.Context) error {
-	per := (slots + len(c.nodes) - 1) / len(c.nodes)
-	for i, node := range c.nodes {
+	per := (slots + c.masters - 1) / c.masters
+	for i, node := range c.nodes[:c.masters] {
 		// With different epochs no node has to resolve a conflict of epochs first.
 		if err := node.Client().Do(ctx, "CLUSTER", "SET-CONFIG-EPOCH", i+1).Err(); err != nil {
 			return fmt.Errorf("set the epoch: %w", err)
@@ -115,7 +131,95 @@ func (c *Cluster) join(ctx context.Context) error {
 			return fmt.Errorf("meet: %w", err)
 		}
 	}
-	return c.waitOK(ctx)
+	if err := c.waitOK(ctx); err != nil {
+		return err
+	}
+	return c.replicate(ctx)
+}
+
+// replicate makes the further nodes replicas of the masters, one of each.
+func (c *Cluster) replicate(ctx context.Context) error {
+	for i, replica := range c.nodes[c.masters:] {
+		id, err := c.nodes[i].Client().Do(ctx, "CLUSTER", "MYID").Text()
+		if err != nil {
+			return fmt.Errorf("ask for the master's ID: %w", err)
+		}
+		if err := replica.Client().ClusterReplicate(ctx, id).Err(); err != nil {
+			return fmt.Errorf("replicate: %w", err)
+		}
+		if err := replica.waitInfo(ctx, "replication", "role:slave", "master_link_status:up"); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// MasterOf is the node that has the slot of a key.
+func (c *Cluster) MasterOf(tb testing.TB, key string) *Server {
+	tb.Helper()
+	master, err := c.Client().MasterForKey(tb.Context(), key)
+	if err != nil {
+		tb.Fatalf("redistest: find the master of a key: %v", err)
+	}
+	for _, node := range c.nodes {
+		if node.Addr() == master.Options().Addr {
+			return node
+		}
+	}
+	tb.Fatalf("redistest: %s is none of the nodes", master.Options().Addr)
+	return nil
+}
+
+// WaitFailover waits, after the end of a master, until each of the other nodes sees a
+// replica in its place.
+func (c *Cluster) WaitFailover(tb testing.TB, old *Server) {
+	tb.Helper()
+	ctx, cancel := context.WithTimeout(tb.Context(), clusterTimeout)
+	defer cancel()
+	for _, node := range c.nodes {
+		if node == old {
+			continue
+		}
+		if err := node.waitClusterOK(ctx, len(c.nodes)); err != nil {
+			tb.Fatalf("redistest: cluster: %v", err)
+		}
+		err := poll(ctx, func() (bool, error) {
+			shards, err := node.Client().ClusterSlots(ctx).Result()
+			named := slices.ContainsFunc(shards, func(s redis.ClusterSlot) bool {
+				return s.Nodes[0].Addr == old.Addr()
+			})
+			return !named, err
+		})
+		if err != nil {
+			tb.Fatalf("redistest: wait for a replica in the place of %s: %v", old.Addr(), err)
+		}
+	}
+}
+
+// WaitReplicated waits, after a restart, until every node reports cluster_state:ok and
+// each replica follows its master.
+func (c *Cluster) WaitReplicated(tb testing.TB) {
+	tb.Helper()
+	c.WaitOK(tb)
+	ctx, cancel := context.WithTimeout(tb.Context(), clusterTimeout)
+	defer cancel()
+	masters := 0
+	for _, node := range c.nodes {
+		err := poll(ctx, func() (bool, error) {
+			info, err := node.Client().Info(ctx, "replication").Result()
+			if strings.Contains(info, "role:master") {
+				masters++
+				return true, err
+			}
+			return strings.Contains(info, "master_link_status:up"), err
+		})
+		if err != nil {
+			tb.Fatalf("redistest: wait for the replicas: %v", err)
+		}
+	}
+	if masters != c.masters {
+		tb.Fatalf("redistest: the cluster has %d masters, want %d", masters, c.masters)
+	}
 }
 
 // WaitOK waits, after the restart of a node, until every node reports

@@ -41,11 +41,21 @@ func (s *Server) launch() error {
 				return err
 			}
 		}
+		file := []byte(s.conf.file(s.dir, s.port, s.busPort))
+		if err := os.WriteFile(s.configFile(), file, 0o600); err != nil {
+			return err
+		}
 		if err = s.start(); !errors.Is(err, errPortTaken) {
 			return err
 		}
 	}
 	return fmt.Errorf("no free port in %d attempts: %w", portAttempts, err)
+}
+
+// configFile is the server's configuration. A sentinel stores its state in its own,
+// and that of the nodes in theirs, so a restart keeps it.
+func (s *Server) configFile() string {
+	return filepath.Join(s.dir, "redis.conf")
 }
 
 // start starts the process on s.port and waits until it answers.
@@ -54,15 +64,7 @@ func (s *Server) start() error {
 	if err != nil {
 		return errMissing
 	}
-	file := filepath.Join(s.dir, "redis.conf")
-	// A sentinel stores its state in its configuration file, so a restart keeps
-	// that file.
-	if _, err := os.Stat(file); err != nil || !s.conf.sentinel {
-		if err := os.WriteFile(file, []byte(s.conf.file(s.dir, s.port, s.busPort)), 0o600); err != nil {
-			return err
-		}
-	}
-	args := []string{file}
+	args := []string{s.configFile()}
 	if s.conf.sentinel {
 		args = append(args, "--sentinel")
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"errand.internal/internal/redistest"
+	"errand.internal/internal/testwait"
 )
 
 func TestServersAreIndependent(t *testing.T) {
@@ -263,4 +264,22 @@ func TestClusterNodeRestarts(t *testing.T) {
 	if err != nil {
 		t.Error(err)
 	}
+}
+
+// A replica takes the place of a master that is killed, which returns as its replica.
+func TestClusterReplacesAMasterThatDies(t *testing.T) {
+	t.Parallel()
+	c := redistest.NewReplicatedCluster(t, 3, redistest.Config("cluster-node-timeout", "1000"))
+	old := c.MasterOf(t, "k")
+	old.Kill()
+	c.WaitFailover(t, old)
+	// The client learns of it by its own calls.
+	testwait.Eventually(t, time.Minute, "the slots of the dead master take writes", func() bool {
+		return c.Client().Set(t.Context(), "k", "v", 0).Err() == nil
+	})
+	if c.MasterOf(t, "k") == old {
+		t.Error("the dead master still has the slot")
+	}
+	old.Start()
+	c.WaitReplicated(t)
 }
