@@ -60,13 +60,19 @@ const (
 // Attempt is one call of the vendor.
 type Attempt = record.Attempt
 
-// Status returns the status of a task. Its error is ErrNotFound if there is no record.
+// Status returns the status of a task, also of one that a plain asynq client has
+// enqueued. Its error is ErrNotFound if there is no record.
 func (c *Client) Status(ctx context.Context, id string) (*Status, error) {
-	record, err := c.store.Get(ctx, id)
+	r, err := c.store.Get(ctx, id)
+	if errors.Is(err, record.ErrNotFound) || errors.Is(err, record.ErrBadID) {
+		if plain, plainErr := c.producer.Unrecorded(ctx, id); plainErr == nil {
+			return c.open(plain)
+		}
+	}
 	if err != nil {
 		return nil, err
 	}
-	return c.open(record)
+	return c.open(r)
 }
 
 // Wait returns the status once the task has ended. If ctx is done first, it returns

@@ -75,15 +75,6 @@ func (h Heart) Age(d time.Duration, own bool) {
 	}
 }
 
-// EndForeign ends the tasks of a queue that a foreign tool has taken out of it.
-func (s *Server) EndForeign(ctx context.Context, queue string) error {
-	for {
-		if err := s.reconciler.endForeign(ctx, queue); err != nil || s.reconciler.foreign[queue] == 0 {
-			return err
-		}
-	}
-}
-
 // AnnounceUnconfirmed announces the audited tasks of a queue that stay unconfirmed.
 func (s *Server) AnnounceUnconfirmed(ctx context.Context, queue string) error {
 	return s.reconciler.announceUnconfirmed(ctx, queue)

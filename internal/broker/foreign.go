@@ -19,31 +19,55 @@ const scanPage = 500
 // endForeign ends the tasks of a queue that a foreign tool has deleted or archived
 // behind the record's back, one page of the records at a time: those that were never
 // attempted as cancelled, the others as failed, or unknown if they may have happened.
-func (r *reconciler) endForeign(ctx context.Context, queue string) error {
+func (r *reconciler) endForeign(ctx context.Context, queue string) (err error) {
+	r.foreign[queue], err = r.server.endForeignPage(ctx, queue, r.foreign[queue])
+	return err
+}
+
+// EndForeign ends those of the tasks that a foreign tool has deleted or archived a
+// moment ago; without IDs, all of the queue.
+func (s *Server) EndForeign(ctx context.Context, queue string, ids ...string) error {
+	if len(ids) > 0 {
+		return s.endForeign(ctx, queue, ids)
+	}
+	for cursor := uint64(0); ; {
+		var err error
+		cursor, err = s.endForeignPage(ctx, queue, cursor)
+		if err != nil || cursor == 0 {
+			return err
+		}
+	}
+}
+
+// endForeignPage looks at one page of the records, and returns where the next begins.
+func (s *Server) endForeignPage(ctx context.Context, queue string, cursor uint64) (next uint64, err error) {
 	prefix := record.Key(queue, "")
-	node, err := r.server.nodeOf(ctx, prefix)
+	node, err := s.nodeOf(ctx, prefix)
 	if err != nil {
-		return err
+		return cursor, err
 	}
-	keys, next, err := node.Scan(ctx, r.foreign[queue], prefix+"*", scanPage).Result()
+	keys, next, err := node.Scan(ctx, cursor, prefix+"*", scanPage).Result()
 	if err != nil {
-		return fmt.Errorf("scan the records: %w", err)
+		return cursor, fmt.Errorf("scan the records: %w", err)
 	}
-	r.foreign[queue] = next
 	ids := make([]string, len(keys))
 	for i, key := range keys {
 		ids[i] = strings.TrimPrefix(key, prefix)
 	}
-	taken, err := r.server.takenAway(ctx, queue, ids)
+	return next, s.endForeign(ctx, queue, ids)
+}
+
+func (s *Server) endForeign(ctx context.Context, queue string, ids []string) error {
+	taken, err := s.takenAway(ctx, queue, ids)
 	if err != nil {
 		return err
 	}
 	for _, id := range taken {
-		outcome, err := r.server.endTakenAway(ctx, queue, id)
+		outcome, err := s.endTakenAway(ctx, queue, id)
 		if err != nil {
 			return err
 		}
-		r.log.Warn().
+		s.log.Warn().
 			Str("task_id", id).
 			Str("outcome", string(outcome)).
 			Msg("a foreign tool has taken the task out of the queue; ended")

@@ -10,6 +10,8 @@ import (
 
 	"github.com/hibiken/asynq"
 	"github.com/redis/go-redis/v9"
+
+	"errand.internal/internal/record"
 )
 
 // QueueInfo counts the tasks of a queue.
@@ -26,14 +28,11 @@ type QueueInfo struct {
 	Latency time.Duration
 }
 
-// queuesKey is asynq's set of queues.
-const queuesKey = "asynq:queues"
-
 // Queues reads the queues that are named, and all others that asynq knows of. It reads
 // the lists themselves: asynq's set of queues may have been lost with Redis' data, and
 // is filled again by the workers only.
 func Queues(ctx context.Context, rdb redis.UniversalClient, named ...string) ([]QueueInfo, error) {
-	known, err := rdb.SMembers(ctx, queuesKey).Result()
+	known, err := rdb.SMembers(ctx, record.QueuesKey).Result()
 	if err != nil {
 		return nil, fmt.Errorf("read the queues: %w", err)
 	}

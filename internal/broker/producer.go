@@ -209,27 +209,6 @@ func ticket(reply redisscript.Reply) (Ticket, error) {
 	return t, nil
 }
 
-// Cancel ends a task that was never attempted. It returns record.ErrNotFound or a
-// *record.StartedError if there is nothing to cancel.
-func (p *Producer) Cancel(ctx context.Context, id string) error {
-	queue, err := record.QueueOf(id)
-	if err != nil {
-		return err
-	}
-	reply, err := run(ctx, p.rdb, cancelStep, queue, arguments{"id", id})
-	if err != nil {
-		return fmt.Errorf("cancel the task: %w", err)
-	}
-	switch answer := reply.Text(0); answer {
-	case string(record.Cancelled):
-		return nil
-	case "gone":
-		return record.ErrNotFound
-	default:
-		return &record.StartedError{State: answer}
-	}
-}
-
 // enqueuing is a call of asynq's client that the hook turns into one script.
 type enqueuing struct {
 	queue     string

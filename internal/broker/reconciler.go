@@ -2,7 +2,6 @@ package broker
 
 import (
 	"context"
-	"strings"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -37,11 +36,14 @@ type reconciler struct {
 	alert  alert.Func
 	log    zerolog.Logger
 
-	unclaimed map[string]time.Time // task -> since when nobody runs it
-	alarmed   map[string]time.Duration
+	unclaimed map[taskKey]time.Time // since when nobody runs it
+	alarmed   map[taskKey]time.Duration
 	foreign   map[string]uint64 // by queue: where the scan of its records is
 	outbox    map[string]uint64 // by queue: where the scan of its outbox is
 }
+
+// taskKey names a task. Its ID alone may be one that a plain asynq client chose.
+type taskKey struct{ queue, id string }
 
 func newReconciler(s *Server, queues []string, publish alert.Func) *reconciler {
 	return &reconciler{
@@ -50,8 +52,8 @@ func newReconciler(s *Server, queues []string, publish alert.Func) *reconciler {
 		queues:    queues,
 		alert:     publish,
 		log:       s.log,
-		unclaimed: map[string]time.Time{},
-		alarmed:   map[string]time.Duration{},
+		unclaimed: map[taskKey]time.Time{},
+		alarmed:   map[taskKey]time.Duration{},
 		foreign:   map[string]uint64{},
 		outbox:    map[string]uint64{},
 	}
@@ -94,7 +96,7 @@ func (r *reconciler) register(ctx context.Context, queue string) error {
 	if err := CheckFormat(ctx, r.server.general); err != nil {
 		return err
 	}
-	return r.server.general.SAdd(ctx, queuesKey, queue).Err()
+	return r.server.general.SAdd(ctx, record.QueuesKey, queue).Err()
 }
 
 // sweep looks at the active tasks of a queue.
@@ -111,23 +113,24 @@ func (r *reconciler) sweep(ctx context.Context, queue string) error {
 	for _, id := range ids {
 		seen[id] = true
 		owner := owners[id]
+		task := taskKey{queue, id}
 		switch {
 		case owner == r.server.owner && r.server.claim(id) != nil:
-			delete(r.unclaimed, id)
+			delete(r.unclaimed, task)
 		case owner != "" && owner != r.server.owner:
-			delete(r.unclaimed, id)
+			delete(r.unclaimed, task)
 			if r.server.heart.dead(ctx, owner) {
 				r.requeue(ctx, queue, id, owner, true)
 			}
-		case r.unclaimed[id].IsZero():
-			r.unclaimed[id] = time.Now()
-		case time.Since(r.unclaimed[id]) > unclaimedFor:
+		case r.unclaimed[task].IsZero():
+			r.unclaimed[task] = time.Now()
+		case time.Since(r.unclaimed[task]) > unclaimedFor:
 			r.requeue(ctx, queue, id, owner, false)
 		}
 	}
-	for id := range r.unclaimed {
-		if strings.HasPrefix(id, queue+"_") && !seen[id] {
-			delete(r.unclaimed, id)
+	for task := range r.unclaimed {
+		if task.queue == queue && !seen[task.id] {
+			delete(r.unclaimed, task)
 		}
 	}
 	return nil
@@ -135,7 +138,7 @@ func (r *reconciler) sweep(ctx context.Context, queue string) error {
 
 func (r *reconciler) requeue(ctx context.Context, queue, id, owner string, crashed bool) {
 	moved, err := r.server.Requeue(ctx, queue, id, owner, crashed)
-	delete(r.unclaimed, id)
+	delete(r.unclaimed, taskKey{queue, id})
 	if err != nil || !moved {
 		return // the next sweep sees it, or another worker was faster
 	}
@@ -160,7 +163,7 @@ func (r *reconciler) announceUnconfirmed(ctx context.Context, queue string) erro
 		if now.Sub(due) >= last {
 			aged = append(aged, id)
 		}
-		r.announce(id, now.Sub(due))
+		r.announce(taskKey{queue, id}, now.Sub(due))
 		return nil
 	})
 	if err != nil {
@@ -172,24 +175,24 @@ func (r *reconciler) announceUnconfirmed(ctx context.Context, queue string) erro
 		}
 		delete(open, id)
 	}
-	for id := range r.alarmed {
-		if !open[id] && strings.HasPrefix(id, queue+"_") {
-			delete(r.alarmed, id)
+	for task := range r.alarmed {
+		if task.queue == queue && !open[task.id] {
+			delete(r.alarmed, task)
 		}
 	}
 	return nil
 }
 
 // announce announces an unconfirmed task once at each age.
-func (r *reconciler) announce(id string, unconfirmed time.Duration) {
+func (r *reconciler) announce(task taskKey, unconfirmed time.Duration) {
 	for _, age := range unconfirmedAges {
-		if unconfirmed < age || r.alarmed[id] >= age {
+		if unconfirmed < age || r.alarmed[task] >= age {
 			continue
 		}
-		r.alarmed[id] = age
+		r.alarmed[task] = age
 		r.alert(alert.Alert{
 			Kind:    alert.TaskUnconfirmed,
-			Subject: id,
+			Subject: task.id,
 			Data:    map[string]string{"age": age.String()},
 		})
 	}

@@ -24,10 +24,11 @@ func TestSentinelFailovers(t *testing.T) {
 	h.startUnproxied(3)
 	h.warmUp()
 	stop := h.startLoad(20 * time.Millisecond)
-	replace := []func(){h.killMaster, h.demoteMaster, h.freezeMaster}
+	replace := []func(){h.demoteMaster, h.killMaster, h.freezeMaster}
 	losable := map[string]bool{}
 	for i := range fleet.Size(1, 10) {
 		h.waitBusy(20)
+		h.Sentinel.WaitReplicated(t)
 		safe := h.waitReplicated()
 		replace[i%len(replace)]()
 		h.waitBusy(20) // the workers and the producers have followed
@@ -46,13 +47,11 @@ func (h *harness) killMaster() {
 	old.Kill()
 	h.Sentinel.WaitFailover(h.t, old)
 	old.Start()
-	h.Sentinel.WaitReplicated(h.t)
 }
 
 func (h *harness) demoteMaster() {
 	h.t.Helper()
 	h.Sentinel.Failover(h.t)
-	h.Sentinel.WaitReplicated(h.t)
 }
 
 // freezeMaster has the old master return with the commands that it has not read.
@@ -62,7 +61,6 @@ func (h *harness) freezeMaster() {
 	old.Pause()
 	h.Sentinel.WaitFailover(h.t, old)
 	old.Resume()
-	h.Sentinel.WaitReplicated(h.t)
 }
 
 // A master of a cluster dies under load. Without a replica its slots wait for its

@@ -61,6 +61,10 @@ func (c Config) Validate() error {
 // Formatter renders a task's payload or result for the UI.
 type Formatter func(taskType string, data []byte) string
 
+// Settle has the records of tasks of a queue agree with what a change has done to them;
+// without IDs, those of all its tasks.
+type Settle func(ctx context.Context, queue string, ids []string)
+
 // Parts are the parts of a worker that the handler shows.
 type Parts struct {
 	// Redis is a *redis.Client or *redis.ClusterClient. The handler never closes
@@ -75,6 +79,8 @@ type Parts struct {
 	// Payload and Result mask what tasks carry. Without them nothing of it is
 	// shown.
 	Payload, Result Formatter
+	// Settle is called after tasks were deleted or archived; nil for nothing.
+	Settle Settle
 }
 
 // readyTimeout is shorter than the usual timeout of a container's health check.

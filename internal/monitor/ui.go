@@ -37,7 +37,7 @@ func newUI(cfg Config, parts Parts) (http.Handler, error) {
 		return nil, err
 	}
 	mux := http.NewServeMux()
-	mux.Handle(uiRoot+"/", app)
+	mux.Handle(uiRoot+"/", settle(parts.Settle, app))
 	// asynqmon would query a Prometheus server here; without its address it answers
 	// 500.
 	mux.HandleFunc(uiAPI+"metrics", func(w http.ResponseWriter, _ *http.Request) {

@@ -9,7 +9,8 @@ import (
 	"strings"
 )
 
-// ErrBadID says that a text is not a task ID (<queue>_<random>).
+// ErrBadID says that a text is no task ID of ours (<queue>_<random>), and that no plain
+// asynq client has enqueued a task with it.
 var ErrBadID = errors.New("not a task ID; an ID looks like otp_6wk3m5q2c4x7y")
 
 // NewID returns a new ID in a queue. It is random, so it reveals nothing. It has
@@ -36,6 +37,9 @@ func QueueOf(id string) (string, error) {
 func Prefix(queue string) string {
 	return "errand:{" + queue + "}:"
 }
+
+// QueuesKey is asynq's set of the names of all queues.
+const QueuesKey = "asynq:queues"
 
 // Key returns the key of a task's record.
 func Key(queue, id string) string {

@@ -3,6 +3,7 @@ package record
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -106,13 +107,28 @@ for _, text in ipairs(redis.call('HGETALL', KEYS[1])) do reply[#reply + 1] = tex
 return reply
 `)
 
-// Get reads the record of a task; ErrNotFound if there is none.
+// Get reads the record of a task; ErrNotFound, or ErrBadID, if there is none.
 func (s *Store) Get(ctx context.Context, id string) (*Record, error) {
-	queue, err := QueueOf(id)
+	return s.read(ctx, id, false)
+}
+
+// read is get in the queue that the ID names, or else in the one that has the task.
+func (s *Store) read(ctx context.Context, id string, wait bool) (*Record, error) {
+	queue, invalid := QueueOf(id)
+	if invalid == nil {
+		r, err := s.get(ctx, queue, id, wait)
+		if !errors.Is(err, ErrNotFound) {
+			return r, err
+		}
+	}
+	queue, err := s.Find(ctx, id)
+	if errors.Is(err, ErrNotFound) && invalid != nil {
+		return nil, invalid
+	}
 	if err != nil {
 		return nil, err
 	}
-	return s.get(ctx, queue, id, false)
+	return s.get(ctx, queue, id, wait)
 }
 
 // get reads a record. With wait, the end of the task is published on its EndChannel.

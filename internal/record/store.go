@@ -59,6 +59,29 @@ func (s *Store) SetSalt(queue, salt string) {
 	s.salts.Store(queue, salt)
 }
 
+// Find returns the queue that has a task whose ID does not name it, because a plain
+// asynq client chose the ID. The task need not have a record.
+func (s *Store) Find(ctx context.Context, id string) (queue string, err error) {
+	queues, err := s.rdb.SMembers(ctx, QueuesKey).Result()
+	if err != nil {
+		return "", fmt.Errorf("read the queues: %w", err)
+	}
+	pipe := s.rdb.Pipeline()
+	found := make([]*redis.IntCmd, len(queues))
+	for i, name := range queues {
+		found[i] = pipe.Exists(ctx, Key(name, id), "asynq:{"+name+"}:t:"+id)
+	}
+	if _, err := pipe.Exec(ctx); err != nil {
+		return "", fmt.Errorf("look for the task: %w", err)
+	}
+	for i, name := range queues {
+		if found[i].Val() > 0 {
+			return name, nil
+		}
+	}
+	return "", ErrNotFound
+}
+
 // Parked counts the tasks of a queue that wait for a blocker.
 func (s *Store) Parked(ctx context.Context, queue, blocker string) (int, error) {
 	n, err := s.rdb.SCard(ctx, parkedKey(queue, blocker)).Result()

@@ -37,12 +37,8 @@ func NewWatcher(s *Store) *Watcher {
 
 // Wait returns the record once the task has ended. If ctx ends first it
 // returns the last record seen, if any, with ctx's error; Redis trouble on the
-// way is joined to it. ErrNotFound is returned at once.
+// way is joined to it. ErrNotFound and ErrBadID are returned at once.
 func (w *Watcher) Wait(ctx context.Context, id string) (*Record, error) {
-	queue, err := QueueOf(id)
-	if err != nil {
-		return nil, err
-	}
 	ready, ended := w.join(ctx, id)
 	defer w.leave(id, ended)
 
@@ -58,10 +54,10 @@ func (w *Watcher) Wait(ctx context.Context, id string) (*Record, error) {
 	var last *Record
 	var trouble error
 	for {
-		switch record, err := w.store.get(ctx, queue, id, true); {
+		switch record, err := w.store.read(ctx, id, true); {
 		case err == nil && record.State == Ended:
 			return record, nil
-		case errors.Is(err, ErrNotFound):
+		case errors.Is(err, ErrNotFound), errors.Is(err, ErrBadID):
 			return last, err
 		case err == nil:
 			last, trouble = record, nil

@@ -93,6 +93,12 @@ func (r *rig) define(taskType string, policy broker.Policy, run handler) {
 // work starts a worker; the returned function stops it.
 func (r *rig) work(change ...func(*worker.Config)) (stop func()) {
 	r.t.Helper()
+	return r.serve(change...).Shutdown
+}
+
+// serve starts a worker.
+func (r *rig) serve(change ...func(*worker.Config)) *broker.Server {
+	r.t.Helper()
 	cfg := worker.Config{
 		Redis: r.ownClient(), General: r.ownClient(), Queues: map[string]int{"otp": 10},
 		Owner: "w-" + r.t.Name(), Timeout: func(string) time.Duration { return 5 * time.Second }, Grace: 10 * time.Second,
@@ -116,7 +122,7 @@ func (r *rig) work(change ...func(*worker.Config)) (stop func()) {
 		s.Shutdown()
 		r.check()
 	})
-	return s.Shutdown
+	return s
 }
 
 func (r *rig) enqueue(taskType string, change ...func(*broker.Job)) broker.Ticket {

@@ -1,12 +1,23 @@
 -- cancel ends a task that was never attempted, and deletes asynq's task.
 --
 -- id
+-- type, once: what to record of a task that a plain asynq client enqueued and nobody has
+-- taken
 --
--- Returns cancelled, gone (no such record), or the state that forbids it.
+-- Returns cancelled, gone (no such task), the state that forbids it, or {unrecorded,
+-- asynq's message} if type and once are needed.
 local task, t = R .. 'task:' .. arg.id, A .. 't:' .. arg.id
 local r = redis.call('HMGET', task, 'type', 'once', 'outcome', 'owner', 'crashes', 'doubt', 'parked', 'next', 'waiting', 'first')
 local TYPE, ONCE, OUTCOME, OWNER, CRASHES, DOUBT, PARKED, NEXT, WAITING, FIRST = 1, 2, 3, 4, 5, 6, 7, 8, 9, 10
-if not r[TYPE] then return 'gone' end
+if not r[TYPE] then
+  local state, msg = unpack(redis.call('HMGET', t, 'state', 'msg'))
+  if state == 'active' then return 'running' end
+  if state == 'retry' then return 'retrying' end
+  if state ~= 'pending' and state ~= 'scheduled' then return 'gone' end
+  if not arg.type then return {'unrecorded', msg} end
+  redis.call('HSET', task, 'type', arg.type, 'once', arg.once, 'created', now, 'due', now)
+  r[TYPE], r[ONCE] = arg.type, arg.once
+end
 if r[OUTCOME] then return r[OUTCOME] end
 if r[OWNER] then return 'running' end
 -- One whose worker died has been tried, though nobody could note how.
