@@ -22,6 +22,7 @@ import (
 	"errand.internal/internal/broker"
 	"errand.internal/internal/record"
 	"errand.internal/internal/redistest"
+	"errand.internal/internal/testwait"
 	"errand.internal/internal/worker"
 )
 
@@ -195,12 +196,16 @@ func enqueuePlain(rdb *redis.Client) func() error {
 func enqueueErrand(rdb redis.UniversalClient) func() error {
 	producer := broker.NewProducer(rdb, record.New(rdb), nil)
 	return func() error {
-		_, err := producer.Enqueue(context.Background(), broker.Job{
-			Type:    "bench",
-			Payload: payload,
-			Policy:  policy(),
-		})
+		_, err := producer.Enqueue(context.Background(), job())
 		return err
+	}
+}
+
+func job() broker.Job {
+	return broker.Job{
+		Type:    "bench",
+		Payload: payload,
+		Policy:  policy(),
 	}
 }
 
@@ -383,4 +388,60 @@ func BenchmarkIdleLatency(b *testing.B) {
 	b.ReportMetric(float64(took[len(took)/2].Microseconds()), "p50-µs")
 	b.ReportMetric(float64(took[len(took)*99/100].Microseconds()), "p99-µs")
 	b.ReportMetric(0, "ns/op")
+}
+
+// BenchmarkWake measures the time from the return of a handler until the end of the task
+// is known to somebody who waits for it, or who begins to wait at that moment.
+func BenchmarkWake(b *testing.B) {
+	b.Run("before", func(b *testing.B) { wake(b, true) })
+	b.Run("during", func(b *testing.B) { wake(b, false) })
+}
+
+func wake(b *testing.B, before bool) {
+	b.Helper()
+	server := redistest.New(b)
+	end := make(chan struct{})
+	stop := startErrand(b, server, 10, func() { <-end })
+	defer stop()
+	rdb := open(b, server)
+	producer := broker.NewProducer(rdb, record.New(rdb), nil)
+	watcher := record.NewWatcher(record.New(open(b, server)))
+	var took []time.Duration
+	for range 200 * rounds(b) {
+		ticket, err := producer.Enqueue(b.Context(), job())
+		if err != nil {
+			b.Fatal(err)
+		}
+		awaitField(b, rdb, ticket.ID, "owner")
+		woken := make(chan error, 1)
+		wait := func() {
+			_, err := watcher.Wait(b.Context(), ticket.ID)
+			woken <- err
+		}
+		if before {
+			go wait()
+			awaitField(b, rdb, ticket.ID, "waiting")
+		}
+		began := time.Now()
+		end <- struct{}{}
+		if !before {
+			go wait()
+		}
+		if err := <-woken; err != nil {
+			b.Fatal(err)
+		}
+		took = append(took, time.Since(began))
+	}
+	slices.Sort(took)
+	b.ReportMetric(float64(took[len(took)/2].Microseconds()), "p50-µs")
+	b.ReportMetric(float64(took[len(took)*99/100].Microseconds()), "p99-µs")
+	b.ReportMetric(0, "ns/op")
+}
+
+// awaitField waits until a task's record has a field.
+func awaitField(b *testing.B, rdb *redis.Client, id, name string) {
+	b.Helper()
+	testwait.Eventually(b, 10*time.Second, "the record has "+name, func() bool {
+		return rdb.HExists(b.Context(), record.Key(queue, id), name).Val()
+	})
 }

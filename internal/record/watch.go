@@ -9,14 +9,19 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// pollEvery is the net beneath the publish: pub/sub is at most once.
-const pollEvery = time.Second
+const (
+	// pollEvery is the net beneath the publish: pub/sub is at most once.
+	pollEvery = time.Second
+	// readyWithin is how long a first look waits for the subscription.
+	readyWithin = 250 * time.Millisecond
+)
 
 // Watcher waits for the ends of tasks. All waits of a process share one
 // subscription connection, opened with the first wait and closed after the
 // last one.
 type Watcher struct {
 	store *Store
+	poll  time.Duration
 
 	mu     sync.Mutex
 	pubsub *redis.PubSub
@@ -32,7 +37,11 @@ type topic struct {
 
 // NewWatcher returns a Watcher on s.
 func NewWatcher(s *Store) *Watcher {
-	return &Watcher{store: s, topics: map[string]*topic{}}
+	return &Watcher{
+		store:  s,
+		poll:   pollEvery,
+		topics: map[string]*topic{},
+	}
 }
 
 // Wait returns the record once the task has ended. If ctx ends first it
@@ -46,10 +55,11 @@ func (w *Watcher) Wait(ctx context.Context, id string) (*Record, error) {
 	// would go unseen until the next poll.
 	select {
 	case <-ready:
-	case <-time.After(pollEvery / 4):
+		ready = nil
+	case <-time.After(readyWithin):
 	case <-ctx.Done():
 	}
-	poll := time.NewTicker(pollEvery)
+	poll := time.NewTicker(w.poll)
 	defer poll.Stop()
 	var last *Record
 	var trouble error
@@ -66,6 +76,8 @@ func (w *Watcher) Wait(ctx context.Context, id string) (*Record, error) {
 		}
 		select {
 		case <-ended:
+		case <-ready: // only now
+			ready = nil
 		case <-poll.C:
 		case <-ctx.Done():
 			return last, errors.Join(ctx.Err(), trouble)
@@ -117,22 +129,31 @@ func (w *Watcher) receive(messages <-chan any) {
 		switch m := m.(type) {
 		case *redis.Subscription:
 			if m.Kind == "subscribe" {
-				w.tell(m.Channel, func(t *topic) {
-					if !t.isReady {
-						t.isReady = true
-						close(t.ready)
-					}
-				})
+				w.tell(m.Channel, (*topic).subscribed)
 			}
 		case *redis.Message:
-			w.tell(m.Channel, func(t *topic) {
-				for waiter := range t.waiters {
-					select {
-					case waiter <- struct{}{}:
-					default: // it has been woken already
-					}
-				}
-			})
+			w.tell(m.Channel, (*topic).wake)
+		}
+	}
+}
+
+// subscribed says that the subscription stands. After an interruption, an end may have
+// been published to nobody.
+func (t *topic) subscribed() {
+	if t.isReady {
+		t.wake()
+		return
+	}
+	t.isReady = true
+	close(t.ready)
+}
+
+// wake has all waiters look.
+func (t *topic) wake() {
+	for waiter := range t.waiters {
+		select {
+		case waiter <- struct{}{}:
+		default: // it has been woken already
 		}
 	}
 }

@@ -3,6 +3,7 @@ package record_test
 import (
 	"context"
 	"errors"
+	"net"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -128,12 +129,10 @@ func TestWatcher(t *testing.T) {
 func TestTheEndIsPublishedToWhoWaits(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
-	w := record.NewWatcher(r.store)
+	w := record.NewWatcher(r.store).PollEvery(time.Hour)
 	id := r.enqueue()
 	answers := r.wait(w, id)
-	testwait.Eventually(t, 10*time.Second, "the record knows that somebody waits", func() bool {
-		return r.rdb.HExists(t.Context(), record.Key("otp", id), "waiting").Val()
-	})
+	r.awaited(id)
 	if n := r.published(); n != 0 {
 		t.Errorf("%d messages before the end", n)
 	}
@@ -173,47 +172,158 @@ func (r *rig) published() int {
 	return n
 }
 
-// reads has a test do something just before a read of a record.
-type reads struct {
-	n      atomic.Int32
-	before func(n int32)
+// tappedConn has a test do something around the commands that a client sends.
+type tappedConn struct {
+	net.Conn
+	tap *tap
 }
 
-func (*reads) DialHook(next redis.DialHook) redis.DialHook { return next }
-
-func (*reads) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
-	return next
+// tap does something once, before or after a command that contains a text is sent.
+type tap struct {
+	text          string
+	before, after func()
+	armed         atomic.Bool
 }
 
-func (h *reads) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
-	return func(ctx context.Context, cmd redis.Cmder) error {
-		if strings.HasPrefix(cmd.Name(), "eval") {
-			h.before(h.n.Add(1))
-		}
-		return next(ctx, cmd)
+func (c tappedConn) Write(b []byte) (int, error) {
+	if !strings.Contains(string(b), c.tap.text) || !c.tap.armed.CompareAndSwap(true, false) {
+		return c.Conn.Write(b)
+	}
+	if c.tap.before != nil {
+		c.tap.before()
+	}
+	n, err := c.Conn.Write(b)
+	if c.tap.after != nil {
+		c.tap.after()
+	}
+	return n, err
+}
+
+// Wherever the end of a task falls between the steps of a wait that begins, the wait
+// learns of it by itself: it does not depend on its regular look.
+func TestAWaiterThatComesDuringTheEnd(t *testing.T) {
+	t.Parallel()
+	const subscribe, read = "subscribe", "evalsha"
+	for _, tc := range []struct {
+		name string
+		tap  func(r *rig, id string) *tap
+	}{
+		{
+			name: "before it subscribes",
+			tap: func(r *rig, _ string) *tap {
+				return &tap{text: subscribe, before: func() { r.end(record.Done) }}
+			},
+		},
+		{
+			name: "before it knows that it has subscribed",
+			tap: func(r *rig, _ string) *tap {
+				return &tap{text: subscribe, after: func() {
+					r.listening(1)
+					r.end(record.Done)
+				}}
+			},
+		},
+		{
+			name: "before it reads",
+			tap: func(r *rig, _ string) *tap {
+				return &tap{text: read, before: func() { r.end(record.Done) }}
+			},
+		},
+		{
+			name: "before it knows what it has read",
+			tap: func(r *rig, id string) *tap {
+				return &tap{text: read, after: func() {
+					r.awaited(id)
+					r.end(record.Done)
+				}}
+			},
+		},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t)
+			id := r.enqueue()
+			tapped := tc.tap(r, id)
+			own := redis.NewClient(&redis.Options{
+				Addr: r.redis.Addr(),
+				Dialer: func(ctx context.Context, network, addr string) (net.Conn, error) {
+					c, err := (&net.Dialer{}).DialContext(ctx, network, addr)
+					return tappedConn{Conn: c, tap: tapped}, err
+				},
+			})
+			t.Cleanup(func() { _ = own.Close() })
+			store := record.New(own)
+			if _, err := store.Get(t.Context(), id); err != nil { // Redis knows the script from now on
+				t.Fatal(err)
+			}
+			tapped.armed.Store(true)
+			a := <-r.wait(record.NewWatcher(store).PollEvery(time.Hour), id)
+			if a.err != nil || a.record.Outcome != record.Done {
+				t.Errorf("Wait = %+v, %v", a.record, a.err)
+			}
+			if tapped.armed.Load() {
+				t.Error("the wait has sent no such command")
+			}
+		})
 	}
 }
 
-// Whoever begins to wait while the task ends sees the end, either in the record or on
-// its channel.
-func TestAWaiterThatComesDuringTheEnd(t *testing.T) {
+// A wait whose subscription comes about after its first look looks again then.
+func TestAWaiterThatSubscribesLate(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	id := r.enqueue()
-	own := redis.NewClient(&redis.Options{Addr: r.redis.Addr()})
+	var closed atomic.Bool
+	own := redis.NewClient(&redis.Options{
+		Addr:          r.redis.Addr(),
+		DialerRetries: 1,
+		Dialer: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			if closed.Load() {
+				return nil, errors.New("no more connections")
+			}
+			return (&net.Dialer{}).DialContext(ctx, network, addr)
+		},
+	})
 	t.Cleanup(func() { _ = own.Close() })
-	h := &reads{before: func(n int32) {
-		if n == 1 { // the subscription stands, and the record is about to be read
-			r.end(record.Done)
-		}
-	}}
-	own.AddHook(h)
-	if got, err := record.NewWatcher(record.New(own)).Wait(t.Context(), id); err != nil || got.Outcome != record.Done {
-		t.Errorf("Wait = %+v, %v", got, err)
+	store := record.New(own)
+	if _, err := store.Get(t.Context(), id); err != nil { // it has a connection to read with
+		t.Fatal(err)
 	}
-	if r.rdb.HExists(t.Context(), record.Key("otp", id), "waiting").Val() {
-		t.Error("somebody waits for a task that has ended")
+	closed.Store(true)
+	answers := r.wait(record.NewWatcher(store).PollEvery(time.Hour), id)
+	r.awaited(id)
+	r.end(record.Done)
+	closed.Store(false)
+	if a := <-answers; a.err != nil || a.record.Outcome != record.Done {
+		t.Errorf("Wait = %+v, %v", a.record, a.err)
 	}
+}
+
+// A subscription that was interrupted may have missed the end.
+func TestAWaiterWhoseSubscriptionBreaks(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	id := r.enqueue()
+	answers := r.wait(record.NewWatcher(r.store).PollEvery(time.Hour), id)
+	r.listening(1)
+	r.awaited(id)
+	// Nothing is published, as if it had been while nobody was connected.
+	r.rdb.HDel(t.Context(), record.Key("otp", id), "waiting")
+	r.end(record.Done)
+	if n, err := r.rdb.ClientKillByFilter(t.Context(), "TYPE", "pubsub").Result(); err != nil || n != 1 {
+		t.Fatalf("%d subscribers, %v", n, err)
+	}
+	if a := <-answers; a.err != nil || a.record.Outcome != record.Done {
+		t.Errorf("Wait = %+v, %v", a.record, a.err)
+	}
+}
+
+// awaited waits until the record says that somebody waits.
+func (r *rig) awaited(id string) {
+	r.t.Helper()
+	testwait.Eventually(r.t, 10*time.Second, "the record knows that somebody waits", func() bool {
+		return r.rdb.HExists(r.t.Context(), record.Key("otp", id), "waiting").Val()
+	})
 }
 
 // pub/sub may lose a message; then the next look finds the end.
@@ -223,9 +333,7 @@ func TestAnEndWhoseMessageIsLost(t *testing.T) {
 	id := r.enqueue()
 	answers := r.wait(record.NewWatcher(r.store), id)
 	r.listening(1)
-	testwait.Eventually(t, 10*time.Second, "the record knows that somebody waits", func() bool {
-		return r.rdb.HExists(t.Context(), record.Key("otp", id), "waiting").Val()
-	})
+	r.awaited(id)
 	r.rdb.HDel(t.Context(), record.Key("otp", id), "waiting") // so that nothing is published
 	r.end(record.Done)
 	if a := <-answers; a.err != nil || a.record.Outcome != record.Done {
