@@ -3,6 +3,7 @@ package broker
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -13,8 +14,11 @@ import (
 
 const (
 	// rememberFor is how long the end of a task is remembered: longer than what a Redis
-	// with appendfsync everysec, or a replica that takes over, can lack.
-	rememberFor = 5 * time.Second
+	// with appendfsync everysec can lack, and than an old master goes on after a replica
+	// was promoted. Sentinels name the new one only when its other replicas follow it.
+	rememberFor = time.Minute
+	// rememberBytes bounds what is remembered of ended tasks; the oldest are forgotten.
+	rememberBytes = 32 << 20
 	// replayFor is how long tasks that must not run twice wait after a failover, so
 	// that every process can replay: longer than a process takes to notice, which
 	// gives a heartbeat every heartbeatInterval.
@@ -35,6 +39,7 @@ type replay struct {
 	mu     sync.Mutex
 	recent map[string]*recentClaim // by task
 	past   []*recentClaim          // those with a result, the oldest first
+	size   int                     // of past, in bytes
 	until  time.Time               // when tasks that must not run twice may start again
 }
 
@@ -66,12 +71,6 @@ func (r *replay) end(c *Claim, result arguments) {
 	now := time.Now()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for len(r.past) > 0 && now.After(r.past[0].until) {
-		if old := r.past[0]; r.recent[old.claim.ID] == old {
-			delete(r.recent, old.claim.ID)
-		}
-		r.past = r.past[1:]
-	}
 	entry := &recentClaim{
 		claim:  c,
 		result: result,
@@ -79,6 +78,15 @@ func (r *replay) end(c *Claim, result arguments) {
 	}
 	r.recent[c.ID] = entry
 	r.past = append(r.past, entry)
+	r.size += result.size()
+	for now.After(r.past[0].until) || r.size > rememberBytes && len(r.past) > 1 {
+		old := r.past[0]
+		if r.recent[old.claim.ID] == old {
+			delete(r.recent, old.claim.ID)
+		}
+		r.size -= old.result.size()
+		r.past = r.past[1:]
+	}
 }
 
 // wait returns when a task that must not run twice may start.
@@ -105,15 +113,25 @@ var errStopping = errors.New("the worker stops")
 // other processes to do so. It does not wait for Redis itself.
 func (r *replay) all() {
 	now := time.Now()
-	var claims []recentClaim
+	var claims []*recentClaim
 	r.mu.Lock()
 	r.until = now.Add(replayFor)
 	for _, c := range r.recent {
 		if c.result == nil || now.Before(c.until) {
-			claims = append(claims, *c)
+			claims = append(claims, c)
 		}
 	}
 	r.mu.Unlock()
+	// The latest are the likeliest to be lost.
+	slices.SortFunc(claims, func(a, b *recentClaim) int {
+		if running := a.result == nil; running != (b.result == nil) {
+			if running {
+				return -1
+			}
+			return 1
+		}
+		return b.until.Compare(a.until)
+	})
 	r.server.log.Warn().
 		Int("claims", len(claims)).
 		Dur("wait", replayFor).
@@ -132,7 +150,7 @@ func (r *replay) all() {
 }
 
 // write replays one claim until Redis has it.
-func (r *replay) write(c recentClaim) {
+func (r *replay) write(c *recentClaim) {
 	err := r.server.insist(func(ctx context.Context) error {
 		if c.result != nil {
 			return r.server.end(ctx, c.claim.Queue, c.result)

@@ -70,6 +70,22 @@ func (a *arguments) add(name string, value any) {
 	*a = append(*a, name, value)
 }
 
+// size is about how many bytes the values take.
+func (a arguments) size() int {
+	size := 0
+	for _, value := range a {
+		switch value := value.(type) {
+		case string:
+			size += len(value)
+		case []byte:
+			size += len(value)
+		default:
+			size += 8
+		}
+	}
+	return size
+}
+
 // text adds an argument unless it is empty.
 func (a *arguments) text(name, value string) {
 	if value != "" {
