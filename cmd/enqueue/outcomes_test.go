@@ -13,10 +13,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hibiken/asynq"
+
 	"errand.internal/clients/clientstest"
 	"errand.internal/clients/danaconnect/danaconnecttest"
 	"errand.internal/clients/dckap/dckaptest"
 	"errand.internal/clients/sandbox"
+	"errand.internal/internal/testwait"
 	"errand.internal/tasks"
 	"errand.internal/tasks/all"
 )
@@ -194,6 +197,37 @@ func TestCancel(t *testing.T) {
 	h.startWorker()
 	finished := h.wantExit(0, pipeCall, "--payload", pipePayload, "--wait", waitTimeout, "--json").report(t)
 	wantText(t, "stderr", h.wantExit(13, "cancel", finished.ID).stderr, finished.ID, "can no longer be cancelled", "done")
+	if n := h.dckap.Effects(dckaptest.OpCall); n != 1 {
+		t.Errorf("%d calls, want 1: the cancelled task ran", n)
+	}
+}
+
+// The ID that asynq gave to the task of a plain client does not name a queue.
+func TestThePlainTaskOfAsynqsClient(t *testing.T) {
+	t.Parallel()
+	h := newHarness(t)
+	client := asynq.NewClientFromRedisClient(h.redis.Client())
+	enqueue := func() string {
+		t.Helper()
+		info, err := client.Enqueue(asynq.NewTask(pipeCall, []byte(pipePayload)), asynq.Queue("dckap"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return info.ID
+	}
+	id := enqueue()
+	if got := h.wantExit(0, "status", id, "--json").report(t); got.State != "pending" || got.Type != pipeCall {
+		t.Errorf("status says %+v", got)
+	}
+	if got := h.wantExit(0, "cancel", id, "--json").report(t); got.State != "ended" || got.Outcome != "cancelled" {
+		t.Errorf("cancel says %+v", got)
+	}
+	h.startWorker()
+	id = enqueue()
+	testwait.Eventually(t, 30*time.Second, "the task is done", func() bool {
+		return h.wantExit(0, "status", id, "--json").report(t).Outcome == "done"
+	})
+	wantText(t, "stderr", h.wantExit(13, "cancel", id).stderr, id, "can no longer be cancelled", "done")
 	if n := h.dckap.Effects(dckaptest.OpCall); n != 1 {
 		t.Errorf("%d calls, want 1: the cancelled task ran", n)
 	}

@@ -3,6 +3,8 @@ package broker_test
 import (
 	"context"
 	"errors"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -224,4 +226,43 @@ func TestAQueueIsRegisteredAgain(t *testing.T) {
 	testwait.Eventually(t, 20*time.Second, "a worker has registered the queue", func() bool {
 		return r.rdb.SIsMember(t.Context(), "asynq:queues", queue).Val() && r.format() == broker.Format
 	})
+}
+
+// Of tasks that nobody waits for, nothing is published.
+func TestNothingIsPublishedToNobody(t *testing.T) {
+	t.Parallel()
+	const n = 10_000
+	r := newRig(t)
+	var done atomic.Int32
+	all := make(chan struct{})
+	cfg := r.config("w1")
+	cfg.Queues = map[string]int{queue: 50}
+	cfg.Handle = func(_ context.Context, c *broker.Claim) {
+		if err := c.End(ended(record.Done)); err != nil {
+			t.Errorf("end: %v", err)
+		}
+		if done.Add(1) == n {
+			close(all)
+		}
+	}
+	s := r.newServer(cfg)
+	if err := s.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var producers sync.WaitGroup
+	for range 20 {
+		producers.Go(func() {
+			for range n / 20 {
+				if _, err := r.producer.Enqueue(t.Context(), sample()); err != nil {
+					t.Errorf("enqueue: %v", err)
+				}
+			}
+		})
+	}
+	producers.Wait()
+	<-all
+	s.Shutdown()
+	if published := r.commands("publish"); published != 0 {
+		t.Errorf("%d messages for %d tasks that nobody waits for", published, n)
+	}
 }
