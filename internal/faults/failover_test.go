@@ -11,6 +11,7 @@ import (
 
 	"errand.internal/internal/fleet"
 	"errand.internal/internal/redistest"
+	"errand.internal/internal/testwait"
 	"errand.internal/tasks"
 )
 
@@ -142,14 +143,17 @@ func (h *harness) waitReplicated() (enqueued int) {
 	}
 	ctx := limitContext(h.t)
 	var err error
-	if h.Cluster != nil {
-		err = h.Cluster.Client().ForEachMaster(ctx, func(ctx context.Context, c *redis.Client) error {
-			return wait(ctx, c, 1)
-		})
-	} else {
-		err = wait(ctx, h.Sentinel.Client(), len(h.Sentinel.Nodes())-1)
-	}
-	if err != nil {
+	replicated := testwait.Poll(waitLimit, func() bool {
+		if h.Cluster != nil {
+			err = h.Cluster.Client().ForEachMaster(ctx, func(ctx context.Context, c *redis.Client) error {
+				return wait(ctx, c, 1)
+			})
+		} else {
+			err = wait(ctx, h.Sentinel.Client(), len(h.Sentinel.Nodes())-1)
+		}
+		return err == nil
+	})
+	if !replicated {
 		h.t.Fatalf("wait until all is replicated: %v", err)
 	}
 	return enqueued
