@@ -64,6 +64,16 @@ func (p *proxy) setTarget(addr string) {
 	p.target = addr
 }
 
+// redirect has new connections lead to another address, and closes the old ones.
+func (p *proxy) redirect(addr string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.target = addr
+	for c := range p.conns {
+		_ = c.Close()
+	}
+}
+
 // url is the proxy's address in the form of REDIS_URL.
 func (p *proxy) url() string {
 	return "redis://" + p.listener.Addr().String() + "/0"

@@ -1,13 +1,16 @@
 package redisconn
 
 import (
+	"fmt"
 	"net"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"errand.internal/internal/redistest"
+	"errand.internal/internal/testwait"
 )
 
 // met makes the instance that a test's connection meets: "A1" is the instance A
@@ -256,6 +259,62 @@ func TestARecentStartIsAFailover(t *testing.T) {
 	s.Start()
 	if told := connect(); told != 1 {
 		t.Errorf("a Redis that was just started: told %d times, want once", told)
+	}
+}
+
+// A process that starts just after a promotion is told once; one that starts later is
+// not, because the others have had time by then.
+func TestARecentPromotionIsAFailover(t *testing.T) {
+	t.Parallel()
+	master, s := redistest.New(t), redistest.New(t)
+	ctx := t.Context()
+	if err := master.Client().Set(ctx, "k", "v", 0).Err(); err != nil {
+		t.Fatal(err)
+	}
+	host, port, _ := net.SplitHostPort(master.Addr())
+	s.Client().SlaveOf(ctx, host, port)
+	testwait.Eventually(t, 30*time.Second, "the replica has the data", func() bool {
+		return s.Client().Get(ctx, "k").Val() == "v"
+	})
+	testwait.Eventually(t, 30*time.Second, "its own start is no longer recent", func() bool {
+		return !readInstance(ParseInfo(s.Client().Info(ctx).Val())).fresh
+	})
+	s.Client().SlaveOf(ctx, "NO", "ONE")
+	target, err := Parse(s.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	connect := func() (told int) {
+		var d FailoverDetector
+		for _, role := range []Role{Servers, General} {
+			client, _ := target.OpenTracked(role, &d)
+			defer func() { _ = client.Close() }()
+			if err := client.Ping(ctx).Err(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		d.OnFailover(func() { told++ })
+		return told
+	}
+	for _, who := range []string{"the first process", "another, at the same time"} {
+		if told := connect(); told != 1 {
+			t.Errorf("%s: told %d times, want once", who, told)
+		}
+	}
+	id, at, _ := strings.Cut(s.Client().Get(ctx, promotionKey).Val(), " ")
+	first, err := strconv.ParseInt(at, 10, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Client().Set(ctx, promotionKey, fmt.Sprint(id, " ", first-freshFor.Milliseconds()), 0)
+	if told := connect(); told != 0 {
+		t.Errorf("5 s later: told %d times", told)
+	}
+	s.Client().ConfigSet(ctx, "min-replicas-to-write", "1") // as after a real failover
+	s.Client().Do(ctx, "REPLICAOF", host, port)
+	s.Client().Do(ctx, "REPLICAOF", "NO", "ONE")
+	if told := connect(); told != 1 {
+		t.Errorf("a promoted one that takes no writes: told %d times, want once", told)
 	}
 }
 
