@@ -74,6 +74,12 @@ func (p *proxy) redirect(addr string) {
 	}
 }
 
+func (p *proxy) leadsTo(addr string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.target == addr
+}
+
 // url is the proxy's address in the form of REDIS_URL.
 func (p *proxy) url() string {
 	return "redis://" + p.listener.Addr().String() + "/0"
@@ -173,6 +179,9 @@ func (p *proxy) serve(client net.Conn) {
 		return
 	}
 	defer p.untrack(server)
+	if !p.leadsTo(target) { // redirected meanwhile, before this connection could be closed
+		return
+	}
 	closeBoth := func() {
 		_ = client.Close()
 		_ = server.Close()
