@@ -3,6 +3,7 @@ package redisconn
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strconv"
 	"strings"
 	"sync"
@@ -168,11 +169,11 @@ func (v *view) promotedLately(ctx context.Context, conn *redis.Conn, i instance)
 	if known {
 		return fresh, nil
 	}
-	age, err := conn.Eval(ctx, promotionAge, []string{promotionKey}, i.replID).Int64()
+	age, err := promotionAge(ctx, conn, i.replID)
 	if _, refused := errors.AsType[redis.Error](err); err != nil && !refused {
 		return false, err
 	}
-	fresh = err != nil || time.Duration(age)*time.Millisecond < freshFor
+	fresh = err != nil || age < freshFor
 	v.detector.mu.Lock()
 	defer v.detector.mu.Unlock()
 	if v.detector.promoted == nil {
@@ -185,15 +186,24 @@ func (v *view) promotedLately(ctx context.Context, conn *redis.Conn, i instance)
 // promotionKey holds the latest promotion's master_replid, and when it was first met.
 const promotionKey = "errand:promotion"
 
-// promotionAge returns how long ago, in ms, a promotion was first met by any process.
-const promotionAge = `
-local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local id, at = string.match(redis.call('GET', KEYS[1]) or '', '^(%S+) (%d+)$')
-if id == ARGV[1] then return now - tonumber(at) end
-redis.call('SET', KEYS[1], ARGV[1] .. ' ' .. string.format('%.0f', now))
-return 0
-`
+// promotionAge returns how long ago a promotion was first met by any process. It is no
+// script: a client may send those one after another, and the one that this connection is
+// made for would wait for it.
+func promotionAge(ctx context.Context, conn *redis.Conn, replID string) (time.Duration, error) {
+	now, err := conn.Time(ctx).Result()
+	if err != nil {
+		return 0, err
+	}
+	had, err := conn.Get(ctx, promotionKey).Result()
+	if err != nil && !errors.Is(err, redis.Nil) {
+		return 0, err
+	}
+	id, at, _ := strings.Cut(had, " ")
+	if first, err := strconv.ParseInt(at, 10, 64); err == nil && id == replID {
+		return now.Sub(time.UnixMilli(first)), nil
+	}
+	return 0, conn.Set(ctx, promotionKey, fmt.Sprint(replID, " ", now.UnixMilli()), 0).Err()
+}
 
 func readInstance(info map[string]string) instance {
 	i := instance{

@@ -1,6 +1,7 @@
 package redisconn
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"strconv"
@@ -8,6 +9,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 
 	"errand.internal/internal/redistest"
 	"errand.internal/internal/testwait"
@@ -342,5 +345,61 @@ func TestReadInstance(t *testing.T) {
 		if got := readInstance(tc.info); got != tc.want {
 			t.Errorf("%s: %+v, want %+v", tc.name, got, tc.want)
 		}
+	}
+}
+
+// serial is a hook that sends one script at a time, as a worker's clients do.
+type serial struct{ mu sync.Mutex }
+
+func (s *serial) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (s *serial) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
+}
+
+func (s *serial) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		if strings.HasPrefix(cmd.Name(), "eval") {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+		}
+		return next(ctx, cmd)
+	}
+}
+
+// What a connection asks a promoted Redis does not wait for the script that it is made for:
+// go-redis sends it through the client's hooks.
+func TestAScriptMeetsAPromotedRedis(t *testing.T) {
+	t.Parallel()
+	master, s := redistest.New(t), redistest.New(t)
+	ctx := t.Context()
+	master.Client().Set(ctx, "k", "v", 0)
+	host, port, _ := net.SplitHostPort(master.Addr())
+	s.Client().SlaveOf(ctx, host, port)
+	testwait.Eventually(t, 30*time.Second, "the replica has the data", func() bool {
+		return s.Client().Get(ctx, "k").Val() == "v"
+	})
+	s.Client().SlaveOf(ctx, "NO", "ONE")
+	target, err := Parse(s.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, _ := target.OpenTracked(Servers, &FailoverDetector{})
+	t.Cleanup(func() { _ = client.Close() })
+	client.AddHook(&serial{})
+	answered := make(chan error, 1)
+	go func() {
+		answered <- client.Eval(context.Background(), "return redis.call('GET', KEYS[1])", []string{"k"}).Err()
+	}()
+	select {
+	case err := <-answered:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(30 * time.Second):
+		t.Fatal("the script waits for its own connection")
+	}
+	if s.Client().Exists(ctx, promotionKey).Val() != 1 {
+		t.Error("the promotion is not written down")
 	}
 }
