@@ -65,3 +65,24 @@ func TestEnqueueAll(t *testing.T) {
 		}
 	}
 }
+
+// Of tasks with one key, the first in the list is enqueued, and one with another payload
+// is refused.
+func TestEnqueueAllKeepsTheOrderOfAKey(t *testing.T) {
+	t.Parallel()
+	c := apptest.New(t).Client(t)
+	list := make([]danaconnect.OTPVerify, 400)
+	for i := range list {
+		list[i] = danaconnect.OTPVerify{IDRequest: tasks.ID(fmt.Sprint(i + 1)), OTP: "004217"}
+	}
+	keys := func(i int) []tasks.Option { return []tasks.Option{tasks.Key(fmt.Sprint("login/", i/2))} }
+	tickets, err := tasks.EnqueueAll(t.Context(), c, list, keys)
+	if !errors.Is(err, tasks.ErrKeyConflict) {
+		t.Errorf("err = %v", err)
+	}
+	for i, ticket := range tickets {
+		if first := i%2 == 0; first != (ticket != nil) {
+			t.Errorf("task %d: %+v", i, ticket)
+		}
+	}
+}

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync"
 
 	"golang.org/x/time/rate"
 
@@ -35,6 +36,7 @@ type bulkRun struct {
 	progress  *progress
 
 	counts bulkSummary
+	keys   rowKeys
 
 	stopped string // why the run stopped early: the value of bulkSummary.Stopped
 	failure error  // the error that stopped it; nil after too many refused rows
@@ -43,8 +45,10 @@ type bulkRun struct {
 // pendingRow is a row that is being enqueued.
 type pendingRow struct {
 	row
+	previous  *pendingRow // the row before it, until that is decoded
 	id        string
 	duplicate bool
+	decoded   chan struct{} // closed when its key is known, or it is refused
 	done      chan struct{} // closed when the row is enqueued or refused
 }
 
@@ -69,6 +73,7 @@ func (b *bulkRun) run(ctx context.Context, file string, from io.Reader) {
 	defer stopReading()
 	rows, readErr := b.startReading(readCtx, file, from)
 	var queue []*pendingRow // in file order
+	var latest *pendingRow
 	for rows != nil || len(queue) > 0 {
 		var take <-chan row
 		if len(queue) < maxInFlight {
@@ -91,7 +96,13 @@ func (b *bulkRun) run(ctx context.Context, file string, from io.Reader) {
 				}
 				continue
 			}
-			p := &pendingRow{row: r, done: make(chan struct{})}
+			p := &pendingRow{
+				row:      r,
+				previous: latest,
+				decoded:  make(chan struct{}),
+				done:     make(chan struct{}),
+			}
+			latest = p
 			queue = append(queue, p)
 			go b.enqueue(p)
 		case <-oldest:
@@ -160,24 +171,19 @@ func (b *bulkRun) readRows(
 	}
 }
 
-// enqueue enqueues one row.
+// enqueue enqueues one row, after any earlier one with the same key.
 func (b *bulkRun) enqueue(p *pendingRow) {
 	defer close(p.done)
-	defer recoverPanic(&p.err)
+	payload := p.decodePayload()
+	earlier := b.keys.add(p)
 	if p.err != nil {
 		return
 	}
-	payload, err := all.Vendors.Decode(p.taskType, p.payload)
-	if err != nil {
-		p.err = err
-		return
+	defer b.keys.remove(p)
+	defer recoverPanic(&p.err)
+	if earlier != nil {
+		<-earlier.done
 	}
-	key, err := rowKey(payload, p.key)
-	if err != nil {
-		p.err = err
-		return
-	}
-	p.key = key
 	// A signal does not abort this call: it would be unknown whether the row is
 	// stored.
 	ticket, err := enqueueTask(
@@ -191,6 +197,66 @@ func (b *bulkRun) enqueue(p *pendingRow) {
 		return
 	}
 	p.id, p.duplicate = ticket.ID, ticket.Duplicate
+}
+
+// decodePayload returns the row's payload, and finds out its key. It sets err if the row is
+// refused.
+func (p *pendingRow) decodePayload() (payload tasks.Payload) {
+	defer recoverPanic(&p.err)
+	if p.err != nil {
+		return nil
+	}
+	if payload, p.err = all.Vendors.Decode(p.taskType, p.row.payload); p.err != nil {
+		return nil
+	}
+	key, err := rowKey(payload, p.key)
+	if err != nil {
+		p.err = err
+		return nil
+	}
+	p.key = key
+	return payload
+}
+
+// rowKeys finds rows with the same key, of which the first one in the file is to be
+// enqueued first. The zero value is ready to use.
+type rowKeys struct {
+	mu   sync.Mutex
+	rows map[[2]string]*pendingRow // by type and key, the latest
+}
+
+func (p *pendingRow) identity() [2]string {
+	return [2]string{p.taskType, p.key}
+}
+
+// add returns the row with the same key before p, if it is still being enqueued. All
+// rows before p have been added.
+func (k *rowKeys) add(p *pendingRow) (earlier *pendingRow) {
+	defer close(p.decoded)
+	if p.previous != nil {
+		<-p.previous.decoded
+		p.previous = nil
+	}
+	if p.err != nil {
+		return nil
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.rows == nil {
+		k.rows = map[[2]string]*pendingRow{}
+	}
+	earlier = k.rows[p.identity()]
+	k.rows[p.identity()] = p
+	return earlier
+}
+
+// remove forgets a row that is enqueued or refused.
+func (k *rowKeys) remove(p *pendingRow) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.rows[p.identity()] == p {
+		delete(k.rows, p.identity())
+	}
 }
 
 // rowKey returns the key of a row: the payload's own, else the given one, else a

@@ -129,7 +129,7 @@ func (c *csvRows) readColumns(names []string) error {
 	}
 	slices.SortStableFunc(c.order, func(i, j int) int { return c.columns[i].Compare(c.columns[j]) })
 	for _, i := range c.order {
-		if err := c.columns[i].Probe(probe); err != nil && len(problems) == 0 {
+		if err := c.columns[i].Put(probe, ""); err != nil && len(problems) == 0 {
 			problems = append(problems, shown[i]+" "+err.Error())
 		}
 	}

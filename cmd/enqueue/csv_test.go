@@ -173,13 +173,44 @@ func TestBrokenFirstRowIsOneRow(t *testing.T) {
 	}
 }
 
+// --set follows the rule of a CSV column: in a free body a value is text unless its path
+// names another type, whatever it looks like.
+func TestSetIsTheColumnOfACSVFile(t *testing.T) {
+	t.Parallel()
+	for header, cell := range map[string]string{
+		"body.ZipCode":       "1050",
+		"body.Vip":           "true",
+		"body.Name":          "null",
+		"body.Days:number":   "1.50",
+		"body.Vip:bool":      "true",
+		"body.Tags:json":     `[1,"a"]`,
+		"body.Quantity:text": "2",
+	} {
+		t.Run(header, func(t *testing.T) {
+			t.Parallel()
+			h := newHarness(t)
+			file := "listener," + header + "\norders,\"" + strings.ReplaceAll(cell, `"`, `""`) + "\"\n"
+			d := h.runWith(t.Context(), strings.NewReader(file), "bulk", "-", "--type", pipeCall)
+			row := decodeReceipt(t, d.stdout)[0]
+			args := []string{pipeCall, "--set", "listener=orders", "--set", header + "=" + cell}
+			single := h.wantExit(0, append(args, "--key", row.Key, "--json")...).report(t)
+			if single.ID != row.ID || !single.Duplicate { // another payload would be refused
+				t.Errorf("%+v is not the row's task, %s", single, row.ID)
+			}
+		})
+	}
+	h := newHarness(t)
+	bad := h.wantExit(3, pipeCall, "--set", "listener=orders", "--set", "body.Days:number=canary")
+	wantText(t, "stderr", bad.stderr, "--set body.Days must be a number, such as 1.5")
+}
+
 // --set makes lists, too, and knows the text members of an open body.
 func TestSetOfLists(t *testing.T) {
 	t.Parallel()
 	h := newHarness(t)
 	const create = "dinero:invoice:create"
 	args := []string{create, "--set", "organizationId=123456", "--set", "body.ExternalReference=1001"}
-	first := h.wantExit(0, append(args, "--set", "body.Lines[0].Text=a", "--set", "body.Lines[1].N=2", "--json")...)
+	first := h.wantExit(0, append(args, "--set", "body.Lines[0].Text=a", "--set", "body.Lines[1].N:number=2", "--json")...)
 	raw := `{"organizationId":"123456","body":{"ExternalReference":"1001","Lines":[{"Text":"a"},{"N":2}]}}`
 	again := h.wantExit(0, create, "--payload", raw, "--json").report(t)
 	if again.ID != first.report(t).ID || !again.Duplicate {

@@ -32,8 +32,9 @@ const mainHelp = `Usage: enqueue TYPE [flags]              validate and enqueue 
 Flags of enqueue TYPE:
   --payload=JSON|@FILE|-   the payload: JSON, @FILE, or - for stdin (default: {})
   --set=PATH=VALUE         set one field of the payload, such as values.COD1_EMAIL=ana@example.com
-                           or body.Lines[0].Text=Consulting; overrides --payload; may be repeated,
-                           and the last value of a path wins
+                           or body.Lines[0].Text=Consulting; in a free body a value is text unless
+                           the path names a type, as in body.Days:number=8 (number, bool, json);
+                           overrides --payload; may be repeated, and the last value of a path wins
   --key=KEY                enqueue only once per type and key; a repeated call returns the first
                            task; a create with an ExternalReference has its key already
   --in=10m                 start after this long

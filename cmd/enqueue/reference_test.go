@@ -66,3 +66,41 @@ func TestReferenceIsOneInvoice(t *testing.T) {
 		t.Errorf("%d invoices in the queue (%v), want 1", n, err)
 	}
 }
+
+// Of the rows of a file with one reference, the first is enqueued, however many are
+// under way at once; one with another body is refused.
+func TestTheFirstRowOfAReferenceWins(t *testing.T) {
+	t.Parallel()
+	const (
+		create     = "dinero:invoice:create"
+		references = 50
+	)
+	h := newHarness(t)
+	var file strings.Builder
+	for n := range references {
+		for _, description := range []string{"first", "second", "first"} {
+			padding := ""
+			if description == "first" { // it takes longer to decode
+				padding = strings.Repeat(" ", 200_000)
+			}
+			fmt.Fprintf(&file, "{%s\"payload\":%s}\n", padding, invoice(fmt.Sprint("order-", n), description))
+		}
+	}
+	d := h.runWith(t.Context(), strings.NewReader(file.String()), "bulk", "-", "--type", create)
+	lines := decodeReceipt(t, d.stdout)
+	if d.code != 9 || len(lines) != 3*references {
+		t.Fatalf("exit code %d, %d rows, want 9 and %d: %s", d.code, len(lines), 3*references, d.stderr)
+	}
+	for n := range references {
+		first, second, third := lines[3*n], lines[3*n+1], lines[3*n+2]
+		if first.ID == "" || first.Duplicate {
+			t.Errorf("order-%d: the first row: %+v", n, first)
+		}
+		if second.ID != "" || !strings.HasPrefix(second.Error, "the key is taken by a task with another payload") {
+			t.Errorf("order-%d: the second row: %+v", n, second)
+		}
+		if third.ID != first.ID || !third.Duplicate {
+			t.Errorf("order-%d: the same row again: %+v", n, third)
+		}
+	}
+}

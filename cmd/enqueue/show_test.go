@@ -64,7 +64,7 @@ func TestDryRun(t *testing.T) {
 				"dinero:contact:create",
 				"--set=organizationId=123456",
 				"--set=body.Name=canary-91",
-				"--set=body.IsPerson=true",
+				"--set=body.IsPerson:bool=true",
 				"--set=body.ExternalReference=canary-92",
 			},
 			"POST https://api.dinero.dk/v1/123456/contacts",

@@ -32,6 +32,7 @@ const attemptSlack = 3 * time.Second
 // process is a worker process with all its parts.
 type process struct {
 	config   *config.Valid
+	release  func([]worker.Definition) []worker.Definition
 	log      zerolog.Logger
 	registry *prometheus.Registry
 	metrics  *worker.Metrics
@@ -48,9 +49,10 @@ type process struct {
 
 // build connects to Redis, opens the accounts and creates the server, which does
 // not take tasks yet.
-func build(ctx context.Context, c *config.Valid, log zerolog.Logger) (*process, error) {
+func (w Worker) build(ctx context.Context, c *config.Valid, log zerolog.Logger) (*process, error) {
 	p := &process{
 		config:   c,
+		release:  w.Release,
 		log:      log,
 		registry: prometheus.NewRegistry(),
 	}
@@ -160,7 +162,11 @@ func (p *process) open(store *record.Store) ([]worker.Definition, error) {
 		return nil, config.NewError(err)
 	}
 	p.onClose(p.accounts.Close)
-	return append(p.accounts.Definitions, deliver.Definition(sender)), nil
+	definitions := append(p.accounts.Definitions, deliver.Definition(sender))
+	if p.release != nil {
+		definitions = p.release(definitions)
+	}
+	return definitions, nil
 }
 
 // onClose registers a function that close calls; the latest is called first.

@@ -15,6 +15,7 @@ import (
 
 	"errand.internal/internal/config"
 	"errand.internal/internal/redisconn"
+	"errand.internal/internal/worker"
 )
 
 // Worker is one worker process.
@@ -26,6 +27,9 @@ type Worker struct {
 	// Ready, if set, is called once the worker takes tasks, with the address of the
 	// admin HTTP ("" if there is none).
 	Ready func(adminAddr string)
+	// Release, if set, returns the task types that the worker knows, given those of this
+	// release. Tests make workers of older releases with it.
+	Release func([]worker.Definition) []worker.Definition
 }
 
 // leaveAfter is how long after SHUTDOWN_GRACE a worker that stops is gone, whatever
@@ -69,7 +73,7 @@ func (w Worker) Run(ctx context.Context) error {
 
 // work builds a worker and runs it.
 func (w Worker) work(ctx context.Context, c *config.Valid, log zerolog.Logger) error {
-	p, err := build(ctx, c, log)
+	p, err := w.build(ctx, c, log)
 	if err != nil {
 		return err
 	}

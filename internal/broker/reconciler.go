@@ -2,6 +2,8 @@ package broker
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -37,9 +39,8 @@ type reconciler struct {
 	log    zerolog.Logger
 
 	unclaimed map[taskKey]time.Time // since when nobody runs it
-	alarmed   map[taskKey]time.Duration
-	foreign   map[string]uint64 // by queue: where the scan of its records is
-	outbox    map[string]uint64 // by queue: where the scan of its outbox is
+	foreign   map[string]uint64     // by queue: where the scan of its records is
+	outbox    map[string]uint64     // by queue: where the scan of its outbox is
 }
 
 // taskKey names a task. Its ID alone may be one that a plain asynq client chose.
@@ -53,7 +54,6 @@ func newReconciler(s *Server, queues []string, publish alert.Func) *reconciler {
 		alert:     publish,
 		log:       s.log,
 		unclaimed: map[taskKey]time.Time{},
-		alarmed:   map[taskKey]time.Duration{},
 		foreign:   map[string]uint64{},
 		outbox:    map[string]uint64{},
 	}
@@ -149,21 +149,29 @@ func (r *reconciler) requeue(ctx context.Context, queue, id, owner string, crash
 	r.log.Warn().Str("task_id", id).Str("why", reason).Msg("task requeued")
 }
 
-// announceUnconfirmed announces audited tasks that stay unconfirmed.
+// announceUnconfirmed announces audited tasks that stay unconfirmed. The ages are kept in
+// Redis, so that no worker announces what another one, or it itself before a restart,
+// has announced.
 func (r *reconciler) announceUnconfirmed(ctx context.Context, queue string) error {
 	now, err := r.server.general.Time(ctx).Result()
 	if err != nil {
 		return err
 	}
-	open := map[string]bool{}
+	announced, err := r.store.Announced(ctx, queue)
+	if err != nil {
+		return err
+	}
+	ages := map[string]time.Duration{}
 	var aged []string
-	last := unconfirmedAges[len(unconfirmedAges)-1]
 	err = r.store.EachUnconfirmed(ctx, queue, now.Add(-unconfirmedAges[0]), func(id string, due time.Time) error {
-		open[id] = true
-		if now.Sub(due) >= last {
+		last := announced[id]
+		delete(announced, id)
+		if age := r.announce(id, now.Sub(due), last); age > last {
+			ages[id] = age
+		}
+		if now.Sub(due) >= unconfirmedAges[len(unconfirmedAges)-1] {
 			aged = append(aged, id)
 		}
-		r.announce(taskKey{queue, id}, now.Sub(due))
 		return nil
 	})
 	if err != nil {
@@ -173,29 +181,26 @@ func (r *reconciler) announceUnconfirmed(ctx context.Context, queue string) erro
 		if err := r.store.ForgetUnconfirmed(ctx, queue, id); err != nil {
 			return err
 		}
-		delete(open, id)
 	}
-	for task := range r.alarmed {
-		if task.queue == queue && !open[task.id] {
-			delete(r.alarmed, task)
-		}
-	}
-	return nil
+	// Those that are left of announced are confirmed. An aged one is, at the next time.
+	return r.store.SetAnnounced(ctx, queue, ages, slices.Collect(maps.Keys(announced)))
 }
 
-// announce announces an unconfirmed task once at each age.
-func (r *reconciler) announce(task taskKey, unconfirmed time.Duration) {
+// announce announces an unconfirmed task once at each age after the last one at which it
+// was announced, and returns the new last one.
+func (r *reconciler) announce(id string, unconfirmed, last time.Duration) time.Duration {
 	for _, age := range unconfirmedAges {
-		if unconfirmed < age || r.alarmed[task] >= age {
+		if unconfirmed < age || last >= age {
 			continue
 		}
-		r.alarmed[task] = age
+		last = age
 		r.alert(alert.Alert{
 			Kind:    alert.TaskUnconfirmed,
-			Subject: task.id,
+			Subject: id,
 			Data:    map[string]string{"age": age.String()},
 		})
 	}
+	return last
 }
 
 // trimOutbox deletes ends that nobody has published in time.

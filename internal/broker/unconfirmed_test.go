@@ -54,7 +54,8 @@ func TestALaterSuccessConfirms(t *testing.T) {
 	r.check()
 }
 
-// However many stay open, each is announced at each age; the last time it is taken off.
+// However many stay open, each is announced at each age, once, however many workers there
+// are and however often they restart; the last time it is taken off.
 func TestEveryUnconfirmedTaskIsAnnounced(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
@@ -72,7 +73,9 @@ func TestEveryUnconfirmedTaskIsAnnounced(t *testing.T) {
 	if err := r.rdb.ZAdd(t.Context(), "errand:{"+queue+"}:audit:open", open...).Err(); err != nil {
 		t.Fatal(err)
 	}
-	for range 2 {
+	again := r.config("restarted")
+	again.Alert = cfg.Alert
+	for _, s := range []*broker.Server{s, s, r.newServer(again)} {
 		if err := s.AnnounceUnconfirmed(t.Context(), queue); err != nil {
 			t.Fatal(err)
 		}
@@ -87,6 +90,10 @@ func TestEveryUnconfirmedTaskIsAnnounced(t *testing.T) {
 	}
 	if left := r.unconfirmed(); len(left) != many || left[queue+"_aged"] {
 		t.Errorf("%d stay unconfirmed", len(left))
+	}
+	kept, err := r.store.Announced(t.Context(), queue)
+	if err != nil || len(kept) != many || kept[queue+"_t0"] != time.Hour {
+		t.Errorf("the ages of %d tasks are kept (%v), want those of the unconfirmed ones", len(kept), err)
 	}
 }
 

@@ -7,6 +7,9 @@
 //	cuts         a worker cut off at each command of a task's life, and killed there
 //	producers    producers killed while they enqueue, one by one and in bulk
 //	deploys      rolling restarts under load; a process that freezes and resumes
+//	releases     workers of two releases beside each other
+//	failback     two masters that take turns, each lacking the other's last writes
+//	lookups      a lookup that breaks off, whose worker is killed
 //	redis        Redis frozen, stopped and restarted, down for long
 //	failover     sentinels that replace a master; a cluster that loses one
 //	refused      a Redis that answers and takes no writes

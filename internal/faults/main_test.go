@@ -39,7 +39,7 @@ func TestMain(m *testing.M) {
 	// precedence, because it is read later.
 	_ = flag.Set("test.parallel", "5")
 	redisconn.LogTo(zerolog.Nop()) // the tests' own clients see every outage
-	fleet.Main(m)
+	fleet.Main(m, olderRelease)
 }
 
 // newRand returns a test's source of random choices, for one goroutine.

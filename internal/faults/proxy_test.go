@@ -64,6 +64,22 @@ func (p *proxy) setTarget(addr string) {
 	p.target = addr
 }
 
+// redirect has new connections lead to another address, and closes the old ones.
+func (p *proxy) redirect(addr string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.target = addr
+	for c := range p.conns {
+		_ = c.Close()
+	}
+}
+
+func (p *proxy) leadsTo(addr string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.target == addr
+}
+
 // url is the proxy's address in the form of REDIS_URL.
 func (p *proxy) url() string {
 	return "redis://" + p.listener.Addr().String() + "/0"
@@ -163,6 +179,9 @@ func (p *proxy) serve(client net.Conn) {
 		return
 	}
 	defer p.untrack(server)
+	if !p.leadsTo(target) { // redirected meanwhile, before this connection could be closed
+		return
+	}
 	closeBoth := func() {
 		_ = client.Close()
 		_ = server.Close()

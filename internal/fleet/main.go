@@ -13,12 +13,15 @@ import (
 	"errand.internal/internal/app"
 	"errand.internal/internal/config"
 	"errand.internal/internal/settings"
+	"errand.internal/internal/worker"
 )
 
 const (
 	// childMark in the environment makes the test binary run a worker.
 	childMark = "FLEET_CHILD"
 	longMark  = "FLEET_LONG"
+	// releaseMark names the Release of a worker.
+	releaseMark = "FLEET_RELEASE"
 )
 
 var environ = settings.Environ(os.Environ())
@@ -49,19 +52,42 @@ func Elapse(tb testing.TB, d time.Duration) {
 	}
 }
 
-// Main is the TestMain of a package that uses New. It does not return.
-func Main(m *testing.M) {
-	if environ[childMark] == "1" {
-		os.Exit(runWorker())
+// Release is another release of the worker: other task types, or other payloads.
+type Release struct {
+	Name string
+	// Definitions returns the task types that it knows, given those of this release.
+	Definitions func([]worker.Definition) []worker.Definition
+}
+
+// Setting is what makes a worker one of the release, for Start.
+func (r Release) Setting() string {
+	return releaseMark + "=" + r.Name
+}
+
+// Main is the TestMain of a package that uses New. It does not return. releases are
+// those of which the tests start workers beside this one.
+func Main(m *testing.M, releases ...Release) {
+	if environ[childMark] != "1" {
+		os.Exit(m.Run())
 	}
-	os.Exit(m.Run())
+	release := Release{}
+	for _, r := range releases {
+		if r.Name == environ[releaseMark] {
+			release = r
+		}
+	}
+	os.Exit(runWorker(release))
 }
 
 // runWorker does what cmd/worker does.
-func runWorker() int {
+func runWorker(release Release) int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
 	defer stop()
-	err := app.Worker{Environ: environ, Stderr: os.Stderr}.Run(ctx)
+	err := app.Worker{
+		Environ: environ,
+		Stderr:  os.Stderr,
+		Release: release.Definitions,
+	}.Run(ctx)
 	if err == nil {
 		return 0
 	}

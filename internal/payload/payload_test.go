@@ -136,7 +136,12 @@ func TestSet(t *testing.T) {
 		{"userId", "7"},
 		{"seconds", "5"},
 		{"flag", "true"},
-		{"free.deep.n", "1.50"},
+		{"free.deep.n:number", "1.50"},
+		{"free.zip", "1050"},
+		{"free.yes", "true"},
+		{"free.none", "null"},
+		{"free.vip:bool", "TRUE"},
+		{"free.tags:json", `["a"]`},
 		{"free.text", "hello world"},
 		{"list", `["a"]`},
 		{"inner.status", "A"},
@@ -150,13 +155,24 @@ func TestSet(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := `{"count":12,"flag":true,"free":{"deep":{"n":1.50},"text":"hello world"},"inner":{"status":"A"},"list":["a"],"name":"004217","nosuch":"x","seconds":5,"userId":"7"}`
+	want := `{"count":12,"flag":true,"free":{"deep":{"n":1.50},"none":"null","tags":["a"],"text":"hello world","vip":true,"yes":"true","zip":"1050"},"inner":{"status":"A"},"list":["a"],"name":"004217","nosuch":"x","seconds":5,"userId":"7"}`
 	if string(out) != want {
 		t.Errorf("got  %s\nwant %s", out, want)
 	}
 	for _, path := range []string{"", "count.x", "a..b"} {
 		if err := payload.Set(sample{}, doc, path, "1"); err == nil {
 			t.Errorf("--set %q was accepted", path)
+		}
+	}
+	for header, want := range map[string]string{
+		"free.n:number": "free.n must be a number, such as 1.5",
+		"free.b:bool":   "free.b must be true or false",
+		"free.j:json":   "free.j must be JSON",
+		"free.x:date":   "free.x:date: has an unknown type; it must be text, number, bool or json",
+		"name:number":   "name:number: has another type than the field, text",
+	} {
+		if err := payload.Set(sample{}, map[string]any{}, header, "canary,5"); err == nil || err.Error() != want {
+			t.Errorf("--set %s: %v, want %q", header, err, want)
 		}
 	}
 }

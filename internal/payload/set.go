@@ -10,37 +10,22 @@ import (
 	"strings"
 )
 
-// Set puts one value given as text (--set path=value) into doc, the JSON object
-// of a payload of p's type. A text field takes the value as it is. Any other field
-// takes it as JSON if it is valid JSON, and as text if not. An entry of a list is
-// written name[0]; a list grows by one entry at a time.
-func Set(p any, doc map[string]any, path, value string) error {
-	steps, err := parsePath(path)
-	if err != nil {
-		return fmt.Errorf("%s: %w", path, err)
+// Set puts one value given as text (--set path=value) into doc, the JSON object of a
+// payload of p's type. header is that of a Column, and the value has its type. One that
+// Decode will refuse, with all others, is put as text.
+func Set(p any, doc map[string]any, header, value string) error {
+	c, err := NewColumn(p, header)
+	if err != nil && !errors.Is(err, ErrNoField) {
+		return fmt.Errorf("%s: %w", header, err)
 	}
-	at, _ := find(p, steps)
-	if _, err := assign(doc, nil, steps, convert(at.t, value)); err != nil {
-		return fmt.Errorf("%s: %w", path, err)
+	v, err := c.value(value)
+	if err != nil {
+		return err
+	}
+	if err := c.Put(doc, v); err != nil {
+		return fmt.Errorf("%s: %w", c.Path(), err)
 	}
 	return nil
-}
-
-// TakesText reports whether the field at path takes any value as text.
-func TakesText(p any, path string) bool {
-	steps, err := parsePath(path)
-	at, known := find(p, steps)
-	return err == nil && known && at.t != nil && deref(at.t).Kind() == reflect.String
-}
-
-func convert(t reflect.Type, value string) any {
-	if t != nil && deref(t).Kind() == reflect.String {
-		return value
-	}
-	if parsed, ok := parseJSON(value); ok {
-		return parsed
-	}
-	return value
 }
 
 func parseJSON(value string) (parsed any, ok bool) {
@@ -70,6 +55,7 @@ type Column struct {
 	steps []step
 	form  form
 	rule  string // of a cell that does not have the form
+	open  bool   // the payload does not fix the type, so that Decode will not refuse it
 }
 
 // ErrNoField says that the header of a Column names no field.
@@ -77,7 +63,7 @@ var ErrNoField = errors.New("is not a field")
 
 // NewColumn returns the column with this header, path or path:type, of payloads of
 // p's type. The type is text, number, bool or json; without one, it is the field's
-// own, and text in a free body.
+// own, and text in a free body. The column beside ErrNoField has the path, and text.
 func NewColumn(p any, header string) (Column, error) {
 	path, suffix, typed := strings.Cut(header, ":")
 	steps, err := parsePath(path)
@@ -86,9 +72,9 @@ func NewColumn(p any, header string) (Column, error) {
 	}
 	at, known := find(p, steps)
 	if !known {
-		return Column{}, ErrNoField
+		return Column{steps: steps, form: asText}, ErrNoField
 	}
-	c := Column{steps: steps}
+	c := Column{steps: steps, open: at.open}
 	c.form, c.rule = at.form()
 	if !typed {
 		return c, nil
@@ -158,15 +144,35 @@ func (c Column) Set(doc map[string]any, cell string) error {
 	if !ok {
 		return errors.New(c.Path() + " " + c.rule)
 	}
+	return c.Put(doc, value)
+}
+
+// Put puts any value into doc, whatever the column's type.
+func (c Column) Put(doc map[string]any, value any) error {
 	_, err := assign(doc, nil, c.steps, value)
 	return err
 }
 
-// Probe puts a value into doc as Set does, whatever the column's type. Its error is
-// that of every row.
-func (c Column) Probe(doc map[string]any) error {
-	_, err := assign(doc, nil, c.steps, "")
-	return err
+// JSON returns a text as a value of the column. One that Decode will refuse stays a
+// text. The error does not quote it.
+func (c Column) JSON(text string) ([]byte, error) {
+	value, err := c.value(text)
+	if err != nil {
+		return nil, err
+	}
+	return json.Marshal(value)
+}
+
+// value is JSON before its encoding.
+func (c Column) value(text string) (any, error) {
+	value, ok := c.form.value(text)
+	switch {
+	case ok:
+		return value, nil
+	case c.open:
+		return nil, errors.New(c.Path() + " " + c.rule)
+	}
+	return text, nil
 }
 
 var jsonNumber = regexp.MustCompile(`^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?$`)

@@ -3,6 +3,7 @@ package record
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -73,6 +74,38 @@ func (s *Store) EachUnconfirmed(
 func (s *Store) ForgetUnconfirmed(ctx context.Context, queue, id string) error {
 	if err := s.rdb.ZRem(ctx, unconfirmedKey(queue), id).Err(); err != nil {
 		return fmt.Errorf("forget what is unconfirmed: %w", err)
+	}
+	return nil
+}
+
+// Announced returns the age at which each unconfirmed task was announced last, by task.
+func (s *Store) Announced(ctx context.Context, queue string) (map[string]time.Duration, error) {
+	found, err := s.rdb.HGetAll(ctx, announcedKey(queue)).Result()
+	if err != nil {
+		return nil, fmt.Errorf("read what was announced: %w", err)
+	}
+	ages := make(map[string]time.Duration, len(found))
+	for id, seconds := range found {
+		n, _ := strconv.ParseInt(seconds, 10, 64) // of another text: announced again
+		ages[id] = time.Duration(n) * time.Second
+	}
+	return ages, nil
+}
+
+// SetAnnounced keeps the ages at which unconfirmed tasks were announced, and forgets other
+// tasks.
+func (s *Store) SetAnnounced(ctx context.Context, queue string, ages map[string]time.Duration, forget []string) error {
+	_, err := s.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
+		for id, age := range ages {
+			p.HSet(ctx, announcedKey(queue), id, int64(age/time.Second))
+		}
+		if len(forget) > 0 {
+			p.HDel(ctx, announcedKey(queue), forget...)
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("keep what was announced: %w", err)
 	}
 	return nil
 }

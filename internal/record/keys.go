@@ -66,6 +66,10 @@ func unconfirmedKey(queue string) string {
 	return auditKey(queue) + ":open"
 }
 
+func announcedKey(queue string) string {
+	return auditKey(queue) + ":announced"
+}
+
 func deadKey(queue string) string {
 	return Prefix(queue) + "dead"
 }

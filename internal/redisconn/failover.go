@@ -3,6 +3,7 @@ package redisconn
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strconv"
 	"strings"
 	"sync"
@@ -23,6 +24,9 @@ import (
 //   - master_replid is new for each promotion, so an instance that was demoted and
 //     promoted again differs from what it was.
 //
+// A client that connects for the first time has nothing to compare with. It asks how long
+// ago Redis was started, or promoted.
+//
 // Each client is observed for itself, because each changes over at its own time.
 type FailoverDetector struct {
 	mu     sync.Mutex
@@ -31,15 +35,18 @@ type FailoverDetector struct {
 	missed bool
 	// met are the instances, by run_id, that any client has met.
 	met map[string]bool
+	// promoted are the promotions, by master_replid, of which this process knows that
+	// they are written down, and whether that was a moment ago.
+	promoted map[string]bool
 }
 
 const (
 	// discoveryTime is how long after its first connection the client of a cluster
 	// may still discover nodes.
 	discoveryTime = 10 * time.Second
-	// freshFor is how long after the start of Redis other processes may have to say
-	// what it has lost. A client that connects for the first time waits for them, as
-	// one does that has seen the restart.
+	// freshFor is how long after a start or promotion of Redis other processes may have
+	// to say what it has lost. A client that connects for the first time waits for them,
+	// as one does that has seen it happen.
 	freshFor = 5 * time.Second
 	// A client that keeps changing between the same instances is told of it
 	// maxReturns times in returnPeriod. A proxy before several masters would
@@ -68,10 +75,10 @@ func (d *FailoverDetector) tell() {
 	}
 }
 
-// startedLately reports that an instance was started a moment ago and has data,
-// which may lack the latest writes. Only the first connection of all clients counts:
+// freshlyMet reports that an instance was started or promoted a moment ago and has
+// data, which may lack the latest writes. Only the first connection of all clients counts:
 // what a later one finds may have been written since. The caller holds d.mu.
-func (d *FailoverDetector) startedLately(i instance) bool {
+func (d *FailoverDetector) freshlyMet(i instance) bool {
 	if d.met[i.runID] {
 		return false
 	}
@@ -88,7 +95,7 @@ type instance struct {
 	replID string // "" if the server does not report it
 	from   string // the replID of the master that it was promoted from; "" if none
 	master bool
-	// fresh: it was started a moment ago, and has data.
+	// fresh: it was started or promoted a moment ago, and has data.
 	fresh bool
 }
 
@@ -137,8 +144,65 @@ func (v *view) onConnect(ctx context.Context, conn *redis.Conn) error {
 			return err
 		}
 	}
-	v.observe(readInstance(info))
+	i := readInstance(info)
+	if i.master && i.from != "" && hasData(info) {
+		fresh, err := v.promotedLately(ctx, conn, i)
+		if err != nil {
+			return err
+		}
+		i.fresh = i.fresh || fresh
+	}
+	v.observe(i)
 	return nil
+}
+
+// promotedLately reports whether an instance was promoted a moment ago. INFO does not say
+// when: the first process that meets it writes that down.
+func (v *view) promotedLately(ctx context.Context, conn *redis.Conn, i instance) (bool, error) {
+	if v.mode == Cluster {
+		// A key of one's own choice may lie on another node.
+		return true, nil
+	}
+	v.detector.mu.Lock()
+	fresh, known := v.detector.promoted[i.replID]
+	v.detector.mu.Unlock()
+	if known {
+		return fresh, nil
+	}
+	age, err := promotionAge(ctx, conn, i.replID)
+	if _, refused := errors.AsType[redis.Error](err); err != nil && !refused {
+		return false, err
+	}
+	fresh = err != nil || age < freshFor
+	v.detector.mu.Lock()
+	defer v.detector.mu.Unlock()
+	if v.detector.promoted == nil {
+		v.detector.promoted = map[string]bool{}
+	}
+	v.detector.promoted[i.replID] = fresh
+	return fresh, nil
+}
+
+// promotionKey holds the latest promotion's master_replid, and when it was first met.
+const promotionKey = "errand:promotion"
+
+// promotionAge returns how long ago a promotion was first met by any process. It is no
+// script: a client may send those one after another, and the one that this connection is
+// made for would wait for it.
+func promotionAge(ctx context.Context, conn *redis.Conn, replID string) (time.Duration, error) {
+	now, err := conn.Time(ctx).Result()
+	if err != nil {
+		return 0, err
+	}
+	had, err := conn.Get(ctx, promotionKey).Result()
+	if err != nil && !errors.Is(err, redis.Nil) {
+		return 0, err
+	}
+	id, at, _ := strings.Cut(had, " ")
+	if first, err := strconv.ParseInt(at, 10, 64); err == nil && id == replID {
+		return now.Sub(time.UnixMilli(first)), nil
+	}
+	return 0, conn.Set(ctx, promotionKey, fmt.Sprint(replID, " ", now.UnixMilli()), 0).Err()
 }
 
 func readInstance(info map[string]string) instance {
@@ -190,7 +254,7 @@ func (v *view) observe(i instance) {
 	case v.mode == Cluster:
 		changed = v.newInCluster(i, before, met)
 	case v.current == "":
-		changed = v.detector.startedLately(i)
+		changed = v.detector.freshlyMet(i)
 	default:
 		changed = v.newAlone(i, before, met)
 	}
@@ -199,7 +263,7 @@ func (v *view) observe(i instance) {
 		v.current = i.runID
 	}
 	if changed {
-		v.detector.startedLately(i) // nobody else has to tell it
+		v.detector.freshlyMet(i) // nobody else has to tell it
 		v.detector.tell()
 	}
 }
@@ -240,7 +304,7 @@ func (v *view) newInCluster(i, before instance, met bool) bool {
 	switch {
 	case met:
 		return promotedSince(before, i)
-	case v.detector.startedLately(i):
+	case v.detector.freshlyMet(i):
 		return true
 	}
 	for _, other := range v.known {

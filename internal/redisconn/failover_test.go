@@ -1,13 +1,19 @@
 package redisconn
 
 import (
+	"context"
+	"fmt"
 	"net"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"errand.internal/internal/redistest"
+	"errand.internal/internal/testwait"
 )
 
 // met makes the instance that a test's connection meets: "A1" is the instance A
@@ -259,6 +265,62 @@ func TestARecentStartIsAFailover(t *testing.T) {
 	}
 }
 
+// A process that starts just after a promotion is told once; one that starts later is
+// not, because the others have had time by then.
+func TestARecentPromotionIsAFailover(t *testing.T) {
+	t.Parallel()
+	master, s := redistest.New(t), redistest.New(t)
+	ctx := t.Context()
+	if err := master.Client().Set(ctx, "k", "v", 0).Err(); err != nil {
+		t.Fatal(err)
+	}
+	host, port, _ := net.SplitHostPort(master.Addr())
+	s.Client().SlaveOf(ctx, host, port)
+	testwait.Eventually(t, 30*time.Second, "the replica has the data", func() bool {
+		return s.Client().Get(ctx, "k").Val() == "v"
+	})
+	testwait.Eventually(t, 30*time.Second, "its own start is no longer recent", func() bool {
+		return !readInstance(ParseInfo(s.Client().Info(ctx).Val())).fresh
+	})
+	s.Client().SlaveOf(ctx, "NO", "ONE")
+	target, err := Parse(s.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	connect := func() (told int) {
+		var d FailoverDetector
+		for _, role := range []Role{Servers, General} {
+			client, _ := target.OpenTracked(role, &d)
+			defer func() { _ = client.Close() }()
+			if err := client.Ping(ctx).Err(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		d.OnFailover(func() { told++ })
+		return told
+	}
+	for _, who := range []string{"the first process", "another, at the same time"} {
+		if told := connect(); told != 1 {
+			t.Errorf("%s: told %d times, want once", who, told)
+		}
+	}
+	id, at, _ := strings.Cut(s.Client().Get(ctx, promotionKey).Val(), " ")
+	first, err := strconv.ParseInt(at, 10, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Client().Set(ctx, promotionKey, fmt.Sprint(id, " ", first-freshFor.Milliseconds()), 0)
+	if told := connect(); told != 0 {
+		t.Errorf("5 s later: told %d times", told)
+	}
+	s.Client().ConfigSet(ctx, "min-replicas-to-write", "1") // as after a real failover
+	s.Client().Do(ctx, "REPLICAOF", host, port)
+	s.Client().Do(ctx, "REPLICAOF", "NO", "ONE")
+	if told := connect(); told != 1 {
+		t.Errorf("a promoted one that takes no writes: told %d times, want once", told)
+	}
+}
+
 func TestReadInstance(t *testing.T) {
 	t.Parallel()
 	info := func(uptime, replid2, keyspace string) map[string]string {
@@ -283,5 +345,61 @@ func TestReadInstance(t *testing.T) {
 		if got := readInstance(tc.info); got != tc.want {
 			t.Errorf("%s: %+v, want %+v", tc.name, got, tc.want)
 		}
+	}
+}
+
+// serial is a hook that sends one script at a time, as a worker's clients do.
+type serial struct{ mu sync.Mutex }
+
+func (s *serial) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (s *serial) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
+}
+
+func (s *serial) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		if strings.HasPrefix(cmd.Name(), "eval") {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+		}
+		return next(ctx, cmd)
+	}
+}
+
+// What a connection asks a promoted Redis does not wait for the script that it is made for:
+// go-redis sends it through the client's hooks.
+func TestAScriptMeetsAPromotedRedis(t *testing.T) {
+	t.Parallel()
+	master, s := redistest.New(t), redistest.New(t)
+	ctx := t.Context()
+	master.Client().Set(ctx, "k", "v", 0)
+	host, port, _ := net.SplitHostPort(master.Addr())
+	s.Client().SlaveOf(ctx, host, port)
+	testwait.Eventually(t, 30*time.Second, "the replica has the data", func() bool {
+		return s.Client().Get(ctx, "k").Val() == "v"
+	})
+	s.Client().SlaveOf(ctx, "NO", "ONE")
+	target, err := Parse(s.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, _ := target.OpenTracked(Servers, &FailoverDetector{})
+	t.Cleanup(func() { _ = client.Close() })
+	client.AddHook(&serial{})
+	answered := make(chan error, 1)
+	go func() {
+		answered <- client.Eval(context.Background(), "return redis.call('GET', KEYS[1])", []string{"k"}).Err()
+	}()
+	select {
+	case err := <-answered:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(30 * time.Second):
+		t.Fatal("the script waits for its own connection")
+	}
+	if s.Client().Exists(ctx, promotionKey).Val() != 1 {
+		t.Error("the promotion is not written down")
 	}
 }

@@ -108,6 +108,9 @@ func diagnose(err error) diagnosis {
 				return r.diagnosis
 			}
 		}
+		if d, known := refusedWrites[redisconn.Code(err)]; known {
+			return d
+		}
 	}
 	if d, known := faults[netfault.Of(err)]; known {
 		return d

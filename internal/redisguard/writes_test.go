@@ -1,10 +1,18 @@
 package redisguard
 
 import (
+	"context"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/redis/go-redis/v9"
+
+	"errand.internal/internal/redisconn"
 	"errand.internal/internal/redistest"
+	"errand.internal/internal/testwait"
 )
 
 // do runs a command, given as one line, on a server.
@@ -19,6 +27,57 @@ func do(t *testing.T, s *redistest.Server, line string) {
 	}
 }
 
+// failToSave is the setup of a Redis that cannot save to disk.
+const failToSave = "a directory in the place of its file"
+
+func unableToSave(t *testing.T, s *redistest.Server) {
+	t.Helper()
+	ctx := t.Context()
+	dir := s.Client().ConfigGet(ctx, "dir").Val()["dir"]
+	file := s.Client().ConfigGet(ctx, "dbfilename").Val()["dbfilename"]
+	if err := os.Mkdir(filepath.Join(dir, file), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Client().ConfigSet(ctx, "save", "3600 1").Err(); err != nil {
+		t.Fatal(err)
+	}
+	do(t, s, "BGSAVE")
+	testwait.Eventually(t, time.Minute, "Redis fails to save", func() bool {
+		return strings.Contains(s.Client().Info(ctx, "persistence").Val(), "rdb_last_bgsave_status:err")
+	})
+}
+
+// A Redis that a script keeps busy answers nothing else. That is what is said, and what
+// the named command ends.
+func TestBusyRedis(t *testing.T) {
+	t.Parallel()
+	s := redistest.New(t)
+	do(t, s, "CONFIG SET lua-time-limit 10")
+	script := redis.NewClient(&redis.Options{Addr: s.Addr(), ReadTimeout: time.Minute})
+	t.Cleanup(func() { _ = script.Close() })
+	ended := make(chan error, 1)
+	go func() {
+		ended <- script.Eval(context.WithoutCancel(t.Context()), "while true do end", nil).Err()
+	}()
+	client := open(t, s.URL())
+	testwait.Eventually(t, time.Minute, "Redis is busy", func() bool {
+		return redisconn.Code(client.Ping(t.Context()).Err()) == redisconn.CodeBusy
+	})
+	const seen, fix = "a script of another client keeps it busy", "redis-cli SCRIPT KILL"
+	if f := Writes(t.Context(), client); f != (Finding{Fail, Writable, seen, fix}) {
+		t.Errorf("Writes finds %+v", f)
+	}
+	expected{Writable, Fail, seen + " | " + fix}.check(t, Check(t.Context(), client))
+	if got := Explain(client.Get(t.Context(), "k").Err()); got != seen+"; "+fix {
+		t.Errorf("an error is explained as %q", got)
+	}
+	do(t, s, "SCRIPT KILL")
+	if err := <-ended; err == nil {
+		t.Error("the script ended by itself")
+	}
+	expected{Writable, OK, "takes writes"}.check(t, Check(t.Context(), client))
+}
+
 // A Redis that answers may take no task. What mends it is named, and then it does.
 func TestWrites(t *testing.T) {
 	t.Parallel()
@@ -29,6 +88,7 @@ func TestWrites(t *testing.T) {
 	for _, tc := range []struct{ name, setup, want string }{
 		{"full", "CONFIG SET maxmemory 1", "it is full (maxmemory) | raise maxmemory"},
 		{"too few replicas", "CONFIG SET min-replicas-to-write 1", "fewer replicas | min-replicas-to-write 0"},
+		{"unable to save", failToSave, "it cannot save to disk | free disk space"},
 		{"a replica", "REPLICAOF 127.0.0.1 1", "a replica | name its master in REDIS_URL"},
 		{"no keys", acl + "&* +@all", lacks("keys")},
 		{"no keys of asynq", acl + "~errand:* &* +@all", lacks("keys")},
@@ -40,7 +100,11 @@ func TestWrites(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
 			s := redistest.New(t)
-			do(t, s, tc.setup)
+			if tc.setup == failToSave {
+				unableToSave(t, s)
+			} else {
+				do(t, s, tc.setup)
+			}
 			url := s.URL()
 			if strings.HasPrefix(tc.setup, acl) {
 				url = "redis://worker:canary@" + s.Addr()

@@ -18,30 +18,35 @@ import (
 type template struct {
 	info   tasks.Info
 	path   string // of the subject's field; "" without forEach
-	text   bool   // the field takes a text, also if the subject looks like a number
+	field  payload.Column
 	before []byte
 	after  []byte
 }
 
-// newTemplate makes a template from the payload in the file, which must not have
-// a value at path.
-func newTemplate(info tasks.Info, doc map[string]any, path string) (template, error) {
-	t := template{info: info, path: path}
-	if path == "" {
+// newTemplate makes a template from the payload in the file. header is that of the
+// column of subjects, whose field the payload must not have; "" without forEach.
+func newTemplate(info tasks.Info, doc map[string]any, header string) (template, error) {
+	t := template{info: info}
+	if header == "" {
 		raw, err := json.Marshal(doc)
 		t.before = raw
 		return t, err
 	}
-	if err := checkVacant(doc, path); err != nil {
+	var err error
+	t.field, err = payload.NewColumn(info.Example, header)
+	switch {
+	case strings.ContainsAny(header, "[]"):
+		return t, errors.New("the path must not have a list entry")
+	case err != nil && !errors.Is(err, payload.ErrNoField): // which each subject's payload names
 		return t, err
 	}
-	if strings.ContainsAny(path, "[]") {
-		return t, errors.New("the path must not have a list entry")
+	t.path = t.field.Path()
+	if err := checkVacant(doc, t.path); err != nil {
+		return t, err
 	}
-	t.text = payload.TakesText(info.Example, path)
 	placeholder := rand.Text()
-	if err := payload.Set(info.Example, doc, path, placeholder); err != nil {
-		return t, errors.New("the path has an empty part")
+	if err := t.field.Put(doc, placeholder); err != nil {
+		return t, err
 	}
 	raw, err := json.Marshal(doc)
 	if err != nil {
@@ -71,24 +76,29 @@ func checkVacant(doc map[string]any, path string) error {
 	return nil
 }
 
-// raw is the payload for a subject as JSON, not yet checked.
-func (t template) raw(subject string) []byte {
+// raw is the payload for a subject as JSON, not yet checked. The error says that the
+// subject does not have the type of its column.
+func (t template) raw(subject string) ([]byte, error) {
 	if t.path == "" {
-		return t.before
+		return t.before, nil
 	}
-	value := []byte(subject)
-	if t.text || !json.Valid(value) {
-		value, _ = json.Marshal(subject) // a string always has a JSON form
+	value, err := t.field.JSON(subject)
+	if err != nil {
+		return nil, err
 	}
 	out := make([]byte, 0, len(t.before)+len(value)+len(t.after))
-	return append(append(append(out, t.before...), value...), t.after...)
+	return append(append(append(out, t.before...), value...), t.after...), nil
 }
 
 // decode reads and checks the payload for a subject. A payload with a key of its own
 // is refused: the key of a scheduled task is its tick, and beside it every tick would
 // create the same record once more.
 func (t template) decode(subject string) (worker.Payload, error) {
-	p, err := t.info.Decode(t.raw(subject))
+	raw, err := t.raw(subject)
+	if err != nil {
+		return nil, err
+	}
+	p, err := t.info.Decode(raw)
 	if err != nil {
 		return nil, err
 	}
@@ -104,7 +114,8 @@ func (t template) decode(subject string) (worker.Payload, error) {
 
 // payload is the payload of the i-th task of a tick as JSON.
 func (s *Schedule) payload(i int) []byte {
-	return s.template.raw(s.subject(i))
+	raw, _ := s.template.raw(s.subject(i)) // every subject was checked
+	return raw
 }
 
 // subject is the subject of the i-th task of a tick; "" without forEach.

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -96,6 +97,32 @@ func TestEveryTypeHasItsFilesAndAGuide(t *testing.T) {
 	t.Parallel()
 	for _, info := range all.Vendors.Types() {
 		report(t, checkFiles(repository(), typeName{Vendor: info.Vendor, Type: info.Type}))
+	}
+}
+
+// The validator looks into a list only if the list's tag says dive.
+func TestRulesOfListEntriesAreChecked(t *testing.T) {
+	t.Parallel()
+	for _, info := range all.Vendors.Types() {
+		report(t, checkLists(reflect.TypeOf(info.Example), info.Type))
+	}
+	type entry struct {
+		Name string `json:"name" validate:"required"`
+	}
+	type wrong struct {
+		Lists []struct {
+			Entries []*entry `json:"entries" validate:"min=1"`
+		} `json:"lists"`
+		ByName  map[string]entry `json:"byName" validate:"required,dive"`
+		Numbers []int            `json:"numbers" validate:"min=1"`
+	}
+	got := checkLists(reflect.TypeFor[wrong](), "wrong")
+	want := []string{
+		"wrong.Lists: the rules of its entries are ignored without dive",
+		"wrong.Lists[].Entries: the rules of its entries are ignored without dive",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("found %q, want %q", got, want)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net/http"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -253,4 +254,50 @@ func checkLinked(vendor string, vendors, linked []string) []string {
 		}
 	}
 	return problems
+}
+
+// checkLists names the lists whose entries have rules that the validator does not reach,
+// because the list's own tag does not say dive.
+func checkLists(t reflect.Type, path string) []string {
+	t = pointee(t)
+	if t.Kind() != reflect.Struct {
+		return nil
+	}
+	var problems []string
+	for field := range t.Fields() {
+		at := path + "." + field.Name
+		of := pointee(field.Type)
+		rules := field.Tag.Get("validate")
+		switch of.Kind() {
+		case reflect.Slice, reflect.Array, reflect.Map:
+			entry := pointee(of.Elem())
+			if hasRules(entry) && !slices.Contains(strings.Split(rules, ","), "dive") {
+				problems = append(problems, at+": the rules of its entries are ignored without dive")
+			}
+			problems = append(problems, checkLists(entry, at+"[]")...)
+		default:
+			problems = append(problems, checkLists(of, at)...)
+		}
+	}
+	return problems
+}
+
+// hasRules reports whether any field of a struct, or of one within it, has a rule.
+func hasRules(t reflect.Type) bool {
+	if t.Kind() != reflect.Struct {
+		return false
+	}
+	for field := range t.Fields() {
+		if field.Tag.Get("validate") != "" || hasRules(pointee(field.Type)) {
+			return true
+		}
+	}
+	return false
+}
+
+func pointee(t reflect.Type) reflect.Type {
+	if t.Kind() == reflect.Pointer {
+		return t.Elem()
+	}
+	return t
 }
