@@ -113,3 +113,13 @@ func TestWhatATaskWaitsFor(t *testing.T) {
 		}
 	}
 }
+
+// A claim is run only if it says so: a word that this release does not know is a newer
+// one's, and the task waits for a worker of that.
+func TestAnUnknownVerdictIsNotRun(t *testing.T) {
+	t.Parallel()
+	a := &attempt{claim: &broker.Claim{Verdict: "a later verdict", Expires: time.Now().Add(time.Hour)}}
+	if e, ok := clients.AsError(a.refuseClaim()); !ok || e.Kind != clients.Credentials || !e.NotSent {
+		t.Errorf("%+v, want it parked", e)
+	}
+}
