@@ -11,7 +11,7 @@ import (
 )
 
 // Canned returns a client that has no server: every script gets the same reply, GET
-// gives get, and every other command succeeds with nothing. It is for tests of what
+// gives get, or nothing if that is empty, and every other command succeeds with nothing. It is for tests of what
 // becomes of a reply.
 func Canned(reply any, get string) *redis.Client {
 	c := Unserved()
@@ -49,6 +49,9 @@ func (h canned) ProcessHook(redis.ProcessHook) redis.ProcessHook {
 			}
 			cmd.SetVal(h.reply)
 		case *redis.StringCmd:
+			if h.get == "" {
+				cmd.SetErr(redis.Nil)
+			}
 			cmd.SetVal(h.get)
 		}
 		return cmd.Err()
