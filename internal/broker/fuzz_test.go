@@ -153,7 +153,7 @@ func FuzzReplies(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, text string) {
 		reply := redistest.ParseReply(text)
-		rdb := redistest.Unserved()
+		rdb := redistest.Unserved(t)
 		store := record.New(rdb)
 		p := NewProducer(rdb, store, nil)
 		redistest.Answer(rdb, reply, Format)

@@ -93,7 +93,7 @@ func FuzzConfig(f *testing.F) {
 			return
 		}
 		var sent http.Header
-		rdb := redistest.Canned("salt", "")
+		rdb := redistest.Canned(t, "salt", "")
 		receiver, err := events.NewReceiver(cfg, rdb, seal.NewSalt(rdb))
 		if err != nil {
 			t.Fatal(err)

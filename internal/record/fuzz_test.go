@@ -63,7 +63,7 @@ func FuzzAttempt(f *testing.F) {
 			t.Fatal(err)
 		}
 		reply := []any{int64(1), "", int64(0), "type", "a:b", "first", string(raw)}
-		store := record.New(redistest.Canned(reply, ""))
+		store := record.New(redistest.Canned(t, reply, ""))
 		r, err := store.Get(t.Context(), "otp_1")
 		if err != nil {
 			t.Fatal(err)
@@ -89,7 +89,7 @@ func FuzzRecord(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, text string) {
 		reply := redistest.ParseReply(text)
-		r, err := record.New(redistest.Canned(reply, "")).Get(t.Context(), "otp_1")
+		r, err := record.New(redistest.Canned(t, reply, "")).Get(t.Context(), "otp_1")
 		if err != nil {
 			if r != nil {
 				t.Errorf("%+v beside %v", r, err)

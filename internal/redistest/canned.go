@@ -6,6 +6,7 @@ import (
 	"net"
 	"strconv"
 	"strings"
+	"testing"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -13,17 +14,21 @@ import (
 // Canned returns a client that has no server: every script gets the same reply, GET
 // gives get, or nothing if that is empty, and every other command succeeds with nothing. It is for tests of what
 // becomes of a reply.
-func Canned(reply any, get string) *redis.Client {
-	c := Unserved()
+func Canned(tb testing.TB, reply any, get string) *redis.Client {
+	tb.Helper()
+	c := Unserved(tb)
 	Answer(c, reply, get)
 	return c
 }
 
 // Unserved returns a client that has no server.
-func Unserved() *redis.Client {
-	return redis.NewClient(&redis.Options{DisableIdentity: true, Dialer: func(context.Context, string, string) (net.Conn, error) {
+func Unserved(tb testing.TB) *redis.Client {
+	tb.Helper()
+	c := redis.NewClient(&redis.Options{DisableIdentity: true, Dialer: func(context.Context, string, string) (net.Conn, error) {
 		return nil, errors.New("there is no server")
 	}})
+	tb.Cleanup(func() { _ = c.Close() })
+	return c
 }
 
 // Answer has a client answer as Canned does, beneath the hooks that it has already.
