@@ -24,9 +24,12 @@ func Canned(tb testing.TB, reply any, get string) *redis.Client {
 // Unserved returns a client that has no server.
 func Unserved(tb testing.TB) *redis.Client {
 	tb.Helper()
-	c := redis.NewClient(&redis.Options{DisableIdentity: true, Dialer: func(context.Context, string, string) (net.Conn, error) {
-		return nil, errors.New("there is no server")
-	}})
+	c := redis.NewClient(&redis.Options{
+		DisableIdentity: true,
+		Dialer: func(context.Context, string, string) (net.Conn, error) {
+			return nil, errors.New("there is no server")
+		},
+	})
 	tb.Cleanup(func() { _ = c.Close() })
 	return c
 }
