@@ -11,6 +11,9 @@ func (c *Client) SetNow(now func() time.Time) { c.now = now }
 // ResolveDate is resolveDate.
 var ResolveDate = resolveDate
 
+// TokenLife is tokenLife.
+var TokenLife = tokenLife
+
 // AnswerRules returns the answer rules in use, by operation and observation.
 func AnswerRules() map[string]*answerRule {
 	rules := map[string]*answerRule{

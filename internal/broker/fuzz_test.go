@@ -2,12 +2,17 @@ package broker
 
 import (
 	"bytes"
+	"errors"
 	"math"
 	"strings"
 	"testing"
 	"time"
 
 	"google.golang.org/protobuf/encoding/protowire"
+
+	"errand.internal/internal/record"
+	"errand.internal/internal/redisscript"
+	"errand.internal/internal/redistest"
 )
 
 // asynqMessage is a message as asynq encodes it, with all of its fields.
@@ -134,4 +139,79 @@ func TestOnceComesBack(t *testing.T) {
 			t.Errorf("%+v came back as %+v", o, got)
 		}
 	}
+}
+
+// FuzzReplies gives every call of a producer any reply of its script. It is a success
+// only if the reply says so.
+func FuzzReplies(f *testing.F) {
+	for _, text := range []string{
+		"created\notp_1\n#1700000000000\n#1700000000000\n#1700000060000\n",
+		"duplicate\notp_1\n1\n2\n3\ndone", "duplicate\n\n1\n2\n3\n", "conflict\notp_1", "overlap\notp_1", "late\n", "salt\nsalt_x",
+		"salt\n", "cancelled", "gone", "running", "parked", "done", "#1", "#0", "!", "", "[\ncreated\notp_1\n]", "a later answer\notp_1",
+	} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		reply := redistest.ParseReply(text)
+		rdb := redistest.Unserved(t)
+		store := record.New(rdb)
+		p := NewProducer(rdb, store, nil)
+		redistest.Answer(rdb, reply, Format)
+		word := redisscript.Reply(reply).Text(0)
+
+		ticket, err := p.Enqueue(t.Context(), Job{Type: "a:b", Payload: []byte("{}"), Policy: Policy{Queue: "otp"}, Key: "k"})
+		if err == nil && (word != "created" && word != "duplicate" || ticket.ID == "" || ticket.Duplicate != (word == "duplicate")) {
+			t.Errorf("the reply %q stored %+v", text, ticket)
+		}
+		if err == nil && ticket.ID != redisscript.Reply(reply).Text(1) {
+			t.Errorf("the reply %q is the task %s", text, ticket.ID)
+		}
+		for refused, want := range map[string]error{
+			"conflict": record.ErrKeyConflict, "overlap": record.ErrAlreadyActive, "late": record.ErrLate,
+		} {
+			if errors.Is(err, want) != (word == refused) {
+				t.Errorf("the reply %q is %v", text, err)
+			}
+		}
+
+		err = p.Cancel(t.Context(), "otp_1")
+		if (err == nil) != (word == string(record.Cancelled)) || errors.Is(err, record.ErrNotFound) != (word == "gone") {
+			t.Errorf("the reply %q to a cancel is %v", text, err)
+		}
+	})
+}
+
+// FuzzClaim reads any claim of the take script. The task, the payload and the numbers
+// are those that the reply has, and a task may run only if the reply says so.
+func FuzzClaim(f *testing.F) {
+	const described = "\n2.x\n1\n1700000000000\n1700000000000\n1700000060000\n"
+	for _, text := range []string{
+		"go" + described + "\n\n1 86400000 604800000 n - - - - 1\n", "unrecorded" + described, "abandoned", "expired" + described + "3\n1\n\nplace",
+		"#1\n!\n[\n]\n", "", "go\n!\n#-1\n#-1\n#-1\n#-1",
+	} {
+		f.Add("otp_1", []byte(asynqMessage()), text)
+		f.Add("", []byte{0x0a, 0xff}, text)
+	}
+	f.Fuzz(func(t *testing.T, id string, msg []byte, text string) {
+		reply := append([]any{id, string(msg)}, redistest.ParseReply(text)...)
+		r := redisscript.Reply(reply)
+		now := time.UnixMilli(1700000000000)
+		c := (&Server{}).newClaim("otp", r, now, time.Now())
+		if c.ID != id || string(c.Verdict) != r.Text(2) || c.Due != r.Time(6) || int64(c.Attempts) != r.Int(4) || c.fence != r.Text(3) {
+			t.Errorf("%q is read as %+v", text, c)
+		}
+		p, ok := message(msg).parts()
+		if ok && (c.Type != p.taskType || !bytes.Equal(c.Payload, p.payload)) {
+			t.Errorf("%x is the payload %x of %q", msg, c.Payload, c.Type)
+		}
+		if c.InDoubt != (r.Text(8) != "") || c.Lookups != int(r.Int(8)) || c.Reconfirm != (r.Text(9) == "1") || c.Place != r.Text(11) {
+			t.Errorf("%q is read as %+v", text, c)
+		}
+		if c.Verdict == Unrecorded && (!c.Expires.After(c.Due) || c.Foreign && c.sealed()) || c.Verdict != Unrecorded && c.Foreign {
+			t.Errorf("%q expires at %s, due at %s, foreign %v", text, c.Expires, c.Due, c.Foreign)
+		}
+		if _, err := c.endArguments(Result{Outcome: record.Done}); err != nil {
+			t.Errorf("%q cannot be ended: %v", text, err)
+		}
+	})
 }

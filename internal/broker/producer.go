@@ -204,6 +204,12 @@ func ticket(reply redisscript.Reply) (Ticket, error) {
 	case "duplicate":
 		t.Duplicate = true
 		t.Outcome = record.Outcome(reply.Text(5))
+	case "created":
+	default:
+		return t, &UnconfirmedError{ID: t.ID, Err: fmt.Errorf("store the task: Redis answered %q", reply.Text(0))}
+	}
+	if t.ID == "" {
+		return t, &UnconfirmedError{Err: errors.New("store the task: Redis answered without an ID")}
 	}
 	t.Due = reply.Time(3)
 	return t, nil

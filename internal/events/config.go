@@ -80,8 +80,15 @@ func checkURL(url string, allowInsecure bool) (string, error) {
 		return "", err
 	case strings.Contains(url, "#"):
 		return "", errors.New("EVENTS_URL: must not contain a fragment")
+	case strings.ContainsFunc(url, unsendable):
+		return "", errors.New("EVENTS_URL: must not contain a blank or a control character")
 	}
 	return base.Host(), nil
+}
+
+// unsendable reports whether a character cannot stand in the query of a request.
+func unsendable(r rune) bool {
+	return r <= ' ' || r == 0x7f
 }
 
 func parseSecrets(list string) ([]*standardwebhooks.Webhook, error) {

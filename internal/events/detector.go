@@ -1,6 +1,7 @@
 package events
 
 import (
+	"cmp"
 	"context"
 	"encoding/hex"
 	"encoding/json"
@@ -191,7 +192,7 @@ func parseChanges(hash redisscript.Reply) ([]change, error) {
 		changes = append(changes, c)
 	}
 	slices.SortFunc(changes, func(a, b change) int {
-		return int(a.sequence - b.sequence)
+		return cmp.Compare(a.sequence, b.sequence)
 	})
 	return changes, nil
 }

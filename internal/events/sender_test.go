@@ -274,6 +274,7 @@ func TestConfig(t *testing.T) {
 		{"no secret", "https://example.com", "", "EVENTS_SECRET: is not set"},
 		{"a password in it", "https://u:canary@example.com", good, "EVENTS_URL: must not contain a user"},
 		{"a fragment", "https://example.com/?a=1#canary", good, "EVENTS_URL: must not contain a fragment"},
+		{"a tab in the query", "https://example.com/?a=1\tcanary", good, "EVENTS_URL: must not contain a blank or a control character"},
 		{"no prefix", "https://example.com", "canary", "EVENTS_SECRET: secret 1 of 1 must begin with whsec_"},
 		{"no base64", "https://example.com", good + " whsec_canary!", "EVENTS_SECRET: secret 2 of 2 is not base64"},
 		{"short", "https://example.com", "whsec_Y2FuYXJ5", "has 6 bytes and must have at least 24"},

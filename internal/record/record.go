@@ -139,6 +139,9 @@ func (s *Store) get(ctx context.Context, queue, id string, wait bool) (*Record, 
 		return nil, fmt.Errorf("read the record: %w", err)
 	}
 	attempts := int(reply.Int(2))
+	if attempts < 0 || attempts > len(reply)-3 {
+		return nil, fmt.Errorf("read the record: it has %d attempts in a reply of %d elements", attempts, len(reply))
+	}
 	fields := map[string]string{}
 	for i := 3 + attempts; i+1 < len(reply); i += 2 {
 		fields[reply.Text(i)] = reply.Text(i + 1)

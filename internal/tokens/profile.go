@@ -91,11 +91,6 @@ func (p Profile) withDefaults() Profile {
 	return p
 }
 
-// pbkdf2Rounds makes a fingerprint cost about 5 ms. Key names are visible,
-// passwords are guessable and the salt is in the same Redis: a plain hash in a
-// stolen dump would let an attacker try passwords by the billion.
-const pbkdf2Rounds = 1 << 15
-
 // fingerprints caches the fingerprints of this process by a hash of their
 // input: State and several sources of one credential need the same one.
 var fingerprints sync.Map // [32]byte -> func() string

@@ -113,3 +113,33 @@ func TestWhatATaskWaitsFor(t *testing.T) {
 		}
 	}
 }
+
+// A claim is run only if it says so: a word that this release does not know is a newer
+// one's, and the task waits for a worker of that.
+func TestAnUnknownVerdictIsNotRun(t *testing.T) {
+	t.Parallel()
+	a := &attempt{claim: &broker.Claim{Verdict: "a later verdict", Expires: time.Now().Add(time.Hour)}}
+	if e, ok := clients.AsError(a.refuseClaim()); !ok || e.Kind != clients.Credentials || !e.NotSent {
+		t.Errorf("%+v, want it parked", e)
+	}
+}
+
+// A payload that this release cannot read is parked if a newer one wrote it, and ends
+// invalid if not.
+func TestOnlyANewersPayloadIsParked(t *testing.T) {
+	t.Parallel()
+	unreadable := errors.New("nam is unknown")
+	for version, parked := range map[int]bool{
+		broker.PayloadVersion:     false,
+		broker.PayloadVersion + 1: true,
+	} {
+		a := &attempt{known: true, claim: &broker.Claim{Verdict: broker.Run, Version: version}}
+		a.claim.Expires = a.claim.Now().Add(time.Hour)
+		err := a.refuse(unreadable)
+		e, ok := clients.AsError(err)
+		refused, isRefusal := err.(refusal) //nolint:errorlint // refuse returns it as it is
+		if parked && (!ok || e.Kind != clients.Credentials || !e.NotSent) || !parked && (!isRefusal || refused.outcome != record.Invalid) {
+			t.Errorf("version %d: %#v, parked %v", version, err, parked)
+		}
+	}
+}

@@ -142,6 +142,8 @@ func (a *attempt) refuseClaim() error {
 		if !c.Now().Before(c.Expires) { // the claim's reply was long under way
 			return outOfTime(c)
 		}
+	default:
+		return elsewhere("errand", fmt.Sprintf("this worker does not know the verdict %q; a newer one may", c.Verdict))
 	}
 	return nil
 }
