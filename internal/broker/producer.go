@@ -203,9 +203,9 @@ func ticket(reply redisscript.Reply) (Ticket, error) {
 		return t, record.ErrLate
 	case "duplicate":
 		t.Duplicate = true
-		t.Outcome = record.Outcome(reply.Text(5))
+		t.Outcome = record.Outcome(reply.Text(3))
 	}
-	t.Due = reply.Time(3)
+	t.Due = record.DecodeAsked(reply.Text(2)).Due
 	return t, nil
 }
 
