@@ -105,6 +105,7 @@ func Open(redisURL string, opts ...OpenOption) (*Client, error) {
 		}
 	}
 	c.rdb = target.Open(redisconn.Producer)
+	broker.Batch(c.rdb)
 	c.store = record.New(c.rdb)
 	c.producer = broker.NewProducer(c.rdb, c.store, c.ring)
 	c.watcher = record.NewWatcher(c.store)

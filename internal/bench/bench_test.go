@@ -194,6 +194,7 @@ func enqueuePlain(rdb *redis.Client) func() error {
 }
 
 func enqueueErrand(rdb redis.UniversalClient) func() error {
+	broker.Batch(rdb)
 	producer := broker.NewProducer(rdb, record.New(rdb), nil)
 	return func() error {
 		_, err := producer.Enqueue(context.Background(), job())

@@ -15,39 +15,31 @@ import (
 // batcher sends scripts that are called concurrently in one pipeline. A script alone
 // goes at once; those that come while one is in flight go together when it has
 // returned. Under load this saves most system calls on both sides, and nobody waits
-// longer than for one round trip.
-//
-// It takes calls whose context never ends or ends with a lease only: a caller that
-// gives up earlier must not depend on others. With shared, all callers give up
-// together, and it takes every call.
+// longer than for one round trip. A caller who gives up leaves the script in the
+// pipeline: it may be carried out, as it may be without one.
 //
 // It is not go-redis' AutoPipeline (9.23, experimental), which enqueues as fast with
 // 8 goroutines (ratio of paired rounds 1.0) but a lone caller 1.5 times slower, with
 // twice the client CPU per task (290 instead of 145 µs).
 type batcher struct {
-	rdb    redis.UniversalClient
-	shared bool
+	rdb redis.UniversalClient
 
-	mu       sync.Mutex
-	pending  []*batched
-	inFlight bool
-}
-
-func newBatcher(rdb redis.UniversalClient, shared bool) *batcher {
-	return &batcher{rdb: rdb, shared: shared}
+	mu      sync.Mutex
+	flights int // pipelines, and scripts alone, under way
+	pending []*batched
+	overdue *time.Timer // sends what is pending if the flight does not land
 }
 
 // Batch has the scripts that are called concurrently on a client sent in one
-// pipeline, whatever their contexts: those of somebody who enqueues many tasks at
-// once and gives up all of them together. Nobody else should use the client.
+// pipeline.
 func Batch(rdb redis.UniversalClient) {
-	rdb.AddHook(newBatcher(rdb, true))
+	rdb.AddHook(&batcher{rdb: rdb})
 }
 
 // batched is one call in a batch.
 type batched struct {
 	ctx   context.Context
-	cmd   redis.Cmder
+	cmd   *redis.Cmd // the batch's own: a caller may have given up
 	alone redis.ProcessHook
 	done  chan struct{}
 }
@@ -58,6 +50,9 @@ const (
 	// batchTimeout is how long a pipeline may take: after that, or when its connection
 	// breaks, each script goes alone, so that none suffers for another.
 	batchTimeout = 3 * time.Second
+	// patience is how long scripts wait for the flight before them. One that hangs, on
+	// a dead connection, must not keep the others.
+	patience = 100 * time.Millisecond
 )
 
 // DialHook implements redis.Hook.
@@ -73,12 +68,13 @@ func (b *batcher) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Proc
 // ProcessHook implements redis.Hook.
 func (b *batcher) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	return func(ctx context.Context, cmd redis.Cmder) error {
-		if !strings.HasPrefix(cmd.Name(), "eval") || (ctx.Done() != nil && !b.shared) || enqueuingFrom(ctx) != nil {
+		call, ok := cmd.(*redis.Cmd)
+		if !ok || !strings.HasPrefix(cmd.Name(), "eval") || enqueuingFrom(ctx) != nil {
 			return next(ctx, cmd) // asynq's enqueue script becomes another one, which comes here too
 		}
 		b.mu.Lock()
-		if !b.inFlight {
-			b.inFlight = true
+		if b.flights == 0 {
+			b.flights++
 			b.mu.Unlock()
 			err := next(ctx, cmd)
 			b.landed()
@@ -86,65 +82,66 @@ func (b *batcher) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 		}
 		c := &batched{
 			ctx:   ctx,
-			cmd:   cmd,
+			cmd:   redis.NewCmd(ctx, call.Args()...),
 			alone: next,
 			done:  make(chan struct{}),
 		}
-		b.pending = append(b.pending, c)
+		if b.pending = append(b.pending, c); len(b.pending) == 1 {
+			b.overdue = time.AfterFunc(patience, b.depart)
+		}
 		b.mu.Unlock()
-		<-c.done
-		return cmd.Err()
+		select {
+		case <-c.done:
+			call.SetVal(c.cmd.Val())
+			call.SetErr(c.cmd.Err())
+		case <-ctx.Done():
+			call.SetErr(ctx.Err())
+		}
+		return call.Err()
 	}
 }
 
-// landed flushes what has come meanwhile, if anything has.
+// landed sends what has come meanwhile, if anything has.
 func (b *batcher) landed() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if len(b.pending) == 0 {
-		b.inFlight = false
-		return
+	b.flights--
+	if b.flights == 0 && len(b.pending) > 0 {
+		go b.depart()
 	}
-	go b.flush()
 }
 
-func (b *batcher) flush() {
-	for {
-		b.mu.Lock()
-		n := min(len(b.pending), batchSize)
-		batch := b.pending[:n:n]
-		b.pending = b.pending[n:]
-		if n == 0 {
-			b.inFlight, b.pending = false, nil
-			b.mu.Unlock()
-			return
-		}
+// depart sends what is pending.
+func (b *batcher) depart() {
+	b.mu.Lock()
+	n := min(len(b.pending), batchSize)
+	batch := b.pending[:n:n]
+	b.pending = b.pending[n:]
+	if n == 0 {
 		b.mu.Unlock()
-		b.send(batch)
+		return
 	}
+	b.flights++
+	b.overdue.Stop()
+	if len(b.pending) > 0 {
+		b.overdue = time.AfterFunc(patience, b.depart)
+	}
+	b.mu.Unlock()
+	b.send(batch)
+	b.landed()
 }
 
 func (b *batcher) send(batch []*batched) {
-	ctx, end := context.Background(), time.Time{}
-	if b.shared && sameContext(batch) {
-		ctx = batch[0].ctx
-	}
+	ctx, cancel := context.WithTimeout(context.Background(), batchTimeout)
+	defer cancel()
 	pipe := b.rdb.Pipeline()
 	for _, c := range batch {
 		if err := c.ctx.Err(); err != nil {
 			c.cmd.SetErr(err)
 			continue
 		}
-		if at, ok := c.ctx.Deadline(); ok && (end.IsZero() || at.Before(end)) {
-			end = at
-		}
 		_ = pipe.Process(ctx, c.cmd) // each command has its own error
 	}
-	if limit := time.Now().Add(batchTimeout); end.IsZero() || limit.Before(end) {
-		end = limit
-	}
-	ctx, cancel := context.WithDeadline(ctx, end)
-	defer cancel()
 	_, _ = pipe.Exec(ctx)
 	for _, c := range batch {
 		if len(batch) > 1 && c.ctx.Err() == nil && redisconn.Unreachable(c.cmd.Err()) {
@@ -163,13 +160,4 @@ func (c *batched) again() {
 		c.cmd.SetErr(err)
 	}
 	close(c.done)
-}
-
-func sameContext(batch []*batched) bool {
-	for _, c := range batch {
-		if c.ctx != batch[0].ctx {
-			return false
-		}
-	}
-	return true
 }

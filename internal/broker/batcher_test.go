@@ -7,7 +7,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -105,32 +104,54 @@ func TestAnErrorInABatchIsItsOwn(t *testing.T) {
 	all.Wait()
 }
 
-// Who may give up sooner than others goes alone, unless all of the client give up
-// together: a pipeline in trouble takes its time.
-func TestACallerWithALimitGoesAlone(t *testing.T) {
+// A caller who gives up does not wait for the pipeline, and a flight that hangs does
+// not keep those that come after it.
+func TestAHangingFlightKeepsNobody(t *testing.T) {
 	t.Parallel()
-	r := newRig(t)
-	hook := &pipelines{}
-	cfg := r.config("w1", hook)
-	r.newServer(cfg) // whose clients are batched, each call by its context
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	many := func(ctx context.Context) {
-		var all sync.WaitGroup
-		for range 100 {
-			all.Go(func() {
-				if err := cfg.General.Eval(ctx, `return 1`, nil).Err(); err != nil {
-					t.Error(err)
-				}
-			})
+	rdb := redistest.New(t).Client()
+	broker.Batch(rdb)
+	hang := &hangs{until: make(chan struct{}), hanging: make(chan struct{})}
+	rdb.AddHook(hang)
+	var first sync.WaitGroup
+	first.Go(func() {
+		if got, err := rdb.Eval(t.Context(), `return 'hangs'`, nil).Text(); got != "hangs" || err != nil {
+			t.Errorf("the one that hung: %q, %v", got, err)
 		}
-		all.Wait()
+	})
+	<-hang.hanging
+	gone, cancel := context.WithCancel(t.Context())
+	first.Go(cancel)
+	if err := rdb.Eval(gone, `return 1`, nil).Err(); !errors.Is(err, context.Canceled) {
+		t.Errorf("who has given up: %v", err)
 	}
-	many(ctx)
-	if n := hook.n.Load(); n != 0 {
-		t.Errorf("%d pipelines for callers with a limit", n)
+	for range 3 {
+		if got, err := rdb.Eval(t.Context(), `return 7`, nil).Int(); got != 7 || err != nil {
+			t.Errorf("behind the one that hangs: %d, %v", got, err)
+		}
 	}
-	for hook.n.Load() == 0 {
-		many(context.Background())
+	close(hang.until)
+	first.Wait()
+}
+
+// hangs keeps the first script for as long as it is told to.
+type hangs struct {
+	begun   atomic.Bool
+	hanging chan struct{}
+	until   chan struct{}
+}
+
+func (*hangs) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (*hangs) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
+}
+
+func (h *hangs) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		if !h.begun.Swap(true) {
+			close(h.hanging)
+			<-h.until
+		}
+		return next(ctx, cmd)
 	}
 }

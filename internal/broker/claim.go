@@ -69,15 +69,15 @@ type Claim struct {
 	// Place is where the latest lookup was when it broke off.
 	Place string
 
-	server  *Server
-	fence   string
-	once    once
-	created time.Time
-	msg     message
-	parts   parts
-	// takenAt and asked are the same moment by Redis' clock and by this process'.
+	server *Server
+	fence  string
+	asked  record.Asked
+	once   once
+	msg    message
+	parts  parts
+	// takenAt and sentAt are the same moment by Redis' clock and by this process'.
 	takenAt time.Time
-	asked   time.Time
+	sentAt  time.Time
 
 	starting sync.Mutex // a Start or a requeue is under way
 
@@ -91,25 +91,26 @@ type Claim struct {
 const unrecordedBudget = 24 * time.Hour
 
 // newClaim reads one claim of the reply of the take script.
-func (s *Server) newClaim(queue string, r redisscript.Reply, now, asked time.Time) *Claim {
+func (s *Server) newClaim(queue string, r redisscript.Reply, now, sent time.Time) *Claim {
+	asked := record.DecodeAsked(r.Text(4))
 	c := &Claim{
 		ID:        r.Text(0),
 		Queue:     queue,
 		Verdict:   Verdict(r.Text(2)),
-		Attempts:  int(r.Int(4)),
-		Due:       r.Time(6),
-		Expires:   r.Time(7),
-		InDoubt:   r.Text(8) != "",
-		Lookups:   int(r.Int(8)),
-		Reconfirm: r.Text(9) == "1",
-		Place:     r.Text(11),
+		Attempts:  int(r.Int(6)),
+		Due:       asked.Due,
+		Expires:   asked.Expires(),
+		InDoubt:   r.Text(7) != "",
+		Lookups:   int(r.Int(7)),
+		Reconfirm: r.Text(8) == "1",
+		Place:     r.Text(9),
 		server:    s,
 		fence:     r.Text(3),
-		once:      decodeOnce(r.Text(10)),
-		created:   r.Time(5),
+		asked:     asked,
+		once:      decodeOnce(r.Text(5)),
 		msg:       message(r.Text(1)),
 		takenAt:   now,
-		asked:     asked,
+		sentAt:    sent,
 	}
 	c.parts, _ = c.msg.parts()
 	c.Type, c.Payload = c.parts.taskType, c.parts.payload
@@ -127,7 +128,7 @@ func (s *Server) newClaim(queue string, r redisscript.Reply, now, asked time.Tim
 
 // Now is the time by Redis' clock.
 func (c *Claim) Now() time.Time {
-	return c.takenAt.Add(time.Since(c.asked))
+	return c.takenAt.Add(time.Since(c.sentAt))
 }
 
 // sealed reports whether a producer of Errand's wrote the payload.
@@ -181,8 +182,6 @@ func (c *Claim) Start(ctx context.Context) error {
 	if err := c.server.replay.wait(ctx); err != nil {
 		return &NotStartedError{Err: err}
 	}
-	// Without the attempt's deadline it can share a pipeline; the caller looks at that.
-	ctx = context.WithoutCancel(ctx)
 	reply, err := run(ctx, c.server.general, startStep, c.Queue, arguments{"id", c.ID, "fence", c.fence})
 	switch {
 	case err != nil:
@@ -214,13 +213,11 @@ func (c *Claim) progress() (started, settled bool) {
 	return c.started, c.settled
 }
 
-// identity are the arguments with which a script can write the record anew.
-func (c *Claim) identity() arguments {
-	a := arguments{"id", c.ID, "fence", c.fence, "type", c.Type, "once", c.once.encode()}
-	a.time("created", c.created)
-	a.time("due", c.Due)
-	a.time("expires", c.Expires)
-	return a
+// description are the arguments with which a script can write the record anew.
+func (c *Claim) description() arguments {
+	asked := c.asked
+	asked.Type, asked.Usable = c.Type, c.Expires.Sub(c.Due)
+	return arguments{"asked", asked.Encode(), "once", c.once.encode()}
 }
 
 // Adopt gives an Unrecorded task the policy of its type, and puts it back into the
@@ -232,12 +229,11 @@ func (c *Claim) Adopt(p Policy, inDoubt bool) error {
 	if own := c.Usable(); own > 0 {
 		budget = own
 	}
-	expires := c.Due.Add(budget)
 	c.settle()
 	defer c.server.forget(c)
 	return c.server.insist(func(ctx context.Context) error {
 		for range saltTries {
-			reply, err := run(ctx, c.server.general, adoptStep, c.Queue, c.adoptArguments(p, expires, inDoubt))
+			reply, err := run(ctx, c.server.general, adoptStep, c.Queue, c.adoptArguments(p, budget, inDoubt))
 			switch {
 			case err != nil:
 				return fmt.Errorf("adopt the task: %w", err)
@@ -253,16 +249,17 @@ func (c *Claim) Adopt(p Policy, inDoubt bool) error {
 	})
 }
 
-func (c *Claim) adoptArguments(p Policy, expires time.Time, inDoubt bool) arguments {
+func (c *Claim) adoptArguments(p Policy, budget time.Duration, inDoubt bool) arguments {
 	salt := c.server.store.Salt(c.Queue)
 	o := newOnce(p, salt)
+	asked := c.asked
+	asked.Type, asked.Usable = c.Type, budget
 	a := arguments{
 		"id", c.ID,
 		"owner", c.server.owner,
 		"fence", c.fence,
-		"type", c.Type,
+		"asked", asked.Encode(),
 		"once", o.encode(),
-		"expires", expires.UnixMilli(),
 		"msg", []byte(c.msg.adopted(p.Retention)),
 	}
 	if o.intent != "" {

@@ -154,11 +154,7 @@ func (d *dispatch) dequeue(ctx context.Context, cmd *redis.Cmd) error {
 	c := d.fetched[0]
 	d.fetched = d.fetched[1:]
 	d.inFlight.Add(1)
-	if c.Verdict == Unrecorded { // asynq must not end it by options of its own
-		cmd.SetVal(string(c.msg.adopted(c.once.retention)))
-	} else {
-		cmd.SetVal(string(c.msg))
-	}
+	cmd.SetVal(string(handout(c.ID, c.Type, c.Queue)))
 	return nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"errand.internal/internal/record"
@@ -51,36 +52,40 @@ func (c *Claim) End(r Result) error {
 	c.settle()
 	c.server.replay.end(c, a)
 	err = c.server.insist(func(ctx context.Context) error {
-		return c.server.end(ctx, c.Queue, a)
+		return c.server.end(ctx, c, a)
 	})
 	c.server.forget(c)
 	return err
 }
 
 // end runs the end script.
-func (s *Server) end(ctx context.Context, queue string, a arguments) error {
-	reply, err := run(ctx, s.general, endStep, queue, a)
-	if err != nil {
-		return fmt.Errorf("write the result: %w", err)
+func (s *Server) end(ctx context.Context, c *Claim, a arguments) error {
+	reply, err := run(ctx, s.general, endStep, c.Queue, a)
+	if err == nil && reply.Int(0) == noRecord {
+		reply, err = run(ctx, s.general, endStep, c.Queue, slices.Concat(a, c.description()))
 	}
-	if !reply.Bool(0) {
+	switch {
+	case err != nil:
+		return fmt.Errorf("write the result: %w", err)
+	case !reply.Bool(0):
 		return record.ErrStale
 	}
 	return nil
 }
 
+// noRecord is the end script's answer if Redis has no record of the task.
+const noRecord = 2
+
 const (
 	// deadKept is about how many dead letters a queue keeps.
 	deadKept = 100_000
-	// statsKept is how long asynq keeps its statistics.
-	statsKept = 90 * 24 * time.Hour
 	// noBlocker stands for a blocker without a name, which wakes no task.
 	noBlocker = "-"
 )
 
 func (c *Claim) endArguments(r Result) (arguments, error) {
 	now := time.Now().UTC()
-	a := c.identity()
+	a := arguments{"id", c.ID, "fence", c.fence}
 	a.text("outcome", string(r.Outcome))
 	a.flag("counted", r.Counted)
 	a.text("code", r.Code)
@@ -112,8 +117,8 @@ func (c *Claim) endArguments(r Result) (arguments, error) {
 	}
 	a.flag("keep", r.HoldKey || !r.Outcome.FreesKey())
 	a.flag("told", r.Tell)
+	a.flag("plain", !c.sealed())
 	a.add("day", now.Format(time.DateOnly))
-	a.add("until", now.Add(statsKept).Unix())
 	if r.Outcome.Archived() {
 		a.add("archived", 1)
 		a.add("dead", deadKept)

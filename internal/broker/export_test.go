@@ -28,7 +28,7 @@ func (s *Server) WriteEnd(ctx context.Context, c *Claim, r Result) error {
 	if err != nil {
 		return err
 	}
-	return s.end(ctx, c.Queue, a)
+	return s.end(ctx, c, a)
 }
 
 // TakeAgain takes with the nonce of an earlier take, whose reply was lost.

@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -93,7 +94,7 @@ func (s *Server) takenAway(ctx context.Context, queue string, ids []string) ([]s
 	records := make([]*redis.SliceCmd, len(ids))
 	states := make([]*redis.StringCmd, len(ids))
 	for i, id := range ids {
-		records[i] = pipe.HMGet(ctx, record.Key(queue, id), "type", "outcome", "owner")
+		records[i] = pipe.HMGet(ctx, record.Key(queue, id), "once", "outcome", "owner")
 		states[i] = pipe.HGet(ctx, asynqPrefix(queue)+"t:"+id, "state")
 	}
 	if _, err := pipe.Exec(ctx); err != nil && !errors.Is(err, redis.Nil) {
@@ -149,21 +150,22 @@ func (s *Server) unclaimed(ctx context.Context, queue, id string) (c *Claim, dou
 	if err != nil && !errors.Is(err, redis.Nil) {
 		return nil, false, fmt.Errorf("read the task: %w", err)
 	}
-	fence, _, _ := strings.Cut(r["fence"], ".")
+	fence, _, _ := strings.Cut(cmp.Or(r["fence"], r["finished"]), ".")
+	asked := record.DecodeAsked(r["asked"])
 	now := time.Now()
 	return &Claim{
 		ID:      id,
-		Type:    r["type"],
+		Type:    asked.Type,
 		Queue:   queue,
 		Verdict: Run,
-		Due:     time.UnixMilli(number(r["due"])),
-		Expires: time.UnixMilli(number(r["expires"])),
+		Due:     asked.Due,
+		Expires: asked.Expires(),
 		server:  s,
+		asked:   asked,
 		fence:   fmt.Sprint(number(fence)+1, ".", rand.Text()),
 		once:    decodeOnce(r["once"]),
-		created: time.UnixMilli(number(r["created"])),
 		msg:     message(msg),
 		takenAt: now,
-		asked:   now,
+		sentAt:  now,
 	}, r["doubt"] != "" || r["abandoned"] != "", nil
 }

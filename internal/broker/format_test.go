@@ -23,21 +23,21 @@ func TestFormat(t *testing.T) {
 	r := newRig(t)
 	ctx := t.Context()
 	r.enqueue()
-	if got := r.format(); got != "2" {
+	if got := r.format(); got != broker.Format {
 		t.Errorf("the format is %q after the first task", got)
 	}
 	if err := broker.CheckFormat(ctx, r.rdb); err != nil {
 		t.Errorf("the own format: %v", err)
 	}
-	r.rdb.Set(ctx, "errand:format", "3", 0)
+	r.rdb.Set(ctx, "errand:format", "4", 0)
 	err := broker.CheckFormat(ctx, r.rdb)
-	if wrong, ok := errors.AsType[*broker.FormatError](err); !ok || wrong.Found != "3" {
+	if wrong, ok := errors.AsType[*broker.FormatError](err); !ok || wrong.Found != "4" {
 		t.Fatalf("another format: %v", err)
 	}
-	if text := err.Error(); strings.Contains(text, "\n") || !strings.Contains(text, `"3"`) || !strings.Contains(text, `"2"`) {
+	if text := err.Error(); strings.Contains(text, "\n") || !strings.Contains(text, `"4"`) || !strings.Contains(text, `"3"`) {
 		t.Errorf("%q does not name both formats in one line", text)
 	}
-	if got := r.format(); got != "3" {
+	if got := r.format(); got != "4" {
 		t.Errorf("the format has become %q", got)
 	}
 	isWrong := func(err error) bool { _, ok := errors.AsType[*broker.FormatError](err); return ok }

@@ -16,6 +16,7 @@ const (
 	fieldType         protowire.Number = 1
 	fieldPayload      protowire.Number = 2
 	fieldID           protowire.Number = 3
+	fieldQueue        protowire.Number = 4
 	fieldRetry        protowire.Number = 5
 	fieldRetried      protowire.Number = 6
 	fieldErrorMsg     protowire.Number = 7
@@ -130,6 +131,25 @@ func (m message) with(numbers map[protowire.Number]int64, texts map[protowire.Nu
 	})
 	insert(fieldHeaders)
 	return out
+}
+
+// handout is what asynq's server gets of a claimed task: enough to run the handler,
+// which has the claim, and nothing by which asynq would end the task itself. Neither it
+// nor what it tells of its workers has the payload.
+func handout(id, taskType, queue string) message {
+	m := make(message, 0, len(id)+len(taskType)+len(queue)+24)
+	for _, text := range []struct {
+		number protowire.Number
+		value  string
+	}{
+		{fieldType, taskType},
+		{fieldID, id},
+		{fieldQueue, queue},
+	} {
+		m = protowire.AppendString(protowire.AppendTag(m, text.number, protowire.BytesType), text.value)
+	}
+	m = protowire.AppendVarint(protowire.AppendTag(m, fieldRetry, protowire.VarintType), neverRetry)
+	return protowire.AppendVarint(protowire.AppendTag(m, fieldTimeout, protowire.VarintType), uint64(slotTimeout/time.Second))
 }
 
 // completed is the message of a task that asynq keeps as completed.

@@ -203,7 +203,7 @@ func ticket(reply redisscript.Reply) (Ticket, error) {
 		return t, record.ErrLate
 	case "duplicate":
 		t.Duplicate = true
-		t.Outcome = record.Outcome(reply.Text(5))
+		t.Outcome = record.Outcome(reply.Text(3))
 	case "created":
 	default:
 		return t, &UnconfirmedError{ID: t.ID, Err: fmt.Errorf("store the task: Redis answered %q", reply.Text(0))}
@@ -211,7 +211,7 @@ func ticket(reply redisscript.Reply) (Ticket, error) {
 	if t.ID == "" {
 		return t, &UnconfirmedError{Err: errors.New("store the task: Redis answered without an ID")}
 	}
-	t.Due = reply.Time(3)
+	t.Due = record.DecodeAsked(reply.Text(2)).Due
 	return t, nil
 }
 

@@ -153,7 +153,7 @@ func (r *replay) all() {
 func (r *replay) write(c *recentClaim) {
 	err := r.server.insist(func(ctx context.Context) error {
 		if c.result != nil {
-			return r.server.end(ctx, c.claim.Queue, c.result)
+			return r.server.end(ctx, c.claim, c.result)
 		}
 		return r.server.reclaim(ctx, c.claim)
 	})
@@ -164,7 +164,7 @@ func (r *replay) write(c *recentClaim) {
 
 // reclaim writes a started claim that Redis may have forgotten.
 func (s *Server) reclaim(ctx context.Context, c *Claim) error {
-	a := c.identity()
+	a := append(arguments{"id", c.ID, "fence", c.fence}, c.description()...)
 	a.add("owner", s.owner)
 	a.add("msg", []byte(c.msg))
 	a.add("lease", time.Now().Add(leaseFor).Unix())

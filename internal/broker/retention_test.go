@@ -76,7 +76,7 @@ func TestTheArchiveIsTrimmedInSmallSteps(t *testing.T) {
 				id := fmt.Sprintf("otp_old%05d", i)
 				pipe.ZAdd(t.Context(), "asynq:{otp}:archived", redis.Z{Score: float64(time.Now().Add(-tc.age).Unix() + int64(i)/100), Member: id})
 				pipe.HSet(t.Context(), "asynq:{otp}:t:"+id, "msg", "", "state", "archived")
-				pipe.HSet(t.Context(), record.Key(queue, id), "type", "a:b", "outcome", "failed")
+				pipe.HSet(t.Context(), record.Key(queue, id), "once", "x", "outcome", "failed")
 			}
 			if _, err := pipe.Exec(t.Context()); err != nil {
 				t.Fatal(err)

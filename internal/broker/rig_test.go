@@ -300,12 +300,23 @@ func (r *rig) crash(owner string) *broker.Claim {
 func (r *rig) forward(set string) {
 	r.t.Helper()
 	for _, id := range r.rdb.ZRange(r.t.Context(), "asynq:{otp}:"+set, 0, -1).Val() {
-		name := map[string]string{"retry": "next", "scheduled": "due"}[set]
-		r.rdb.HSet(r.t.Context(), record.Key(queue, id), name, 1)
+		if set == "retry" {
+			r.rdb.HSet(r.t.Context(), record.Key(queue, id), "next", 1)
+		} else {
+			r.ask(id, func(a *record.Asked) { a.Due = a.Created })
+		}
 		if err := r.asynq.RunTask(queue, id); err != nil {
 			r.t.Fatal(err)
 		}
 	}
+}
+
+// ask changes what was asked for.
+func (r *rig) ask(id string, change func(a *record.Asked)) {
+	r.t.Helper()
+	a := record.DecodeAsked(r.field(id, "asked"))
+	change(&a)
+	r.rdb.HSet(r.t.Context(), record.Key(queue, id), "asked", a.Encode())
 }
 
 func testRing(t *testing.T) *seal.Ring {

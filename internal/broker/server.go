@@ -126,9 +126,9 @@ func NewServer(cfg Config) (*Server, error) {
 func (s *Server) addQueues(cfg Config) {
 	hook := &serverHook{rdb: cfg.Redis, queues: map[string]*dispatch{}}
 	cfg.Redis.AddHook(hook)
-	cfg.Redis.AddHook(newBatcher(cfg.Redis, false))
+	Batch(cfg.Redis)
 	if cfg.General != cfg.Redis {
-		cfg.General.AddHook(newBatcher(cfg.General, false))
+		Batch(cfg.General)
 	}
 	for name, concurrency := range cfg.Queues {
 		poll, delay := cfg.Intervals(name)
@@ -217,12 +217,12 @@ func (s *Server) take(
 	if err := s.gate.pass(ctx, rdb); err != nil {
 		return nil, err
 	}
-	asked := time.Now()
+	sent := time.Now()
 	reply, err := run(ctx, rdb, takeStep, queue, arguments{
 		"n", n,
 		"owner", s.owner,
 		"nonce", nonce,
-		"lease", asked.Add(leaseFor).Unix(),
+		"lease", sent.Add(leaseFor).Unix(),
 		"hold", s.hold.Milliseconds(),
 	})
 	if err != nil {
@@ -230,7 +230,7 @@ func (s *Server) take(
 	}
 	claims := make([]*Claim, 0, len(reply)-1)
 	for i := 1; i < len(reply); i++ {
-		c := s.newClaim(queue, reply.List(i), reply.Time(0), asked)
+		c := s.newClaim(queue, reply.List(i), reply.Time(0), sent)
 		s.track(c)
 		claims = append(claims, c)
 	}

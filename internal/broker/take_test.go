@@ -65,7 +65,7 @@ func TestLifeOfATask(t *testing.T) {
 // The verdicts of a claim, whatever the task has been through.
 func TestVerdicts(t *testing.T) {
 	t.Parallel()
-	expired := func(r *rig, id string) { r.rdb.HSet(context.Background(), record.Key(queue, id), "expires", 1) }
+	expired := func(r *rig, id string) { r.ask(id, func(a *record.Asked) { a.Usable = 0 }) }
 	for _, tc := range []struct {
 		name   string
 		change []func(*broker.Job)

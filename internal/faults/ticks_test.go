@@ -52,7 +52,7 @@ func (h *scheduleHarness) scheduledTasks() []scheduledTask {
 	names := h.Conn().Keys(ctx, prefix+"task:*").Val()
 	replies, err := h.Conn().Pipelined(ctx, func(pipe redis.Pipeliner) error {
 		for _, name := range names {
-			pipe.HMGet(ctx, name, "once", "created", "ended", "outcome")
+			pipe.HMGet(ctx, name, "once", "asked", "ended", "outcome")
 		}
 		return nil
 	})
@@ -79,7 +79,7 @@ func (h *scheduleHarness) scheduledTasks() []scheduledTask {
 			id:      strings.TrimPrefix(name, prefix+"task:"),
 			slot:    at.slot,
 			subject: at.subject,
-			created: unixMillis(field(1)),
+			created: record.DecodeAsked(field(1)).Created,
 			ended:   unixMillis(field(2)),
 			outcome: tasks.Outcome(field(3)),
 		})

@@ -192,7 +192,7 @@ func (f *Fixture) CountedAttempts(ids []string) []string {
 	for chunk := range slices.Chunk(ids, 1000) {
 		pipe := f.Conn().Pipeline()
 		for _, id := range chunk {
-			pipe.HMGet(f.tb.Context(), RecordKey(id), "type", "attempts")
+			pipe.HMGet(f.tb.Context(), RecordKey(id), "once", "attempts")
 		}
 		replies, err := pipe.Exec(f.tb.Context())
 		if err != nil {

@@ -32,9 +32,9 @@
 //
 // A record is a small hash with short values, which Redis keeps as a listpack: a
 // value of more than 64 bytes would turn it into a table of twice the size. Hence
-// log and data have keys of their own, and what is written once is one field:
+// log and data have keys of their own, and what is written once is two fields:
 //
-//	type, once, created, due, expires     written when the task is stored
+//	asked, once                           written when the task is stored
 //	seq                                   with an intent
 //	owner, fence, verdict, started        the claim
 //	abandoned, crashes, reconfirm         what earlier claims left behind
@@ -42,7 +42,8 @@
 //	first                                 the first attempt, if it is short
 //	attempts, next, parked                between attempts
 //	outcome, ended, code, message         the end
-//	finished                              the fence of the latest written result
+//	finished                              the fence of the latest written result, in
+//	                                      place of fence
 //	waiting                               somebody waits for the end
 //
 // Fields that a later release adds (what a replay replays, a trace, the name of an

@@ -96,7 +96,7 @@ const firstInLog = "-"
 // Returns {now, data, the number of attempts, each attempt, fields and values of the
 // record}.
 var readScript = redisscript.New(redisscript.NowMillis, `
-local r = redis.call('HMGET', KEYS[1], 'type', 'outcome')
+local r = redis.call('HMGET', KEYS[1], 'asked', 'outcome')
 if ARGV[1] == '1' and r[1] and not r[2] then
   redis.pcall('HSET', KEYS[1], 'waiting', 1) -- whoever waits also polls, so a Redis that takes no writes does no harm
 end
@@ -172,16 +172,17 @@ func (s *Store) get(ctx context.Context, queue, id string, wait bool) (*Record, 
 }
 
 func newRecord(queue, id string, fields map[string]string, now time.Time) *Record {
+	asked := DecodeAsked(fields["asked"])
 	r := &Record{
 		ID:      id,
-		Type:    fields["type"],
+		Type:    asked.Type,
 		Queue:   queue,
 		Outcome: Outcome(fields["outcome"]),
 		Code:    fields["code"],
 		Message: fields["message"],
-		Created: millis(fields["created"]),
-		Due:     millis(fields["due"]),
-		Expires: millis(fields["expires"]),
+		Created: asked.Created,
+		Due:     asked.Due,
+		Expires: asked.Expires(),
 		Next:    millis(fields["next"]),
 		Ended:   millis(fields["ended"]),
 	}

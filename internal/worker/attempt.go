@@ -161,14 +161,15 @@ func (a *attempt) settle(d decision, result any) {
 		r.Data = a.seal(result)
 	}
 	err := a.claim.End(r)
-	log := a.log.With().Str("task_id", a.claim.ID).Str("type", a.claim.Type).Str("class", d.class).Logger()
-	switch {
-	case errors.Is(err, record.ErrStale):
-		log.Warn().Msg("another worker took the task over while it ran; its result counts")
-	case err != nil:
-		log.Error().Err(err).Msg("result not written")
-	default:
+	if err == nil {
 		a.report(d, took)
+		return
+	}
+	log := a.log.With().Str("task_id", a.claim.ID).Str("type", a.claim.Type).Str("class", d.class).Logger()
+	if errors.Is(err, record.ErrStale) {
+		log.Warn().Msg("another worker took the task over while it ran; its result counts")
+	} else {
+		log.Error().Err(err).Msg("result not written")
 	}
 }
 

@@ -1,19 +1,19 @@
 -- adopt completes the record of a task that had none, and puts the task back into the
 -- queue: from there it is taken like any other. It may run twice.
 --
--- id, owner, fence, type, once, expires, msg
+-- id, owner, fence, asked, once, msg
 -- intent: 1 if the task has one; salt: its digest was made with it
 -- doubt: an earlier call may have happened
 --
 -- Returns 1, 0 if the claim is another's by now, or {'salt', the right one}.
 local task, t = R .. 'task:' .. arg.id, A .. 't:' .. arg.id
-local r = redis.call('HMGET', task, 'owner', 'fence', 'type')
-if r[2] ~= arg.fence then return 0 end
-if r[3] then return 1 end -- the reply was lost
-if r[1] ~= arg.owner then return 0 end
+local r = record(task)
+if r.fence ~= arg.fence then return 0 end
+if r.once then return 1 end -- the reply was lost
+if r.owner ~= arg.owner then return 0 end
 local salt = arg.salt and othersalt()
 if salt then return {'salt', salt} end
-redis.call('HSET', task, 'type', arg.type, 'once', arg.once, 'expires', arg.expires)
+redis.call('HSET', task, 'asked', arg.asked, 'once', arg.once)
 if arg.intent then redis.call('HSET', task, 'seq', redis.call('INCR', R .. 'seq')) end
 if arg.doubt then redis.call('HSET', task, 'doubt', arg.doubt) end
 redis.call('HDEL', task, 'owner', 'verdict')

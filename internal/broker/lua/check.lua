@@ -25,53 +25,52 @@ end
 expect(not redis.call('ZSCORE', A .. 'lease', arg.id) == (state ~= 'active'), 'an active task has a lease, and no other')
 expect(not state or msg, "asynq's task has no message")
 
-local r = redis.call('HMGET', task, 'type', 'once', 'outcome', 'owner', 'next', 'parked', 'fence', 'finished')
-local TYPE, ONCE, OUTCOME, OWNER, NEXT, PARKED, FENCE, FINISHED = 1, 2, 3, 4, 5, 6, 7, 8
-if not r[TYPE] then
+local r = record(task)
+if not r.asked or select(4, asked(r.asked)) == '' then
   local ours = msg and string.find(msg, 'errand-usable', 1, true)
-  expect(not ours or r[OWNER], 'a task of ours has no record')
+  expect(not ours or r.owner, 'a task of ours has no record')
   if #found == 0 then return 'ok' end
   return found
 end
-local _, _, _, flags, key, subject, _, alone = once(r[ONCE])
+local _, _, _, flags, key, subject, _, alone = once(r.once)
 expect(flags, 'the record does not say what was written once')
-expect((state == 'active') == (r[OWNER] and true or false), 'asynq says ' .. (state or 'nothing') .. ', the record names '
-  .. (r[OWNER] and 'the owner ' .. r[OWNER] or 'no owner'))
+expect((state == 'active') == (r.owner and true or false), 'asynq says ' .. (state or 'nothing') .. ', the record names '
+  .. (r.owner and 'the owner ' .. r.owner or 'no owner'))
 local ttl = redis.call('PTTL', task)
-if r[OUTCOME] then
-  expect(not state or state == (archived(r[OUTCOME]) and 'archived' or 'completed') or state == 'pending',
-    'it ended ' .. r[OUTCOME] .. ', and asynq says ' .. (state or ''))
+if r.outcome then
+  expect(not state or state == (archived(r.outcome) and 'archived' or 'completed') or state == 'pending',
+    'it ended ' .. r.outcome .. ', and asynq says ' .. (state or ''))
   expect(ttl > 0, 'the record of an ended task is kept for ever')
-  expect(not r[NEXT] and not r[PARKED] and not r[OWNER], 'an ended task is to run again')
+  expect(not r.next and not r.parked and not r.owner, 'an ended task is to run again')
 else
   expect(state, 'it has not ended, and asynq has no such task')
   expect(state ~= 'completed' and state ~= 'archived', 'it has not ended, and asynq says ' .. (state or ''))
   expect(ttl == -1, 'the record of a task that has not ended expires')
-  expect(not (r[OWNER] and (r[NEXT] or r[PARKED])), 'it runs and waits')
-  expect(not r[NEXT] or state == 'retry' or state == 'pending' or state == 'scheduled', 'it is to run again, and asynq says '
+  expect(not (r.owner and (r.next or r.parked)), 'it runs and waits')
+  expect(not r.next or state == 'retry' or state == 'pending' or state == 'scheduled', 'it is to run again, and asynq says '
     .. (state or ''))
 end
-expect(not r[PARKED] or redis.call('SISMEMBER', R .. 'parked:' .. r[PARKED], arg.id) == 1, 'nobody would wake it')
+expect(not r.parked or redis.call('SISMEMBER', R .. 'parked:' .. r.parked, arg.id) == 1, 'nobody would wake it')
 if key and key ~= '-' then
   local k = redis.call('HMGET', R .. 'key:' .. key, 'id', 'outcome')
-  if not r[OUTCOME] then
+  if not r.outcome then
     expect(k[1] == arg.id, 'its key is not its own')
     expect(redis.call('PTTL', R .. 'key:' .. key) == -1, 'the key of a task that has not ended expires')
   elseif k[1] == arg.id then
-    expect(k[2] == r[OUTCOME], 'its key says ' .. (k[2] or 'nothing') .. ' of its outcome')
+    expect(k[2] == r.outcome, 'its key says ' .. (k[2] or 'nothing') .. ' of its outcome')
   end
 end
 if alone and alone ~= '-' then
   local active = redis.call('GET', R .. 'alone:' .. alone) == arg.id
-  expect(active == not r[OUTCOME], 'it keeps others of its subject away, or does not')
+  expect(active == not r.outcome, 'it keeps others of its subject away, or does not')
 end
 if subject and subject ~= '-' and redis.call('HGET', R .. 'intent:' .. subject, 'runner') == arg.id then
-  expect(r[OWNER], 'it locks its subject and does not run')
+  expect(r.owner, 'it locks its subject and does not run')
 end
 if flags and string.find(flags, 'a') then
   local open = redis.call('ZSCORE', R .. 'audit:open', arg.id)
-  if not r[OUTCOME] then expect(open, 'it is not among the unconfirmed') end
-  if r[OUTCOME] == 'done' then expect(not open, 'it is still among the unconfirmed') end
+  if not r.outcome then expect(open, 'it is not among the unconfirmed') end
+  if r.outcome == 'done' then expect(not open, 'it is still among the unconfirmed') end
 end
 if #found == 0 then return 'ok' end
 return found

@@ -4,25 +4,44 @@ local function delay(id, set, ms)
   redis.call('HSET', A .. 't:' .. id, 'state', set)
 end
 
--- unlist takes a task out of the list that it is in, and returns its state there and
--- the key of a plain asynq client's unique lock.
+-- unlist takes a task out of the list that it is in. Of the tasks in progress those
+-- that came first end first: they are at the list's end.
 local function unlist(id)
-  local state, lock = unpack(redis.call('HMGET', A .. 't:' .. id, 'state', 'unique_key'))
-  if state == 'active' or not state then
-    redis.call('LREM', A .. 'active', 0, id)
-    redis.call('ZREM', A .. 'lease', id)
-  elseif state == 'pending' then
-    redis.call('LREM', A .. 'pending', 0, id)
-  else
+  redis.call('ZREM', A .. 'lease', id)
+  if redis.call('LREM', A .. 'active', '-1', id) == 1 then return end
+  local state = redis.call('HGET', A .. 't:' .. id, 'state')
+  if state == 'pending' then
+    redis.call('LREM', A .. 'pending', '0', id)
+  elseif state and state ~= 'active' then
     redis.call('ZREM', A .. state, id)
   end
-  return state, lock
+end
+
+-- unlock frees the lock of a unique task of a plain asynq client.
+local function unlock(id)
+  local lock = redis.call('HGET', A .. 't:' .. id, 'unique_key')
+  if lock and redis.call('GET', lock) == id then redis.call('DEL', lock) end
+end
+
+-- record reads all fields of a task's record. Most have few, so that this is cheaper
+-- than to ask for those that matter.
+local function record(task)
+  local r, all = {}, redis.call('HGETALL', task)
+  for i = 1, #all, 2 do r[all[i]] = all[i + 1] end
+  return r
 end
 
 -- once reads what is written once: redelivery, retention, key TTL, flags, key,
 -- intent, role, alone, version; '-' for none. The scripts use all but the last.
 local function once(text)
   return string.match(text or '', '^(%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+) (%S+)')
+end
+
+-- asked reads when a task was asked for and is due (ms), for how long from then on it
+-- is usable (ms), and its type.
+local function asked(text)
+  local created, delay, usable, kind = string.match(text, '^(%d+) (%d+) (%d+) (.*)$')
+  return created, created + delay, usable, kind
 end
 
 -- archived tells whether asynq keeps a task with the outcome as archived
@@ -35,13 +54,12 @@ end
 local function rewrite(id)
   local task = R .. 'task:' .. id
   local _, _, _, flags, key, intent, _, alone = once(arg.once)
-  redis.call('HSET', task, 'type', arg.type, 'once', arg.once, 'created', arg.created, 'due', arg.due,
-    'expires', arg.expires)
+  redis.call('HSET', task, 'asked', arg.asked, 'once', arg.once)
   if intent ~= '-' then redis.call('HSET', task, 'seq', redis.call('INCR', R .. 'seq')) end
   if key ~= '-' and redis.call('EXISTS', R .. 'key:' .. key) == 0 then redis.call('HSET', R .. 'key:' .. key, 'id', id) end
   if alone ~= '-' then redis.call('SET', R .. 'alone:' .. alone, id, 'NX') end
   if string.find(flags, 'a') then
-    redis.call('ZADD', R .. 'audit:open', 'NX', arg.due, id)
+    redis.call('ZADD', R .. 'audit:open', 'NX', select(2, asked(arg.asked)), id)
     if intent ~= '-' then redis.call('SADD', R .. 'audit:of:' .. intent, id) end
   end
 end

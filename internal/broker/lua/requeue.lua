@@ -6,16 +6,15 @@
 --
 -- Returns 1, or 0 if the worker has not claimed it, or if it has ended and is not active.
 local task, t = R .. 'task:' .. arg.id, A .. 't:' .. arg.id
-local r = redis.call('HMGET', task, 'owner', 'started', 'once', 'outcome', 'verdict', 'doubt')
-local OWNER, STARTED, ONCE, OUTCOME, VERDICT, DOUBT = 1, 2, 3, 4, 5, 6
-if r[OUTCOME] then
+local r = record(task)
+if r.outcome then
   local state = redis.call('HGET', t, 'state')
   if state and state ~= 'active' then return 0 end -- it is where it belongs
 else
-  if (r[OWNER] or '') ~= arg.owner then return 0 end
-  local redelivery, _, _, _, _, subject = once(r[ONCE])
-  if r[STARTED] and redelivery == '0' or r[VERDICT] == 'abandoned' then redis.call('HSET', task, 'abandoned', 1) end
-  if r[STARTED] and redelivery == '2' and not r[DOUBT] then redis.call('HSET', task, 'doubt', 0) end
+  if (r.owner or '') ~= arg.owner then return 0 end
+  local redelivery, _, _, _, _, subject = once(r.once)
+  if r.started and redelivery == '0' or r.verdict == 'abandoned' then redis.call('HSET', task, 'abandoned', 1) end
+  if r.started and redelivery == '2' and not r.doubt then redis.call('HSET', task, 'doubt', 0) end
   if arg.crashed then redis.call('HINCRBY', task, 'crashes', 1) end
   if subject and subject ~= '-' then release(arg.id, subject) end
   redis.call('HDEL', task, 'owner', 'verdict', 'started', 'reconfirm')

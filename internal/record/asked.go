@@ -1,0 +1,53 @@
+package record
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// Asked is the field of a record that says what was asked for: it is written when the
+// task is stored. A task that a plain asynq client enqueued has no Type there before a
+// worker has adopted it.
+type Asked struct {
+	Created time.Time
+	Due     time.Time
+	// Usable is how long after Due the task may run.
+	Usable time.Duration
+	Type   string
+}
+
+// Expires is when the task may no longer run.
+func (a Asked) Expires() time.Time {
+	return a.Due.Add(a.Usable)
+}
+
+// Encode returns the field. Lua reads and writes it too (asked in lists.lua); that a
+// record stays small is why it has spans instead of times.
+func (a Asked) Encode() string {
+	return fmt.Sprintf(
+		"%d %d %d %s",
+		a.Created.UnixMilli(),
+		a.Due.Sub(a.Created).Milliseconds(),
+		a.Usable.Milliseconds(),
+		a.Type,
+	)
+}
+
+// DecodeAsked reads the field; a text that is none reads as nothing asked.
+func DecodeAsked(text string) Asked {
+	words := strings.SplitN(text, " ", 4)
+	if len(words) < 4 {
+		return Asked{}
+	}
+	created := millis(words[0])
+	if created.IsZero() {
+		return Asked{}
+	}
+	return Asked{
+		Created: created,
+		Due:     created.Add(time.Duration(atoi(words[1])) * time.Millisecond),
+		Usable:  time.Duration(atoi(words[2])) * time.Millisecond,
+		Type:    words[3],
+	}
+}
