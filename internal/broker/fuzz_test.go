@@ -184,9 +184,9 @@ func FuzzReplies(f *testing.F) {
 // FuzzClaim reads any claim of the take script. The task, the payload and the numbers
 // are those that the reply has, and a task may run only if the reply says so.
 func FuzzClaim(f *testing.F) {
-	const described = "\n2.x\n1\n1700000000000\n1700000000000\n1700000060000\n"
+	const described = "\n2.x\n1700000000000 0 60000 a:b\n1 86400000 604800000 n - - - - 1\n1\n"
 	for _, text := range []string{
-		"go" + described + "\n\n1 86400000 604800000 n - - - - 1\n", "unrecorded" + described, "abandoned", "expired" + described + "3\n1\n\nplace",
+		"go" + described, "unrecorded\n2.x\n1700000000000 0 0 \n\n", "abandoned", "expired" + described + "3\n1\n\nplace",
 		"#1\n!\n[\n]\n", "", "go\n!\n#-1\n#-1\n#-1\n#-1",
 	} {
 		f.Add("otp_1", []byte(asynqMessage()), text)
@@ -197,14 +197,14 @@ func FuzzClaim(f *testing.F) {
 		r := redisscript.Reply(reply)
 		now := time.UnixMilli(1700000000000)
 		c := (&Server{}).newClaim("otp", r, now, time.Now())
-		if c.ID != id || string(c.Verdict) != r.Text(2) || c.Due != r.Time(6) || int64(c.Attempts) != r.Int(4) || c.fence != r.Text(3) {
+		if c.ID != id || string(c.Verdict) != r.Text(2) || !c.Due.Equal(record.DecodeAsked(r.Text(4)).Due) || int64(c.Attempts) != r.Int(6) || c.fence != r.Text(3) {
 			t.Errorf("%q is read as %+v", text, c)
 		}
 		p, ok := message(msg).parts()
 		if ok && (c.Type != p.taskType || !bytes.Equal(c.Payload, p.payload)) {
 			t.Errorf("%x is the payload %x of %q", msg, c.Payload, c.Type)
 		}
-		if c.InDoubt != (r.Text(8) != "") || c.Lookups != int(r.Int(8)) || c.Reconfirm != (r.Text(9) == "1") || c.Place != r.Text(11) {
+		if c.InDoubt != (r.Text(7) != "") || c.Lookups != int(r.Int(7)) || c.Reconfirm != (r.Text(8) == "1") || c.Place != r.Text(9) {
 			t.Errorf("%q is read as %+v", text, c)
 		}
 		if c.Verdict == Unrecorded && (!c.Expires.After(c.Due) || c.Foreign && c.sealed()) || c.Verdict != Unrecorded && c.Foreign {

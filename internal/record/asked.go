@@ -2,6 +2,7 @@ package record
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -40,14 +41,22 @@ func DecodeAsked(text string) Asked {
 	if len(words) < 4 {
 		return Asked{}
 	}
-	created := millis(words[0])
-	if created.IsZero() {
-		return Asked{}
+	var numbers [3]int64
+	for i, word := range words[:3] {
+		n, err := strconv.ParseInt(word, 10, 64)
+		if err != nil || n < 0 || n > maxMillis {
+			return Asked{}
+		}
+		numbers[i] = n
 	}
+	created := time.UnixMilli(numbers[0])
 	return Asked{
 		Created: created,
-		Due:     created.Add(time.Duration(atoi(words[1])) * time.Millisecond),
-		Usable:  time.Duration(atoi(words[2])) * time.Millisecond,
+		Due:     created.Add(time.Duration(numbers[1]) * time.Millisecond),
+		Usable:  time.Duration(numbers[2]) * time.Millisecond,
 		Type:    words[3],
 	}
 }
+
+// maxMillis bounds each number of the field; as a span it is 278 years.
+const maxMillis = 1 << 43

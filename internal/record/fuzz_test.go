@@ -62,7 +62,7 @@ func FuzzAttempt(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		reply := []any{int64(1), "", int64(0), "type", "a:b", "first", string(raw)}
+		reply := []any{int64(1), "", int64(0), "asked", "1700000000000 0 60000 a:b", "first", string(raw)}
 		store := record.New(redistest.Canned(t, reply, ""))
 		r, err := store.Get(t.Context(), "otp_1")
 		if err != nil {
@@ -102,6 +102,19 @@ func FuzzRecord(f *testing.F) {
 		logged, _ := reply[min(2, len(reply)-1)].(int64)
 		if r.Attempts != len(r.History) || int64(r.Attempts) < logged {
 			t.Errorf("%q is read as %+v with %d attempts", text, r, r.Attempts)
+		}
+	})
+}
+
+// FuzzAsked reads what any record may say was asked for; what is read comes back.
+func FuzzAsked(f *testing.F) {
+	for _, text := range []string{"1700000000000 0 60000 a:b", "1 2 3 ", "1 2 3 a b", "-1 -2 -3 x", "", "a b c d", "9223372036854775807 9223372036854775807 1 t"} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		a := record.DecodeAsked(text)
+		if again := record.DecodeAsked(a.Encode()); a != (record.Asked{}) && again != a {
+			t.Errorf("%q reads as %+v, and as %+v once more", text, a, again)
 		}
 	})
 }
