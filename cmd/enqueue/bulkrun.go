@@ -206,7 +206,7 @@ func (p *pendingRow) decodePayload() (payload tasks.Payload) {
 	if p.err != nil {
 		return nil
 	}
-	if payload, p.err = all.Vendors.Decode(p.taskType, p.row.payload); p.err != nil {
+	if payload, p.err = all.Vendors.Decode(p.taskType, p.payload); p.err != nil {
 		return nil
 	}
 	key, err := rowKey(payload, p.key)

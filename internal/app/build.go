@@ -162,7 +162,7 @@ func (p *process) open(store *record.Store) ([]worker.Definition, error) {
 		return nil, config.NewError(err)
 	}
 	p.onClose(p.accounts.Close)
-	definitions := append(p.accounts.Definitions, deliver.Definition(sender))
+	definitions := slices.Concat(p.accounts.Definitions, []worker.Definition{deliver.Definition(sender)})
 	if p.release != nil {
 		definitions = p.release(definitions)
 	}

@@ -149,7 +149,8 @@ func handout(id, taskType, queue string) message {
 		m = protowire.AppendString(protowire.AppendTag(m, text.number, protowire.BytesType), text.value)
 	}
 	m = protowire.AppendVarint(protowire.AppendTag(m, fieldRetry, protowire.VarintType), neverRetry)
-	return protowire.AppendVarint(protowire.AppendTag(m, fieldTimeout, protowire.VarintType), uint64(slotTimeout/time.Second))
+	m = protowire.AppendTag(m, fieldTimeout, protowire.VarintType)
+	return protowire.AppendVarint(m, uint64(slotTimeout/time.Second))
 }
 
 // completed is the message of a task that asynq keeps as completed.

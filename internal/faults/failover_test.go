@@ -136,10 +136,11 @@ func (h *harness) waitReplicated() (enqueued int) {
 		if err != nil {
 			return err
 		}
-		if n, err := reached.Int(); err != nil || n < replicas {
-			return fmt.Errorf("%d of %d replicas have all: %v", n, replicas, err)
+		n, err := reached.Int()
+		if err == nil && n < replicas {
+			err = fmt.Errorf("%d of %d replicas have all", n, replicas)
 		}
-		return nil
+		return err
 	}
 	ctx := limitContext(h.t)
 	var err error

@@ -275,14 +275,14 @@ func TestARecentPromotionIsAFailover(t *testing.T) {
 		t.Fatal(err)
 	}
 	host, port, _ := net.SplitHostPort(master.Addr())
-	s.Client().SlaveOf(ctx, host, port)
+	s.Client().ReplicaOf(ctx, host, port)
 	testwait.Eventually(t, 30*time.Second, "the replica has the data", func() bool {
 		return s.Client().Get(ctx, "k").Val() == "v"
 	})
 	testwait.Eventually(t, 30*time.Second, "its own start is no longer recent", func() bool {
 		return !readInstance(ParseInfo(s.Client().Info(ctx).Val())).fresh
 	})
-	s.Client().SlaveOf(ctx, "NO", "ONE")
+	s.Client().ReplicaOf(ctx, "NO", "ONE")
 	target, err := Parse(s.URL())
 	if err != nil {
 		t.Fatal(err)
@@ -375,11 +375,11 @@ func TestAScriptMeetsAPromotedRedis(t *testing.T) {
 	ctx := t.Context()
 	master.Client().Set(ctx, "k", "v", 0)
 	host, port, _ := net.SplitHostPort(master.Addr())
-	s.Client().SlaveOf(ctx, host, port)
+	s.Client().ReplicaOf(ctx, host, port)
 	testwait.Eventually(t, 30*time.Second, "the replica has the data", func() bool {
 		return s.Client().Get(ctx, "k").Val() == "v"
 	})
-	s.Client().SlaveOf(ctx, "NO", "ONE")
+	s.Client().ReplicaOf(ctx, "NO", "ONE")
 	target, err := Parse(s.URL())
 	if err != nil {
 		t.Fatal(err)
