@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"flag"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -32,10 +31,6 @@ func TestMain(m *testing.M) {
 	if os.Getenv(childMark) == "1" {
 		main() // exits
 	}
-	// Most of the time the tests wait for a worker's grace to end, so more of them run at
-	// once than there are cores. A -parallel on the command line takes precedence, because
-	// it is read later.
-	_ = flag.Set("test.parallel", "4")
 	os.Exit(m.Run())
 }
 
