@@ -192,7 +192,8 @@ func (h *harness) waitClaimed(ids []string) {
 	h.t.Helper()
 	testwait.Eventually(h.t, waitLimit, "another worker claims the tasks", func() bool {
 		for _, id := range ids {
-			if h.fence(id) == "" {
+			fields, err := h.Conn().HMGet(h.t.Context(), fleet.RecordKey(id), "fence", "finished").Result()
+			if err != nil || fields[0] == nil && fields[1] == nil {
 				return false
 			}
 		}
