@@ -254,21 +254,52 @@ func TestAForgottenEndIsWrittenAgain(t *testing.T) {
 	}
 }
 
-// All is gone, with the salt: the key is still the task's if it is asked for with the
-// same salt, as a producer that lives on does.
+// A lost key is the task's again once the task is written, and for its whole time. If all is
+// gone, the salt too, that holds for who asks with the same salt, as a producer that lives
+// on does.
 func TestAKeyComesBackWithItsTask(t *testing.T) {
 	t.Parallel()
-	r := newRig(t)
-	id := r.enqueue(keyed("login-1")).ID
-	c := r.start()
-	result := ended(record.Done)
-	result.HoldKey = true
-	r.forget(nil)
-	if err := r.server("w1").WriteEnd(t.Context(), c, result); err != nil {
-		t.Fatal(err)
+	all := func(r *rig) { r.forget(nil) }
+	held := func(r *rig, c *broker.Claim) error {
+		result := ended(record.Done)
+		result.HoldKey = true
+		return r.server("w1").WriteEnd(r.t.Context(), c, result)
 	}
-	if second := r.enqueue(keyed("login-1")); !second.Duplicate || second.ID != id {
-		t.Errorf("the key makes another task: %+v", second)
+	for _, tc := range []struct {
+		name  string
+		lose  func(r *rig)
+		write func(r *rig, c *broker.Claim) error
+	}{
+		{"with its end", all, held},
+		{"alone, with its end", func(r *rig) { r.do("DEL", r.theKey()) }, held},
+		{"with its claim", all, func(r *rig, c *broker.Claim) error {
+			if err := r.server("w1").Reclaim(r.t.Context(), c); err != nil {
+				return err
+			}
+			if ttl := r.rdb.PTTL(r.t.Context(), r.theKey()).Val(); ttl != -1 {
+				r.t.Errorf("while the task runs its key expires in %v", ttl)
+			}
+			return c.End(ended(record.Done))
+		}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t)
+			const kept = 90 * 24 * time.Hour // as a create's
+			job := func(j *broker.Job) { j.Key, j.Policy.KeyTTL = "invoice-1", kept }
+			id := r.enqueue(job).ID
+			c := r.start()
+			tc.lose(r)
+			if err := tc.write(r, c); err != nil {
+				t.Fatal(err)
+			}
+			if second := r.enqueue(job); !second.Duplicate || second.ID != id {
+				t.Errorf("the key makes another task: %+v", second)
+			}
+			if left := r.rdb.PTTL(t.Context(), r.theKey()).Val(); left > kept || left < kept-time.Minute {
+				t.Errorf("the key is kept for %v, want %v", left, kept)
+			}
+		})
 	}
 }
 

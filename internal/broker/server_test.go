@@ -124,6 +124,65 @@ func TestALeaseIsExtended(t *testing.T) {
 	testwait.Eventually(t, 30*time.Second, "the lease lasts on", func() bool { return lease() > float64(r.now().Unix()+20) })
 }
 
+// A lease, and the claim's clock, begin when the task is taken, not when asynq asked.
+func TestALeaseBeginsWhenTheTaskIsTaken(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	_, handled, _ := r.running("w1")
+	testwait.Eventually(t, 20*time.Second, "the worker has waited for two seconds", func() bool {
+		return r.commands("blmove") > 2
+	})
+	arrived := r.now()
+	id := r.enqueue().ID
+	c := <-handled
+	lease := r.rdb.ZScore(t.Context(), "asynq:{otp}:lease", id).Val()
+	if left := lease - float64(arrived.Unix()); left < 30 {
+		t.Errorf("the lease of a task that has just arrived lasts %v s, want 30", left)
+	}
+	if now := c.Now(); now.After(r.now().Add(1500 * time.Millisecond)) {
+		t.Errorf("by the claim's clock it is %v, by Redis' %v", now, r.now())
+	}
+}
+
+// questions notes how long asynq waits for an answer to each question for a task.
+type questions struct{ answered chan time.Duration }
+
+func (questions) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (questions) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
+}
+
+func (h questions) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		asked := time.Now()
+		err := next(ctx, cmd)
+		// asynq's script has four keys; the first of them is the list.
+		if args := cmd.Args(); cmd.Name() == "evalsha" && args[2] == 4 && args[3] == "asynq:{otp}:pending" {
+			h.answered <- time.Since(asked)
+		}
+		return err
+	}
+}
+
+// asynq fixes its own lease of a task before it asks for one, and lets go of a task whose
+// lease has ended. So it is answered soon, however long the queue is quiet.
+func TestAQuietQueueAnswersInTime(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	hook := questions{make(chan time.Duration, 100)}
+	r.running("w1", func(c *broker.Config) { c.Redis = r.client(hook) })
+	const limit = 15 * time.Second // half of the lease
+	select {
+	case took := <-hook.answered:
+		if took > limit {
+			t.Errorf("asynq has waited for %v", took)
+		}
+	case <-time.After(limit):
+		t.Errorf("asynq has no answer after %v", limit)
+	}
+}
+
 // asynq's recoverer looks for leases that have ended when a server starts, and would
 // run their tasks again; it is told that there are none.
 func TestAsynqRecoversNothing(t *testing.T) {

@@ -3,6 +3,7 @@ package broker_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -112,6 +113,29 @@ func TestVerdicts(t *testing.T) {
 			}, want: broker.Run,
 		},
 		{
+			name: "three workers stopped, and two died", change: []func(*broker.Job){redelivered(broker.AtLeastOnce)},
+			prep: func(r *rig, id string) {
+				for i := range 3 {
+					stopped := fmt.Sprint("stopped-", i)
+					r.takeAs(stopped)
+					r.server(stopped).Shutdown()
+				}
+				for range 2 {
+					r.start()
+					r.requeue(id, "w1", true)
+				}
+			}, want: broker.Run,
+		},
+		{
+			name: "nobody had it, three times", change: []func(*broker.Job){redelivered(broker.AtLeastOnce)},
+			prep: func(r *rig, id string) {
+				for range 3 {
+					r.start()
+					r.requeue(id, "w1", false)
+				}
+			}, want: broker.Run,
+		},
+		{
 			name: "abandoned and expired", prep: func(r *rig, id string) {
 				r.start()
 				r.requeue(id, "w1", true)
@@ -202,6 +226,28 @@ func TestIntents(t *testing.T) {
 	}
 	r.end(c, ended(record.Done))
 	r.check()
+}
+
+// An intent is remembered for longer than a task may lie ahead: the closing of today
+// overtakes the opening that was asked for before it, and is due in ten years.
+func TestAnIntentOutlivesWhatItOvertakes(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	const ahead = 10 * 365 * 24 * time.Hour // the longest delay that enqueue takes
+	r.enqueue(intent(broker.Opens), func(j *broker.Job) { j.In = ahead })
+	r.enqueue(intent(broker.Closes))
+	r.end(r.start(), ended(record.Done))
+	keys := r.rdb.Keys(t.Context(), "errand:{otp}:intent:*").Val()
+	if len(keys) != 1 {
+		t.Fatalf("intents: %v, want one", keys)
+	}
+	if left := r.rdb.PTTL(t.Context(), keys[0]).Val(); left < ahead+30*24*time.Hour || left > 2*ahead {
+		t.Errorf("the intent is remembered for %v, want some more than %v", left, ahead)
+	}
+	r.forward("scheduled")
+	if c := r.take(); c.Verdict != broker.Overtaken {
+		t.Errorf("the opening: %s", c.Verdict)
+	}
 }
 
 // Whatever puts a task into the queue before its time, it goes back to its time; a

@@ -10,6 +10,7 @@ import (
 	"errand.internal/internal/alert"
 	"errand.internal/internal/broker"
 	"errand.internal/internal/record"
+	"errand.internal/internal/testwait"
 )
 
 // unconfirmed are the audited tasks that nothing has confirmed.
@@ -101,17 +102,119 @@ func TestEveryUnconfirmedTaskIsAnnounced(t *testing.T) {
 func TestTheOutboxIsTrimmed(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
-	r.enqueue(func(j *broker.Job) { j.Notify = true })
+	r.enqueue(notified)
 	r.end(r.take(), ended(record.Done))
-	old := fmt.Sprintf(`{"type":"t","outcome":"done","ended":%d,"tell":"finished"}`, r.now().Add(-25*time.Hour).UnixMilli())
-	if err := r.rdb.HSet(t.Context(), "errand:{"+queue+"}:outbox", "otp_old", old).Err(); err != nil {
-		t.Fatal(err)
-	}
+	r.leaveUnpublished("otp_old")
 	if err := r.server("w").TrimOutbox(t.Context(), queue); err != nil {
 		t.Fatal(err)
 	}
 	left, err := r.store.PendingOutbox(t.Context(), queue, 10)
 	if err != nil || len(left) != 1 || left[0].ID == "otp_old" {
 		t.Errorf("left: %+v, %v", left, err)
+	}
+}
+
+func notified(j *broker.Job) { j.Notify = true }
+
+// leaveUnpublished has the outbox keep the end of a task for longer than it should.
+func (r *rig) leaveUnpublished(id string) {
+	r.t.Helper()
+	ended := r.now().Add(-25 * time.Hour).UnixMilli()
+	entry := fmt.Sprintf(`{"type":"t","outcome":"done","ended":%d,"tell":"finished"}`, ended)
+	if err := r.rdb.HSet(r.t.Context(), outbox, id, entry).Err(); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+const outbox = "errand:{otp}:outbox"
+
+// Where nobody publishes, the outbox is full one day; tasks end all the same.
+func TestTheOutboxHasABound(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	const most = 100_000
+	pipe := r.rdb.Pipeline()
+	for i := 0; i < most-1; {
+		var entries []any
+		for ; len(entries) < 2000 && i < most-1; i++ {
+			entries = append(entries, fmt.Sprint("otp_", i), "{}")
+		}
+		pipe.HSet(t.Context(), outbox, entries...)
+	}
+	if _, err := pipe.Exec(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	end := func(outcome record.Outcome) func() string {
+		return func() string {
+			id := r.enqueue(notified).ID
+			result := ended(outcome)
+			result.Tell = outcome.Archived()
+			r.end(r.take(), result)
+			return id
+		}
+	}
+	for _, tc := range []struct {
+		name string
+		end  func() string
+		kept bool
+	}{
+		{"the last that it takes", end(record.Done), true},
+		{"one too many", end(record.Done), false},
+		{"a dead letter too many", end(record.Failed), false},
+		{"a cancelled one too many", func() string {
+			id := r.enqueue(notified).ID
+			if err := r.producer.Cancel(t.Context(), id); err != nil {
+				t.Fatal(err)
+			}
+			return id
+		}, false},
+	} {
+		id := tc.end()
+		if got := r.get(id); got.State != record.Ended {
+			t.Errorf("%s: the task is %s", tc.name, got.State)
+		}
+		if kept := r.rdb.HExists(t.Context(), outbox, id).Val(); kept != tc.kept {
+			t.Errorf("%s: in the outbox: %v", tc.name, kept)
+		}
+		if n := r.rdb.HLen(t.Context(), outbox).Val(); n != most {
+			t.Errorf("%s: the outbox has %d entries, want %d", tc.name, n, most)
+		}
+	}
+	r.check()
+}
+
+// What nobody else brings about, each worker does for its queues now and then.
+func TestAWorkerLooksAfterItsQueues(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	deleted := r.enqueue(func(j *broker.Job) { j.In = time.Hour }).ID
+	if err := r.asynq.DeleteTask(queue, deleted); err != nil {
+		t.Fatal(err)
+	}
+	r.leaveUnpublished("otp_old")
+	since := redis.Z{Score: float64(r.now().Add(-2 * time.Hour).UnixMilli()), Member: "otp_leaver"}
+	if err := r.rdb.ZAdd(t.Context(), "errand:{otp}:audit:open", since).Err(); err != nil {
+		t.Fatal(err)
+	}
+	heard := make(chan alert.Alert, 10)
+	r.running("w1", func(c *broker.Config) { c.Alert = func(a alert.Alert) { heard <- a } })
+	registered := func() bool { return r.rdb.SIsMember(t.Context(), "asynq:queues", queue).Val() }
+	testwait.Eventually(t, 20*time.Second, "the worker has registered its queue", registered)
+	r.do("DEL", "asynq:queues")
+	const soon = time.Minute // it does so every 30 s
+	testwait.Eventually(t, soon, "the queue is registered once more", registered)
+	testwait.Eventually(t, soon, "the task that a foreign tool has deleted ends", func() bool {
+		return r.get(deleted).Outcome == record.Cancelled
+	})
+	testwait.Eventually(t, soon, "what nobody has published is gone", func() bool {
+		return !r.rdb.HExists(t.Context(), outbox, "otp_old").Val()
+	})
+	select {
+	case a := <-heard:
+		if a.Kind != alert.TaskUnconfirmed || a.Subject != "otp_leaver" {
+			t.Errorf("heard %+v", a)
+		}
+	case <-time.After(soon):
+		t.Error("the unconfirmed task is not announced")
 	}
 }
