@@ -2,11 +2,13 @@ package faults
 
 import (
 	"net"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"errand.internal/internal/fleet"
+	"errand.internal/internal/redisconn"
 	"errand.internal/internal/redistest"
 	"errand.internal/internal/testwait"
 	"errand.internal/tasks"
@@ -45,7 +47,7 @@ func (p *pair) follow() {
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	if err := p.replica.Client().ReplicaOf(p.t.Context(), host, port).Err(); err != nil {
+	if err := p.replica.Client().SlaveOf(p.t.Context(), host, port).Err(); err != nil {
 		p.t.Fatal(err)
 	}
 	testwait.Eventually(p.t, waitLimit, "the replica follows the master", func() bool {
@@ -69,7 +71,7 @@ func (p *pair) sendInTheLastSecond(n int, answered bool) (ids []string, release 
 	testwait.Eventually(p.t, waitLimit, "the replica has the tasks", func() bool {
 		return p.replica.Client().LLen(ctx, otpPending).Val() == int64(n)
 	})
-	if err := p.replica.Client().ReplicaOf(ctx, "NO", "ONE").Err(); err != nil {
+	if err := p.replica.Client().SlaveOf(ctx, "NO", "ONE").Err(); err != nil {
 		p.t.Fatal(err)
 	}
 	p.Conn().Del(ctx, otpPaused)
@@ -149,13 +151,19 @@ func TestFailbackSendsNothingTwice(t *testing.T) {
 }
 
 // A worker that starts a moment after a promotion, before the others have found the new
-// master, does not send what they are sending.
+// master, does not send what they are sending. That Redis itself was started long before
+// makes no difference.
 func TestAWorkerStartsAfterAPromotion(t *testing.T) {
 	t.Parallel()
 	p := newPair(t)
 	old := p.startWorkers(1)[0]
 	p.warmUp()
 	p.skip()
+	testwait.Eventually(t, waitLimit, "the replica was not started a moment ago", func() bool {
+		info := redisconn.ParseInfo(p.replica.Client().Info(t.Context(), "server").Val())
+		uptime, err := strconv.Atoi(info["uptime_in_seconds"])
+		return err == nil && uptime > 6
+	})
 	const n = 5
 	ids, release := p.sendInTheLastSecond(n, false)
 	defer release()
