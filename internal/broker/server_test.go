@@ -12,6 +12,7 @@ import (
 
 	"errand.internal/internal/broker"
 	"errand.internal/internal/record"
+	"errand.internal/internal/redisconn"
 	"errand.internal/internal/testwait"
 )
 
@@ -241,6 +242,63 @@ func TestAStopPutsBackWhatHasNotStarted(t *testing.T) {
 	r.check()
 	if err := c.Start(t.Context()); !errors.Is(err, record.ErrStale) {
 		t.Errorf("the handler that is left behind may start: %v", err)
+	}
+}
+
+// Redis has gone silent. A stop leaves behind what waits for it, and cuts it off, so that it
+// ends soon after: each part of asynq would wait for a minute and more.
+func TestAStopCutsOffASilentRedis(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		name string
+		cut  bool
+	}{{"with connections to cut", true}, {"without", false}} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t)
+			target, err := redisconn.Parse(r.redis.URL())
+			if err != nil {
+				t.Fatal(err)
+			}
+			var cuts atomic.Int32
+			s, _, _ := r.running("w1", func(c *broker.Config) {
+				servers, cutServers := target.OpenTracked(redisconn.Servers, nil)
+				general, cutGeneral := target.OpenTracked(redisconn.General, nil)
+				c.Redis, c.General = servers, general
+				if tc.cut {
+					c.Cut = func() { cuts.Add(1); cutServers(); cutGeneral() }
+				}
+			})
+			testwait.Eventually(t, 20*time.Second, "the worker waits", func() bool { return r.commands("blmove") > 0 })
+			r.redis.Pause()
+			defer r.redis.Resume()
+			began := time.Now()
+			s.Shutdown()
+			if took := time.Since(began); took > 3*time.Second { // the grace is short
+				t.Errorf("the stop took %v", took)
+			}
+			if !tc.cut {
+				return
+			}
+			testwait.Eventually(t, 8*time.Second, "what was left behind ends", s.Drained)
+			if n := cuts.Load(); n != 1 {
+				t.Errorf("the connections were cut %d times", n)
+			}
+		})
+	}
+}
+
+// A stop while Redis answers cuts nothing off.
+func TestAStopCutsNothingOffThatAnswers(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	var cuts atomic.Int32
+	s, handled, _ := r.running("w1", func(c *broker.Config) { c.Cut = func() { cuts.Add(1) } })
+	r.enqueue()
+	<-handled
+	s.Shutdown()
+	if n := cuts.Load(); n != 0 || !s.Drained() {
+		t.Errorf("the connections were cut %d times, drained: %v", n, s.Drained())
 	}
 }
 
