@@ -1,6 +1,7 @@
 package app_test
 
 import (
+	"context"
 	"errors"
 	"io"
 	"net/http"
@@ -210,4 +211,43 @@ func TestNothingOfTheSandboxIsLinkedIntoTheCommands(t *testing.T) {
 			t.Errorf("%s is linked", pkg)
 		}
 	}
+}
+
+// A worker is gone in time also if a part of it hangs that no Redis and no vendor wakes.
+func TestAWorkerLeavesBehindWhatHangs(t *testing.T) {
+	t.Parallel()
+	const grace = 6 * time.Second
+	environ := map[string]string{"SHUTDOWN_GRACE": grace.String()}
+	for _, vendor := range []string{"DANACONNECT", "ANNA", "DCKAP", "DINERO"} {
+		environ[vendor+"_TIMEOUT"] = "1s"
+	}
+	log := apptest.NewLog()
+	ready, hangs := make(chan struct{}), make(chan struct{})
+	worker := app.Worker{
+		Environ: newFixture(t).With(environ),
+		Stderr:  log,
+		Ready: func(string) {
+			close(ready)
+			<-hangs
+		},
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- worker.Run(ctx) }()
+	select {
+	case <-ready:
+	case err := <-ended:
+		t.Fatal(err)
+	}
+	stop()
+	select {
+	case err := <-ended:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(grace + 3*time.Second): // docs/guarantees.md promises 2, and the machine may be loaded
+		t.Error("it has not ended")
+	}
+	close(hangs)
+	log.Wait(t, "worker has stopped") // what was left behind
 }

@@ -15,7 +15,8 @@ type Log struct {
 	written chan struct{}
 }
 
-func newLog() *Log {
+// NewLog returns an empty Log.
+func NewLog() *Log {
 	return &Log{written: make(chan struct{}, 1)}
 }
 

@@ -27,7 +27,7 @@ type Worker struct {
 // Start runs a worker with the fixture's settings until the test ends.
 func (f *Fixture) Start(t testing.TB) *Worker {
 	t.Helper()
-	w := &Worker{Log: newLog()}
+	w := &Worker{Log: NewLog()}
 	ctx, cancel := context.WithCancel(context.Background())
 	ready := make(chan string, 1)
 	ended := make(chan error, 1)
