@@ -47,7 +47,7 @@ func (p *pair) follow() {
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	if err := p.replica.Client().SlaveOf(p.t.Context(), host, port).Err(); err != nil {
+	if err := p.replica.Client().ReplicaOf(p.t.Context(), host, port).Err(); err != nil {
 		p.t.Fatal(err)
 	}
 	testwait.Eventually(p.t, waitLimit, "the replica follows the master", func() bool {
@@ -71,7 +71,7 @@ func (p *pair) sendInTheLastSecond(n int, answered bool) (ids []string, release 
 	testwait.Eventually(p.t, waitLimit, "the replica has the tasks", func() bool {
 		return p.replica.Client().LLen(ctx, otpPending).Val() == int64(n)
 	})
-	if err := p.replica.Client().SlaveOf(ctx, "NO", "ONE").Err(); err != nil {
+	if err := p.replica.Client().ReplicaOf(ctx, "NO", "ONE").Err(); err != nil {
 		p.t.Fatal(err)
 	}
 	p.Conn().Del(ctx, otpPaused)

@@ -1,7 +1,6 @@
 package faults
 
 import (
-	"context"
 	"maps"
 	"math/rand/v2"
 	"net"
@@ -250,10 +249,6 @@ func (h *harness) waitSilent(dead *workerProcess) {
 			h.t.Fatal(err)
 		}
 	}
-}
-
-func (h *harness) fence(id string) string {
-	return h.Conn().HGet(context.WithoutCancel(h.t.Context()), fleet.RecordKey(id), "fence").Val()
 }
 
 // accepted reports whether the vendor has acted on the task. A read is done as soon

@@ -184,7 +184,8 @@ func (c *Cluster) WaitFailover(tb testing.TB, old *Server) {
 			tb.Fatalf("redistest: cluster: %v", err)
 		}
 		err := poll(ctx, func() (bool, error) {
-			shards, err := node.Client().ClusterSlots(ctx).Result() //nolint:staticcheck // CLUSTER SHARDS names failed masters, too
+			// CLUSTER SHARDS names failed masters, too.
+			shards, err := node.Client().ClusterSlots(ctx).Result() //nolint:staticcheck // deprecated
 			named := slices.ContainsFunc(shards, func(s redis.ClusterSlot) bool {
 				return s.Nodes[0].Addr == old.Addr()
 			})
