@@ -63,6 +63,32 @@ func TestLifeOfATask(t *testing.T) {
 	r.check()
 }
 
+// A task whose record somebody has overwritten keeps no other from running, is told of,
+// and is not lost.
+func TestADamagedRecordKeepsNobody(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	damaged := r.enqueue().ID
+	r.enqueue()
+	r.enqueue()
+	backup := r.rdb.Dump(t.Context(), record.Key(queue, damaged)).Val()
+	r.rdb.Set(t.Context(), record.Key(queue, damaged), "no record", 0)
+	claims, err := r.server("w1").Take(t.Context(), queue, 3)
+	if err != nil || len(claims) != 2 {
+		t.Fatalf("took %d, %v; want the two others", len(claims), err)
+	}
+	if _, err := r.server("w1").Take(t.Context(), queue, 3); err == nil || !strings.Contains(err.Error(), "WRONGTYPE") {
+		t.Errorf("the damaged one alone: %v", err)
+	}
+	if err := r.rdb.RestoreReplace(t.Context(), record.Key(queue, damaged), 0, backup).Err(); err != nil {
+		t.Fatal(err)
+	}
+	if c := r.take(); c.ID != damaged {
+		t.Errorf("took %s after it was mended", c.ID)
+	}
+	r.check()
+}
+
 // The verdicts of a claim, whatever the task has been through.
 func TestVerdicts(t *testing.T) {
 	t.Parallel()

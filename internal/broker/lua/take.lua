@@ -117,13 +117,17 @@ local function claim(id)
 end
 
 -- What a foreign hand has done to the keys of one task must not take the others along.
+-- It waits behind them, and is the queue's error once it is alone.
 local trouble
 for _ = 1, 4 do -- in case some must not run now
   local popped = #ids < tonumber(arg.n) and redis.call('RPOP', A .. 'pending', arg.n - #ids)
   if not popped then break end
   for _, id in ipairs(popped) do
     local fine, fault = pcall(claim, id)
-    if not fine then trouble = fault end
+    if not fine then
+      trouble = fault
+      redis.call('LPUSH', A .. 'pending', id)
+    end
   end
 end
 if #ids == 0 and trouble then return type(trouble) == 'table' and trouble or redis.error_reply(trouble) end
