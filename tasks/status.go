@@ -65,8 +65,12 @@ type Attempt = record.Attempt
 func (c *Client) Status(ctx context.Context, id string) (*Status, error) {
 	r, err := c.store.Get(ctx, id)
 	if errors.Is(err, record.ErrNotFound) || errors.Is(err, record.ErrBadID) {
-		if plain, plainErr := c.producer.Unrecorded(ctx, id); plainErr == nil {
+		plain, plainErr := c.producer.Unrecorded(ctx, id)
+		switch {
+		case plainErr == nil:
 			return c.open(plain)
+		case !errors.Is(plainErr, record.ErrNotFound): // Redis has not said that there is none
+			return nil, plainErr
 		}
 	}
 	if err != nil {

@@ -14,21 +14,9 @@ import (
 // Cancel ends a task that was never attempted. It returns record.ErrNotFound,
 // record.ErrBadID or a *record.StartedError if there is nothing to cancel.
 func (p *Producer) Cancel(ctx context.Context, id string) error {
-	queue, invalid := record.QueueOf(id)
-	if invalid == nil {
-		err := p.cancel(ctx, queue, id)
-		if !errors.Is(err, record.ErrNotFound) {
-			return err
-		}
-	}
-	queue, err := p.store.Find(ctx, id)
-	if errors.Is(err, record.ErrNotFound) && invalid != nil {
-		return invalid
-	}
-	if err != nil {
-		return err
-	}
-	return p.cancel(ctx, queue, id)
+	return p.store.InQueue(ctx, id, func(queue string) error {
+		return p.cancel(ctx, queue, id)
+	})
 }
 
 func (p *Producer) cancel(ctx context.Context, queue, id string) error {

@@ -3,7 +3,6 @@ package record
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"time"
 
@@ -112,23 +111,13 @@ func (s *Store) Get(ctx context.Context, id string) (*Record, error) {
 	return s.read(ctx, id, false)
 }
 
-// read is get in the queue that the ID names, or else in the one that has the task.
-func (s *Store) read(ctx context.Context, id string, wait bool) (*Record, error) {
-	queue, invalid := QueueOf(id)
-	if invalid == nil {
-		r, err := s.get(ctx, queue, id, wait)
-		if !errors.Is(err, ErrNotFound) {
-			return r, err
-		}
-	}
-	queue, err := s.Find(ctx, id)
-	if errors.Is(err, ErrNotFound) && invalid != nil {
-		return nil, invalid
-	}
-	if err != nil {
-		return nil, err
-	}
-	return s.get(ctx, queue, id, wait)
+// read is get in the queue that has the task.
+func (s *Store) read(ctx context.Context, id string, wait bool) (r *Record, err error) {
+	err = s.InQueue(ctx, id, func(queue string) (err error) {
+		r, err = s.get(ctx, queue, id, wait)
+		return err
+	})
+	return r, err
 }
 
 // get reads a record. With wait, the end of the task is published on its EndChannel.

@@ -59,6 +59,26 @@ func (s *Store) SetSalt(queue, salt string) {
 	s.salts.Store(queue, salt)
 }
 
+// InQueue calls do with the queue that a task's ID names. If that finds no such task, or
+// the ID names none, do is called with the queue that has the task. The error is do's;
+// ErrNotFound, or ErrBadID, if no queue has it.
+func (s *Store) InQueue(ctx context.Context, id string, do func(queue string) error) error {
+	queue, invalid := QueueOf(id)
+	if invalid == nil {
+		if err := do(queue); !errors.Is(err, ErrNotFound) {
+			return err
+		}
+	}
+	queue, err := s.Find(ctx, id)
+	if errors.Is(err, ErrNotFound) && invalid != nil {
+		return invalid
+	}
+	if err != nil {
+		return err
+	}
+	return do(queue)
+}
+
 // Find returns the queue that has a task whose ID does not name it, because a plain
 // asynq client chose the ID. The task need not have a record.
 func (s *Store) Find(ctx context.Context, id string) (queue string, err error) {
