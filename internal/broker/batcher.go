@@ -14,8 +14,8 @@ import (
 
 // batcher sends scripts that are called concurrently in one pipeline. A script alone
 // goes at once; those that come while one is in flight go together when it has
-// returned. Under load this saves most system calls on both sides, and nobody waits
-// longer than for one round trip. A caller who gives up leaves the script in the
+// returned, or after patience. Under load this saves most system calls on both sides,
+// and a lone script waits for nobody. A caller who gives up leaves the script in the
 // pipeline: it may be carried out, as it may be without one.
 //
 // It is not go-redis' AutoPipeline (9.23, experimental), which enqueues as fast with

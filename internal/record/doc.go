@@ -24,11 +24,13 @@
 //	errand:{queue}:audit          the audit log
 //	errand:{queue}:audit:open     the tasks in it that are unconfirmed
 //	errand:{queue}:audit:of:<digest> those of one subject
+//	errand:{queue}:audit:announced at which age each of these was announced last
 //	errand:{queue}:taken:<owner>  what a worker took last, should the reply be lost
 //	errand:{queue}:seq            numbers tasks that have an intent
 //	errand:{queue}:salt           salts the digests of the queue
 //	errand:alive:<owner>          a worker's heartbeat
 //	errand:format                 the version of this layout
+//	errand:promotion              when a process first met the latest promotion (internal/redisconn)
 //
 // A record is a small hash with short values, which Redis keeps as a listpack: a
 // value of more than 64 bytes would turn it into a table of twice the size. Hence
