@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -11,6 +12,7 @@ import (
 
 	"golang.org/x/time/rate"
 
+	"errand.internal/internal/bulk"
 	"errand.internal/internal/settings"
 	"errand.internal/tasks/all"
 )
@@ -98,25 +100,43 @@ func (c *bulkCommand) run(ctx context.Context, inv *invocation) (int, error) {
 		return 0, err
 	}
 	counter := &countingReader{from: file}
-	b := &bulkRun{
+	r := &bulkReceipts{
 		invocation: inv,
-		client:     client,
-		taskType:   c.Type,
-		maxErrors:  c.MaxErrors,
-		receipt:    receipt,
+		out:        receipt,
 		progress:   newProgress(inv, c.Receipt != "", counter, file),
-		limiter:    rate.NewLimiter(rate.Inf, 1),
 	}
-	if !c.Rate.IsZero() {
-		b.limiter = rate.NewLimiter(rate.Limit(float64(c.Rate.N)/c.Rate.Per.Seconds()), 1)
+	sum, failure := bulk.Run(ctx, bulk.Config{
+		Client:  client,
+		File:    c.File,
+		From:    counter,
+		Type:    c.Type,
+		Limiter: c.limiter(),
+		TooMany: c.MaxErrors.exceeded,
+		Done:    r.write,
+	})
+	if err := closeReceipt(); err != nil && failure == nil {
+		failure = fmt.Errorf("write the receipt: %w", err)
 	}
-	b.run(ctx, c.File, counter)
-	if err := closeReceipt(); err != nil && b.failure == nil {
-		b.failure = fmt.Errorf("write the receipt: %w", err)
+	r.progress.clear()
+	inv.summarize(sum, c.JSON)
+	switch {
+	case failure != nil:
+		return 0, failure
+	case sum.Stopped == "errors":
+		inv.printErr("stopped: too many rows were refused (--max-errors)")
+		return exitRowsRefused, nil
+	case sum.Refused > 0:
+		return exitRowsRefused, nil
 	}
-	b.progress.clear()
-	b.summarize(c.JSON)
-	return b.exitCode(ctx)
+	return exitOK, nil
+}
+
+// limiter returns the limit of --rate.
+func (c *bulkCommand) limiter() *rate.Limiter {
+	if c.Rate.IsZero() {
+		return nil
+	}
+	return rate.NewLimiter(rate.Limit(float64(c.Rate.N)/c.Rate.Per.Seconds()), 1)
 }
 
 // openInput opens the input file.
@@ -156,4 +176,63 @@ func (c *bulkCommand) openReceipt(
 		return nil, nil, usagef("--receipt: %w", err)
 	}
 	return f, f.Close, nil
+}
+
+// maxShownRefusals is how many refused rows stderr names; the receipt has all.
+const maxShownRefusals = 10
+
+// bulkReceipts writes the receipts of a run, and shows its refused rows and progress.
+type bulkReceipts struct {
+	*invocation
+	out      io.Writer
+	progress *progress
+	rows     int
+	refused  int
+}
+
+// write writes the receipt of one row.
+func (r *bulkReceipts) write(row bulk.Row) error {
+	r.rows++
+	if row.Refused {
+		r.showRefused(row)
+	}
+	enc := json.NewEncoder(r.out)
+	enc.SetEscapeHTML(false)
+	err := enc.Encode(row.Receipt)
+	r.progress.draw(r.rows, r.refused)
+	return err
+}
+
+func (r *bulkReceipts) showRefused(row bulk.Row) {
+	switch r.refused++; {
+	case r.refused <= maxShownRefusals:
+		r.progress.clear()
+		position := fmt.Sprintf("row %d", row.Row)
+		if row.Line != row.Row {
+			position += fmt.Sprintf(" (line %d)", row.Line)
+		}
+		r.printErr(position + ": " + row.Error)
+	case r.refused == maxShownRefusals+1:
+		r.progress.clear()
+		r.printErr("more rows were refused; the receipt lists them all")
+	}
+}
+
+// summarize prints the result of a run.
+func (inv *invocation) summarize(sum bulk.Summary, asJSON bool) {
+	if asJSON {
+		inv.printJSON(sum)
+		return
+	}
+	text := fmt.Sprintf(
+		"%d rows: %d enqueued, %d duplicates, %d refused",
+		sum.Rows,
+		sum.Enqueued,
+		sum.Duplicates,
+		sum.Refused,
+	)
+	if sum.Failed > 0 {
+		text += fmt.Sprintf(", %d failed", sum.Failed)
+	}
+	inv.printErr(text)
 }

@@ -17,16 +17,17 @@ import (
 
 	"errand.internal/clients/clientstest"
 	"errand.internal/clients/dckap/dckaptest"
+	"errand.internal/internal/bulk"
 	"errand.internal/internal/payload"
 	"errand.internal/tasks"
 	"errand.internal/tasks/all"
 )
 
-func decodeReceipt(t *testing.T, text string) []receiptLine {
+func decodeReceipt(t *testing.T, text string) []bulk.Receipt {
 	t.Helper()
-	var lines []receiptLine
+	var lines []bulk.Receipt
 	for line := range strings.Lines(text) {
-		var r receiptLine
+		var r bulk.Receipt
 		if err := json.Unmarshal([]byte(line), &r); err != nil {
 			t.Fatalf("%v: %q", err, line)
 		}
@@ -35,7 +36,7 @@ func decodeReceipt(t *testing.T, text string) []receiptLine {
 	return lines
 }
 
-func decodeSummary(t *testing.T, text string) (s bulkSummary) {
+func decodeSummary(t *testing.T, text string) (s bulk.Summary) {
 	t.Helper()
 	if err := json.Unmarshal([]byte(text), &s); err != nil {
 		t.Fatalf("%v: %q", err, text)
@@ -58,7 +59,7 @@ func TestBulkRerunEnqueuesOnlyMissingRows(t *testing.T) {
 	h := newHarness(t)
 	receipt := filepath.Join(t.TempDir(), "receipt.jsonl")
 	first := h.wantExit(0, "bulk", writeFile(t, "a.jsonl", pipeRows(1, 200)), "--receipt", receipt, "--json")
-	if got, want := decodeSummary(t, first.stdout), (bulkSummary{Rows: 200, Enqueued: 200}); got != want ||
+	if got, want := decodeSummary(t, first.stdout), (bulk.Summary{Rows: 200, Enqueued: 200}); got != want ||
 		first.stderr != "" {
 		t.Errorf("got %+v, want %+v; stderr %q", got, want, first.stderr)
 	}
@@ -255,21 +256,21 @@ func TestBulkCSV(t *testing.T) {
 		{
 			"long cell",
 			pipeCall,
-			"listener\n\"" + strings.Repeat("x\n", maxRowSize) + "\"\nu2\n",
+			"listener\n\"" + strings.Repeat("x\n", bulk.MaxRowSize) + "\"\nu2\n",
 			9,
 			[]string{"the row is longer than 589824 bytes", ""},
 		},
 		{
 			"long line",
 			pipeCall,
-			"listener\n\"" + strings.Repeat("x", 2*maxRowSize) + "\ny\"\nu2\n",
+			"listener\n\"" + strings.Repeat("x", 2*bulk.MaxRowSize) + "\ny\"\nu2\n",
 			9,
 			[]string{"the row is longer than 589824 bytes", ""},
 		},
 		{
 			"endless quote",
 			pipeCall,
-			"listener\n\"" + strings.Repeat("x\n", maxRowSize),
+			"listener\n\"" + strings.Repeat("x\n", bulk.MaxRowSize),
 			9,
 			[]string{"the row is longer than 589824 bytes; is a closing quote missing?"},
 		},

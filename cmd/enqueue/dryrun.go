@@ -17,6 +17,7 @@ import (
 	"errand.internal/internal/account"
 	"errand.internal/internal/config"
 	"errand.internal/internal/payload"
+	"errand.internal/internal/produce"
 	"errand.internal/internal/secret"
 	"errand.internal/internal/worker"
 	"errand.internal/tasks"
@@ -67,7 +68,7 @@ func (c *enqueueCommand) dryRun(
 		budget = time.Duration(*c.UsableFor)
 	}
 	inv.printDryRun(
-		dryRunReport{info.Type, p.Policy().Queue, formatDuration(budget), requests},
+		dryRunReport{info.Type, p.Policy().Queue, produce.FormatDuration(budget), requests},
 		c.JSON,
 	)
 	inv.printErr("dry run: nothing was enqueued or sent")

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"strings"
 
+	"errand.internal/internal/bulk"
+	"errand.internal/internal/produce"
 	"errand.internal/internal/record"
 	"errand.internal/internal/redisconn"
 	"errand.internal/internal/redisguard"
@@ -85,7 +87,7 @@ func exitCodeOf(ctx context.Context, err error) int {
 	if e, ok := errors.AsType[*exitError](err); ok {
 		return e.code
 	}
-	if isRefused(err) {
+	if _, file := errors.AsType[*bulk.FileError](err); file || produce.Refused(err) {
 		return exitRefused
 	}
 	if _, started := errors.AsType[*tasks.StartedError](err); started ||
@@ -94,31 +96,14 @@ func exitCodeOf(ctx context.Context, err error) int {
 		return exitNoTask
 	}
 	switch {
-	case errors.Is(err, tasks.ErrUnknownType), redisconn.NoDatabase(err):
+	case errors.Is(err, tasks.ErrUnknownType), errors.Is(err, bulk.ErrNoType), redisconn.NoDatabase(err):
 		return exitUsage
-	case ctx.Err() != nil:
+	case errors.Is(err, bulk.ErrInterrupted), ctx.Err() != nil:
 		return exitInterrupted
-	case redisUnavailable(err):
+	case produce.Unavailable(err):
 		return exitRedis
 	}
 	return exitUnexpected
-}
-
-// isRefused reports whether the input is to blame.
-func isRefused(err error) bool {
-	_, invalid := errors.AsType[*tasks.PayloadError](err)
-	return invalid || errors.Is(err, tasks.ErrKeyConflict)
-}
-
-// redisUnavailable reports whether Redis could not be reached, or could not store
-// the task: the same command may succeed later. Every UnconfirmedError counts:
-// between the two steps of storing a task, asynq reports its errors only as text.
-func redisUnavailable(err error) bool {
-	if _, unconfirmed := errors.AsType[*tasks.UnconfirmedError](err); unconfirmed {
-		return true
-	}
-	// go-redis has no error value for a server that is not Redis.
-	return redisconn.NotNow(err) || strings.Contains(err.Error(), "redis: can't parse")
 }
 
 // printErr writes one line to stderr.
@@ -129,7 +114,7 @@ func (inv *invocation) printErr(text string) {
 // reportError explains an error on stderr, with one line per problem.
 func (inv *invocation) reportError(code int, err error) {
 	if invalid, ok := errors.AsType[*tasks.PayloadError](err); ok {
-		for _, line := range problemLines(invalid) {
+		for _, line := range produce.Lines(invalid) {
 			inv.printErr(line)
 		}
 		return
@@ -151,24 +136,11 @@ func (inv *invocation) reportError(code int, err error) {
 			inv.printErr("if it was stored, the task is " + unconfirmed.ID)
 		}
 	case exitInterrupted:
-		if _, explained := errors.AsType[*exitError](err); !explained {
+		if _, explained := errors.AsType[*exitError](err); !explained && !errors.Is(err, bulk.ErrInterrupted) {
 			err = fmt.Errorf("interrupted: %w", err)
 		}
 		inv.printErr(err.Error())
 	default:
 		inv.printErr(err.Error())
 	}
-}
-
-// problemLines returns the problems of a payload, each with its field and rule.
-func problemLines(invalid *tasks.PayloadError) []string {
-	var lines []string
-	for _, p := range invalid.Problems {
-		if p.Field == "" {
-			lines = append(lines, p.Rule)
-			continue
-		}
-		lines = append(lines, p.Field+" "+p.Rule)
-	}
-	return lines
 }

@@ -18,6 +18,7 @@ import (
 	"errand.internal/clients/dckap/dckaptest"
 	"errand.internal/clients/sandbox"
 	"errand.internal/internal/apptest"
+	"errand.internal/internal/produce"
 	"errand.internal/internal/redisconn"
 	"errand.internal/internal/redistest"
 )
@@ -114,7 +115,7 @@ type jsonReport struct {
 	Duplicate                                      bool
 	Attempts                                       int
 	Data                                           map[string]any
-	History                                        []historyEntry
+	History                                        []produce.HistoryEntry
 }
 
 func (d result) report(t *testing.T) jsonReport {

@@ -8,7 +8,6 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"runtime"
 	"syscall"
 	"time"
 	"unicode/utf8"
@@ -16,6 +15,7 @@ import (
 	"github.com/alecthomas/kong"
 	"github.com/rs/zerolog"
 
+	"errand.internal/internal/produce"
 	"errand.internal/internal/redisconn"
 	"errand.internal/internal/settings"
 )
@@ -96,7 +96,7 @@ func run(
 }
 
 func (inv *invocation) execute(ctx context.Context, args []string) (code int, err error) {
-	defer recoverPanic(&err)
+	defer produce.RecoverPanic(&err)
 	cmd, code, err := inv.parse(args)
 	if cmd == nil || err != nil {
 		return code, err
@@ -135,23 +135,4 @@ func (inv *invocation) parse(args []string) (command, int, error) {
 		return nil, exitUsage, usagef("%w; see %s --help", err, commandName)
 	}
 	return parsed.Selected().Target.Addr().Interface().(command), exitOK, nil
-}
-
-// panicError is a recovered panic.
-type panicError struct{ value any }
-
-// Error describes the panic. Its value may hold personal data, so the text is shown
-// only if the panic comes from the Go runtime.
-func (e *panicError) Error() string {
-	if fromRuntime, ok := e.value.(runtime.Error); ok {
-		return "internal error, please report it: " + fromRuntime.Error()
-	}
-	return fmt.Sprintf("internal error, please report it: panic of type %T", e.value)
-}
-
-// recoverPanic turns a panic into an error. It must be deferred.
-func recoverPanic(err *error) {
-	if value := recover(); value != nil {
-		*err = &panicError{value}
-	}
 }

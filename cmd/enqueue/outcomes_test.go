@@ -19,6 +19,7 @@ import (
 	"errand.internal/clients/danaconnect/danaconnecttest"
 	"errand.internal/clients/dckap/dckaptest"
 	"errand.internal/clients/sandbox"
+	"errand.internal/internal/produce"
 	"errand.internal/internal/testwait"
 	"errand.internal/tasks"
 	"errand.internal/tasks/all"
@@ -511,8 +512,8 @@ func TestDoneWithoutData(t *testing.T) {
 	t.Parallel()
 	var stdout bytes.Buffer
 	inv := &invocation{stdout: &output{w: &stdout}}
-	r := &report{ID: "QUEUE_ID"}
-	r.setStatus(&tasks.Status{
+	r := &produce.Report{ID: "QUEUE_ID"}
+	r.SetStatus(&tasks.Status{
 		Type:     pipeCall,
 		Queue:    "dckap",
 		State:    tasks.Ended,

@@ -12,6 +12,7 @@ import (
 	"unicode/utf8"
 
 	"errand.internal/internal/payload"
+	"errand.internal/internal/produce"
 	"errand.internal/internal/worker"
 	"errand.internal/tasks"
 )
@@ -83,14 +84,14 @@ func readLimited(ctx context.Context, from io.Reader, source string) ([]byte, er
 		defer func() {
 			done <- read
 		}()
-		defer recoverPanic(&read.err)
+		defer produce.RecoverPanic(&read.err)
 		read.raw, read.err = io.ReadAll(io.LimitReader(from, payload.MaxSize+1))
 	}()
 	select {
 	case <-ctx.Done():
 		return nil, errInterrupted
 	case read := <-done:
-		if _, panicked := errors.AsType[*panicError](read.err); panicked {
+		if _, panicked := errors.AsType[*produce.PanicError](read.err); panicked {
 			return nil, read.err
 		}
 		if read.err != nil {

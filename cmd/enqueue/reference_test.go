@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+
+	"errand.internal/internal/bulk"
 )
 
 // invoice is the payload of an invoice with a reference and a description.
@@ -21,7 +23,7 @@ func TestReferenceIsOneInvoice(t *testing.T) {
 	t.Parallel()
 	const create = "dinero:invoice:create"
 	h := newHarness(t)
-	bulk := func(code int, row string) receiptLine {
+	enqueue := func(code int, row string) bulk.Receipt {
 		t.Helper()
 		d := h.runWith(t.Context(), strings.NewReader(row), "bulk", "-", "--type", create)
 		if d.code != code {
@@ -32,7 +34,7 @@ func TestReferenceIsOneInvoice(t *testing.T) {
 	row := func(description, key string) string {
 		return `{"payload":` + invoice("order-1001", description) + key + `}`
 	}
-	first := bulk(0, row("Consultng", ""))
+	first := enqueue(0, row("Consultng", ""))
 	if first.ID == "" || first.Duplicate || first.Key != "123456:order-1001" {
 		t.Fatalf("the first row: %+v", first)
 	}
@@ -41,16 +43,16 @@ func TestReferenceIsOneInvoice(t *testing.T) {
 		"with the reference as key":       row("Consultng", `,"key":"order-1001"`),
 		"with the organization's own key": row("Consultng", `,"key":"123456:order-1001"`),
 	} {
-		if line := bulk(0, again); line.ID != first.ID || !line.Duplicate {
+		if line := enqueue(0, again); line.ID != first.ID || !line.Duplicate {
 			t.Errorf("%s: %+v is not the first task, %s", name, line, first.ID)
 		}
 	}
 	const conflict = "the key is taken by a task with another payload"
-	if line := bulk(9, row("Consulting", "")); line.ID != "" || !strings.HasPrefix(line.Error, conflict) {
+	if line := enqueue(9, row("Consulting", "")); line.ID != "" || !strings.HasPrefix(line.Error, conflict) {
 		t.Errorf("the mended row: %+v", line)
 	}
 	const contradiction = "the key contradicts body.ExternalReference, which is the task's key; leave it out"
-	if line := bulk(9, row("Consultng", `,"key":"row-1"`)); line.Error != contradiction || line.Key != "row-1" {
+	if line := enqueue(9, row("Consultng", `,"key":"row-1"`)); line.Error != contradiction || line.Key != "row-1" {
 		t.Errorf("the row with another key: %+v", line)
 	}
 

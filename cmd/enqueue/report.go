@@ -9,86 +9,11 @@ import (
 	"time"
 	"unicode"
 
-	"errand.internal/tasks"
+	"errand.internal/internal/produce"
 )
 
-// report describes one task. Outcome, Code, Message, Attempts and Data are set once
-// the task has ended; before that, Code and Message may say why it waits. If the
-// record is no longer kept, only the Outcome is known. An empty State means that
-// Redis could not be reached.
-type report struct {
-	ID        string           `json:"id"`
-	Type      string           `json:"type"`
-	Queue     string           `json:"queue"`
-	State     string           `json:"state"`
-	Duplicate bool             `json:"duplicate"`
-	Outcome   tasks.Outcome    `json:"outcome,omitempty"`
-	Code      *string          `json:"code,omitempty"` // the vendor's
-	Message   *string          `json:"message,omitempty"`
-	Attempts  *int             `json:"attempts,omitempty"`
-	Data      *json.RawMessage `json:"data,omitempty"`
-	History   *[]historyEntry  `json:"history,omitempty"` // only for `enqueue status`
-
-	sealed bool // the data exists but cannot be opened
-}
-
-// historyEntry is one attempt of a task.
-type historyEntry struct {
-	At       string `json:"at"` // RFC 3339 with milliseconds
-	Class    string `json:"class"`
-	Code     string `json:"code"`
-	Status   int    `json:"status"` // HTTP status, 0 if no answer came
-	Duration int64  `json:"durationMs"`
-	Message  string `json:"message"`
-}
-
-const stateEnded = string(tasks.Ended)
-
-// stateForgotten is the state of a duplicate whose key is still taken although the
-// record of its task is gone and no worker has ended it.
-const stateForgotten = "forgotten"
-
-// setStatus fills in the state and, once the task has ended, its result.
-func (r *report) setStatus(s *tasks.Status) {
-	r.Type = s.Type
-	r.Queue = s.Queue
-	r.State = string(s.State)
-	r.Outcome = s.Outcome
-	if s.State == tasks.Ended || s.Code != "" {
-		r.Code = new(s.Code)
-	}
-	if s.State == tasks.Ended || s.Message != "" {
-		r.Message = new(s.Message)
-	}
-	if s.State != tasks.Ended {
-		return
-	}
-	r.Attempts = new(s.Attempts)
-	r.sealed = s.Data == nil && s.HasData
-	data := s.Data
-	if data == nil {
-		data = json.RawMessage("null")
-	}
-	r.Data = &data
-}
-
-func (r *report) setHistory(s *tasks.Status) {
-	history := make([]historyEntry, len(s.History))
-	for i, a := range s.History {
-		history[i] = historyEntry{
-			At:       a.At.UTC().Format("2006-01-02T15:04:05.000Z07:00"),
-			Class:    a.Class,
-			Code:     a.Code,
-			Status:   a.Status,
-			Duration: a.Took.Milliseconds(),
-			Message:  a.Message,
-		}
-	}
-	r.History = &history
-}
-
 // printReport prints the report to stdout.
-func (inv *invocation) printReport(r *report, asJSON bool) {
+func (inv *invocation) printReport(r *produce.Report, asJSON bool) {
 	if asJSON {
 		inv.printJSON(r)
 		return
@@ -103,7 +28,7 @@ func (inv *invocation) printReport(r *report, asJSON bool) {
 		{"code", textOrEmpty(r.Code)},
 		{"message", textOrEmpty(r.Message)},
 		{"attempts", countOrEmpty(r.Attempts)},
-		{"data", r.dataText()},
+		{"data", dataText(r)},
 	})
 	if r.History == nil || len(*r.History) == 0 {
 		return
@@ -117,16 +42,16 @@ func (inv *invocation) printReport(r *report, asJSON bool) {
 			a.Class,
 			a.Code,
 			nonZero(a.Status),
-			formatDuration(took),
+			produce.FormatDuration(took),
 			a.Message,
 		})
 	}
 	inv.printTable(rows)
 }
 
-func (r *report) dataText() string {
+func dataText(r *produce.Report) string {
 	switch {
-	case r.sealed:
+	case r.Sealed:
 		return "(sealed)"
 	case r.Data == nil || string(*r.Data) == "null":
 		return ""

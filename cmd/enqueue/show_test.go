@@ -15,6 +15,7 @@ import (
 	"errand.internal/clients/sandbox"
 	"errand.internal/internal/broker"
 	"errand.internal/internal/payload"
+	"errand.internal/internal/produce"
 	"errand.internal/internal/sandboxes"
 	"errand.internal/tasks"
 	"errand.internal/tasks/all"
@@ -163,8 +164,8 @@ func TestEveryTypeHasAWorkingExample(t *testing.T) {
 		}
 		policy := info.Example.Policy()
 		if detail.Repeatable != (policy.Redelivery == tasks.AtLeastOnce) ||
-			detail.KeptFor != formatDuration(cmp.Or(policy.Retention, broker.DefaultRetention)) ||
-			detail.KeyFor != formatDuration(cmp.Or(policy.KeyTTL, broker.DefaultKeyTTL)) {
+			detail.KeptFor != produce.FormatDuration(cmp.Or(policy.Retention, broker.DefaultRetention)) ||
+			detail.KeyFor != produce.FormatDuration(cmp.Or(policy.KeyTTL, broker.DefaultKeyTTL)) {
 			t.Errorf("%s: %+v, want that of %+v", info.Type, detail, policy)
 		}
 		runs := map[tasks.Redelivery]string{
@@ -221,7 +222,7 @@ func TestTypes(t *testing.T) {
 		wantText(t, "types", text, info.Type, info.Summary)
 	}
 	wantText(t, "types", text, "24h", "2m")
-	var list []typeSummary
+	var list []produce.TypeSummary
 	if err := json.Unmarshal([]byte(h.wantExit(0, "types", "--json").stdout), &list); err != nil ||
 		len(list) != len(all.Vendors.Types()) ||
 		list[0].Budget != "2m" {
@@ -247,7 +248,7 @@ func TestDescriptionOfARepeatableType(t *testing.T) {
 	t.Parallel()
 	var stdout strings.Builder
 	inv := &invocation{stdout: &output{w: &stdout}}
-	inv.printType(&typeDetail{KeptFor: "5m", KeyFor: "168h", redelivery: tasks.AtLeastOnce})
+	inv.printType(&typeDetail{TypeDetail: produce.TypeDetail{KeptFor: "5m", KeyFor: "168h"}, redelivery: tasks.AtLeastOnce})
 	wantText(t, "repeatable", stdout.String(), "repeatable: if an attempt may have happened, it is repeated", "5m after its end")
 }
 
@@ -318,7 +319,7 @@ func TestPanicsBecomeErrors(t *testing.T) {
 			return none[1]
 		}(), "index out of range"},
 	} {
-		if got := (&panicError{tt.value}).Error(); !strings.Contains(got, tt.want) || strings.Contains(got, "canary") {
+		if got := (&produce.PanicError{Value: tt.value}).Error(); !strings.Contains(got, tt.want) || strings.Contains(got, "canary") {
 			t.Errorf("%s: %s", tt.name, got)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 
+	"errand.internal/internal/produce"
 	"errand.internal/internal/record"
 	"errand.internal/tasks"
 )
@@ -30,9 +31,9 @@ func (c *statusCommand) run(ctx context.Context, inv *invocation) (int, error) {
 		return 0, err
 	}
 	inv.warnUnreadable(err)
-	r := &report{ID: c.ID}
-	r.setStatus(status)
-	r.setHistory(status)
+	r := &produce.Report{ID: c.ID}
+	r.SetStatus(status)
+	r.SetHistory(status)
 	inv.printReport(r, c.JSON)
 	return exitOK, nil
 }
@@ -52,8 +53,8 @@ func (c *cancelCommand) run(ctx context.Context, inv *invocation) (int, error) {
 		_ = client.Close()
 	}()
 	c.ID = strings.TrimSpace(c.ID) // as it was pasted
-	r := &report{ID: c.ID}
-	cancelCtx, stop := context.WithTimeout(ctx, storeTimeout)
+	r := &produce.Report{ID: c.ID}
+	cancelCtx, stop := context.WithTimeout(ctx, produce.StoreTimeout)
 	defer stop()
 	if err := client.Cancel(cancelCtx, c.ID); err != nil {
 		if started, ok := errors.AsType[*tasks.StartedError](err); ok {
@@ -67,10 +68,10 @@ func (c *cancelCommand) run(ctx context.Context, inv *invocation) (int, error) {
 	status, err := client.Status(ctx, c.ID)
 	if status == nil {
 		r.Queue, _ = record.QueueOf(c.ID)
-		r.State, r.Outcome = stateEnded, tasks.Cancelled
+		r.State, r.Outcome = produce.StateEnded, tasks.Cancelled
 		inv.printErr("cancelled; its record could not be read: " + err.Error())
 	} else {
-		r.setStatus(status)
+		r.SetStatus(status)
 	}
 	inv.printReport(r, c.JSON)
 	return exitOK, nil

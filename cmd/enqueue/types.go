@@ -1,15 +1,13 @@
 package main
 
 import (
-	"cmp"
 	"context"
-	"encoding/json"
 	"fmt"
 	"strings"
 	"time"
 
-	"errand.internal/internal/broker"
 	"errand.internal/internal/events"
+	"errand.internal/internal/produce"
 	"errand.internal/tasks"
 	"errand.internal/tasks/all"
 )
@@ -20,32 +18,11 @@ type typesCommand struct {
 	JSON bool   `name:"json" help:"Print JSON: a list of the types, or one object for TYPE."`
 }
 
-type typeSummary struct {
-	Type    string `json:"type"`
-	Queue   string `json:"queue"`
-	Budget  string `json:"budget"` // such as 2m or 72h
-	Summary string `json:"summary"`
-}
-
 type typeDetail struct {
-	typeSummary
-	Vendor     string          `json:"vendor"`
-	Repeatable bool            `json:"repeatable"`
-	KeptFor    string          `json:"keptFor"`
-	KeyFor     string          `json:"keyRememberedFor"`
-	Fields     []fieldDetail   `json:"fields"`
-	Example    json.RawMessage `json:"example"`
-	Command    string          `json:"command"` // can be run as it is
+	produce.TypeDetail
+	Command    string `json:"command"` // can be run as it is
 	redelivery tasks.Redelivery
 	perPayload bool // the payload decides
-}
-
-type fieldDetail struct {
-	Path     string `json:"path"`
-	Kind     string `json:"kind"`
-	Required bool   `json:"required"`
-	Rules    string `json:"rules,omitempty"`
-	Doc      string `json:"doc,omitempty"`
 }
 
 //nolint:unparam // every command has this signature
@@ -84,21 +61,11 @@ func findType(taskType string, internalError func(format string, args ...any) er
 	}
 }
 
-func summarizeType(info tasks.Info) typeSummary {
-	d := info.Example.Policy()
-	return typeSummary{
-		Type:    info.Type,
-		Queue:   d.Queue,
-		Budget:  formatDuration(d.Budget),
-		Summary: info.Summary,
-	}
-}
-
 func (inv *invocation) listTypes(asJSON bool) {
-	var list []typeSummary
+	var list []produce.TypeSummary
 	rows := [][]string{{"TYPE", "QUEUE", "BUDGET", "SUMMARY"}}
 	for _, info := range all.Vendors.Types() {
-		t := summarizeType(info)
+		t := produce.SummarizeType(info)
 		list = append(list, t)
 		rows = append(rows, []string{t.Type, t.Queue, t.Budget, t.Summary})
 	}
@@ -110,29 +77,16 @@ func (inv *invocation) listTypes(asJSON bool) {
 }
 
 func describeType(info tasks.Info) (*typeDetail, error) {
-	example, err := json.Marshal(info.Example)
+	described, err := produce.DescribeType(info)
 	if err != nil {
-		return nil, fmt.Errorf("encode the example: %w", err)
+		return nil, err
 	}
-	d := info.Example.Policy()
-	retention := cmp.Or(d.Retention, broker.DefaultRetention)
-	keyTTL := cmp.Or(d.KeyTTL, broker.DefaultKeyTTL)
-	t := &typeDetail{
-		typeSummary: summarizeType(info),
-		Vendor:      info.Vendor,
-		Repeatable:  d.Redelivery == tasks.AtLeastOnce,
-		KeptFor:     formatDuration(retention),
-		KeyFor:      formatDuration(keyTTL),
-		Fields:      []fieldDetail{},
-		Example:     example,
-		Command:     commandName + " " + info.Type + " --payload " + shellQuote(string(example)),
-		redelivery:  d.Redelivery,
-		perPayload:  info.PerPayload(),
-	}
-	for _, f := range info.Fields() {
-		t.Fields = append(t.Fields, fieldDetail(f))
-	}
-	return t, nil
+	return &typeDetail{
+		TypeDetail: *described,
+		Command:    commandName + " " + info.Type + " --payload " + shellQuote(string(described.Example)),
+		redelivery: info.Example.Policy().Redelivery,
+		perPayload: info.PerPayload(),
+	}, nil
 }
 
 func (inv *invocation) printType(t *typeDetail) {

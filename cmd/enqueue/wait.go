@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"errand.internal/internal/produce"
 	"errand.internal/internal/record"
 	"errand.internal/tasks"
 )
@@ -18,7 +19,7 @@ import (
 func (inv *invocation) waitForOutcome(
 	ctx context.Context,
 	client *tasks.Client,
-	r *report,
+	r *produce.Report,
 	wait time.Duration,
 	keyOutcome tasks.Outcome,
 ) (int, error) {
@@ -29,18 +30,18 @@ func (inv *invocation) waitForOutcome(
 		(status == nil || status.State != record.Ended) {
 		// The last state seen may be a second old.
 		if status != nil {
-			r.setStatus(status)
+			r.SetStatus(status)
 		}
 		status, err = client.Status(ctx, r.ID)
 	}
 	switch {
 	case status != nil:
-		r.setStatus(status)
+		r.SetStatus(status)
 	case errors.Is(err, tasks.ErrNotFound):
 		return inv.setOutcomeFromKey(r, keyOutcome)
 	}
 	switch {
-	case r.State == stateEnded:
+	case r.State == produce.StateEnded:
 		inv.warnUnreadable(err)
 		return outcomeExitCode(r.Outcome), nil
 	case ctx.Err() != nil:
@@ -53,12 +54,12 @@ func (inv *invocation) waitForOutcome(
 	case r.State == string(record.Parked):
 		return 0, &exitError{
 			exitParked,
-			fmt.Errorf("parked after %s: %s", formatDuration(wait), textOrEmpty(r.Message)),
+			fmt.Errorf("parked after %s: %s", produce.FormatDuration(wait), textOrEmpty(r.Message)),
 		}
 	}
 	return 0, &exitError{
 		exitTimeout,
-		fmt.Errorf("the wait of %s is over; the task is %s", formatDuration(wait), r.State),
+		fmt.Errorf("the wait of %s is over; the task is %s", produce.FormatDuration(wait), r.State),
 	}
 }
 
@@ -66,13 +67,13 @@ func (inv *invocation) waitForOutcome(
 func (inv *invocation) readDuplicate(
 	ctx context.Context,
 	client *tasks.Client,
-	r *report,
+	r *produce.Report,
 	keyOutcome tasks.Outcome,
 ) error {
 	status, err := client.Status(ctx, r.ID)
 	switch {
 	case status != nil:
-		r.setStatus(status)
+		r.SetStatus(status)
 		inv.warnUnreadable(err)
 		return nil
 	case errors.Is(err, tasks.ErrNotFound):
@@ -84,9 +85,9 @@ func (inv *invocation) readDuplicate(
 
 // setOutcomeFromKey fills in the outcome stored with the key, for a task whose
 // record is no longer kept.
-func (inv *invocation) setOutcomeFromKey(r *report, keyOutcome tasks.Outcome) (int, error) {
+func (inv *invocation) setOutcomeFromKey(r *produce.Report, keyOutcome tasks.Outcome) (int, error) {
 	if keyOutcome == "" {
-		r.State = stateForgotten
+		r.State = produce.StateForgotten
 		if !r.Duplicate {
 			return 0, &exitError{
 				exitNoTask,
@@ -98,7 +99,7 @@ func (inv *invocation) setOutcomeFromKey(r *report, keyOutcome tasks.Outcome) (i
 			errors.New("the record of the key's first task is no longer kept; no worker has ended that task"),
 		}
 	}
-	r.State, r.Outcome = stateEnded, keyOutcome
+	r.State, r.Outcome = produce.StateEnded, keyOutcome
 	inv.printErr("the record of the key's first task is no longer kept; the outcome was stored with the key")
 	return outcomeExitCode(keyOutcome), nil
 }

@@ -1,8 +1,9 @@
-package main
+package bulk
 
 import (
 	"bytes"
 	"encoding/csv"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"regexp"
@@ -32,7 +33,7 @@ type csvRows struct {
 func newCSVRows(lines *lineReader, taskType string) (*csvRows, error) {
 	info, ok := all.Vendors.Find(taskType)
 	if !ok { // only when --type is missing: a given one has been checked
-		return nil, usagef("CSV needs --type; JSONL has one object per line")
+		return nil, ErrNoType
 	}
 	c := &csvRows{lines: lines, info: info}
 	header, err := c.readHeader()
@@ -187,7 +188,7 @@ func (c *csvRows) readRecord() (record []byte, line int, err error) {
 			line = c.lines.line
 		}
 		switch {
-		case err == nil && len(record)+len(next) <= maxRowSize && !tooLong:
+		case err == nil && len(record)+len(next) <= MaxRowSize && !tooLong:
 			record = append(append(record, next...), '\n')
 		case err == nil || isRowError(err):
 			record, tooLong = nil, true
@@ -240,5 +241,9 @@ func (c *csvRows) encodeRecord(record []byte) ([]byte, error) {
 	if len(problems) > 0 {
 		return nil, &rowError{strings.Join(problems, "; ")}
 	}
-	return encodePayload(doc)
+	raw, err := json.Marshal(doc)
+	if err != nil {
+		return nil, fmt.Errorf("encode the payload: %w", err)
+	}
+	return raw, nil
 }

@@ -1,4 +1,4 @@
-package main
+package bulk
 
 import (
 	"bufio"
@@ -12,12 +12,13 @@ import (
 	"unicode/utf8"
 
 	"errand.internal/internal/payload"
+	"errand.internal/internal/produce"
 	"errand.internal/tasks/all"
 )
 
-// maxRowSize is the size limit of a row: a payload, and room for type, key and
+// MaxRowSize is the size limit of a row: a payload, and room for type, key and
 // escapes.
-const maxRowSize = payload.MaxSize + 64<<10
+const MaxRowSize = payload.MaxSize + 64<<10
 
 // row is one task of a bulk file.
 type row struct {
@@ -50,6 +51,26 @@ func isRowError(err error) bool {
 	_, ok := errors.AsType[*rowError](err)
 	return ok
 }
+
+// FileError says why a file is refused as a whole.
+type FileError struct{ err error }
+
+// Error implements error.
+func (e *FileError) Error() string {
+	return e.err.Error()
+}
+
+// Unwrap returns the cause.
+func (e *FileError) Unwrap() error {
+	return e.err
+}
+
+func refusedf(format string, args ...any) error {
+	return &FileError{fmt.Errorf(format, args...)}
+}
+
+// ErrNoType says that the rows of a CSV file have no type.
+var ErrNoType = errors.New("CSV needs --type; JSONL has one object per line")
 
 // newRowReader tells JSONL from CSV by the file's extension or, failing that, by its
 // first character: no CSV header starts with a brace. A file that is neither is
@@ -92,7 +113,7 @@ type lineReader struct {
 	quotes int  // in the last line, even if it was too long
 }
 
-var errRowTooLong = rowErrorf("the row is longer than %d bytes", maxRowSize)
+var errRowTooLong = rowErrorf("the row is longer than %d bytes", MaxRowSize)
 
 // notText are the beginnings of files that are not UTF-8 text, and what to do.
 var notText = []struct{ magic, fault string }{
@@ -164,7 +185,7 @@ func (l *lineReader) next() ([]byte, error) {
 		if !tooLong {
 			line = append(line, part...)
 		}
-		if len(line) > maxRowSize+2 {
+		if len(line) > MaxRowSize+2 {
 			tooLong, line = true, nil
 		}
 		switch {
@@ -253,7 +274,7 @@ func (r *row) decode(line []byte) error {
 		case "payload":
 			r.payload = raw
 		default:
-			err = rowErrorf("%s is unknown; a row has type, payload and key", truncate(field))
+			err = rowErrorf("%s is unknown; a row has type, payload and key", produce.Truncate(field))
 		}
 		if err != nil {
 			return err
@@ -284,7 +305,7 @@ func checkType(taskType string) error {
 	if _, ok := all.Vendors.Find(taskType); ok {
 		return nil
 	}
-	if similar := similarTypes(taskType); len(similar) > 0 {
+	if similar := produce.SimilarTypes(taskType); len(similar) > 0 {
 		return rowErrorf("type is not a task type; did you mean %s?", strings.Join(similar, " or "))
 	}
 	return rowErrorf("type is not a task type; 'enqueue types' lists them")

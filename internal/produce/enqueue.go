@@ -1,0 +1,86 @@
+// Package produce has what all ways to enqueue share, whether by the command or by
+// HTTP: how a task is stored, how it is described, and what its errors mean.
+package produce
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"time"
+
+	"errand.internal/tasks"
+)
+
+const (
+	// maxDelay is how far ahead a task may be scheduled.
+	maxDelay = 10 * 365 * 24 * time.Hour
+	// maxPast is how far in the past a start may lie, because a producer takes a moment
+	// to ask. An older time is probably a wrong year or time zone.
+	maxPast = time.Minute
+	// StoreTimeout bounds all the steps of storing one task, so that a Redis that
+	// does not answer is reported within 3 s.
+	StoreTimeout = 2700 * time.Millisecond
+)
+
+// Enqueue stores one task. The end of ctx does not abort it, because then it would be
+// unknown whether the task is stored.
+func Enqueue(
+	ctx context.Context,
+	client *tasks.Client,
+	p tasks.Payload,
+	opts []tasks.Option,
+) (*tasks.Ticket[json.RawMessage], error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), StoreTimeout)
+	defer cancel()
+	return client.EnqueuePayload(ctx, p, opts...)
+}
+
+// Timing says when a task may run. A nil field is left to the task's policy.
+type Timing struct {
+	In        *time.Duration
+	At        *time.Time
+	UsableFor *time.Duration
+}
+
+// Delayed reports whether the task is to start later than now.
+func (t Timing) Delayed(now time.Time) bool {
+	return t.In != nil && *t.In > 0 || t.At != nil && t.At.After(now)
+}
+
+// TimingNames are the names of the fields of a Timing as the producer writes them.
+type TimingNames struct{ In, At, UsableFor string }
+
+// A TimingError says which field of a Timing is wrong.
+type TimingError struct{ Field, Rule string }
+
+// Error implements error.
+func (e *TimingError) Error() string {
+	return e.Field + " " + e.Rule
+}
+
+// Options checks the timing and returns its options. The error joins a *TimingError
+// for every field that is wrong.
+func (t Timing) Options(now time.Time, names TimingNames) ([]tasks.Option, error) {
+	var opts []tasks.Option
+	var faults []error
+	check := func(field string, d, least time.Duration, tooSmall string, option tasks.Option) {
+		switch {
+		case d < least:
+			faults = append(faults, &TimingError{field, tooSmall})
+		case d > maxDelay:
+			faults = append(faults, &TimingError{field, "must be within ten years"})
+		default:
+			opts = append(opts, option)
+		}
+	}
+	if t.In != nil {
+		check(names.In, *t.In, 0, "must not be negative", tasks.In(*t.In))
+	}
+	if t.At != nil {
+		check(names.At, t.At.Sub(now), -maxPast, "must not be in the past", tasks.At(*t.At))
+	}
+	if t.UsableFor != nil {
+		check(names.UsableFor, *t.UsableFor, time.Millisecond, "must be positive", tasks.UsableFor(*t.UsableFor))
+	}
+	return opts, errors.Join(faults...)
+}
