@@ -19,7 +19,7 @@ ENV CGO_ENABLED=0
 ARG VERSION=dev
 ARG COMMIT=
 RUN go build -trimpath \
-	-ldflags "-s -w -X errand.internal/internal/app.Version=${VERSION} -X errand.internal/internal/app.Commit=${COMMIT}" \
+	-ldflags "-s -w -X errand.internal/internal/buildinfo.Version=${VERSION} -X errand.internal/internal/buildinfo.Commit=${COMMIT}" \
 	-o /out/ ./cmd/worker ./cmd/enqueue
 
 FROM build AS build-demo

@@ -7,7 +7,7 @@ RACE := $(shell command -v gcc >/dev/null 2>&1 || command -v clang >/dev/null 2>
 # BROWSER=1 adds the tests of the web UI in a real browser (needs chromium).
 TAGS := $(if $(BROWSER),-tags browser,)
 VERSION ?= dev
-LDFLAGS := -s -w -X errand.internal/internal/app.Version=$(VERSION) -X errand.internal/internal/app.Commit=$(shell git rev-parse --short HEAD 2>/dev/null)
+LDFLAGS := -s -w -X errand.internal/internal/buildinfo.Version=$(VERSION) -X errand.internal/internal/buildinfo.Commit=$(shell git rev-parse --short HEAD 2>/dev/null)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo up run build test test/faults bench lint golden golden-check tidy-check verify redis hooks

@@ -14,7 +14,6 @@ import (
 	"errand.internal/internal/record"
 	"errand.internal/internal/redisconn"
 	"errand.internal/internal/seal"
-	"errand.internal/internal/worker"
 )
 
 // Outcome is how a task ended.
@@ -90,6 +89,10 @@ func EncryptionKeys(keys string) OpenOption {
 
 // Open returns a client for the workers' Redis; redisURL has the form of the worker's
 // REDIS_URL. It does not wait for Redis to answer.
+//
+// The first Open silences go-redis's own log lines, which it would write to stderr for
+// the whole process: every error is returned. redis.SetLogger after it sends them
+// elsewhere.
 func Open(redisURL string, opts ...OpenOption) (*Client, error) {
 	if err := broker.CheckAsynq(); err != nil {
 		return nil, err
@@ -98,6 +101,7 @@ func Open(redisURL string, opts ...OpenOption) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
+	redisconn.LogNothingByDefault()
 	c := &Client{}
 	for _, opt := range opts {
 		if err := opt(c); err != nil {
@@ -228,13 +232,19 @@ type Keyed interface {
 	KeyField() (field, text string)
 }
 
+// maxKey is the length limit, in bytes, of a key that a caller gives.
+const maxKey = 256
+
 // KeyOf returns the key of a task: the payload's own if it contains one, else the
 // given key without blanks around it. A given key may repeat the payload's own, or the
 // text of its field, but not contradict it; the error is a *PayloadError.
 func KeyOf(p Payload, given string) (string, error) {
 	key, rule := payload.CleanText(payload.Line, given)
-	if given != "" && key == "" {
+	switch {
+	case given != "" && key == "":
 		rule = "must not be empty"
+	case rule == "" && len(key) > maxKey:
+		rule = fmt.Sprintf("must have at most %d bytes", maxKey)
 	}
 	if keyed, ok := p.(Keyed); ok && keyed.Key() != "" && rule == "" {
 		field, text := keyed.KeyField()
@@ -249,22 +259,27 @@ func KeyOf(p Payload, given string) (string, error) {
 	return key, nil
 }
 
-func (c *Client) enqueue(
-	ctx context.Context,
-	p worker.Payload,
-	opts []Option,
-) (broker.Ticket, error) {
+// Check returns the error with which EnqueuePayload would refuse a payload from
+// Vendors.Decode, as far as that is known without Redis.
+func Check(p Payload, opts ...Option) error {
+	_, err := newJob(p, opts)
+	return err
+}
+
+// newJob returns what is stored of a task. Its error is a *PayloadError if the payload
+// or the key is refused.
+func newJob(p Payload, opts []Option) (broker.Job, error) {
 	raw, err := json.Marshal(p)
 	if err != nil {
-		return broker.Ticket{}, fmt.Errorf("encode the payload: %w", err)
+		return broker.Job{}, fmt.Errorf("encode the payload: %w", err)
 	}
 	// A free body may hold JSON of its caller's own, and any text what is not Unicode.
 	if problems := payload.UnfaithfulEncoding(raw); len(problems) > 0 {
-		return broker.Ticket{}, &PayloadError{Problems: problems}
+		return broker.Job{}, &PayloadError{Problems: problems}
 	}
 	if len(raw) > payload.MaxSize {
 		rule := fmt.Sprintf("the payload has %d bytes, at most %d are allowed", len(raw), payload.MaxSize)
-		return broker.Ticket{}, &PayloadError{Problems: []payload.Problem{{Rule: rule}}}
+		return broker.Job{}, &PayloadError{Problems: []payload.Problem{{Rule: rule}}}
 	}
 	job := broker.Job{
 		Type:    p.Type(),
@@ -274,7 +289,13 @@ func (c *Client) enqueue(
 	for _, opt := range opts {
 		opt(&job)
 	}
-	if job.Key, err = KeyOf(p, job.Key); err != nil {
+	job.Key, err = KeyOf(p, job.Key)
+	return job, err
+}
+
+func (c *Client) enqueue(ctx context.Context, p Payload, opts []Option) (broker.Ticket, error) {
+	job, err := newJob(p, opts)
+	if err != nil {
 		return broker.Ticket{}, err
 	}
 	ticket, err := c.producer.Enqueue(ctx, job)

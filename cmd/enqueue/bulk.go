@@ -14,6 +14,7 @@ import (
 
 	"errand.internal/internal/bulk"
 	"errand.internal/internal/settings"
+	"errand.internal/tasks"
 	"errand.internal/tasks/all"
 )
 
@@ -24,7 +25,10 @@ type bulkCommand struct {
 	Receipt   string        `placeholder:"FILE" help:"Write the receipt to FILE, not stdout; overwrites an existing file."`
 	Rate      settings.Rate `placeholder:"N/s" help:"Enqueue at most N rows per second, or per period: 100/1m."`
 	MaxErrors *errorLimit   `placeholder:"N|N%" help:"Stop once more than N rows are refused; N% counts from row 100 on."`
-	JSON      bool          `name:"json" help:"Print the summary to stdout as one JSON object."`
+	KeyColumn string        `placeholder:"NAME" help:"The CSV column that has the rows' keys; it may be a field's, too."`
+	taskFlags
+	DryRun bool `help:"Check every row; nothing is enqueued, and Redis is not asked."`
+	JSON   bool `name:"json" help:"Print the summary to stdout as one JSON object."`
 }
 
 // Help returns the detailed help that kong prints.
@@ -38,7 +42,10 @@ names another type: body.Days:number, :bool, :json or :text.
 
 The key of a create is its ExternalReference, if it has one; a row's "key" may only repeat it. Any other row without a
 key gets a digest of its type and payload as its key. So running the same file again enqueues only the missing rows, and
-identical rows become one task.
+identical rows become one task. What may happen again, such as a person who leaves twice, needs a key that tells the
+times apart: "key" in JSONL, a column named by --key-column in CSV.
+
+--in, --at, --usable-for and --notify hold for every row.
 
 The receipt has one JSON line per row, in file order: row (counted from 1, without the header and empty lines), key,
 and either id (with duplicate, if the task already existed) or error. Of the payload it holds only the key.`
@@ -81,6 +88,10 @@ func (c *bulkCommand) run(ctx context.Context, inv *invocation) (int, error) {
 			return 0, unknownTypeError(c.Type)
 		}
 	}
+	opts, err := c.taskFlags.options(inv.now())
+	if err != nil {
+		return 0, joinUsageErrors(err)
+	}
 	file, err := c.openInput(inv)
 	if err != nil {
 		return 0, err
@@ -88,13 +99,11 @@ func (c *bulkCommand) run(ctx context.Context, inv *invocation) (int, error) {
 	defer func() {
 		_ = file.Close()
 	}()
-	client, err := inv.openClient(true)
+	client, closeClient, err := c.openClient(inv)
 	if err != nil {
 		return 0, err
 	}
-	defer func() {
-		_ = client.Close()
-	}()
+	defer closeClient()
 	receipt, closeReceipt, err := c.openReceipt(inv, file)
 	if err != nil {
 		return 0, err
@@ -106,19 +115,22 @@ func (c *bulkCommand) run(ctx context.Context, inv *invocation) (int, error) {
 		progress:   newProgress(inv, c.Receipt != "", counter, file),
 	}
 	sum, failure := bulk.Run(ctx, bulk.Config{
-		Client:  client,
-		File:    c.File,
-		From:    counter,
-		Type:    c.Type,
-		Limiter: c.limiter(),
-		TooMany: c.MaxErrors.exceeded,
-		Done:    r.write,
+		Client:    client,
+		File:      c.File,
+		From:      counter,
+		Type:      c.Type,
+		KeyColumn: c.KeyColumn,
+		Options:   opts,
+		DryRun:    c.DryRun,
+		Limiter:   c.limiter(),
+		TooMany:   c.MaxErrors.exceeded,
+		Done:      r.write,
 	})
 	if err := closeReceipt(); err != nil && failure == nil {
 		failure = fmt.Errorf("write the receipt: %w", err)
 	}
 	r.progress.clear()
-	inv.summarize(sum, c.JSON)
+	inv.summarize(sum, c.DryRun, c.JSON)
 	switch {
 	case failure != nil:
 		return 0, failure
@@ -129,6 +141,18 @@ func (c *bulkCommand) run(ctx context.Context, inv *invocation) (int, error) {
 		return exitRowsRefused, nil
 	}
 	return exitOK, nil
+}
+
+// openClient opens the client and checks that Redis can be reached. A dry run has none.
+func (c *bulkCommand) openClient(inv *invocation) (*tasks.Client, func(), error) {
+	if c.DryRun {
+		return nil, func() {}, nil
+	}
+	client, err := inv.openClient(true)
+	if err != nil {
+		return nil, nil, err
+	}
+	return client, func() { _ = client.Close() }, nil
 }
 
 // limiter returns the limit of --rate.
@@ -219,20 +243,21 @@ func (r *bulkReceipts) showRefused(row bulk.Row) {
 }
 
 // summarize prints the result of a run.
-func (inv *invocation) summarize(sum bulk.Summary, asJSON bool) {
+func (inv *invocation) summarize(sum bulk.Summary, dryRun, asJSON bool) {
 	if asJSON {
 		inv.printJSON(sum)
 		return
 	}
-	text := fmt.Sprintf(
-		"%d rows: %d enqueued, %d duplicates, %d refused",
-		sum.Rows,
-		sum.Enqueued,
-		sum.Duplicates,
-		sum.Refused,
-	)
+	enqueued := fmt.Sprintf("%d enqueued", sum.Enqueued)
+	if dryRun {
+		enqueued = fmt.Sprintf("%d valid", sum.Valid)
+	}
+	text := fmt.Sprintf("%d rows: %s, %d duplicates, %d refused", sum.Rows, enqueued, sum.Duplicates, sum.Refused)
 	if sum.Failed > 0 {
 		text += fmt.Sprintf(", %d failed", sum.Failed)
 	}
 	inv.printErr(text)
+	if dryRun {
+		inv.printErr("dry run: nothing was enqueued")
+	}
 }

@@ -126,6 +126,17 @@ func TestBulkRefusesWholeFile(t *testing.T) {
 			"indented object, other braces", "{\"payload\": {\n\"listener\": \"x\"}}\n",
 			"the file has an object over several lines" + perLine + ". FILE",
 		},
+		{"nothing", "", "the file is empty"},
+		{"blank lines", " \r\n\n", "the file is empty"},
+		{"header only", "listener\n,\n", "the file has a header and no rows"},
+		{
+			"a header in other words", "listener,Número de cliente,\n",
+			"the header row: column 2 (Número de cliente) is not a field of dckap:dynamic:call; column 3 has no name",
+		},
+		{
+			"no header", "Ana García,12\n",
+			"the header row: column 1 is not a field of dckap:dynamic:call; column 2 is not a field of dckap:dynamic:call",
+		},
 		{"sep= of another kind", "sep=:\nlistener\n", "the line sep= names no separator; it must be a comma, semicolon, tab or |"},
 		{
 			"lists that are none", "listener[0],body[,body.a[x],body.a]0[,method.x\n",

@@ -13,17 +13,14 @@ import (
 
 // enqueueCommand is `enqueue TYPE …`. mainHelp describes its flags.
 type enqueueCommand struct {
-	Type      string        `arg:""`
-	Payload   string        `placeholder:"JSON|@FILE|-"`
-	Set       []string      `sep:"none" placeholder:"PATH=VALUE"`
-	Key       *string       `placeholder:"KEY"`
-	In        *durationFlag `xor:"start" placeholder:"10m"`
-	At        *timeFlag     `xor:"start" placeholder:"TIME"`
-	UsableFor *durationFlag `placeholder:"90s"`
-	Wait      *durationFlag `placeholder:"20s"`
-	Notify    bool
-	DryRun    bool
-	JSON      bool `name:"json"`
+	Type    string   `arg:""`
+	Payload string   `placeholder:"JSON|@FILE|-"`
+	Set     []string `sep:"none" placeholder:"PATH=VALUE"`
+	Key     *string  `placeholder:"KEY"`
+	taskFlags
+	Wait   *durationFlag `placeholder:"20s"`
+	DryRun bool
+	JSON   bool `name:"json"`
 }
 
 func (c *enqueueCommand) run(ctx context.Context, inv *invocation) (int, error) {
@@ -44,6 +41,9 @@ func (c *enqueueCommand) run(ctx context.Context, inv *invocation) (int, error) 
 		return 0, err
 	}
 	if c.DryRun {
+		if err := tasks.Check(payload, opts...); err != nil {
+			return 0, err
+		}
 		return c.dryRun(ctx, inv, info, payload)
 	}
 	client, err := inv.openClient(true)
@@ -69,7 +69,7 @@ func (c *enqueueCommand) run(ctx context.Context, inv *invocation) (int, error) 
 	}
 	switch {
 	case ticket.Duplicate: // the state is read below
-	case c.timing().Delayed(inv.now()):
+	case c.taskFlags.timing().Delayed(inv.now()):
 		r.State = string(record.Scheduled)
 	default:
 		r.State = string(record.Pending)
@@ -78,14 +78,25 @@ func (c *enqueueCommand) run(ctx context.Context, inv *invocation) (int, error) 
 	switch {
 	case c.Wait != nil:
 		wait := time.Duration(*c.Wait)
-		inv.printErr(r.ID + " is stored; waiting up to " + produce.FormatDuration(wait) + " for its outcome")
+		if ticket.Outcome == "" {
+			inv.printErr(stored(r) + "; waiting up to " + produce.FormatDuration(wait) + " for its outcome")
+		}
 		code, err = inv.waitForOutcome(ctx, client, r, wait, ticket.Outcome)
 	case ticket.Duplicate:
 		err = inv.readDuplicate(ctx, client, r, ticket.Outcome)
 	}
 	// The ID is worth printing even if the state could not be read.
 	inv.printReport(r, c.JSON)
+	inv.adviseUnknown(r)
 	return code, err
+}
+
+// stored says that a task, or an earlier one with its key, is in Redis.
+func stored(r *produce.Report) string {
+	if r.Duplicate {
+		return r.ID + " has the key already"
+	}
+	return r.ID + " is stored"
 }
 
 // options checks the flags and returns the options to enqueue with.
@@ -101,30 +112,11 @@ func (c *enqueueCommand) options(now time.Time) ([]tasks.Option, error) {
 		}
 		opts = append(opts, tasks.Key(*c.Key))
 	}
-	timing, err := c.timing().Options(now, timingFlags)
-	opts = append(opts, timing...)
+	start, err := c.taskFlags.options(now)
+	opts = append(opts, start...)
 	problems = append(problems, err)
 	if c.Wait != nil && *c.Wait <= 0 {
 		refuse("--wait must be positive")
 	}
-	if c.Notify {
-		opts = append(opts, tasks.Notify())
-	}
 	return opts, joinUsageErrors(problems...)
-}
-
-// timingFlags are the flags of a Timing.
-var timingFlags = produce.TimingNames{
-	In:        "--in",
-	At:        "--at",
-	UsableFor: "--usable-for",
-}
-
-// timing returns what the flags say about when the task may run.
-func (c *enqueueCommand) timing() produce.Timing {
-	return produce.Timing{
-		In:        (*time.Duration)(c.In),
-		At:        (*time.Time)(c.At),
-		UsableFor: (*time.Duration)(c.UsableFor),
-	}
 }

@@ -8,7 +8,38 @@ import (
 	"time"
 
 	"errand.internal/internal/produce"
+	"errand.internal/tasks"
 )
+
+// taskFlags are the flags of every command that enqueues.
+type taskFlags struct {
+	In        *durationFlag `xor:"start" placeholder:"10m" help:"Start after this long."`
+	At        *timeFlag     `xor:"start" placeholder:"TIME" help:"Start at this time (RFC 3339)."`
+	UsableFor *durationFlag `placeholder:"90s" help:"End a task as expired if it cannot run within this time after its start."`
+	Notify    bool          `help:"Send a task.finished event when a task ends."`
+}
+
+// timing returns what the flags say about when a task may run.
+func (f taskFlags) timing() produce.Timing {
+	return produce.Timing{
+		In:        (*time.Duration)(f.In),
+		At:        (*time.Time)(f.At),
+		UsableFor: (*time.Duration)(f.UsableFor),
+	}
+}
+
+// options checks the flags and returns the options to enqueue with.
+func (f taskFlags) options(now time.Time) ([]tasks.Option, error) {
+	opts, err := f.timing().Options(now, produce.TimingNames{
+		In:        "--in",
+		At:        "--at",
+		UsableFor: "--usable-for",
+	})
+	if f.Notify {
+		opts = append(opts, tasks.Notify())
+	}
+	return opts, err
+}
 
 // overlong matches a duration that time.ParseDuration refuses only because it is too
 // long.

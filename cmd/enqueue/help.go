@@ -28,6 +28,8 @@ const mainHelp = `Usage: enqueue TYPE [flags]              validate and enqueue 
                                          example of one
        enqueue status ID [--json]        show a task's state, outcome and every attempt
        enqueue cancel ID [--json]        cancel a task that has not been attempted yet
+       enqueue completion bash|zsh       print a completion script for a shell
+       enqueue --version                 print the version
 
 Flags of enqueue TYPE:
   --payload=JSON|@FILE|-   the payload: JSON, @FILE, or - for stdin (default: {})
@@ -36,7 +38,8 @@ Flags of enqueue TYPE:
                            the path names a type, as in body.Days:number=8 (number, bool, json);
                            overrides --payload; may be repeated, and the last value of a path wins
   --key=KEY                enqueue only once per type and key; a repeated call returns the first
-                           task; a create with an ExternalReference has its key already
+                           task; a create with an ExternalReference has its key already; at
+                           most 256 bytes
   --in=10m                 start after this long
   --at=TIME                start at this time (RFC 3339); a time up to a minute ago means now, an
                            earlier one is refused

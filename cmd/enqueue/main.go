@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 	"unicode/utf8"
@@ -15,6 +16,7 @@ import (
 	"github.com/alecthomas/kong"
 	"github.com/rs/zerolog"
 
+	"errand.internal/internal/buildinfo"
 	"errand.internal/internal/produce"
 	"errand.internal/internal/redisconn"
 	"errand.internal/internal/settings"
@@ -41,6 +43,9 @@ type commands struct {
 	Types   typesCommand   `cmd:"" help:"List the task types, or describe one."`
 	Status  statusCommand  `cmd:"" help:"Show a task's state, outcome and every attempt."`
 	Cancel  cancelCommand  `cmd:"" help:"Cancel a task that has not been attempted yet."`
+
+	Completion completionCommand `cmd:"" help:"Print a completion script for a shell."`
+	Version    kong.VersionFlag  `help:"Print the version."`
 }
 
 // invocation holds the environment, streams and clock of one run of the command.
@@ -114,16 +119,9 @@ func (inv *invocation) parse(args []string) (command, int, error) {
 	}
 	var cli commands
 	exited := -1
-	parser, err := kong.New(
-		&cli,
-		kong.Name(commandName),
-		kong.Description(description),
-		kong.Help(printHelp),
-		kong.Writers(inv.stdout, inv.stderr),
-		kong.Exit(func(code int) {
-			exited = code
-		}),
-	)
+	parser, err := newParser(&cli, inv, kong.Exit(func(code int) {
+		exited = code
+	}))
 	if err != nil {
 		return nil, exitUnexpected, err
 	}
@@ -132,7 +130,34 @@ func (inv *invocation) parse(args []string) (command, int, error) {
 	case exited >= 0:
 		return nil, exited, nil
 	case err != nil:
-		return nil, exitUsage, usagef("%w; see %s --help", err, commandName)
+		return nil, exitUsage, usagef("%s; see %s --help", clarify(err), commandName)
 	}
 	return parsed.Selected().Target.Addr().Interface().(command), exitOK, nil
+}
+
+// newParser returns the parser of the command line.
+func newParser(cli *commands, inv *invocation, opts ...kong.Option) (*kong.Kong, error) {
+	opts = append(
+		opts,
+		kong.Name(commandName),
+		kong.Description(description),
+		kong.Vars{"version": buildinfo.Text()},
+		kong.Help(printHelp),
+		kong.Writers(inv.stdout, inv.stderr),
+	)
+	return kong.New(cli, opts...)
+}
+
+// unclear are texts of kong, and what they mean to a user.
+var unclear = strings.NewReplacer(
+	`expected value value but got "EOL" (<EOL>)`, "needs a value",
+	`missing value, expecting "<arg>"`, "needs a value",
+	`, did you mean "-h"?`, "",
+	`expected "<file>"`, "FILE is missing",
+	`expected "<id>"`, "ID is missing",
+)
+
+// clarify returns the text of a parse error.
+func clarify(err error) string {
+	return unclear.Replace(err.Error())
 }

@@ -279,8 +279,14 @@ func TestUnknownKeepsItsKey(t *testing.T) {
 	h.otp.Inject(sandbox.Fault{Op: danaconnecttest.OpSend, Drop: true, AfterEffect: true})
 	h.startWorker()
 	args := []string{"danaconnect:otp:send", "--payload", otpPayload, "--key", "order-1", "--wait", waitTimeout, "--json"}
-	first := h.wantExit(7, args...).report(t)
-	second := h.wantExit(7, args...).report(t)
+	ended := h.wantExit(7, args...)
+	first := ended.report(t)
+	wantText(t, "stderr", ended.stderr, first.ID+" is stored; waiting", "look at the vendor first", "another --key")
+	again := h.wantExit(7, args...)
+	second := again.report(t)
+	if strings.Contains(again.stderr, "waiting") {
+		t.Errorf("nothing is to be waited for: %s", again.stderr)
+	}
 	if first.Duplicate || !second.Duplicate || second.ID != first.ID {
 		t.Errorf("first %+v, second %+v", first, second)
 	}

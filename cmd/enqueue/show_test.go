@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os/exec"
-	"reflect"
 	"strings"
 	"testing"
 
@@ -262,18 +261,12 @@ func TestHelp(t *testing.T) {
 			t.Errorf("%q: %+v", args, d)
 		}
 	}
-	for f := range reflect.TypeFor[enqueueCommand]().Fields() {
-		if _, positional := f.Tag.Lookup("arg"); positional {
-			continue
-		}
-		flag := f.Tag.Get("name")
-		if flag == "" {
-			flag = map[string]string{"UsableFor": "usable-for", "DryRun": "dry-run"}[f.Name]
-		}
-		if flag == "" {
-			flag = strings.ToLower(f.Name)
-		}
-		wantText(t, "the help", mainHelp, "  --"+flag)
+	parser, err := newParser(&commands{}, &invocation{stdout: &output{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, flag := range strings.Fields(wordsOf(parser.Model.Node).Flags) {
+		wantText(t, "the help", mainHelp, flag)
 	}
 	codes := []int{
 		exitOK,

@@ -35,6 +35,7 @@ func (c *statusCommand) run(ctx context.Context, inv *invocation) (int, error) {
 	r.SetStatus(status)
 	r.SetHistory(status)
 	inv.printReport(r, c.JSON)
+	inv.adviseUnknown(r)
 	return exitOK, nil
 }
 

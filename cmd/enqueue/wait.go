@@ -104,6 +104,15 @@ func (inv *invocation) setOutcomeFromKey(r *produce.Report, keyOutcome tasks.Out
 	return outcomeExitCode(keyOutcome), nil
 }
 
+// adviseUnknown says what to do about a task that may have taken effect.
+func (inv *invocation) adviseUnknown(r *produce.Report) {
+	if r.Outcome != tasks.Unknown {
+		return
+	}
+	inv.printErr("it may have happened: look at the vendor first; if it did not, " +
+		"enqueue it again with another --key, because its own stays taken")
+}
+
 // warnUnreadable says why the report has no data although the task is known.
 func (inv *invocation) warnUnreadable(err error) {
 	if err == nil {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"errand.internal/internal/app"
+	"errand.internal/internal/buildinfo"
 	"errand.internal/internal/doctor"
 )
 
@@ -167,5 +168,5 @@ func (*healthCommand) run(ctx context.Context, inv *invocation) error {
 type versionCommand struct{}
 
 func (*versionCommand) run(_ context.Context, inv *invocation) error {
-	return inv.printResult(app.VersionText(), nil)
+	return inv.printResult(buildinfo.Text(), nil)
 }

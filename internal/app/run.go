@@ -13,6 +13,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"errand.internal/internal/buildinfo"
 	"errand.internal/internal/config"
 	"errand.internal/internal/redisconn"
 	"errand.internal/internal/worker"
@@ -102,7 +103,7 @@ func (p *process) run(ctx context.Context, ready func(adminAddr string)) error {
 	stopSchedules := startSchedules(ctx, p.config, p.registry, p.log)
 	defer stopSchedules()
 	p.log.Info().
-		Str("version", Version).
+		Str("version", buildinfo.Version).
 		Str("redis", p.config.Target.Redacted()).
 		Interface("queues", p.queues).
 		Strs("vendors", p.config.Accounts.Configured().Vendors()).

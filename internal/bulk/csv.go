@@ -26,11 +26,14 @@ type csvRows struct {
 	// order is how the columns of a row are set: the entries of a list one after
 	// another, wherever they stand in the header.
 	order []int
-	rows  int
+	// key is the column of the rows' keys, named keyColumn; -1 if there is none.
+	key       int
+	keyColumn string
+	rows      int
 }
 
 // newCSVRows returns a reader that has read and checked the header.
-func newCSVRows(lines *lineReader, taskType string) (*csvRows, error) {
+func newCSVRows(lines *lineReader, taskType, keyColumn string) (*csvRows, error) {
 	info, ok := all.Vendors.Find(taskType)
 	if !ok { // only when --type is missing: a given one has been checked
 		return nil, ErrNoType
@@ -47,7 +50,7 @@ func newCSVRows(lines *lineReader, taskType string) (*csvRows, error) {
 	if err != nil {
 		return nil, refusedf("the header row: %w", err)
 	}
-	return c, c.readColumns(names)
+	return c, c.readColumns(names, keyColumn)
 }
 
 // separators are the separators that a file may have.
@@ -96,27 +99,35 @@ func occurrences(text []byte, r rune) int {
 	return bytes.Count(text, []byte(string(r)))
 }
 
-// displayablePath matches header cells that may be shown. In a file without a
-// header, the first row is personal data.
+// displayablePath matches header cells that may be shown even if no column is a field.
+// In a file without a header, the first row is personal data.
 var displayablePath = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.:\[\]]{0,63}$`)
 
+// maxShownName is how much is shown of a column's name, in characters.
+const maxShownName = 64
+
 // readColumns reads the header. It refuses one that would make every row invalid.
-func (c *csvRows) readColumns(names []string) error {
-	var problems []string
-	probe := map[string]any{}
+func (c *csvRows) readColumns(names []string, keyColumn string) error {
 	c.columns = make([]payload.Column, len(names))
+	faults := make([]error, len(names))
+	isHeader := false
+	for i, name := range names {
+		names[i], _ = payload.CleanText(payload.Line, name)
+		c.columns[i], faults[i] = payload.NewColumn(c.info.Example, names[i])
+		isHeader = isHeader || faults[i] == nil
+	}
+	c.findKey(names, keyColumn)
+	var problems []string
 	shown := make([]string, len(names))
 	for i, name := range names {
-		name, _ = payload.CleanText(payload.Line, name)
 		shown[i] = fmt.Sprintf("column %d", i+1)
-		if displayablePath.MatchString(name) {
+		if name != "" && (isHeader && utf8.RuneCountInString(name) <= maxShownName || displayablePath.MatchString(name)) {
 			shown[i] += " (" + name + ")"
 		}
-		column, err := payload.NewColumn(c.info.Example, name)
-		c.columns[i] = column
-		switch {
+		switch err := faults[i]; {
 		case name == "":
 			problems = append(problems, shown[i]+" has no name")
+		case err != nil && i == c.key: // a column of its own
 		case errors.Is(err, payload.ErrNoField):
 			problems = append(problems, shown[i]+" is not a field of "+c.info.Type)
 		case err != nil:
@@ -128,6 +139,29 @@ func (c *csvRows) readColumns(names []string) error {
 			}
 		}
 	}
+	if keyColumn != "" && c.key < 0 {
+		problems = append(problems, "exactly one column must be named "+keyColumn+", as --key-column says")
+	}
+	return c.checkColumns(shown, problems)
+}
+
+// findKey finds the column of the keys. A field's column can be it too.
+func (c *csvRows) findKey(names []string, keyColumn string) {
+	c.key = -1
+	if keyColumn == "" {
+		return
+	}
+	c.keyColumn, _ = payload.CleanText(payload.Line, keyColumn)
+	c.key = slices.Index(names, c.keyColumn)
+	if c.key >= 0 && slices.Contains(names[c.key+1:], c.keyColumn) {
+		c.key = -1
+	}
+}
+
+// checkColumns refuses the header if it has problems, or columns that no row can have
+// together.
+func (c *csvRows) checkColumns(shown, problems []string) error {
+	probe := map[string]any{}
 	slices.SortStableFunc(c.order, func(i, j int) int { return c.columns[i].Compare(c.columns[j]) })
 	for _, i := range c.order {
 		if err := c.columns[i].Put(probe, ""); err != nil && len(problems) == 0 {
@@ -171,7 +205,7 @@ func (c *csvRows) next() (row, error) {
 			err:      err,
 		}
 		if err == nil {
-			r.payload, r.err = c.encodeRecord(record)
+			r.err = c.decode(&r, record)
 		}
 		return r, nil
 	}
@@ -222,28 +256,32 @@ func (c *csvRows) parseCells(record []byte) ([]string, error) {
 	return cells, nil
 }
 
-// encodeRecord returns the payload of one record. An empty cell omits its field.
-func (c *csvRows) encodeRecord(record []byte) ([]byte, error) {
+// decode sets the payload and the key of a row. An empty cell omits its field.
+func (c *csvRows) decode(r *row, record []byte) error {
 	cells, err := c.parseCells(record)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if len(cells) != len(c.columns) {
-		return nil, rowErrorf("the row has %d cells, the header has %d", len(cells), len(c.columns))
+		return rowErrorf("the row has %d cells, the header has %d", len(cells), len(c.columns))
 	}
 	doc := map[string]any{}
 	var problems []string
+	if c.key >= 0 {
+		if r.key = cells[c.key]; strings.TrimSpace(r.key) == "" {
+			problems = append(problems, c.keyColumn+" is empty, and is the key (--key-column)")
+		}
+	}
 	for _, i := range c.order {
 		if err := c.columns[i].Set(doc, cells[i]); err != nil {
 			problems = append(problems, err.Error())
 		}
 	}
 	if len(problems) > 0 {
-		return nil, &rowError{strings.Join(problems, "; ")}
+		return &rowError{strings.Join(problems, "; ")}
 	}
-	raw, err := json.Marshal(doc)
-	if err != nil {
-		return nil, fmt.Errorf("encode the payload: %w", err)
+	if r.payload, err = json.Marshal(doc); err != nil {
+		return fmt.Errorf("encode the payload: %w", err)
 	}
-	return raw, nil
+	return nil
 }

@@ -32,7 +32,7 @@ func FuzzRows(f *testing.F) {
 		f.Add("-", seed)
 	}
 	f.Fuzz(func(t *testing.T, name, file string) {
-		reader, err := newRowReader(name, strings.NewReader(file), "anna:user:inactivate")
+		reader, err := newRowReader(name, strings.NewReader(file), "anna:user:inactivate", "")
 		for n := 0; err == nil; n++ {
 			var r row
 			if r, err = reader.next(); err != nil || r.err != nil {
@@ -63,7 +63,7 @@ func FuzzCSVRow(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, header, cell string) {
 		file := "listener," + header + "\nu1," + cell + "\n"
-		reader, err := newRowReader("-", strings.NewReader(file), pipeCall)
+		reader, err := newRowReader("-", strings.NewReader(file), pipeCall, "")
 		if err != nil {
 			return
 		}

@@ -72,10 +72,13 @@ func refusedf(format string, args ...any) error {
 // ErrNoType says that the rows of a CSV file have no type.
 var ErrNoType = errors.New("CSV needs --type; JSONL has one object per line")
 
+// ErrKeyColumn says that a file has no columns.
+var ErrKeyColumn = errors.New("--key-column is for CSV; a row of JSONL has its key beside its payload")
+
 // newRowReader tells JSONL from CSV by the file's extension or, failing that, by its
 // first character: no CSV header starts with a brace. A file that is neither is
 // refused as a whole, because every one of its rows would be.
-func newRowReader(file string, from io.Reader, taskType string) (rowReader, error) {
+func newRowReader(file string, from io.Reader, taskType, keyColumn string) (rowReader, error) {
 	lines := &lineReader{r: bufio.NewReaderSize(from, 64<<10), end: '\n'}
 	if err := lines.checkFormat(); err != nil {
 		return nil, err
@@ -95,10 +98,13 @@ func newRowReader(file string, from io.Reader, taskType string) (rowReader, erro
 	case ".json", ".jsonl", ".ndjson":
 		isJSON = true
 	}
-	if isJSON {
+	switch {
+	case isJSON && keyColumn != "":
+		return nil, ErrKeyColumn
+	case isJSON:
 		return &jsonRows{lines: lines, taskType: taskType}, nil
 	}
-	return newCSVRows(lines, taskType)
+	return newCSVRows(lines, taskType, keyColumn)
 }
 
 func oneObjectPerLine(command string) string {

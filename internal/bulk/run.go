@@ -32,8 +32,12 @@ type Config struct {
 	From io.Reader
 	// Type is the task type of the rows that do not name one.
 	Type string
+	// KeyColumn is the name of the CSV column that has the rows' keys, if there is one.
+	KeyColumn string
 	// Options are those of every row, beside its key.
 	Options []tasks.Option
+	// DryRun checks the rows, and enqueues none of them. It needs no Client.
+	DryRun bool
 	// Allow, if set, returns why a task type is refused to this producer.
 	Allow func(taskType string) error
 	// Limiter is the rate of the rows; nil for none.
@@ -65,8 +69,10 @@ type Receipt struct {
 
 // Summary is the result of a run.
 type Summary struct {
-	Rows       int `json:"rows"`
-	Enqueued   int `json:"enqueued"`
+	Rows     int `json:"rows"`
+	Enqueued int `json:"enqueued"`
+	// Valid counts the rows that a dry run would have enqueued.
+	Valid      int `json:"valid,omitempty"`
 	Duplicates int `json:"duplicates"`
 	Refused    int `json:"refused"`
 	// Failed counts the rows that are not stored, or may not be, through no fault
@@ -87,6 +93,7 @@ var ErrInterrupted = errors.New(
 type run struct {
 	Config
 	keys    rowKeys
+	checked checkedRows // by a dry run
 	summary Summary
 	failure error // the error that stopped it; nil after too many refused rows
 }
@@ -190,12 +197,18 @@ func (b *run) startReading(ctx context.Context) (<-chan row, <-chan error) {
 }
 
 func (b *run) readRows(ctx context.Context, rows chan<- row) error {
-	reader, err := newRowReader(b.File, b.From, b.Type)
+	reader, err := newRowReader(b.File, b.From, b.Type, b.KeyColumn)
+	if errors.Is(err, io.EOF) {
+		return refusedf("the file is empty")
+	}
 	if err != nil {
 		return err
 	}
-	for {
+	for n := 0; ; n++ {
 		r, err := reader.next()
+		if errors.Is(err, io.EOF) && n == 0 {
+			return refusedf("the file has a header and no rows")
+		}
 		if err != nil || b.Limiter.Wait(ctx) != nil {
 			return err
 		}
@@ -223,6 +236,12 @@ func (b *run) enqueue(p *pendingRow) {
 	// The end of the run does not abort this call: it would be unknown whether the row
 	// is stored.
 	opts := append(slices.Clone(b.Options), tasks.Key(p.key))
+	if b.DryRun {
+		if p.err = tasks.Check(payload, opts...); p.err == nil {
+			p.duplicate, p.err = b.checked.add(p, payload)
+		}
+		return
+	}
 	ticket, err := produce.Enqueue(context.Background(), b.Client, payload, opts)
 	if err != nil {
 		p.err = err
@@ -270,12 +289,17 @@ func rowKey(payload tasks.Payload, given string) (string, error) {
 // payloadDigest digests the decoded payload, so white space and the order of fields
 // do not matter.
 func payloadDigest(payload tasks.Payload) (string, error) {
+	sum, err := digest(payload)
+	return "sha256:" + hex.EncodeToString(sum[:]), err
+}
+
+func digest(payload tasks.Payload) (short [16]byte, err error) {
 	raw, err := json.Marshal(payload)
 	if err != nil {
-		return "", fmt.Errorf("encode the payload: %w", err)
+		return short, fmt.Errorf("encode the payload: %w", err)
 	}
 	sum := sha256.Sum256([]byte(payload.Type() + "\x00" + string(raw)))
-	return "sha256:" + hex.EncodeToString(sum[:16]), nil
+	return [16]byte(sum[:]), nil
 }
 
 // finish counts a row and has its receipt written.
@@ -293,6 +317,8 @@ func (b *run) finish(p *pendingRow) {
 	switch {
 	case p.err == nil && p.duplicate:
 		b.summary.Duplicates++
+	case p.err == nil && b.DryRun:
+		b.summary.Valid++
 	case p.err == nil:
 		b.summary.Enqueued++
 	default:

@@ -3,6 +3,7 @@ package redisconn
 import (
 	"context"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -19,8 +20,19 @@ const (
 // logs a line for every connection, so only 5 lines in 10 s are kept; the calls
 // that fail report their errors anyway. zerolog.Nop() silences it.
 func LogTo(log zerolog.Logger) {
+	logChosen.Do(func() {})
 	sampler := &zerolog.BurstSampler{Burst: logBurst, Period: logPeriod}
 	redis.SetLogger(redisLog{log.Sample(sampler)})
+}
+
+// logChosen is done once somebody has said where go-redis's own log lines go.
+var logChosen sync.Once
+
+// LogNothingByDefault is LogTo(zerolog.Nop()) unless LogTo was called before.
+func LogNothingByDefault() {
+	logChosen.Do(func() {
+		redis.SetLogger(redisLog{zerolog.Nop()})
+	})
 }
 
 type redisLog struct{ log zerolog.Logger }

@@ -24,6 +24,7 @@ func TestLogTo(t *testing.T) {
 		}
 	}
 	LogTo(zerolog.Nop())
+	LogNothingByDefault() // keeps what was chosen
 	text := out.String()
 	if n := strings.Count(text, "\n"); n == 0 || n > logBurst {
 		t.Errorf("%d lines, want 1 to %d:\n%s", n, logBurst, text)

@@ -1,4 +1,5 @@
-package app
+// Package buildinfo tells which release of Errand a program is.
+package buildinfo
 
 import (
 	"fmt"
@@ -12,8 +13,8 @@ var (
 	Commit  = ""
 )
 
-// VersionText is one line: version, commit, Go version.
-func VersionText() string {
+// Text is one line: version, commit, Go version.
+func Text() string {
 	commit := Commit
 	if commit == "" {
 		commit = "unknown commit"
