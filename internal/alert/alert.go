@@ -5,6 +5,9 @@
 package alert
 
 import (
+	"maps"
+	"slices"
+
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
 )
@@ -26,6 +29,16 @@ const (
 	// never becomes an event: nobody would receive it.
 	ReceiverGone Kind = "events.gone"
 )
+
+// kinds are all of them.
+var kinds = []Kind{
+	CredentialParked,
+	CredentialResumed,
+	CredentialExpiring,
+	TaskDead,
+	TaskUnconfirmed,
+	ReceiverGone,
+}
 
 // Alert is one report. It holds no personal data and no secret.
 type Alert struct {
@@ -50,6 +63,9 @@ func New(log zerolog.Logger, reg prometheus.Registerer) Func {
 		Help: "Alerts raised, by kind.",
 	}, []string{"kind"})
 	reg.MustRegister(count)
+	for _, kind := range kinds {
+		count.WithLabelValues(string(kind))
+	}
 	return func(a Alert) {
 		count.WithLabelValues(string(a.Kind)).Inc()
 		line := log.Error()
@@ -60,8 +76,13 @@ func New(log zerolog.Logger, reg prometheus.Registerer) Func {
 			line = log.Warn()
 		}
 		line = line.Str("alert", string(a.Kind)).Str("subject", a.Subject)
-		for name, value := range a.Data {
-			line = line.Str(name, value)
+		if len(a.Data) > 0 {
+			data := zerolog.Dict()
+			for _, name := range slices.Sorted(maps.Keys(a.Data)) {
+				data = data.Str(name, a.Data[name])
+			}
+			// A dictionary of its own: "message" is a member of every line already.
+			line = line.Dict("data", data)
 		}
 		line.Msg(string(a.Kind))
 	}

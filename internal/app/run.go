@@ -116,7 +116,7 @@ func (p *process) run(ctx context.Context, ready func(adminAddr string)) error {
 
 	<-ctx.Done()
 	p.log.Info().
-		Dur("grace", p.config.ShutdownGrace).
+		Dur("grace_ms", p.config.ShutdownGrace).
 		Msg("worker is stopping: it takes no more tasks and lets the running ones end")
 	p.draining.Store(true)
 	p.server.Shutdown() // meanwhile the schedules end with ctx
@@ -138,9 +138,24 @@ func (p *process) watchExpiry(ctx context.Context) (stop func()) {
 
 func newLog(c config.Config, stderr io.Writer) zerolog.Logger {
 	if c.LogFormat == "console" {
-		stderr = zerolog.ConsoleWriter{Out: stderr, TimeFormat: time.TimeOnly}
+		stderr = zerolog.ConsoleWriter{
+			Out:        stderr,
+			NoColor:    !isTerminal(stderr),
+			TimeFormat: time.TimeOnly,
+		}
 	}
 	return zerolog.New(stderr).Level(c.LogLevel.Level).With().Timestamp().Logger()
+}
+
+// isTerminal reports whether w is a terminal that may be given colours. A file, a pipe
+// or a container's log keeps them as unreadable characters.
+func isTerminal(w io.Writer) bool {
+	file, ok := w.(*os.File)
+	if !ok || os.Getenv("NO_COLOR") != "" {
+		return false
+	}
+	info, err := file.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }
 
 // owner names this process in claims. The name is readable, and no other process

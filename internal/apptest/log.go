@@ -6,6 +6,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"errand.internal/internal/strictjson"
 )
 
 // Log is a log that can be read while it is written.
@@ -36,6 +38,19 @@ func (l *Log) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.text.String()
+}
+
+// Check fails the test if a JSON line names a member twice: readers keep one of the two.
+func (l *Log) Check(t testing.TB) {
+	t.Helper()
+	for line := range strings.Lines(l.String()) {
+		if !strings.HasPrefix(line, "{") || !strings.HasSuffix(line, "}\n") {
+			continue // not of LOG_FORMAT=json, or not written to its end yet
+		}
+		for _, fault := range strictjson.Faults([]byte(line)) {
+			t.Errorf("a log line's member %s %s: %s", fault.Path, fault.Rule, line)
+		}
+	}
 }
 
 // Wait waits up to 30 seconds until the log contains the text.

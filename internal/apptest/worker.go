@@ -47,6 +47,7 @@ func (f *Fixture) Start(t testing.TB) *Worker {
 		if err := w.Stop(); err != nil {
 			t.Error(err)
 		}
+		w.Log.Check(t)
 	})
 	select {
 	case w.Admin = <-ready:

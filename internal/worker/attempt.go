@@ -191,7 +191,7 @@ func (a *attempt) seal(result any) []byte {
 func (a *attempt) report(d decision, took time.Duration) {
 	taskType := a.metricType()
 	if d.state == record.Parked {
-		a.metrics.parked.WithLabelValues(taskType, cmp.Or(d.parkedFor, d.limit)).Inc()
+		a.metrics.parked.WithLabelValues(taskType, cmp.Or(d.parkedFor, d.limit, noBlocker)).Inc()
 	}
 	if !d.untried {
 		a.metrics.attempts.WithLabelValues(taskType, d.class).Inc()
@@ -202,13 +202,13 @@ func (a *attempt) report(d decision, took time.Duration) {
 		Int("attempt", a.claim.Attempts+1).
 		Str("class", d.class).
 		Str("state", string(d.state)).
-		Dur("took", took)
+		Dur("took_ms", took)
 	if d.outcome != "" {
 		a.metrics.finished.WithLabelValues(taskType, string(d.outcome)).Inc()
 		line = line.Str("outcome", string(d.outcome))
 		a.publish(d)
 	} else {
-		line = line.Dur("again_in", d.wait)
+		line = line.Dur("again_in_ms", d.wait)
 	}
 	if d.code != "" {
 		line = line.Str("code", d.code)
@@ -268,5 +268,8 @@ func (a *attempt) metricType() string {
 	if a.known {
 		return a.claim.Type
 	}
-	return "unknown"
+	return unknownType
 }
+
+// unknownType labels the tasks of types that this worker does not know.
+const unknownType = "unknown"
