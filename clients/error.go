@@ -39,6 +39,17 @@ const (
 	Failed
 )
 
+// Kinds are all kinds.
+var Kinds = []Kind{
+	Unknown,
+	Temporary,
+	RateLimited,
+	Credentials,
+	Invalid,
+	Declined,
+	Failed,
+}
+
 var kindNames = [...]string{
 	"unknown",
 	"temporary",

@@ -125,6 +125,15 @@ var (
 	}
 )
 
+// Operations returns the names of the operations and of the login, as metrics have them.
+func Operations() []string {
+	names := []string{getTokenOp}
+	for _, op := range operations {
+		names = append(names, op.name)
+	}
+	return names
+}
+
 var operations = []operation{
 	userHash,
 	userHashForced,

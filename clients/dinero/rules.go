@@ -21,6 +21,16 @@ const (
 	OpInvoiceFind   = "invoice find" // of a reconciliation
 )
 
+// Operations are all of them, and the login.
+var Operations = []string{
+	OpToken,
+	OpCall,
+	OpContactCreate,
+	OpContactFind,
+	OpInvoiceCreate,
+	OpInvoiceFind,
+}
+
 const (
 	// statusBrownOut is a status of the vendor's own.
 	statusBrownOut = 480

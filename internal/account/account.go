@@ -37,6 +37,9 @@ type Shared struct {
 	Proxy *clients.Proxy
 	// Observe, if not nil, is called after every call of a vendor.
 	Observe func(clients.Observation)
+	// Operations, if not nil, is told the operations of a vendor's calls when its
+	// account is opened.
+	Operations func(vendor string, operations ...string)
 	// Publish enqueues an event for delivery; nil if no receiver is configured.
 	Publish events.Publish
 	// TokenOptions and LimitOptions apply to every credential and limiter.
@@ -107,8 +110,11 @@ func (a *Account) IsDryRun() bool {
 var Placeholder = secret.New(secret.Redacted)
 
 // Caller returns the Caller of the account's calls. vendor is the vendor's name in
-// its errors and observations.
-func (a *Account) Caller(vendor string, timeouts clients.Timeouts) *clients.Caller {
+// its errors and observations, operations are the names of all its calls there.
+func (a *Account) Caller(vendor string, timeouts clients.Timeouts, operations ...string) *clients.Caller {
+	if a.shared.Operations != nil {
+		a.shared.Operations(vendor, operations...)
+	}
 	transport := a.dryRun
 	if transport == nil {
 		transport = a.shared.Proxy.Transport(timeouts)

@@ -111,11 +111,15 @@ func (p *process) build(ctx context.Context) (err error) {
 		Metrics:     p.metrics,
 		Alert:       p.alert,
 		Finished:    p.events.finished(),
+		Limits:      p.accounts.Limits(),
 		Log:         p.log,
 		Timeout: func(vendor string) time.Duration {
 			return timeouts[vendor] + attemptSlack
 		},
 	})
+	if err == nil {
+		p.registry.MustRegister(newCollector(p))
+	}
 	return err
 }
 
@@ -131,6 +135,7 @@ func (p *process) open(store *record.Store) ([]worker.Definition, error) {
 		store:   store,
 		metrics: tokenMetrics,
 		observe: p.metrics.ObserveCall,
+		prepare: p.metrics.PrepareCalls,
 		log:     p.log,
 	})
 	if err != nil {
@@ -149,6 +154,7 @@ func (p *process) open(store *record.Store) ([]worker.Definition, error) {
 		Salt:         salt,
 		Proxy:        p.config.Proxy,
 		Observe:      p.metrics.ObserveCall,
+		Operations:   p.metrics.PrepareCalls,
 		Publish:      p.events.publish,
 		LimitOptions: []limits.Option{limits.WithMetrics(limits.NewMetrics(p.registry))},
 		TokenOptions: []tokens.Option{

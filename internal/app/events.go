@@ -31,6 +31,7 @@ type eventPipeline struct {
 	outbox   *events.Outbox
 	proxy    *clients.Proxy
 	observe  func(clients.Observation)
+	prepare  func(vendor string, operations ...string)
 	// publish enqueues the delivery of an event; nil without a receiver.
 	publish events.Publish
 }
@@ -42,6 +43,7 @@ type eventParts struct {
 	store   *record.Store
 	metrics *tokens.Metrics
 	observe func(clients.Observation)
+	prepare func(vendor string, operations ...string)
 	log     zerolog.Logger
 }
 
@@ -68,6 +70,7 @@ func openEvents(c *config.Valid, parts eventParts) (*eventPipeline, error) {
 		outbox:  events.NewOutbox(parts.store, config.QueueNames(), publish, parts.log),
 		proxy:   c.Proxy,
 		observe: parts.observe,
+		prepare: parts.prepare,
 		publish: publish,
 	}, nil
 }
@@ -89,6 +92,7 @@ func (p *eventPipeline) sender(publish alert.Func) (*events.Sender, error) {
 		return nil, nil
 	}
 	timeouts := p.config.Timeouts()
+	p.prepare(events.Vendor, events.Operations...)
 	caller := clients.NewCaller(events.Vendor, timeouts, p.proxy.Transport(timeouts), p.observe)
 	return events.NewSender(p.config, p.receiver, p.rest, caller, publish)
 }

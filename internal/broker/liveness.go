@@ -29,6 +29,7 @@ type heart struct {
 	store *record.Store
 	owner string
 	log   zerolog.Logger
+	made  time.Time
 
 	mu       sync.Mutex
 	beatenAt time.Time
@@ -46,8 +47,20 @@ func newHeart(store *record.Store, owner string, log zerolog.Logger) *heart {
 		store:    store,
 		owner:    owner,
 		log:      log,
+		made:     time.Now(),
 		suspects: map[string]suspicion{},
 	}
+}
+
+// age is how long ago this worker gave its latest heartbeat, or was made if it has given
+// none.
+func (h *heart) age() time.Duration {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.beatenAt.IsZero() {
+		return time.Since(h.made)
+	}
+	return time.Since(h.beatenAt)
 }
 
 // first gives the first heartbeat.

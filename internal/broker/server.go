@@ -192,6 +192,11 @@ func (s *Server) handler(queue string) asynq.Handler {
 	})
 }
 
+// HeartbeatAge is how long ago the worker gave its latest heartbeat.
+func (s *Server) HeartbeatAge() time.Duration {
+	return s.heart.age()
+}
+
 func (s *Server) isStopping() bool {
 	select {
 	case <-s.stopping:

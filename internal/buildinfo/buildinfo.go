@@ -13,18 +13,22 @@ var (
 	Commit  = ""
 )
 
-// Text is one line: version, commit, Go version.
-func Text() string {
-	commit := Commit
-	if commit == "" {
-		commit = "unknown commit"
-		if info, ok := debug.ReadBuildInfo(); ok {
-			for _, s := range info.Settings {
-				if s.Key == "vcs.revision" {
-					commit = s.Value
-				}
+// Revision is the commit of the build.
+func Revision() string {
+	if Commit != "" {
+		return Commit
+	}
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, s := range info.Settings {
+			if s.Key == "vcs.revision" {
+				return s.Value
 			}
 		}
 	}
-	return fmt.Sprintf("errand %s (%s) %s", Version, commit, runtime.Version())
+	return "unknown commit"
+}
+
+// Text is one line: version, commit, Go version.
+func Text() string {
+	return fmt.Sprintf("errand %s (%s) %s", Version, Revision(), runtime.Version())
 }

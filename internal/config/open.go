@@ -61,6 +61,17 @@ func (o *OpenAccounts) Blockers() []broker.Blocker {
 	return list
 }
 
+// Limits names the rates and concurrencies that the accounts have.
+func (o *OpenAccounts) Limits() []string {
+	var names []string
+	for _, a := range o.Accounts {
+		for _, l := range a.Limiters {
+			names = append(names, l.Account().Limits()...)
+		}
+	}
+	return names
+}
+
 // Close stops the background work of the accounts.
 func (o *OpenAccounts) Close() {
 	for _, a := range slices.Backward(o.Accounts) {

@@ -18,6 +18,9 @@ import (
 
 const opDeliver = "deliver"
 
+// Operations are the names of the calls of a receiver, as metrics have them.
+var Operations = []string{opDeliver}
+
 // maxRetryAfter caps a receiver's Retry-After: a day, say, would exceed the
 // event's lifetime.
 const maxRetryAfter = time.Hour

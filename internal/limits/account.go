@@ -28,6 +28,26 @@ type Account struct {
 // Limited reports whether the account has any limit.
 func (a Account) Limited() bool { return !a.Rate.IsZero() || a.AtOnce > 0 }
 
+// Limits names the limits that the account has, as errors and metrics do.
+func (a Account) Limits() []string {
+	var names []string
+	if !a.Rate.IsZero() {
+		names = append(names, a.rateName())
+	}
+	if a.AtOnce > 0 {
+		names = append(names, a.concurrencyName())
+	}
+	return names
+}
+
+func (a Account) rateName() string {
+	return a.Name + ":rate"
+}
+
+func (a Account) concurrencyName() string {
+	return a.Name + ":concurrency"
+}
+
 // String is the limits as an operator reads them: "95/1m, 4 at once".
 func (a Account) String() string {
 	var parts []string

@@ -145,12 +145,12 @@ func (l *Limiter) Enter(ctx context.Context, a Ask) (Pass, error) {
 }
 
 func (l *Limiter) waitError(why string, wait time.Duration) *WaitError {
-	e := &WaitError{Limit: l.account.Name + ":rate", RetryAfter: wait}
+	e := &WaitError{Limit: l.account.rateName(), RetryAfter: wait}
 	switch why {
 	case "closed":
 		e.Reason = "the vendor has said that the calls of " + l.account.Name + " are used up"
 	case "concurrency":
-		e.Limit = l.account.Name + ":concurrency"
+		e.Limit = l.account.concurrencyName()
 		e.Reason = fmt.Sprintf("%s has %d calls under way, which is its limit", l.account.Name, l.account.AtOnce)
 	default:
 		e.Reason = "it waits for the rate of " + l.account.Name + " (" + l.account.Rate.String() + ")"

@@ -70,6 +70,16 @@ func (s *Store) EachUnconfirmed(
 	}
 }
 
+// Unconfirmed counts the audited tasks that were to run before the given time and that
+// nothing has confirmed since.
+func (s *Store) Unconfirmed(ctx context.Context, queue string, before time.Time) (int64, error) {
+	n, err := s.rdb.ZCount(ctx, unconfirmedKey(queue), "-inf", fmt.Sprint(before.UnixMilli())).Result()
+	if err != nil {
+		return 0, fmt.Errorf("count what is unconfirmed: %w", err)
+	}
+	return n, nil
+}
+
 // ForgetUnconfirmed takes a task off the unconfirmed ones.
 func (s *Store) ForgetUnconfirmed(ctx context.Context, queue, id string) error {
 	if err := s.rdb.ZRem(ctx, unconfirmedKey(queue), id).Err(); err != nil {

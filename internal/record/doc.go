@@ -19,6 +19,7 @@
 //	errand:{queue}:alone:<digest> the active task of a subject (UniqueWhileActive)
 //	errand:{queue}:intent:<digest> who runs and who has closed for a subject
 //	errand:{queue}:parked:<name>  the tasks that wait for a blocker
+//	errand:{queue}:blockers       the names for which there were such tasks of late
 //	errand:{queue}:dead           dead letters
 //	errand:{queue}:outbox         ends of tasks to publish
 //	errand:{queue}:audit          the audit log

@@ -58,6 +58,10 @@ func parkedKey(queue, blocker string) string {
 	return Prefix(queue) + "parked:" + blocker
 }
 
+func blockersKey(queue string) string {
+	return Prefix(queue) + "blockers"
+}
+
 func auditKey(queue string) string {
 	return Prefix(queue) + "audit"
 }

@@ -24,6 +24,18 @@ const (
 	Failed Outcome = "failed"
 )
 
+// Outcomes are all outcomes.
+var Outcomes = []Outcome{
+	Done,
+	Declined,
+	Superseded,
+	Cancelled,
+	Invalid,
+	Unknown,
+	Expired,
+	Failed,
+}
+
 // Archived reports whether asynq keeps a task with this outcome as archived (a
 // dead letter) rather than completed.
 func (o Outcome) Archived() bool {

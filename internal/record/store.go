@@ -102,6 +102,30 @@ func (s *Store) Find(ctx context.Context, id string) (queue string, err error) {
 	return "", ErrNotFound
 }
 
+// AllParked counts the tasks of a queue that wait for any blocker.
+func (s *Store) AllParked(ctx context.Context, queue string) (int64, error) {
+	blockers, err := s.rdb.SMembers(ctx, blockersKey(queue)).Result()
+	if err != nil {
+		return 0, fmt.Errorf("read the blockers: %w", err)
+	}
+	if len(blockers) == 0 {
+		return 0, nil
+	}
+	pipe := s.rdb.Pipeline()
+	counts := make([]*redis.IntCmd, len(blockers))
+	for i, blocker := range blockers {
+		counts[i] = pipe.SCard(ctx, parkedKey(queue, blocker))
+	}
+	if _, err := pipe.Exec(ctx); err != nil {
+		return 0, fmt.Errorf("count parked tasks: %w", err)
+	}
+	var sum int64
+	for _, n := range counts {
+		sum += n.Val()
+	}
+	return sum, nil
+}
+
 // Parked counts the tasks of a queue that wait for a blocker.
 func (s *Store) Parked(ctx context.Context, queue, blocker string) (int, error) {
 	n, err := s.rdb.SCard(ctx, parkedKey(queue, blocker)).Result()

@@ -87,7 +87,6 @@ func (s *sharedState) setCoolDown(c *coolDown) {
 	s.coolDown.Store(c)
 	s.count.coolDownUntil.Set(unixIn(time.Duration(c.until - s.clock())))
 	if c.refused {
-		s.count.proven.Set(0)
 		s.notify(true)
 	}
 }

@@ -169,7 +169,6 @@ func (g *SharedGate) askWithout(epoch int64) (Pass, error) {
 func (g *SharedGate) unlock(epoch int64, d time.Duration) *openPass {
 	p := &openPass{gate: g, epoch: epoch, until: g.clock() + int64(d)}
 	g.trusted.Store(true)
-	g.count.proven.Set(1)
 	g.open.Store(p)
 	if g.epoch.Load() != epoch { // refused at this very moment
 		g.forget()
@@ -184,7 +183,6 @@ func (g *SharedGate) forget() {
 	g.open.Store(nil)
 	g.trusted.Store(false)
 	g.accepted.Store(false)
-	g.count.proven.Set(0)
 }
 
 // errRefusedCall is how a refused call enters the ladder of refused logins.

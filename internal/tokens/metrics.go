@@ -19,7 +19,6 @@ type Metrics struct {
 	waitSeconds   *prometheus.HistogramVec
 	coolDownUntil *prometheus.GaugeVec
 	expires       *prometheus.GaugeVec
-	proven        *prometheus.GaugeVec
 }
 
 // NewMetrics makes the collectors and registers them with reg; nil registers
@@ -56,7 +55,6 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 			"Unix time at which the credential's cool-down ends; 0 if there is none.",
 		),
 		expires: c.gauge("token_expires_seconds", "Unix time at which this process' token expires."),
-		proven:  c.gauge("credential_proven", "1 if this process knows the static credential to work."),
 	}
 }
 
@@ -113,7 +111,6 @@ type counters struct {
 	waitSeconds   prometheus.Observer
 	coolDownUntil prometheus.Gauge
 	expires       prometheus.Gauge
-	proven        prometheus.Gauge
 }
 
 func (m *Metrics) of(profile string) *counters {
@@ -143,7 +140,6 @@ func (m *Metrics) of(profile string) *counters {
 		waitSeconds:   m.waitSeconds.WithLabelValues(profile),
 		coolDownUntil: m.coolDownUntil.WithLabelValues(profile),
 		expires:       m.expires.WithLabelValues(profile),
-		proven:        m.proven.WithLabelValues(profile),
 	}
 }
 

@@ -289,7 +289,7 @@ func (d decision) throttle(fault *clients.Error, e event) decision {
 	d.counted = false
 	d.state = record.Parked
 	d.untried = fault.NotSent
-	d.limit = fault.Vendor + ":rate"
+	d.limit = rateLimit(fault.Vendor)
 	d.wait = fault.RetryAfter
 	if d.wait <= 0 {
 		d.wait = min(parkFor, e.policy.Backoff.Max)
@@ -303,6 +303,11 @@ func (d decision) throttle(fault *clients.Error, e event) decision {
 	}
 	d.wait = min(d.wait+time.Duration(e.random*float64(spread)), max(e.left, 0))
 	return d
+}
+
+// rateLimit names the rate that a vendor keeps by itself.
+func rateLimit(vendor string) string {
+	return vendor + ":rate"
 }
 
 // postpone runs the task soon, because Redis did not let its call start. That is no

@@ -1,12 +1,15 @@
 package worker
 
 import (
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"errand.internal/clients"
+	"errand.internal/internal/record"
 )
 
 // Metrics are the queue's own figures, and those of the vendors' calls.
@@ -39,7 +42,8 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		}, []string{"type"}),
 		parked: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "errand_tasks_parked_total",
-			Help: "Tasks put aside without counting an attempt, by type and the credential or limit they wait for.",
+			Help: "Tasks put aside without counting an attempt, by type and the credential or limit they wait for " +
+				"(none if it has no name).",
 		}, []string{"type", "blocked_by"}),
 		unlisted: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "errand_unlisted_answers_total",
@@ -61,6 +65,76 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	}
 	reg.MustRegister(m.finished, m.attempts, m.wait, m.parked, m.hung, m.unlisted, m.requests, m.took)
 	return m
+}
+
+// noBlocker labels what is parked for something without a name, such as a newer worker.
+const noBlocker = "none"
+
+// classes are the classes of an attempt.
+func classes() []string {
+	all := []string{classPanic, classHang, classParked, classNotFound}
+	for _, outcome := range record.Outcomes {
+		all = append(all, string(outcome))
+	}
+	for _, kind := range clients.Kinds {
+		all = append(all, kind.String())
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// prepare creates the counters of the task types that the queues run, at zero: Prometheus
+// sees no increase in a counter that begins at one.
+func (m *Metrics) prepare(cfg Config) {
+	types := map[string][]string{unknownType: {noBlocker}} // with what their tasks wait for
+	for _, d := range cfg.Definitions {
+		if _, runs := cfg.Queues[d.Base.Queue]; !runs {
+			continue
+		}
+		blockers := []string{noBlocker, rateLimit(d.Vendor)}
+		for _, b := range cfg.Blockers {
+			blockers = append(blockers, b.Name)
+		}
+		blockers = append(blockers, cfg.Limits...)
+		blockers = slices.DeleteFunc(blockers, func(name string) bool {
+			return name != noBlocker && !strings.HasPrefix(name, d.Vendor)
+		})
+		types[d.Type] = blockers
+	}
+	for taskType, blockers := range types {
+		for _, outcome := range record.Outcomes {
+			m.finished.WithLabelValues(taskType, string(outcome))
+		}
+		for _, class := range classes() {
+			m.attempts.WithLabelValues(taskType, class)
+		}
+		for _, blocker := range blockers {
+			m.parked.WithLabelValues(taskType, blocker)
+		}
+		m.wait.WithLabelValues(taskType)
+	}
+}
+
+// listedStatuses are the statuses that calls are counted by from the start. Any other
+// appears when a vendor answers with it first.
+var listedStatuses = []int{0, 200, 201, 202, 204, 400, 401, 403, 404, 409, 422, 429, 500, 502, 503, 504}
+
+// PrepareCalls creates the counters of a vendor's operations at zero.
+func (m *Metrics) PrepareCalls(vendor string, operations ...string) {
+	for _, operation := range operations {
+		for _, status := range listedStatuses {
+			m.requests.WithLabelValues(vendor, operation, statusLabel(status))
+		}
+		m.took.WithLabelValues(vendor, operation)
+		m.unlisted.WithLabelValues(vendor, operation)
+	}
+}
+
+// countUnlisted counts an answer that the vendor's pages do not list.
+func (m *Metrics) countUnlisted(err error) {
+	if fault, ok := clients.AsError(err); ok && fault.Unlisted {
+		m.unlisted.WithLabelValues(fault.Vendor, fault.Op).Inc()
+	}
 }
 
 // ObserveCall counts one vendor call; it is what clients.NewCaller reports to.

@@ -45,7 +45,9 @@ type Config struct {
 	// What it misses, because the process ends, is in the outbox; without it dead
 	// letters do not go there.
 	Finished func(id string)
-	Metrics  *Metrics
+	// Limits names the rates and concurrencies that tasks may have to wait for.
+	Limits  []string
+	Metrics *Metrics
 }
 
 // NewServer returns a broker.Server that runs the tasks of the definitions.
@@ -73,6 +75,7 @@ func NewServer(cfg Config) (*broker.Server, error) {
 	if cfg.Timeout == nil || cfg.Metrics == nil {
 		return nil, errors.New("a worker needs Timeout and Metrics")
 	}
+	cfg.Metrics.prepare(cfg)
 	var longest time.Duration
 	for _, d := range cfg.Definitions {
 		if _, twice := w.definitions[d.Type]; twice {

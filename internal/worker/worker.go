@@ -69,6 +69,7 @@ func (w *worker) handle(ctx context.Context, c *broker.Claim) {
 		}
 	}
 	result, sent, err := a.call(ctx, payload, a.definition.Run)
+	a.metrics.countUnlisted(err)
 	e := a.event(err)
 	e.called, e.sent = true, sent
 	a.settle(conclude(e), result)
@@ -167,6 +168,7 @@ func (a *attempt) reconcile(ctx context.Context, payload Payload) (result any, d
 	result, _, err := a.call(ctx, payload, ask)
 	if err != nil {
 		result = nil
+		a.metrics.countUnlisted(err)
 	}
 	e := a.event(err)
 	e.called = true

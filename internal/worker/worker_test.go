@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/hibiken/asynq"
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
 
 	"errand.internal/clients"
@@ -283,4 +284,27 @@ func TestHandlersThatHang(t *testing.T) {
 	if calls.Load() != 1 || !strings.Contains(log.String(), "TestHandlersThatHang") {
 		t.Errorf("%d calls; the dump of goroutines must show the handler", calls.Load())
 	}
+}
+
+// An answer that the vendor's pages do not list is taken by its safe default, and counted
+// so that somebody looks at it.
+func TestUnlistedAnswersAreCounted(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	r.define("t:send", broker.Policy{}, func(context.Context, string) (any, error) {
+		return nil, &clients.Error{Vendor: "test", Op: "send", Kind: clients.Unknown, Unlisted: true}
+	})
+	registry := prometheus.NewRegistry()
+	r.work(func(c *worker.Config) { c.Metrics = worker.NewMetrics(registry) })
+	r.wait(r.enqueue("t:send").ID)
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		if f.GetName() == "errand_unlisted_answers_total" && f.GetMetric()[0].GetCounter().GetValue() == 1 {
+			return
+		}
+	}
+	t.Error("the answer was not counted")
 }

@@ -130,7 +130,7 @@ type client struct {
 }
 
 func open(s *settings, to *account.Account) (*client, error) {
-	caller := to.Caller(anna.Vendor, s.Timeouts())
+	caller := to.Caller(anna.Vendor, s.Timeouts(), anna.Operations()...)
 	login, err := anna.NewLogin(s.Config, caller)
 	if err != nil {
 		return nil, err

@@ -161,12 +161,12 @@ func openBasic(s *basicSettings, to *account.Account) (*basicClient, error) {
 	otpClient, errOTP := otp.New(
 		s.BasicConfig,
 		gate,
-		to.Caller(danaconnect.Vendor, s.Timeouts()).Limited(limiter),
+		to.Caller(danaconnect.Vendor, s.Timeouts(), otp.Operations...).Limited(limiter),
 	)
 	contactsClient, errContacts := contacts.New(
 		s.BasicConfig,
 		gate,
-		to.Caller(danaconnect.Vendor, s.Timeouts()).Limited(limiter),
+		to.Caller(danaconnect.Vendor, s.Timeouts(), contacts.OpLoad).Limited(limiter),
 	)
 	return &basicClient{
 		otp:        otpClient,
@@ -208,7 +208,7 @@ func (s *apiSettings) UsePlaceholders() {
 }
 
 func openAPI(s *apiSettings, to *account.Account) (*api.Client, error) {
-	caller := to.Caller(danaconnect.Vendor, s.Timeouts())
+	caller := to.Caller(danaconnect.Vendor, s.Timeouts(), api.Operations...)
 	login, err := api.NewLogin(s.Config, caller)
 	if err != nil {
 		return nil, err

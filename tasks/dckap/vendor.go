@@ -77,6 +77,6 @@ func open(s *settings, to *account.Account) (*dckap.Client, error) {
 		s.Config,
 		to.Gate(profile),
 		to.Gates(s.PipeProfile, listeners).Of,
-		to.Caller(dckap.Vendor, s.Timeouts()).Limited(limiter),
+		to.Caller(dckap.Vendor, s.Timeouts(), dckap.OpCall).Limited(limiter),
 	)
 }

@@ -110,7 +110,7 @@ func (s *settings) UsePlaceholders() {
 }
 
 func open(s *settings, to *account.Account) (*dinero.Client, error) {
-	caller := to.Caller(dinero.Vendor, s.Timeouts())
+	caller := to.Caller(dinero.Vendor, s.Timeouts(), dinero.Operations...)
 	subscriptions := to.Gates(s.OrganizationProfile, s.Organizations())
 	organizations := map[string]dinero.Account{}
 	for _, id := range s.Organizations() {

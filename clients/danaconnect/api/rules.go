@@ -17,6 +17,9 @@ const (
 	OpToken = clients.OpToken
 )
 
+// Operations are all of them.
+var Operations = []string{OpStart, OpCall, OpToken}
+
 // wsReply is the answer of a conversation. The fields stay raw, so that one of an
 // unexpected type does not hide the others.
 type wsReply struct {

@@ -16,6 +16,9 @@ const (
 	OpVerify = "otp verify"
 )
 
+// Operations are all of them.
+var Operations = []string{OpSend, OpVerify}
+
 // Rule gives the meaning of one responseCode of one operation.
 type Rule struct {
 	Op, Code string

@@ -139,7 +139,11 @@ if subject ~= '-' then
   redis.call('PEXPIRE', intent, 347000000000) -- 11 years: a task may be enqueued for in ten
 end
 if not ended then
-  if arg.parked then redis.call('SADD', R .. 'parked:' .. arg.parked, arg.id) end
+  if arg.parked then
+    redis.call('SADD', R .. 'parked:' .. arg.parked, arg.id)
+    redis.call('SADD', R .. 'blockers', arg.parked)
+    redis.call('PEXPIRE', R .. 'blockers', 7862400000) -- 91 days: longer than any task waits
+  end
   return write()
 end
 
