@@ -10,7 +10,7 @@ VERSION ?= dev
 LDFLAGS := -s -w -X errand.internal/internal/buildinfo.Version=$(VERSION) -X errand.internal/internal/buildinfo.Commit=$(shell git rev-parse --short HEAD 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up run build test test/faults bench lint golden golden-check tidy-check verify redis hooks
+.PHONY: help demo up run build test test/faults bench lint golden golden-check tidy-check verify redis promtool hooks
 
 help: ## list the targets
 	@grep -hE '^[a-z/-]+:.*##' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -31,7 +31,10 @@ build: ## build bin/worker and bin/enqueue
 redis: # the tests need a real redis-server
 	@./.ci/need redis-server
 
-test: redis ## run all tests (installs redis-server if it is missing)
+promtool: # the tests of the alert rules need promtool
+	@./.ci/need promtool
+
+test: redis promtool ## run all tests (installs redis-server and promtool if they are missing)
 	$(GO) test $(RACE) $(TAGS) -timeout 20m ./...
 
 test/faults: redis ## run the long fault suite: kills, restarts, Redis trouble (about half an hour)

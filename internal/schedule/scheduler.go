@@ -38,9 +38,9 @@ type Scheduler struct {
 	failing atomic.Bool // so that an outage is logged once, not by every schedule
 }
 
-// New makes a Scheduler. It does not connect to Redis yet.
+// New makes a Scheduler, with its counters at zero. It does not connect to Redis yet.
 func New(cfg Config) *Scheduler {
-	return &Scheduler{
+	s := &Scheduler{
 		file:     cfg.File,
 		redis:    cfg.Redis,
 		enqueuer: cfg.Enqueuer,
@@ -49,13 +49,17 @@ func New(cfg Config) *Scheduler {
 		log:      cfg.Log,
 		runners:  map[string]*runner{},
 	}
+	s.metrics.fileOK.Set(1)
+	for _, schedule := range cfg.File.Schedules {
+		s.metrics.add(schedule.Name)
+	}
+	return s
 }
 
 // Run enqueues what is due until ctx ends. It then gives up the lease of a tick
 // in progress, so that another worker resumes it at once.
 func (s *Scheduler) Run(ctx context.Context) {
 	defer s.running.Wait()
-	s.metrics.fileOK.Set(1)
 	s.apply(ctx, s.file)
 	w := newWatcher(s.file.source)
 	ticker := time.NewTicker(watchInterval)
