@@ -7,6 +7,8 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
 // BaseURL is the checked address below which all paths of a vendor lie. It does not
@@ -51,6 +53,8 @@ func checkBaseURL(u *url.URL, raw string, allowInsecure bool) error {
 		return errors.New("must begin with https://")
 	case host == "":
 		return errors.New("names no host")
+	case !isHost(host):
+		return errors.New("names a host with a character that no host has")
 	case u.User != nil:
 		return errors.New("must not contain a user or password")
 	case strings.ContainsAny(raw, "?#"): // url.Parse drops an empty query or fragment
@@ -63,6 +67,18 @@ func checkBaseURL(u *url.URL, raw string, allowInsecure bool) error {
 		return errors.New("has a port outside 1 to 65535")
 	}
 	return nil
+}
+
+// isHost reports whether host is an address without a zone, or may be a name: letters
+// of any script, digits, dots, hyphens and underscores. url.Parse takes almost
+// anything, some of which it would not take again.
+func isHost(host string) bool {
+	if addr, err := netip.ParseAddr(host); err == nil {
+		return addr.Zone() == ""
+	}
+	return utf8.ValidString(host) && strings.Trim(host, ".") != "" && !strings.ContainsFunc(host, func(r rune) bool {
+		return !unicode.In(r, unicode.Letter, unicode.Mark, unicode.Digit) && !strings.ContainsRune("-_.", r)
+	})
 }
 
 // isPort reports whether port is empty or a valid number.

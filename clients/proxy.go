@@ -32,7 +32,7 @@ func ParseProxy(text secret.String) (*Proxy, error) {
 	case err != nil, u.Opaque != "", u.Scheme != "http":
 		err = errors.New("must be http://host:port or http://user:password@host:port, " +
 			"with user and password percent-encoded")
-	case u.Hostname() == "" || u.Port() == "" || !isPort(u.Port()):
+	case !isHost(u.Hostname()) || u.Port() == "" || !isPort(u.Port()):
 		err = errors.New("must name host and port, as in http://proxy.example:3128")
 	case strings.Trim(u.Path, "/") != "" || strings.ContainsAny(text.Reveal(), "?#"):
 		err = errors.New("must end after the port")

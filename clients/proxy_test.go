@@ -218,6 +218,7 @@ func TestParseProxy(t *testing.T) {
 		{text: "http://u:can%ary@proxy:1", rule: "must be http://host:port"},
 		{text: "http://canary", rule: "must name host and port"},
 		{text: "http://:1", rule: "must name host and port"},
+		{text: "http://a%2525b:1", rule: "must name host and port"},
 		{text: "http://proxy:0", rule: "must name host and port"},
 		{text: "http://proxy:1/canary", rule: "must end after the port"},
 		{text: "http://proxy:1?canary", rule: "must end after the port"},

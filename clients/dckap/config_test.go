@@ -1,6 +1,7 @@
 package dckap_test
 
 import (
+	"encoding/json"
 	"strings"
 	"testing"
 	"time"
@@ -136,10 +137,31 @@ func TestPipesFile(t *testing.T) {
 func FuzzPipes(f *testing.F) {
 	f.Add("pipes:\n- listener: a\n  success: {path: \"$.a[0]['b']\", equals: 1.50}\n  idempotent: true\n")
 	f.Add("pipes: [{listener: &x a}, {listener: *x}]")
+	f.Add("pipes:\n- listener: 007\n  success: {required: a}\n")
 	f.Fuzz(func(t *testing.T, text string) {
 		pipes, err := dckap.ParsePipes([]byte(text))
-		if err == nil && len(pipes) == 0 {
+		if err != nil {
+			if pipes != nil || err.Error() == "" {
+				t.Errorf("%d pipes beside the error %q", len(pipes), err)
+			}
+			return
+		}
+		if len(pipes) == 0 {
 			t.Error("no pipes and no error")
+		}
+		for listener, pipe := range pipes {
+			if listener == "" || strings.ContainsAny(listener, "/?#% ") {
+				t.Errorf("%q is a listener", listener)
+			}
+			if pipe.Success == nil {
+				continue
+			}
+			if len(pipe.Success.Path) == 0 {
+				t.Errorf("%s: a rule without a path", listener)
+			}
+			if equals := pipe.Success.Equals; equals != nil && (!json.Valid(*equals) || strings.ContainsAny(string((*equals)[:1]), "[{n")) {
+				t.Errorf("%s: the answer must equal %s", listener, *equals)
+			}
 		}
 	})
 }

@@ -1,10 +1,13 @@
 package payload_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"errand.internal/internal/payload"
 )
@@ -238,10 +241,32 @@ func TestBoundsInWords(t *testing.T) {
 func FuzzDecode(f *testing.F) {
 	f.Add([]byte(`{"count":1,"name":"n"}`))
 	f.Add([]byte(`{"inner":{"status":[]},"list":{}}`))
+	f.Add([]byte(`{"count":1,"name":"n","list":["a","b"],"seconds":3200,"userId":"u","inner":{"status":"A"}}`))
+	f.Add([]byte(`{"count":9007199254740993,"name":"n","free":{"a":1.50,"A":[null]},"raw":1e400}`))
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		var s sample
-		if payload.Decode(raw, &s) == nil && (s.Count < 1 || s.Name == "") {
+		if err := payload.Decode(raw, &s); err != nil {
+			if strings.TrimSpace(err.Error()) == "" {
+				t.Errorf("%q is refused without a reason", raw)
+			}
+			return
+		}
+		switch {
+		case s.Count < 1, s.Name == "", s.Seconds != nil && (*s.Seconds < 1 || *s.Seconds > 3200),
+			len(s.List) > 2, slices.Contains(s.List, ""), utf8.RuneCountInString(s.UserID) > 5,
+			!slices.Contains([]string{"", "A", "E"}, s.Inner.Status), s.Name == "both" && s.UserID != "":
 			t.Errorf("%q was accepted", raw)
+		}
+		written, err := json.Marshal(s)
+		if err != nil {
+			t.Fatalf("%q: %v", raw, err)
+		}
+		var again sample
+		if err := payload.Decode(written, &again); err != nil {
+			t.Fatalf("%q was accepted, and %q is not: %v", raw, written, err)
+		}
+		if rewritten, err := json.Marshal(again); err != nil || !bytes.Equal(rewritten, written) {
+			t.Errorf("%q is %q, and read once more %q, %v", raw, written, rewritten, err)
 		}
 	})
 }
