@@ -5,6 +5,9 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"errand.internal/internal/admission"
+
 	_ "time/tzdata" // for TIME_ZONE in images without zone files
 
 	"errand.internal/clients"
@@ -60,15 +63,17 @@ func (c Config) Configured() bool {
 // Fetch is a Login's.
 func (c Config) Profile() tokens.Profile {
 	return tokens.Profile{
-		Name:        Vendor,
-		Timeout:     c.Timeouts().WithDefaults().Call,
-		DefaultLife: defaultTokenLife,
-		Identity: tokens.Identity{
-			Grant:    "GetToken",
-			URL:      c.URL,
-			Username: c.User,
-			Secrets:  []secret.String{c.CompanyHash, c.Password},
+		Profile: admission.Profile{
+			Name:    Vendor,
+			Timeout: c.Timeouts().WithDefaults().Call,
+			Identity: admission.Identity{
+				Grant:    "GetToken",
+				URL:      c.URL,
+				Username: c.User,
+				Secrets:  []secret.String{c.CompanyHash, c.Password},
+			},
 		},
+		DefaultLife: defaultTokenLife,
 	}
 }
 

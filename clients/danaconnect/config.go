@@ -16,10 +16,11 @@ import (
 	"strings"
 	"time"
 
+	"errand.internal/internal/admission"
+
 	"errand.internal/clients"
 	"errand.internal/internal/secret"
 	"errand.internal/internal/settings"
-	"errand.internal/internal/tokens"
 )
 
 // Vendor is the vendor's name in errors, metrics and variables.
@@ -65,11 +66,11 @@ func (c BasicConfig) Configured() bool {
 }
 
 // Profile returns the account's credential as the fleet shares it.
-func (c BasicConfig) Profile() tokens.Profile {
-	return tokens.Profile{
+func (c BasicConfig) Profile() admission.Profile {
+	return admission.Profile{
 		Name:    basicProfile,
 		Timeout: c.Timeouts().WithDefaults().Call,
-		Identity: tokens.Identity{
+		Identity: admission.Identity{
 			Grant:    "basic",
 			URL:      c.OTPURL,
 			Username: c.user(),

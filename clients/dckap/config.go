@@ -18,10 +18,11 @@ import (
 	"slices"
 	"time"
 
+	"errand.internal/internal/admission"
+
 	"errand.internal/clients"
 	"errand.internal/internal/secret"
 	"errand.internal/internal/settings"
-	"errand.internal/internal/tokens"
 )
 
 // Vendor is the vendor's name in errors, metrics and variables.
@@ -72,11 +73,11 @@ func (c Config) Timeouts() clients.Timeouts {
 }
 
 // Profile identifies the account's credential to all workers.
-func (c Config) Profile() tokens.Profile {
-	p := tokens.Profile{
+func (c Config) Profile() admission.Profile {
+	p := admission.Profile{
 		Name:    Vendor,
 		Timeout: c.Timeouts().WithDefaults().Call,
-		Identity: tokens.Identity{
+		Identity: admission.Identity{
 			Grant:   string(c.auth()),
 			URL:     c.url(),
 			Secrets: []secret.String{c.Token},
@@ -93,15 +94,16 @@ func (c Config) Profile() tokens.Profile {
 
 // PipeProfile identifies one pipe to all workers. While the pipe is disabled its
 // tasks are parked; those of other pipes run. listener is the listener's id.
-func (c Config) PipeProfile(listener string) tokens.Profile {
-	return tokens.Profile{
+func (c Config) PipeProfile(listener string) admission.Profile {
+	return admission.Profile{
 		Name:    Vendor + "-pipe-" + listener,
 		Timeout: c.Timeouts().WithDefaults().Call,
-		Identity: tokens.Identity{
+		Identity: admission.Identity{
 			Grant: "pipe",
 			URL:   c.url(),
 			Extra: []string{listener},
 		},
+		Refusal: "pipe " + listener + " was refused",
 	}
 }
 

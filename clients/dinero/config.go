@@ -20,6 +20,8 @@ import (
 	"strings"
 	"time"
 
+	"errand.internal/internal/admission"
+
 	"errand.internal/clients"
 	"errand.internal/internal/secret"
 	"errand.internal/internal/settings"
@@ -76,10 +78,10 @@ func (c Config) Timeouts() clients.Timeouts {
 // the Fetch of the organization's Login.
 func (c Config) Profile(organization string) tokens.Profile {
 	keys, _ := c.keys()
-	return tokens.Profile{
+	return tokens.Profile{Profile: admission.Profile{
 		Name:    Vendor + "-" + organization,
 		Timeout: c.Timeouts().WithDefaults().Call,
-		Identity: tokens.Identity{
+		Identity: admission.Identity{
 			Grant:    "password",
 			URL:      cmp.Or(c.TokenURL, DefaultTokenURL),
 			ClientID: c.ClientID,
@@ -87,20 +89,21 @@ func (c Config) Profile(organization string) tokens.Profile {
 			Scope:    scope,
 			Secrets:  []secret.String{c.ClientSecret, keys[organization]},
 		},
-	}
+	}}
 }
 
 // OrganizationProfile identifies an organization to all workers. While it has no
 // subscription its tasks are parked; those of other organizations run.
-func (c Config) OrganizationProfile(organization string) tokens.Profile {
-	return tokens.Profile{
+func (c Config) OrganizationProfile(organization string) admission.Profile {
+	return admission.Profile{
 		Name:    Vendor + "-org-" + organization,
 		Timeout: c.Timeouts().WithDefaults().Call,
-		Identity: tokens.Identity{
+		Identity: admission.Identity{
 			Grant:    "subscription",
 			URL:      cmp.Or(c.APIURL, DefaultAPIURL),
 			Username: organization,
 		},
+		Refusal: "organization " + organization + " was refused",
 	}
 }
 

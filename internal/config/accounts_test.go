@@ -16,7 +16,6 @@ import (
 	"errand.internal/internal/account"
 	"errand.internal/internal/sandboxes"
 	"errand.internal/internal/settings"
-	"errand.internal/internal/tokens"
 	"errand.internal/tasks/all"
 )
 
@@ -27,8 +26,7 @@ func unreachable(t *testing.T) account.Shared {
 	rdb := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1"})
 	t.Cleanup(func() { _ = rdb.Close() })
 	return account.Shared{
-		Redis:        rdb,
-		TokenOptions: []tokens.Option{tokens.WithMetrics(tokens.NewMetrics(nil))},
+		Redis: rdb,
 	}
 }
 
@@ -128,7 +126,7 @@ func describeLimits(t *testing.T, environ map[string]string) []string {
 	var list []string
 	for _, a := range open(t, environ).Accounts {
 		for _, l := range a.Limiters {
-			list = append(list, l.Account().Name+": "+l.Account().String())
+			list = append(list, l.Limits().Name+": "+l.Limits().String())
 		}
 	}
 	return list
@@ -183,8 +181,8 @@ func TestEveryAccountHasTheLimitsOfItsVariables(t *testing.T) {
 			t.Errorf("the account of %s has no limiter", a.Credentials[0].Name)
 		}
 		for _, l := range a.Limiters {
-			if got, want := l.Account().String(), "5/1s, 3 at once"; got != want {
-				t.Errorf("%s has the limits %q, want %q", l.Account().Name, got, want)
+			if got, want := l.Limits().String(), "5/1s, 3 at once"; got != want {
+				t.Errorf("%s has the limits %q, want %q", l.Limits().Name, got, want)
 			}
 		}
 	}

@@ -14,7 +14,7 @@ func (d *doctor) limitChecks(ctx context.Context, a *openedAccount) []Check {
 	}
 	var checks []Check
 	for _, limiter := range a.parts.Limiters {
-		limited := limiter.Account()
+		limited := limiter.Limits()
 		c := Check{
 			Level: redisguard.OK,
 			Name:  a.Name() + " limits",

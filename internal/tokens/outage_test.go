@@ -14,6 +14,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/maintnotifications"
 
+	"errand.internal/internal/admission"
 	"errand.internal/internal/redisscript"
 	"errand.internal/internal/redistest"
 )
@@ -37,11 +38,11 @@ func TestRedisDownCostsOneLoginPerProcess(t *testing.T) {
 			srv := startRedis(t)
 			v := &vendor{life: time.Hour}
 			clock := &testClock{}
-			all := fleet(t, 10, srv.Client(), testProfile(t, v), WithClock(clock.now))
+			all := fleet(t, 10, srv.Client(), testProfile(t, v), admission.WithNow(clock.now))
 			first := mustGet(t, all[0])
 			for _, s := range all {
 				mustGet(t, s)
-				s.redisTimeout = 250 * time.Millisecond // the default, now that the start is over
+				s.SetRedisTimeout(250 * time.Millisecond) // the default, now that the start is over
 			}
 			tt.down(srv)
 			clock.advance(time.Hour - 5*time.Minute) // refresh is due
@@ -67,7 +68,7 @@ func TestRedisDownCostsOneLoginPerProcess(t *testing.T) {
 			for _, s := range all {
 				eventually(t, "Redis to answer", func() bool { _, err := s.State(t.Context()); return err == nil })
 				eventually(t, "the refresh to be over", func() bool { return !s.refreshing.Load() })
-				s.redisTimeout = testRedisTimeout
+				s.SetRedisTimeout(testRedisTimeout)
 			}
 			clock.advance(time.Hour)
 			start := time.Now()
@@ -101,11 +102,11 @@ func TestFrozenRedisCostsOneTimeout(t *testing.T) {
 	srv := startRedis(t)
 	v := &vendor{life: time.Hour}
 	clock := &testClock{}
-	s := newSource(t, srv.Client(), testProfile(t, v), WithClock(clock.now))
-	if _, err := s.keyset(); err != nil {
+	s := newSource(t, srv.Client(), testProfile(t, v), admission.WithNow(clock.now))
+	if _, err := s.Keys(); err != nil {
 		t.Fatal(err)
 	}
-	s.redisTimeout = 250 * time.Millisecond
+	s.SetRedisTimeout(250 * time.Millisecond)
 	hook := &counting{}
 	srv.Client().AddHook(hook)
 	srv.Pause()
@@ -117,10 +118,10 @@ func TestFrozenRedisCostsOneTimeout(t *testing.T) {
 	}
 	asked := hook.commands.Load()
 	clock.advance(59*time.Minute + 30*time.Second)
-	s.redisRetryAt.Store(s.clock() + int64(time.Second)) // the breaker has just opened
+	s.AvoidRedis(time.Second) // the breaker has just opened
 	tok := mustGet(t, s)
 	clock.advance(11 * time.Second)
-	s.redisRetryAt.Store(s.clock() + int64(time.Minute))
+	s.AvoidRedis(time.Minute)
 	if !s.Reject(t.Context(), tok) {
 		t.Error("an old token was not rejected")
 	}
@@ -148,7 +149,7 @@ func TestStartWithoutRedis(t *testing.T) {
 	v = &vendor{answer: refuse}
 	s = newSource(t, closedClient(t), testProfile(t, v))
 	for range 5 {
-		wantCooling(t, get(t, s), 30*time.Second)
+		wantRefused(t, get(t, s), 30*time.Second)
 	}
 	v.expectLogins(t, 1)
 }
@@ -200,7 +201,7 @@ func TestLostReplyDoesNotLoseTheLease(t *testing.T) {
 	}
 	v := &vendor{life: time.Hour}
 	s := newSource(t, rdb, testProfile(t, v))
-	if _, err := s.keyset(); err != nil {
+	if _, err := s.Keys(); err != nil {
 		t.Fatal(err)
 	}
 	proxy.lose(beginScript.Hash())

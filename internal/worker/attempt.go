@@ -1,7 +1,6 @@
 package worker
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -135,7 +134,7 @@ func (a *attempt) settle(d decision, result any) {
 		Outcome:   d.outcome,
 		Wait:      d.wait,
 		Parked:    d.state == record.Parked,
-		ParkedFor: d.parkedFor,
+		ParkedFor: d.blockedBy,
 		Code:      d.code,
 		Message:   d.message,
 		HoldKey:   a.claim.Scheduled,
@@ -191,7 +190,7 @@ func (a *attempt) seal(result any) []byte {
 func (a *attempt) report(d decision, took time.Duration) {
 	taskType := a.metricType()
 	if d.state == record.Parked {
-		a.metrics.parked.WithLabelValues(taskType, cmp.Or(d.parkedFor, d.limit)).Inc()
+		a.metrics.parked.WithLabelValues(taskType, d.blockedBy).Inc()
 	}
 	if !d.untried {
 		a.metrics.attempts.WithLabelValues(taskType, d.class).Inc()

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"time"
 
+	"errand.internal/internal/admission"
+
 	"errand.internal/clients"
 	"errand.internal/clients/danaconnect"
 	"errand.internal/internal/secret"
@@ -49,15 +51,17 @@ func (c Config) Configured() bool {
 // Fetch, which is the Login's.
 func (c Config) Profile() tokens.Profile {
 	return tokens.Profile{
-		Name:        "danaconnect-api",
-		Timeout:     c.Timeouts().WithDefaults().Call,
-		DefaultLife: defaultLife,
-		Identity: tokens.Identity{
-			Grant:    "client_credentials",
-			URL:      c.TokenURL,
-			ClientID: c.ClientID,
-			Secrets:  []secret.String{c.ClientSecret},
+		Profile: admission.Profile{
+			Name:    "danaconnect-api",
+			Timeout: c.Timeouts().WithDefaults().Call,
+			Identity: admission.Identity{
+				Grant:    "client_credentials",
+				URL:      c.TokenURL,
+				ClientID: c.ClientID,
+				Secrets:  []secret.String{c.ClientSecret},
+			},
 		},
+		DefaultLife: defaultLife,
 	}
 }
 

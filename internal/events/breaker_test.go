@@ -10,13 +10,14 @@ import (
 	"testing"
 	"time"
 
+	"errand.internal/internal/admission"
+
 	"errand.internal/clients"
 	"errand.internal/internal/alert"
 	"errand.internal/internal/events"
 	"errand.internal/internal/redistest"
 	"errand.internal/internal/seal"
 	"errand.internal/internal/secret"
-	"errand.internal/internal/tokens"
 )
 
 // newResting is a Sender of its own process, as the worker makes it.
@@ -28,12 +29,12 @@ func newResting(t *testing.T, server *redistest.Server, url string) *events.Send
 	if err != nil {
 		t.Fatal(err)
 	}
-	rest := events.NewRest(cfg, rdb, nopLog, tokens.WithSalt(seal.NewSalt(rdb)))
-	t.Cleanup(rest.Close)
+	breaker := events.NewBreaker(cfg, rdb, nopLog, admission.WithSalt(seal.NewSalt(rdb)))
+	t.Cleanup(breaker.Close)
 	s, err := events.NewSender(
 		cfg,
 		sink,
-		rest,
+		breaker,
 		clients.NewCaller(events.Vendor, clients.Timeouts{Call: 2 * time.Second}, nil, nil),
 		func(alert.Alert) {},
 	)
@@ -80,7 +81,7 @@ func TestASinkThatTakesNothingRests(t *testing.T) {
 				t.Fatal(err)
 			}
 			err := other.Send(t.Context(), sample, true)
-			cooling, parked := errors.AsType[*tokens.CoolingError](err)
+			cooling, parked := errors.AsType[*admission.Blocked](err)
 			fault, _ := clients.AsError(err)
 			if parked != tc.rests || (calls.Load() == 1) != tc.rests {
 				t.Fatalf("%d calls, %v; it rests: %t", calls.Load(), err, tc.rests)
@@ -88,14 +89,14 @@ func TestASinkThatTakesNothingRests(t *testing.T) {
 			if !tc.rests {
 				return
 			}
-			if cooling.Profile != events.RestProfile || cooling.RetryAfter > time.Second ||
-				fault.Kind != clients.Credentials ||
+			if cooling.Key != events.BreakerName || cooling.RetryAfter > time.Second ||
+				fault.Kind != clients.Blocked ||
 				!fault.NotSent {
 				t.Errorf("%#v", fault)
 			}
 			if text := err.Error(); !strings.Contains(
 				text,
-				"the receiver has taken nothing lately: it is left alone for 1s",
+				"the receiver has accepted nothing lately; next try in ",
 			) ||
 				strings.Contains(text, "credential") ||
 				strings.Contains(text, "secret-path") {
@@ -128,7 +129,7 @@ func TestASinkThatIsBack(t *testing.T) {
 		t.Helper()
 		for {
 			err := s.Send(t.Context(), sample, true)
-			cooling, rests := errors.AsType[*tokens.CoolingError](err)
+			cooling, rests := errors.AsType[*admission.Blocked](err)
 			if !rests {
 				return err
 			}
@@ -160,9 +161,9 @@ func TestASinkThatIsBack(t *testing.T) {
 		t.Fatal("it was taken")
 	}
 	// The other may trust what it knew, until it is refused itself.
-	var cooling *tokens.CoolingError
+	var cooling *admission.Blocked
 	for rests := false; !rests; {
-		cooling, rests = errors.AsType[*tokens.CoolingError](other.Send(t.Context(), sample, true))
+		cooling, rests = errors.AsType[*admission.Blocked](other.Send(t.Context(), sample, true))
 	}
 	if cooling.RetryAfter > 2*time.Second {
 		t.Errorf("after one refusal it rests for %v", cooling.RetryAfter)
@@ -191,7 +192,7 @@ func TestAnEventThatTheSinkCannotDigest(t *testing.T) {
 		}
 	}
 	rests := func(s *events.Sender) bool {
-		_, rests := errors.AsType[*tokens.CoolingError](s.Send(t.Context(), sample, true))
+		_, rests := errors.AsType[*admission.Blocked](s.Send(t.Context(), sample, true))
 		return rests
 	}
 	refused(one.Send(t.Context(), bad, false))

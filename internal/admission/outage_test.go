@@ -1,4 +1,4 @@
-package limits
+package admission
 
 import (
 	"context"
@@ -44,32 +44,31 @@ func TestRedisIsAway(t *testing.T) {
 			server := redistest.New(t)
 			rdb := general(t, server)
 			registry := prometheus.NewRegistry()
-			l := New(rdb, seal.NewSalt(rdb), account(t, settings.Rate{N: 1, Per: time.Hour}, 1), WithMetrics(NewMetrics(registry)))
+			l := NewLimiter(rdb, seal.NewSalt(rdb), account(t, settings.Rate{N: 1, Per: time.Hour}, 1), WithMetrics(NewMetrics(registry)))
 			guard := NewGuard(rdb, seal.NewSalt(rdb), "otp", settings.Rate{N: 1, Per: time.Hour})
-			pass, err := l.Enter(t.Context(), Ask{})
+			pass, err := l.Acquire(t.Context(), Request{})
 			if err != nil {
 				t.Fatal(err)
 			}
 			tt.leave(server)
 			began := time.Now()
-			again, err := l.Enter(t.Context(), Ask{})
+			again, err := l.Acquire(t.Context(), Request{})
 			if err != nil {
 				t.Fatalf("without Redis: %v", err)
 			}
-			for _, p := range []Pass{pass, again} {
-				p.Exhausted(t.Context(), time.Minute)
-				p.Leave(t.Context())
+			for _, p := range []Permit{pass, again} {
+				p.Done(t.Context(), Result{Verdict: Exhausted, RetryAfter: time.Minute})
 			}
-			if took := time.Since(began); took > 5*askFor+4*time.Second {
+			if took := time.Since(began); took > 5*askTimeout+4*time.Second {
 				t.Errorf("five questions took %s", took)
 			}
 			err = guard.Take(t.Context(), "otp-1", []string{"ana"})
-			if _, full := errors.AsType[*FullError](err); err == nil || full {
+			if _, full := errors.AsType[*Blocked](err); err == nil || full {
 				t.Errorf("the guard says %v", err)
 			}
 			cancelled, cancel := context.WithCancel(t.Context())
 			cancel()
-			if _, err := l.Enter(cancelled, Ask{}); !errors.Is(err, context.Canceled) {
+			if _, err := l.Acquire(cancelled, Request{}); !errors.Is(err, context.Canceled) {
 				t.Errorf("cancelled: %v", err)
 			}
 			tt.back(server)
@@ -86,29 +85,29 @@ func TestRedisClock(t *testing.T) {
 	t.Parallel()
 	rdb := redistest.New(t).Client()
 	salt := seal.NewSalt(rdb)
-	l := New(rdb, salt, account(t, settings.Rate{N: 2, Per: time.Hour}, 0))
-	if _, err := l.Enter(t.Context(), Ask{Task: "dinero-1"}); err != nil {
+	l := NewLimiter(rdb, salt, account(t, settings.Rate{N: 2, Per: time.Hour}, 0))
+	if _, err := l.Acquire(t.Context(), Request{Task: "dinero-1"}); err != nil {
 		t.Fatal(err)
 	}
-	_, err := l.Enter(t.Context(), Ask{Task: "dinero-2", Horizon: time.Hour})
-	waits, ok := errors.AsType[*WaitError](err)
+	_, err := l.Acquire(t.Context(), Request{Task: "dinero-2", Deadline: time.Hour})
+	waits, ok := errors.AsType[*Blocked](err)
 	if !ok || waits.RetryAfter > 30*time.Minute || waits.RetryAfter < 29*time.Minute {
 		t.Errorf("%v", err)
 	}
-	quick := New(rdb, salt, account(t, settings.Rate{N: 20, Per: time.Second}, 1))
+	quick := NewLimiter(rdb, salt, account(t, settings.Rate{N: 20, Per: time.Second}, 1))
 	for range 4 {
-		pass, err := quick.Enter(t.Context(), Ask{Patience: 30 * time.Second})
+		pass, err := quick.Acquire(t.Context(), Request{MaxWait: 30 * time.Second})
 		if err != nil {
 			t.Fatal(err)
 		}
-		pass.Leave(t.Context())
+		pass.Done(t.Context(), Result{})
 	}
 	guard := NewGuard(rdb, salt, "otp", settings.Rate{N: 1, Per: time.Hour})
 	if err := guard.Take(t.Context(), "otp-1", []string{"ana"}); err != nil {
 		t.Error(err)
 	}
-	full, ok := errors.AsType[*FullError](guard.Take(t.Context(), "otp-2", []string{"ana"}))
-	if !ok || full.Again > time.Hour || full.Again < 59*time.Minute {
+	full, ok := errors.AsType[*Blocked](guard.Take(t.Context(), "otp-2", []string{"ana"}))
+	if !ok || full.RetryAfter > time.Hour || full.RetryAfter < 59*time.Minute {
 		t.Errorf("%+v", full)
 	}
 }
@@ -118,18 +117,18 @@ func TestRedisClock(t *testing.T) {
 func TestCancelledWhileWaiting(t *testing.T) {
 	t.Parallel()
 	rdb := redistest.New(t).Client()
-	l := New(rdb, seal.NewSalt(rdb), account(t, settings.Rate{}, 1))
-	pass, err := l.Enter(t.Context(), Ask{})
+	l := NewLimiter(rdb, seal.NewSalt(rdb), account(t, settings.Rate{}, 1))
+	pass, err := l.Acquire(t.Context(), Request{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	if _, err := l.Enter(ctx, Ask{Patience: time.Minute}); !errors.Is(err, context.DeadlineExceeded) {
+	if _, err := l.Acquire(ctx, Request{MaxWait: time.Minute}); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("%v", err)
 	}
-	pass.Leave(t.Context())
-	if state, err := l.State(t.Context()); err != nil || state != (State{}) {
+	pass.Done(t.Context(), Result{})
+	if state, err := l.State(t.Context()); err != nil || state != (LimitState{}) {
 		t.Errorf("%+v, %v", state, err)
 	}
 }
@@ -141,9 +140,9 @@ func TestKeysRevealNothing(t *testing.T) {
 	salt := seal.NewSalt(rdb)
 	a := account(t, settings.Rate{N: 1, Per: time.Second}, 1)
 	a.Name, a.Identity = "{shop}", []string{"https://shop.example", "canary-user"}
-	l := New(rdb, salt, a)
+	l := NewLimiter(rdb, salt, a)
 	for range 2 {
-		_, _ = l.Enter(t.Context(), Ask{Task: "dinero-1", Horizon: time.Hour})
+		_, _ = l.Acquire(t.Context(), Request{Task: "dinero-1", Deadline: time.Hour})
 	}
 	_ = NewGuard(rdb, salt, "otp", settings.Rate{N: 1, Per: time.Second}).Take(t.Context(), "otp-1", []string{"canary@example.com"})
 	keys, err := rdb.Keys(t.Context(), "limit:*").Result()
@@ -157,35 +156,35 @@ func TestKeysRevealNothing(t *testing.T) {
 	}
 }
 
-func TestAccount(t *testing.T) {
+func TestLimits(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
 		name, says string
-		account    Account
+		limits     Limits
 		limited    bool
-		rest       time.Duration
+		pause      time.Duration
 	}{
-		{"nothing", "", Account{}, false, time.Second},
-		{"rate", "95/1m", Account{Rate: perMinute(95)}, true, time.Minute},
-		{"at once", "4 at once", Account{AtOnce: 4}, true, time.Second},
-		{"both", "5/1s, 4 at once", Account{Rate: settings.Rate{N: 5, Per: time.Second}, AtOnce: 4}, true, time.Second},
-		{"by the hour", "9/1h", Account{Rate: settings.Rate{N: 9, Per: time.Hour}}, true, time.Minute},
-		{"the vendor's rest", "9/1h", Account{Rate: settings.Rate{N: 9, Per: time.Hour}, Rest: 2 * time.Minute}, true, 2 * time.Minute},
+		{"nothing", "", Limits{}, false, time.Second},
+		{"rate", "95/1m", Limits{Rate: perMinute(95)}, true, time.Minute},
+		{"at once", "4 at once", Limits{Concurrency: 4}, true, time.Second},
+		{"both", "5/1s, 4 at once", Limits{Rate: settings.Rate{N: 5, Per: time.Second}, Concurrency: 4}, true, time.Second},
+		{"by the hour", "9/1h", Limits{Rate: settings.Rate{N: 9, Per: time.Hour}}, true, time.Minute},
+		{"the vendor's rest", "9/1h", Limits{Rate: settings.Rate{N: 9, Per: time.Hour}, QuotaPause: 2 * time.Minute}, true, 2 * time.Minute},
 	} {
-		if a := tt.account; a.String() != tt.says || a.Limited() != tt.limited || a.rest() != tt.rest {
-			t.Errorf("%s: %q, %v, %s", tt.name, a, a.Limited(), a.rest())
+		if a := tt.limits; a.String() != tt.says || a.IsZero() == tt.limited || a.quotaPause() != tt.pause {
+			t.Errorf("%s: %q, %v, %s", tt.name, a, !a.IsZero(), a.quotaPause())
 		}
 	}
 }
 
-func TestState(t *testing.T) {
+func TestLimitState(t *testing.T) {
 	t.Parallel()
-	for want, state := range map[string]State{
+	for want, state := range map[string]LimitState{
 		"":            {},
 		"3 waiting":   {Waiting: 3},
 		"2 under way": {Underway: 2},
-		"used up by the vendor's word, goes on in 40s; 3 waiting": {ClosedFor: 40 * time.Second, Waiting: 3},
-		"used up by the vendor's word, goes on in 1s":             {ClosedFor: time.Millisecond},
+		"used up by the vendor's word, goes on in 40s; 3 waiting": {PausedFor: 40 * time.Second, Waiting: 3},
+		"used up by the vendor's word, goes on in 1s":             {PausedFor: time.Millisecond},
 	} {
 		if state.String() != want {
 			t.Errorf("%q, want %q", state, want)

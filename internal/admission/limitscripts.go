@@ -1,6 +1,6 @@
-package limits
+package admission
 
-import "github.com/redis/go-redis/v9"
+import "errand.internal/internal/redisscript"
 
 // The scripts share their keys:
 //
@@ -17,7 +17,7 @@ import "github.com/redis/go-redis/v9"
 // ARGV[1] is the time, 0 for Redis' own. All times are in microseconds, which
 // stay exact in Lua's numbers until the year 2255. Every script may run twice:
 // the client repeats a command whose reply was lost.
-const prelude = `
+const limitPrelude = `
 local function num(x) return tonumber(x or '0') end
 local function text(x) return string.format('%.0f', x) end
 local now = tonumber(ARGV[1])
@@ -32,12 +32,12 @@ local function keep(...)
 end
 `
 
-// enterScript: ARGV[2] interval and [3] slack of the bucket (0: no rate), [4]
+// acquireScript: ARGV[2] interval and [3] slack of the bucket (0: no rate), [4]
 // permits (0: no end of them), [5] policy, [6] nonce, [7] lease, [8] task (or
 // empty), [9] under way (1/0), [10] patience, [11] horizon.
 //
 // go, after a wait | soon: ask again after a wait | wait, with the reason.
-var enterScript = redis.NewScript(prelude + `
+var acquireScript = redisscript.New(limitPrelude, `
 local interval, slack, most, patience = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[10])
 local task, underway = ARGV[8], ARGV[9] == '1'
 local s = redis.call('HMGET', KEYS[1], 'tat', 'closed', 'took', 'policy')
@@ -112,8 +112,8 @@ save()
 if at - now <= patience then return {'soon', text(at - now)} end
 return {'wait', text(at - now), why}`)
 
-// leaveScript: ARGV[2] nonce, [3] how long the call took (0: it was not made).
-var leaveScript = redis.NewScript(prelude + `
+// releaseScript: ARGV[2] nonce, [3] how long the call took (0: it was not made).
+var releaseScript = redisscript.New(limitPrelude, `
 redis.call('ZREM', KEYS[4], ARGV[2])
 local new = tonumber(ARGV[3])
 if new > 0 then
@@ -122,8 +122,8 @@ if new > 0 then
 end
 return {'1'}`)
 
-// closeScript: ARGV[2] how long nobody goes.
-var closeScript = redis.NewScript(prelude + `
+// pauseScript: ARGV[2] how long nobody goes.
+var pauseScript = redisscript.New(limitPrelude, `
 local over = now + tonumber(ARGV[2])
 local s = redis.call('HMGET', KEYS[1], 'closed', 'tat')
 if over > num(s[1]) then
@@ -132,9 +132,9 @@ if over > num(s[1]) then
 end
 return {'1'}`)
 
-// stateScript reads and changes nothing: how long it is closed, how many stand
+// limitStateScript reads and changes nothing: how long it is closed, how many stand
 // in line, how many calls are under way.
-var stateScript = redis.NewScript(prelude + `
+var limitStateScript = redisscript.New(limitPrelude, `
 return {
   text(math.max(num(redis.call('HGET', KEYS[1], 'closed')) - now, 0)),
   text(redis.call('ZCARD', KEYS[2])),
@@ -145,7 +145,7 @@ return {
 // task, [3] how many, [4] in what time.
 //
 // 1, or 0 with the time until there is a place again.
-var takeScript = redis.NewScript(`
+var takeScript = redisscript.New(`
 local function text(x) return string.format('%.0f', x) end
 local now = tonumber(ARGV[1])
 if now == 0 then
@@ -162,6 +162,6 @@ redis.call('PEXPIRE', KEYS[1], text(tonumber(ARGV[4]) / 1000 + 1000))
 return {'1'}`)
 
 // freeScript: ARGV[2] task.
-var freeScript = redis.NewScript(`
+var freeScript = redisscript.New(`
 redis.call('ZREM', KEYS[1], ARGV[2])
 return {'1'}`)

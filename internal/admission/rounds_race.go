@@ -1,6 +1,6 @@
 //go:build race
 
-package tokens
+package admission
 
 // pbkdf2Rounds is small with the race detector, which makes each round some 25 times as
 // slow: the many worker processes of the tests would spend most of their time on it.

@@ -1,4 +1,4 @@
-package limits
+package admission
 
 import (
 	"context"
@@ -96,8 +96,8 @@ func proveBoth(t *testing.T, clients []redis.UniversalClient) {
 	other.Identity = []string{t.Name(), "other"}
 	f = newFleet(t, clients, other)
 	for i, want := range []string{"go", "go", "go", "go", "go", "soon"} {
-		r, err := f.limiters[0].enter(t.Context(), "p", Ask{Task: fmt.Sprint("dinero-", i), Horizon: time.Hour}, patience)
-		if err != nil || r.text(0) != want {
+		r, err := f.limiters[0].acquire(t.Context(), "p", Request{Task: fmt.Sprint("dinero-", i), Deadline: time.Hour}, patience)
+		if err != nil || r.Text(0) != want {
 			t.Errorf("number %d: %v, %v", i, r, err)
 		}
 	}
@@ -107,7 +107,7 @@ func proveBoth(t *testing.T, clients []redis.UniversalClient) {
 // no longer.
 func proveKilledHolder(t *testing.T, clients []redis.UniversalClient) {
 	f := newFleet(t, clients, account(t, settings.Rate{}, 1))
-	if _, err := f.limiters[0].Enter(t.Context(), Ask{Task: "dinero-killed"}); err != nil {
+	if _, err := f.limiters[0].Acquire(t.Context(), Request{Task: "dinero-killed"}); err != nil {
 		t.Fatal(err)
 	}
 	begun := f.Now()
@@ -145,14 +145,14 @@ func proveUnderway(t *testing.T, clients []redis.UniversalClient) {
 // A 429 closes the account for the whole fleet, and nobody else's.
 func proveClosed(t *testing.T, clients []redis.UniversalClient) {
 	a := account(t, perMinute(600), 0)
-	a.Rest = 40 * time.Second
+	a.QuotaPause = 40 * time.Second
 	f := newFleet(t, clients, a)
 	one, other := f.limiters[0], f.limiters[len(f.limiters)-1]
-	enter := func(l *Limiter, task string) (Pass, time.Duration) {
+	enter := func(l *Limiter, task string) (Permit, time.Duration) {
 		t.Helper()
-		pass, err := l.Enter(t.Context(), Ask{Task: task, Horizon: time.Hour})
-		if waits, ok := errors.AsType[*WaitError](err); ok {
-			if waits.Limit != "shop:rate" || waits.Reason != "the vendor has said that the calls of shop are used up" {
+		pass, err := l.Acquire(t.Context(), Request{Task: task, Deadline: time.Hour})
+		if waits, ok := errors.AsType[*Blocked](err); ok {
+			if waits.Key != "shop:rate" || waits.Reason != "the vendor has said that the calls of shop are used up" {
 				t.Errorf("%+v", waits)
 			}
 			return nil, waits.RetryAfter
@@ -163,8 +163,7 @@ func proveClosed(t *testing.T, clients []redis.UniversalClient) {
 		return pass, 0
 	}
 	pass, _ := enter(one, "dinero-0")
-	pass.Exhausted(t.Context(), 0)
-	pass.Leave(t.Context())
+	pass.Done(t.Context(), Result{Verdict: Exhausted})
 	interval, _ := bucket(a.Rate)
 	step := time.Duration(interval) * time.Microsecond
 	for i := range 3 { // each gets a time of its own
@@ -172,11 +171,11 @@ func proveClosed(t *testing.T, clients []redis.UniversalClient) {
 			t.Errorf("number %d waits %s", i, wait)
 		}
 	}
-	pass.Exhausted(t.Context(), 10*time.Second) // less than is known
-	if state, err := other.State(t.Context()); err != nil || state != (State{ClosedFor: 40 * time.Second, Waiting: 3}) {
+	pass.Done(t.Context(), Result{Verdict: Exhausted, RetryAfter: 10 * time.Second}) // less than is known
+	if state, err := other.State(t.Context()); err != nil || state != (LimitState{PausedFor: 40 * time.Second, Waiting: 3}) {
 		t.Errorf("%+v, %v", state, err)
 	}
-	pass.Exhausted(t.Context(), 100*time.Hour) // a mistake, or as good as one
+	pass.Done(t.Context(), Result{Verdict: Exhausted, RetryAfter: 100 * time.Hour}) // a mistake, or as good as one
 	if _, wait := enter(other, "dinero-0"); wait != time.Hour {
 		t.Errorf("waits %s", wait)
 	}
@@ -195,14 +194,14 @@ func proveClosed(t *testing.T, clients []redis.UniversalClient) {
 func proveSettings(t *testing.T, clients []redis.UniversalClient) {
 	f := newFleet(t, clients, account(t, settings.Rate{N: 1, Per: time.Hour}, 0))
 	for i := range 10 {
-		_, err := f.limiters[0].Enter(t.Context(), Ask{Task: fmt.Sprint("dinero-", i), Horizon: 24 * time.Hour})
-		if waits, ok := errors.AsType[*WaitError](err); ok != (i > 0) || ok && waits.RetryAfter.Round(time.Second) != time.Duration(i)*time.Hour {
+		_, err := f.limiters[0].Acquire(t.Context(), Request{Task: fmt.Sprint("dinero-", i), Deadline: 24 * time.Hour})
+		if waits, ok := errors.AsType[*Blocked](err); ok != (i > 0) || ok && waits.RetryAfter.Round(time.Second) != time.Duration(i)*time.Hour {
 			t.Errorf("number %d: %v", i, err)
 		}
 	}
-	mended := New(clients[0], f.limiters[0].salt, account(t, perMinute(95), 0), WithClock(f.world))
-	_, err := mended.Enter(t.Context(), Ask{Task: "dinero-9"})
-	if waits, ok := errors.AsType[*WaitError](err); !ok || waits.RetryAfter > time.Second {
+	mended := NewLimiter(clients[0], f.limiters[0].salt, account(t, perMinute(95), 0), WithClock(f.world))
+	_, err := mended.Acquire(t.Context(), Request{Task: "dinero-9"})
+	if waits, ok := errors.AsType[*Blocked](err); !ok || waits.RetryAfter > time.Second {
 		t.Errorf("the bucket is empty, and the line too: %v", err)
 	}
 }
@@ -212,25 +211,25 @@ func proveLostReplies(t *testing.T, clients []redis.UniversalClient) {
 	f := newFleet(t, clients, account(t, settings.Rate{}, 1))
 	l := f.limiters[0]
 	for range 2 {
-		if r, err := l.enter(t.Context(), "the same", Ask{Task: "dinero-1"}, 0); err != nil || r.text(0) != "go" {
+		if r, err := l.acquire(t.Context(), "the same", Request{Task: "dinero-1"}, 0); err != nil || r.Text(0) != "go" {
 			t.Errorf("%v, %v", r, err)
 		}
 	}
 	told := map[string]bool{}
 	for range 3 {
-		r, err := l.enter(t.Context(), "another", Ask{Task: "dinero-2", Horizon: time.Hour}, 0)
+		r, err := l.acquire(t.Context(), "another", Request{Task: "dinero-2", Deadline: time.Hour}, 0)
 		told[fmt.Sprint(r, err)] = true
 	}
 	state, err := l.State(t.Context())
-	if len(told) != 1 || err != nil || state != (State{Waiting: 1, Underway: 1}) {
+	if len(told) != 1 || err != nil || state != (LimitState{Waiting: 1, Underway: 1}) {
 		t.Errorf("%v, %+v, %v", told, state, err)
 	}
 	for range 2 {
-		if _, err := l.run(t.Context(), leaveScript, "the same", 1000); err != nil {
+		if _, err := l.run(t.Context(), releaseScript, "the same", 1000); err != nil {
 			t.Error(err)
 		}
 	}
-	if r, err := l.enter(t.Context(), "another", Ask{Task: "dinero-2"}, 0); err != nil || r.text(0) != "go" {
+	if r, err := l.acquire(t.Context(), "another", Request{Task: "dinero-2"}, 0); err != nil || r.Text(0) != "go" {
 		t.Errorf("%v, %v", r, err)
 	}
 }

@@ -1,6 +1,6 @@
 //go:build !race
 
-package tokens
+package admission
 
 // pbkdf2Rounds makes a fingerprint cost about 5 ms. Key names are visible,
 // passwords are guessable and the salt is in the same Redis: a plain hash in a

@@ -1,4 +1,4 @@
-package limits
+package admission
 
 import (
 	"context"
@@ -30,8 +30,8 @@ const patience = 2 * time.Second
 func perMinute(n int) settings.Rate { return settings.Rate{N: n, Per: time.Minute} }
 
 // account is one of the test's own.
-func account(t testing.TB, rate settings.Rate, atOnce settings.Count) Account {
-	return Account{Name: "shop", Identity: []string{t.Name()}, Rate: rate, AtOnce: atOnce, Call: 15 * time.Second}
+func account(t testing.TB, rate settings.Rate, atOnce settings.Count) Limits {
+	return Limits{Name: "shop", Identity: []string{t.Name()}, Rate: rate, Concurrency: atOnce, CallTimeout: 15 * time.Second}
 }
 
 // fleet are the limiters of several processes.
@@ -50,11 +50,11 @@ type fleet struct {
 	most    int
 }
 
-func newFleet(t *testing.T, clients []redis.UniversalClient, a Account) *fleet {
+func newFleet(t *testing.T, clients []redis.UniversalClient, a Limits) *fleet {
 	t.Helper()
 	f := &fleet{t: t, world: newWorld(), asked: map[string]int{}}
 	for _, c := range clients {
-		f.limiters = append(f.limiters, New(c, seal.NewSalt(c), a, WithClock(f.world)))
+		f.limiters = append(f.limiters, NewLimiter(c, seal.NewSalt(c), a, WithClock(f.world)))
 	}
 	return f
 }
@@ -81,16 +81,16 @@ func (f *fleet) task(name string, calls int, call time.Duration) (thrownBack int
 // try is one attempt: it ends with the last call, or when it has to wait.
 func (f *fleet) try(name string, calls int, call time.Duration) (again time.Duration, made int) {
 	for made = range calls {
-		ask := Ask{Task: name, Patience: patience, Horizon: 24 * time.Hour}
+		ask := Request{Task: name, MaxWait: patience, Deadline: 24 * time.Hour}
 		if made > 0 {
-			ask.Underway, ask.Patience = true, 2*patience
+			ask.Underway, ask.MaxWait = true, 2*patience
 		}
 		f.mu.Lock()
 		f.asked[name]++
 		l := f.limiters[len(f.asked)%len(f.limiters)]
 		f.mu.Unlock()
-		pass, err := l.Enter(context.Background(), ask)
-		if waits, ok := errors.AsType[*WaitError](err); ok {
+		pass, err := l.Acquire(context.Background(), ask)
+		if waits, ok := errors.AsType[*Blocked](err); ok {
 			return waits.RetryAfter, made
 		}
 		if err != nil {
@@ -116,11 +116,11 @@ func (f *fleet) begin() {
 	f.most = max(f.most, f.running)
 }
 
-func (f *fleet) end(p Pass) {
+func (f *fleet) end(p Permit) {
 	f.mu.Lock()
 	f.running--
 	f.mu.Unlock()
-	p.Leave(context.Background())
+	p.Done(context.Background(), Result{})
 }
 
 // wantRate checks every window: none may hold more than the rate allows, be it
@@ -229,8 +229,10 @@ var proofs = []struct {
 	{"ClosedByTheVendor", proveClosed},
 	{"PlacesOfTasksThatDoNotCome", proveAbsent},
 	{"WhoIsLateKeepsItsTurn", proveLate},
-	{"WhoWaitsWhere", provePatience},
+	{"WhoWaitsWhere", proveMaxWait},
 	{"OtherSettings", proveSettings},
 	{"RepliesThatAreLost", proveLostReplies},
 	{"Recipients", proveGuard},
+	{"WrongPasswordCostsOneCall", proveWrongPasswordCostsOneCall},
+	{"UnprovenGoesAlone", proveUnprovenGoesAlone},
 }

@@ -1,4 +1,4 @@
-package limits
+package admission
 
 import (
 	"errors"
@@ -37,8 +37,8 @@ func proveGuard(t *testing.T, clients []redis.UniversalClient) {
 	take := func(task string, recipient []string) time.Duration {
 		t.Helper()
 		err := g.Take(t.Context(), task, recipient)
-		if full, ok := errors.AsType[*FullError](err); ok {
-			return full.Again
+		if full, ok := errors.AsType[*Blocked](err); ok {
+			return full.RetryAfter
 		}
 		if err != nil {
 			t.Fatal(err)
@@ -72,12 +72,24 @@ func proveGuard(t *testing.T, clients []redis.UniversalClient) {
 	}
 }
 
-func TestFullErrorSaysHowMany(t *testing.T) {
+// A Blocked says what blocks, and when to come back.
+func TestBlockedSaysWhenToComeBack(t *testing.T) {
 	t.Parallel()
-	for want, again := range map[string]time.Duration{"3m": 3 * time.Minute, "2m1s": 2*time.Minute + time.Millisecond, "1s": 0} {
-		err := &FullError{Rate: settings.Rate{N: 5, Per: 10 * time.Minute}, Again: again}
-		if err.Error() != "the recipient has had 5 in the last 10m; again possible in "+want {
-			t.Error(err)
+	for _, tt := range []struct {
+		blocked Blocked
+		want    string
+	}{
+		{Blocked{Reason: "it is full", RetryAfter: 40 * time.Second}, "it is full; next try in 40s"},
+		{Blocked{Reason: "it is full", RetryAfter: 90*time.Second + time.Millisecond}, "it is full; next try in 1m30s"},
+		{Blocked{Reason: "it is full", RetryAfter: 123456 * time.Microsecond, Turn: true}, "it is full; its turn is in 123ms"},
+	} {
+		if got := tt.blocked.Error(); got != tt.want {
+			t.Errorf("%q, want %q", got, tt.want)
+		}
+	}
+	for want, wait := range map[string]time.Duration{"3m": 3 * time.Minute, "2m1s": 2*time.Minute + time.Millisecond, "1s": 0} {
+		if got := Span(wait); got != want {
+			t.Errorf("%s is written %q, want %q", wait, got, want)
 		}
 	}
 }

@@ -11,84 +11,82 @@ import (
 	"errand.internal/clients"
 	"errand.internal/clients/clientstest"
 	"errand.internal/clients/sandbox"
-	"errand.internal/internal/limits"
+	"errand.internal/internal/admission"
 	"errand.internal/internal/redistest"
 	"errand.internal/internal/seal"
 	"errand.internal/internal/secret"
 	"errand.internal/internal/settings"
 )
 
-// fakeLimiter is a Limiter that answers as the test says and records what it was
+// fakeAdmitter is an Admitter that answers as the test says and records what it was
 // asked and told.
-type fakeLimiter struct {
+type fakeAdmitter struct {
 	err       error
-	asks      []limits.Ask
+	asks      []admission.Request
 	exhausted []time.Duration
 	left      int
 }
 
-func (l *fakeLimiter) Enter(_ context.Context, a limits.Ask) (limits.Pass, error) {
-	l.asks = append(l.asks, a)
+func (l *fakeAdmitter) Acquire(_ context.Context, r admission.Request) (admission.Permit, error) {
+	l.asks = append(l.asks, r)
 	if l.err != nil {
 		return nil, l.err
 	}
 	return l, nil
 }
 
-func (l *fakeLimiter) Exhausted(ctx context.Context, after time.Duration) {
-	if ctx.Err() == nil {
-		l.exhausted = append(l.exhausted, after)
+func (l *fakeAdmitter) Done(ctx context.Context, r admission.Result) {
+	if ctx.Err() != nil {
+		return
+	}
+	l.left++
+	if r.Verdict == admission.Exhausted {
+		l.exhausted = append(l.exhausted, r.RetryAfter)
 	}
 }
 
-func (l *fakeLimiter) Leave(ctx context.Context) {
-	if ctx.Err() == nil {
-		l.left++
-	}
-}
-
-func TestLimitedWithoutALimiterIsTheSameCaller(t *testing.T) {
+func TestAdmittedByNobodyIsTheSameCaller(t *testing.T) {
 	t.Parallel()
 	caller := clients.NewCaller("acme", clients.Timeouts{}, nil, nil)
-	if caller.Limited(nil) != caller {
-		t.Error("Limited(nil) returned another Caller")
+	if caller.AdmittedBy(nil) != caller {
+		t.Error("AdmittedBy(nil) returned another Caller")
 	}
 }
 
 func TestCallThatIsNotAdmittedIsNotSent(t *testing.T) {
 	t.Parallel()
-	wait := &limits.WaitError{Limit: "acme:rate", Reason: "it is full", RetryAfter: 40 * time.Second}
+	wait := &admission.Blocked{Turn: true, Key: "acme:rate", Reason: "it is full", RetryAfter: 40 * time.Second}
 	for _, tt := range []struct {
 		name string
 		err  error
 		want clients.Error
 	}{
 		{"queued", wait, clients.Error{
-			Kind:       clients.RateLimited,
+			Kind:       clients.Blocked,
 			RetryAfter: 40 * time.Second,
 			Message:    "not called",
 			Err:        wait,
 		}},
 		{"cancelled", context.Canceled, clients.Error{
 			Kind:    clients.Temporary,
-			Message: "stopped while waiting for the account's limits",
+			Message: "stopped while waiting to be admitted",
 			Err:     context.Canceled,
 		}},
 		{"out of time", context.DeadlineExceeded, clients.Error{
 			Kind:    clients.Temporary,
-			Message: "stopped while waiting for the account's limits",
+			Message: "stopped while waiting to be admitted",
 			Err:     context.DeadlineExceeded,
 		}},
 		{"something else", errors.New("canary"), clients.Error{
 			Kind:    clients.Temporary,
-			Message: "the account's limits cannot be checked",
+			Message: "not called: nobody could say whether it may be",
 		}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			acme, l := newAcme(), &fakeLimiter{err: tt.err}
+			acme, l := newAcme(), &fakeAdmitter{err: tt.err}
 			ctx, attempt := clients.WithAttempt(t.Context(), nil)
-			_, err := do(ctx, t, clients.NewCaller("acme", clients.Timeouts{}, nil, nil).Limited(l), acme)
+			_, err := do(ctx, t, clients.NewCaller("acme", clients.Timeouts{}, nil, nil).AdmittedBy(l), acme)
 			tt.want.Vendor = "acme"
 			tt.want.Op = opOrder
 			tt.want.NotSent = true
@@ -102,7 +100,7 @@ func TestCallThatIsNotAdmittedIsNotSent(t *testing.T) {
 
 // The limiter learns that the call is over, and from a 429 how long to hold back,
 // even if the task's own time is up by then.
-func TestLimiterLearnsHowTheCallEnded(t *testing.T) {
+func TestAdmitterLearnsHowTheCallEnded(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
 		name      string
@@ -118,7 +116,7 @@ func TestLimiterLearnsHowTheCallEnded(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			acme, l := newAcme(), &fakeLimiter{}
+			acme, l := newAcme(), &fakeAdmitter{}
 			tt.fault.Op = opOrder
 			acme.Inject(tt.fault)
 			ctx, cancel := context.WithCancel(t.Context())
@@ -126,7 +124,7 @@ func TestLimiterLearnsHowTheCallEnded(t *testing.T) {
 			if tt.fault.Delay > 0 {
 				ctx, _ = clients.WithAttempt(ctx, cancel) // as soon as the request may leave
 			}
-			_, _ = do(ctx, t, clients.NewCaller("acme", clients.Timeouts{}, nil, nil).StatusOnly().Limited(l), acme)
+			_, _ = do(ctx, t, clients.NewCaller("acme", clients.Timeouts{}, nil, nil).StatusOnly().AdmittedBy(l), acme)
 			if l.left != 1 || len(l.asks) != 1 || len(l.exhausted) != len(tt.exhausted) ||
 				len(tt.exhausted) == 1 && l.exhausted[0] != tt.exhausted[0] {
 				t.Errorf("told of %v, left %d times", l.exhausted, l.left)
@@ -136,7 +134,7 @@ func TestLimiterLearnsHowTheCallEnded(t *testing.T) {
 }
 
 // The limiter learns which task calls, and how long the call may wait.
-func TestLimiterLearnsHowLongTheCallMayWait(t *testing.T) {
+func TestAdmitterLearnsHowLongTheCallMayWait(t *testing.T) {
 	t.Parallel()
 	const call = 10 * time.Second
 	for _, tt := range []struct {
@@ -158,8 +156,8 @@ func TestLimiterLearnsHowLongTheCallMayWait(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			l := &fakeLimiter{}
-			caller := clients.NewCaller("acme", clients.Timeouts{Call: call}, nil, nil).Limited(l)
+			l := &fakeAdmitter{}
+			caller := clients.NewCaller("acme", clients.Timeouts{Call: call}, nil, nil).AdmittedBy(l)
 			ctx, named := t.Context(), tt.attempt != nil || tt.within > 0
 			if tt.within > 0 {
 				var cancel context.CancelFunc
@@ -179,9 +177,9 @@ func TestLimiterLearnsHowLongTheCallMayWait(t *testing.T) {
 			}
 			a := l.asks[tt.calls-1]
 			near := func(got, want time.Duration) bool { return got <= want && got > want-time.Second }
-			if (a.Task == "otp-1") != named || named != near(a.Horizon, time.Hour) || a.Underway != tt.underway ||
-				a.Patience != 0 && !near(a.Patience, tt.maxWait) ||
-				(a.Patience == 0) != (tt.maxWait == 0) {
+			if (a.Task == "otp-1") != named || named != near(a.Deadline, time.Hour) || a.Underway != tt.underway ||
+				a.MaxWait != 0 && !near(a.MaxWait, tt.maxWait) ||
+				(a.MaxWait == 0) != (tt.maxWait == 0) {
 				t.Errorf("%+v", a)
 			}
 		})
@@ -190,14 +188,14 @@ func TestLimiterLearnsHowLongTheCallMayWait(t *testing.T) {
 
 // A replay with a fresh token is limited like any call, and may wait as long as a
 // call of an attempt that was already admitted.
-func TestReplaysAreLimited(t *testing.T) {
+func TestReplaysAreAdmitted(t *testing.T) {
 	t.Parallel()
-	acme, l := newAcme(), &fakeLimiter{}
+	acme, l := newAcme(), &fakeAdmitter{}
 	acme.Inject(sandbox.Fault{Op: opOrder, Status: 401, Times: 1})
 	source := &bearerSource{replay: true}
 	ctx, _ := clients.WithAttempt(t.Context(), nil)
 	base := clientstest.Serve(t, acme, "/acme/")
-	caller := clients.NewCaller("acme", clients.Timeouts{}, nil, nil).Limited(l)
+	caller := clients.NewCaller("acme", clients.Timeouts{}, nil, nil).AdmittedBy(l)
 	build := func(token secret.String) (*http.Request, error) {
 		return http.NewRequestWithContext(ctx, http.MethodPost, base+"v1/order", strings.NewReader(token.Reveal()))
 	}
@@ -213,19 +211,19 @@ func BenchmarkDo(b *testing.B) {
 	rdb := redistest.New(b).Client()
 	answer := clientstest.Canned{Status: http.StatusOK, Body: "{}"}
 	for _, bb := range []struct {
-		name    string
-		account limits.Account
+		name   string
+		limits admission.Limits
 	}{
-		{"unlimited", limits.Account{}},
-		{"rate", limits.Account{Rate: settings.Rate{N: 1_000_000, Per: time.Second}}},
-		{"at-once", limits.Account{AtOnce: 1000}},
-		{"both", limits.Account{Rate: settings.Rate{N: 1_000_000, Per: time.Second}, AtOnce: 1000}},
+		{"unlimited", admission.Limits{}},
+		{"rate", admission.Limits{Rate: settings.Rate{N: 1_000_000, Per: time.Second}}},
+		{"at-once", admission.Limits{Concurrency: 1000}},
+		{"both", admission.Limits{Rate: settings.Rate{N: 1_000_000, Per: time.Second}, Concurrency: 1000}},
 	} {
 		b.Run(bb.name, func(b *testing.B) {
 			caller := clients.NewCaller("acme", clients.Timeouts{}, answer, nil)
-			if a := bb.account; a.Limited() {
-				a.Name, a.Call = bb.name, time.Second
-				caller = caller.Limited(limits.New(rdb, seal.NewSalt(rdb), a))
+			if a := bb.limits; !a.IsZero() {
+				a.Name, a.CallTimeout = bb.name, time.Second
+				caller = caller.AdmittedBy(admission.NewLimiter(rdb, seal.NewSalt(rdb), a))
 			}
 			req, err := http.NewRequestWithContext(b.Context(), http.MethodGet, "http://127.0.0.1/", nil)
 			if err != nil {
