@@ -2,7 +2,10 @@ package clients
 
 import (
 	"context"
+	"crypto/tls"
+	"net"
 	"net/http"
+	"net/url"
 	"time"
 
 	"errand.internal/internal/admission"
@@ -35,7 +38,7 @@ func (c *Caller) AdmittedBy(a Admitter) *Caller {
 // doAdmitted sends the request once it is admitted, and reports how the vendor answered.
 func (c *Caller) doAdmitted(ctx context.Context, op string, req *http.Request) (*Answer, error) {
 	attempt := attemptFrom(ctx)
-	permit, err := c.admitter.Acquire(ctx, c.admissionRequest(ctx, attempt))
+	permit, err := c.admitter.Acquire(ctx, c.admissionRequest(ctx, attempt, req))
 	if err != nil {
 		return nil, BlockedError(c.vendor, op, err)
 	}
@@ -48,18 +51,46 @@ func (c *Caller) doAdmitted(ctx context.Context, op string, req *http.Request) (
 		permit.Done(context.WithoutCancel(ctx), result)
 	}()
 	answer, err := c.send(ctx, op, req)
-	if err == nil && answer.Status == http.StatusTooManyRequests {
-		result.Verdict = admission.Exhausted
-		result.RetryAfter = RetryAfter(answer.Header, MaxRetryAfter)
+	if ctx.Err() == nil { // otherwise the call was cut short on this side
+		result = resultOf(answer, err)
 	}
 	return answer, err
+}
+
+// resultOf is what a call shows about the account: an answer of any status below 500 is
+// that of a vendor that works.
+func resultOf(answer *Answer, err error) admission.Result {
+	if e, ok := AsError(err); ok {
+		// An untrusted certificate is no outage, and a call whose start Redis did not take
+		// (e.Err) was not made.
+		if e.Kind == Credentials || e.Err != nil {
+			return admission.Result{}
+		}
+		return admission.Result{Verdict: admission.Failed}
+	}
+	switch {
+	case answer.Status == http.StatusTooManyRequests:
+		return admission.Result{
+			Verdict:    admission.Exhausted,
+			RetryAfter: RetryAfter(answer.Header, MaxRetryAfter),
+		}
+	case answer.Status >= http.StatusInternalServerError:
+		return admission.Result{Verdict: admission.Failed}
+	}
+	return admission.Result{Verdict: admission.Accepted}
 }
 
 // admissionRequest describes the call. The first call of an attempt waits only as long as
 // the attempt can spare without shortening the call. A later call may use half of the
 // time left, because giving up would waste the calls before it.
-func (c *Caller) admissionRequest(ctx context.Context, attempt *Attempt) admission.Request {
-	r := admission.Request{MaxWait: maxWait}
+func (c *Caller) admissionRequest(ctx context.Context, attempt *Attempt, req *http.Request) admission.Request {
+	r := admission.Request{
+		MaxWait:    maxWait,
+		Repeatable: isRepeatable(ctx),
+		Connect: func(ctx context.Context) error {
+			return c.connect(ctx, req.URL)
+		},
+	}
 	if attempt != nil {
 		r.Task = attempt.Task
 		r.Underway = attempt.Underway || attempt.admitted.Load()
@@ -76,4 +107,32 @@ func (c *Caller) admissionRequest(ctx context.Context, attempt *Attempt) admissi
 	}
 	r.MaxWait = max(r.MaxWait, 0)
 	return r
+}
+
+// connect connects to the host of a URL and sends nothing. Behind a proxy, or in a dry run,
+// it does nothing.
+func (c *Caller) connect(ctx context.Context, u *url.URL) error {
+	transport, ok := c.transport.(*http.Transport)
+	if !ok || transport.Proxy != nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, c.timeouts.Connect+c.timeouts.TLS)
+	defer cancel()
+	port := u.Port()
+	if port == "" {
+		port = u.Scheme // dialers know the names of ports
+	}
+	dialer := &tls.Dialer{
+		NetDialer: &net.Dialer{},
+		Config:    transport.TLSClientConfig,
+	}
+	dial := dialer.DialContext
+	if u.Scheme == "http" {
+		dial = dialer.NetDialer.DialContext
+	}
+	conn, err := dial(ctx, "tcp", net.JoinHostPort(u.Hostname(), port))
+	if err != nil {
+		return err
+	}
+	return conn.Close()
 }

@@ -53,8 +53,10 @@ type Config struct {
 	Timeout time.Duration `env:"TIMEOUT" envDefault:"15s" doc:"Bound on one call, body included."`
 	// Rate limits the calls that all workers together make per window, and
 	// Concurrency their calls in flight. Unset: unlimited.
-	Rate        settings.Rate  `env:"RATE" doc:"Most calls of the account in a span of time, by all workers together, as N/duration (docs/limits.md). Unset: no limit."`
+	Rate        settings.Rate  `env:"RATE" doc:"Most calls of the account in a span of time, by all workers together, as N/duration (docs/admission.md). Unset: no limit."`
 	Concurrency settings.Count `env:"CONCURRENCY" doc:"Most calls of the account at once, by all workers together. Unset: no limit."`
+	// Breaker says when the calls of the account stop for a while. Unset: 70%/30s.
+	Breaker settings.Share `env:"BREAKER" envDefault:"70%/30s" doc:"Leaves the vendor in peace when this share of the calls of the account fails within this time (at least 10 calls), as N%/duration (docs/admission.md); off for never."`
 	// AllowInsecureHTTP is the worker's ALLOW_INSECURE_HTTP: it permits plain http
 	// on hosts other than loopback.
 	AllowInsecureHTTP bool `env:"-"`

@@ -58,6 +58,8 @@ type Account struct {
 	Expiring []admission.Profile
 	// Limiters are the limiters of the credentials that have limits.
 	Limiters []*admission.Limiter
+	// Outages are the breakers of the credentials that leave a vendor in trouble in peace.
+	Outages []*admission.Outage
 
 	shared  Shared
 	dryRun  http.RoundTripper // nil except in a dry run
@@ -151,19 +153,27 @@ func (a *Account) addCredential(p admission.Profile, state CredentialState) {
 	a.closers = append(a.closers, state.Close)
 }
 
-// Limiter returns a limiter that keeps the credential's calls within the rate and
-// concurrency of l; nil if l has neither. It sets the name, identity and call
-// timeout of l from p. All clients of the credential share the limiter.
-func (a *Account) Limiter(p admission.Profile, l admission.Limits) clients.Admitter {
-	if a.dryRun != nil || l.IsZero() {
+// Admitter returns what admits the calls of a credential: within the rate and concurrency
+// of l, and while the vendor is not in trouble, as trip says; nil if nothing is set. It
+// sets the name, identity and call timeout of l from p. All clients of the credential share
+// the admitter.
+func (a *Account) Admitter(p admission.Profile, l admission.Limits, trip settings.Share) clients.Admitter {
+	if a.dryRun != nil || l.IsZero() && trip.IsZero() {
 		return nil
 	}
 	l.Name = p.Name
 	l.Identity = identity(p)
 	l.CallTimeout = p.Timeout
-	limiter := admission.NewLimiter(a.shared.Redis, a.shared.Salt, l, a.shared.Admission...)
-	a.Limiters = append(a.Limiters, limiter)
-	return limiter
+	admitter := &admission.Account{}
+	if !trip.IsZero() {
+		admitter.Outage = admission.NewOutage(a.shared.Redis, a.shared.Salt, l, trip, a.shared.Admission...)
+		a.Outages = append(a.Outages, admitter.Outage)
+	}
+	if !l.IsZero() {
+		admitter.Limiter = admission.NewLimiter(a.shared.Redis, a.shared.Salt, l, a.shared.Admission...)
+		a.Limiters = append(a.Limiters, admitter.Limiter)
+	}
+	return admitter
 }
 
 // identity is what identifies an account at its vendor. A new password does not make

@@ -90,13 +90,13 @@ func TestDryRunHasNeitherCredentialsNorLimits(t *testing.T) {
 	if _, err := a.Gates(pipeProfile, []string{"1"}).Of("1").Acquire(t.Context()); err != nil {
 		t.Errorf("the pipe's gate of a dry run is closed: %v", err)
 	}
-	if a.Limiter(profile, admission.Limits{Concurrency: 1}) != nil {
-		t.Error("a dry run has a limiter")
+	if a.Admitter(profile, admission.Limits{Concurrency: 1}, settings.Share{Percent: 70, Within: time.Minute}) != nil {
+		t.Error("a dry run has an admitter")
 	}
 	if a.Guard("g", settings.Rate{N: 1, Per: time.Second}) != nil {
 		t.Error("a dry run has a guard")
 	}
-	if len(a.Credentials)+len(a.Blockers)+len(a.Expiring)+len(a.Limiters) != 0 {
+	if len(a.Credentials)+len(a.Blockers)+len(a.Expiring)+len(a.Limiters)+len(a.Outages) != 0 {
 		t.Errorf("a dry run has parts: %+v", a)
 	}
 }

@@ -16,6 +16,7 @@ type Metrics struct {
 	leasesLost     *prometheus.CounterVec
 	coolDownUntil  *prometheus.GaugeVec
 	proven         *prometheus.GaugeVec
+	outageState    *prometheus.GaugeVec
 }
 
 // NewMetrics makes the collectors and registers them with reg; nil registers them
@@ -48,6 +49,11 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 			"token_cooldown_until_seconds",
 			"Unix time at which the credential's cool-down ends; 0 if there is none.",
 			"profile",
+		),
+		outageState: c.gauge(
+			"breaker_state",
+			"The account's circuit breaker as this process knows it: 0 closed, 1 being tried, 2 open.",
+			"account",
 		),
 		proven: c.gauge("credential_proven", "1 if this process knows the static credential to work.", "profile"),
 	}
@@ -93,6 +99,15 @@ func (c *breakerCounters) verdict(v Verdict) {
 	default:
 		c.inconclusive.Inc()
 	}
+}
+
+// outageCounters are one account's.
+type outageCounters struct {
+	state prometheus.Gauge
+}
+
+func (m *Metrics) outageOf(account string) *outageCounters {
+	return &outageCounters{state: m.outageState.WithLabelValues(account)}
 }
 
 // unixIn is the Unix time d from now, in seconds.

@@ -16,10 +16,11 @@ type allOptions struct {
 	breakerOptions
 }
 
-// options are those of limits and guards.
+// options are those of limits, guards and outages.
 type options struct {
-	clock   Clock
-	metrics *Metrics
+	clock    Clock
+	metrics  *Metrics
+	onOutage func(OutageChange)
 }
 
 // breakerOptions are those of breakers.

@@ -3,191 +3,262 @@ package admission
 import (
 	"context"
 	"errors"
-	"strings"
 	"testing"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/redis/go-redis/v9"
 
-	"errand.internal/internal/redisconn"
 	"errand.internal/internal/redistest"
 	"errand.internal/internal/seal"
 	"errand.internal/internal/settings"
 )
 
-// general is the client that limits have in production.
-func general(t *testing.T, server *redistest.Server) redis.UniversalClient {
-	t.Helper()
-	target, err := redisconn.Parse(server.URL())
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := target.Open(redisconn.General)
-	t.Cleanup(func() { _ = c.Close() })
-	return c
+var tripShare = settings.Share{Percent: 70, Within: 30 * time.Second}
+
+// outageFleet are the breakers of several processes, on one clock that the test drives.
+type outageFleet struct {
+	*world
+	t       *testing.T
+	all     []*Outage
+	changes []bool
 }
 
-// Without Redis a call goes out and nobody hangs; a recipient is not written to.
-func TestRedisIsAway(t *testing.T) {
+func newOutageFleet(t *testing.T, rdb redis.UniversalClient, n int) *outageFleet {
+	t.Helper()
+	f := &outageFleet{t: t, world: newWorld()}
+	limits := account(t, settings.Rate{}, 0)
+	for range n {
+		f.all = append(f.all, NewOutage(rdb, seal.NewSalt(rdb), limits, tripShare,
+			WithClock(f.world), WithOnOutage(func(c OutageChange) { f.changes = append(f.changes, c.Open) })))
+	}
+	return f
+}
+
+// later lets time pass.
+func (f *outageFleet) later(d time.Duration) {
+	f.mu.Lock()
+	f.world.now = f.world.now.Add(d)
+	f.mu.Unlock()
+}
+
+// call makes one call by process i, and reports whether it was admitted.
+func (f *outageFleet) call(i int, repeatable bool, v Verdict) bool {
+	f.t.Helper()
+	p, err := f.all[i].Acquire(f.t.Context(), Request{Repeatable: repeatable})
+	if err != nil {
+		blocked, ok := errors.AsType[*Blocked](err)
+		if !ok || blocked.Key != "shop:breaker" || blocked.RetryAfter < blockFor {
+			f.t.Fatalf("not admitted with %#v", err)
+		}
+		return false
+	}
+	p.Done(f.t.Context(), Result{Verdict: v})
+	return true
+}
+
+func (f *outageFleet) trip() {
+	f.t.Helper()
+	for range 10 {
+		if !f.call(0, true, Failed) {
+			f.t.Fatal("it opened before ten calls had failed")
+		}
+	}
+	if f.call(0, true, Failed) {
+		f.t.Fatal("it did not open when ten calls had failed")
+	}
+}
+
+// A fleet whose vendor fails makes ten calls, then one probe after 1, 2, 4, 8 and then
+// every 10 seconds. When one succeeds the calls come back slowly, and the change is told
+// once.
+func TestAFleetLeavesAVendorInTroubleInPeace(t *testing.T) {
 	t.Parallel()
-	for _, tt := range []struct {
-		name        string
-		leave, back func(*redistest.Server)
-	}{
-		{"frozen", (*redistest.Server).Pause, (*redistest.Server).Resume},
-		{"stopped", (*redistest.Server).Stop, (*redistest.Server).Start},
+	f := newOutageFleet(t, redistest.New(t).Client(), 4)
+	f.trip()
+	calls := 10
+	var probes []time.Duration
+	for at := time.Duration(0); at < time.Minute; at += 100 * time.Millisecond {
+		f.later(100 * time.Millisecond)
+		for i := range f.all {
+			if f.call(i, true, Failed) {
+				calls++
+				if i == 0 || len(probes) == 0 || probes[len(probes)-1] != at {
+					probes = append(probes, at)
+				}
+			}
+		}
+	}
+	// Each of the three others may make one call before it learns of it.
+	if calls > 10+3+9 {
+		t.Errorf("%d calls in a minute", calls)
+	}
+	f.later(outageMost)
+	var perSecond []int
+	for range 9 {
+		n := 0
+		for range 10 {
+			f.later(100 * time.Millisecond)
+			for range 5 {
+				for i := range f.all {
+					if f.call(i, true, Accepted) {
+						n++
+					}
+				}
+			}
+		}
+		perSecond = append(perSecond, n)
+	}
+	if perSecond[0] > 2 || perSecond[1] > 4 || perSecond[2] > 8 || perSecond[8] < 150 {
+		t.Errorf("calls a second after the outage: %v", perSecond)
+	}
+	if len(f.changes) != 2 || !f.changes[0] || f.changes[1] {
+		t.Errorf("told %v, want open and closed", f.changes)
+	}
+	if state, err := f.all[1].State(t.Context()); err != nil || !state.Closed || !f.all[1].Usable(t.Context()) {
+		t.Errorf("%+v, %v", state, err)
+	}
+}
+
+// A vendor that fails every second call stays in use, and so does one that answers with
+// 4xx, or whose calls show nothing.
+func TestABreakerDoesNotOpenWithoutCause(t *testing.T) {
+	t.Parallel()
+	for name, next := range map[string]func(i int) Verdict{
+		"every second call": func(i int) Verdict { return []Verdict{Accepted, Failed}[i%2] },
+		"two of three":      func(i int) Verdict { return []Verdict{Accepted, Failed, Failed}[i%3] },
+		"quota":             func(int) Verdict { return Exhausted },
+		"cut short":         func(int) Verdict { return Inconclusive },
+		"few":               func(i int) Verdict { return []Verdict{Failed, Inconclusive}[min(i/9, 1)] },
 	} {
-		t.Run(tt.name, func(t *testing.T) {
+		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			server := redistest.New(t)
-			rdb := general(t, server)
-			registry := prometheus.NewRegistry()
-			l := NewLimiter(rdb, seal.NewSalt(rdb), account(t, settings.Rate{N: 1, Per: time.Hour}, 1), WithMetrics(NewMetrics(registry)))
-			guard := NewGuard(rdb, seal.NewSalt(rdb), "otp", settings.Rate{N: 1, Per: time.Hour})
-			pass, err := l.Acquire(t.Context(), Request{})
-			if err != nil {
-				t.Fatal(err)
-			}
-			tt.leave(server)
-			began := time.Now()
-			again, err := l.Acquire(t.Context(), Request{})
-			if err != nil {
-				t.Fatalf("without Redis: %v", err)
-			}
-			for _, p := range []Permit{pass, again} {
-				p.Done(t.Context(), Result{Verdict: Exhausted, RetryAfter: time.Minute})
-			}
-			if took := time.Since(began); took > 5*askTimeout+4*time.Second {
-				t.Errorf("five questions took %s", took)
-			}
-			err = guard.Take(t.Context(), "otp-1", []string{"ana"})
-			if _, full := errors.AsType[*Blocked](err); err == nil || full {
-				t.Errorf("the guard says %v", err)
-			}
-			cancelled, cancel := context.WithCancel(t.Context())
-			cancel()
-			if _, err := l.Acquire(cancelled, Request{}); !errors.Is(err, context.Canceled) {
-				t.Errorf("cancelled: %v", err)
-			}
-			tt.back(server)
-			want := "# HELP errand_limit_unasked_total Calls let go without asking, because Redis did not answer.\n# TYPE errand_limit_unasked_total counter\nerrand_limit_unasked_total{account=\"shop\"} 1\n"
-			if err := testutil.GatherAndCompare(registry, strings.NewReader(want), "errand_limit_unasked_total"); err != nil {
-				t.Error(err)
+			f := newOutageFleet(t, redistest.New(t).Client(), 1)
+			for i := range 300 {
+				f.later(50 * time.Millisecond)
+				if !f.call(0, true, next(i)) {
+					t.Fatalf("call %d was not admitted", i)
+				}
 			}
 		})
 	}
 }
 
-// Without a clock of the test's it is Redis' own that counts.
-func TestRedisClock(t *testing.T) {
+// An outage after thousands of good calls opens the breaker after 20 failures in a row.
+func TestABusyAccountTripsSoon(t *testing.T) {
 	t.Parallel()
-	rdb := redistest.New(t).Client()
-	salt := seal.NewSalt(rdb)
-	l := NewLimiter(rdb, salt, account(t, settings.Rate{N: 2, Per: time.Hour}, 0))
-	if _, err := l.Acquire(t.Context(), Request{Task: "dinero-1"}); err != nil {
-		t.Fatal(err)
+	f := newOutageFleet(t, redistest.New(t).Client(), 1)
+	for range 3000 {
+		f.call(0, true, Accepted)
 	}
-	_, err := l.Acquire(t.Context(), Request{Task: "dinero-2", Deadline: time.Hour})
-	waits, ok := errors.AsType[*Blocked](err)
-	if !ok || waits.RetryAfter > 30*time.Minute || waits.RetryAfter < 29*time.Minute {
-		t.Errorf("%v", err)
+	n := 0
+	for f.call(0, true, Failed) {
+		n++
 	}
-	quick := NewLimiter(rdb, salt, account(t, settings.Rate{N: 20, Per: time.Second}, 1))
-	for range 4 {
-		pass, err := quick.Acquire(t.Context(), Request{MaxWait: 30 * time.Second})
-		if err != nil {
-			t.Fatal(err)
-		}
-		pass.Done(t.Context(), Result{})
-	}
-	guard := NewGuard(rdb, salt, "otp", settings.Rate{N: 1, Per: time.Hour})
-	if err := guard.Take(t.Context(), "otp-1", []string{"ana"}); err != nil {
-		t.Error(err)
-	}
-	full, ok := errors.AsType[*Blocked](guard.Take(t.Context(), "otp-2", []string{"ana"}))
-	if !ok || full.RetryAfter > time.Hour || full.RetryAfter < 59*time.Minute {
-		t.Errorf("%+v", full)
+	if n != 20 {
+		t.Errorf("%d calls failed before it opened, want 20", n)
 	}
 }
 
-// A caller whose own time ends while it waits for its turn leaves no permit
-// behind.
-func TestCancelledWhileWaiting(t *testing.T) {
+// The probe is a repeatable task if one waits. Another is preceded by a connection.
+func TestWhoProbes(t *testing.T) {
 	t.Parallel()
-	rdb := redistest.New(t).Client()
-	l := NewLimiter(rdb, seal.NewSalt(rdb), account(t, settings.Rate{}, 1))
-	pass, err := l.Acquire(t.Context(), Request{})
-	if err != nil {
-		t.Fatal(err)
+	f := newOutageFleet(t, redistest.New(t).Client(), 2)
+	f.trip()
+	f.later(1100 * time.Millisecond)
+	if f.call(1, false, Failed) { // it does not know yet that the breaker is open
+		f.later(1100 * time.Millisecond)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-	defer cancel()
-	if _, err := l.Acquire(ctx, Request{MaxWait: time.Minute}); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("%v", err)
+	if f.call(1, false, Accepted) {
+		t.Error("a task that must not be repeated is the probe although a repeatable one waits")
 	}
-	pass.Done(t.Context(), Result{})
-	if state, err := l.State(t.Context()); err != nil || state != (LimitState{}) {
+	f.later(time.Second)
+	if !f.call(0, true, Failed) {
+		t.Error("the repeatable task is not the probe")
+	}
+	f.later(keenFor + outageMost)
+	connected := 0
+	acquire := func(reachable error) error {
+		_, err := f.all[1].Acquire(t.Context(), Request{Connect: func(context.Context) error {
+			connected++
+			return reachable
+		}})
+		return err
+	}
+	if err := acquire(errors.New("refused")); err == nil || connected != 1 {
+		t.Errorf("%v after %d connections, want no call", err, connected)
+	}
+	f.later(outageMost)
+	if err := acquire(nil); err != nil || connected != 2 {
+		t.Errorf("%v after %d connections, want a call", err, connected)
+	}
+	if err := acquire(nil); err == nil {
+		t.Error("two probes at once")
+	}
+	f.later(f.all[0].timeout + permitSlack + time.Second) // it died
+	if err := acquire(nil); err != nil {
+		t.Errorf("the next probe: %v", err)
+	}
+}
+
+// A breaker that opens again soon goes on with its last wait; a lucky answer does not keep
+// it closed.
+func TestABreakerThatReopens(t *testing.T) {
+	t.Parallel()
+	f := newOutageFleet(t, redistest.New(t).Client(), 1)
+	f.trip()
+	f.later(outageFirst)
+	if !f.call(0, true, Accepted) {
+		t.Fatal("no probe")
+	}
+	bad := 0
+	for range 40 {
+		f.later(100 * time.Millisecond)
+		if f.call(0, true, Failed) {
+			bad++
+		}
+	}
+	if bad < 2 || bad > 4 {
+		t.Errorf("%d calls after one lucky answer", bad)
+	}
+	state, err := f.all[0].State(t.Context())
+	if err != nil || state.Closed {
 		t.Errorf("%+v, %v", state, err)
 	}
 }
 
-// Nothing in Redis tells who is meant, and all of it ends by itself.
-func TestKeysRevealNothing(t *testing.T) {
+// A closed breaker costs one round trip a second, and none of the caller's.
+func TestAClosedOutageIsFree(t *testing.T) {
 	t.Parallel()
 	rdb := redistest.New(t).Client()
-	salt := seal.NewSalt(rdb)
-	a := account(t, settings.Rate{N: 1, Per: time.Second}, 1)
-	a.Name, a.Identity = "{shop}", []string{"https://shop.example", "canary-user"}
-	l := NewLimiter(rdb, salt, a)
-	for range 2 {
-		_, _ = l.Acquire(t.Context(), Request{Task: "dinero-1", Deadline: time.Hour})
+	hook := &counting{}
+	rdb.AddHook(hook)
+	f := newOutageFleet(t, rdb, 1)
+	for range 1000 {
+		f.call(0, true, Accepted)
 	}
-	_ = NewGuard(rdb, salt, "otp", settings.Rate{N: 1, Per: time.Second}).Take(t.Context(), "otp-1", []string{"canary@example.com"})
-	keys, err := rdb.Keys(t.Context(), "limit:*").Result()
-	if err != nil || len(keys) != 5 {
-		t.Errorf("%q, %v", keys, err)
+	if n := hook.commands.Load(); n != 0 {
+		t.Errorf("1000 calls within a second asked Redis %d times", n)
 	}
-	for _, k := range keys {
-		if ttl := rdb.PTTL(t.Context(), k).Val(); strings.Contains(k, "canary") || strings.Contains(k, "example") || ttl <= 0 || ttl > 2*time.Hour {
-			t.Errorf("%s lives for %s", k, ttl)
-		}
+	f.later(2 * syncEvery)
+	f.call(0, true, Accepted)
+	eventually(t, "the fleet is told", func() bool { return hook.commands.Load() > 0 && !f.all[0].syncing.Load() })
+	if keys := rdb.Keys(t.Context(), "limit:*").Val(); len(keys) != 0 {
+		t.Errorf("a healthy account leaves %q in Redis", keys)
 	}
 }
 
-func TestLimits(t *testing.T) {
+// Without Redis every call is admitted.
+func TestOutageWithoutRedis(t *testing.T) {
 	t.Parallel()
-	for _, tt := range []struct {
-		name, says string
-		limits     Limits
-		limited    bool
-		pause      time.Duration
-	}{
-		{"nothing", "", Limits{}, false, time.Second},
-		{"rate", "95/1m", Limits{Rate: perMinute(95)}, true, time.Minute},
-		{"at once", "4 at once", Limits{Concurrency: 4}, true, time.Second},
-		{"both", "5/1s, 4 at once", Limits{Rate: settings.Rate{N: 5, Per: time.Second}, Concurrency: 4}, true, time.Second},
-		{"by the hour", "9/1h", Limits{Rate: settings.Rate{N: 9, Per: time.Hour}}, true, time.Minute},
-		{"the vendor's rest", "9/1h", Limits{Rate: settings.Rate{N: 9, Per: time.Hour}, QuotaPause: 2 * time.Minute}, true, 2 * time.Minute},
-	} {
-		if a := tt.limits; a.String() != tt.says || a.IsZero() == tt.limited || a.quotaPause() != tt.pause {
-			t.Errorf("%s: %q, %v, %s", tt.name, a, !a.IsZero(), a.quotaPause())
-		}
+	server := redistest.New(t)
+	f := newOutageFleet(t, quickClient(t, server.Addr()), 1)
+	f.trip()
+	server.Stop()
+	f.later(time.Minute)
+	if !f.call(0, true, Failed) {
+		t.Error("a call was not admitted")
 	}
-}
-
-func TestLimitState(t *testing.T) {
-	t.Parallel()
-	for want, state := range map[string]LimitState{
-		"":            {},
-		"3 waiting":   {Waiting: 3},
-		"2 under way": {Underway: 2},
-		"used up by the vendor's word, goes on in 40s; 3 waiting": {PausedFor: 40 * time.Second, Waiting: 3},
-		"used up by the vendor's word, goes on in 1s":             {PausedFor: time.Millisecond},
-	} {
-		if state.String() != want {
-			t.Errorf("%q, want %q", state, want)
-		}
+	if f.all[0].Usable(t.Context()) {
+		t.Error("it counts as usable")
 	}
 }

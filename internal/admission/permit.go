@@ -15,6 +15,10 @@ type Request struct {
 	// MaxWait is how long the caller may wait here: a short moment when it comes for the
 	// first time, all of it when its turn has come.
 	MaxWait time.Duration
+	// Repeatable says that the call may happen twice.
+	Repeatable bool
+	// Connect, if not nil, connects to the vendor and sends nothing.
+	Connect func(ctx context.Context) error
 	// Deadline is how much time the task has left. It gets no place in a queue beyond it.
 	Deadline time.Duration
 }
@@ -30,6 +34,8 @@ const (
 	Accepted
 	// Refused means that the vendor refuses what the key names.
 	Refused
+	// Failed means a transport fault or a 5xx: the vendor is in trouble.
+	Failed
 	// Exhausted means that the account's calls are used up (429).
 	Exhausted
 )

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"crypto/rand"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -155,6 +156,7 @@ func (p *process) open(store *record.Store) ([]worker.Definition, error) {
 			admission.WithSalt(salt),
 			admission.WithMetrics(metrics),
 			admission.WithOnChange(credentialAlerts(p.alert)),
+			admission.WithOnOutage(outageAlerts(p.alert)),
 		},
 	}
 	p.accounts, err = p.config.Accounts.Open(shared)
@@ -188,5 +190,20 @@ func credentialAlerts(publish alert.Func) func(admission.Change) {
 			kind = alert.CredentialResumed
 		}
 		publish(alert.Alert{Kind: kind, Subject: c.Profile})
+	}
+}
+
+// outageAlerts turns changes of accounts' circuit breakers into alerts.
+func outageAlerts(publish alert.Func) func(admission.OutageChange) {
+	return func(c admission.OutageChange) {
+		kind := alert.AccountClosed
+		if c.Open {
+			kind = alert.AccountOpen
+		}
+		publish(alert.Alert{
+			Kind:     kind,
+			Subject:  c.Account,
+			DedupKey: rand.Text(), // only the process that caused the change tells it
+		})
 	}
 }

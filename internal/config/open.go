@@ -57,6 +57,9 @@ func (o *OpenAccounts) Blockers() []broker.Blocker {
 		for _, c := range slices.Concat(a.Credentials, a.Blockers) {
 			list = append(list, broker.Blocker{Name: c.Name, Usable: c.Usable})
 		}
+		for _, o := range a.Outages {
+			list = append(list, broker.Blocker{Name: o.Name(), Usable: o.Usable})
+		}
 	}
 	return list
 }

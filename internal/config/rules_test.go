@@ -43,6 +43,7 @@ var wrongValues = map[string]string{
 	"DANACONNECT_CONTACTS_URL":  "ftp://127.0.0.1/",
 	"DANACONNECT_TIMEOUT":       "15",
 	"DANACONNECT_RATE":          "fast",
+	"DANACONNECT_BREAKER":       "often",
 	"DANACONNECT_CONCURRENCY":   "0",
 	"OTP_RECIPIENT_FIELDS":      "a,,b",
 	"OTP_RECIPIENT_LIMIT":       "5",
@@ -57,6 +58,7 @@ var wrongValues = map[string]string{
 	"ANNA_TIME_ZONE":            "Nowhere/Town",
 	"ANNA_TIMEOUT":              "-1s",
 	"ANNA_RATE":                 "fast",
+	"ANNA_BREAKER":              "often",
 	"ANNA_CONCURRENCY":          "0",
 	"ANNA_ALREADY_INACTIVE":     "a||b",
 	"DCKAP_URL":                 "ftp://127.0.0.1/",
@@ -68,6 +70,7 @@ var wrongValues = map[string]string{
 	"DCKAP_PIPES_FILE":          "nowhere.yaml",
 	"DCKAP_TIMEOUT":             "-1s",
 	"DCKAP_RATE":                "fast",
+	"DCKAP_BREAKER":             "often",
 	"DCKAP_CONCURRENCY":         "0",
 	"DINERO_CLIENT_ID":          "a:b",
 	"DINERO_CLIENT_SECRET":      lineEnd,
@@ -76,6 +79,7 @@ var wrongValues = map[string]string{
 	"DINERO_API_URL":            "ftp://127.0.0.1/",
 	"DINERO_TIMEOUT":            "-1s",
 	"DINERO_RATE":               "fast",
+	"DINERO_BREAKER":            "often",
 	"DINERO_CONCURRENCY":        "0",
 }
 

@@ -157,16 +157,16 @@ type basicClient struct {
 // its limits; each has its own host, and so its own caller.
 func openBasic(s *basicSettings, to *account.Account) (*basicClient, error) {
 	gate := to.Gate(s.Profile())
-	limiter := to.Limiter(s.Profile(), admission.Limits{Rate: s.Rate, Concurrency: s.Concurrency})
+	admitter := to.Admitter(s.Profile(), admission.Limits{Rate: s.Rate, Concurrency: s.Concurrency}, s.Breaker)
 	otpClient, errOTP := otp.New(
 		s.BasicConfig,
 		gate,
-		to.Caller(danaconnect.Vendor, s.Timeouts()).AdmittedBy(limiter),
+		to.Caller(danaconnect.Vendor, s.Timeouts()).AdmittedBy(admitter),
 	)
 	contactsClient, errContacts := contacts.New(
 		s.BasicConfig,
 		gate,
-		to.Caller(danaconnect.Vendor, s.Timeouts()).AdmittedBy(limiter),
+		to.Caller(danaconnect.Vendor, s.Timeouts()).AdmittedBy(admitter),
 	)
 	return &basicClient{
 		otp:        otpClient,
@@ -215,6 +215,6 @@ func openAPI(s *apiSettings, to *account.Account) (*api.Client, error) {
 	}
 	profile := s.Profile()
 	profile.Fetch = login.Fetch
-	limiter := to.Limiter(profile.Profile, admission.Limits{Rate: s.Rate, Concurrency: s.Concurrency})
-	return api.New(s.Config, to.Source(profile), caller.AdmittedBy(limiter))
+	admitter := to.Admitter(profile.Profile, admission.Limits{Rate: s.Rate, Concurrency: s.Concurrency}, s.Breaker)
+	return api.New(s.Config, to.Source(profile), caller.AdmittedBy(admitter))
 }

@@ -72,11 +72,11 @@ func open(s *settings, to *account.Account) (*dckap.Client, error) {
 		return nil, err
 	}
 	profile := s.Profile()
-	limiter := to.Limiter(profile, admission.Limits{Rate: s.Rate, Concurrency: s.Concurrency})
+	admitter := to.Admitter(profile, admission.Limits{Rate: s.Rate, Concurrency: s.Concurrency}, s.Breaker)
 	return dckap.New(
 		s.Config,
 		to.Gate(profile),
 		to.Gates(s.PipeProfile, listeners).Of,
-		to.Caller(dckap.Vendor, s.Timeouts()).AdmittedBy(limiter),
+		to.Caller(dckap.Vendor, s.Timeouts()).AdmittedBy(admitter),
 	)
 }

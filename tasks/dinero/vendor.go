@@ -123,11 +123,11 @@ func open(s *settings, to *account.Account) (*dinero.Client, error) {
 		organizations[id] = dinero.Account{
 			Source:  to.Source(profile),
 			Breaker: subscriptions.Of(id),
-			Admitter: to.Limiter(profile.Profile, admission.Limits{
+			Admitter: to.Admitter(profile.Profile, admission.Limits{
 				Rate:        s.Rate,
 				Concurrency: s.Concurrency,
 				QuotaPause:  dinero.QuotaRetryAfter,
-			}),
+			}, s.Breaker),
 		}
 	}
 	return dinero.New(s.Config, func(id string) (dinero.Account, bool) {

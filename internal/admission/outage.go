@@ -1,0 +1,354 @@
+package admission
+
+import (
+	"context"
+	"crypto/rand"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"errand.internal/internal/redisscript"
+	"errand.internal/internal/seal"
+	"errand.internal/internal/settings"
+)
+
+const (
+	// outageFirst and outageMost are how long the breaker is open the first time in a row
+	// and at the most.
+	outageFirst = time.Second
+	outageMost  = 10 * time.Second
+	// syncEvery is how often a process that makes calls tells the fleet of good answers,
+	// and learns whether the breaker has opened.
+	syncEvery = time.Second
+	// blockFor is how long a task is parked at least that an Outage does not admit. The
+	// waker wakes it earlier, when it may be tried.
+	blockFor = 15 * time.Second
+	// keenFor is how long a repeatable task that must wait counts as waiting.
+	keenFor = 20 * time.Second
+)
+
+// Outage is the circuit breaker of an account that leaves a vendor in trouble in peace. It
+// counts transport faults and 5xx, and is shared with every process that has the same
+// account and the same Redis. It is safe for concurrent use.
+//
+//	closed ──a share of the calls fails──▶ open ──1 s … 10 s──▶ half-open ──▶ one probe
+//	  ▲                                      ▲                                 │    │
+//	  └── ramp: 1, 2, 4 … calls a second ◀───┼───────── it succeeds ───────────┘    │
+//	        └──── a share of them fails ────▶┴◀──────── it fails ───────────────────┘
+//
+// While it is closed, a call costs nothing: good answers are counted here and told once a
+// second, a failure is told at once. An open breaker is asked once a second per process.
+// If Redis does not answer, every call is admitted: nothing new is claimed without it.
+type Outage struct {
+	options
+	rdb      redis.UniversalClient
+	salt     *seal.Salt
+	name     string
+	identity []string
+	timeout  time.Duration
+	trip     settings.Share
+	count    *outageCounters
+
+	key     atomic.Pointer[outageKey]
+	good    atomic.Int64 // answers since the fleet was told
+	synced  atomic.Int64 // when that was (Unix µs)
+	syncing atomic.Bool
+	// known is the state as this process knows it, nil while closed.
+	known atomic.Pointer[outageKnown]
+}
+
+type outageKey struct {
+	salt string
+	name string
+}
+
+type outageKnown struct {
+	state   string
+	why     string
+	until   time.Time // nobody goes before it
+	recheck time.Time // Redis is not asked before it
+	keen    time.Time // a repeatable task has told Redis that it waits, until then
+}
+
+// OutageChange is a change of state, told by the one process that caused it.
+type OutageChange struct {
+	// Account is the account's name.
+	Account string
+	// Open tells whether it opened or closed.
+	Open bool
+}
+
+// WithOnOutage has f called for every change of an Outage, by the process that caused it.
+func WithOnOutage(f func(OutageChange)) Option {
+	return func(s *allOptions) {
+		s.onOutage = f
+	}
+}
+
+// NewOutage returns the Outage of an account that opens when trip says so. It does not use
+// Redis yet.
+func NewOutage(
+	rdb redis.UniversalClient,
+	salt *seal.Salt,
+	account Limits,
+	trip settings.Share,
+	opts ...Option,
+) *Outage {
+	o := &Outage{
+		options:  newOptions(opts),
+		rdb:      rdb,
+		salt:     salt,
+		name:     account.Name,
+		identity: account.Identity,
+		timeout:  account.CallTimeout,
+		trip:     trip,
+	}
+	o.count = o.metrics.outageOf(o.name)
+	o.synced.Store(o.now().UnixMicro())
+	return o
+}
+
+// Name names the breaker where tasks are parked for it.
+func (o *Outage) Name() string {
+	return o.name + ":breaker"
+}
+
+// Acquire admits one call, or returns a *Blocked. It does not wait.
+func (o *Outage) Acquire(ctx context.Context, r Request) (Permit, error) {
+	known := o.known.Load()
+	if known == nil {
+		if o.now().UnixMicro()-o.synced.Load() > syncEvery.Microseconds() {
+			o.sync(ctx)
+		}
+		return outagePermit{outage: o}, nil
+	}
+	now := o.now()
+	if now.Before(known.recheck) && !(r.Repeatable && now.After(known.keen)) {
+		return nil, o.blocked(known, now)
+	}
+	nonce := rand.Text()
+	repeatable := "0"
+	if r.Repeatable {
+		repeatable = "1"
+	}
+	reply, err := o.run(
+		ctx,
+		admitScript,
+		nonce,
+		(o.timeout + permitSlack).Microseconds(),
+		repeatable,
+		keenFor.Microseconds(),
+	)
+	if err != nil {
+		return outagePermit{outage: o}, nil
+	}
+	switch reply.Text(0) {
+	case "closed":
+		o.adopt(reply)
+		return outagePermit{outage: o}, nil
+	case "probe":
+		return o.probe(ctx, nonce, r)
+	case "ramp":
+		return outagePermit{outage: o, ramp: true}, nil
+	}
+	known = o.adopt(reply)
+	if r.Repeatable {
+		told := *known
+		told.keen = now.Add(keenFor / 4)
+		o.known.Store(&told)
+	}
+	return nil, o.blocked(known, now)
+}
+
+// probe admits the probe. One that must not be repeated is preceded by a connection alone:
+// a vendor that takes none is not worth an unknown outcome.
+func (o *Outage) probe(ctx context.Context, nonce string, r Request) (Permit, error) {
+	p := outagePermit{outage: o, nonce: nonce}
+	if r.Repeatable || r.Connect == nil {
+		return p, nil
+	}
+	if err := r.Connect(ctx); err == nil {
+		return p, nil
+	}
+	result := Result{Verdict: Failed}
+	if ctx.Err() != nil {
+		result.Verdict = Inconclusive
+	}
+	p.Done(ctx, result)
+	if known := o.known.Load(); known != nil {
+		return nil, o.blocked(known, o.now())
+	}
+	return nil, o.blocked(&outageKnown{state: "open"}, o.now())
+}
+
+// sync tells the fleet of good answers in the background.
+func (o *Outage) sync(ctx context.Context) {
+	if !o.syncing.CompareAndSwap(false, true) {
+		return
+	}
+	ctx = context.WithoutCancel(ctx)
+	go func() {
+		defer o.syncing.Store(false)
+		o.tell(ctx, 0)
+	}()
+}
+
+// tell counts answers for the fleet.
+func (o *Outage) tell(ctx context.Context, failures int) {
+	good := o.good.Swap(0)
+	o.synced.Store(o.now().UnixMicro())
+	reply, err := o.run(
+		ctx,
+		countScript,
+		good,
+		failures,
+		o.trip.Percent,
+		o.trip.Within.Microseconds(),
+		outageFirst.Microseconds(),
+		outageMost.Microseconds(),
+	)
+	if err != nil {
+		o.good.Add(good)
+		return
+	}
+	o.adopt(reply)
+}
+
+// adopt keeps the state that a script replied; nil for closed.
+func (o *Outage) adopt(reply redisscript.Reply) *outageKnown {
+	state := reply.Text(0)
+	changed := reply.Text(3) == "1"
+	if state == "closed" {
+		if o.known.Swap(nil) != nil {
+			o.count.state.Set(0)
+		}
+		if changed {
+			o.changed(false)
+		}
+		return nil
+	}
+	now := o.now()
+	left := reply.Micros(1)
+	known := &outageKnown{
+		state:   state,
+		why:     reply.Text(2),
+		recheck: now.Add(min(left, syncEvery)),
+	}
+	if state == "open" {
+		known.until = now.Add(left)
+		o.count.state.Set(2)
+	} else {
+		o.count.state.Set(1)
+	}
+	if before := o.known.Load(); before != nil {
+		known.keen = before.keen
+	}
+	o.known.Store(known)
+	if changed {
+		o.changed(true)
+	}
+	return known
+}
+
+func (o *Outage) changed(open bool) {
+	if o.onOutage != nil {
+		o.onOutage(OutageChange{Account: o.name, Open: open})
+	}
+}
+
+func (o *Outage) blocked(known *outageKnown, now time.Time) *Blocked {
+	b := &Blocked{
+		Key:        o.Name(),
+		Reason:     o.name + " is left in peace: too many of its calls failed",
+		RetryAfter: max(known.until.Sub(now), blockFor),
+	}
+	return b
+}
+
+// outagePermit is the permit of an Outage.
+type outagePermit struct {
+	outage *Outage
+	nonce  string // of the probe
+	ramp   bool
+}
+
+// Done implements Permit.
+func (p outagePermit) Done(ctx context.Context, r Result) {
+	o := p.outage
+	ctx = context.WithoutCancel(ctx)
+	if p.nonce == "" && !p.ramp {
+		switch r.Verdict {
+		case Failed:
+			if o.known.Load() == nil { // what was under way when it opened says nothing new
+				o.tell(ctx, 1)
+			}
+		case Inconclusive:
+		default:
+			o.good.Add(1)
+		}
+		return
+	}
+	said := "good"
+	switch r.Verdict {
+	case Failed:
+		said = "bad"
+	case Inconclusive:
+		said = "none"
+	}
+	reply, err := o.run(
+		ctx,
+		reportScript,
+		p.nonce,
+		said,
+		o.trip.Percent,
+		outageFirst.Microseconds(),
+		outageMost.Microseconds(),
+	)
+	if err == nil { // otherwise the lease expires by itself
+		o.adopt(reply)
+	}
+}
+
+// Usable reports whether a call may be tried now. It is false if Redis does not answer.
+func (o *Outage) Usable(ctx context.Context) bool {
+	state, err := o.State(ctx)
+	return err == nil && state.OpenFor == 0
+}
+
+// OutageState is the state of an Outage in the fleet.
+type OutageState struct {
+	// Closed means that calls go.
+	Closed bool
+	// OpenFor is how long nobody goes; 0 if it is closed, or may be tried.
+	OpenFor time.Duration
+}
+
+// State reads the state in the fleet. It changes nothing.
+func (o *Outage) State(ctx context.Context) (OutageState, error) {
+	reply, err := o.run(ctx, outageStateScript)
+	if err != nil {
+		return OutageState{}, err
+	}
+	state := OutageState{Closed: reply.Text(0) == "closed"}
+	if reply.Text(0) == "open" {
+		state.OpenFor = max(reply.Micros(1), time.Microsecond)
+	}
+	return state, nil
+}
+
+// run asks Redis once, for askTimeout at most.
+func (o *Outage) run(ctx context.Context, script *redisscript.Script, args ...any) (redisscript.Reply, error) {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	salt, err := o.salt.Get(ctx)
+	if err != nil {
+		return nil, err
+	}
+	key := o.key.Load()
+	if key == nil || key.salt != string(salt) {
+		key = &outageKey{salt: string(salt), name: limitKey(salt, o.name, o.identity) + ":b"}
+		o.key.Store(key)
+	}
+	return ask(ctx, o.rdb, script, []string{key.name}, append([]any{o.redisNow()}, args...)...)
+}
