@@ -57,8 +57,21 @@ func (c *Caller) doAdmitted(ctx context.Context, op string, req *http.Request) (
 	return answer, err
 }
 
-// resultOf is what a call shows about the account: an answer of any status below 500 is
-// that of a vendor that works.
+// ReportRefusal tells what admits the calls of the account that the vendor refuses access
+// to it, if err says so (403). A client calls it when it has interpreted the last answer and
+// nothing smaller than the account is refused, such as a pipe or a token.
+func (c *Caller) ReportRefusal(ctx context.Context, err error) {
+	e, ok := AsError(err)
+	if !ok || e.Kind != Credentials || e.Status != http.StatusForbidden {
+		return
+	}
+	if account, ok := c.admitter.(interface{ Refuse(ctx context.Context) }); ok {
+		account.Refuse(ctx)
+	}
+}
+
+// resultOf is what a call shows about the account: an answer of any status below 500, but
+// 403 and 429, is that of a vendor that works.
 func resultOf(answer *Answer, err error) admission.Result {
 	if e, ok := AsError(err); ok {
 		// An untrusted certificate is no outage, and a call whose start Redis did not take
@@ -69,6 +82,8 @@ func resultOf(answer *Answer, err error) admission.Result {
 		return admission.Result{Verdict: admission.Failed}
 	}
 	switch {
+	case answer.Status == http.StatusForbidden:
+		return admission.Result{} // the client knows what is refused; see ReportRefusal
 	case answer.Status == http.StatusTooManyRequests:
 		return admission.Result{
 			Verdict:    admission.Exhausted,

@@ -25,6 +25,7 @@ type fakeAdmitter struct {
 	asks      []admission.Request
 	exhausted []time.Duration
 	left      int
+	refused   int
 }
 
 func (l *fakeAdmitter) Acquire(_ context.Context, r admission.Request) (admission.Permit, error) {
@@ -202,6 +203,35 @@ func TestReplaysAreAdmitted(t *testing.T) {
 	_, err := clients.Bearer{Source: source}.Do(ctx, caller, opOrder, build)
 	if err != nil || len(l.asks) != 2 || l.asks[0].Underway || !l.asks[1].Underway || l.left != 2 {
 		t.Errorf("%v; asked %+v, left %d times", err, l.asks, l.left)
+	}
+}
+
+// Refuse implements what ReportRefusal tells.
+func (l *fakeAdmitter) Refuse(context.Context) {
+	l.refused++
+}
+
+// Only a 403 that the client takes for a refusal of the account stops the account.
+func TestOnlyARefusalStopsTheAccount(t *testing.T) {
+	t.Parallel()
+	l := &fakeAdmitter{}
+	caller := clients.NewCaller("acme", clients.Timeouts{}, nil, nil)
+	refused := &clients.Error{Kind: clients.Credentials, Status: http.StatusForbidden}
+	caller.ReportRefusal(t.Context(), refused) // nothing admits its calls
+	caller = caller.AdmittedBy(l)
+	for _, err := range []error{
+		nil,
+		errors.New("other"),
+		&clients.Error{Kind: clients.Credentials, Status: http.StatusUnauthorized},
+		&clients.Error{Kind: clients.Invalid, Status: http.StatusForbidden},
+	} {
+		caller.ReportRefusal(t.Context(), err)
+	}
+	if l.refused != 0 {
+		t.Errorf("%d refusals were told without one", l.refused)
+	}
+	if caller.ReportRefusal(t.Context(), refused); l.refused != 1 {
+		t.Error("a refusal was not told")
 	}
 }
 

@@ -64,6 +64,9 @@ func (c *BasicCaller) Do(
 		return err
 	}
 	verdict, err = read(answer)
+	if verdict != admission.Refused {
+		c.caller.ReportRefusal(ctx, err)
+	}
 	if e, ok := clients.AsError(err); ok && verdict == admission.Refused {
 		// The error names the credential for which the task is parked.
 		e.Err = &admission.Blocked{

@@ -164,7 +164,11 @@ func (c *Client) send(ctx context.Context, id string, pipe Pipe, req *http.Reque
 		answer.Verified = class == RuleMet
 		return answer, nil
 	}
-	return answer, rule.failure(got, unreadable)
+	err = rule.failure(got, unreadable)
+	if rule.Credential != admission.Refused && rule.Pipe != admission.Refused {
+		c.caller.ReportRefusal(ctx, err)
+	}
+	return answer, err
 }
 
 // acquire gets a permit from a breaker. release must be called exactly once, even

@@ -177,11 +177,15 @@ func (c *Client) do(ctx context.Context, r apiRequest) (*clients.Answer, error) 
 		return r.build(ctx, token)
 	}
 	bearer := clients.Bearer{Source: account.Source}
-	answer, err := bearer.Do(ctx, c.caller.AdmittedBy(account.Admitter), r.op, build)
+	caller := c.caller.AdmittedBy(account.Admitter)
+	answer, err := bearer.Do(ctx, caller, r.op, build)
 	if err != nil {
 		return nil, err
 	}
 	verdict, err = interpret(r, answer)
+	if verdict != admission.Refused {
+		caller.ReportRefusal(ctx, err)
+	}
 	return answer, err
 }
 

@@ -34,3 +34,11 @@ func (p permits) Done(ctx context.Context, r Result) {
 	p[0].Done(ctx, r)
 	p[1].Done(ctx, r)
 }
+
+// Refuse says that the vendor refused access to the account by an answer whose permit is
+// done.
+func (a *Account) Refuse(ctx context.Context) {
+	if a.Outage != nil {
+		a.Outage.Refuse(ctx)
+	}
+}

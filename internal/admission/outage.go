@@ -18,6 +18,10 @@ const (
 	// and at the most.
 	outageFirst = time.Second
 	outageMost  = 10 * time.Second
+	// refusedFirst and refusedMost are the same after a refusal (403), or a 429 without
+	// Retry-After: somebody may have to mend something.
+	refusedFirst = 30 * time.Second
+	refusedMost  = 10 * time.Minute
 	// syncEvery is how often a process that makes calls tells the fleet of good answers,
 	// and learns whether the breaker has opened.
 	syncEvery = time.Second
@@ -28,8 +32,16 @@ const (
 	keenFor = 20 * time.Second
 )
 
+// Why a breaker is open.
+const (
+	whyOutage  = "outage"
+	whyRefused = "refused"
+	whyQuota   = "quota"
+)
+
 // Outage is the circuit breaker of an account that leaves a vendor in trouble in peace. It
-// counts transport faults and 5xx, and is shared with every process that has the same
+// counts transport faults and 5xx; a 403, or a 429 without Retry-After, opens it at once, for
+// 30 s to 10 min. It is shared with every process that has the same
 // account and the same Redis. It is safe for concurrent use.
 //
 //	closed ──a share of the calls fails──▶ open ──1 s … 10 s──▶ half-open ──▶ one probe
@@ -47,6 +59,7 @@ type Outage struct {
 	name     string
 	identity []string
 	timeout  time.Duration
+	quota    time.Duration // the first wait after a 429 without Retry-After
 	trip     settings.Share
 	count    *outageCounters
 
@@ -102,11 +115,17 @@ func NewOutage(
 		name:     account.Name,
 		identity: account.Identity,
 		timeout:  account.CallTimeout,
+		quota:    max(account.QuotaPause, refusedFirst),
 		trip:     trip,
 	}
 	o.count = o.metrics.outageOf(o.name)
 	o.synced.Store(o.now().UnixMicro())
 	return o
+}
+
+// Account returns the name of the account.
+func (o *Outage) Account() string {
+	return o.name
 }
 
 // Name names the breaker where tasks are parked for it.
@@ -179,7 +198,7 @@ func (o *Outage) probe(ctx context.Context, nonce string, r Request) (Permit, er
 	if known := o.known.Load(); known != nil {
 		return nil, o.blocked(known, o.now())
 	}
-	return nil, o.blocked(&outageKnown{state: "open"}, o.now())
+	return nil, o.blocked(&outageKnown{why: whyOutage}, o.now())
 }
 
 // sync tells the fleet of good answers in the background.
@@ -263,7 +282,53 @@ func (o *Outage) blocked(known *outageKnown, now time.Time) *Blocked {
 		Reason:     o.name + " is left in peace: too many of its calls failed",
 		RetryAfter: max(known.until.Sub(now), blockFor),
 	}
+	switch known.why {
+	case whyRefused:
+		b.Reason = o.name + " rests: the vendor refused access (403)"
+		b.Refused = true
+	case whyQuota:
+		b.Reason = o.name + " rests: the vendor says that its calls are used up (429)"
+	}
 	return b
+}
+
+// verdictOn returns what a result says about the account: good, bad or none, and why it is
+// bad, with the waits for that.
+func (o *Outage) verdictOn(r Result) (said, why string, first, most time.Duration) {
+	switch {
+	case r.Verdict == Failed:
+		return "bad", whyOutage, outageFirst, outageMost
+	case r.Verdict == Refused:
+		return "bad", whyRefused, refusedFirst, refusedMost
+	case r.Verdict == Exhausted && r.RetryAfter <= 0:
+		return "bad", whyQuota, o.quota, refusedMost
+	case r.Verdict == Inconclusive:
+		return "none", "", 0, 0
+	}
+	return "good", "", 0, 0
+}
+
+// Refuse says that the vendor refused access to the account by an answer whose permit is
+// done.
+func (o *Outage) Refuse(ctx context.Context) {
+	o.open(context.WithoutCancel(ctx), whyRefused, refusedFirst, refusedMost)
+}
+
+func (o *Outage) open(ctx context.Context, why string, first, most time.Duration) {
+	reply, err := o.run(ctx, openScript, why, first.Microseconds(), most.Microseconds())
+	if err == nil { // otherwise the next call learns it from the vendor
+		o.adopt(reply)
+	}
+}
+
+// Clear closes the breaker in the whole fleet within a second, for operators who have
+// mended what was wrong.
+func (o *Outage) Clear(ctx context.Context) error {
+	_, err := o.run(ctx, forgetScript)
+	if err == nil {
+		o.known.Store(nil)
+	}
+	return err
 }
 
 // outagePermit is the permit of an Outage.
@@ -277,36 +342,31 @@ type outagePermit struct {
 func (p outagePermit) Done(ctx context.Context, r Result) {
 	o := p.outage
 	ctx = context.WithoutCancel(ctx)
-	if p.nonce == "" && !p.ramp {
-		switch r.Verdict {
-		case Failed:
-			if o.known.Load() == nil { // what was under way when it opened says nothing new
-				o.tell(ctx, 1)
-			}
-		case Inconclusive:
-		default:
-			o.good.Add(1)
+	said, why, first, most := o.verdictOn(r)
+	if p.nonce != "" || p.ramp {
+		reply, err := o.run(
+			ctx,
+			reportScript,
+			p.nonce,
+			said,
+			o.trip.Percent,
+			first.Microseconds(),
+			most.Microseconds(),
+			why,
+		)
+		if err == nil { // otherwise the lease expires by itself
+			o.adopt(reply)
 		}
 		return
 	}
-	said := "good"
-	switch r.Verdict {
-	case Failed:
-		said = "bad"
-	case Inconclusive:
-		said = "none"
-	}
-	reply, err := o.run(
-		ctx,
-		reportScript,
-		p.nonce,
-		said,
-		o.trip.Percent,
-		outageFirst.Microseconds(),
-		outageMost.Microseconds(),
-	)
-	if err == nil { // otherwise the lease expires by itself
-		o.adopt(reply)
+	switch {
+	case said == "good":
+		o.good.Add(1)
+	case said == "none" || o.known.Load() != nil: // what was under way when it opened says nothing new
+	case why == whyOutage:
+		o.tell(ctx, 1)
+	default:
+		o.open(ctx, why, first, most)
 	}
 }
 
@@ -322,6 +382,24 @@ type OutageState struct {
 	Closed bool
 	// OpenFor is how long nobody goes; 0 if it is closed, or may be tried.
 	OpenFor time.Duration
+	// Why is why it opened: outage, refused or quota.
+	Why string
+}
+
+// String describes the state in one line.
+func (s OutageState) String() string {
+	if s.Closed {
+		return "closed"
+	}
+	why := map[string]string{
+		whyOutage:  "too many calls failed",
+		whyRefused: "the vendor refused access (403)",
+		whyQuota:   "the vendor says that the calls are used up (429)",
+	}[s.Why]
+	if s.OpenFor > 0 {
+		return "tasks wait: " + why + "; next try in " + max(s.OpenFor.Round(time.Second), time.Second).String()
+	}
+	return "tasks wait: " + why + "; it is being tried"
 }
 
 // State reads the state in the fleet. It changes nothing.
@@ -330,7 +408,10 @@ func (o *Outage) State(ctx context.Context) (OutageState, error) {
 	if err != nil {
 		return OutageState{}, err
 	}
-	state := OutageState{Closed: reply.Text(0) == "closed"}
+	state := OutageState{
+		Closed: reply.Text(0) == "closed",
+		Why:    reply.Text(2),
+	}
 	if reply.Text(0) == "open" {
 		state.OpenFor = max(reply.Micros(1), time.Microsecond)
 	}

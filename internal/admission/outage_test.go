@@ -3,6 +3,7 @@ package admission
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -126,7 +127,6 @@ func TestABreakerDoesNotOpenWithoutCause(t *testing.T) {
 	for name, next := range map[string]func(i int) Verdict{
 		"every second call": func(i int) Verdict { return []Verdict{Accepted, Failed}[i%2] },
 		"two of three":      func(i int) Verdict { return []Verdict{Accepted, Failed, Failed}[i%3] },
-		"quota":             func(int) Verdict { return Exhausted },
 		"cut short":         func(int) Verdict { return Inconclusive },
 		"few":               func(i int) Verdict { return []Verdict{Failed, Inconclusive}[min(i/9, 1)] },
 	} {
@@ -223,6 +223,57 @@ func TestABreakerThatReopens(t *testing.T) {
 	state, err := f.all[0].State(t.Context())
 	if err != nil || state.Closed {
 		t.Errorf("%+v, %v", state, err)
+	}
+}
+
+// A refusal, or a 429 without Retry-After, stops the account at once, for 30 s and then
+// twice as long each time, up to ten minutes: in an hour three processes make ten calls. An
+// operator who has mended it need not wait.
+func TestARefusedAccountRestsAsAWhole(t *testing.T) {
+	t.Parallel()
+	for reason, v := range map[string]Verdict{"403": Refused, "429": Exhausted} {
+		t.Run(reason, func(t *testing.T) {
+			t.Parallel()
+			f := newOutageFleet(t, redistest.New(t).Client(), 3)
+			calls := 0
+			for range 3600 {
+				for i := range f.all {
+					if f.call(i, true, v) {
+						calls++
+					}
+				}
+				f.later(time.Second)
+			}
+			// 30 s, 1, 2, 4, 8, and then 10 min each.
+			if calls < 9 || calls > 10+len(f.all)-1 {
+				t.Errorf("%d calls in an hour", calls)
+			}
+			_, err := f.all[1].Acquire(t.Context(), Request{})
+			if blocked, ok := errors.AsType[*Blocked](err); !ok || !strings.Contains(blocked.Reason, reason) {
+				t.Errorf("blocked by %v, want a reason with %s", err, reason)
+			}
+			if err := f.all[0].Clear(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			f.later(syncEvery)
+			for i := range f.all {
+				if !f.call(i, false, Accepted) {
+					t.Errorf("process %d still waits", i)
+				}
+			}
+			if len(f.changes) != 1 || !f.changes[0] {
+				t.Errorf("told %v, want open once", f.changes)
+			}
+		})
+	}
+	f := newOutageFleet(t, redistest.New(t).Client(), 1)
+	p, err := f.all[0].Acquire(t.Context(), Request{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.Done(t.Context(), Result{Verdict: Exhausted, RetryAfter: time.Second})
+	if !f.call(0, true, Accepted) {
+		t.Error("a 429 that says when to come back stopped the account")
 	}
 }
 

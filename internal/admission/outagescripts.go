@@ -6,7 +6,7 @@ import "errand.internal/internal/redisscript"
 // call has failed lately:
 //
 //	state     open | half | ramp; missing: closed
-//	why       outage
+//	why       outage | refused (403) | quota (429 without Retry-After)
 //	until     open: until when (µs)
 //	level     how often it has opened in a row
 //	closed    when it closed last (µs)
@@ -113,13 +113,24 @@ if started >= 2 ^ second then return wait('wait', (second + 1) * 1000000 - (now 
 redis.call('HSET', key, 'second', text(second), 'started', started + 1)
 return {'ramp'}`)
 
+// openScript opens the breaker: ARGV[2] why, [3] first and [4] longest wait. One that is open
+// is not extended: of 20 calls that are refused together one speaks for all.
+var openScript = redisscript.New(outagePrelude, `
+if h.state == 'open' and num(h['until']) > now then return {'open', text(num(h['until']) - now), h.why, '0'} end
+return {'open', text(open(ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]))), ARGV[2], h.state and '0' or '1'}`)
+
+// forgetScript closes the breaker and forgets everything.
+var forgetScript = redisscript.New(`
+redis.call('DEL', KEYS[1])
+return {'1'}`)
+
 // reportScript tells how a call of a half-open breaker or of a ramp ended: ARGV[2] nonce (of
 // the probe; empty: of the ramp), [3] good | bad | none, [4] share in percent, [5] first and
-// [6] longest wait.
+// [6] longest wait, [7] why.
 var reportScript = redisscript.New(outagePrelude, `
 local first, most = tonumber(ARGV[5]), tonumber(ARGV[6])
 local function reopen()
-  return {'open', text(open(h.why, first, most)), h.why, '0'}
+  return {'open', text(open(ARGV[7], first, most)), ARGV[7], '0'}
 end
 if ARGV[2] ~= '' then
   if h.state ~= 'half' or h.probe ~= ARGV[2] then return {h.state or 'closed', text(num(h['until']) - now), h.why or '', '0'} end
@@ -136,7 +147,7 @@ local ok, bad = num(h.ok), num(h.bad)
 if ARGV[3] == 'good' then ok = ok + 1 end
 if ARGV[3] == 'bad' then bad = bad + 1 end
 redis.call('HSET', key, 'ok', ok, 'bad', bad)
-if bad * 100 >= (ok + bad) * tonumber(ARGV[4]) then return reopen() end
+if ARGV[3] == 'bad' and (ARGV[7] ~= 'outage' or bad * 100 >= (ok + bad) * tonumber(ARGV[4])) then return reopen() end
 if now - num(h.ramp) >= 7000000 then
   redis.call('DEL', key)
   redis.call('HSET', key, 'why', h.why, 'level', h.level or '1', 'closed', text(now))

@@ -199,7 +199,7 @@ func TestEveryAccountHasTheLimitsOfItsVariables(t *testing.T) {
 	}
 	for _, a := range open(t, environ).Accounts {
 		if len(a.Outages) != 0 {
-			t.Errorf("%s has a breaker that is off", a.Outages[0].Name())
+			t.Errorf("%s has a breaker that is off", a.Outages[0].Account())
 		}
 	}
 }

@@ -156,6 +156,9 @@ func (a *attempt) settle(d decision, result any) {
 			Message: d.message,
 		}
 	}
+	if d.state == record.Parked && r.Attempt != nil {
+		r.Change = fmt.Sprintf("%s %d %s", d.class, d.status, d.code)
+	}
 	if d.outcome != "" {
 		r.Data = a.seal(result)
 	}
