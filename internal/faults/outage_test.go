@@ -3,6 +3,7 @@ package faults
 import (
 	"context"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -145,4 +146,49 @@ func (f *outageFixture) checkOutcomes(updates, starts []string, during, startsBe
 	if calls := f.starts.Calls() - startsBefore; calls != len(starts) {
 		f.t.Errorf("%d calls for %d tasks that must not be repeated", calls, len(starts))
 	}
+}
+
+// A vendor that fails every second call stays in use: the breaker does not flap, and what
+// the healthy half can do gets done.
+func TestAVendorThatFailsHalfTheTimeStaysInUse(t *testing.T) {
+	t.Parallel()
+	const answer = 200 * time.Millisecond // of the vendor, so that the machine is no limit
+	f := newOutageFixture(t, 2)
+	lasts := fleet.Size(8*time.Second, 5*time.Minute)
+	most := f.slots * int(lasts/answer) // calls
+	for n := range most {
+		// A call that fails is not one that a later fault lets pass, so each counts one more.
+		f.Updates.Inject(sandbox.Fault{
+			Status: 503,
+			Delay:  answer,
+			Times:  1,
+			Skip:   n + 1,
+		})
+	}
+	f.Updates.Inject(sandbox.Fault{Delay: answer})
+	ids := f.EnqueueMany(fleet.Size(500, most), f.Updates)
+	calls, done := f.Updates.Calls(), f.Updates.Effects()
+	began := time.Now()
+	fleet.Elapse(t, lasts)
+	calls = f.Updates.Calls() - calls
+	done = f.Updates.Effects() - done
+	took := time.Since(began)
+	half := f.slots * int(took/answer) / 2
+	changes := 0
+	for _, p := range f.Processes() {
+		changes += strings.Count(p.Log(), `"alert":"account.`)
+	}
+	t.Logf("%d calls, %d done in %s, of %d that the healthy half can do; %d changes", calls, done, took, half, changes)
+	if done*100 < half*40 {
+		t.Errorf("%d done in %s, want 40 %% of %d", done, took, half)
+	}
+	if calls-done < calls/3 {
+		t.Errorf("%d of %d calls failed, want about half", calls-done, calls)
+	}
+	if limit := 3 * max(1, int(took/time.Minute)); changes > limit {
+		t.Errorf("the breaker changed %d times in %s", changes, took)
+	}
+	f.heal()
+	f.Wait(waitLimit, ids)
+	f.StopAll()
 }
