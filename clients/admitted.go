@@ -109,6 +109,7 @@ func (c *Caller) admissionRequest(ctx context.Context, attempt *Attempt, req *ht
 	if attempt != nil {
 		r.Task = attempt.Task
 		r.Underway = attempt.Underway || attempt.admitted.Load()
+		r.Retry = attempt.Retry && !r.Underway
 		r.Deadline = time.Until(attempt.Deadline)
 	}
 	deadline, bounded := ctx.Deadline()

@@ -69,6 +69,9 @@ type Outage struct {
 	syncing atomic.Bool
 	// known is the state as this process knows it, nil while closed.
 	known atomic.Pointer[outageKnown]
+	// failingUntil is until when retries are kept to their budget (Unix µs).
+	failingUntil atomic.Int64
+	retries      retryBudget
 }
 
 type outageKey struct {
@@ -139,6 +142,9 @@ func (o *Outage) Acquire(ctx context.Context, r Request) (Permit, error) {
 	if known == nil {
 		if o.now().UnixMicro()-o.synced.Load() > syncEvery.Microseconds() {
 			o.sync(ctx)
+		}
+		if now := o.now(); now.UnixMicro() < o.failingUntil.Load() && !o.retries.spend(now, r.Retry) {
+			return nil, o.retryBlocked()
 		}
 		return outagePermit{outage: o}, nil
 	}
@@ -239,6 +245,11 @@ func (o *Outage) adopt(reply redisscript.Reply) *outageKnown {
 	state := reply.Text(0)
 	changed := reply.Text(3) == "1"
 	if state == "closed" {
+		failing := int64(0)
+		if reply.Text(4) == "1" {
+			failing = o.now().Add(o.trip.Within).UnixMicro()
+		}
+		o.failingUntil.Store(failing)
 		if o.known.Swap(nil) != nil {
 			o.count.state.Set(0)
 		}

@@ -143,6 +143,54 @@ func TestABreakerDoesNotOpenWithoutCause(t *testing.T) {
 	}
 }
 
+// While calls fail, a fifth of them may be retries, or one a second; when they do not, all
+// of them may.
+func TestRetriesAreAFifthWhileTheVendorFails(t *testing.T) {
+	t.Parallel()
+	f := newOutageFleet(t, redistest.New(t).Client(), 1)
+	o := f.all[0]
+	retries := func(n int) (admitted int) {
+		for range n {
+			p, err := o.Acquire(t.Context(), Request{Retry: true})
+			if err != nil {
+				if blocked, ok := errors.AsType[*Blocked](err); !ok || blocked.Key != "shop:retries" ||
+					blocked.RetryAfter < time.Second || blocked.RetryAfter > 10*time.Second {
+					t.Fatalf("not admitted with %#v", err)
+				}
+				continue
+			}
+			admitted++
+			p.Done(t.Context(), Result{Verdict: Accepted})
+		}
+		return admitted
+	}
+	if n := retries(100); n != 100 {
+		t.Errorf("%d of 100 retries while the vendor works", n)
+	}
+	f.call(0, true, Failed)
+	first, again := 0, 0
+	for range 100 {
+		f.call(0, true, Accepted)
+		first++
+		again += retries(5)
+	}
+	if again < 20 || again > 25 {
+		t.Errorf("%d retries beside %d first tries, want a fifth", again, first)
+	}
+	again = 0
+	for range 100 {
+		f.later(100 * time.Millisecond)
+		again += retries(5)
+	}
+	if again < 8 || again > 11 {
+		t.Errorf("%d retries in 10 s in which nothing new came, want one a second", again)
+	}
+	f.later(tripShare.Within)
+	if n := retries(100); n != 100 {
+		t.Errorf("%d of 100 retries after the failure is forgotten", n)
+	}
+}
+
 // An outage after thousands of good calls opens the breaker after 20 failures in a row.
 func TestABusyAccountTripsSoon(t *testing.T) {
 	t.Parallel()

@@ -48,6 +48,8 @@ end
 // Replies of the scripts: closed | open, µs left, why, whether this call changed it | half |
 // ramp.
 
+// countScript also replies whether a call failed within the window.
+//
 // countScript tells of answers of a closed breaker: ARGV[2] answers, [3] failures, [4] share
 // in percent, [5] window, [6] first and [7] longest wait. It opens the breaker if at least
 // ten calls of the window, or the last 20, say so.
@@ -79,7 +81,7 @@ if ok > 0 then redis.call('HINCRBY', key, 'o' .. text(slot), ok) end
 if bad > 0 then redis.call('HINCRBY', key, 'b' .. text(slot), bad) end
 redis.call('HSET', key, 'run', run)
 if redis.call('PTTL', key) < window / 1000 then redis.call('PEXPIRE', key, text(window / 1000 * 2)) end
-return {'closed'}`)
+return {'closed', '0', '', '0', bads > 0 and '1' or '0'}`)
 
 // admitScript asks for one call of a breaker that is not closed: ARGV[2] nonce, [3] lease,
 // [4] repeatable (1/0), [5] how long a repeatable task that must wait counts as waiting.

@@ -15,6 +15,8 @@ type Request struct {
 	// MaxWait is how long the caller may wait here: a short moment when it comes for the
 	// first time, all of it when its turn has come.
 	MaxWait time.Duration
+	// Retry says that the task was attempted before.
+	Retry bool
 	// Repeatable says that the call may happen twice.
 	Repeatable bool
 	// Connect, if not nil, connects to the vendor and sends nothing.

@@ -105,6 +105,7 @@ func (a *attempt) watch(ctx context.Context) (context.Context, *clients.Attempt)
 	watch.Task = a.claim.ID
 	watch.Deadline = a.began.Add(a.claim.Expires.Sub(a.claim.Now()))
 	watch.Underway = a.called
+	watch.Retry = a.claim.Attempts > 0
 	watch.First = a.began.Add(a.claim.Due.Sub(a.claim.Now())) // not before it was due
 	watch.SetPlace(a.claim.Place)
 	a.latest = watch
