@@ -33,6 +33,14 @@
 // reports what came of it. If Redis does not answer, each process has a breaker of its own,
 // and tells the fleet of a refusal as soon as Redis answers.
 //
+// # A vendor in trouble
+//
+// An Outage is the breaker of an account. It opens when a share of the calls fails, or at
+// once when the account is refused as a whole; see there. Its closed state is local and
+// costs nothing: failures are told to Redis at once, good answers once a second, and the
+// reply says whether the breaker has opened. While calls fail, each process keeps its
+// retries to a fifth of its calls.
+//
 // # Limits
 //
 // A Limiter is asked right before a call leaves, in one round trip. Redis' clock is the
@@ -84,7 +92,7 @@
 // # Keys
 //
 // tok:{profile:fingerprint}:l lease, :n cool-down, :p proven, of a breaker;
-// limit:{account:digest}:s state, :q and :t the queue, :p permits; limit:{name:digest}:r a
+// limit:{account:digest}:b the breaker of an account, :s state, :q and :t the queue, :p permits; limit:{name:digest}:r a
 // recipient. All keys of a thing share the hash tag and thus a slot of Redis Cluster. The
 // fingerprint is derived with PBKDF2 from the identity and the salt in the same Redis
 // (seal.Salt), digests are keyed with that salt, so that names reveal nothing. A limit's

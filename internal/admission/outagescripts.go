@@ -131,11 +131,12 @@ return {'1'}`)
 // [6] longest wait, [7] why.
 var reportScript = redisscript.New(outagePrelude, `
 local first, most = tonumber(ARGV[5]), tonumber(ARGV[6])
+local function as_is() return {h.state or 'closed', text(num(h['until']) - now), h.why or '', '0'} end
 local function reopen()
   return {'open', text(open(ARGV[7], first, most)), ARGV[7], '0'}
 end
 if ARGV[2] ~= '' then
-  if h.state ~= 'half' or h.probe ~= ARGV[2] then return {h.state or 'closed', text(num(h['until']) - now), h.why or '', '0'} end
+  if h.state ~= 'half' or h.probe ~= ARGV[2] then return as_is() end
   redis.call('HDEL', key, 'probe', 'lease')
   if ARGV[3] == 'bad' then return reopen() end
   if ARGV[3] == 'none' then return {'half'} end
@@ -144,7 +145,7 @@ if ARGV[2] ~= '' then
   keep()
   return {'ramp'}
 end
-if h.state ~= 'ramp' then return {h.state or 'closed', text(num(h['until']) - now), h.why or '', '0'} end
+if h.state ~= 'ramp' then return as_is() end
 local ok, bad = num(h.ok), num(h.bad)
 if ARGV[3] == 'good' then ok = ok + 1 end
 if ARGV[3] == 'bad' then bad = bad + 1 end
