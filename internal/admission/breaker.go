@@ -224,7 +224,7 @@ func (b *Breaker) enter(keys *Keys, nonce string) (redisscript.Reply, error) {
 	if b.accepted.Load() {
 		accepted = "1"
 	}
-	reply, err := b.Run(enterScript, keys.own, nonce, b.lease.Milliseconds(), accepted, provenFor.Milliseconds())
+	reply, err := b.Ask(enterScript, keys.own, nonce, b.lease.Milliseconds(), accepted, provenFor.Milliseconds())
 	if err == nil && reply.Text(0) == "P" && accepted == "1" {
 		b.accepted.Store(false)
 	}

@@ -295,6 +295,43 @@ func TestOldAcceptanceDoesNotOutweighARefusal(t *testing.T) {
 	}
 }
 
+// While Redis is slow the fleet tries a wrong password once.
+func TestASlowRedisCostsOneProbe(t *testing.T) {
+	t.Parallel()
+	for _, slowWhen := range []string{"asking", "writing"} {
+		t.Run(slowWhen, func(t *testing.T) {
+			t.Parallel()
+			srv := redistest.New(t)
+			all := breakers(t, 8, srv.Client())
+			for _, b := range all {
+				if _, err := b.Keys(); err != nil {
+					t.Fatal(err)
+				}
+				b.SetRedisTimeout(250 * time.Millisecond) // the default, now that the start is over
+			}
+			if slowWhen == "asking" {
+				srv.PauseFor(700 * time.Millisecond)
+			}
+			var calls atomic.Int64
+			crowd(t, all, 3, func(b *Breaker) {
+				permit, err := b.Acquire(t.Context())
+				if err != nil {
+					wantRefused(t, err, 30*time.Second)
+					return
+				}
+				calls.Add(1)
+				if slowWhen == "writing" {
+					srv.PauseFor(1500 * time.Millisecond)
+				}
+				permit.Done(t.Context(), Result{Verdict: Refused})
+			})
+			if calls.Load() != 1 {
+				t.Errorf("%d calls with the wrong password, want 1", calls.Load())
+			}
+		})
+	}
+}
+
 func TestGateWithoutRedis(t *testing.T) {
 	t.Parallel()
 	t.Run("proven", func(t *testing.T) {

@@ -19,10 +19,11 @@ var errNoRedis = errors.New("redis does not answer")
 const (
 	// CommitTimeout bounds the writes after a login or a probe. They get more time than
 	// other requests, because a lost write costs another one.
-	CommitTimeout = time.Second
-	// connectTimeout bounds the very first request of a process, which has to
-	// connect as well.
-	connectTimeout = 2 * time.Second
+	CommitTimeout = 5 * time.Second
+	// maxPatience bounds the requests without which this process would log in, or probe, for
+	// itself. A Redis that is slow for a moment must not cost a login per process: with a
+	// wrong password, that locks the account.
+	maxPatience = 2 * time.Second
 )
 
 // Clock is the time since the start in nanoseconds. It is monotonic.
@@ -105,10 +106,33 @@ func withTimeout[T any](limit time.Duration, fn func(context.Context) (T, error)
 // Run runs a script unless Redis failed a moment ago. After an error Redis is left alone
 // for 1 to 5 seconds.
 func (b *Breaker) Run(script *redisscript.Script, keys []string, args ...any) (redisscript.Reply, error) {
+	return b.runUnlessAvoided(b.redisTimeout, script, keys, args...)
+}
+
+// Ask is Run for a script that allows a login or a probe: it has more patience.
+func (b *Breaker) Ask(script *redisscript.Script, keys []string, args ...any) (redisscript.Reply, error) {
+	return b.runUnlessAvoided(b.patience(), script, keys, args...)
+}
+
+// patience is how long Redis may take before this process goes on without it. What works
+// here goes on at once.
+func (b *Breaker) patience() time.Duration {
+	if b.trusted.Load() {
+		return b.redisTimeout
+	}
+	return max(b.redisTimeout, maxPatience)
+}
+
+func (b *Breaker) runUnlessAvoided(
+	limit time.Duration,
+	script *redisscript.Script,
+	keys []string,
+	args ...any,
+) (redisscript.Reply, error) {
 	if b.Clock() < b.redisRetryAt.Load() {
 		return nil, errNoRedis
 	}
-	reply, err := b.RunDirect(b.redisTimeout, script, keys, args...)
+	reply, err := b.RunDirect(limit, script, keys, args...)
 	if err != nil {
 		b.avoidRedis()
 	}
@@ -162,11 +186,7 @@ func (b *Breaker) Keys() (*Keys, error) {
 	if b.Clock() < b.redisRetryAt.Load() {
 		return known, errNoRedis
 	}
-	limit := b.redisTimeout
-	if known == nil {
-		limit = max(limit, connectTimeout)
-	}
-	salt, err := withTimeout(limit, b.salt.Check)
+	salt, err := withTimeout(b.patience(), b.salt.Check)
 	if err != nil {
 		b.avoidRedis()
 		return known, fmt.Errorf("ask redis: %w", err)

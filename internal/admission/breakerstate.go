@@ -104,7 +104,7 @@ func (b *Breaker) ClearCoolDown(ctx context.Context) error {
 func (b *Breaker) runForOperator(ctx context.Context, script *redisscript.Script) (redisscript.Reply, error) {
 	var reply redisscript.Reply
 	err := b.ForOperator(ctx, func(keys *Keys) (err error) {
-		reply, err = b.RunDirect(CommitTimeout, script, keys.own)
+		reply, err = b.RunDirect(maxPatience, script, keys.own)
 		return err
 	})
 	return reply, err
@@ -119,7 +119,7 @@ func (b *Breaker) ForOperator(ctx context.Context, do func(*Keys) error) error {
 		return ErrClosed
 	}
 	defer b.EndWork()
-	salt, err := withTimeout(connectTimeout, b.salt.Check)
+	salt, err := withTimeout(maxPatience, b.salt.Check)
 	if err != nil {
 		return err
 	}

@@ -58,7 +58,7 @@
 //     ladder that only a success, ClearCoolDown or another credential ends. The
 //     fingerprint in the keys covers the whole credential, so a rotated secret
 //     has no cool-down.
-//   - Redis does not answer within 250 ms: valid copies are still handed out; a
+//   - Redis does not answer within 2 seconds: valid copies are still handed out; a
 //     process without one logs in for itself, and a circuit breaker stops
 //     requests to Redis for 1 to 5 seconds. The process tells the fleet of a
 //     refusal as soon as Redis answers. Exclusive profiles wait for Redis.

@@ -68,7 +68,7 @@ func (f *tokenFetch) ask() (result fetchResult, done bool, err error) {
 		err = f.Unavailable(time.Second, errors.New("another process has been logging in for too long"))
 		return fetchResult{}, true, err
 	}
-	reply, err := f.Run(beginScript, scriptKeys(f.keys), f.sharedGen.Load(), f.nonce, f.Lease().Milliseconds())
+	reply, err := f.Ask(beginScript, scriptKeys(f.keys), f.sharedGen.Load(), f.nonce, f.Lease().Milliseconds())
 	if err != nil {
 		f.ReleaseLater(f.keys, f.nonce) // the reply may be lost, and the lease granted
 		result, err = f.fallBack(f.background, 0, err)
