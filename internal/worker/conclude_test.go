@@ -119,7 +119,7 @@ func TestWhatATaskWaitsFor(t *testing.T) {
 func TestAnUnknownVerdictIsNotRun(t *testing.T) {
 	t.Parallel()
 	a := &attempt{claim: &broker.Claim{Verdict: "a later verdict", Expires: time.Now().Add(time.Hour)}}
-	if e, ok := clients.AsError(a.refuseClaim()); !ok || e.Kind != clients.Credentials || !e.NotSent {
+	if e, ok := clients.AsError(a.refuseClaim()); !ok || e.Kind != clients.Blocked || !e.NotSent {
 		t.Errorf("%+v, want it parked", e)
 	}
 }
@@ -138,7 +138,7 @@ func TestOnlyANewersPayloadIsParked(t *testing.T) {
 		err := a.refuse(unreadable)
 		e, ok := clients.AsError(err)
 		refused, isRefusal := err.(refusal) //nolint:errorlint // refuse returns it as it is
-		if parked && (!ok || e.Kind != clients.Credentials || !e.NotSent) || !parked && (!isRefusal || refused.outcome != record.Invalid) {
+		if parked && (!ok || e.Kind != clients.Blocked || !e.NotSent) || !parked && (!isRefusal || refused.outcome != record.Invalid) {
 			t.Errorf("version %d: %#v, parked %v", version, err, parked)
 		}
 	}
