@@ -27,6 +27,7 @@ var wrongValues = map[string]string{
 	"MONITORING_READ_ONLY":      "perhaps",
 	"WORKER_QUEUES":             "nosuch=1",
 	"SHUTDOWN_GRACE":            "25",
+	"QUEUE_LIMIT":               "0",
 	"ENCRYPTION_KEYS":           "canary",
 	"ENCRYPTION_REQUIRED":       "perhaps",
 	"LOG_LEVEL":                 "loud",
