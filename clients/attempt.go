@@ -20,6 +20,8 @@ type Attempt struct {
 	// Underway says that the limits have just admitted another call of the same
 	// task. Set it before the first call.
 	Underway bool
+	// Retry says that the task was attempted before. Set it before the first call.
+	Retry bool
 	// First is when the task was first attempted, by the local clock; zero if that is
 	// not known. Set it before the first call.
 	First time.Time

@@ -2,7 +2,6 @@ package clients
 
 import (
 	"context"
-	"errors"
 	"net/http"
 
 	"errand.internal/internal/secret"
@@ -32,7 +31,7 @@ type Bearer struct {
 // Do makes one call of op through caller. build builds the request for a token; if
 // it fails, nothing is sent and the error is Invalid. A non-nil error is always an
 // *Error: about the transport, as from Caller.Do, or about a token that could not
-// be obtained (Credentials or Temporary). Its NotSent is true only if neither the
+// be obtained (Blocked or Temporary). Its NotSent is true only if neither the
 // call nor its replay was sent. The vendor client interprets the answer, a second
 // 401 included.
 func (b Bearer) Do(
@@ -68,7 +67,7 @@ func (b Bearer) try(
 ) (*Answer, tokens.Token, error) {
 	token, err := b.Source.Get(ctx)
 	if err != nil {
-		return nil, token, TokenError(caller.Vendor(), op, err)
+		return nil, token, BlockedError(caller.Vendor(), op, err)
 	}
 	req, err := build(token.Value)
 	if err != nil {
@@ -99,50 +98,4 @@ func (b Bearer) denied(a *Answer) bool {
 		return a.Status == http.StatusUnauthorized
 	}
 	return b.Denied(a)
-}
-
-// TokenError returns the Error for a token that could not be obtained: Credentials
-// if the login was refused, Temporary if the login service does not answer. It
-// wraps the error of package tokens. NotSent is true; a caller to whom the vendor
-// has already answered once resets it.
-func TokenError(vendor, op string, err error) *Error {
-	out := &Error{
-		Vendor:  vendor,
-		Op:      op,
-		NotSent: true,
-	}
-	if cooling, ok := errors.AsType[*tokens.CoolingError](err); ok {
-		out.Kind = Credentials
-		out.Message = "no token"
-		out.RetryAfter = cooling.RetryAfter
-		out.Err = cooling
-		return out
-	}
-	if refusal, ok := errors.AsType[*tokens.RefusedError](err); ok {
-		out.Kind = Credentials
-		out.Message = "no token"
-		out.Err = refusal
-		return out
-	}
-	out.Kind = Temporary
-	if unavailable, ok := errors.AsType[*tokens.UnavailableError](err); ok {
-		out.Message = "no token"
-		out.RetryAfter = unavailable.RetryAfter
-		out.Err = unavailable
-		if cause, ok := AsError(unavailable.Err); ok { // what the login was answered with
-			out.Status = cause.Status
-			out.Code = cause.Code
-		}
-		return out
-	}
-	// The text of any other error may not be safe to show; only the causes known
-	// here are kept.
-	out.Message = "no token: the token source failed"
-	for _, cause := range []error{context.Canceled, context.DeadlineExceeded} {
-		if errors.Is(err, cause) {
-			out.Message = "stopped while waiting for a token"
-			out.Err = cause
-		}
-	}
-	return out
 }

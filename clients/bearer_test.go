@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"errand.internal/internal/admission"
+
 	"errand.internal/clients"
 	"errand.internal/clients/clientstest"
 	"errand.internal/clients/sandbox"
@@ -216,9 +218,8 @@ func TestBearerReplaysOnceWithAFreshToken(t *testing.T) {
 
 func TestBearerSendsNothingWithoutAToken(t *testing.T) {
 	t.Parallel()
-	cooling := &tokens.CoolingError{Profile: "acme", RetryAfter: 40 * time.Second}
-	refused := &tokens.RefusedError{Profile: "acme", Reason: "no"}
-	unavailable := &tokens.UnavailableError{Profile: "acme", RetryAfter: 3 * time.Second}
+	cooling := &admission.Blocked{Refused: true, Key: "acme", RetryAfter: 40 * time.Second}
+	unavailable := &admission.Blocked{Key: "acme", RetryAfter: 3 * time.Second}
 	other := errors.New("canary-cause")
 	tests := []struct {
 		name string
@@ -227,9 +228,8 @@ func TestBearerSendsNothingWithoutAToken(t *testing.T) {
 		wait time.Duration
 		keep bool
 	}{
-		{"cooling", cooling, clients.Credentials, 40 * time.Second, true},
-		{"refused", refused, clients.Credentials, 0, true},
-		{"unavailable", unavailable, clients.Temporary, 3 * time.Second, true},
+		{"cooling", cooling, clients.Blocked, 40 * time.Second, true},
+		{"unavailable", unavailable, clients.Blocked, 3 * time.Second, true},
 		{"cancelled", context.Canceled, clients.Temporary, 0, true},
 		{"out of time", context.DeadlineExceeded, clients.Temporary, 0, true},
 		{"something else", other, clients.Temporary, 0, false},

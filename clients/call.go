@@ -47,7 +47,7 @@ type Caller struct {
 	timeouts   Timeouts
 	observe    func(Observation)
 	statusOnly bool
-	limiter    Limiter // nil: no limits
+	admitter   Admitter // nil: every call is admitted
 }
 
 // NewCaller returns the Caller of one vendor account. transport is a Proxy's, or a
@@ -94,15 +94,15 @@ func (c *Caller) StatusOnly() *Caller {
 // Do sends req once. A non-nil error is always an *Error about the transport:
 //
 //	Temporary, NotSent     the request was not sent
-//	RateLimited, NotSent   the account's limits make it wait
+//	Blocked, NotSent       it is not admitted now
 //	Credentials, NotSent   the server's certificate cannot be trusted
 //	Unknown                the request may have arrived
 //
 // An answer of any status is not an error here. The vendor client interprets it:
 // the body first, then the status with StatusError.
 func (c *Caller) Do(ctx context.Context, op string, req *http.Request) (*Answer, error) {
-	if c.limiter != nil {
-		return c.doLimited(ctx, op, req)
+	if c.admitter != nil {
+		return c.doAdmitted(ctx, op, req)
 	}
 	return c.send(ctx, op, req)
 }

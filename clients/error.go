@@ -24,11 +24,11 @@ const (
 	Unknown Kind = iota
 	// Temporary means that nothing was done; try again later.
 	Temporary
-	// RateLimited means that the call was refused before it ran; try again after
-	// RetryAfter.
-	RateLimited
-	// Credentials means that the account, its rights or its configuration are
-	// refused; tasks are parked until that is fixed.
+	// Blocked means not now: the call was refused before it ran, by the vendor or by
+	// what this side knows of it (admission.Blocked); try again after RetryAfter.
+	Blocked
+	// Credentials means that the vendor refuses the account, its rights or its
+	// configuration; tasks are parked until that is fixed.
 	Credentials
 	// Invalid means that the request itself is wrong; a retry cannot help.
 	Invalid
@@ -43,7 +43,7 @@ const (
 var Kinds = []Kind{
 	Unknown,
 	Temporary,
-	RateLimited,
+	Blocked,
 	Credentials,
 	Invalid,
 	Declined,
@@ -53,7 +53,7 @@ var Kinds = []Kind{
 var kindNames = [...]string{
 	"unknown",
 	"temporary",
-	"rate_limited",
+	"blocked",
 	"credentials",
 	"invalid",
 	"declined",

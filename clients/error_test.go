@@ -75,9 +75,9 @@ func TestInvalidRequestWasNotSent(t *testing.T) {
 
 func TestAsErrorFindsTheErrorAndItsCause(t *testing.T) {
 	t.Parallel()
-	err := fmt.Errorf("send code: %w", &clients.Error{Vendor: "acme", Kind: clients.RateLimited, Err: io.EOF})
+	err := fmt.Errorf("send code: %w", &clients.Error{Vendor: "acme", Kind: clients.Blocked, Err: io.EOF})
 	e, ok := clients.AsError(err)
-	if !ok || e.Kind != clients.RateLimited || !errors.Is(err, io.EOF) {
+	if !ok || e.Kind != clients.Blocked || !errors.Is(err, io.EOF) {
 		t.Errorf("AsError = %v, %v; cause found: %v", e, ok, errors.Is(err, io.EOF))
 	}
 	if _, ok := clients.AsError(io.EOF); ok {
@@ -90,7 +90,7 @@ func TestKindNames(t *testing.T) {
 	for kind, want := range map[clients.Kind]string{
 		clients.Unknown:     "unknown",
 		clients.Temporary:   "temporary",
-		clients.RateLimited: "rate_limited",
+		clients.Blocked:     "blocked",
 		clients.Credentials: "credentials",
 		clients.Invalid:     "invalid",
 		clients.Declined:    "declined",

@@ -6,12 +6,12 @@ import (
 	"time"
 
 	"errand.internal/clients"
-	"errand.internal/internal/tokens"
+	"errand.internal/internal/admission"
 )
 
 // What a login was answered with stands in the record of the call that had no token:
 // the status of a wrong token URL, and of an answer that cannot be read.
-func TestTokenErrorSaysWhatTheLoginAnswered(t *testing.T) {
+func TestBlockedErrorSaysWhatTheLoginAnswered(t *testing.T) {
 	t.Parallel()
 	login := &clients.Error{
 		Vendor:  "dinero",
@@ -25,13 +25,13 @@ func TestTokenErrorSaysWhatTheLoginAnswered(t *testing.T) {
 	if got := login.LoginFault(); got != fault {
 		t.Errorf("got %q, want %q", got, fault)
 	}
-	err := clients.TokenError("dinero", "invoice create", &tokens.UnavailableError{
-		Profile:    "dinero-1",
+	err := clients.BlockedError("dinero", "invoice create", &admission.Blocked{
+		Key:        "dinero-1",
+		Reason:     "login of dinero-1 is unavailable (" + login.LoginFault() + ")",
 		RetryAfter: time.Second,
-		Reason:     login.LoginFault(),
 		Err:        login,
 	})
-	if err.Status != 404 || err.Code != "40" || err.Kind != clients.Temporary || !strings.Contains(err.Error(), fault) {
+	if err.Status != 404 || err.Code != "40" || err.Kind != clients.Blocked || !strings.Contains(err.Error(), fault) {
 		t.Errorf("got %+v: %v", err, err)
 	}
 }

@@ -101,8 +101,8 @@ func TestTokenAnswersAreReadAsRFC6749Says(t *testing.T) {
 		302: clients.Invalid,
 		404: clients.Invalid,
 		408: clients.Unknown,
-		425: clients.RateLimited,
-		429: clients.RateLimited,
+		425: clients.Blocked,
+		429: clients.Blocked,
 		500: clients.Unknown,
 		503: clients.Temporary,
 	} {

@@ -135,14 +135,14 @@ var statusRules = []StatusRule{
 	{
 		From:    425,
 		To:      425,
-		Kind:    RateLimited,
+		Kind:    Blocked,
 		Message: "refused as too early",
 		Wait:    true,
 	},
 	{
 		From:    429,
 		To:      429,
-		Kind:    RateLimited,
+		Kind:    Blocked,
 		Message: "too many requests",
 		Wait:    true,
 	},

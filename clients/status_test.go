@@ -41,8 +41,8 @@ var statuses = []struct {
 	{clients.Invalid, false, "the request is too large", []int{413}},
 	{clients.Invalid, false, "the content type is refused", []int{415}},
 	{clients.Invalid, false, "the content is refused", []int{422}},
-	{clients.RateLimited, true, "refused as too early", []int{425}},
-	{clients.RateLimited, true, "too many requests", []int{429}},
+	{clients.Blocked, true, "refused as too early", []int{425}},
+	{clients.Blocked, true, "too many requests", []int{429}},
 	{clients.Unknown, true, serverFailed, []int{500, 501, 502, 504, 505, 520, 524, 527, 598, 599}},
 	{
 		clients.Unknown,

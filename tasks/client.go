@@ -49,6 +49,10 @@ type StartedError = record.StartedError
 // have been; enqueueing again with the same Key is safe.
 type UnconfirmedError = broker.UnconfirmedError
 
+// FullError says that a task was not stored, because too many of its queue wait already
+// (QueueLimit) or Redis has less than a tenth of its maxmemory left. Enqueue it later.
+type FullError = broker.FullError
+
 // OutcomeError is the error of Wait for every outcome but Done, for errors.As.
 type OutcomeError struct {
 	ID      string
@@ -73,6 +77,7 @@ type Client struct {
 	store    *record.Store
 	producer *broker.Producer
 	watcher  *record.Watcher
+	limit    int // of the tasks of a queue that may wait; 0: none
 }
 
 // An OpenOption changes how Open connects.
@@ -84,6 +89,15 @@ func EncryptionKeys(keys string) OpenOption {
 	return func(c *Client) (err error) {
 		c.ring, err = seal.Parse(keys)
 		return err
+	}
+}
+
+// QueueLimit has enqueueing fail with a *FullError while n tasks of the queue wait, as the
+// setting QUEUE_LIMIT has for `enqueue`; 0 is no limit.
+func QueueLimit(n int) OpenOption {
+	return func(c *Client) error {
+		c.limit = n
+		return nil
 	}
 }
 
@@ -112,6 +126,7 @@ func Open(redisURL string, opts ...OpenOption) (*Client, error) {
 	broker.Batch(c.rdb)
 	c.store = record.New(c.rdb)
 	c.producer = broker.NewProducer(c.rdb, c.store, c.ring)
+	c.producer.RefuseWhenFull(c.limit)
 	c.watcher = record.NewWatcher(c.store)
 	return c, nil
 }

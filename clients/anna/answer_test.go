@@ -131,7 +131,7 @@ func TestAnswers(t *testing.T) {
 		all("400 with failure", answerStatus(400, `{"success":false}`), clients.Invalid),
 		all("404 with failure", answerStatus(404, `{"success":false}`), clients.Invalid),
 		all("404 with success", answerStatus(404, `{"success":true,`+allFields+`}`), clients.Invalid),
-		all("429 with failure", answerStatus(429, `{"success":false}`), clients.RateLimited),
+		all("429 with failure", answerStatus(429, `{"success":false}`), clients.Blocked),
 		all("401 with failure", answerStatus(401, `{"success":false}`), clients.Credentials),
 		all("403 with success", answerStatus(403, `{"success":true}`), clients.Credentials),
 		all("302 with success", answerStatus(302, `{"success":true}`), clients.Unknown),

@@ -108,7 +108,7 @@ func TestLoginAnswers(t *testing.T) {
 		{"500 with failure", answerStatus(500, `{"success":false}`), clients.Unknown},
 		{"503", answerStatus(503, `{"success":false}`), clients.Temporary},
 		{"503 alone", answerStatus(503, ``), clients.Unknown},
-		{"429", answerStatus(429, `{"success":false}`), clients.RateLimited},
+		{"429", answerStatus(429, `{"success":false}`), clients.Blocked},
 		{"404 with failure", answerStatus(404, `{"success":false}`), clients.Invalid},
 	}
 	for _, tt := range tests {

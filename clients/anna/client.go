@@ -194,7 +194,9 @@ func (c *Client) do(ctx context.Context, op operation, body any, alreadyDone fun
 	if err != nil {
 		return reply{}, err
 	}
-	return c.interpret(op, answer, alreadyDone)
+	r, err := c.interpret(op, answer, alreadyDone)
+	c.caller.ReportRefusal(ctx, err)
+	return r, err
 }
 
 // unauthorized treats a 403 like a 401, because some gateways send it for an

@@ -5,6 +5,9 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"errand.internal/internal/admission"
+
 	_ "time/tzdata" // for TIME_ZONE in images without zone files
 
 	"errand.internal/clients"
@@ -36,10 +39,12 @@ type Config struct {
 	// Timeout bounds one call, body included. Unset: 15 s.
 	Timeout time.Duration `env:"TIMEOUT" envDefault:"15s" doc:"Bound on one call, body included."`
 	// Rate limits the account's calls per window across the fleet. Unset: no limit.
-	Rate settings.Rate `env:"RATE" doc:"Most calls of the account in a span of time, by all workers together, as N/duration (docs/limits.md). Unset: no limit."`
+	Rate settings.Rate `env:"RATE" doc:"Most calls of the account in a span of time, by all workers together, as N/duration (docs/admission.md). Unset: no limit."`
 	// Concurrency limits the account's calls at once across the fleet. Unset: no
 	// limit.
 	Concurrency settings.Count `env:"CONCURRENCY" doc:"Most calls of the account at once, by all workers together. Unset: no limit."`
+	// Breaker says when the calls of the account stop for a while. Unset: 70%/30s.
+	Breaker settings.Share `env:"BREAKER" envDefault:"70%/30s" doc:"Leaves the vendor in peace when this share of the calls of the account fails within this time (at least 10 calls), as N%/duration (docs/admission.md); off for never."`
 	// AlreadyInactive lists texts, separated by |, that tell from the answer to
 	// Inactivate that the user is already inactive: a success:false with one of
 	// them counts as done. A text matches anywhere in the vendor's message and
@@ -60,15 +65,17 @@ func (c Config) Configured() bool {
 // Fetch is a Login's.
 func (c Config) Profile() tokens.Profile {
 	return tokens.Profile{
-		Name:        Vendor,
-		Timeout:     c.Timeouts().WithDefaults().Call,
-		DefaultLife: defaultTokenLife,
-		Identity: tokens.Identity{
-			Grant:    "GetToken",
-			URL:      c.URL,
-			Username: c.User,
-			Secrets:  []secret.String{c.CompanyHash, c.Password},
+		Profile: admission.Profile{
+			Name:    Vendor,
+			Timeout: c.Timeouts().WithDefaults().Call,
+			Identity: admission.Identity{
+				Grant:    "GetToken",
+				URL:      c.URL,
+				Username: c.User,
+				Secrets:  []secret.String{c.CompanyHash, c.Password},
+			},
 		},
+		DefaultLife: defaultTokenLife,
 	}
 }
 

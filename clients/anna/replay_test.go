@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"errand.internal/internal/admission"
+
 	"errand.internal/clients"
 	"errand.internal/clients/anna/annatest"
 	"errand.internal/clients/clientstest"
@@ -188,34 +190,25 @@ func TestTokenErrors(t *testing.T) {
 	}{
 		{
 			name: "cooling",
-			err:  &tokens.CoolingError{Profile: "anna", RetryAfter: 40 * time.Second},
-			kind: clients.Credentials,
+			err:  &admission.Blocked{Refused: true, Key: "anna", RetryAfter: 40 * time.Second},
+			kind: clients.Blocked,
 			wait: 40 * time.Second,
 			wraps: func(err error) bool {
-				_, found := errors.AsType[*tokens.CoolingError](err)
-				return found
-			},
-		},
-		{
-			name: "refused",
-			err:  fmt.Errorf("get %s: %w", company, &tokens.RefusedError{Profile: "anna", Reason: "no"}),
-			kind: clients.Credentials,
-			wraps: func(err error) bool {
-				_, found := errors.AsType[*tokens.RefusedError](err)
+				_, found := errors.AsType[*admission.Blocked](err)
 				return found
 			},
 		},
 		{
 			name: "unavailable",
-			err: &tokens.UnavailableError{
-				Profile:    "anna",
+			err: &admission.Blocked{
+				Key:        "anna",
 				RetryAfter: 3 * time.Second,
 				Err:        errors.New("connection refused"),
 			},
-			kind: clients.Temporary,
+			kind: clients.Blocked,
 			wait: 3 * time.Second,
 			wraps: func(err error) bool {
-				_, found := errors.AsType[*tokens.UnavailableError](err)
+				_, found := errors.AsType[*admission.Blocked](err)
 				return found
 			},
 		},

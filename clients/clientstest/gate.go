@@ -9,11 +9,12 @@ import (
 	"testing"
 	"time"
 
+	"errand.internal/internal/admission"
+
 	"errand.internal/clients"
-	"errand.internal/internal/tokens"
 )
 
-// Gate is a tokens.Gate that admits every call and records the verdicts.
+// Gate is a admission.Gate that admits every call and records the verdicts.
 type Gate struct {
 	// Name identifies the gate in failure messages.
 	Name string
@@ -21,12 +22,12 @@ type Gate struct {
 	Err error
 
 	mu       sync.Mutex
-	verdicts []tokens.AuthResult
+	verdicts []admission.Verdict
 	entered  int
 }
 
-// Enter implements tokens.Gate.
-func (g *Gate) Enter(ctx context.Context) (tokens.Pass, error) {
+// Acquire implements admission.Gate.
+func (g *Gate) Acquire(ctx context.Context) (admission.Permit, error) {
 	if g.Err != nil {
 		return nil, g.Err
 	}
@@ -39,22 +40,22 @@ func (g *Gate) Enter(ctx context.Context) (tokens.Pass, error) {
 	return g, nil
 }
 
-// Report implements tokens.Pass.
-func (g *Gate) Report(_ context.Context, v tokens.AuthResult) {
+// Done implements admission.Permit.
+func (g *Gate) Done(_ context.Context, r admission.Result) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.verdicts = append(g.verdicts, v)
+	g.verdicts = append(g.verdicts, r.Verdict)
 }
 
 // Verdicts returns the verdicts reported so far.
-func (g *Gate) Verdicts() []tokens.AuthResult {
+func (g *Gate) Verdicts() []admission.Verdict {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return slices.Clone(g.verdicts)
 }
 
 // Expect checks that exactly these verdicts were reported, one per admitted call.
-func (g *Gate) Expect(t *testing.T, want ...tokens.AuthResult) {
+func (g *Gate) Expect(t *testing.T, want ...admission.Verdict) {
 	t.Helper()
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -81,9 +82,10 @@ type Refusal struct {
 
 // Refusals returns every way in which a gate can refuse a call.
 func Refusals() []Refusal {
-	cooling := &tokens.CoolingError{Profile: "profile", RetryAfter: 30 * time.Second}
-	down := &tokens.UnavailableError{
-		Profile:    "profile",
+	cooling := &admission.Blocked{Refused: true, Key: "profile", RetryAfter: 30 * time.Second}
+	down := &admission.Blocked{
+		Key:        "profile",
+		Reason:     "its login is unavailable",
 		RetryAfter: 2 * time.Second,
 		Err:        errors.New(prose),
 	}
@@ -91,14 +93,14 @@ func Refusals() []Refusal {
 		{
 			Name:  "cooling",
 			Err:   cooling,
-			kind:  clients.Credentials,
+			kind:  clients.Blocked,
 			wait:  30 * time.Second,
 			cause: cooling,
 		},
 		{
 			Name:  "unavailable",
 			Err:   down,
-			kind:  clients.Temporary,
+			kind:  clients.Blocked,
 			wait:  2 * time.Second,
 			cause: down,
 		},

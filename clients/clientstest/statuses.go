@@ -30,7 +30,7 @@ func statusKinds(doubt bool) []statusKind {
 		{clients.Invalid, []int{400, 404, 405, 413, 415, 422}},
 		{clients.Invalid, []int{402, 406, 409, 410, 418, 431, 451, 499}},
 		{clients.Credentials, []int{401, 403}},
-		{clients.RateLimited, []int{425, 429}},
+		{clients.Blocked, []int{425, 429}},
 		{clients.Unknown, []int{408, 500, 501, 502, 504, 505, 520, 524, 598, 599, 600, 999}},
 	} {
 		for _, status := range row.statuses {
@@ -77,7 +77,7 @@ func Statuses(t *testing.T, s Subject) {
 			if e.NotSent {
 				t.Error("NotSent is true, but an answer came")
 			}
-			wait := row.kind == clients.RateLimited || row.kind == clients.Temporary
+			wait := row.kind == clients.Blocked || row.kind == clients.Temporary
 			if wait && e.RetryAfter != 7*time.Second {
 				t.Errorf("RetryAfter = %v, want the header's 7 s", e.RetryAfter)
 			}

@@ -5,9 +5,10 @@ import (
 	"errors"
 	"net/http"
 
+	"errand.internal/internal/admission"
+
 	"errand.internal/clients"
 	"errand.internal/internal/secret"
-	"errand.internal/internal/tokens"
 )
 
 // BasicCaller makes calls with the Basic login that the OTP API and the contact
@@ -15,7 +16,7 @@ import (
 type BasicCaller struct {
 	user     string
 	password secret.String
-	gate     tokens.Gate
+	gate     admission.Gate
 	caller   *clients.Caller
 }
 
@@ -23,7 +24,7 @@ type BasicCaller struct {
 // account's password, so all clients of one account share it; caller carries the
 // requests. An invalid cfg is refused with an error that names every invalid
 // variable.
-func NewBasicCaller(cfg BasicConfig, gate tokens.Gate, caller *clients.Caller) (*BasicCaller, error) {
+func NewBasicCaller(cfg BasicConfig, gate admission.Gate, caller *clients.Caller) (*BasicCaller, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
@@ -44,17 +45,17 @@ func (c *BasicCaller) Do(
 	ctx context.Context,
 	op string,
 	req *http.Request,
-	read func(*clients.Answer) (tokens.AuthResult, error),
+	read func(*clients.Answer) (admission.Verdict, error),
 ) error {
-	pass, err := c.gate.Enter(ctx)
+	pass, err := c.gate.Acquire(ctx)
 	if err != nil {
-		return clients.GateError(Vendor, op, "the login", err)
+		return clients.BlockedError(Vendor, op, err)
 	}
-	verdict := tokens.Inconclusive
+	verdict := admission.Inconclusive
 	// The verdict is reported exactly once, even after a panic in the transport or
 	// after the task's deadline.
 	defer func() {
-		pass.Report(context.WithoutCancel(ctx), verdict)
+		pass.Done(context.WithoutCancel(ctx), admission.Result{Verdict: verdict})
 	}()
 
 	req.SetBasicAuth(c.user, c.password.Reveal())
@@ -63,11 +64,15 @@ func (c *BasicCaller) Do(
 		return err
 	}
 	verdict, err = read(answer)
-	if e, ok := clients.AsError(err); ok && verdict == tokens.Refused {
+	if verdict != admission.Refused {
+		c.caller.ReportRefusal(ctx, err)
+	}
+	if e, ok := clients.AsError(err); ok && verdict == admission.Refused {
 		// The error names the credential for which the task is parked.
-		e.Err = &tokens.RefusedError{
-			Profile: basicProfile,
-			Reason:  "the login was refused",
+		e.Err = &admission.Blocked{
+			Key:     basicProfile,
+			Reason:  "credential " + basicProfile + " was refused: the login was refused",
+			Refused: true,
 		}
 	}
 	return err

@@ -16,10 +16,11 @@ import (
 	"strings"
 	"time"
 
+	"errand.internal/internal/admission"
+
 	"errand.internal/clients"
 	"errand.internal/internal/secret"
 	"errand.internal/internal/settings"
-	"errand.internal/internal/tokens"
 )
 
 // Vendor is the vendor's name in errors, metrics and variables.
@@ -51,8 +52,10 @@ type BasicConfig struct {
 	Timeout time.Duration `env:"TIMEOUT" envDefault:"15s" doc:"Bound on one call, body included."`
 	// Rate and Concurrency limit the calls that all workers together make with
 	// this account; api.Config applies the same values to its own. Unset: no limit.
-	Rate        settings.Rate  `env:"RATE" doc:"Most calls of each of the two accounts in a span of time, by all workers together, as N/duration (docs/limits.md). Unset: no limit."`
+	Rate        settings.Rate  `env:"RATE" doc:"Most calls of each of the two accounts in a span of time, by all workers together, as N/duration (docs/admission.md). Unset: no limit."`
 	Concurrency settings.Count `env:"CONCURRENCY" doc:"Most calls of each of the two accounts at once, by all workers together. Unset: no limit."`
+	// Breaker says when the calls of either of the two accounts stop for a while. Unset: 70%/30s.
+	Breaker settings.Share `env:"BREAKER" envDefault:"70%/30s" doc:"Leaves the vendor in peace when this share of the calls of either of the two accounts fails within this time (at least 10 calls), as N%/duration (docs/admission.md); off for never."`
 	// AllowInsecureHTTP is the worker's ALLOW_INSECURE_HTTP: it permits plain http
 	// on hosts other than loopback.
 	AllowInsecureHTTP bool `env:"-"`
@@ -65,11 +68,11 @@ func (c BasicConfig) Configured() bool {
 }
 
 // Profile returns the account's credential as the fleet shares it.
-func (c BasicConfig) Profile() tokens.Profile {
-	return tokens.Profile{
+func (c BasicConfig) Profile() admission.Profile {
+	return admission.Profile{
 		Name:    basicProfile,
 		Timeout: c.Timeouts().WithDefaults().Call,
-		Identity: tokens.Identity{
+		Identity: admission.Identity{
 			Grant:    "basic",
 			URL:      c.OTPURL,
 			Username: c.user(),

@@ -5,12 +5,13 @@ import (
 	"testing"
 	"time"
 
+	"errand.internal/internal/admission"
+
 	"github.com/caarlos0/env/v11"
 
 	"errand.internal/clients"
 	"errand.internal/clients/danaconnect"
 	"errand.internal/internal/secret"
-	"errand.internal/internal/tokens"
 )
 
 func basicConfig() danaconnect.BasicConfig {
@@ -24,7 +25,7 @@ func basicConfig() danaconnect.BasicConfig {
 
 func newBasicCaller(cfg danaconnect.BasicConfig) (*danaconnect.BasicCaller, error) {
 	caller := clients.NewCaller(danaconnect.Vendor, cfg.Timeouts(), nil, nil)
-	return danaconnect.NewBasicCaller(cfg, tokens.OpenGate(), caller)
+	return danaconnect.NewBasicCaller(cfg, admission.Always(), caller)
 }
 
 func TestBasicConfigFromTheEnvironment(t *testing.T) {

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"errand.internal/internal/admission"
+
 	"errand.internal/clients"
 	"errand.internal/clients/clientstest"
 	"errand.internal/clients/danaconnect"
@@ -55,7 +57,7 @@ var (
 	loadOp = operation{
 		name: contacts.OpLoad,
 		call: func(ctx context.Context, caller *clients.Caller) (clients.Reply, error) {
-			c, err := contacts.New(basicConfig(), tokens.OpenGate(), caller)
+			c, err := contacts.New(basicConfig(), admission.Always(), caller)
 			if err != nil {
 				return clients.Reply{}, err
 			}
@@ -129,7 +131,7 @@ func TestAnswers(t *testing.T) {
 		{"failed, 400", ws, 400, `{"wsResult":{"idResult":7}}`, clients.Invalid, "7"},
 		{"failed, 401", ws, 401, `{"wsResult":{"idResult":7}}`, clients.Credentials, "7"},
 		{"failed, 403", ws, 403, `{"wsResult":{"idResult":7}}`, clients.Credentials, "7"},
-		{"failed, 429", ws, 429, `{"wsResult":{"idResult":7}}`, clients.RateLimited, "7"},
+		{"failed, 429", ws, 429, `{"wsResult":{"idResult":7}}`, clients.Blocked, "7"},
 		{"failed, 503", ws, 503, `{"wsResult":{"idResult":7}}`, clients.Temporary, "7"},
 		{"failed, 302", ws, 302, `{"wsResult":{"idResult":7}}`, clients.Unknown, "7"},
 		{"failed, 599", ws, 599, `{"wsResult":{"idResult":7}}`, clients.Unknown, "7"},
@@ -187,7 +189,7 @@ func TestAnswers(t *testing.T) {
 		{"cut", every, 200, `{"wsResult":{"idResult":0}`, clients.Unknown, ""},
 		{"neither, 500", every, 500, `{"a":1}`, clients.Unknown, ""},
 		{"neither, 404", every, 404, `{"a":1}`, clients.Invalid, ""},
-		{"neither, 429", every, 429, ``, clients.RateLimited, ""},
+		{"neither, 429", every, 429, ``, clients.Blocked, ""},
 		{"neither, 302", every, 302, ``, clients.Unknown, ""},
 	}
 	for _, tt := range tests {

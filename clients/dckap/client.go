@@ -10,8 +10,9 @@ import (
 	"net/url"
 	"slices"
 
+	"errand.internal/internal/admission"
+
 	"errand.internal/clients"
-	"errand.internal/internal/tokens"
 )
 
 // Client calls the pipes of one account. It is safe for concurrent use. Its
@@ -20,8 +21,8 @@ type Client struct {
 	cfg          Config
 	base         clients.BaseURL
 	pipes        map[string]Pipe // by listener id
-	breaker      tokens.Gate
-	pipeBreakers func(listener string) tokens.Gate
+	breaker      admission.Gate
+	pipeBreakers func(listener string) admission.Gate
 	caller       *clients.Caller
 }
 
@@ -30,8 +31,8 @@ type Client struct {
 // error names every invalid variable of cfg.
 func New(
 	cfg Config,
-	breaker tokens.Gate,
-	pipeBreakers func(listener string) tokens.Gate,
+	breaker admission.Gate,
+	pipeBreakers func(listener string) admission.Gate,
 	caller *clients.Caller,
 ) (*Client, error) {
 	validated, err := cfg.validate()
@@ -131,14 +132,14 @@ func (c *Client) request(ctx context.Context, call Call, target string) (*http.R
 // occupy the credential.
 func (c *Client) send(ctx context.Context, id string, pipe Pipe, req *http.Request) (Answer, error) {
 	var rule Rule // reports no verdict until an answer matches a row
-	releasePipe, err := acquire(ctx, c.pipeBreakers(id), "the pipe")
+	releasePipe, err := acquire(ctx, c.pipeBreakers(id))
 	if err != nil {
 		return Answer{}, err
 	}
 	defer func() {
 		releasePipe(rule.Pipe)
 	}()
-	releaseCredential, err := acquire(ctx, c.breaker, "the credential")
+	releaseCredential, err := acquire(ctx, c.breaker)
 	if err != nil {
 		return Answer{}, err
 	}
@@ -163,7 +164,11 @@ func (c *Client) send(ctx context.Context, id string, pipe Pipe, req *http.Reque
 		answer.Verified = class == RuleMet
 		return answer, nil
 	}
-	return answer, rule.failure(got, unreadable)
+	err = rule.failure(got, unreadable)
+	if rule.Credential != admission.Refused && rule.Pipe != admission.Refused {
+		c.caller.ReportRefusal(ctx, err)
+	}
+	return answer, err
 }
 
 // acquire gets a permit from a breaker. release must be called exactly once, even
@@ -171,14 +176,13 @@ func (c *Client) send(ctx context.Context, id string, pipe Pipe, req *http.Reque
 // the breaker guards.
 func acquire(
 	ctx context.Context,
-	breaker tokens.Gate,
-	guarded string,
-) (release func(tokens.AuthResult), err error) {
-	permit, err := breaker.Enter(ctx)
+	breaker admission.Gate,
+) (release func(admission.Verdict), err error) {
+	permit, err := breaker.Acquire(ctx)
 	if err != nil {
-		return nil, clients.GateError(Vendor, OpCall, guarded, err)
+		return nil, clients.BlockedError(Vendor, OpCall, err)
 	}
-	return func(verdict tokens.AuthResult) {
-		permit.Report(context.WithoutCancel(ctx), verdict)
+	return func(verdict admission.Verdict) {
+		permit.Done(context.WithoutCancel(ctx), admission.Result{Verdict: verdict})
 	}, nil
 }

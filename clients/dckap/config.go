@@ -18,10 +18,11 @@ import (
 	"slices"
 	"time"
 
+	"errand.internal/internal/admission"
+
 	"errand.internal/clients"
 	"errand.internal/internal/secret"
 	"errand.internal/internal/settings"
-	"errand.internal/internal/tokens"
 )
 
 // Vendor is the vendor's name in errors, metrics and variables.
@@ -52,8 +53,10 @@ type Config struct {
 	Timeout time.Duration `env:"TIMEOUT" envDefault:"15s" doc:"Bound on one call, body included."`
 	// Rate limits the calls that all workers together make per window, and
 	// Concurrency their calls in flight. Unset: unlimited.
-	Rate        settings.Rate  `env:"RATE" doc:"Most calls of the account in a span of time, by all workers together, as N/duration (docs/limits.md). Unset: no limit."`
+	Rate        settings.Rate  `env:"RATE" doc:"Most calls of the account in a span of time, by all workers together, as N/duration (docs/admission.md). Unset: no limit."`
 	Concurrency settings.Count `env:"CONCURRENCY" doc:"Most calls of the account at once, by all workers together. Unset: no limit."`
+	// Breaker says when the calls of the account stop for a while. Unset: 70%/30s.
+	Breaker settings.Share `env:"BREAKER" envDefault:"70%/30s" doc:"Leaves the vendor in peace when this share of the calls of the account fails within this time (at least 10 calls), as N%/duration (docs/admission.md); off for never."`
 	// AllowInsecureHTTP is the worker's ALLOW_INSECURE_HTTP: it permits plain http
 	// on hosts other than loopback.
 	AllowInsecureHTTP bool `env:"-"`
@@ -72,11 +75,11 @@ func (c Config) Timeouts() clients.Timeouts {
 }
 
 // Profile identifies the account's credential to all workers.
-func (c Config) Profile() tokens.Profile {
-	p := tokens.Profile{
+func (c Config) Profile() admission.Profile {
+	p := admission.Profile{
 		Name:    Vendor,
 		Timeout: c.Timeouts().WithDefaults().Call,
-		Identity: tokens.Identity{
+		Identity: admission.Identity{
 			Grant:   string(c.auth()),
 			URL:     c.url(),
 			Secrets: []secret.String{c.Token},
@@ -93,15 +96,16 @@ func (c Config) Profile() tokens.Profile {
 
 // PipeProfile identifies one pipe to all workers. While the pipe is disabled its
 // tasks are parked; those of other pipes run. listener is the listener's id.
-func (c Config) PipeProfile(listener string) tokens.Profile {
-	return tokens.Profile{
+func (c Config) PipeProfile(listener string) admission.Profile {
+	return admission.Profile{
 		Name:    Vendor + "-pipe-" + listener,
 		Timeout: c.Timeouts().WithDefaults().Call,
-		Identity: tokens.Identity{
+		Identity: admission.Identity{
 			Grant: "pipe",
 			URL:   c.url(),
 			Extra: []string{listener},
 		},
+		Refusal: "pipe " + listener + " was refused",
 	}
 }
 

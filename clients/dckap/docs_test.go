@@ -5,9 +5,10 @@ import (
 	"strings"
 	"testing"
 
+	"errand.internal/internal/admission"
+
 	"errand.internal/clients/clientstest"
 	"errand.internal/clients/dckap"
-	"errand.internal/internal/tokens"
 )
 
 // The tables of the vendor's guide are generated from the code.
@@ -35,10 +36,10 @@ func TestGoldenDocs(t *testing.T) {
 		case r.ByStatus:
 			kind = "by status"
 		}
-		if r.Credential == tokens.Refused {
+		if r.Credential == admission.Refused {
 			opens = "the credential"
 		}
-		if r.Pipe == tokens.Refused {
+		if r.Pipe == admission.Refused {
 			opens = "the pipe"
 		}
 		if r.From == r.To {

@@ -8,10 +8,11 @@ import (
 	"testing"
 	"time"
 
+	"errand.internal/internal/admission"
+
 	"errand.internal/clients"
 	"errand.internal/clients/clientstest"
 	"errand.internal/clients/dckap"
-	"errand.internal/internal/tokens"
 )
 
 // expectation is what one answer must mean. It repeats the table under test on
@@ -22,8 +23,8 @@ type expectation struct {
 	hasRule    bool         // the pipe has a success rule
 	kind       clients.Kind // done if the call succeeds
 	message    string
-	credential tokens.AuthResult
-	pipe       tokens.AuthResult
+	credential admission.Verdict
+	pipe       admission.Verdict
 	retryAfter bool // Retry-After is honoured
 	verified   bool
 	unlisted   bool
@@ -43,15 +44,15 @@ const (
 )
 
 var expectations = []expectation{
-	{status: 400, body: good, kind: clients.Credentials, message: "the pipe is disabled", pipe: tokens.Refused},
-	{status: 401, body: good, kind: clients.Credentials, message: "the credential is refused", credential: tokens.Refused},
+	{status: 400, body: good, kind: clients.Credentials, message: "the pipe is disabled", pipe: admission.Refused},
+	{status: 401, body: good, kind: clients.Credentials, message: "the credential is refused", credential: admission.Refused},
 	{
 		status:  403,
 		kind:    clients.Credentials,
 		message: "access is refused: the account lacks the permission, or this address is not on the allow-list",
 	},
 	{status: 404, kind: clients.Invalid, message: "there is no such listener"},
-	{status: 429, kind: clients.RateLimited, message: "too many requests", retryAfter: true},
+	{status: 429, kind: clients.Blocked, message: "too many requests", retryAfter: true},
 	{status: 500, body: good, kind: clients.Unknown, message: serverFailed, retryAfter: true},
 	{status: 502, kind: clients.Unknown, message: serverFailed, retryAfter: true},
 	{
@@ -71,17 +72,17 @@ var successExpectations = []expectation{
 		body:       good,
 		hasRule:    true,
 		kind:       done,
-		credential: tokens.Accepted,
-		pipe:       tokens.Accepted,
+		credential: admission.Accepted,
+		pipe:       admission.Accepted,
 		verified:   true,
 	},
-	{body: good, kind: done, credential: tokens.Accepted, pipe: tokens.Accepted},
+	{body: good, kind: done, credential: admission.Accepted, pipe: admission.Accepted},
 	{
 		body:       failed,
 		kind:       clients.Failed,
 		message:    "the pipe reports a failure",
-		credential: tokens.Accepted,
-		pipe:       tokens.Accepted,
+		credential: admission.Accepted,
+		pipe:       admission.Accepted,
 		retryAfter: true,
 	},
 	{
@@ -89,8 +90,8 @@ var successExpectations = []expectation{
 		hasRule:    true, // and the answer meets it
 		kind:       clients.Failed,
 		message:    "the pipe reports a failure",
-		credential: tokens.Accepted,
-		pipe:       tokens.Accepted,
+		credential: admission.Accepted,
+		pipe:       admission.Accepted,
 		retryAfter: true,
 	},
 	{
@@ -98,8 +99,8 @@ var successExpectations = []expectation{
 		hasRule:    true,
 		kind:       clients.Failed,
 		message:    "the answer does not meet the pipe's success rule",
-		credential: tokens.Accepted,
-		pipe:       tokens.Accepted,
+		credential: admission.Accepted,
+		pipe:       admission.Accepted,
 		retryAfter: true,
 	},
 	{
@@ -166,8 +167,8 @@ func (want expectation) difference(t *testing.T, pipes string) string {
 		clients.NewCaller(dckap.Vendor, clients.Timeouts{}, canned, nil),
 	)
 	answer, err := f.client.Call(t.Context(), order())
-	if c, p := f.credential.Verdicts(), f.pipe.Verdicts(); !slices.Equal(c, []tokens.AuthResult{want.credential}) ||
-		!slices.Equal(p, []tokens.AuthResult{want.pipe}) {
+	if c, p := f.credential.Verdicts(), f.pipe.Verdicts(); !slices.Equal(c, []admission.Verdict{want.credential}) ||
+		!slices.Equal(p, []admission.Verdict{want.pipe}) {
 		return fmt.Sprintf("the verdicts are %v and %v, want %v and %v", c, p, want.credential, want.pipe)
 	}
 	wantBody := want.body

@@ -7,9 +7,10 @@ import (
 	"strconv"
 	"strings"
 
+	"errand.internal/internal/admission"
+
 	"errand.internal/clients"
 	"errand.internal/internal/strictjson"
-	"errand.internal/internal/tokens"
 )
 
 // OpCall is the only operation, as errors and metrics name it.
@@ -43,7 +44,7 @@ type Rule struct {
 	Message string
 	// Credential and Pipe are the verdicts that the answer gives on the account's
 	// credential and on the pipe being enabled.
-	Credential, Pipe tokens.AuthResult
+	Credential, Pipe admission.Verdict
 }
 
 // rules is the table. The first matching row applies. An answer that matches none
@@ -58,16 +59,16 @@ var rules = []Rule{
 		To:         299,
 		Body:       RuleMet,
 		Done:       true,
-		Credential: tokens.Accepted,
-		Pipe:       tokens.Accepted,
+		Credential: admission.Accepted,
+		Pipe:       admission.Accepted,
 	},
 	{
 		From:       200,
 		To:         299,
 		Body:       NoRule,
 		Done:       true,
-		Credential: tokens.Accepted,
-		Pipe:       tokens.Accepted,
+		Credential: admission.Accepted,
+		Pipe:       admission.Accepted,
 	},
 	{
 		From:       200,
@@ -75,8 +76,8 @@ var rules = []Rule{
 		Body:       ReportsFailure,
 		Kind:       clients.Failed,
 		Message:    "the pipe reports a failure",
-		Credential: tokens.Accepted,
-		Pipe:       tokens.Accepted,
+		Credential: admission.Accepted,
+		Pipe:       admission.Accepted,
 	},
 	{
 		From:       200,
@@ -84,8 +85,8 @@ var rules = []Rule{
 		Body:       RuleNotMet,
 		Kind:       clients.Failed,
 		Message:    "the answer does not meet the pipe's success rule",
-		Credential: tokens.Accepted,
-		Pipe:       tokens.Accepted,
+		Credential: admission.Accepted,
+		Pipe:       admission.Accepted,
 	},
 	{
 		From:    200,
@@ -100,7 +101,7 @@ var rules = []Rule{
 		Body:    AnyBody,
 		Kind:    clients.Credentials,
 		Message: "the pipe is disabled",
-		Pipe:    tokens.Refused,
+		Pipe:    admission.Refused,
 	},
 	{
 		From:       401,
@@ -108,7 +109,7 @@ var rules = []Rule{
 		Body:       AnyBody,
 		Kind:       clients.Credentials,
 		Message:    "the credential is refused",
-		Credential: tokens.Refused,
+		Credential: admission.Refused,
 	},
 	{
 		From:    403,
@@ -128,7 +129,7 @@ var rules = []Rule{
 		From:    429,
 		To:      429,
 		Body:    AnyBody,
-		Kind:    clients.RateLimited,
+		Kind:    clients.Blocked,
 		Message: "too many requests",
 	},
 	{

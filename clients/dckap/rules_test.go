@@ -150,7 +150,7 @@ func TestIdempotentPipe(t *testing.T) {
 		clients.Failed:      {Body: new(`{"success":false}`)},
 		clients.Invalid:     {Status: 404},
 		clients.Credentials: {Status: 401},
-		clients.RateLimited: {Status: 429},
+		clients.Blocked:     {Status: 429},
 	}
 	for kind, injected := range faults {
 		for _, own := range []*bool{nil, new(true), new(false)} {

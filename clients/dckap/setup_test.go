@@ -6,12 +6,13 @@ import (
 	"path/filepath"
 	"testing"
 
+	"errand.internal/internal/admission"
+
 	"errand.internal/clients"
 	"errand.internal/clients/clientstest"
 	"errand.internal/clients/dckap"
 	"errand.internal/clients/dckap/dckaptest"
 	"errand.internal/internal/secret"
-	"errand.internal/internal/tokens"
 )
 
 // canaries are values that must not appear in an error.
@@ -74,7 +75,7 @@ func (f *fixture) connect(t *testing.T, cfg dckap.Config, timeouts clients.Timeo
 func (f *fixture) connectThrough(t *testing.T, cfg dckap.Config, caller *clients.Caller) {
 	t.Helper()
 	var err error
-	f.client, err = dckap.New(cfg, f.credential, func(listener string) tokens.Gate {
+	f.client, err = dckap.New(cfg, f.credential, func(listener string) admission.Gate {
 		f.pipes = append(f.pipes, listener)
 		return f.pipe
 	}, caller)

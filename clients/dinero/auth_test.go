@@ -156,7 +156,7 @@ func TestLoginAnswers(t *testing.T) {
 		{404, `{"error":"invalid_client"}`, refused, 0},
 		{404, ``, clients.Invalid, 0},
 		{302, ``, clients.Invalid, 0},
-		{429, `{"error":"invalid_grant"}`, clients.RateLimited, 0},
+		{429, `{"error":"invalid_grant"}`, clients.Blocked, 0},
 		{500, `{"error":"invalid_grant"}`, clients.Unknown, 0},
 		{503, ``, clients.Temporary, 0}, // with Retry-After
 	} {

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"time"
 
+	"errand.internal/internal/admission"
+
 	"errand.internal/clients"
 	"errand.internal/internal/secret"
 	"errand.internal/internal/tokens"
@@ -21,9 +23,9 @@ type Account struct {
 	// Source provides the organization's tokens.
 	Source tokens.Source
 	// Breaker is open while the organization has no subscription.
-	Breaker tokens.Gate
-	// Limiter keeps the organization's calls within its quota; nil means unlimited.
-	Limiter clients.Limiter
+	Breaker admission.Gate
+	// Admitter admits the organization's calls; nil admits all.
+	Admitter clients.Admitter
 }
 
 // Client calls the API for the organizations that have a key. It is safe for
@@ -134,13 +136,10 @@ func (c *Client) account(op, organization string) (Account, error) {
 	}
 	account, known := c.accounts(organization)
 	if !known {
-		return Account{}, &clients.Error{
-			Vendor:  Vendor,
-			Op:      op,
-			Kind:    clients.Credentials,
-			NotSent: true,
-			Message: "this worker has no API key for the organization",
-		}
+		return Account{}, clients.BlockedError(Vendor, op, &admission.Blocked{
+			Key:    "worker",
+			Reason: "this worker has no API key for the organization",
+		})
 	}
 	return account, nil
 }
@@ -163,26 +162,30 @@ func (c *Client) do(ctx context.Context, r apiRequest) (*clients.Answer, error) 
 	if err != nil {
 		return nil, err
 	}
-	permit, err := account.Breaker.Enter(ctx)
+	permit, err := account.Breaker.Acquire(ctx)
 	if err != nil {
-		return nil, clients.GateError(Vendor, r.op, "the organization", err)
+		return nil, clients.BlockedError(Vendor, r.op, err)
 	}
-	verdict := tokens.Inconclusive
+	verdict := admission.Inconclusive
 	// A permit must be reported exactly once, even after a panic or once the
 	// task's time is over.
 	defer func() {
-		permit.Report(context.WithoutCancel(ctx), verdict)
+		permit.Done(context.WithoutCancel(ctx), admission.Result{Verdict: verdict})
 	}()
 
 	build := func(token secret.String) (*http.Request, error) {
 		return r.build(ctx, token)
 	}
 	bearer := clients.Bearer{Source: account.Source}
-	answer, err := bearer.Do(ctx, c.caller.Limited(account.Limiter), r.op, build)
+	caller := c.caller.AdmittedBy(account.Admitter)
+	answer, err := bearer.Do(ctx, caller, r.op, build)
 	if err != nil {
 		return nil, err
 	}
 	verdict, err = interpret(r, answer)
+	if verdict != admission.Refused {
+		caller.ReportRefusal(ctx, err)
+	}
 	return answer, err
 }
 

@@ -7,12 +7,13 @@ import (
 	"testing"
 	"time"
 
+	"errand.internal/internal/admission"
+
 	"errand.internal/clients"
 	"errand.internal/clients/clientstest"
 	"errand.internal/clients/dinero"
 	"errand.internal/clients/dinero/dinerotest"
 	"errand.internal/clients/sandbox"
-	"errand.internal/internal/tokens"
 )
 
 func TestSharedChecks(t *testing.T) {
@@ -151,7 +152,7 @@ func TestOrganizationWithoutAKey(t *testing.T) {
 		t.Context(),
 		dinero.CreateRequest{Organization: "999", Reference: "r", Body: map[string]any{"a": 1}},
 	)
-	if e := wantKind(t, err, clients.Credentials); !e.NotSent {
+	if e := wantKind(t, err, clients.Blocked); !e.NotSent {
 		t.Error("NotSent is false, so waiting for another worker would cost an attempt")
 	}
 }
@@ -167,7 +168,7 @@ func TestTokenIsReplayedOnce(t *testing.T) {
 	if got := f.Requests("")[1].Header.Get("Authorization"); got != "Bearer "+newToken {
 		t.Error("the replay carries the old token")
 	}
-	f.breaker.Expect(t, tokens.Accepted)
+	f.breaker.Expect(t, admission.Accepted)
 
 	f = start(t, options())
 	f.Inject(sandbox.Fault{Op: dinerotest.OpInvoiceCreate, Status: 401})
@@ -175,7 +176,7 @@ func TestTokenIsReplayedOnce(t *testing.T) {
 	if wantKind(t, err, clients.Credentials); f.Calls(dinerotest.OpInvoiceCreate) != 2 || f.source.rejected != 2 {
 		t.Errorf("%d calls, %d rejected", f.Calls(dinerotest.OpInvoiceCreate), f.source.rejected)
 	}
-	f.breaker.Expect(t, tokens.Inconclusive)
+	f.breaker.Expect(t, admission.Inconclusive)
 }
 
 // A missing subscription and an exhausted quota stop one organization only.
@@ -187,7 +188,7 @@ func TestOrganizationsAreIndependent(t *testing.T) {
 	if e := wantKind(t, err, clients.Credentials); e.Code != "90" {
 		t.Errorf("code %q", e.Code)
 	}
-	f.breaker.Expect(t, tokens.Refused)
+	f.breaker.Expect(t, admission.Refused)
 	other := invoice()
 	other.Organization = otherOrg
 	if _, err := f.client.CreateInvoice(t.Context(), other); err != nil {
@@ -203,7 +204,7 @@ func TestOrganizationsAreIndependent(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if e := wantKind(t, err, clients.RateLimited); e.RetryAfter != time.Minute ||
+	if e := wantKind(t, err, clients.Blocked); e.RetryAfter != time.Minute ||
 		f.Effects(dinerotest.OpInvoiceCreate) != 2 {
 		t.Errorf("%+v", *e)
 	}
@@ -227,10 +228,10 @@ func TestOpenBreakerBlocksCalls(t *testing.T) {
 		}
 	}
 	f := start(t, options())
-	f.source.err = &tokens.CoolingError{Profile: "dinero-123456", RetryAfter: time.Second}
+	f.source.err = &admission.Blocked{Refused: true, Key: "dinero-123456", RetryAfter: time.Second}
 	_, err := f.client.CreateInvoice(t.Context(), invoice())
-	if e := wantKind(t, err, clients.Credentials); !e.NotSent {
+	if e := wantKind(t, err, clients.Blocked); !e.NotSent {
 		t.Error("NotSent is false although there is no token")
 	}
-	f.breaker.Expect(t, tokens.Inconclusive)
+	f.breaker.Expect(t, admission.Inconclusive)
 }

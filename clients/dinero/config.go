@@ -20,6 +20,8 @@ import (
 	"strings"
 	"time"
 
+	"errand.internal/internal/admission"
+
 	"errand.internal/clients"
 	"errand.internal/internal/secret"
 	"errand.internal/internal/settings"
@@ -53,8 +55,10 @@ type Config struct {
 	// Rate limits the calls that all workers together make for each organization
 	// per window. Unset: 95 a minute; the vendor allows 100. Concurrency limits
 	// their calls in flight. Unset: unlimited.
-	Rate        settings.Rate  `env:"RATE" envDefault:"95/1m" doc:"Most calls of each organization in a span of time, by all workers together, as N/duration (docs/limits.md); none for no limit. The vendor allows 100 a minute."`
+	Rate        settings.Rate  `env:"RATE" envDefault:"95/1m" doc:"Most calls of each organization in a span of time, by all workers together, as N/duration (docs/admission.md); none for no limit. The vendor allows 100 a minute."`
 	Concurrency settings.Count `env:"CONCURRENCY" doc:"Most calls of each organization at once, by all workers together. Unset: no limit."`
+	// Breaker says when the calls of an organization stop for a while. Unset: 70%/30s.
+	Breaker settings.Share `env:"BREAKER" envDefault:"70%/30s" doc:"Leaves the vendor in peace when this share of the calls of an organization fails within this time (at least 10 calls), as N%/duration (docs/admission.md); off for never."`
 	// AllowInsecureHTTP is the worker's ALLOW_INSECURE_HTTP: it permits plain http
 	// on hosts other than loopback.
 	AllowInsecureHTTP bool `env:"-"`
@@ -76,10 +80,10 @@ func (c Config) Timeouts() clients.Timeouts {
 // the Fetch of the organization's Login.
 func (c Config) Profile(organization string) tokens.Profile {
 	keys, _ := c.keys()
-	return tokens.Profile{
+	return tokens.Profile{Profile: admission.Profile{
 		Name:    Vendor + "-" + organization,
 		Timeout: c.Timeouts().WithDefaults().Call,
-		Identity: tokens.Identity{
+		Identity: admission.Identity{
 			Grant:    "password",
 			URL:      cmp.Or(c.TokenURL, DefaultTokenURL),
 			ClientID: c.ClientID,
@@ -87,20 +91,21 @@ func (c Config) Profile(organization string) tokens.Profile {
 			Scope:    scope,
 			Secrets:  []secret.String{c.ClientSecret, keys[organization]},
 		},
-	}
+	}}
 }
 
 // OrganizationProfile identifies an organization to all workers. While it has no
 // subscription its tasks are parked; those of other organizations run.
-func (c Config) OrganizationProfile(organization string) tokens.Profile {
-	return tokens.Profile{
+func (c Config) OrganizationProfile(organization string) admission.Profile {
+	return admission.Profile{
 		Name:    Vendor + "-org-" + organization,
 		Timeout: c.Timeouts().WithDefaults().Call,
-		Identity: tokens.Identity{
+		Identity: admission.Identity{
 			Grant:    "subscription",
 			URL:      cmp.Or(c.APIURL, DefaultAPIURL),
 			Username: organization,
 		},
+		Refusal: "organization " + organization + " was refused",
 	}
 }
 

@@ -289,7 +289,7 @@ func TestNotFoundNeedsTheWholeList(t *testing.T) {
 			sandbox.Fault{Op: dinerotest.OpInvoiceFind, Body: page(100, 200), Times: 1},
 			sandbox.Fault{Op: dinerotest.OpInvoiceFind, Code: "429"},
 		)
-		if _, ok, err := f.client.ReconcileInvoice(t.Context(), org, "x"); wantKind(t, err, clients.RateLimited) == nil || ok {
+		if _, ok, err := f.client.ReconcileInvoice(t.Context(), org, "x"); wantKind(t, err, clients.Blocked) == nil || ok {
 			t.Error("found")
 		}
 	})

@@ -6,9 +6,10 @@ import (
 	"testing"
 	"time"
 
+	"errand.internal/internal/admission"
+
 	"errand.internal/clients/clientstest"
 	"errand.internal/clients/dinero"
-	"errand.internal/internal/tokens"
 )
 
 // The tables of the vendor's guide are generated from the code.
@@ -32,7 +33,7 @@ func TestGoldenDocs(t *testing.T) {
 		if r.RetryAfter > 0 {
 			meaning += fmt.Sprintf("; after `Retry-After`, else %d s", r.RetryAfter/time.Second)
 		}
-		if r.Organization == tokens.Refused {
+		if r.Organization == admission.Refused {
 			meaning += "; opens the organization's breaker"
 		}
 		fmt.Fprintf(&answers, "| %s | %s | %s | %s | %s |\n", span, r.Code, r.Method, kind, meaning)

@@ -8,10 +8,11 @@ import (
 	"testing"
 	"time"
 
+	"errand.internal/internal/admission"
+
 	"errand.internal/clients"
 	"errand.internal/clients/clientstest"
 	"errand.internal/clients/dinero"
-	"errand.internal/internal/tokens"
 )
 
 // expectation is what one answer to a call must mean. It repeats the table under
@@ -23,7 +24,7 @@ type expectation struct {
 	kind       clients.Kind // done if the call succeeds
 	code       string
 	message    string
-	verdict    tokens.AuthResult
+	verdict    admission.Verdict
 	retryAfter time.Duration
 	unlisted   bool
 }
@@ -51,10 +52,10 @@ const (
 )
 
 var expectations = []expectation{
-	{method: "GET", status: 200, body: `{}`, kind: done, verdict: tokens.Accepted},
-	{method: "POST", status: 201, body: `{}`, kind: done, verdict: tokens.Accepted},
-	{method: "PUT", status: 204, kind: done, verdict: tokens.Accepted},
-	{method: "GET", status: 299, body: `{}`, kind: done, verdict: tokens.Accepted},
+	{method: "GET", status: 200, body: `{}`, kind: done, verdict: admission.Accepted},
+	{method: "POST", status: 201, body: `{}`, kind: done, verdict: admission.Accepted},
+	{method: "PUT", status: 204, kind: done, verdict: admission.Accepted},
+	{method: "GET", status: 299, body: `{}`, kind: done, verdict: admission.Accepted},
 	{method: "DELETE", status: 404, body: withCode("40"), kind: done},
 	{method: "DELETE", status: 404, kind: done},
 	{method: "DELETE", status: 400, body: withCode("40"), kind: done},
@@ -99,7 +100,7 @@ var expectations = []expectation{
 		kind:    clients.Credentials,
 		code:    "90",
 		message: noPro,
-		verdict: tokens.Refused,
+		verdict: admission.Refused,
 	},
 	{
 		method:  "POST",
@@ -108,7 +109,7 @@ var expectations = []expectation{
 		kind:    clients.Credentials,
 		code:    "48",
 		message: noPro,
-		verdict: tokens.Refused,
+		verdict: admission.Refused,
 	},
 	{method: "POST", status: 403, body: withCode("41"), kind: clients.Credentials, code: "41", message: noAccess},
 	{method: "POST", status: 403, body: withCode("42"), kind: clients.Credentials, code: "42", message: noAccess},
@@ -128,7 +129,7 @@ var expectations = []expectation{
 		method:     "POST",
 		status:     429,
 		body:       `API calls quota exceeded! maximum admitted 100 per Minute.`,
-		kind:       clients.RateLimited,
+		kind:       clients.Blocked,
 		message:    quota,
 		retryAfter: time.Minute,
 	},
@@ -141,7 +142,7 @@ var codeIndependent = []expectation{
 	{status: 401, kind: clients.Credentials, message: "the token is refused"},
 	{status: 404, kind: clients.Invalid, message: noObject},
 	{status: 413, kind: clients.Invalid, message: "the file is too large"},
-	{status: 429, kind: clients.RateLimited, message: quota, retryAfter: time.Minute},
+	{status: 429, kind: clients.Blocked, message: quota, retryAfter: time.Minute},
 	{status: 480, kind: clients.Temporary, code: "480", message: brownOut},
 	{status: 500, kind: clients.Unknown, message: failed},
 	{status: 503, kind: clients.Unknown, message: failed},
@@ -211,7 +212,7 @@ func (want expectation) difference(t *testing.T) string {
 		Path:         "invoices/x",
 		Body:         json.RawMessage(`{}`),
 	})
-	if got := f.breaker.Verdicts(); !slices.Equal(got, []tokens.AuthResult{want.verdict}) {
+	if got := f.breaker.Verdicts(); !slices.Equal(got, []admission.Verdict{want.verdict}) {
 		return fmt.Sprintf("the verdicts are %v, want %v", got, want.verdict)
 	}
 	wantBody := want.body
@@ -273,7 +274,7 @@ func TestEveryRowCounts(t *testing.T) {
 			return r.Done || r.From == 404 // which means the same for every vendor
 		case "RetryAfter":
 			return r.Done || r.ByStatus ||
-				!slices.Contains([]clients.Kind{clients.RateLimited, clients.Temporary, clients.Unknown}, r.Kind)
+				!slices.Contains([]clients.Kind{clients.Blocked, clients.Temporary, clients.Unknown}, r.Kind)
 		case "StatusAsCode":
 			return r.Done || r.ByStatus || r.Code != "" // then the body has a code
 		}

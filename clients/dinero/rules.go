@@ -8,8 +8,9 @@ import (
 	"strconv"
 	"time"
 
+	"errand.internal/internal/admission"
+
 	"errand.internal/clients"
-	"errand.internal/internal/tokens"
 )
 
 // The operations, as errors and metrics name them.
@@ -64,7 +65,7 @@ type Rule struct {
 	// StatusAsCode makes the status the code of the error if the body has none.
 	StatusAsCode bool
 	// Organization is the verdict that the answer gives on the organization.
-	Organization tokens.AuthResult
+	Organization admission.Verdict
 }
 
 // rules is the table. The first matching row applies. An answer that matches none
@@ -75,7 +76,7 @@ var rules = []Rule{
 		From:         200,
 		To:           299,
 		Done:         true,
-		Organization: tokens.Accepted,
+		Organization: admission.Accepted,
 	},
 	{
 		From:   404,
@@ -143,7 +144,7 @@ var rules = []Rule{
 		Code:         codeNoProOld,
 		Kind:         clients.Credentials,
 		Message:      "the organization has no active Pro subscription",
-		Organization: tokens.Refused,
+		Organization: admission.Refused,
 	},
 	{
 		From:         403,
@@ -151,7 +152,7 @@ var rules = []Rule{
 		Code:         codeNoPro,
 		Kind:         clients.Credentials,
 		Message:      "the organization has no active Pro subscription",
-		Organization: tokens.Refused,
+		Organization: admission.Refused,
 	},
 	{
 		From:    403,
@@ -174,7 +175,7 @@ var rules = []Rule{
 	{
 		From:       429,
 		To:         429,
-		Kind:       clients.RateLimited,
+		Kind:       clients.Blocked,
 		Message:    "the organization's quota is used up",
 		RetryAfter: QuotaRetryAfter,
 	},
@@ -214,7 +215,7 @@ func findRule(method string, status int, code string) (rule Rule, listed bool) {
 
 // interpret returns the error that an answer means by its status and code, and its
 // verdict on the organization. The error quotes nothing of the vendor's prose.
-func interpret(r apiRequest, a *clients.Answer) (tokens.AuthResult, error) {
+func interpret(r apiRequest, a *clients.Answer) (admission.Verdict, error) {
 	code := codeOf(a)
 	rule, listed := findRule(r.method, a.Status, code)
 	switch {
@@ -222,9 +223,9 @@ func interpret(r apiRequest, a *clients.Answer) (tokens.AuthResult, error) {
 		e := clients.StatusError(Vendor, r.op, a)
 		e.Code = code
 		e.Unlisted = true
-		return tokens.Inconclusive, e
+		return admission.Inconclusive, e
 	case rule.Done && (a.Incomplete || isWebPage(a)):
-		return tokens.Inconclusive, nil // it may not come from the API
+		return admission.Inconclusive, nil // it may not come from the API
 	case rule.Done:
 		return rule.Organization, nil
 	}
@@ -253,7 +254,7 @@ func (r Rule) failure(op string, a *clients.Answer, code string) *clients.Error 
 		e.Code = strconv.Itoa(a.Status)
 	}
 	switch r.Kind {
-	case clients.RateLimited, clients.Temporary, clients.Unknown:
+	case clients.Blocked, clients.Temporary, clients.Unknown:
 		e.RetryAfter = cmp.Or(clients.RetryAfter(a.Header, clients.MaxRetryAfter), r.RetryAfter)
 	}
 	return e

@@ -21,6 +21,8 @@ type producerConfig struct {
 	// EncryptionRequired refuses to enqueue a payload that would not be sealed.
 	// Unset: unsealed payloads are enqueued.
 	EncryptionRequired bool `env:"ENCRYPTION_REQUIRED" envDefault:"false"`
+	// QueueLimit is how many tasks of a queue may wait. Unset: any number.
+	QueueLimit settings.Count `env:"QUEUE_LIMIT"`
 }
 
 // joinUsageErrors joins everything wrong with the flags or settings into one error.
@@ -41,7 +43,11 @@ func (inv *invocation) openClient(writer bool) (*tasks.Client, error) {
 	if err := joinUsageErrors(settings.CollectAfter(loaded, urlErr, keysErr)); err != nil {
 		return nil, err
 	}
-	client, err := tasks.Open(cfg.RedisURL.Reveal(), tasks.EncryptionKeys(cfg.EncryptionKeys.Reveal()))
+	client, err := tasks.Open(
+		cfg.RedisURL.Reveal(),
+		tasks.EncryptionKeys(cfg.EncryptionKeys.Reveal()),
+		tasks.QueueLimit(int(cfg.QueueLimit)),
+	)
 	if err != nil {
 		return nil, joinUsageErrors(err)
 	}

@@ -120,6 +120,10 @@ func (inv *invocation) reportError(code int, err error) {
 		}
 		return
 	}
+	if _, full := errors.AsType[*tasks.FullError](err); full {
+		inv.printErr(err.Error())
+		return
+	}
 	switch code {
 	case exitUsage:
 		if redisconn.NoDatabase(err) {

@@ -60,14 +60,16 @@ Examples:
 
 Settings come from the environment: REDIS_URL (default redis://127.0.0.1:6379/0) and
 ENCRYPTION_KEYS, both the same as the workers'. Each can also be read from the file named by
-REDIS_URL_FILE or ENCRYPTION_KEYS_FILE. No vendor credentials are needed.
+REDIS_URL_FILE or ENCRYPTION_KEYS_FILE. QUEUE_LIMIT is how many tasks of a queue may wait; while
+more do, and while Redis has less than a tenth of its maxmemory left, nothing is stored. No vendor
+credentials are needed.
 
 Data goes to stdout, everything else to stderr. Exit codes:
     0 stored; with --wait: done         8 expired: it was never run
     1 unexpected error                  9 bulk finished with refused rows
     2 wrong command line or settings   10 the wait timed out
     3 input refused                    11 failed or invalid
-    4 Redis unreachable                12 cancelled or superseded
+    4 Redis unreachable or full        12 cancelled or superseded
     5 declined by the vendor           13 no such task, or too late to cancel it
     6 parked when the wait ended      130 interrupted
     7 unknown: it may have happened

@@ -45,3 +45,21 @@ func TestWrongSchemeOfRedis(t *testing.T) {
 		}
 	}
 }
+
+// A queue in which too many tasks wait takes no more: one sentence, and the exit code of a
+// Redis that cannot store now. A file stops at the first row and can be run again.
+func TestAFullQueueTakesNoMore(t *testing.T) {
+	t.Parallel()
+	h := newHarness(t)
+	h.environ["QUEUE_LIMIT"] = "1"
+	h.wantExit(0, pipeCall, "--payload", pipePayload)
+	const want = "enqueue: not stored: 1 tasks of the queue dckap wait, and QUEUE_LIMIT allows 1\n"
+	if d := h.wantExit(4, pipeCall, "--payload", pipePayload); d.stderr != want || d.stdout != "" {
+		t.Errorf("%+v, want %q", d, want)
+	}
+	d := h.wantExit(4, "bulk", "--json", writeFile(t, "f.jsonl", pipeRows(1, 1)))
+	wantText(t, "stderr", d.stderr, want)
+	wantText(t, "stdout", d.stdout, `"enqueued":0`, `"failed":1`, `"stopped":"redis"`)
+	h.environ["QUEUE_LIMIT"] = "0"
+	wantText(t, "stderr", h.wantExit(2, pipeCall, "--payload", pipePayload).stderr, "QUEUE_LIMIT: must be a whole number")
+}

@@ -18,8 +18,8 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"errand.internal/clients"
+	"errand.internal/internal/admission"
 	"errand.internal/internal/events"
-	"errand.internal/internal/limits"
 	"errand.internal/internal/seal"
 	"errand.internal/internal/secret"
 	"errand.internal/internal/settings"
@@ -42,9 +42,10 @@ type Shared struct {
 	Operations func(vendor string, operations ...string)
 	// Publish enqueues an event for delivery; nil if no receiver is configured.
 	Publish events.Publish
-	// TokenOptions and LimitOptions apply to every credential and limiter.
-	TokenOptions []tokens.Option
-	LimitOptions []limits.Option
+	// TokenMetrics, if not nil, count what becomes of tokens.
+	TokenMetrics *tokens.Metrics
+	// Admission applies to every breaker, limiter and guard.
+	Admission []admission.Option
 }
 
 // Account collects the parts of one account. It is not safe for concurrent use while
@@ -57,9 +58,11 @@ type Account struct {
 	Blockers []Credential
 	// Expiring are the credentials whose last day is a setting, because no API of the
 	// vendor returns it.
-	Expiring []tokens.Profile
+	Expiring []admission.Profile
 	// Limiters are the limiters of the credentials that have limits.
-	Limiters []*limits.Limiter
+	Limiters []*admission.Limiter
+	// Outages are the breakers of the credentials that leave a vendor in trouble in peace.
+	Outages []*admission.Outage
 
 	shared  Shared
 	dryRun  http.RoundTripper // nil except in a dry run
@@ -82,7 +85,7 @@ func (c Credential) Usable(ctx context.Context) bool {
 
 // CredentialState is the state of a credential, which the fleet shares.
 type CredentialState interface {
-	State(ctx context.Context) (tokens.State, error)
+	State(ctx context.Context) (admission.State, error)
 	ClearCoolDown(ctx context.Context) error
 	Close()
 }
@@ -127,22 +130,28 @@ func (a *Account) Source(p tokens.Profile) tokens.Source {
 	if a.dryRun != nil {
 		return tokens.Fixed(Placeholder.Reveal())
 	}
-	source := tokens.NewSource(a.shared.Redis, a.shared.Ring, p, a.shared.TokenOptions...)
-	a.addCredential(p, source)
+	source := tokens.NewSource(
+		a.shared.Redis,
+		a.shared.Ring,
+		p,
+		a.shared.TokenMetrics,
+		a.shared.Admission...,
+	)
+	a.addCredential(p.Profile, source)
 	return source
 }
 
 // Gate returns the gate of a static credential, such as HTTP Basic.
-func (a *Account) Gate(p tokens.Profile) tokens.Gate {
+func (a *Account) Gate(p admission.Profile) admission.Gate {
 	if a.dryRun != nil {
-		return tokens.OpenGate()
+		return admission.Always()
 	}
-	gate := tokens.NewGate(a.shared.Redis, p, a.shared.TokenOptions...)
+	gate := admission.NewBreaker(a.shared.Redis, p, a.shared.Admission...)
 	a.addCredential(p, gate)
 	return gate
 }
 
-func (a *Account) addCredential(p tokens.Profile, state CredentialState) {
+func (a *Account) addCredential(p admission.Profile, state CredentialState) {
 	a.Credentials = append(a.Credentials, Credential{p.Name, state})
 	if !p.ExpiresOn.IsZero() {
 		a.Expiring = append(a.Expiring, p)
@@ -150,25 +159,33 @@ func (a *Account) addCredential(p tokens.Profile, state CredentialState) {
 	a.closers = append(a.closers, state.Close)
 }
 
-// Limiter returns a limiter that keeps the credential's calls within the rate and
-// concurrency of l; nil if l has neither. It sets the name, identity and call
-// timeout of l from p. All clients of the credential share the limiter.
-func (a *Account) Limiter(p tokens.Profile, l limits.Account) clients.Limiter {
-	if a.dryRun != nil || !l.Limited() {
+// Admitter returns what admits the calls of a credential: within the rate and concurrency
+// of l, and while the vendor is not in trouble, as trip says; nil if nothing is set. It
+// sets the name, identity and call timeout of l from p. All clients of the credential share
+// the admitter.
+func (a *Account) Admitter(p admission.Profile, l admission.Limits, trip settings.Share) clients.Admitter {
+	if a.dryRun != nil || l.IsZero() && trip.IsZero() {
 		return nil
 	}
 	l.Name = p.Name
 	l.Identity = identity(p)
-	l.Call = p.Timeout
-	limiter := limits.New(a.shared.Redis, a.shared.Salt, l, a.shared.LimitOptions...)
-	a.Limiters = append(a.Limiters, limiter)
-	return limiter
+	l.CallTimeout = p.Timeout
+	admitter := &admission.Account{}
+	if !trip.IsZero() {
+		admitter.Outage = admission.NewOutage(a.shared.Redis, a.shared.Salt, l, trip, a.shared.Admission...)
+		a.Outages = append(a.Outages, admitter.Outage)
+	}
+	if !l.IsZero() {
+		admitter.Limiter = admission.NewLimiter(a.shared.Redis, a.shared.Salt, l, a.shared.Admission...)
+		a.Limiters = append(a.Limiters, admitter.Limiter)
+	}
+	return admitter
 }
 
 // identity is what identifies an account at its vendor. A new password does not make
 // it another account with another quota. If the account has nothing but a token, the
 // token identifies it.
-func identity(p tokens.Profile) []string {
+func identity(p admission.Profile) []string {
 	id := p.Identity
 	parts := []string{id.URL, id.ClientID, id.Username}
 	if id.ClientID == "" && id.Username == "" {
@@ -181,11 +198,11 @@ func identity(p tokens.Profile) []string {
 
 // Guard returns a guard that limits what each recipient is sent; nil if rate is
 // unlimited. name is part of the Redis keys.
-func (a *Account) Guard(name string, rate settings.Rate) *limits.Guard {
+func (a *Account) Guard(name string, rate settings.Rate) *admission.Guard {
 	if a.dryRun != nil || rate.IsZero() {
 		return nil
 	}
-	return limits.NewGuard(a.shared.Redis, a.shared.Salt, name, rate, a.shared.LimitOptions...)
+	return admission.NewGuard(a.shared.Redis, a.shared.Salt, name, rate, a.shared.Admission...)
 }
 
 // Detector returns a detector that publishes changed values as events; nil if no

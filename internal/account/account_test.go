@@ -12,7 +12,7 @@ import (
 	"errand.internal/clients/danaconnect"
 	"errand.internal/clients/dckap"
 	"errand.internal/clients/dinero"
-	"errand.internal/internal/limits"
+	"errand.internal/internal/admission"
 	"errand.internal/internal/secret"
 	"errand.internal/internal/settings"
 	"errand.internal/internal/tokens"
@@ -25,13 +25,12 @@ func unreachable(t *testing.T) Shared {
 	rdb := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1"})
 	t.Cleanup(func() { _ = rdb.Close() })
 	return Shared{
-		Redis:        rdb,
-		TokenOptions: []tokens.Option{tokens.WithMetrics(tokens.NewMetrics(nil))},
+		Redis: rdb,
 	}
 }
 
-func pipeProfile(name string) tokens.Profile {
-	return tokens.Profile{Name: "dckap-pipe-" + name}
+func pipeProfile(name string) admission.Profile {
+	return admission.Profile{Name: "dckap-pipe-" + name}
 }
 
 func TestGatesAreMadeOnceAndBounded(t *testing.T) {
@@ -51,14 +50,14 @@ func TestGatesAreMadeOnceAndBounded(t *testing.T) {
 	if len(gates.made) != maxGates {
 		t.Errorf("%d gates were made, want %d", len(gates.made), maxGates)
 	}
-	if _, shared := gates.Of("one more").(*tokens.SharedGate); shared {
+	if _, shared := gates.Of("one more").(*admission.Breaker); shared {
 		t.Error("a name beyond the bound has a shared gate")
 	}
 	if gates.find("one more") != nil {
 		t.Error("a name beyond the bound has a gate")
 	}
 	a.Close()
-	if _, err := first.Enter(t.Context()); err == nil {
+	if _, err := first.Acquire(t.Context()); err == nil {
 		t.Error("a closed gate admits calls")
 	}
 }
@@ -81,23 +80,23 @@ func TestKnownGatesAreBlockersFromTheStart(t *testing.T) {
 func TestDryRunHasNeitherCredentialsNorLimits(t *testing.T) {
 	t.Parallel()
 	a := DryRun(http.DefaultTransport)
-	profile := tokens.Profile{Name: "p", ExpiresOn: time.Now()}
-	if token, err := a.Source(profile).Get(t.Context()); err != nil || token.Value.Reveal() != Placeholder.Reveal() {
+	profile := admission.Profile{Name: "p", ExpiresOn: time.Now()}
+	if token, err := a.Source(tokens.Profile{Profile: profile}).Get(t.Context()); err != nil || token.Value.Reveal() != Placeholder.Reveal() {
 		t.Errorf("token %v, %v, want the placeholder", token, err)
 	}
-	if _, err := a.Gate(profile).Enter(t.Context()); err != nil {
+	if _, err := a.Gate(profile).Acquire(t.Context()); err != nil {
 		t.Errorf("the gate of a dry run is closed: %v", err)
 	}
-	if _, err := a.Gates(pipeProfile, []string{"1"}).Of("1").Enter(t.Context()); err != nil {
+	if _, err := a.Gates(pipeProfile, []string{"1"}).Of("1").Acquire(t.Context()); err != nil {
 		t.Errorf("the pipe's gate of a dry run is closed: %v", err)
 	}
-	if a.Limiter(profile, limits.Account{AtOnce: 1}) != nil {
-		t.Error("a dry run has a limiter")
+	if a.Admitter(profile, admission.Limits{Concurrency: 1}, settings.Share{Percent: 70, Within: time.Minute}) != nil {
+		t.Error("a dry run has an admitter")
 	}
 	if a.Guard("g", settings.Rate{N: 1, Per: time.Second}) != nil {
 		t.Error("a dry run has a guard")
 	}
-	if len(a.Credentials)+len(a.Blockers)+len(a.Expiring)+len(a.Limiters) != 0 {
+	if len(a.Credentials)+len(a.Blockers)+len(a.Expiring)+len(a.Limiters)+len(a.Outages) != 0 {
 		t.Errorf("a dry run has parts: %+v", a)
 	}
 }
@@ -105,26 +104,26 @@ func TestDryRunHasNeitherCredentialsNorLimits(t *testing.T) {
 // A new password does not open a new quota; another account does.
 func TestIdentityOfAnAccount(t *testing.T) {
 	t.Parallel()
-	basic := func(user, password string) tokens.Profile {
+	basic := func(user, password string) admission.Profile {
 		return danaconnect.BasicConfig{
 			Username: user,
 			Company:  "c",
 			Password: secret.New(password),
 		}.Profile()
 	}
-	organization := func(client, key string) tokens.Profile {
+	organization := func(client, key string) admission.Profile {
 		return dinero.Config{
 			ClientID:     client,
 			ClientSecret: secret.New("s"),
 			APIKeys:      secret.New("1=" + key + ",2=" + key),
-		}.Profile("1")
+		}.Profile("1").Profile
 	}
-	static := func(token string) tokens.Profile {
+	static := func(token string) admission.Profile {
 		return dckap.Config{Token: secret.New(token)}.Profile()
 	}
 	for _, tt := range []struct {
 		name string
-		a, b tokens.Profile
+		a, b admission.Profile
 		same bool
 	}{
 		{"new password", basic("u", "p"), basic("u", "q"), true},

@@ -3,7 +3,7 @@ package account
 import (
 	"sync"
 
-	"errand.internal/internal/tokens"
+	"errand.internal/internal/admission"
 )
 
 // maxGates is the largest number of gates in a set. Names beyond it have no gate,
@@ -15,22 +15,22 @@ const maxGates = 4096
 // pipes or organizations. A gate is created when it is first needed.
 type Gates struct {
 	shared  Shared
-	profile func(name string) tokens.Profile
+	profile func(name string) admission.Profile
 	dryRun  bool // all gates are open
 
 	mu     sync.Mutex
-	made   map[string]*tokens.SharedGate
+	made   map[string]*admission.Breaker
 	closed bool
 }
 
 // Gates returns a set of gates. profile returns the profile of a name's gate. The
 // known names become Blockers at once.
-func (a *Account) Gates(profile func(name string) tokens.Profile, known []string) *Gates {
+func (a *Account) Gates(profile func(name string) admission.Profile, known []string) *Gates {
 	set := &Gates{
 		shared:  a.shared,
 		profile: profile,
 		dryRun:  a.dryRun != nil,
-		made:    map[string]*tokens.SharedGate{},
+		made:    map[string]*admission.Breaker{},
 	}
 	a.closers = append(a.closers, set.close)
 	for _, name := range known {
@@ -42,15 +42,15 @@ func (a *Account) Gates(profile func(name string) tokens.Profile, known []string
 }
 
 // Of returns the gate of a name. It is always open in a dry run and if the set is full.
-func (g *Gates) Of(name string) tokens.Gate {
+func (g *Gates) Of(name string) admission.Gate {
 	if gate := g.find(name); gate != nil {
 		return gate
 	}
-	return tokens.OpenGate()
+	return admission.Always()
 }
 
 // find returns the gate of a name, or nil if it has none.
-func (g *Gates) find(name string) *tokens.SharedGate {
+func (g *Gates) find(name string) *admission.Breaker {
 	if g.dryRun {
 		return nil
 	}
@@ -58,7 +58,7 @@ func (g *Gates) find(name string) *tokens.SharedGate {
 	defer g.mu.Unlock()
 	gate, known := g.made[name]
 	if !known && len(g.made) < maxGates && !g.closed {
-		gate = tokens.NewGate(g.shared.Redis, g.profile(name), g.shared.TokenOptions...)
+		gate = admission.NewBreaker(g.shared.Redis, g.profile(name), g.shared.Admission...)
 		g.made[name] = gate
 	}
 	return gate

@@ -20,6 +20,10 @@ const (
 	CredentialParked   Kind = "credential.parked"
 	CredentialResumed  Kind = "credential.resumed"
 	CredentialExpiring Kind = "credential.expiring"
+	// AccountOpen and AccountClosed mean that the circuit breaker of an account has opened
+	// or closed.
+	AccountOpen   Kind = "account.open"
+	AccountClosed Kind = "account.closed"
 	// TaskDead means that a task has ended archived.
 	TaskDead Kind = "task.dead"
 	// TaskUnconfirmed means that a task whose effect must be confirmed has stayed
@@ -43,7 +47,7 @@ var kinds = []Kind{
 // Alert is one report. It holds no personal data and no secret.
 type Alert struct {
 	Kind Kind
-	// Subject is the credential's profile or the task's ID.
+	// Subject is the credential's profile, the account or the task's ID.
 	Subject string
 	// Data adds details such as "type", "outcome", "message", "age" or "lastDay".
 	Data map[string]string
@@ -70,9 +74,9 @@ func New(log zerolog.Logger, reg prometheus.Registerer) Func {
 		count.WithLabelValues(string(a.Kind)).Inc()
 		line := log.Error()
 		switch a.Kind {
-		case CredentialResumed:
+		case CredentialResumed, AccountClosed:
 			line = log.Info()
-		case CredentialParked, CredentialExpiring:
+		case CredentialParked, CredentialExpiring, AccountOpen:
 			line = log.Warn()
 		}
 		line = line.Str("alert", string(a.Kind)).Str("subject", a.Subject)

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"crypto/rand"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -12,11 +13,11 @@ import (
 	"github.com/rs/zerolog"
 
 	"errand.internal/internal/account"
+	"errand.internal/internal/admission"
 	"errand.internal/internal/alert"
 	"errand.internal/internal/broker"
 	"errand.internal/internal/config"
 	"errand.internal/internal/events/deliver"
-	"errand.internal/internal/limits"
 	"errand.internal/internal/record"
 	"errand.internal/internal/redisconn"
 	"errand.internal/internal/redisguard"
@@ -127,13 +128,13 @@ func (p *process) build(ctx context.Context) (err error) {
 // types; tasks of accounts that are not configured wait for another worker.
 func (p *process) open(store *record.Store) ([]worker.Definition, error) {
 	salt := seal.NewSalt(p.redis)
-	tokenMetrics := tokens.NewMetrics(p.registry)
+	metrics := admission.NewMetrics(p.registry)
 	var err error
 	p.events, err = openEvents(p.config, eventParts{
 		redis:   p.redis,
 		salt:    salt,
 		store:   store,
-		metrics: tokenMetrics,
+		metrics: metrics,
 		observe: p.metrics.ObserveCall,
 		prepare: p.metrics.PrepareCalls,
 		log:     p.log,
@@ -156,11 +157,12 @@ func (p *process) open(store *record.Store) ([]worker.Definition, error) {
 		Observe:      p.metrics.ObserveCall,
 		Operations:   p.metrics.PrepareCalls,
 		Publish:      p.events.publish,
-		LimitOptions: []limits.Option{limits.WithMetrics(limits.NewMetrics(p.registry))},
-		TokenOptions: []tokens.Option{
-			tokens.WithSalt(salt),
-			tokens.WithMetrics(tokenMetrics),
-			tokens.WithOnChange(credentialAlerts(p.alert)),
+		TokenMetrics: tokens.NewMetrics(p.registry),
+		Admission: []admission.Option{
+			admission.WithSalt(salt),
+			admission.WithMetrics(metrics),
+			admission.WithOnChange(credentialAlerts(p.alert)),
+			admission.WithOnOutage(outageAlerts(p.alert)),
 		},
 	}
 	p.accounts, err = p.config.Accounts.Open(shared)
@@ -187,12 +189,27 @@ func (p *process) close() {
 }
 
 // credentialAlerts turns changes of credentials into alerts.
-func credentialAlerts(publish alert.Func) func(tokens.Change) {
-	return func(c tokens.Change) {
+func credentialAlerts(publish alert.Func) func(admission.Change) {
+	return func(c admission.Change) {
 		kind := alert.CredentialParked
-		if c.Kind == tokens.Resumed {
+		if c.Kind == admission.Resumed {
 			kind = alert.CredentialResumed
 		}
 		publish(alert.Alert{Kind: kind, Subject: c.Profile})
+	}
+}
+
+// outageAlerts turns changes of accounts' circuit breakers into alerts.
+func outageAlerts(publish alert.Func) func(admission.OutageChange) {
+	return func(c admission.OutageChange) {
+		kind := alert.AccountClosed
+		if c.Open {
+			kind = alert.AccountOpen
+		}
+		publish(alert.Alert{
+			Kind:     kind,
+			Subject:  c.Account,
+			DedupKey: rand.Text(), // only the process that caused the change tells it
+		})
 	}
 }

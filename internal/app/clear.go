@@ -9,6 +9,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"errand.internal/internal/account"
+	"errand.internal/internal/admission"
 	"errand.internal/internal/config"
 	"errand.internal/internal/redisconn"
 )
@@ -37,7 +38,7 @@ func ClearCoolDown(ctx context.Context, environ map[string]string, profile strin
 		}
 		for _, credential := range opened.Credentials {
 			if credential.Name == profile {
-				return clearCoolDown(ctx, credential)
+				return clearCoolDown(ctx, credential, opened.Outages)
 			}
 			names = append(names, credential.Name)
 		}
@@ -50,13 +51,21 @@ func ClearCoolDown(ctx context.Context, environ map[string]string, profile strin
 	return "", config.NewError(errors.Join(faults...))
 }
 
-func clearCoolDown(ctx context.Context, c account.Credential) (string, error) {
+func clearCoolDown(ctx context.Context, c account.Credential, outages []*admission.Outage) (string, error) {
 	before, err := c.State(ctx)
 	if err != nil {
 		return "", fmt.Errorf("read the state of %s: %w", c.Name, err)
 	}
 	if err := c.ClearCoolDown(ctx); err != nil {
 		return "", fmt.Errorf("clear the cool-down of %s: %w", c.Name, err)
+	}
+	rested, err := clearOutage(ctx, c.Name, outages)
+	if err != nil {
+		return "", fmt.Errorf("close the breaker of %s: %w", c.Name, err)
+	}
+	if rested {
+		return fmt.Sprintf("%s: %s; its calls were stopped; cleared: every worker may try it again within a second",
+			c.Name, before), nil
 	}
 	if before.CoolingFor <= 0 && before.Refusals == 0 {
 		return fmt.Sprintf(
@@ -67,4 +76,19 @@ func clearCoolDown(ctx context.Context, c account.Credential) (string, error) {
 		), nil
 	}
 	return fmt.Sprintf("%s: %s; cleared: every worker may try it again within a second", c.Name, before), nil
+}
+
+// clearOutage closes the breaker of an account and reports whether it was open.
+func clearOutage(ctx context.Context, name string, outages []*admission.Outage) (rested bool, err error) {
+	for _, o := range outages {
+		if o.Account() != name {
+			continue
+		}
+		state, err := o.State(ctx)
+		if err != nil {
+			return false, err
+		}
+		return !state.Closed, o.Clear(ctx)
+	}
+	return false, nil
 }

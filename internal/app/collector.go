@@ -10,10 +10,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"errand.internal/internal/account"
+	"errand.internal/internal/admission"
 	"errand.internal/internal/broker"
 	"errand.internal/internal/buildinfo"
 	"errand.internal/internal/redisguard"
-	"errand.internal/internal/tokens"
 )
 
 const (
@@ -125,7 +125,7 @@ func (c *collector) states(ctx context.Context) []string {
 	return states
 }
 
-func credentialStateOf(s tokens.State, err error) string {
+func credentialStateOf(s admission.State, err error) string {
 	works := s.TokenFor > 0 || s.Proven
 	switch {
 	case err != nil:

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"time"
 
+	"errand.internal/internal/admission"
+
 	"github.com/redis/go-redis/v9"
 	"github.com/rs/zerolog"
 
@@ -18,7 +20,6 @@ import (
 	"errand.internal/internal/record"
 	"errand.internal/internal/redisconn"
 	"errand.internal/internal/seal"
-	"errand.internal/internal/tokens"
 )
 
 // eventPipeline publishes events and delivers them. Without EVENTS_URL it is empty
@@ -26,7 +27,7 @@ import (
 type eventPipeline struct {
 	config   events.Config
 	receiver *events.Receiver
-	rest     *events.Rest
+	breaker  *admission.Breaker // of the receiver
 	alerts   *events.AlertPublisher
 	outbox   *events.Outbox
 	proxy    *clients.Proxy
@@ -41,7 +42,7 @@ type eventParts struct {
 	redis   redis.UniversalClient
 	salt    *seal.Salt
 	store   *record.Store
-	metrics *tokens.Metrics
+	metrics *admission.Metrics
 	observe func(clients.Observation)
 	prepare func(vendor string, operations ...string)
 	log     zerolog.Logger
@@ -59,12 +60,12 @@ func openEvents(c *config.Valid, parts eventParts) (*eventPipeline, error) {
 	return &eventPipeline{
 		config:   c.Events,
 		receiver: receiver,
-		rest: events.NewRest(
+		breaker: events.NewBreaker(
 			c.Events,
 			parts.redis,
 			parts.log,
-			tokens.WithSalt(parts.salt),
-			tokens.WithMetrics(parts.metrics),
+			admission.WithSalt(parts.salt),
+			admission.WithMetrics(parts.metrics),
 		),
 		alerts:  events.NewAlertPublisher(parts.redis, publish, parts.log),
 		outbox:  events.NewOutbox(parts.store, config.QueueNames(), publish, parts.log),
@@ -94,18 +95,18 @@ func (p *eventPipeline) sender(publish alert.Func) (*events.Sender, error) {
 	timeouts := p.config.Timeouts()
 	p.prepare(events.Vendor, events.Operations...)
 	caller := clients.NewCaller(events.Vendor, timeouts, p.proxy.Transport(timeouts), p.observe)
-	return events.NewSender(p.config, p.receiver, p.rest, caller, publish)
+	return events.NewSender(p.config, p.receiver, p.breaker, caller, publish)
 }
 
 // blockers lists what deliveries may be parked for.
 func (p *eventPipeline) blockers() []broker.Blocker {
-	if p.rest == nil {
+	if p.breaker == nil {
 		return nil
 	}
 	return []broker.Blocker{{
-		Name: events.RestProfile,
+		Name: events.BreakerName,
 		Usable: func(ctx context.Context) bool {
-			s, err := p.rest.State(ctx)
+			s, err := p.breaker.State(ctx)
 			return err == nil && s.CoolingFor == 0
 		},
 	}}
@@ -144,8 +145,8 @@ func (p *eventPipeline) start(credentials []account.Credential) (stop func()) {
 
 // close stops the background work of the pipeline.
 func (p *eventPipeline) close() {
-	if p.rest != nil {
-		p.rest.Close()
+	if p.breaker != nil {
+		p.breaker.Close()
 	}
 }
 

@@ -74,7 +74,7 @@ func TestTickIsPipelined(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	rdb, producer := openProducer(target, nil)
+	rdb, producer := openProducer(target, nil, 0)
 	defer closeQuietly(rdb)
 	sent := &writeCounter{}
 	rdb.AddHook(sent)

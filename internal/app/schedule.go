@@ -14,6 +14,7 @@ import (
 	"errand.internal/internal/redisconn"
 	"errand.internal/internal/schedule"
 	"errand.internal/internal/seal"
+	"errand.internal/internal/settings"
 )
 
 // startSchedules runs the schedules until ctx ends or stop is called. stop waits
@@ -27,7 +28,7 @@ func startSchedules(
 	if c.Schedules == nil {
 		return func() {}
 	}
-	rdb, producer := openProducer(c.Target, c.Ring)
+	rdb, producer := openProducer(c.Target, c.Ring, c.QueueLimit)
 	scheduler := schedule.New(schedule.Config{
 		File:     c.Schedules,
 		Redis:    rdb,
@@ -49,8 +50,14 @@ func startSchedules(
 
 // openProducer opens a producer with connections of its own, because a tick with
 // many subjects keeps them busy. They pipeline the scripts that enqueue.
-func openProducer(target *redisconn.Target, ring *seal.Ring) (redis.UniversalClient, *broker.Producer) {
+func openProducer(
+	target *redisconn.Target,
+	ring *seal.Ring,
+	limit settings.Count,
+) (redis.UniversalClient, *broker.Producer) {
 	rdb := target.Open(redisconn.General)
 	broker.Batch(rdb)
-	return rdb, broker.NewProducer(rdb, record.New(rdb), ring)
+	producer := broker.NewProducer(rdb, record.New(rdb), ring)
+	producer.RefuseWhenFull(int(limit))
+	return rdb, producer
 }

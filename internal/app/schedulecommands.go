@@ -21,10 +21,11 @@ import (
 
 // scheduleConfig has the settings of the commands about schedules.
 type scheduleConfig struct {
-	RedisURL           secret.String `env:"REDIS_URL" envDefault:"redis://127.0.0.1:6379/0"`
-	ScheduleFile       string        `env:"SCHEDULE_FILE"`
-	EncryptionKeys     secret.String `env:"ENCRYPTION_KEYS"`
-	EncryptionRequired bool          `env:"ENCRYPTION_REQUIRED" envDefault:"false"`
+	RedisURL           secret.String  `env:"REDIS_URL" envDefault:"redis://127.0.0.1:6379/0"`
+	ScheduleFile       string         `env:"SCHEDULE_FILE"`
+	EncryptionKeys     secret.String  `env:"ENCRYPTION_KEYS"`
+	EncryptionRequired bool           `env:"ENCRYPTION_REQUIRED" envDefault:"false"`
+	QueueLimit         settings.Count `env:"QUEUE_LIMIT"`
 }
 
 // schedules is a schedule file, with the Redis in which its ticks are recorded.
@@ -32,6 +33,7 @@ type schedules struct {
 	*schedule.File
 	target *redisconn.Target
 	ring   *seal.Ring
+	limit  settings.Count
 }
 
 func openSchedules(environ map[string]string) (*schedules, error) {
@@ -40,7 +42,7 @@ func openSchedules(environ map[string]string) (*schedules, error) {
 	fault := func(err error) {
 		faults = append(faults, err)
 	}
-	s := &schedules{}
+	s := &schedules{limit: c.QueueLimit}
 	var err error
 	s.target, err = redisconn.Parse(c.RedisURL.Reveal())
 	fault(err)
@@ -177,7 +179,7 @@ func RunSchedule(ctx context.Context, environ map[string]string, name string) (s
 	if err != nil {
 		return "", err
 	}
-	rdb, producer := openProducer(s.target, s.ring)
+	rdb, producer := openProducer(s.target, s.ring, s.limit)
 	defer closeQuietly(rdb)
 	result, err := schedule.RunNow(ctx, one, rdb, producer)
 	text := fmt.Sprintf("%s: %d of %d tasks enqueued", name, result.Enqueued, one.Subjects())

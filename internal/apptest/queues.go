@@ -6,13 +6,14 @@ import (
 	"testing"
 	"time"
 
+	"errand.internal/internal/admission"
+
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
 
 	"errand.internal/clients"
 	"errand.internal/internal/account"
 	"errand.internal/internal/config"
-	"errand.internal/internal/tokens"
 	"errand.internal/internal/worker"
 	"errand.internal/tasks"
 )
@@ -27,9 +28,9 @@ func (f *Fixture) StartQueues(t testing.TB) *tasks.Client {
 		t.Fatal(err)
 	}
 	opened, err := c.Accounts.Open(account.Shared{
-		Redis:        f.Redis.Client(),
-		Observe:      func(clients.Observation) {},
-		TokenOptions: []tokens.Option{tokens.WithCoolDowns(2 * time.Second)},
+		Redis:     f.Redis.Client(),
+		Observe:   func(clients.Observation) {},
+		Admission: []admission.Option{admission.WithCoolDowns(2 * time.Second)},
 	})
 	if err != nil {
 		t.Fatal(err)

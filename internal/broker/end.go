@@ -34,6 +34,9 @@ type Result struct {
 	Tell bool
 	// Confirmed says that the vendor did what was asked, though the task goes on.
 	Confirmed bool
+	// Change, if not empty, is what the attempt changed: the record and the audit log keep
+	// it only if the last one they kept changed something else.
+	Change string
 	// InDoubt, Lookups and Place are kept for the next Claim.
 	InDoubt bool
 	Lookups int
@@ -102,6 +105,7 @@ func (c *Claim) endArguments(r Result) (arguments, error) {
 		}
 		a.add("attempt", raw)
 	}
+	a.text("change", r.Change)
 	if len(c.msg) > 0 {
 		a.add("msg", []byte(c.ended(now, r)))
 	}

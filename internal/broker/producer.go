@@ -23,6 +23,8 @@ type Producer struct {
 	asynq *asynq.Client
 	ring  *seal.Ring
 	gate  formatGate
+
+	pressure pressure
 }
 
 // NewProducer returns a Producer on rdb. ring may be nil: nothing is sealed.
@@ -108,6 +110,7 @@ func (p *Producer) Enqueue(ctx context.Context, job Job) (Ticket, error) {
 	}
 	for range saltTries {
 		e := &enqueuing{queue: policy.Queue, arguments: p.arguments(id, job, policy)}
+		p.pressure.ask(policy.Queue, &e.arguments)
 		_, err := p.asynq.EnqueueContext(context.WithValue(ctx, enqueuingKey{}, e), task, options...)
 		if e.err != nil { // asynq keeps only its text
 			err = e.err
@@ -115,9 +118,12 @@ func (p *Producer) Enqueue(ctx context.Context, job Job) (Ticket, error) {
 		if err != nil {
 			return Ticket{}, failed(id, err)
 		}
-		if answer := e.reply.Text(0); answer == "salt" { // another producer's was first
+		switch e.reply.Text(0) {
+		case "salt": // another producer's was first
 			p.store.SetSalt(policy.Queue, e.reply.Text(1))
 			continue
+		case "full", "memory":
+			return Ticket{}, p.pressure.refuse(policy.Queue, e.reply)
 		}
 		return ticket(e.reply)
 	}

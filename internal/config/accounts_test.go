@@ -16,7 +16,6 @@ import (
 	"errand.internal/internal/account"
 	"errand.internal/internal/sandboxes"
 	"errand.internal/internal/settings"
-	"errand.internal/internal/tokens"
 	"errand.internal/tasks/all"
 )
 
@@ -27,8 +26,7 @@ func unreachable(t *testing.T) account.Shared {
 	rdb := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1"})
 	t.Cleanup(func() { _ = rdb.Close() })
 	return account.Shared{
-		Redis:        rdb,
-		TokenOptions: []tokens.Option{tokens.WithMetrics(tokens.NewMetrics(nil))},
+		Redis: rdb,
 	}
 }
 
@@ -69,10 +67,13 @@ func TestBlockersAreWhatTheSettingsName(t *testing.T) {
 		"dckap-pipe-64f1c0de0001",
 		"dckap-pipe-64f1c0de0002",
 		"dckap-pipe-64f1c0de0003",
+		"dckap:breaker",
 		"dinero-1",
 		"dinero-2",
 		"dinero-org-1",
 		"dinero-org-2",
+		"dinero-1:breaker",
+		"dinero-2:breaker",
 	}
 	if !slices.Equal(names, want) {
 		t.Errorf("blockers %q, want %q", names, want)
@@ -128,7 +129,7 @@ func describeLimits(t *testing.T, environ map[string]string) []string {
 	var list []string
 	for _, a := range open(t, environ).Accounts {
 		for _, l := range a.Limiters {
-			list = append(list, l.Account().Name+": "+l.Account().String())
+			list = append(list, l.Limits().Name+": "+l.Limits().String())
 		}
 	}
 	return list
@@ -163,7 +164,7 @@ func TestLimitersOfTheAccounts(t *testing.T) {
 }
 
 // Every account keeps the limits that its vendor's variables set, and has no
-// limiter if they set none.
+// limiter if they set none. It has a breaker unless that is off.
 func TestEveryAccountHasTheLimitsOfItsVariables(t *testing.T) {
 	t.Parallel()
 	web := httptest.NewServer(http.NotFoundHandler())
@@ -179,21 +180,27 @@ func TestEveryAccountHasTheLimitsOfItsVariables(t *testing.T) {
 			got, want)
 	}
 	for _, a := range limited.Accounts {
-		if len(a.Limiters) == 0 {
-			t.Errorf("the account of %s has no limiter", a.Credentials[0].Name)
+		if len(a.Limiters) == 0 || len(a.Outages) != len(a.Limiters) {
+			t.Errorf("the account of %s has no limiter, or no breaker by default", a.Credentials[0].Name)
 		}
 		for _, l := range a.Limiters {
-			if got, want := l.Account().String(), "5/1s, 3 at once"; got != want {
-				t.Errorf("%s has the limits %q, want %q", l.Account().Name, got, want)
+			if got, want := l.Limits().String(), "5/1s, 3 at once"; got != want {
+				t.Errorf("%s has the limits %q, want %q", l.Limits().Name, got, want)
 			}
 		}
 	}
 	for _, v := range all.Vendors {
 		environ[v.Prefix()+"RATE"] = "none"
+		environ[v.Prefix()+"BREAKER"] = "off"
 		delete(environ, v.Prefix()+"CONCURRENCY")
 	}
 	if got := describeLimits(t, environ); len(got) != 0 {
 		t.Errorf("without limits there are the limiters %q", got)
+	}
+	for _, a := range open(t, environ).Accounts {
+		if len(a.Outages) != 0 {
+			t.Errorf("%s has a breaker that is off", a.Outages[0].Account())
+		}
 	}
 }
 

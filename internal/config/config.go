@@ -11,6 +11,7 @@ import (
 	"errand.internal/internal/events"
 	"errand.internal/internal/monitor"
 	"errand.internal/internal/secret"
+	"errand.internal/internal/settings"
 )
 
 // Config has the settings of a worker, without those of vendors.
@@ -19,6 +20,7 @@ type Config struct {
 	HTTPAddr           string         `env:"HTTP_ADDR" envDefault:"127.0.0.1:8080" doc:"Admin HTTP: /healthz, /readyz, /metrics, /monitoring/; empty for none."`
 	Monitoring         monitor.Config `envPrefix:"MONITORING_"`
 	Queues             Queues         `env:"WORKER_QUEUES" doc:"The queues this process runs, with the concurrency of each."`
+	QueueLimit         settings.Count `env:"QUEUE_LIMIT" doc:"Most tasks of a queue that may wait: enqueue and schedules store no more. Above 90 % of Redis' maxmemory they store none (docs/admission.md). Unset: no limit."`
 	ShutdownGrace      time.Duration  `env:"SHUTDOWN_GRACE" envDefault:"25s" doc:"How long running tasks may take to end when the worker stops."`
 	EncryptionKeys     secret.String  `env:"ENCRYPTION_KEYS" doc:"Id:base64(32 bytes)[,older...]: payloads, results and tokens are sealed in Redis."`
 	EncryptionRequired bool           `env:"ENCRYPTION_REQUIRED" envDefault:"false" doc:"True refuses to start without ENCRYPTION_KEYS."`

@@ -11,14 +11,21 @@ import (
 	"errand.internal/tasks/all"
 )
 
-// docs/limits.md lists the limits of every vendor with their defaults.
+// docs/admission.md lists the limits and the breaker of every vendor with their defaults.
 func TestGoldenLimits(t *testing.T) {
 	var table strings.Builder
-	table.WriteString("| vendor | rate | concurrency |\n|---|---|---|\n")
+	table.WriteString("| vendor | rate | concurrency | breaker |\n|---|---|---|---|\n")
 	for _, v := range all.Vendors {
-		fmt.Fprintf(&table, "| %s | %s | %s |\n", v.Title, limitOf(v, "RATE"), limitOf(v, "CONCURRENCY"))
+		fmt.Fprintf(
+			&table,
+			"| %s | %s | %s | %s |\n",
+			v.Title,
+			limitOf(v, "RATE"),
+			limitOf(v, "CONCURRENCY"),
+			limitOf(v, "BREAKER"),
+		)
 	}
-	clientstest.GoldenPart(t, "../../docs/limits.md", "limits", table.String())
+	clientstest.GoldenPart(t, "../../docs/admission.md", "limits", table.String())
 }
 
 // limitOf describes the variable of a vendor's limit with its default; a dash if

@@ -57,16 +57,23 @@ func (o *OpenAccounts) Blockers() []broker.Blocker {
 		for _, c := range slices.Concat(a.Credentials, a.Blockers) {
 			list = append(list, broker.Blocker{Name: c.Name, Usable: c.Usable})
 		}
+		for _, o := range a.Outages {
+			list = append(list, broker.Blocker{Name: o.Name(), Usable: o.Usable})
+		}
 	}
 	return list
 }
 
-// Limits names the rates and concurrencies that the accounts have.
+// Limits names what makes tasks of the accounts wait for their turn: rates,
+// concurrencies and retry budgets.
 func (o *OpenAccounts) Limits() []string {
 	var names []string
 	for _, a := range o.Accounts {
 		for _, l := range a.Limiters {
-			names = append(names, l.Account().Limits()...)
+			names = append(names, l.Limits().Names()...)
+		}
+		for _, o := range a.Outages {
+			names = append(names, o.RetriesName())
 		}
 	}
 	return names

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"errand.internal/internal/admission"
+
 	"errand.internal/clients"
 	"errand.internal/internal/account"
 	"errand.internal/internal/config"
@@ -113,7 +115,7 @@ const fixOutage = "check the vendor's status page; the workers try again by them
 
 // coolDownCheck is the check of a credential in its cool-down, which must not be
 // tried.
-func coolDownCheck(state tokens.State, a config.Account, logsIn bool) (c Check, cooling bool) {
+func coolDownCheck(state admission.State, a config.Account, logsIn bool) (c Check, cooling bool) {
 	if state.CoolingFor <= 0 {
 		return Check{}, false
 	}
@@ -155,7 +157,7 @@ func fixRefused(profile string, a config.Account) string {
 const expiryWarning = 30 * 24 * time.Hour
 
 // staticCheck is the check of a credential that no harmless call can prove.
-func staticCheck(state tokens.State, a config.Account, now time.Time) Check {
+func staticCheck(state admission.State, a config.Account, now time.Time) Check {
 	if c, expiring := expiryCheck(state.ExpiresOn, a, now); expiring {
 		return c
 	}
@@ -205,7 +207,7 @@ func expiryCheck(lastDay time.Time, a config.Account, now time.Time) (c Check, e
 }
 
 // untriedCheck is the check of a credential that logs in but was not tried.
-func untriedCheck(state tokens.State, why, fix string) Check {
+func untriedCheck(state admission.State, why, fix string) Check {
 	if state.TokenFor > 0 {
 		left := state.TokenFor.Round(time.Second)
 		return Check{
@@ -226,14 +228,15 @@ func failedLoginCheck(err error, a config.Account) Check {
 		Seen:  "the login did not end within the doctor's " + maxDuration.String(),
 		Fix:   fixOutage,
 	}
-	if cooling, ok := errors.AsType[*tokens.CoolingError](err); ok {
-		c.Seen = cooling.Error()
-		c.Fix = fixRefused(cooling.Profile, a)
-	} else if unavailable, ok := errors.AsType[*tokens.UnavailableError](err); ok {
-		c.Seen = unavailable.Error()
-		if cause, ok := clients.AsError(err); ok {
-			c.Seen = cause.Error() // says what the vendor answered, without URL or secret
-		}
+	blocked, ok := errors.AsType[*admission.Blocked](err)
+	if !ok {
+		return c
+	}
+	c.Seen = blocked.Error()
+	if blocked.Refused {
+		c.Fix = fixRefused(blocked.Key, a)
+	} else if cause, ok := clients.AsError(err); ok {
+		c.Seen = cause.Error() // says what the vendor answered, without URL or secret
 	}
 	return c
 }

@@ -5,12 +5,13 @@ import (
 	"fmt"
 	"time"
 
+	"errand.internal/internal/admission"
+
 	"github.com/rs/zerolog"
 
 	"errand.internal/internal/events"
 	"errand.internal/internal/redisguard"
 	"errand.internal/internal/seal"
-	"errand.internal/internal/tokens"
 )
 
 // eventChecks says whether the receiver accepts events, as the workers have found
@@ -65,7 +66,7 @@ func (d *doctor) eventChecks(ctx context.Context) []Check {
 func (d *doctor) receiverState(
 	ctx context.Context,
 	cfg events.Config,
-) (goneSince time.Time, state tokens.State, err error) {
+) (goneSince time.Time, state admission.State, err error) {
 	salt := seal.NewSalt(d.redis)
 	receiver, err := events.NewReceiver(cfg, d.redis, salt)
 	if err != nil {
@@ -74,8 +75,8 @@ func (d *doctor) receiverState(
 	if goneSince, err = receiver.Gone(ctx); err != nil {
 		return goneSince, state, err
 	}
-	rest := events.NewRest(cfg, d.redis, zerolog.Nop(), tokens.WithSalt(salt))
-	defer rest.Close()
-	state, err = rest.State(ctx)
+	breaker := events.NewBreaker(cfg, d.redis, zerolog.Nop(), admission.WithSalt(salt))
+	defer breaker.Close()
+	state, err = breaker.State(ctx)
 	return goneSince, state, err
 }

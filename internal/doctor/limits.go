@@ -14,7 +14,7 @@ func (d *doctor) limitChecks(ctx context.Context, a *openedAccount) []Check {
 	}
 	var checks []Check
 	for _, limiter := range a.parts.Limiters {
-		limited := limiter.Account()
+		limited := limiter.Limits()
 		c := Check{
 			Level: redisguard.OK,
 			Name:  a.Name() + " limits",
@@ -29,6 +29,27 @@ func (d *doctor) limitChecks(ctx context.Context, a *openedAccount) []Check {
 			}
 		}
 		checks = append(checks, c)
+	}
+	return append(checks, d.outageChecks(ctx, a)...)
+}
+
+// outageChecks shows the account's breakers that are not closed.
+func (d *doctor) outageChecks(ctx context.Context, a *openedAccount) []Check {
+	var checks []Check
+	for _, o := range a.parts.Outages {
+		if !d.redisAnswers() {
+			return nil
+		}
+		state, err := o.State(ctx)
+		if err != nil || state.Closed {
+			continue
+		}
+		checks = append(checks, Check{
+			Level: redisguard.Warn,
+			Name:  a.Name() + " breaker " + o.Account(),
+			Seen:  state.String(),
+			Fix:   "check the vendor's status page; when it is mended: worker credentials clear " + o.Account(),
+		})
 	}
 	return checks
 }

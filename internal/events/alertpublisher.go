@@ -147,6 +147,8 @@ func alertData(a alert.Alert) map[string]any {
 	switch a.Kind {
 	case alert.CredentialParked, alert.CredentialResumed, alert.CredentialExpiring:
 		data["credential"] = a.Subject
+	case alert.AccountOpen, alert.AccountClosed:
+		data["account"] = a.Subject
 	default:
 		data["id"] = a.Subject
 	}

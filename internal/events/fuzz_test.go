@@ -58,7 +58,7 @@ func FuzzReceiver(f *testing.F) {
 			t.Fatalf("%d: %+v", answer.Status, err)
 		}
 		switch e.Kind {
-		case clients.Temporary, clients.RateLimited, clients.Unknown, clients.Failed:
+		case clients.Temporary, clients.Blocked, clients.Unknown, clients.Failed:
 		default:
 			t.Errorf("%d: a delivery ends %s", answer.Status, e.Kind)
 		}

@@ -9,11 +9,12 @@ import (
 	"strings"
 	"time"
 
+	"errand.internal/internal/admission"
+
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 
 	"errand.internal/clients"
 	"errand.internal/internal/alert"
-	"errand.internal/internal/tokens"
 )
 
 const opDeliver = "deliver"
@@ -29,17 +30,17 @@ const maxRetryAfter = time.Hour
 type Sender struct {
 	to       endpoint
 	receiver *Receiver
-	rest     *Rest
+	breaker  *admission.Breaker // nil for none
 	caller   *clients.Caller
 	alert    alert.Func
 }
 
-// NewSender returns the Sender of a configured receiver. With a nil rest, every
+// NewSender returns the Sender of a configured receiver. With a nil breaker, every
 // event is sent even while the receiver accepts none.
 func NewSender(
 	cfg Config,
 	receiver *Receiver,
-	rest *Rest,
+	breaker *admission.Breaker,
 	caller *clients.Caller,
 	raise alert.Func,
 ) (*Sender, error) {
@@ -50,7 +51,7 @@ func NewSender(
 	return &Sender{
 		to:       to,
 		receiver: receiver,
-		rest:     rest,
+		breaker:  breaker,
 		caller:   caller.StatusOnly(),
 		alert:    raise,
 	}, nil
@@ -76,13 +77,13 @@ func (s *Sender) Send(ctx context.Context, e Event, retried bool) error {
 	if !since.IsZero() {
 		return gone(&clients.Error{NotSent: true})
 	}
-	report, blocked := s.rest.enter(ctx, retried)
-	if blocked != nil {
-		return blocked
+	done, err := s.acquire(ctx, retried)
+	if err != nil {
+		return err
 	}
-	verdict := tokens.Inconclusive
+	verdict := admission.Inconclusive
 	defer func() {
-		report(verdict)
+		done(verdict)
 	}()
 	verdict, err = s.deliver(ctx, e)
 	return err
@@ -90,10 +91,10 @@ func (s *Sender) Send(ctx context.Context, e Event, retried bool) error {
 
 // deliver posts an event. Besides its result it returns what the attempt says
 // about the receiver as a whole.
-func (s *Sender) deliver(ctx context.Context, e Event) (tokens.AuthResult, error) {
+func (s *Sender) deliver(ctx context.Context, e Event) (admission.Verdict, error) {
 	req, err := s.request(ctx, e)
 	if err != nil {
-		return tokens.Inconclusive, &clients.Error{
+		return admission.Inconclusive, &clients.Error{
 			Vendor:  Vendor,
 			Op:      opDeliver,
 			Kind:    clients.Invalid,
@@ -107,18 +108,18 @@ func (s *Sender) deliver(ctx context.Context, e Event) (tokens.AuthResult, error
 	case err != nil:
 		return callFailed(ctx, err)
 	case answer.Status >= 200 && answer.Status <= 299:
-		return sayOf(answer.Status), nil
+		return verdictOf(answer.Status), nil
 	case answer.Status == http.StatusGone:
-		return tokens.Inconclusive, s.stop(ctx, answer.Status)
+		return admission.Inconclusive, s.stop(ctx, answer.Status)
 	}
-	return sayOf(answer.Status), refusal(answer)
+	return verdictOf(answer.Status), refusal(answer)
 }
 
 // callFailed handles a call that got no answer.
-func callFailed(ctx context.Context, err error) (tokens.AuthResult, error) {
-	verdict := tokens.Refused
+func callFailed(ctx context.Context, err error) (admission.Verdict, error) {
+	verdict := admission.Refused
 	if ctx.Err() != nil { // the attempt was cut short on this side
-		verdict = tokens.Inconclusive
+		verdict = admission.Inconclusive
 	}
 	// An untrusted certificate parks a vendor's tasks. Here it is retried: it may
 	// be renewed within the event's day.
@@ -167,7 +168,7 @@ func gone(e *clients.Error) *clients.Error {
 func refusal(a *clients.Answer) *clients.Error {
 	e := clients.StatusError(Vendor, opDeliver, a)
 	switch e.Kind {
-	case clients.Unknown, clients.RateLimited, clients.Temporary:
+	case clients.Unknown, clients.Blocked, clients.Temporary:
 	default:
 		e.Kind = clients.Temporary
 	}

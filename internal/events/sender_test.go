@@ -137,13 +137,13 @@ func TestErrorByAnswer(t *testing.T) {
 		{
 			name:   "429",
 			answer: status(429, "Retry-After", "7"),
-			kind:   clients.RateLimited,
+			kind:   clients.Blocked,
 			wait:   7 * time.Second,
 		},
 		{
 			name:   "429 for a day",
 			answer: status(429, "Retry-After", "86400"),
-			kind:   clients.RateLimited,
+			kind:   clients.Blocked,
 			wait:   time.Hour,
 		},
 		{name: "500", answer: status(500), kind: clients.Unknown},

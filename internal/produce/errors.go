@@ -23,6 +23,9 @@ func Unavailable(err error) bool {
 	if _, unconfirmed := errors.AsType[*tasks.UnconfirmedError](err); unconfirmed {
 		return true
 	}
+	if _, full := errors.AsType[*tasks.FullError](err); full {
+		return true
+	}
 	// go-redis has no error value for a server that is not Redis.
 	return redisconn.NotNow(err) || strings.Contains(err.Error(), "redis: can't parse")
 }

@@ -43,7 +43,7 @@
 //	abandoned, crashes, reconfirm         what earlier claims left behind
 //	doubt, place                          how far the reconciliation is
 //	first                                 the first attempt, if it is short
-//	attempts, next, parked                between attempts
+//	attempts, next, parked, change        between attempts
 //	outcome, ended, code, message         the end
 //	finished                              the fence of the latest written result, in
 //	                                      place of fence

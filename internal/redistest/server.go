@@ -15,6 +15,7 @@ import (
 	"strconv"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/maintnotifications"
@@ -159,6 +160,18 @@ func (s *Server) Pause() {
 func (s *Server) Resume() {
 	s.helper()
 	s.check("resume", s.proc.Resume())
+}
+
+// PauseFor freezes the server, and resumes it after d.
+func (s *Server) PauseFor(d time.Duration) {
+	s.tb.Helper()
+	s.Pause()
+	resumed := make(chan struct{})
+	time.AfterFunc(d, func() {
+		defer close(resumed)
+		s.Resume()
+	})
+	s.tb.Cleanup(func() { <-resumed })
 }
 
 func (s *Server) check(what string, err error) {

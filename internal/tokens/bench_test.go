@@ -37,43 +37,20 @@ func BenchmarkFreshGetParallel(b *testing.B) {
 	})
 }
 
-func BenchmarkProvenEnter(b *testing.B) {
-	srv := redistest.New(b)
-	g := newGate(b, srv.Client(), gateProfile(b))
-	mustEnter(b, g).Report(b.Context(), Accepted)
-	ctx := b.Context()
-	b.ReportAllocs()
-	for b.Loop() {
-		p, err := g.Enter(ctx)
-		if err != nil {
-			b.Fatal(err)
-		}
-		p.Report(ctx, Accepted)
-	}
-}
-
-// The hot paths neither allocate nor ask Redis.
-func TestHotPathsAreFree(t *testing.T) {
+// The hot path neither allocates nor asks Redis.
+func TestHotPathIsFree(t *testing.T) {
 	// Not parallel: AllocsPerRun counts the allocations of all goroutines.
 	srv := redistest.New(t)
 	hook := &counting{}
 	srv.Client().AddHook(hook)
 	s := newSource(t, srv.Client(), testProfile(t, &vendor{life: time.Hour}))
 	mustGet(t, s)
-	g := newGate(t, srv.Client(), gateProfile(t))
-	mustEnter(t, g).Report(t.Context(), Accepted)
 	ctx := t.Context()
 	asked := hook.commands.Load()
 	if n := testing.AllocsPerRun(1000, func() { _, _ = s.Get(ctx) }); n != 0 {
 		t.Errorf("a fresh Get allocates %v times", n)
 	}
-	if n := testing.AllocsPerRun(1000, func() {
-		p, _ := g.Enter(ctx)
-		p.Report(ctx, Accepted)
-	}); n != 0 {
-		t.Errorf("entering a proven gate allocates %v times", n)
-	}
 	if n := hook.commands.Load() - asked; n != 0 {
-		t.Errorf("the hot paths asked Redis %d times", n)
+		t.Errorf("the hot path asked Redis %d times", n)
 	}
 }

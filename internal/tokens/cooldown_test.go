@@ -3,12 +3,12 @@ package tokens
 import (
 	"context"
 	"errors"
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 
+	"errand.internal/internal/admission"
 	"errand.internal/internal/secret"
 )
 
@@ -21,12 +21,12 @@ func refuse(context.Context, int64) (Grant, error) {
 func proveWrongSecretCostsOneLogin(t *testing.T, rdb redis.UniversalClient) {
 	v := &vendor{answer: refuse}
 	var seen changes
-	all := fleet(t, 50, rdb, testProfile(t, v), WithOnChange(seen.add))
+	all := fleet(t, 50, rdb, testProfile(t, v), admission.WithOnChange(seen.add))
 	concurrently(all, func(_ int, s *Shared) {
 		for range 20 {
 			_, err := s.Get(t.Context())
-			c := wantCooling(t, err, 30*time.Second)
-			if c.Reason != "invalid_client" || c.Profile != "test" {
+			c := wantRefused(t, err, 30*time.Second)
+			if c.Reason != "credential test was refused (invalid_client)" || c.Key != "test" {
 				t.Errorf("the error says %q", c)
 			}
 		}
@@ -48,7 +48,7 @@ func proveWrongSecretCostsOneLogin(t *testing.T, rdb redis.UniversalClient) {
 	p.Identity.Secrets = []secret.String{secret.New("corrected")}
 	mustGet(t, newSource(t, rdb, p))
 	_, err = all[3].Get(t.Context())
-	wantCooling(t, err, 30*time.Second)
+	wantRefused(t, err, 30*time.Second)
 	v.expectLogins(t, 1)
 }
 
@@ -56,8 +56,8 @@ func proveLadderClimbsAndIsClearedBySuccess(t *testing.T, rdb redis.UniversalCli
 	v := &vendor{answer: refuse, life: time.Hour}
 	var seen changes
 	clock := &testClock{}
-	s := newSource(t, rdb, testProfile(t, v), WithOnChange(seen.add), WithClock(clock.now),
-		WithCoolDowns(50*time.Millisecond, 100*time.Millisecond, time.Hour))
+	s := newSource(t, rdb, testProfile(t, v), admission.WithOnChange(seen.add), admission.WithNow(clock.now),
+		admission.WithCoolDowns(50*time.Millisecond, 100*time.Millisecond, time.Hour))
 	// Past the second for which a process believes the cool-down it knows.
 	try := func() error {
 		clock.advance(2 * time.Second)
@@ -71,7 +71,7 @@ func proveLadderClimbsAndIsClearedBySuccess(t *testing.T, rdb redis.UniversalCli
 			t.Errorf("after refusal %d: State = %+v, %v; want a cool-down of up to %v", n+1, st, err, most)
 		}
 	}
-	wantCooling(t, try(), time.Hour)
+	wantRefused(t, try(), time.Hour)
 	v.expectLogins(t, 3)
 	seen.expect(t, "test parked")
 
@@ -94,8 +94,8 @@ func TestSuccessForgetsRefusals(t *testing.T) {
 	rdb := backends[0].start(t)
 	v := &vendor{life: time.Hour, answer: refuse}
 	clock := &testClock{}
-	s := newSource(t, rdb, testProfile(t, v), WithClock(clock.now), WithCoolDowns(20*time.Millisecond))
-	wantCooling(t, get(t, s), 20*time.Millisecond)
+	s := newSource(t, rdb, testProfile(t, v), admission.WithNow(clock.now), admission.WithCoolDowns(20*time.Millisecond))
+	wantRefused(t, get(t, s), 20*time.Millisecond)
 	v.answer = nil
 	eventually(t, "the cool-down to end", func() bool {
 		clock.advance(2 * time.Second)
@@ -113,12 +113,12 @@ func TestRefusalsOutliveTheLongestStep(t *testing.T) {
 	v := &vendor{answer: refuse}
 	s := newSource(t, rdb, testProfile(t, v))
 	_, err := s.Get(t.Context())
-	wantCooling(t, err, 30*time.Second)
-	keys, err := s.keyset()
+	wantRefused(t, err, 30*time.Second)
+	keys, err := s.Keys()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if left := rdb.PTTL(t.Context(), keys.all[2]).Val(); left < 23*time.Hour {
+	if left := rdb.PTTL(t.Context(), scriptKeys(keys)[1]).Val(); left < 23*time.Hour {
 		t.Errorf("the cool-down is kept for %v, want about a day", left)
 	}
 }
@@ -133,7 +133,7 @@ func (e retryLater) RetryAfterHint() time.Duration { return e.after }
 func proveOutageIsHiddenByAValidToken(t *testing.T, rdb redis.UniversalClient) {
 	v := &vendor{life: time.Hour}
 	clock := &testClock{}
-	all := fleet(t, 30, rdb, testProfile(t, v), WithClock(clock.now))
+	all := fleet(t, 30, rdb, testProfile(t, v), admission.WithNow(clock.now))
 	first := mustGet(t, all[0])
 	for _, s := range all {
 		mustGet(t, s)
@@ -174,7 +174,7 @@ func TestOutageWithoutAToken(t *testing.T) {
 			p := testProfile(t, v)
 			p.Name = tt.name
 			var seen changes
-			s := newSource(t, rdb, p, WithOnChange(seen.add))
+			s := newSource(t, rdb, p, admission.WithOnChange(seen.add))
 			_, err := s.Get(t.Context())
 			u := wantUnavailable(t, err)
 			if !errors.Is(err, tt.err) || u.RetryAfter < tt.least || u.RetryAfter > tt.most {
@@ -194,33 +194,6 @@ func get(t testing.TB, s Source) error {
 	return err
 }
 
-// The cool-down of an outage grows from 1 s to 30 s.
-func TestOutageBackOffGrows(t *testing.T) {
-	t.Parallel()
-	rdb := backends[0].start(t)
-	s := newSource(t, rdb, testProfile(t, &vendor{}))
-	keys, err := s.keyset()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for n, seconds := range []int{2, 4, 8, 16, 30, 30} {
-		most := time.Duration(seconds) * time.Second
-		args := s.coolDownArgs("", false, failure{kind: kindOutage})
-		args[4] = "0.999999"
-		r, err := s.runDirect(testRedisTimeout, coolDownScript, keys, args...)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if left := r.Millis(1); left > most || left < most-10*time.Millisecond {
-			t.Errorf("failure %d: cool-down of %v, want just below %v", n+1, left, most)
-		}
-		// End the cool-down.
-		if err := rdb.HSet(t.Context(), keys.all[2], "until", "1").Err(); err != nil {
-			t.Fatal(err)
-		}
-	}
-}
-
 // A process without Redis climbs the same ladder, and the fleet learns of its
 // refusal before another process tries.
 func TestRefusedWithoutRedis(t *testing.T) {
@@ -228,18 +201,18 @@ func TestRefusedWithoutRedis(t *testing.T) {
 	srv := startRedis(t)
 	v := &vendor{answer: refuse}
 	clock := &testClock{}
-	offline := newSource(t, quickClient(t, srv.Addr()), testProfile(t, v), WithClock(clock.now))
-	if _, err := offline.keyset(); err != nil { // it has been connected before
+	offline := newSource(t, quickClient(t, srv.Addr()), testProfile(t, v), admission.WithNow(clock.now))
+	if _, err := offline.Keys(); err != nil { // it has been connected before
 		t.Fatal(err)
 	}
 	srv.Stop()
 	for range 5 {
-		wantCooling(t, get(t, offline), 30*time.Second)
+		wantRefused(t, get(t, offline), 30*time.Second)
 		clock.advance(time.Second)
 	}
 	v.expectLogins(t, 1)
 	clock.advance(30 * time.Second) // the first cool-down is over, Redis is still down
-	if c := wantCooling(t, get(t, offline), 5*time.Minute); c.RetryAfter < 4*time.Minute {
+	if c := wantRefused(t, get(t, offline), 5*time.Minute); c.RetryAfter < 4*time.Minute {
 		t.Errorf("after the second refusal: %v, want the next step", c.RetryAfter)
 	}
 	v.expectLogins(t, 2)
@@ -247,16 +220,8 @@ func TestRefusedWithoutRedis(t *testing.T) {
 	srv.Start()
 	eventually(t, "Redis to answer", func() bool { _, err := offline.State(t.Context()); return err == nil })
 	clock.advance(10 * time.Second) // the breaker has closed
-	wantCooling(t, get(t, offline), 5*time.Minute)
+	wantRefused(t, get(t, offline), 5*time.Minute)
 	other := newSource(t, quickClient(t, srv.Addr()), testProfile(t, v))
-	wantCooling(t, get(t, other), 5*time.Minute)
+	wantRefused(t, get(t, other), 5*time.Minute)
 	v.expectLogins(t, 2)
-}
-
-func TestReasonsAreBounded(t *testing.T) {
-	t.Parallel()
-	got := printable("line\nbreak\x00 é " + strings.Repeat("x", 500))
-	if strings.ContainsAny(got, "\n\x00é") || len(got) != maxReason {
-		t.Errorf("printable kept %q", got)
-	}
 }

@@ -2,8 +2,8 @@
 // a token once per lifetime and shares it, sealed, through Redis. A credential
 // that is known to be wrong is not tried.
 //
-// A Source serves credentials that log in for a token. A Gate guards those that
-// need no login (HTTP Basic, a fixed token) with the same cool-down.
+// A login is a probe of the credential's admission.Breaker: what that package says of
+// leases, cool-downs and a Redis that does not answer holds here.
 //
 // # Get
 //
@@ -25,7 +25,7 @@
 //	      ┌───────────────┐
 //	 ┌───▶│  begin (Lua)  │── T: a newer token ──────────────────▶ use it
 //	 │    └─┬─────┬─────┬─┘
-//	 │    W │   L │     └──── N: cool-down ─▶ CoolingError, UnavailableError
+//	 │    W │   L │     └──── N: cool-down ─▶ *admission.Blocked
 //	 └─wait─┘     ▼                                     ▲
 //	        ┌───────────┐             ┌─────────────────┴─────────────┐
 //	        │ the login │── refused ─▶│ cool-down 30 s, 5 min, 30 min │
@@ -58,26 +58,17 @@
 //     ladder that only a success, ClearCoolDown or another credential ends. The
 //     fingerprint in the keys covers the whole credential, so a rotated secret
 //     has no cool-down.
-//   - Redis does not answer within 250 ms: valid copies are still handed out; a
+//   - Redis does not answer within 2 seconds: valid copies are still handed out; a
 //     process without one logs in for itself, and a circuit breaker stops
 //     requests to Redis for 1 to 5 seconds. The process tells the fleet of a
 //     refusal as soon as Redis answers. Exclusive profiles wait for Redis.
 //   - A shared token does not open (the key is missing): this process logs in
 //     for itself and leaves the stored token to the processes that can read it.
 //
-// # Static credentials
-//
-//	unproven ──Enter──▶ one call at a time ──Accepted──▶ proven (24 h) ──Enter──▶ no wait
-//	    ▲                  │   the others wait              │
-//	    │ cool-down ends   │ Refused                        │ Refused
-//	    └──── cool-down ◀──┴────────────────────────────────┘
-//
 // # Keys
 //
-// tok:{profile:fingerprint}:t token, :l lease, :n cool-down, :a rejections are
-// off, :s suspicion, :p proven. All keys of a credential share the hash tag and
-// thus a slot of Redis Cluster. The fingerprint is derived with PBKDF2 from the
-// credential and the salt in the same Redis (seal.Salt); it does not depend on
-// the encryption keys. A process that has not reached Redis yet has no
+// tok:{profile:fingerprint}:t token, :a rejections are off, :s suspicion, beside those of
+// the breaker, with which they share the hash tag. They do not depend on the encryption
+// keys. A process that has not reached Redis yet has no
 // fingerprint and no keys, and works as if Redis were down.
 package tokens

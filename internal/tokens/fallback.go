@@ -1,6 +1,10 @@
 package tokens
 
-import "time"
+import (
+	"time"
+
+	"errand.internal/internal/admission"
+)
 
 // missingKeyRetry is the wait of an exclusive profile whose shared token is
 // sealed with a key that this process lacks. Only an operator can help.
@@ -14,28 +18,26 @@ const missingKeyRetry = 30 * time.Second
 // does not log in: the session of the new token would end that of the old one.
 func (s *Shared) fallBack(background bool, unreadable int64, cause error) (fetchResult, error) {
 	if background {
-		s.delayRefresh(s.redisRetryIn())
+		s.delayRefresh(s.RedisRetryIn())
 		return fetchResult{}, nil
 	}
 	if s.profile.Exclusive {
-		wait := s.redisRetryIn()
+		wait := s.RedisRetryIn()
 		if unreadable > 0 {
 			wait = missingKeyRetry
 		}
-		return fetchResult{}, s.unavailable(wait, cause)
+		return fetchResult{}, s.Unavailable(wait, cause)
 	}
-	if c := s.coolDown.Load(); c != nil {
-		if now := s.clock(); now < c.until {
-			return fetchResult{}, c.err(s.profile.Name, now)
-		}
+	if err := s.OpenHere(); err != nil {
+		return fetchResult{}, err
 	}
-	sent := s.clock()
+	sent := s.Clock()
 	grant, err := s.requestToken()
 	if err != nil {
-		if s.ctx.Err() != nil {
-			return fetchResult{}, s.unavailable(0, errClosed)
+		if s.Context().Err() != nil {
+			return fetchResult{}, s.Unavailable(0, admission.ErrClosed)
 		}
-		return fetchResult{}, s.recordFailureLocally(err)
+		return fetchResult{}, s.FailHere(failure(err))
 	}
 	// Newer than any token this process had and older than any that the fleet
 	// will issue, so that the next shared token replaces it.

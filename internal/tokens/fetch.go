@@ -3,19 +3,14 @@ package tokens
 import (
 	"crypto/rand"
 	"errors"
-	mathrand "math/rand/v2"
 	"time"
+
+	"errand.internal/internal/admission"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"errand.internal/internal/redisscript"
 	"errand.internal/internal/seal"
-)
-
-// The pause before Redis is asked again while another process logs in.
-const (
-	minPause = 20 * time.Millisecond
-	maxPause = 250 * time.Millisecond
 )
 
 // fetchResult is what a fetch ends with. A nil source means no token.
@@ -31,7 +26,7 @@ type tokenFetch struct {
 	*Shared
 	// background: the callers still have a good token, so nothing is waited for.
 	background bool
-	keys       *keyset
+	keys       *admission.Keys
 	nonce      string // names the lease
 	giveUpAt   int64  // clock
 	pause      time.Duration
@@ -39,11 +34,11 @@ type tokenFetch struct {
 
 // fetch runs one fetch.
 func (s *Shared) fetch(background bool) (fetchResult, error) {
-	if !s.beginWork() {
-		return fetchResult{}, s.unavailable(0, errClosed)
+	if !s.BeginWork() {
+		return fetchResult{}, s.Unavailable(0, admission.ErrClosed)
 	}
-	defer s.wg.Done()
-	keys, err := s.keyset()
+	defer s.EndWork()
+	keys, err := s.Keys()
 	if err != nil {
 		return s.fallBack(background, 0, err)
 	}
@@ -51,9 +46,9 @@ func (s *Shared) fetch(background bool) (fetchResult, error) {
 		Shared:     s,
 		background: background,
 		keys:       keys,
-		nonce:      s.leaseNonce(),
-		giveUpAt:   s.clock() + 3*int64(s.lease),
-		pause:      minPause,
+		nonce:      s.LeaseNonce(),
+		giveUpAt:   s.Clock() + 3*int64(s.Lease()),
+		pause:      admission.MinPause,
 	}
 	for {
 		if result, done, err := f.ask(); done {
@@ -68,14 +63,14 @@ func (f *tokenFetch) ask() (result fetchResult, done bool, err error) {
 	if t, ok := f.usableToken(f.background); ok {
 		return fetchResult{t.Token, f.count.local}, true, nil
 	}
-	asked := f.clock()
+	asked := f.Clock()
 	if asked > f.giveUpAt {
-		err = f.unavailable(time.Second, errors.New("another process has been logging in for too long"))
+		err = f.Unavailable(time.Second, errors.New("another process has been logging in for too long"))
 		return fetchResult{}, true, err
 	}
-	reply, err := f.run(beginScript, f.keys, f.sharedGen.Load(), f.nonce, f.lease.Milliseconds())
+	reply, err := f.Ask(beginScript, scriptKeys(f.keys), f.sharedGen.Load(), f.nonce, f.Lease().Milliseconds())
 	if err != nil {
-		f.releaseLater(f.keys, f.nonce) // the reply may be lost, and the lease granted
+		f.ReleaseLater(f.keys, f.nonce) // the reply may be lost, and the lease granted
 		result, err = f.fallBack(f.background, 0, err)
 		return result, true, err
 	}
@@ -85,7 +80,7 @@ func (f *tokenFetch) ask() (result fetchResult, done bool, err error) {
 	case "N":
 		left := reply.Millis(1)
 		f.delayRefresh(min(left, 5*time.Second))
-		return fetchResult{}, true, f.adoptCoolDown(left, reply.Text(2), reply.Text(4), nil)
+		return fetchResult{}, true, f.Adopt(left, reply.Text(2), reply.Text(4), nil)
 	case "L":
 		return f.useLease(reply.Int(1), asked)
 	case "W":
@@ -105,7 +100,7 @@ func (f *tokenFetch) useShared(reply redisscript.Reply, asked int64) (fetchResul
 		return result, true, err
 	}
 	f.sharedGen.Store(max(gen, f.sharedGen.Load()))
-	if f.clock() >= t.hard {
+	if f.Clock() >= t.hard {
 		return fetchResult{}, false, nil // too close to its end: ask for a newer one
 	}
 	f.setCurrent(t)
@@ -114,9 +109,9 @@ func (f *tokenFetch) useShared(reply redisscript.Reply, asked int64) (fetchResul
 
 // useLease logs in under the lease that an L reply granted.
 func (f *tokenFetch) useLease(gen, asked int64) (fetchResult, bool, error) {
-	if f.clock()-asked > int64(leaseMargin/2) {
+	if f.Clock()-asked > int64(admission.LeaseMargin/2) {
 		// The process was suspended: a login now might outlive the lease.
-		_, _ = f.runDirect(commitTimeout, releaseScript, f.keys, f.nonce)
+		f.GiveUp(f.keys, f.nonce)
 		f.nonce = rand.Text()
 		return fetchResult{}, false, nil
 	}
@@ -125,7 +120,7 @@ func (f *tokenFetch) useLease(gen, asked int64) (fetchResult, bool, error) {
 		return result, true, err
 	}
 	f.nonce = rand.Text()
-	f.giveUpAt = f.clock() + 3*int64(f.lease) // the wait so far was for the vendor
+	f.giveUpAt = f.Clock() + 3*int64(f.Lease()) // the wait so far was for the vendor
 	return fetchResult{}, false, nil
 }
 
@@ -139,31 +134,18 @@ func (f *tokenFetch) awaitHolder(left time.Duration) (fetchResult, bool, error) 
 	if f.waiters.Load() == 0 {
 		return fetchResult{}, true, nil
 	}
-	if err := f.sleep(f.ctx, min(jitter(f.pause), left+5*time.Millisecond)); err != nil {
-		return fetchResult{}, true, f.unavailable(0, errClosed)
+	if err := f.Sleep(f.Context(), min(admission.Jitter(f.pause), left+5*time.Millisecond)); err != nil {
+		return fetchResult{}, true, f.Unavailable(0, admission.ErrClosed)
 	}
-	f.pause = min(f.pause*3/2, maxPause)
+	f.pause = min(f.pause*3/2, admission.MaxPause)
 	return fetchResult{}, false, nil
-}
-
-// jitter is d plus or minus a half.
-func jitter(d time.Duration) time.Duration {
-	return d/2 + mathrand.N(d)
-}
-
-func (s *Shared) unavailable(retryAfter time.Duration, err error) error {
-	return &UnavailableError{
-		Profile:    s.profile.Name,
-		RetryAfter: max(retryAfter, 100*time.Millisecond),
-		Err:        err,
-	}
 }
 
 // openShared decrypts the shared token of a T reply. asked is when the request
 // was sent, so that the age is overestimated rather than underestimated.
-func (s *Shared) openShared(keys *keyset, reply redisscript.Reply, asked int64) (*localToken, error) {
+func (s *Shared) openShared(keys *admission.Keys, reply redisscript.Reply, asked int64) (*localToken, error) {
 	gen := reply.Int(1)
-	plain, err := s.ring.Open(seal.Token, keys.aad(gen), []byte(reply.Text(2)))
+	plain, err := s.ring.Open(seal.Token, aad(keys, gen), []byte(reply.Text(2)))
 	if err != nil {
 		return nil, err
 	}

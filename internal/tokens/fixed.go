@@ -24,16 +24,3 @@ func (f fixed) Reject(context.Context, Token) bool {
 func (f fixed) Suspect(context.Context, Token) bool {
 	return false
 }
-
-// OpenGate is a Gate that lets every caller through, for tests and dry runs.
-func OpenGate() Gate {
-	return openGate{}
-}
-
-type openGate struct{}
-
-func (g openGate) Enter(context.Context) (Pass, error) {
-	return g, nil
-}
-
-func (openGate) Report(context.Context, AuthResult) {}

@@ -8,26 +8,27 @@ import (
 	"strconv"
 	"time"
 
+	"errand.internal/internal/admission"
 	"errand.internal/internal/seal"
 	"errand.internal/internal/secret"
 )
 
 // login asks the vendor under the lease and stores the token for the fleet. It
 // reports outdated if the fleet has a newer token already.
-func (s *Shared) login(keys *keyset, nonce string, gen int64) (result fetchResult, outdated bool, err error) {
-	if err := s.publishRefusal(keys, nonce); err != nil {
+func (s *Shared) login(keys *admission.Keys, nonce string, gen int64) (result fetchResult, outdated bool, err error) {
+	if err := s.PublishRefusal(keys, nonce); err != nil {
 		s.delayRefresh(0)
 		return fetchResult{}, false, err
 	}
-	sent := s.clock()
+	sent := s.Clock()
 	grant, err := s.requestToken()
 	if err != nil {
-		if s.ctx.Err() != nil {
-			_, _ = s.runDirect(commitTimeout, releaseScript, keys, nonce)
-			return fetchResult{}, false, s.unavailable(0, errClosed)
+		if s.Context().Err() != nil {
+			s.GiveUp(keys, nonce)
+			return fetchResult{}, false, s.Unavailable(0, admission.ErrClosed)
 		}
 		s.delayRefresh(0)
-		return fetchResult{}, false, s.recordFailure(keys, nonce, true, err)
+		return fetchResult{}, false, s.Fail(keys, nonce, true, failure(err))
 	}
 	t := s.newLocalToken(grant, gen, sent, Fetched)
 	if s.store(keys, nonce, t, grant) {
@@ -41,29 +42,29 @@ func (s *Shared) login(keys *keyset, nonce string, gen int64) (result fetchResul
 // store commits a token for the fleet and gives the lease back. It reports
 // whether the fleet has a newer one. Without Redis it reports false: the token
 // is good for this process all the same.
-func (s *Shared) store(keys *keyset, nonce string, t *localToken, grant Grant) (outdated bool) {
-	left := grant.Life - time.Duration(s.clock()-t.issued)
-	reply, err := s.runDirect(
-		commitTimeout,
+func (s *Shared) store(keys *admission.Keys, nonce string, t *localToken, grant Grant) (outdated bool) {
+	left := grant.Life - time.Duration(s.Clock()-t.issued)
+	reply, err := s.RunDirect(
+		admission.CommitTimeout,
 		commitScript,
-		keys,
+		scriptKeys(keys),
 		nonce,
 		strconv.FormatInt(t.Gen, 10),
-		s.ring.Seal(seal.Token, keys.aad(t.Gen), encodeGrant(grant)),
+		s.ring.Seal(seal.Token, aad(keys, t.Gen), encodeGrant(grant)),
 		max(left.Milliseconds(), 1),
 	)
 	if err != nil {
 		return false
 	}
 	if reply.Text(1) == "0" {
-		s.count.leasesLost.Inc()
+		s.LeaseLost()
 	}
 	return reply.Text(0) == "0"
 }
 
 // requestToken calls the vendor once, with a context of its own.
 func (s *Shared) requestToken() (grant Grant, err error) {
-	ctx, cancel := context.WithTimeout(s.ctx, s.profile.Timeout)
+	ctx, cancel := context.WithTimeout(s.Context(), s.profile.Timeout)
 	defer cancel()
 	began := time.Now()
 	defer func() {

@@ -9,16 +9,13 @@ import (
 
 // Metrics are the collectors of all profiles.
 type Metrics struct {
-	gets          *prometheus.CounterVec
-	fetches       *prometheus.CounterVec
-	rejects       *prometheus.CounterVec
-	calls         *prometheus.CounterVec
-	leasesLost    *prometheus.CounterVec
-	unreadable    *prometheus.CounterVec
-	fetchSeconds  *prometheus.HistogramVec
-	waitSeconds   *prometheus.HistogramVec
-	coolDownUntil *prometheus.GaugeVec
-	expires       *prometheus.GaugeVec
+	gets         *prometheus.CounterVec
+	fetches      *prometheus.CounterVec
+	rejects      *prometheus.CounterVec
+	unreadable   *prometheus.CounterVec
+	fetchSeconds *prometheus.HistogramVec
+	waitSeconds  *prometheus.HistogramVec
+	expires      *prometheus.GaugeVec
 }
 
 // NewMetrics makes the collectors and registers them with reg; nil registers
@@ -38,21 +35,11 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 			"Tokens that a vendor refused, by result: rejected, replaced (already), fresh, held (rejections are off).",
 			"result",
 		),
-		calls: c.counter(
-			"credential_verdicts_total",
-			"What calls said about a static credential: accepted, refused, none.",
-			"verdict",
-		),
-		leasesLost:   c.counter("token_leases_lost_total", "Logins that ended after their lease had."),
 		unreadable:   c.counter("token_undecryptable_total", "Shared tokens this process could not open."),
 		fetchSeconds: c.histogram("token_fetch_seconds", "How long logins took."),
 		waitSeconds: c.histogram(
 			"token_wait_seconds",
 			"How long callers waited for a token that was not at hand.",
-		),
-		coolDownUntil: c.gauge(
-			"token_cooldown_until_seconds",
-			"Unix time at which the credential's cool-down ends; 0 if there is none.",
 		),
 		expires: c.gauge("token_expires_seconds", "Unix time at which this process' token expires."),
 	}
@@ -101,16 +88,10 @@ type counters struct {
 	fresh    prometheus.Counter
 	heldBack prometheus.Counter
 
-	callAccepted     prometheus.Counter
-	callRefused      prometheus.Counter
-	callInconclusive prometheus.Counter
-
-	leasesLost    prometheus.Counter
-	unreadable    prometheus.Counter
-	fetchSeconds  prometheus.Observer
-	waitSeconds   prometheus.Observer
-	coolDownUntil prometheus.Gauge
-	expires       prometheus.Gauge
+	unreadable   prometheus.Counter
+	fetchSeconds prometheus.Observer
+	waitSeconds  prometheus.Observer
+	expires      prometheus.Gauge
 }
 
 func (m *Metrics) of(profile string) *counters {
@@ -130,16 +111,10 @@ func (m *Metrics) of(profile string) *counters {
 		fresh:    m.rejects.WithLabelValues(profile, "fresh"),
 		heldBack: m.rejects.WithLabelValues(profile, "held"),
 
-		callAccepted:     m.calls.WithLabelValues(profile, "accepted"),
-		callRefused:      m.calls.WithLabelValues(profile, "refused"),
-		callInconclusive: m.calls.WithLabelValues(profile, "none"),
-
-		leasesLost:    m.leasesLost.WithLabelValues(profile),
-		unreadable:    m.unreadable.WithLabelValues(profile),
-		fetchSeconds:  m.fetchSeconds.WithLabelValues(profile),
-		waitSeconds:   m.waitSeconds.WithLabelValues(profile),
-		coolDownUntil: m.coolDownUntil.WithLabelValues(profile),
-		expires:       m.expires.WithLabelValues(profile),
+		unreadable:   m.unreadable.WithLabelValues(profile),
+		fetchSeconds: m.fetchSeconds.WithLabelValues(profile),
+		waitSeconds:  m.waitSeconds.WithLabelValues(profile),
+		expires:      m.expires.WithLabelValues(profile),
 	}
 }
 

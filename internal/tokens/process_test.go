@@ -21,6 +21,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"errand.internal/internal/admission"
 	"errand.internal/internal/redistest"
 	"errand.internal/internal/secret"
 )
@@ -39,9 +40,11 @@ func runChild(role string) int {
 	defer func() { _ = rdb.Close() }()
 	base := os.Getenv(childVendor)
 	p := Profile{
-		Name:     "process",
-		Identity: Identity{Grant: "password", Secrets: []secret.String{secret.New("right")}},
-		Timeout:  5 * time.Second,
+		Profile: admission.Profile{
+			Name:     "process",
+			Identity: admission.Identity{Grant: "password", Secrets: []secret.String{secret.New("right")}},
+			Timeout:  5 * time.Second,
+		},
 		Fetch: func(ctx context.Context) (Grant, error) {
 			body, err := call(ctx, base+"/login")
 			if err != nil {
@@ -57,7 +60,7 @@ func runChild(role string) int {
 			return Grant{Value: secret.New(g.Token), Life: time.Duration(g.Life) * time.Millisecond}, nil
 		},
 	}
-	s := NewSource(rdb, nil, p, WithRedisTimeout(testRedisTimeout), withLease(2*time.Second))
+	s := NewSource(rdb, nil, p, nil, admission.WithRedisTimeout(testRedisTimeout), admission.WithLease(2*time.Second))
 	defer s.Close()
 
 	ctx, stop := context.WithCancel(context.Background())

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"errand.internal/internal/admission"
 	"errand.internal/internal/redisscript"
 )
 
@@ -15,10 +16,10 @@ import (
 //
 // It needs at most one round trip and does not wait for the vendor.
 func (s *Shared) Reject(_ context.Context, t Token) (replay bool) {
-	if !s.beginWork() {
+	if !s.BeginWork() {
 		return false
 	}
-	defer s.wg.Done()
+	defer s.EndWork()
 	// One at a time: of 50 calls that met the same 401, one asks Redis.
 	s.rejecting.Lock()
 	defer s.rejecting.Unlock()
@@ -26,24 +27,24 @@ func (s *Shared) Reject(_ context.Context, t Token) (replay bool) {
 		s.count.replaced.Inc()
 		return true
 	}
-	if s.clock() < s.rejectsOffUntil {
+	if s.Clock() < s.rejectsOffUntil {
 		s.count.heldBack.Inc()
 		return false
 	}
 	if s.tooFresh(t) {
 		s.count.fresh.Inc()
-		s.rejectsOffUntil = s.clock() + int64(rejectsOffFor)
-		if keys := s.keys.Load(); keys != nil {
+		s.rejectsOffUntil = s.Clock() + int64(rejectsOffFor)
+		if keys := s.KnownKeys(); keys != nil {
 			// If this fails, every process learns it from a 401 of its own.
-			_, _ = s.run(rejectsOffScript, keys, rejectsOffFor.Milliseconds())
+			_, _ = s.Run(rejectsOffScript, scriptKeys(keys), rejectsOffFor.Milliseconds())
 		}
 		return false
 	}
-	replay, offFor := s.remove(t, func(keys *keyset) (redisscript.Reply, error) {
-		return s.run(rejectScript, keys, t.Gen)
+	replay, offFor := s.remove(t, func(keys *admission.Keys) (redisscript.Reply, error) {
+		return s.Run(rejectScript, scriptKeys(keys), t.Gen)
 	})
 	if !replay {
-		s.rejectsOffUntil = s.clock() + int64(offFor)
+		s.rejectsOffUntil = s.Clock() + int64(offFor)
 	}
 	return replay
 }
@@ -53,28 +54,28 @@ func (s *Shared) Reject(_ context.Context, t Token) (replay bool) {
 // minutes per credential. An answer to a token that has been replaced since is
 // always worth a replay, because that costs no login.
 func (s *Shared) Suspect(_ context.Context, t Token) (replay bool) {
-	if !s.beginWork() {
+	if !s.BeginWork() {
 		return false
 	}
-	defer s.wg.Done()
+	defer s.EndWork()
 	s.rejecting.Lock()
 	defer s.rejecting.Unlock()
 	if s.replaced(t) {
 		s.count.replaced.Inc()
 		return true
 	}
-	now := s.clock()
+	now := s.Clock()
 	if now < s.suspectOffUntil || now < s.rejectsOffUntil || s.tooFresh(t) {
 		s.count.heldBack.Inc()
 		return false
 	}
-	replay, offFor := s.remove(t, func(keys *keyset) (redisscript.Reply, error) {
-		return s.run(suspectScript, keys, t.Gen, suspectEvery.Milliseconds())
+	replay, offFor := s.remove(t, func(keys *admission.Keys) (redisscript.Reply, error) {
+		return s.Run(suspectScript, scriptKeys(keys), t.Gen, suspectEvery.Milliseconds())
 	})
 	if replay {
 		offFor = suspectEvery
 	}
-	s.suspectOffUntil = s.clock() + int64(offFor)
+	s.suspectOffUntil = s.Clock() + int64(offFor)
 	return replay
 }
 
@@ -95,17 +96,17 @@ func (s *Shared) tooFresh(t Token) bool {
 	} else if issued == 0 {
 		return false
 	}
-	return s.clock()-issued < int64(limit)
+	return s.Clock()-issued < int64(limit)
 }
 
 // remove removes t from Redis and from this process, unless ask finds that it
 // must stay, for offFor. Without Redis this process decides for itself.
 func (s *Shared) remove(
 	t Token,
-	ask func(*keyset) (redisscript.Reply, error),
+	ask func(*admission.Keys) (redisscript.Reply, error),
 ) (replay bool, offFor time.Duration) {
 	result := "1"
-	if keys := s.keys.Load(); keys != nil {
+	if keys := s.KnownKeys(); keys != nil {
 		if reply, err := ask(keys); err == nil {
 			result = reply.Text(0)
 			offFor = reply.Millis(1)

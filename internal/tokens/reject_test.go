@@ -6,13 +6,15 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"errand.internal/internal/admission"
 )
 
 // 50 workers get a 401 on the same token: one login.
 func proveOneLoginPerRevocation(t *testing.T, rdb redis.UniversalClient) {
 	v := &vendor{life: time.Hour}
 	clock := &testClock{}
-	all := fleet(t, 50, rdb, testProfile(t, v), WithClock(clock.now))
+	all := fleet(t, 50, rdb, testProfile(t, v), admission.WithNow(clock.now))
 	for round := range int64(3) {
 		old := make([]Token, len(all))
 		concurrently(all, func(i int, s *Shared) {
@@ -45,7 +47,7 @@ func proveOneLoginPerRevocation(t *testing.T, rdb redis.UniversalClient) {
 func proveFreshTokenIsNotToBlame(t *testing.T, rdb redis.UniversalClient) {
 	v := &vendor{life: time.Hour}
 	clock := &testClock{}
-	all := fleet(t, 2, rdb, testProfile(t, v), WithClock(clock.now))
+	all := fleet(t, 2, rdb, testProfile(t, v), admission.WithNow(clock.now))
 	here, there := all[0], all[1]
 	tok := mustGet(t, here)
 	if here.Reject(t.Context(), tok) {
@@ -62,14 +64,14 @@ func proveFreshTokenIsNotToBlame(t *testing.T, rdb redis.UniversalClient) {
 	v.expectLogins(t, 1)
 
 	// After 30 seconds the token, no longer fresh, may be rejected.
-	keys, err := here.keyset()
+	keys, err := here.Keys()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if left := rdb.PTTL(t.Context(), keys.all[3]).Val(); left <= 0 || left > 30*time.Second {
+	if left := rdb.PTTL(t.Context(), scriptKeys(keys)[4]).Val(); left <= 0 || left > 30*time.Second {
 		t.Errorf("rejections are off for %v, want up to 30 s", left)
 	}
-	if err := rdb.Del(t.Context(), keys.all[3]).Err(); err != nil {
+	if err := rdb.Del(t.Context(), scriptKeys(keys)[4]).Err(); err != nil {
 		t.Fatal(err)
 	}
 	clock.advance(31 * time.Second)
@@ -107,7 +109,7 @@ func TestFreshIsRelativeToShortLives(t *testing.T) {
 	rdb := backends[0].start(t)
 	v := &vendor{life: 2 * time.Second}
 	clock := &testClock{}
-	s := newSource(t, rdb, testProfile(t, v), WithClock(clock.now))
+	s := newSource(t, rdb, testProfile(t, v), admission.WithNow(clock.now))
 	tok := mustGet(t, s)
 	clock.advance(600 * time.Millisecond)
 	if !s.Reject(t.Context(), tok) {
@@ -119,7 +121,7 @@ func TestRejectWithoutRedis(t *testing.T) {
 	t.Parallel()
 	v := &vendor{life: time.Hour}
 	clock := &testClock{}
-	s := newSource(t, closedClient(t), testProfile(t, v), WithClock(clock.now))
+	s := newSource(t, closedClient(t), testProfile(t, v), admission.WithNow(clock.now))
 	tok := mustGet(t, s)
 	if s.Reject(t.Context(), tok) {
 		t.Error("a fresh token was rejected")
@@ -137,7 +139,7 @@ func TestRejectWithoutRedis(t *testing.T) {
 func proveOneSuspicionInFiveMinutes(t *testing.T, rdb redis.UniversalClient) {
 	v := &vendor{life: time.Hour}
 	clock := &testClock{}
-	all := fleet(t, 20, rdb, testProfile(t, v), WithClock(clock.now))
+	all := fleet(t, 20, rdb, testProfile(t, v), admission.WithNow(clock.now))
 	first := make([]Token, len(all))
 	for i, s := range all {
 		first[i] = mustGet(t, s)
@@ -163,7 +165,7 @@ func proveOneSuspicionInFiveMinutes(t *testing.T, rdb redis.UniversalClient) {
 	v.expectLogins(t, 2)
 
 	// From now on a "no" is a "no" for five minutes, in every process.
-	newcomer := newSource(t, rdb, testProfile(t, v), WithClock(clock.now))
+	newcomer := newSource(t, rdb, testProfile(t, v), admission.WithNow(clock.now))
 	mustGet(t, newcomer)
 	clock.advance(11 * time.Second)
 	for _, s := range append(all, newcomer) {

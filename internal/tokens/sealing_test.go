@@ -12,13 +12,14 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/redis/go-redis/v9"
 
+	"errand.internal/internal/admission"
 	"errand.internal/internal/seal"
 	"errand.internal/internal/secret"
 )
 
-func withRing(t *testing.T, rdb redis.UniversalClient, ring *seal.Ring, p Profile, opts ...Option) *Shared {
+func withRing(t *testing.T, rdb redis.UniversalClient, ring *seal.Ring, p Profile, opts ...admission.Option) *Shared {
 	t.Helper()
-	s := NewSource(rdb, ring, p, append([]Option{WithRedisTimeout(testRedisTimeout)}, opts...)...)
+	s := NewSource(rdb, ring, p, nil, append([]admission.Option{admission.WithRedisTimeout(testRedisTimeout)}, opts...)...)
 	t.Cleanup(s.Close)
 	return s
 }
@@ -30,7 +31,7 @@ func TestKeyRotation(t *testing.T) {
 	v := &vendor{life: time.Hour}
 	clock := &testClock{}
 	old := withRing(t, rdb, testRing(t, "k1"), testProfile(t, v))
-	both := withRing(t, rdb, testRing(t, "k2", "k1"), testProfile(t, v), WithClock(clock.now))
+	both := withRing(t, rdb, testRing(t, "k2", "k1"), testProfile(t, v), admission.WithNow(clock.now))
 	fresh := withRing(t, rdb, testRing(t, "k2"), testProfile(t, v))
 	first := mustGet(t, old)
 	if got := mustGet(t, both); got.Gen != first.Gen || first.Origin != Fetched || got.Origin != Adopted {
@@ -53,7 +54,7 @@ func TestUnreadableToken(t *testing.T) {
 	v := &vendor{life: time.Hour}
 	shared := mustGet(t, withRing(t, rdb, testRing(t, "k1"), testProfile(t, v)))
 	clock := &testClock{}
-	keyless := withRing(t, rdb, testRing(t, "k2"), testProfile(t, v), WithClock(clock.now))
+	keyless := withRing(t, rdb, testRing(t, "k2"), testProfile(t, v), admission.WithNow(clock.now))
 	for round := range int64(2) {
 		first := mustGet(t, keyless)
 		if first.Origin != FallbackUnreadable {
@@ -63,11 +64,11 @@ func TestUnreadableToken(t *testing.T) {
 			t.Error("the process' own token was not kept")
 		}
 		v.expectLogins(t, 2+round)
-		keys, err := keyless.keyset()
+		keys, err := keyless.Keys()
 		if err != nil {
 			t.Fatal(err)
 		}
-		if g, err := rdb.HGet(t.Context(), keys.all[0], "g").Int64(); err != nil || g != shared.Gen {
+		if g, err := rdb.HGet(t.Context(), scriptKeys(keys)[3], "g").Int64(); err != nil || g != shared.Gen {
 			t.Errorf("the stored generation is %d, %v; want %d untouched", g, err, shared.Gen)
 		}
 		clock.advance(11 * time.Second)
@@ -99,11 +100,11 @@ func TestMovedTokenIsNotAccepted(t *testing.T) {
 	v := &vendor{life: time.Hour}
 	writer := newSource(t, rdb, testProfile(t, v))
 	mustGet(t, writer)
-	keys, err := writer.keyset()
+	keys, err := writer.Keys()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := rdb.HIncrBy(t.Context(), keys.all[0], "g", 1).Err(); err != nil {
+	if err := rdb.HIncrBy(t.Context(), scriptKeys(keys)[3], "g", 1).Err(); err != nil {
 		t.Fatal(err)
 	}
 	reader := newSource(t, rdb, testProfile(t, v))
@@ -120,21 +121,21 @@ func TestNothingSecretInRedis(t *testing.T) {
 	t.Parallel()
 	rdb := backends[0].start(t)
 	canaries := []string{"canary-password", "canary-client", "canary-user", "canary-hash", "canary-token"}
-	p := Profile{
+	p := Profile{Profile: admission.Profile{
 		Name: "dump",
-		Identity: Identity{
+		Identity: admission.Identity{
 			Grant:    "password",
 			URL:      "https://vendor.test/token",
 			ClientID: canaries[1],
 			Username: canaries[2],
 			Secrets:  []secret.String{secret.New(canaries[0]), secret.New(canaries[3])},
 		},
-	}
+	}}
 	clock := &testClock{}
 	p.Fetch = func(context.Context) (Grant, error) {
 		return Grant{Value: secret.New(canaries[4]), Life: time.Hour}, nil
 	}
-	s := newSource(t, rdb, p, WithClock(clock.now))
+	s := newSource(t, rdb, p, admission.WithNow(clock.now))
 	tok := mustGet(t, s)
 	clock.advance(time.Minute)
 	s.Reject(t.Context(), tok)
@@ -144,11 +145,14 @@ func TestNothingSecretInRedis(t *testing.T) {
 		return Grant{}, &RefusedError{Profile: "dump", Reason: "invalid_grant"}
 	}
 	_ = get(t, newSource(t, rdb, p))
-	g := newGate(t, rdb, p)
-	pass, err := g.Enter(t.Context())
-	if err == nil {
-		pass.Report(t.Context(), Accepted)
+	p.Identity.Scope = "static"
+	b := admission.NewBreaker(rdb, p.Profile, admission.WithRedisTimeout(testRedisTimeout))
+	t.Cleanup(b.Close)
+	permit, err := b.Acquire(t.Context())
+	if err != nil {
+		t.Fatal(err)
 	}
+	permit.Done(t.Context(), admission.Result{Verdict: admission.Accepted})
 
 	var dump strings.Builder
 	keys := rdb.Keys(t.Context(), "*").Val()
@@ -166,55 +170,6 @@ func TestNothingSecretInRedis(t *testing.T) {
 			if strings.Contains(dump.String(), form) {
 				t.Errorf("%s shows in Redis", c)
 			}
-		}
-	}
-}
-
-// Every part of the identity counts, and no two identities share a fingerprint.
-func TestFingerprintsDiffer(t *testing.T) {
-	t.Parallel()
-	secrets := func(values ...string) (all []secret.String) {
-		for _, v := range values {
-			all = append(all, secret.New(v))
-		}
-		return all
-	}
-	profiles := []Profile{
-		{Name: "a"},
-		{Name: "b"},
-		{Name: "a", Identity: Identity{Grant: "x"}},
-		{Name: "a", Identity: Identity{URL: "x"}},
-		{Name: "a", Identity: Identity{ClientID: "x"}},
-		{Name: "a", Identity: Identity{Username: "x"}},
-		{Name: "a", Identity: Identity{Scope: "x"}},
-		{Name: "a", Identity: Identity{Audience: "x"}},
-		{Name: "a", Identity: Identity{Extra: []string{"x"}}},
-		{Name: "a", Identity: Identity{Extra: []string{"x", "y"}}},
-		{Name: "a", Identity: Identity{Extra: []string{"x"}, Secrets: secrets("y")}},
-		{Name: "a", Identity: Identity{Secrets: secrets("x")}},
-		{Name: "a", Identity: Identity{Secrets: secrets("x", "")}},
-		{Name: "a", Identity: Identity{Secrets: secrets("", "x")}},
-	}
-	seen := map[string]int{}
-	for i, p := range profiles {
-		fp := p.fingerprint([]byte("salt"))
-		if j, ok := seen[fp]; ok {
-			t.Errorf("profiles %d and %d have the same fingerprint", i, j)
-		}
-		seen[fp] = i
-	}
-	if a, b := profiles[0].fingerprint([]byte("salt")), profiles[0].fingerprint([]byte("pepper")); a == b ||
-		len(a) != 32 {
-		t.Errorf("fingerprints %q and %q do not depend on the salt", a, b)
-	}
-	slow := Profile{Name: "a", Timeout: time.Minute}
-	if profiles[0].fingerprint([]byte("salt")) != slow.fingerprint([]byte("salt")) {
-		t.Error("the fingerprint depends on more than the identity")
-	}
-	keys := Profile{Name: "we{ird}"}.keyset([]byte("salt")).all
-	for _, k := range keys {
-		if strings.Count(k, "{") != 1 || strings.Count(k, "}") != 1 {
-			t.Errorf("key %q: the name breaks the hash tag", k)
 		}
 	}
 }

@@ -10,14 +10,17 @@ import (
 	"github.com/redis/go-redis/v9"
 	"golang.org/x/sync/singleflight"
 
+	"errand.internal/internal/admission"
 	"errand.internal/internal/seal"
 )
 
 // Shared is the Source of one credential profile, shared with every process
 // that has the same credential and the same Redis. Safe for concurrent use.
 type Shared struct {
-	*sharedState
-	ring *seal.Ring
+	*admission.Breaker // of the login
+	profile            Profile
+	count              *counters
+	ring               *seal.Ring
 	// softFactor scales the soft window of this process, 0.9 to 1.1, so that not
 	// all processes refresh at once.
 	softFactor float64
@@ -55,15 +58,22 @@ func NewSource(
 	rdb redis.UniversalClient,
 	ring *seal.Ring,
 	p Profile,
-	opts ...Option,
+	metrics *Metrics,
+	opts ...admission.Option,
 ) *Shared {
 	if p.Fetch == nil {
 		panic("tokens: profile " + p.Name + " has no Fetch")
 	}
+	if metrics == nil {
+		metrics = NewMetrics(nil)
+	}
+	p = p.withDefaults()
 	return &Shared{
-		sharedState: newSharedState(rdb, p, opts),
-		ring:        ring,
-		softFactor:  0.9 + 0.2*rand.Float64(),
+		Breaker:    admission.NewBreaker(rdb, p.Profile, opts...),
+		profile:    p,
+		count:      metrics.of(p.Name),
+		ring:       ring,
+		softFactor: 0.9 + 0.2*rand.Float64(),
 	}
 }
 
@@ -71,7 +81,7 @@ func NewSource(
 // nor an allocation.
 func (s *Shared) Get(ctx context.Context) (Token, error) {
 	if t := s.current.Load(); t != nil && t.Gen > s.rejectedGen.Load() {
-		now := s.clock()
+		now := s.Clock()
 		if now < t.soft {
 			s.count.local.Inc()
 			return t.Token, nil
@@ -89,11 +99,11 @@ func (s *Shared) Get(ctx context.Context) (Token, error) {
 
 // refresh fetches a newer token in the background.
 func (s *Shared) refresh() {
-	if !s.beginWork() {
+	if !s.BeginWork() {
 		return // closed; refreshing stays set, so that no caller tries again
 	}
 	go func() {
-		defer s.wg.Done()
+		defer s.EndWork()
 		defer s.refreshing.Store(false)
 		// An error does not matter while the old token is good.
 		_, _, _ = s.fetches.Do("", func() (any, error) { return s.fetch(true) })
@@ -106,7 +116,7 @@ func (s *Shared) await(ctx context.Context) (Token, error) {
 	if err := ctx.Err(); err != nil {
 		return Token{}, err
 	}
-	if err := s.coolDownError(); err != nil {
+	if err := s.Open(); err != nil {
 		return Token{}, err
 	}
 	began := time.Now()
@@ -147,7 +157,7 @@ func (s *Shared) usableToken(background bool) (*localToken, bool) {
 	if background {
 		limit = t.soft
 	}
-	return t, s.clock() < limit
+	return t, s.Clock() < limit
 }
 
 // newLocalToken computes the windows of a token (see the package doc). issued
@@ -174,13 +184,13 @@ func (s *Shared) newLocalToken(grant Grant, gen, issued int64, origin Origin) *l
 func (s *Shared) setCurrent(t *localToken) {
 	s.current.Store(t)
 	s.nextRefresh.Store(0)
-	s.count.expires.Set(unixIn(time.Duration(t.issued + int64(t.life) - s.clock())))
-	s.endCoolDown()
+	s.count.expires.Set(unixIn(time.Duration(t.issued + int64(t.life) - s.Clock())))
+	s.Succeeded()
 }
 
 // delayRefresh holds background refreshes back for a moment, so that a refresh
 // that finds nothing costs Redis two requests per process and not one per Get.
 func (s *Shared) delayRefresh(atLeast time.Duration) {
 	pause := 200*time.Millisecond + rand.N(400*time.Millisecond)
-	s.nextRefresh.Store(s.clock() + int64(max(pause, atLeast)))
+	s.nextRefresh.Store(s.Clock() + int64(max(pause, atLeast)))
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"errand.internal/internal/admission"
 	"errand.internal/internal/redisscript"
 	"errand.internal/internal/seal"
 	"errand.internal/internal/secret"
@@ -21,7 +22,7 @@ func proveOneLoginPerExpiry(t *testing.T, rdb redis.UniversalClient) {
 	const workers, perWorker, gets, expiries = 50, 4, 200, 5
 	v := &vendor{life: time.Hour}
 	clock := &testClock{}
-	all := fleet(t, workers, rdb, testProfile(t, v), WithClock(clock.now))
+	all := fleet(t, workers, rdb, testProfile(t, v), admission.WithNow(clock.now))
 	for round := range int64(expiries) {
 		var callers []*Shared
 		for _, s := range all {
@@ -64,7 +65,7 @@ func proveRefreshInTheBackground(t *testing.T, rdb redis.UniversalClient) {
 		return v.grant(n), nil
 	}
 	clock := &testClock{}
-	all := fleet(t, 20, rdb, testProfile(t, v), WithClock(clock.now))
+	all := fleet(t, 20, rdb, testProfile(t, v), admission.WithNow(clock.now))
 	first := mustGet(t, all[0])
 	for _, s := range all {
 		mustGet(t, s)
@@ -99,8 +100,8 @@ func TestRefreshAsksRedisSeldom(t *testing.T) {
 	rdb := backends[0].start(t)
 	v := &vendor{life: time.Hour}
 	clock := &testClock{}
-	holder := newSource(t, rdb, testProfile(t, v), WithClock(clock.now))
-	other := newSource(t, rdb, testProfile(t, v), WithClock(clock.now))
+	holder := newSource(t, rdb, testProfile(t, v), admission.WithNow(clock.now))
+	other := newSource(t, rdb, testProfile(t, v), admission.WithNow(clock.now))
 	mustGet(t, holder)
 	mustGet(t, other)
 	entered, proceed := make(chan struct{}), make(chan struct{})
@@ -142,12 +143,12 @@ func TestNewcomerDoesNotTakeAnEndingToken(t *testing.T) {
 	newcomer := newSource(t, rdb, testProfile(t, v))
 	// Wait until the shared token is older than 1.5 s on Redis' clock, while its key
 	// has not expired yet.
-	keys, err := newcomer.keyset()
+	keys, err := newcomer.Keys()
 	if err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, "the token to be about to expire", func() bool {
-		return rdb.PTTL(t.Context(), keys.all[0]).Val() < 480*time.Millisecond
+		return rdb.PTTL(t.Context(), scriptKeys(keys)[3]).Val() < 480*time.Millisecond
 	})
 	got := mustGet(t, newcomer)
 	if got.Value.Reveal() != "token-2" {
@@ -165,8 +166,8 @@ func proveLateHolderIsFenced(t *testing.T, rdb redis.UniversalClient) {
 		}
 		return v.grant(n), nil
 	}
-	stalled := newSource(t, rdb, testProfile(t, v), withLease(200*time.Millisecond))
-	other := newSource(t, rdb, testProfile(t, v), withLease(5*time.Second))
+	stalled := newSource(t, rdb, testProfile(t, v), admission.WithLease(200*time.Millisecond))
+	other := newSource(t, rdb, testProfile(t, v), admission.WithLease(5*time.Second))
 	late := make(chan Token, 1)
 	go func() {
 		tok, err := stalled.Get(context.Background())
@@ -189,11 +190,11 @@ func proveLateHolderIsFenced(t *testing.T, rdb redis.UniversalClient) {
 			newer.Gen,
 		)
 	}
-	keys, err := other.keyset()
+	keys, err := other.Keys()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if g, err := rdb.HGet(t.Context(), keys.all[0], "g").Int64(); err != nil || g != newer.Gen {
+	if g, err := rdb.HGet(t.Context(), scriptKeys(keys)[3], "g").Int64(); err != nil || g != newer.Gen {
 		t.Errorf("stored generation %d, %v; want %d", g, err, newer.Gen)
 	}
 	v.expectLogins(t, 2)
@@ -205,11 +206,11 @@ func TestLeaseOfADeadHolderExpires(t *testing.T) {
 	rdb := backends[0].start(t)
 	v := &vendor{life: time.Hour}
 	all := fleet(t, 20, rdb, testProfile(t, v))
-	keys, err := all[0].keyset()
+	keys, err := all[0].Keys()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r, err := all[0].run(beginScript, keys, 0, "dead", 500); err != nil || r.Text(0) != "L" {
+	if r, err := all[0].Run(beginScript, scriptKeys(keys), 0, "dead", 500); err != nil || r.Text(0) != "L" {
 		t.Fatalf("begin = %v, %v", r, err)
 	}
 	start := time.Now()
@@ -232,12 +233,12 @@ func TestSkewedClocksDoNotMatter(t *testing.T) {
 	fast, slow := &testClock{}, &testClock{}
 	fast.advance(20 * time.Minute)
 	slow.advance(-20 * time.Minute)
-	a := newSource(t, rdb, testProfile(t, v), WithClock(fast.now))
-	b := newSource(t, rdb, testProfile(t, v), WithClock(slow.now))
+	a := newSource(t, rdb, testProfile(t, v), admission.WithNow(fast.now))
+	b := newSource(t, rdb, testProfile(t, v), admission.WithNow(slow.now))
 	mustGet(t, a)
 	mustGet(t, b)
-	leftA := time.Duration(a.current.Load().hard - a.clock())
-	leftB := time.Duration(b.current.Load().hard - b.clock())
+	leftA := time.Duration(a.current.Load().hard - a.Clock())
+	leftB := time.Duration(b.current.Load().hard - b.Clock())
 	if d := (leftA - leftB).Abs(); d > 2*time.Second {
 		t.Errorf("one process uses the token for %v more, the other for %v", leftA, leftB)
 	}
@@ -251,11 +252,15 @@ func TestSkewedClocksDoNotMatter(t *testing.T) {
 // if Redis' clock has been set back since.
 func TestAgeOfASharedToken(t *testing.T) {
 	t.Parallel()
-	s := newSource(t, closedClient(t), testProfile(t, &vendor{}))
-	keys := s.profile.keyset([]byte("salt"))
+	rdb := backends[0].start(t)
+	s := newSource(t, rdb, testProfile(t, &vendor{}))
+	keys, err := s.Keys()
+	if err != nil {
+		t.Fatal(err)
+	}
 	const gen, asked = int64(1_800_000_000_000_000), int64(time.Hour)
 	blob := string(
-		s.ring.Seal(seal.Token, keys.aad(gen), encodeGrant(Grant{Value: secret.New("x"), Life: 40 * time.Minute})),
+		s.ring.Seal(seal.Token, aad(keys, gen), encodeGrant(Grant{Value: secret.New("x"), Life: 40 * time.Minute})),
 	)
 	tests := []struct {
 		name string
@@ -295,7 +300,7 @@ func TestEmptiedRedisCostsNoLogin(t *testing.T) {
 	rdb := backends[0].start(t)
 	v := &vendor{life: time.Hour}
 	clock := &testClock{}
-	all := fleet(t, 10, rdb, testProfile(t, v), WithClock(clock.now))
+	all := fleet(t, 10, rdb, testProfile(t, v), admission.WithNow(clock.now))
 	for _, s := range all {
 		mustGet(t, s)
 	}
@@ -363,7 +368,7 @@ func TestLoginIsIndependentOfItsCaller(t *testing.T) {
 	}
 	v.expectLogins(t, 1)
 
-	if _, err := newSource(t, rdb, Profile{Name: "other", Fetch: v.fetch}).Get(ctx); !errors.Is(err, context.Canceled) {
+	if _, err := newSource(t, rdb, Profile{Profile: admission.Profile{Name: "other"}, Fetch: v.fetch}).Get(ctx); !errors.Is(err, context.Canceled) {
 		t.Errorf("a caller that was cancelled before got %v", err)
 	}
 	v.expectLogins(t, 1)
@@ -470,10 +475,10 @@ func TestCloseDuringALoginReleasesTheLease(t *testing.T) {
 	}()
 	<-entered
 	s.Close()
-	if err := <-failed; !errors.Is(err, errClosed) {
+	if err := <-failed; !errors.Is(err, admission.ErrClosed) {
 		t.Errorf("the waiting caller got %v", err)
 	}
-	if _, err := s.Get(t.Context()); !errors.Is(err, errClosed) {
+	if _, err := s.Get(t.Context()); !errors.Is(err, admission.ErrClosed) {
 		t.Errorf("a caller after Close got %v", err)
 	}
 	start := time.Now()

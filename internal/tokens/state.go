@@ -2,117 +2,70 @@ package tokens
 
 import (
 	"context"
-	"fmt"
-	"strings"
+	"errors"
 	"time"
 
+	"errand.internal/internal/admission"
 	"errand.internal/internal/redisscript"
 )
 
-// State is a credential's state in the fleet.
-type State struct {
-	Profile string
-	// TokenFor is how long the shared token is still valid, 0 if there is none.
-	TokenFor time.Duration
-	// Proven: a call with the static credential was accepted in the last day.
-	Proven bool
-	// CoolingFor is what is left of the cool-down, 0 if there is none. Refused
-	// tells whether the credential (true) or the login service (false) caused it.
-	CoolingFor time.Duration
-	Refused    bool
-	// Refusals counts the refusals in a row, also after the cool-down has ended.
-	Refusals int
-	// Reason of the last refusal, in Errand's words.
-	Reason string
-	// Busy: a process is logging in, or proving the credential, right now.
-	Busy bool
-	// ExpiresOn is that of the profile.
-	ExpiresOn time.Time
-}
-
-// String describes the state in one line.
-func (s State) String() string {
-	var parts []string
-	switch {
-	case s.TokenFor > 0:
-		parts = append(parts, "token valid for "+s.TokenFor.Round(time.Second).String())
-	case s.Proven:
-		parts = append(parts, "proven")
+// State reads the credential's state in the fleet. It changes nothing and calls no
+// vendor.
+func (s *Shared) State(ctx context.Context) (admission.State, error) {
+	state, err := s.Breaker.State(ctx)
+	if err != nil {
+		return state, err
 	}
-	times := func(n int) string {
-		if n == 1 {
-			return "once"
-		}
-		return fmt.Sprintf("%d times", n)
-	}
-	reason := ""
-	if s.Reason != "" {
-		reason = " (" + s.Reason + ")"
-	}
-	wait := s.CoolingFor.Round(time.Second)
-	switch {
-	case s.CoolingFor > 0 && s.Refused:
-		refusals := times(max(s.Refusals, 1))
-		parts = append(parts, fmt.Sprintf("refused %s%s, next try in %s", refusals, reason, wait))
-	case s.CoolingFor > 0:
-		parts = append(parts, fmt.Sprintf("login service in trouble%s, next try in %s", reason, wait))
-	case s.Refusals > 0:
-		parts = append(parts, fmt.Sprintf("refused %s%s, may be tried again", times(s.Refusals), reason))
-	}
-	if s.Busy {
-		parts = append(parts, "being tried now")
-	}
-	if len(parts) == 0 {
-		return "not used lately"
-	}
-	return strings.Join(parts, "; ")
-}
-
-// State reads the credential's state in the fleet. It changes nothing and calls
-// no vendor.
-func (s *sharedState) State(ctx context.Context) (State, error) {
-	state := State{Profile: s.profile.Name, ExpiresOn: s.profile.ExpiresOn}
-	reply, err := s.runForOperator(ctx, stateScript)
+	reply, err := s.runForOperator(ctx, lifeScript)
 	if err != nil {
 		return state, err
 	}
 	state.TokenFor = reply.Millis(0)
-	state.Busy = reply.Bool(1)
-	state.CoolingFor = reply.Millis(2)
-	state.Refused = state.CoolingFor > 0 && reply.Text(3) == kindRefused
-	state.Refusals = int(reply.Int(4))
-	state.Reason = reply.Text(5)
-	state.Proven = reply.Bool(6)
-	if state.CoolingFor <= 0 && reply.Text(3) != kindRefused {
-		state.Reason = "" // that of an outage, not of the refusals before it
-	}
 	return state, nil
 }
 
-// ClearCoolDown ends the cool-down, in the whole fleet within a second, and
-// forgets how often the credential was refused. It is for operators who have
-// had an account unlocked at the vendor.
-func (s *sharedState) ClearCoolDown(ctx context.Context) error {
-	_, err := s.runForOperator(ctx, clearScript)
-	if err == nil {
-		s.coolDown.Store(nil)
-		s.count.coolDownUntil.Set(0)
-	}
-	return err
+// ClearCoolDown ends the cool-down as that of the breaker does, and switches rejections
+// on again.
+func (s *Shared) ClearCoolDown(ctx context.Context) error {
+	_, err := s.runForOperator(ctx, trustScript)
+	return errors.Join(err, s.Breaker.ClearCoolDown(ctx))
 }
 
-// runForOperator runs a script whatever the state of the breaker.
-func (s *sharedState) runForOperator(ctx context.Context, script *redisscript.Script) (redisscript.Reply, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, err
+func (s *Shared) runForOperator(ctx context.Context, script *redisscript.Script) (redisscript.Reply, error) {
+	var reply redisscript.Reply
+	err := s.ForOperator(ctx, func(keys *admission.Keys) (err error) {
+		reply, err = s.RunDirect(admission.CommitTimeout, script, scriptKeys(keys))
+		return err
+	})
+	return reply, err
+}
+
+// loginFault is an error that says in words that may be stored what a login was
+// answered with.
+type loginFault interface {
+	error
+	LoginFault() string
+}
+
+// retryAfterHinter is an error with the wait that its server asks for.
+type retryAfterHinter interface {
+	error
+	RetryAfterHint() time.Duration
+}
+
+// failure is a failed login as the breaker takes it.
+func failure(err error) admission.Failure {
+	f := admission.Failure{Err: err}
+	if refused, ok := errors.AsType[*RefusedError](err); ok {
+		f.Refused = true
+		f.Reason = refused.Reason
+		return f
 	}
-	if !s.beginWork() {
-		return nil, errClosed
+	if fault, ok := errors.AsType[loginFault](err); ok {
+		f.Reason = fault.LoginFault()
 	}
-	defer s.wg.Done()
-	salt, err := withTimeout(connectTimeout, s.salt.Check)
-	if err != nil {
-		return nil, err
+	if h, ok := errors.AsType[retryAfterHinter](err); ok {
+		f.Wait = h.RetryAfterHint()
 	}
-	return s.runDirect(commitTimeout, script, s.profile.keyset(salt))
+	return f
 }

@@ -40,9 +40,9 @@ const (
 
 // Source gives the token of one credential profile.
 type Source interface {
-	// Get returns a token that is good for at least one call. It fails with a
-	// *CoolingError (the credential was refused lately), an *UnavailableError (the
-	// login service does not answer) or the error of ctx.
+	// Get returns a token that is good for at least one call. It fails with an
+	// *admission.Blocked (the credential was refused lately, or the login service does
+	// not answer) or the error of ctx.
 	Get(ctx context.Context) (Token, error)
 	// Reject reports a 401 of the vendor to t. The result says whether one replay
 	// with a new token is worthwhile. It is false if the token was fresh: then the
@@ -67,75 +67,6 @@ type Grant struct {
 // an error may have a method RetryAfterHint() time.Duration with the wait that
 // the service asks for. A Fetcher returns when its ctx ends.
 type Fetcher func(ctx context.Context) (Grant, error)
-
-// AuthResult is what one call has shown about a static credential.
-type AuthResult uint8
-
-// The results. Inconclusive: the answer, or its absence, shows nothing.
-const (
-	Inconclusive AuthResult = iota
-	Accepted
-	Refused
-)
-
-// Gate guards a static credential (HTTP Basic, a fixed token). It has the same
-// cool-down as a login, and an unproven credential is used by one call at a
-// time until the first good answer.
-type Gate interface {
-	// Enter waits for permission to use the credential once. It fails with a
-	// *CoolingError, an *UnavailableError or the error of ctx.
-	Enter(ctx context.Context) (Pass, error)
-}
-
-// Pass is the permission to use a static credential once. Report must be called
-// exactly once.
-type Pass interface {
-	Report(ctx context.Context, v AuthResult)
-}
-
-// CoolingError means that the credential was refused lately and is in its
-// cool-down.
-type CoolingError struct {
-	Profile    string
-	RetryAfter time.Duration
-	// Reason is that of the RefusedError, "" if it is not known.
-	Reason string
-}
-
-// Error implements error.
-func (e *CoolingError) Error() string {
-	why := ""
-	if e.Reason != "" {
-		why = " (" + e.Reason + ")"
-	}
-	wait := e.RetryAfter.Round(time.Second).String()
-	return "credential " + e.Profile + " was refused" + why + "; next try in " + wait
-}
-
-// UnavailableError means that the login service does not answer and no usable
-// token is left.
-type UnavailableError struct {
-	Profile    string
-	RetryAfter time.Duration
-	// Reason says what the login was answered with, "" if it is not known.
-	Reason string
-	Err    error
-}
-
-// Error implements error.
-func (e *UnavailableError) Error() string {
-	wait := e.RetryAfter.Round(time.Millisecond).String()
-	why := ""
-	if e.Reason != "" {
-		why = " (" + e.Reason + ")"
-	}
-	return "login of " + e.Profile + " is unavailable" + why + "; next try in " + wait
-}
-
-// Unwrap returns the cause.
-func (e *UnavailableError) Unwrap() error {
-	return e.Err
-}
 
 // RefusedError means that the login service refused the credential itself.
 type RefusedError struct {

@@ -106,6 +106,7 @@ func (a *attempt) watch(ctx context.Context) (context.Context, *clients.Attempt)
 	watch.Task = a.claim.ID
 	watch.Deadline = a.began.Add(a.claim.Expires.Sub(a.claim.Now()))
 	watch.Underway = a.called
+	watch.Retry = a.claim.Attempts > 0
 	watch.First = a.began.Add(a.claim.Due.Sub(a.claim.Now())) // not before it was due
 	watch.SetPlace(a.claim.Place)
 	a.latest = watch
@@ -135,7 +136,7 @@ func (a *attempt) settle(d decision, result any) {
 		Outcome:   d.outcome,
 		Wait:      d.wait,
 		Parked:    d.state == record.Parked,
-		ParkedFor: d.parkedFor,
+		ParkedFor: d.blockedBy,
 		Code:      d.code,
 		Message:   d.message,
 		HoldKey:   a.claim.Scheduled,
@@ -156,6 +157,9 @@ func (a *attempt) settle(d decision, result any) {
 			Code:    d.code,
 			Message: d.message,
 		}
+	}
+	if d.state == record.Parked && r.Attempt != nil {
+		r.Change = fmt.Sprintf("%s %d %s", d.class, d.status, d.code)
 	}
 	if d.outcome != "" {
 		r.Data = a.seal(result)
@@ -191,7 +195,7 @@ func (a *attempt) seal(result any) []byte {
 func (a *attempt) report(d decision, took time.Duration) {
 	taskType := a.metricType()
 	if d.state == record.Parked {
-		a.metrics.parked.WithLabelValues(taskType, cmp.Or(d.parkedFor, d.limit, noBlocker)).Inc()
+		a.metrics.parked.WithLabelValues(taskType, cmp.Or(d.blockedBy, noBlocker)).Inc()
 	}
 	if !d.untried {
 		a.metrics.attempts.WithLabelValues(taskType, d.class).Inc()

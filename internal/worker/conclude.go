@@ -7,10 +7,9 @@ import (
 	"time"
 
 	"errand.internal/clients"
+	"errand.internal/internal/admission"
 	"errand.internal/internal/broker"
-	"errand.internal/internal/limits"
 	"errand.internal/internal/record"
-	"errand.internal/internal/tokens"
 )
 
 // event is what became of a claimed task, and all that the decision about it depends
@@ -53,13 +52,10 @@ type decision struct {
 	state   record.State
 	outcome record.Outcome // with Ended
 	wait    time.Duration  // with Retrying and Parked
-	// parkedFor names the credential that a parked task waits for, if known.
-	parkedFor string
-	// limit names the rate or concurrency that it waits for instead. Nobody wakes it
-	// for that: it has a time of its own.
-	limit   string
-	code    string
-	message string
+	// blockedBy names what a parked task waits for, if known.
+	blockedBy string
+	code      string
+	message   string
 	// confirmed says that the vendor did it, although the task goes on.
 	confirmed bool
 	// inDoubt says that it may have happened and is looked for; lookups counts the
@@ -89,10 +85,11 @@ const (
 	// most: so long may it take until mended credentials are noticed.
 	parkFor = 30 * time.Second
 	parkMax = 60 * time.Second
-	// throttleMax is how long a throttled task rests at the most, throttleSpread by how
-	// much those that come after one another are spread.
-	throttleMax    = 5 * time.Minute
-	throttleSpread = 100 * time.Millisecond
+	// turnMax is how long a task waits for its own turn before it asks whether somebody
+	// has changed the limit; turnSpread is by how much those whose turns follow one
+	// another are spread.
+	turnMax    = 5 * time.Minute
+	turnSpread = 100 * time.Millisecond
 )
 
 // conclude turns an event into what becomes of the task. It is the only place where
@@ -184,10 +181,6 @@ func concludeCall(e event) decision {
 	if _, ok := errors.AsType[*hangError](e.err); ok {
 		d.class, d.message = classHang, e.err.Error()
 	}
-	if away, ok := errors.AsType[*tokens.UnavailableError](e.err); ok {
-		d.parkedFor = away.Profile
-		return d.park(fault, e) // no login to be had: the task itself was not tried
-	}
 	if _, ok := errors.AsType[*broker.NotStartedError](e.err); ok {
 		return d.postpone(e)
 	}
@@ -205,24 +198,10 @@ func concludeCall(e event) decision {
 		if !repeatable {
 			return d.end(record.Unknown)
 		}
-	case clients.Credentials:
-		d.parkedFor = blockerOf(e.err)
+	case clients.Credentials, clients.Blocked:
 		return d.park(fault, e)
-	case clients.RateLimited:
-		return d.throttle(fault, e)
 	}
 	return d.retry(fault, e)
-}
-
-// blockerOf names the credential that a fault waits for, if it is known.
-func blockerOf(err error) string {
-	if cooling, ok := errors.AsType[*tokens.CoolingError](err); ok {
-		return cooling.Profile
-	}
-	if refused, ok := errors.AsType[*tokens.RefusedError](err); ok {
-		return refused.Profile
-	}
-	return ""
 }
 
 func (d decision) end(o record.Outcome) decision {
@@ -266,8 +245,8 @@ func (d decision) reconfirm(after time.Duration) decision {
 	return d
 }
 
-// park puts the task aside until somebody mends what it needs. It costs no attempt,
-// and ends with the budget.
+// park puts the task aside until what blocks it admits it. It costs no attempt, and ends
+// with the budget.
 func (d decision) park(fault *clients.Error, e event) decision {
 	d.counted = false
 	d.state = record.Parked
@@ -275,33 +254,29 @@ func (d decision) park(fault *clients.Error, e event) decision {
 	if d.untried {
 		d.class = classParked
 	}
-	d.wait = cmp.Or(fault.RetryAfter, parkFor)
-	// Up to a tenth later, so that those parked together do not come back together;
-	// never later than the budget's end, where the claim ends the task.
-	d.wait = min(d.wait+time.Duration(e.random*float64(d.wait)/10), parkMax, max(e.left, 0))
-	return d
-}
-
-// throttle puts the task aside until it is its turn: by our own limits, or by the
-// vendor's word that it refused the call before it ran. It costs no attempt, and ends
-// with the budget.
-func (d decision) throttle(fault *clients.Error, e event) decision {
-	d.counted = false
-	d.state = record.Parked
-	d.untried = fault.NotSent
-	d.limit = rateLimit(fault.Vendor)
 	d.wait = fault.RetryAfter
-	if d.wait <= 0 {
-		d.wait = min(parkFor, e.policy.Backoff.Max)
+	longest := e.left
+	spread := e.left
+	blocked, ok := errors.AsType[*admission.Blocked](e.err)
+	switch {
+	case ok && blocked.Turn:
+		d.blockedBy = blocked.Key
+		d.wait = min(d.wait, turnMax)
+		spread = turnSpread
+	case ok:
+		d.blockedBy = blocked.Key
+		d.wait = cmp.Or(d.wait, parkFor)
+		longest = min(parkMax, longest)
+	case fault.Kind == clients.Credentials:
+		d.wait = cmp.Or(d.wait, parkFor)
+		longest = min(parkMax, longest)
+	default: // the vendor's word that it refused the call before it ran
+		d.blockedBy = rateLimit(fault.Vendor)
+		d.wait = cmp.Or(d.wait, min(parkFor, e.policy.Backoff.Max))
 	}
-	spread := d.wait / 10 // those refused together do not come back together
-	if waits, ok := errors.AsType[*limits.WaitError](fault); ok {
-		// The time is the task's own. Should it be long, the task looks now and then
-		// whether somebody has changed the limit; its place is kept.
-		d.class, d.limit = classParked, waits.Limit
-		d.wait, spread = min(d.wait, throttleMax), min(spread, throttleSpread)
-	}
-	d.wait = min(d.wait+time.Duration(e.random*float64(spread)), max(e.left, 0))
+	spread = min(spread, d.wait/10) // those parked together do not come back together
+	// Never later than the budget's end, where the claim ends the task.
+	d.wait = min(d.wait+time.Duration(e.random*float64(spread)), max(longest, 0))
 	return d
 }
 
@@ -341,12 +316,7 @@ func (d decision) retry(fault *clients.Error, e event) decision {
 
 // elsewhere parks a task that another worker can run.
 func elsewhere(vendor, message string) error {
-	return &clients.Error{
-		Vendor:  vendor,
-		Kind:    clients.Credentials,
-		NotSent: true,
-		Message: message,
-	}
+	return clients.BlockedError(vendor, "", &admission.Blocked{Key: "worker", Reason: message})
 }
 
 // asVendorError reads any error as one of a vendor call. What is not one came from our

@@ -6,10 +6,9 @@ import (
 	"time"
 
 	"errand.internal/clients"
+	"errand.internal/internal/admission"
 	"errand.internal/internal/broker"
-	"errand.internal/internal/limits"
 	"errand.internal/internal/record"
-	"errand.internal/internal/tokens"
 )
 
 func TestConclude(t *testing.T) {
@@ -23,13 +22,13 @@ func TestConclude(t *testing.T) {
 	}
 	after := func(d time.Duration) func(*clients.Error) { return func(e *clients.Error) { e.RetryAfter = d } }
 	notSent := func(e *clients.Error) { e.NotSent = true }
-	cooling := func(e *clients.Error) { e.NotSent, e.Err = true, &tokens.CoolingError{Profile: "p"} }
+	cooling := func(e *clients.Error) { e.NotSent, e.Err = true, &admission.Blocked{Refused: true, Key: "p"} }
 	inLine := func(d time.Duration) func(*clients.Error) {
 		return func(e *clients.Error) {
-			e.NotSent, e.RetryAfter, e.Err = true, d, &limits.WaitError{Limit: "v-1:rate", RetryAfter: d}
+			e.NotSent, e.RetryAfter, e.Err = true, d, &admission.Blocked{Turn: true, Key: "v-1:rate", RetryAfter: d}
 		}
 	}
-	nobody := func(e *clients.Error) { e.NotSent, e.Err = true, &tokens.UnavailableError{Profile: "p"} }
+	nobody := func(e *clients.Error) { e.NotSent, e.Err = true, &admission.Blocked{Key: "p"} }
 
 	base := event{
 		left:   time.Minute,
@@ -59,23 +58,23 @@ func TestConclude(t *testing.T) {
 		{name: "temporary, not repeatable", err: fault(clients.Temporary), state: record.Retrying, class: "temporary", wait: 500 * time.Millisecond},
 		{name: "third attempt", err: fault(clients.Temporary), change: func(s *event) { s.attempts = 2 }, state: record.Retrying, class: "temporary", wait: 2 * time.Second},
 		{name: "backoff is capped", err: fault(clients.Temporary), change: func(s *event) { s.attempts = 60 }, state: record.Retrying, class: "temporary", wait: 5 * time.Second},
-		{name: "429 with Retry-After", err: fault(clients.RateLimited, after(20*time.Second)), state: record.Parked, class: "rate_limited", wait: 21 * time.Second, notCounted: true},
-		{name: "429 without", err: fault(clients.RateLimited), state: record.Parked, class: "rate_limited", wait: 10500 * time.Millisecond, notCounted: true},
-		{name: "429 to a task without a longest backoff", err: fault(clients.RateLimited), change: func(s *event) { s.policy.Backoff.Max = time.Hour }, state: record.Parked, class: "rate_limited", wait: 31500 * time.Millisecond, notCounted: true},
-		{name: "429 for longer than the budget", err: fault(clients.RateLimited, after(time.Hour)), state: record.Parked, class: "rate_limited", wait: time.Minute, notCounted: true},
-		{name: "429 on the last attempt", err: fault(clients.RateLimited, after(20*time.Second)), change: func(s *event) { s.policy.Attempts, s.attempts = 3, 2 }, state: record.Parked, class: "rate_limited", wait: 21 * time.Second, notCounted: true},
-		{name: "its turn in line", err: fault(clients.RateLimited, inLine(40*time.Second)), state: record.Parked, class: "parked", wait: 40050 * time.Millisecond, notCounted: true, untried: true},
-		{name: "its turn soon", err: fault(clients.RateLimited, inLine(200*time.Millisecond)), state: record.Parked, class: "parked", wait: 210 * time.Millisecond, notCounted: true, untried: true},
-		{name: "its turn is far away", err: fault(clients.RateLimited, inLine(2*time.Hour)), change: func(s *event) { s.left = 5 * time.Hour }, state: record.Parked, class: "parked", wait: 5*time.Minute + 50*time.Millisecond, notCounted: true, untried: true},
-		{name: "its turn comes too late", err: fault(clients.RateLimited, inLine(2*time.Minute)), state: record.Parked, class: "parked", wait: time.Minute, notCounted: true, untried: true},
+		{name: "429 with Retry-After", err: fault(clients.Blocked, after(20*time.Second)), state: record.Parked, class: "blocked", wait: 21 * time.Second, notCounted: true},
+		{name: "429 without", err: fault(clients.Blocked), state: record.Parked, class: "blocked", wait: 10500 * time.Millisecond, notCounted: true},
+		{name: "429 to a task without a longest backoff", err: fault(clients.Blocked), change: func(s *event) { s.policy.Backoff.Max = time.Hour }, state: record.Parked, class: "blocked", wait: 31500 * time.Millisecond, notCounted: true},
+		{name: "429 for longer than the budget", err: fault(clients.Blocked, after(time.Hour)), state: record.Parked, class: "blocked", wait: time.Minute, notCounted: true},
+		{name: "429 on the last attempt", err: fault(clients.Blocked, after(20*time.Second)), change: func(s *event) { s.policy.Attempts, s.attempts = 3, 2 }, state: record.Parked, class: "blocked", wait: 21 * time.Second, notCounted: true},
+		{name: "its turn in line", err: fault(clients.Blocked, inLine(40*time.Second)), state: record.Parked, class: "parked", wait: 40050 * time.Millisecond, notCounted: true, untried: true},
+		{name: "its turn soon", err: fault(clients.Blocked, inLine(200*time.Millisecond)), state: record.Parked, class: "parked", wait: 210 * time.Millisecond, notCounted: true, untried: true},
+		{name: "its turn is far away", err: fault(clients.Blocked, inLine(2*time.Hour)), change: func(s *event) { s.left = 5 * time.Hour }, state: record.Parked, class: "parked", wait: 5*time.Minute + 50*time.Millisecond, notCounted: true, untried: true},
+		{name: "its turn comes too late", err: fault(clients.Blocked, inLine(2*time.Minute)), state: record.Parked, class: "parked", wait: time.Minute, notCounted: true, untried: true},
 		{name: "backoff beyond the budget", err: fault(clients.Temporary), change: func(s *event) { s.left = 100 * time.Millisecond }, state: record.Ended, outcome: record.Failed, class: "temporary"},
 		{name: "last attempt", err: fault(clients.Temporary), change: func(s *event) { s.policy.Attempts, s.attempts = 3, 2 }, state: record.Ended, outcome: record.Failed, class: "temporary"},
 		{name: "last but one attempt", err: fault(clients.Temporary), change: func(s *event) { s.policy.Attempts, s.attempts = 3, 1 }, state: record.Retrying, class: "temporary", wait: time.Second},
 		{name: "refused credentials", err: fault(clients.Credentials), state: record.Parked, class: "credentials", wait: 31500 * time.Millisecond, notCounted: true},
-		{name: "cooling credentials", err: fault(clients.Credentials, cooling, after(10*time.Second)), state: record.Parked, class: "parked", wait: 10500 * time.Millisecond, notCounted: true, untried: true},
-		{name: "a park is never long", err: fault(clients.Credentials, cooling, after(30*time.Minute)), change: func(s *event) { s.left = time.Hour }, state: record.Parked, class: "parked", wait: time.Minute, notCounted: true, untried: true},
-		{name: "a park ends with the budget", err: fault(clients.Credentials, cooling), change: func(s *event) { s.left = 3 * time.Second }, state: record.Parked, class: "parked", wait: 3 * time.Second, notCounted: true, untried: true},
-		{name: "login service away", err: fault(clients.Temporary, nobody, after(2*time.Second)), state: record.Parked, class: "parked", wait: 2100 * time.Millisecond, notCounted: true, untried: true},
+		{name: "cooling credentials", err: fault(clients.Blocked, cooling, after(10*time.Second)), state: record.Parked, class: "parked", wait: 10500 * time.Millisecond, notCounted: true, untried: true},
+		{name: "a park is never long", err: fault(clients.Blocked, cooling, after(30*time.Minute)), change: func(s *event) { s.left = time.Hour }, state: record.Parked, class: "parked", wait: time.Minute, notCounted: true, untried: true},
+		{name: "a park ends with the budget", err: fault(clients.Blocked, cooling), change: func(s *event) { s.left = 3 * time.Second }, state: record.Parked, class: "parked", wait: 3 * time.Second, notCounted: true, untried: true},
+		{name: "login service away", err: fault(clients.Blocked, nobody, after(2*time.Second)), state: record.Parked, class: "parked", wait: 2100 * time.Millisecond, notCounted: true, untried: true},
 		{name: "connection refused", err: fault(clients.Temporary, notSent), state: record.Retrying, class: "temporary", wait: 500 * time.Millisecond},
 		{name: "Redis did not take the start", err: fault(clients.Temporary, notSent, func(e *clients.Error) { e.Err = &broker.NotStartedError{Err: errors.New("EOF")} }), change: func(s *event) { s.policy.Attempts, s.attempts = 3, 2 }, state: record.Retrying, class: "temporary", wait: 500 * time.Millisecond, notCounted: true, untried: true},
 		{name: "our own fault before the call", err: errors.New("boom"), state: record.Retrying, class: "temporary", wait: 500 * time.Millisecond},
@@ -103,13 +102,14 @@ func TestWhatATaskWaitsFor(t *testing.T) {
 	t.Parallel()
 	s := event{left: time.Hour, policy: broker.Policy{}.WithDefaults()}
 	for want, err := range map[string]error{
-		"v-1:concurrency": &clients.Error{Vendor: "v", Kind: clients.RateLimited, NotSent: true, Err: &limits.WaitError{Limit: "v-1:concurrency"}},
-		"v:rate":          &clients.Error{Vendor: "v", Kind: clients.RateLimited, Status: 429},
+		"v-1:concurrency": &clients.Error{Vendor: "v", Kind: clients.Blocked, NotSent: true, Err: &admission.Blocked{Turn: true, Key: "v-1:concurrency"}},
+		"p":               &clients.Error{Vendor: "v", Kind: clients.Credentials, Status: 401, Err: &admission.Blocked{Refused: true, Key: "p"}},
+		"worker":          elsewhere("v", "no key"),
+		"v:rate":          &clients.Error{Vendor: "v", Kind: clients.Blocked, Status: 429},
 	} {
-		// Nobody wakes such a task, so it is on nobody's list.
 		s.err = err
-		if v := conclude(s); v.limit != want || v.parkedFor != "" {
-			t.Errorf("%v: waits for %q, %q; want %q", err, v.limit, v.parkedFor, want)
+		if v := conclude(s); v.blockedBy != want {
+			t.Errorf("%v: waits for %q; want %q", err, v.blockedBy, want)
 		}
 	}
 }
@@ -119,7 +119,7 @@ func TestWhatATaskWaitsFor(t *testing.T) {
 func TestAnUnknownVerdictIsNotRun(t *testing.T) {
 	t.Parallel()
 	a := &attempt{claim: &broker.Claim{Verdict: "a later verdict", Expires: time.Now().Add(time.Hour)}}
-	if e, ok := clients.AsError(a.refuseClaim()); !ok || e.Kind != clients.Credentials || !e.NotSent {
+	if e, ok := clients.AsError(a.refuseClaim()); !ok || e.Kind != clients.Blocked || !e.NotSent {
 		t.Errorf("%+v, want it parked", e)
 	}
 }
@@ -138,7 +138,7 @@ func TestOnlyANewersPayloadIsParked(t *testing.T) {
 		err := a.refuse(unreadable)
 		e, ok := clients.AsError(err)
 		refused, isRefusal := err.(refusal) //nolint:errorlint // refuse returns it as it is
-		if parked && (!ok || e.Kind != clients.Credentials || !e.NotSent) || !parked && (!isRefusal || refused.outcome != record.Invalid) {
+		if parked && (!ok || e.Kind != clients.Blocked || !e.NotSent) || !parked && (!isRefusal || refused.outcome != record.Invalid) {
 			t.Errorf("version %d: %#v, parked %v", version, err, parked)
 		}
 	}

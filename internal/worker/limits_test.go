@@ -11,8 +11,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"errand.internal/clients"
+	"errand.internal/internal/admission"
 	"errand.internal/internal/broker"
-	"errand.internal/internal/limits"
 	"errand.internal/internal/record"
 	"errand.internal/internal/seal"
 	"errand.internal/internal/settings"
@@ -45,9 +45,9 @@ func newShop(t *testing.T) *shop {
 }
 
 // buy is a handler that calls the shop, through limiter if there is one.
-func (s *shop) buy(limiter clients.Limiter) handler {
+func (s *shop) buy(limiter clients.Admitter) handler {
 	// The call may take as long as the attempt, so that nobody waits within it.
-	caller := clients.NewCaller("shop", clients.Timeouts{Call: 5 * time.Second}, nil, nil).Limited(limiter)
+	caller := clients.NewCaller("shop", clients.Timeouts{Call: 5 * time.Second}, nil, nil).AdmittedBy(limiter)
 	return func(ctx context.Context, _ string) (any, error) {
 		req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.URL, nil)
 		if err != nil {
@@ -62,9 +62,9 @@ func (s *shop) buy(limiter clients.Limiter) handler {
 }
 
 // limit makes the limiter of the shop's account.
-func (r *rig) limit(rate settings.Rate, atOnce settings.Count) *limits.Limiter {
+func (r *rig) limit(rate settings.Rate, atOnce settings.Count) *admission.Limiter {
 	rdb := r.redis.Client()
-	return limits.New(rdb, seal.NewSalt(rdb), limits.Account{Name: "shop", Rate: rate, AtOnce: atOnce, Call: 5 * time.Second})
+	return admission.NewLimiter(rdb, seal.NewSalt(rdb), admission.Limits{Name: "shop", Rate: rate, Concurrency: atOnce, CallTimeout: 5 * time.Second})
 }
 
 // parkedFor is how often tasks were parked, by what they waited for.
@@ -133,7 +133,7 @@ func TestA429CostsNoAttempt(t *testing.T) {
 	for _, limited := range []bool{false, true} {
 		s := newShop(t)
 		r := newRig(t)
-		var limiter clients.Limiter
+		var limiter clients.Admitter
 		if limited {
 			limiter = r.limit(settings.Rate{N: 1000, Per: time.Second}, 0)
 		}
@@ -144,7 +144,7 @@ func TestA429CostsNoAttempt(t *testing.T) {
 		r.await(first, record.Parked) // the vendor has refused it
 		second := r.enqueue("t:buy").ID
 		refused, other := r.wait(first), r.wait(second)
-		if refused.Outcome != record.Done || len(refused.History) != 2 || refused.History[0].Class != "rate_limited" || refused.History[0].Status != http.StatusTooManyRequests {
+		if refused.Outcome != record.Done || len(refused.History) != 2 || refused.History[0].Class != "blocked" || refused.History[0].Status != http.StatusTooManyRequests {
 			t.Errorf("limited %v: %+v", limited, refused)
 		}
 		waited := other.Ended.Sub(refused.History[0].At) >= time.Second

@@ -6,10 +6,11 @@ import (
 	"testing"
 	"time"
 
+	"errand.internal/internal/admission"
+
 	"errand.internal/clients"
 	"errand.internal/internal/broker"
 	"errand.internal/internal/record"
-	"errand.internal/internal/tokens"
 	"errand.internal/internal/worker"
 )
 
@@ -27,8 +28,8 @@ func TestParkedTasksAreWokenWhenTheirCredentialWorks(t *testing.T) {
 		}
 		parked <- struct{}{}
 		return nil, &clients.Error{
-			Vendor: "test", Kind: clients.Credentials, NotSent: true, Message: "resting", RetryAfter: time.Hour,
-			Err: &tokens.CoolingError{Profile: "cred", RetryAfter: time.Hour},
+			Vendor: "test", Kind: clients.Blocked, NotSent: true, Message: "resting", RetryAfter: time.Hour,
+			Err: &admission.Blocked{Refused: true, Key: "cred", RetryAfter: time.Hour},
 		}
 	}))
 	r.work(func(c *worker.Config) {

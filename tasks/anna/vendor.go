@@ -8,8 +8,8 @@ import (
 
 	"errand.internal/clients/anna"
 	"errand.internal/internal/account"
+	"errand.internal/internal/admission"
 	"errand.internal/internal/events"
-	"errand.internal/internal/limits"
 	"errand.internal/tasks"
 )
 
@@ -137,8 +137,8 @@ func open(s *settings, to *account.Account) (*client, error) {
 	}
 	profile := s.Profile()
 	profile.Fetch = login.Fetch
-	limiter := to.Limiter(profile, limits.Account{Rate: s.Rate, AtOnce: s.Concurrency})
-	c, err := anna.New(s.Config, to.Source(profile), caller.Limited(limiter))
+	admitter := to.Admitter(profile.Profile, admission.Limits{Rate: s.Rate, Concurrency: s.Concurrency}, s.Breaker)
+	c, err := anna.New(s.Config, to.Source(profile), caller.AdmittedBy(admitter))
 	return &client{Client: c, alerts: to.Detector(alertsChanged)}, err
 }
 

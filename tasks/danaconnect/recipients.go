@@ -12,7 +12,7 @@ import (
 	"errand.internal/clients/danaconnect"
 	"errand.internal/clients/danaconnect/otp"
 	"errand.internal/internal/account"
-	"errand.internal/internal/limits"
+	"errand.internal/internal/admission"
 	"errand.internal/internal/redisguard"
 	"errand.internal/internal/settings"
 	"errand.internal/tasks"
@@ -79,7 +79,7 @@ type recipients struct {
 	guard  recipientGuard
 }
 
-// recipientGuard is a *limits.Guard.
+// recipientGuard is a *admission.Guard.
 type recipientGuard interface {
 	Take(ctx context.Context, task string, recipient []string) error
 	Free(ctx context.Context, task string, recipient []string)
@@ -112,12 +112,14 @@ func (r *recipients) send(
 		return OTPSent{}, unsent(clients.Invalid, err.Error())
 	}
 	task := tasks.TaskID(ctx)
-	switch err := r.guard.Take(ctx, task, recipient); {
+	err = r.guard.Take(ctx, task, recipient)
+	full, isFull := errors.AsType[*admission.Blocked](err)
+	switch {
 	case err == nil:
-	case isFull(err):
+	case isFull:
 		return OTPSent{}, unsent(
 			clients.Declined,
-			"refused by the recipient guard: "+err.Error(),
+			"refused by the recipient guard: "+full.Reason+"; again possible in "+admission.Span(full.RetryAfter),
 		)
 	default: // the text of err is Redis's and may contain data
 		return OTPSent{}, unsent(
@@ -130,11 +132,6 @@ func (r *recipients) send(
 		r.guard.Free(context.WithoutCancel(ctx), task, recipient)
 	}
 	return sent, err
-}
-
-func isFull(err error) bool {
-	_, full := errors.AsType[*limits.FullError](err)
-	return full
 }
 
 // certainlyNotSent reports whether a failed send has certainly sent nothing: the

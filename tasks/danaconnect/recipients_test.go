@@ -10,11 +10,12 @@ import (
 	"testing"
 	"time"
 
+	"errand.internal/internal/admission"
+
 	"errand.internal/clients"
 	"errand.internal/clients/danaconnect"
 	"errand.internal/clients/danaconnect/otp"
 	"errand.internal/internal/secret"
-	"errand.internal/internal/tokens"
 	"errand.internal/internal/worker"
 )
 
@@ -143,7 +144,7 @@ func TestASendThatNeverLeftFreesItsPlace(t *testing.T) {
 		Company:  "company",
 		Password: secret.New("password"),
 		OTPURL:   web.URL + "/",
-	}, tokens.OpenGate(), clients.NewCaller(danaconnect.Vendor, clients.Timeouts{Call: 2 * time.Second}, nil, nil))
+	}, admission.Always(), clients.NewCaller(danaconnect.Vendor, clients.Timeouts{Call: 2 * time.Second}, nil, nil))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,8 +14,8 @@ import (
 	"errand.internal/clients/danaconnect/contacts"
 	"errand.internal/clients/danaconnect/otp"
 	"errand.internal/internal/account"
+	"errand.internal/internal/admission"
 	"errand.internal/internal/freecall"
-	"errand.internal/internal/limits"
 	"errand.internal/tasks"
 )
 
@@ -157,16 +157,16 @@ type basicClient struct {
 // its limits; each has its own host, and so its own caller.
 func openBasic(s *basicSettings, to *account.Account) (*basicClient, error) {
 	gate := to.Gate(s.Profile())
-	limiter := to.Limiter(s.Profile(), limits.Account{Rate: s.Rate, AtOnce: s.Concurrency})
+	admitter := to.Admitter(s.Profile(), admission.Limits{Rate: s.Rate, Concurrency: s.Concurrency}, s.Breaker)
 	otpClient, errOTP := otp.New(
 		s.BasicConfig,
 		gate,
-		to.Caller(danaconnect.Vendor, s.Timeouts(), otp.Operations...).Limited(limiter),
+		to.Caller(danaconnect.Vendor, s.Timeouts(), otp.Operations...).AdmittedBy(admitter),
 	)
 	contactsClient, errContacts := contacts.New(
 		s.BasicConfig,
 		gate,
-		to.Caller(danaconnect.Vendor, s.Timeouts(), contacts.OpLoad).Limited(limiter),
+		to.Caller(danaconnect.Vendor, s.Timeouts(), contacts.OpLoad).AdmittedBy(admitter),
 	)
 	return &basicClient{
 		otp:        otpClient,
@@ -215,6 +215,6 @@ func openAPI(s *apiSettings, to *account.Account) (*api.Client, error) {
 	}
 	profile := s.Profile()
 	profile.Fetch = login.Fetch
-	limiter := to.Limiter(profile, limits.Account{Rate: s.Rate, AtOnce: s.Concurrency})
-	return api.New(s.Config, to.Source(profile), caller.Limited(limiter))
+	admitter := to.Admitter(profile.Profile, admission.Limits{Rate: s.Rate, Concurrency: s.Concurrency}, s.Breaker)
+	return api.New(s.Config, to.Source(profile), caller.AdmittedBy(admitter))
 }

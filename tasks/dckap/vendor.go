@@ -7,7 +7,7 @@ package dckap
 import (
 	"errand.internal/clients/dckap"
 	"errand.internal/internal/account"
-	"errand.internal/internal/limits"
+	"errand.internal/internal/admission"
 	"errand.internal/tasks"
 )
 
@@ -72,11 +72,11 @@ func open(s *settings, to *account.Account) (*dckap.Client, error) {
 		return nil, err
 	}
 	profile := s.Profile()
-	limiter := to.Limiter(profile, limits.Account{Rate: s.Rate, AtOnce: s.Concurrency})
+	admitter := to.Admitter(profile, admission.Limits{Rate: s.Rate, Concurrency: s.Concurrency}, s.Breaker)
 	return dckap.New(
 		s.Config,
 		to.Gate(profile),
 		to.Gates(s.PipeProfile, listeners).Of,
-		to.Caller(dckap.Vendor, s.Timeouts(), dckap.OpCall).Limited(limiter),
+		to.Caller(dckap.Vendor, s.Timeouts(), dckap.OpCall).AdmittedBy(admitter),
 	)
 }

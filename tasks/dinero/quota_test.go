@@ -13,10 +13,9 @@ import (
 	"errand.internal/clients/clientstest"
 	"errand.internal/clients/dinero/dinerotest"
 	"errand.internal/internal/account"
-	"errand.internal/internal/limits"
+	"errand.internal/internal/admission"
 	"errand.internal/internal/redistest"
 	"errand.internal/internal/settings"
-	"errand.internal/internal/tokens"
 	"errand.internal/internal/worker"
 	"errand.internal/tasks"
 	"errand.internal/tasks/dinero"
@@ -65,9 +64,11 @@ func newQuotaFixture(t *testing.T, quota int, rate string) *quotaFixture {
 			t.Fatal(err)
 		}
 		opened := account.New(account.Shared{
-			Redis:        server.Client(),
-			LimitOptions: []limits.Option{limits.WithClock(c)},
-			TokenOptions: []tokens.Option{tokens.WithRedisTimeout(20 * time.Second)},
+			Redis: server.Client(),
+			Admission: []admission.Option{
+				admission.WithClock(c),
+				admission.WithRedisTimeout(20 * time.Second),
+			},
 		})
 		t.Cleanup(opened.Close)
 		definitions, err := dinero.Vendor.Open(dinero.Vendor.Accounts[0], s, opened)
@@ -101,7 +102,7 @@ func (f *quotaFixture) try(t *testing.T, process int, organization, task string)
 func (f *quotaFixture) call(t *testing.T, worker int, organization, task string) (retryAfter time.Duration) {
 	t.Helper()
 	attempt, err := f.try(t, worker, organization, task)
-	if waits, ok := errors.AsType[*limits.WaitError](err); ok && !attempt.Sent() {
+	if waits, ok := errors.AsType[*admission.Blocked](err); ok && !attempt.Sent() {
 		return waits.RetryAfter
 	}
 	if err != nil {
@@ -158,7 +159,7 @@ func TestQuotaUsedUpByOthers(t *testing.T) {
 		f.call(t, 0, dinerotest.Organization, "dinero-1")
 	}
 	_, err := f.try(t, 0, dinerotest.Organization, "")
-	if e, ok := clients.AsError(err); !ok || e.Kind != clients.RateLimited ||
+	if e, ok := clients.AsError(err); !ok || e.Kind != clients.Blocked ||
 		e.Status != http.StatusTooManyRequests || e.RetryAfter != time.Minute || e.NotSent {
 		t.Fatalf("%+v", err)
 	}

@@ -8,8 +8,8 @@ package dinero
 import (
 	"errand.internal/clients/dinero"
 	"errand.internal/internal/account"
+	"errand.internal/internal/admission"
 	"errand.internal/internal/freecall"
-	"errand.internal/internal/limits"
 	"errand.internal/internal/secret"
 	"errand.internal/tasks"
 )
@@ -123,11 +123,11 @@ func open(s *settings, to *account.Account) (*dinero.Client, error) {
 		organizations[id] = dinero.Account{
 			Source:  to.Source(profile),
 			Breaker: subscriptions.Of(id),
-			Limiter: to.Limiter(profile, limits.Account{
-				Rate:   s.Rate,
-				AtOnce: s.Concurrency,
-				Rest:   dinero.QuotaRetryAfter,
-			}),
+			Admitter: to.Admitter(profile.Profile, admission.Limits{
+				Rate:        s.Rate,
+				Concurrency: s.Concurrency,
+				QuotaPause:  dinero.QuotaRetryAfter,
+			}, s.Breaker),
 		}
 	}
 	return dinero.New(s.Config, func(id string) (dinero.Account, bool) {

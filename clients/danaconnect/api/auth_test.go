@@ -106,7 +106,7 @@ func TestLoginAnswers(t *testing.T) {
 		{"404", 404, ``, 0, clients.Invalid},
 		{"302", 302, ``, 0, clients.Invalid},
 		{"408", 408, `{"error":"invalid_client"}`, 0, clients.Unknown},
-		{"429", 429, `{"error":"invalid_client"}`, 0, clients.RateLimited},
+		{"429", 429, `{"error":"invalid_client"}`, 0, clients.Blocked},
 		{"500", 500, `{"error":"invalid_client"}`, 0, clients.Unknown},
 		{"500 with a token", 500, `{"access_token":"t","expires_in":60}`, 0, clients.Unknown},
 		{"503", 503, `{"error":"temporarily_unavailable"}`, 0, clients.Temporary}, // with Retry-After

@@ -69,7 +69,9 @@ func (c *Client) StartConversation(ctx context.Context, s Start) (clients.Reply,
 	if err != nil {
 		return clients.Reply{}, err
 	}
-	return answer.Reply(), readResult(answer).Err(OpStart, answer)
+	err = readResult(answer).Err(OpStart, answer)
+	c.caller.ReportRefusal(ctx, err)
+	return answer.Reply(), err
 }
 
 var methods = []string{
@@ -92,7 +94,9 @@ func (c *Client) Call(ctx context.Context, r Request) (clients.Reply, error) {
 	if err != nil {
 		return clients.Reply{}, err
 	}
-	return answer.Reply(), readContent(r.Method, answer).Err(OpCall, answer)
+	err = readContent(r.Method, answer).Err(OpCall, answer)
+	c.caller.ReportRefusal(ctx, err)
+	return answer.Reply(), err
 }
 
 // target checks r and returns its URL. Its error quotes nothing of r.

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"time"
 
+	"errand.internal/internal/admission"
+
 	"errand.internal/clients"
 	"errand.internal/clients/danaconnect"
 	"errand.internal/internal/secret"
@@ -32,8 +34,10 @@ type Config struct {
 	// Rate and Concurrency limit the calls that all workers together make with
 	// this account; danaconnect.BasicConfig applies the same values to its own.
 	// Unset: no limit.
-	Rate        settings.Rate  `env:"RATE" doc:"Most calls of each of the two accounts in a span of time, by all workers together, as N/duration (docs/limits.md). Unset: no limit."`
+	Rate        settings.Rate  `env:"RATE" doc:"Most calls of each of the two accounts in a span of time, by all workers together, as N/duration (docs/admission.md). Unset: no limit."`
 	Concurrency settings.Count `env:"CONCURRENCY" doc:"Most calls of each of the two accounts at once, by all workers together. Unset: no limit."`
+	// Breaker says when the calls of either of the two accounts stop for a while. Unset: 70%/30s.
+	Breaker settings.Share `env:"BREAKER" envDefault:"70%/30s" doc:"Leaves the vendor in peace when this share of the calls of either of the two accounts fails within this time (at least 10 calls), as N%/duration (docs/admission.md); off for never."`
 	// AllowInsecureHTTP is the worker's ALLOW_INSECURE_HTTP: it permits plain http
 	// on hosts other than loopback.
 	AllowInsecureHTTP bool `env:"-"`
@@ -49,15 +53,17 @@ func (c Config) Configured() bool {
 // Fetch, which is the Login's.
 func (c Config) Profile() tokens.Profile {
 	return tokens.Profile{
-		Name:        "danaconnect-api",
-		Timeout:     c.Timeouts().WithDefaults().Call,
-		DefaultLife: defaultLife,
-		Identity: tokens.Identity{
-			Grant:    "client_credentials",
-			URL:      c.TokenURL,
-			ClientID: c.ClientID,
-			Secrets:  []secret.String{c.ClientSecret},
+		Profile: admission.Profile{
+			Name:    "danaconnect-api",
+			Timeout: c.Timeouts().WithDefaults().Call,
+			Identity: admission.Identity{
+				Grant:    "client_credentials",
+				URL:      c.TokenURL,
+				ClientID: c.ClientID,
+				Secrets:  []secret.String{c.ClientSecret},
+			},
 		},
+		DefaultLife: defaultLife,
 	}
 }
 

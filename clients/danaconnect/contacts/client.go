@@ -8,9 +8,10 @@ import (
 	"net/http"
 	"net/url"
 
+	"errand.internal/internal/admission"
+
 	"errand.internal/clients"
 	"errand.internal/clients/danaconnect"
-	"errand.internal/internal/tokens"
 )
 
 // Client loads contacts with the login of API 1.0. It is safe for concurrent
@@ -23,7 +24,7 @@ type Client struct {
 // New returns the client of one account. gate guards the account's password, and
 // otp.New takes the same one; caller carries the requests. An invalid cfg is
 // refused with an error that names every invalid variable.
-func New(cfg danaconnect.BasicConfig, gate tokens.Gate, caller *clients.Caller) (*Client, error) {
+func New(cfg danaconnect.BasicConfig, gate admission.Gate, caller *clients.Caller) (*Client, error) {
 	basic, err := danaconnect.NewBasicCaller(cfg, gate, caller)
 	if err != nil {
 		return nil, err
@@ -48,7 +49,7 @@ func (c *Client) Load(ctx context.Context, l Load) (clients.Reply, error) {
 		return clients.Reply{}, err
 	}
 	var answer clients.Reply
-	err = c.caller.Do(ctx, OpLoad, req, func(a *clients.Answer) (tokens.AuthResult, error) {
+	err = c.caller.Do(ctx, OpLoad, req, func(a *clients.Answer) (admission.Verdict, error) {
 		answer = a.Reply()
 		got := read(a)
 		return loginVerdict(a.Status, got.Signal), got.Err(OpLoad, a)

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 
+	"errand.internal/internal/admission"
+
 	"errand.internal/clients"
 	"errand.internal/clients/clientstest"
 	"errand.internal/clients/danaconnect"
@@ -16,7 +18,6 @@ import (
 	"errand.internal/clients/danaconnect/danaconnecttest"
 	"errand.internal/clients/sandbox"
 	"errand.internal/internal/secret"
-	"errand.internal/internal/tokens"
 )
 
 // mail is the contact of these tests.
@@ -34,7 +35,7 @@ func config(baseURL string) danaconnect.BasicConfig {
 	}
 }
 
-func newClient(t *testing.T, baseURL string, gate tokens.Gate, timeouts clients.Timeouts) *contacts.Client {
+func newClient(t *testing.T, baseURL string, gate admission.Gate, timeouts clients.Timeouts) *contacts.Client {
 	t.Helper()
 	c, err := contacts.New(config(baseURL), gate, clients.NewCaller(danaconnect.Vendor, timeouts, nil, nil))
 	if err != nil {
@@ -44,7 +45,7 @@ func newClient(t *testing.T, baseURL string, gate tokens.Gate, timeouts clients.
 }
 
 // load makes one call of sb with exampleLoad.
-func load(t *testing.T, sb *danaconnecttest.Sandbox, gate tokens.Gate) error {
+func load(t *testing.T, sb *danaconnecttest.Sandbox, gate admission.Gate) error {
 	t.Helper()
 	c := newClient(t, clientstest.Serve(t, sb, danaconnecttest.Mount), gate, clients.Timeouts{})
 	_, err := c.Load(t.Context(), exampleLoad())
@@ -107,7 +108,7 @@ func TestContactsAreLoaded(t *testing.T) {
 	if err != nil || !strings.Contains(string(answer.Body), danaconnecttest.TableCode) {
 		t.Fatalf("%+v, %v", answer, err)
 	}
-	gate.Expect(t, tokens.Accepted)
+	gate.Expect(t, admission.Accepted)
 	got := sb.Loads()
 	if len(got) != 1 || !slices.EqualFunc(got[0].Rows, rows, slices.Equal) || got[0].OperationType != "INSALL" ||
 		got[0].KeyField != "EMAIL" ||
@@ -183,17 +184,17 @@ func TestLoginVerdictOfALoad(t *testing.T) {
 	for _, tt := range []struct {
 		status int
 		body   string
-		want   tokens.AuthResult
+		want   admission.Verdict
 	}{
-		{200, `{"status":true}`, tokens.Accepted},
-		{200, `{"status":false}`, tokens.Inconclusive},
-		{200, `{}`, tokens.Inconclusive},
-		{400, `{"status":false}`, tokens.Inconclusive},
-		{401, ``, tokens.Refused},
-		{401, `{"status":false}`, tokens.Refused},
-		{403, ``, tokens.Inconclusive},
-		{500, `{"status":true}`, tokens.Inconclusive},
-		{503, ``, tokens.Inconclusive},
+		{200, `{"status":true}`, admission.Accepted},
+		{200, `{"status":false}`, admission.Inconclusive},
+		{200, `{}`, admission.Inconclusive},
+		{400, `{"status":false}`, admission.Inconclusive},
+		{401, ``, admission.Refused},
+		{401, `{"status":false}`, admission.Refused},
+		{403, ``, admission.Inconclusive},
+		{500, `{"status":true}`, admission.Inconclusive},
+		{503, ``, admission.Inconclusive},
 	} {
 		gate := &clientstest.Gate{}
 		transport := clientstest.Canned{Status: tt.status, Body: tt.body}
@@ -209,10 +210,10 @@ func TestLoginVerdictOfALoad(t *testing.T) {
 	gate := &clientstest.Gate{}
 	err := load(t, sb, gate)
 	fault(t, err, clients.Credentials)
-	if refused, ok := errors.AsType[*tokens.RefusedError](err); !ok || refused.Profile != config("").Profile().Name {
+	if refused, ok := errors.AsType[*admission.Blocked](err); !ok || refused.Key != config("").Profile().Name {
 		t.Errorf("the error does not name the refused credential: %#v", err)
 	}
-	gate.Expect(t, tokens.Refused)
+	gate.Expect(t, admission.Refused)
 }
 
 func TestNoLoadWhileTheGateRefuses(t *testing.T) {

@@ -4,9 +4,10 @@ import (
 	"encoding/json"
 	"net/http"
 
+	"errand.internal/internal/admission"
+
 	"errand.internal/clients"
 	"errand.internal/clients/danaconnect"
-	"errand.internal/internal/tokens"
 )
 
 // OpLoad names the operation in errors and metrics.
@@ -35,12 +36,12 @@ func read(a *clients.Answer) danaconnect.Reading {
 
 // loginVerdict returns what an answer proves about user and password. A failure
 // proves nothing: the vendor may report it before it checks the login.
-func loginVerdict(status int, signal danaconnect.Signal) tokens.AuthResult {
+func loginVerdict(status int, signal danaconnect.Signal) admission.Verdict {
 	switch {
 	case status == http.StatusUnauthorized:
-		return tokens.Refused
+		return admission.Refused
 	case signal == danaconnect.SignalDone && status >= 200 && status <= 299:
-		return tokens.Accepted
+		return admission.Accepted
 	}
-	return tokens.Inconclusive
+	return admission.Inconclusive
 }

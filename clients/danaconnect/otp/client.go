@@ -10,9 +10,10 @@ import (
 	"net/http"
 	"strings"
 
+	"errand.internal/internal/admission"
+
 	"errand.internal/clients"
 	"errand.internal/clients/danaconnect"
-	"errand.internal/internal/tokens"
 )
 
 // Client calls the OTP API. It is safe for concurrent use. Its errors are
@@ -25,7 +26,7 @@ type Client struct {
 // New returns the client of one account. gate guards the account's password, and
 // contacts.New takes the same one; caller carries the requests. An invalid cfg is
 // refused with an error that names every invalid variable.
-func New(cfg danaconnect.BasicConfig, gate tokens.Gate, caller *clients.Caller) (*Client, error) {
+func New(cfg danaconnect.BasicConfig, gate admission.Gate, caller *clients.Caller) (*Client, error) {
 	basic, err := danaconnect.NewBasicCaller(cfg, gate, caller)
 	if err != nil {
 		return nil, err
@@ -96,7 +97,7 @@ func (c *Client) post(ctx context.Context, op, path string, payload any) (readin
 		return reading{}, err
 	}
 	var got reading
-	err = c.caller.Do(ctx, op, req, func(a *clients.Answer) (tokens.AuthResult, error) {
+	err = c.caller.Do(ctx, op, req, func(a *clients.Answer) (admission.Verdict, error) {
 		var readErr error
 		got, readErr = read(op, a)
 		return got.login, readErr

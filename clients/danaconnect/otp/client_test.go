@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"errand.internal/internal/admission"
+
 	"errand.internal/clients"
 	"errand.internal/clients/clientstest"
 	"errand.internal/clients/danaconnect"
@@ -16,7 +18,6 @@ import (
 	"errand.internal/clients/danaconnect/otp"
 	"errand.internal/clients/sandbox"
 	"errand.internal/internal/secret"
-	"errand.internal/internal/tokens"
 )
 
 func TestSharedRules(t *testing.T) {
@@ -89,7 +90,7 @@ func TestSendAndVerify(t *testing.T) {
 	if err != nil || right.Verdict != otp.Correct {
 		t.Errorf("verdict %q of the right code, %v", right.Verdict, err)
 	}
-	f.gate.Expect(t, tokens.Accepted, tokens.Accepted, tokens.Accepted)
+	f.gate.Expect(t, admission.Accepted, admission.Accepted, admission.Accepted)
 }
 
 func TestRequests(t *testing.T) {
@@ -187,7 +188,7 @@ func TestDocumentedAnswers(t *testing.T) {
 		if e := fault(t, err, clients.Credentials); e.Code != "06" || e.Status != http.StatusOK {
 			t.Errorf("%+v", *e)
 		}
-		f.gate.Expect(t, tokens.Refused)
+		f.gate.Expect(t, admission.Refused)
 	})
 }
 
@@ -215,7 +216,7 @@ func TestLostAnswerProvesNothingAboutTheLogin(t *testing.T) {
 	f.Inject(sandbox.Fault{Op: danaconnecttest.OpSend, Drop: true})
 	_, err := f.call(t.Context(), otp.OpSend)
 	fault(t, err, clients.Unknown)
-	f.gate.Expect(t, tokens.Inconclusive)
+	f.gate.Expect(t, admission.Inconclusive)
 }
 
 func TestGateGetsAReportAfterAPanic(t *testing.T) {
@@ -239,7 +240,7 @@ func TestGateGetsAReportAfterAPanic(t *testing.T) {
 		}()
 		_, _ = c.Send(t.Context(), message())
 	}()
-	gate.Expect(t, tokens.Inconclusive)
+	gate.Expect(t, admission.Inconclusive)
 }
 
 func TestInvalidIDRequestIsNotSent(t *testing.T) {

@@ -4,13 +4,14 @@ import (
 	"context"
 	"testing"
 
+	"errand.internal/internal/admission"
+
 	"errand.internal/clients"
 	"errand.internal/clients/clientstest"
 	"errand.internal/clients/danaconnect"
 	"errand.internal/clients/danaconnect/danaconnecttest"
 	"errand.internal/clients/danaconnect/otp"
 	"errand.internal/internal/secret"
-	"errand.internal/internal/tokens"
 )
 
 func config(baseURL string) danaconnect.BasicConfig {
@@ -22,7 +23,7 @@ func config(baseURL string) danaconnect.BasicConfig {
 	}
 }
 
-func newClient(t *testing.T, cfg danaconnect.BasicConfig, gate tokens.Gate, timeouts clients.Timeouts) *otp.Client {
+func newClient(t *testing.T, cfg danaconnect.BasicConfig, gate admission.Gate, timeouts clients.Timeouts) *otp.Client {
 	t.Helper()
 	c, err := otp.New(cfg, gate, clients.NewCaller(danaconnect.Vendor, timeouts, nil, nil))
 	if err != nil {

@@ -5,9 +5,10 @@ import (
 	"slices"
 	"strings"
 
+	"errand.internal/internal/admission"
+
 	"errand.internal/clients"
 	"errand.internal/clients/danaconnect"
-	"errand.internal/internal/tokens"
 )
 
 // The operations, as errors and metrics name them.
@@ -31,7 +32,7 @@ type Rule struct {
 	// Login is what the code proves about user and password. A code that the vendor
 	// may send before it checks the login proves nothing, so that a wrong password
 	// never passes for a good one.
-	Login tokens.AuthResult
+	Login admission.Verdict
 }
 
 // rules is the vendor's list of codes for each operation: 04 is an internal
@@ -42,7 +43,7 @@ var rules = []Rule{
 		Op:      OpSend,
 		Code:    "01",
 		Success: true,
-		Login:   tokens.Accepted,
+		Login:   admission.Accepted,
 	},
 	{
 		Op:      OpSend,
@@ -67,7 +68,7 @@ var rules = []Rule{
 		Code:    "06",
 		Kind:    clients.Credentials,
 		Message: "the user or the password is wrong",
-		Login:   tokens.Refused,
+		Login:   admission.Refused,
 	},
 	{
 		Op:      OpSend,
@@ -91,7 +92,7 @@ var rules = []Rule{
 		Op:      OpSend,
 		Code:    "10",
 		Kind:    clients.Invalid,
-		Login:   tokens.Accepted,
+		Login:   admission.Accepted,
 		Message: "idConversation is wrong; a conversation that was activated again has a new one",
 	},
 	{
@@ -117,7 +118,7 @@ var rules = []Rule{
 		Code:    "01",
 		Success: true,
 		Verdict: Correct,
-		Login:   tokens.Accepted,
+		Login:   admission.Accepted,
 	},
 	{
 		Op:      OpVerify,
@@ -125,7 +126,7 @@ var rules = []Rule{
 		Kind:    clients.Declined,
 		Message: "the code has expired",
 		Verdict: Expired,
-		Login:   tokens.Accepted,
+		Login:   admission.Accepted,
 	},
 	{
 		Op:      OpVerify,
@@ -133,7 +134,7 @@ var rules = []Rule{
 		Kind:    clients.Declined,
 		Message: "the code is incorrect",
 		Verdict: Incorrect,
-		Login:   tokens.Accepted,
+		Login:   admission.Accepted,
 	},
 	{
 		Op:      OpVerify,
@@ -146,7 +147,7 @@ var rules = []Rule{
 		Code:    "06",
 		Kind:    clients.Credentials,
 		Message: "the user or the password is wrong",
-		Login:   tokens.Refused,
+		Login:   admission.Refused,
 	},
 	{
 		Op:      OpVerify,
@@ -171,7 +172,7 @@ var rules = []Rule{
 		Code:    "10",
 		Kind:    clients.Invalid,
 		Message: "the request is refused: idConversation",
-		Login:   tokens.Accepted,
+		Login:   admission.Accepted,
 	},
 	{
 		Op:      OpVerify,
@@ -179,7 +180,7 @@ var rules = []Rule{
 		Kind:    clients.Declined,
 		Message: "the code was used before",
 		Verdict: Used,
-		Login:   tokens.Accepted,
+		Login:   admission.Accepted,
 	},
 	{
 		Op:      OpVerify,
@@ -193,7 +194,7 @@ var rules = []Rule{
 		Kind:    clients.Declined,
 		Message: "all attempts are spent",
 		Verdict: Locked,
-		Login:   tokens.Accepted,
+		Login:   admission.Accepted,
 	},
 }
 
@@ -235,7 +236,7 @@ type reading struct {
 	status  int
 	reply   reply
 	verdict Verdict
-	login   tokens.AuthResult
+	login   admission.Verdict
 }
 
 // unknown returns the error of an answer that contradicts itself.
@@ -287,8 +288,8 @@ func read(op string, a *clients.Answer) (reading, error) {
 		return r, err
 	}
 	if a.Status < 200 || a.Status > 299 {
-		if r.login == tokens.Accepted {
-			r.login = tokens.Inconclusive
+		if r.login == admission.Accepted {
+			r.login = admission.Inconclusive
 		}
 		return r, r.unknown(op, "code 01 claims success, the status says the opposite")
 	}
@@ -333,12 +334,12 @@ func unlistedError(op string, a *clients.Answer) *clients.Error {
 // permission", from an address filter or from a gateway in front of the login.
 // The task is parked as Credentials all the same. Nor does a 5xx prove that the
 // login is good.
-func loginVerdict(status int, rule Rule) tokens.AuthResult {
+func loginVerdict(status int, rule Rule) admission.Verdict {
 	switch {
-	case rule.Login == tokens.Refused, status == http.StatusUnauthorized:
-		return tokens.Refused
-	case rule.Login == tokens.Accepted && status != http.StatusForbidden && status < 500:
-		return tokens.Accepted
+	case rule.Login == admission.Refused, status == http.StatusUnauthorized:
+		return admission.Refused
+	case rule.Login == admission.Accepted && status != http.StatusForbidden && status < 500:
+		return admission.Accepted
 	}
-	return tokens.Inconclusive
+	return admission.Inconclusive
 }

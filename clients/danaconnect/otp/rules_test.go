@@ -7,13 +7,14 @@ import (
 	"testing"
 	"time"
 
+	"errand.internal/internal/admission"
+
 	"errand.internal/clients"
 	"errand.internal/clients/clientstest"
 	"errand.internal/clients/danaconnect"
 	"errand.internal/clients/danaconnect/danaconnecttest"
 	"errand.internal/clients/danaconnect/otp"
 	"errand.internal/clients/sandbox"
-	"errand.internal/internal/tokens"
 )
 
 // promise is the expected meaning of one code, independent of the table under
@@ -23,33 +24,33 @@ type promise struct {
 	done    bool
 	kind    clients.Kind
 	verdict otp.Verdict
-	login   tokens.AuthResult
+	login   admission.Verdict
 	message string
 }
 
 var promises = map[string][]promise{
 	otp.OpSend: {
-		{"01", true, 0, otp.None, tokens.Accepted, ""},
-		{"03", false, clients.Unknown, otp.None, tokens.Inconclusive, "a code of verify (expired) answers a send"},
+		{"01", true, 0, otp.None, admission.Accepted, ""},
+		{"03", false, clients.Unknown, otp.None, admission.Inconclusive, "a code of verify (expired) answers a send"},
 		{
 			"04",
 			false,
 			clients.Unknown,
 			otp.None,
-			tokens.Inconclusive,
+			admission.Inconclusive,
 			"the vendor failed inside and does not say whether a code went out",
 		},
-		{"05", false, clients.Temporary, otp.None, tokens.Inconclusive, "the service is under maintenance"},
-		{"06", false, clients.Credentials, otp.None, tokens.Refused, "the user or the password is wrong"},
-		{"07", false, clients.Invalid, otp.None, tokens.Inconclusive, "type must be 1 or 2"},
-		{"08", false, clients.Invalid, otp.None, tokens.Inconclusive, "length must be 3 to 12"},
-		{"09", false, clients.Invalid, otp.None, tokens.Inconclusive, "secondsExpiration must be 1 to 3200"},
+		{"05", false, clients.Temporary, otp.None, admission.Inconclusive, "the service is under maintenance"},
+		{"06", false, clients.Credentials, otp.None, admission.Refused, "the user or the password is wrong"},
+		{"07", false, clients.Invalid, otp.None, admission.Inconclusive, "type must be 1 or 2"},
+		{"08", false, clients.Invalid, otp.None, admission.Inconclusive, "length must be 3 to 12"},
+		{"09", false, clients.Invalid, otp.None, admission.Inconclusive, "secondsExpiration must be 1 to 3200"},
 		{
 			"10",
 			false,
 			clients.Invalid,
 			otp.None,
-			tokens.Accepted,
+			admission.Accepted,
 			"idConversation is wrong; a conversation that was activated again has a new one",
 		},
 		{
@@ -57,32 +58,32 @@ var promises = map[string][]promise{
 			false,
 			clients.Unknown,
 			otp.None,
-			tokens.Inconclusive,
+			admission.Inconclusive,
 			"a code of verify (already used) answers a send",
 		},
-		{"15", false, clients.Invalid, otp.None, tokens.Inconclusive, "the request is refused as incorrect"},
+		{"15", false, clients.Invalid, otp.None, admission.Inconclusive, "the request is refused as incorrect"},
 		{
 			"16",
 			false,
 			clients.Unknown,
 			otp.None,
-			tokens.Inconclusive,
+			admission.Inconclusive,
 			"a code of verify (attempts spent) answers a send",
 		},
 	},
 	otp.OpVerify: {
-		{"01", true, 0, otp.Correct, tokens.Accepted, ""},
-		{"03", false, clients.Declined, otp.Expired, tokens.Accepted, "the code has expired"},
-		{"04", false, clients.Declined, otp.Incorrect, tokens.Accepted, "the code is incorrect"},
-		{"05", false, clients.Temporary, otp.None, tokens.Inconclusive, "the service is under maintenance"},
-		{"06", false, clients.Credentials, otp.None, tokens.Refused, "the user or the password is wrong"},
-		{"07", false, clients.Invalid, otp.None, tokens.Inconclusive, "the request is refused: type"},
-		{"08", false, clients.Invalid, otp.None, tokens.Inconclusive, "the request is refused: length"},
-		{"09", false, clients.Invalid, otp.None, tokens.Inconclusive, "the request is refused: secondsExpiration"},
-		{"10", false, clients.Invalid, otp.None, tokens.Accepted, "the request is refused: idConversation"},
-		{"14", false, clients.Declined, otp.Used, tokens.Accepted, "the code was used before"},
-		{"15", false, clients.Invalid, otp.None, tokens.Inconclusive, "the request is refused as incorrect"},
-		{"16", false, clients.Declined, otp.Locked, tokens.Accepted, "all attempts are spent"},
+		{"01", true, 0, otp.Correct, admission.Accepted, ""},
+		{"03", false, clients.Declined, otp.Expired, admission.Accepted, "the code has expired"},
+		{"04", false, clients.Declined, otp.Incorrect, admission.Accepted, "the code is incorrect"},
+		{"05", false, clients.Temporary, otp.None, admission.Inconclusive, "the service is under maintenance"},
+		{"06", false, clients.Credentials, otp.None, admission.Refused, "the user or the password is wrong"},
+		{"07", false, clients.Invalid, otp.None, admission.Inconclusive, "the request is refused: type"},
+		{"08", false, clients.Invalid, otp.None, admission.Inconclusive, "the request is refused: length"},
+		{"09", false, clients.Invalid, otp.None, admission.Inconclusive, "the request is refused: secondsExpiration"},
+		{"10", false, clients.Invalid, otp.None, admission.Accepted, "the request is refused: idConversation"},
+		{"14", false, clients.Declined, otp.Used, admission.Accepted, "the code was used before"},
+		{"15", false, clients.Invalid, otp.None, admission.Inconclusive, "the request is refused as incorrect"},
+		{"16", false, clients.Declined, otp.Locked, admission.Accepted, "all attempts are spent"},
 	},
 }
 
@@ -102,7 +103,7 @@ func TestMeaningOfEveryCode(t *testing.T) {
 	t.Parallel()
 	for op, rows := range promises {
 		for _, code := range undocumented {
-			rows = append(rows, promise{code, false, clients.Unknown, otp.None, tokens.Inconclusive, unlistedCode})
+			rows = append(rows, promise{code, false, clients.Unknown, otp.None, admission.Inconclusive, unlistedCode})
 		}
 		for _, row := range rows {
 			forms := []string{`"` + row.code + `"`}
@@ -151,9 +152,9 @@ func TestCodePrecedesStatus(t *testing.T) {
 				login := row.login
 				switch {
 				case row.code == "06" || status == 401:
-					login = tokens.Refused
+					login = admission.Refused
 				case status == 403 || status >= 500 || (row.done && status > 299):
-					login = tokens.Inconclusive
+					login = admission.Inconclusive
 				}
 				t.Run(fmt.Sprint(op, " ", row.code, " with ", status), func(t *testing.T) {
 					t.Parallel()
@@ -193,16 +194,16 @@ func TestUndocumentedCodeWithStatus(t *testing.T) {
 	tests := []struct {
 		status int
 		kind   clients.Kind
-		login  tokens.AuthResult
+		login  admission.Verdict
 	}{
-		{200, clients.Unknown, tokens.Inconclusive},
-		{400, clients.Unknown, tokens.Inconclusive},
-		{401, clients.Credentials, tokens.Refused},
-		{403, clients.Credentials, tokens.Inconclusive},
-		{425, clients.RateLimited, tokens.Inconclusive},
-		{429, clients.RateLimited, tokens.Inconclusive},
-		{500, clients.Unknown, tokens.Inconclusive},
-		{503, clients.Unknown, tokens.Inconclusive}, // a code proves that the vendor's own program ran
+		{200, clients.Unknown, admission.Inconclusive},
+		{400, clients.Unknown, admission.Inconclusive},
+		{401, clients.Credentials, admission.Refused},
+		{403, clients.Credentials, admission.Inconclusive},
+		{425, clients.Blocked, admission.Inconclusive},
+		{429, clients.Blocked, admission.Inconclusive},
+		{500, clients.Unknown, admission.Inconclusive},
+		{503, clients.Unknown, admission.Inconclusive}, // a code proves that the vendor's own program ran
 	}
 	for op := range promises {
 		for _, tt := range tests {
@@ -227,33 +228,33 @@ func TestStatusWithoutACode(t *testing.T) {
 		status int
 		body   string
 		kind   clients.Kind
-		login  tokens.AuthResult
+		login  admission.Verdict
 	}{
-		{"401 alone", 401, "", clients.Credentials, tokens.Refused},
-		{"401 of a gateway", 401, "<html>login</html>", clients.Credentials, tokens.Refused},
-		{"403 alone", 403, "", clients.Credentials, tokens.Inconclusive},
-		{"400 with other JSON", 400, `{"message":"no"}`, clients.Invalid, tokens.Inconclusive},
-		{"200 with other JSON", 200, `{"message":"no"}`, clients.Unknown, tokens.Inconclusive},
-		{"200 with a null code", 200, `{"idRequest":251,"responseCode":null}`, clients.Unknown, tokens.Inconclusive},
-		{"200 with an empty code", 200, `{"idRequest":251,"responseCode":" "}`, clients.Unknown, tokens.Inconclusive},
+		{"401 alone", 401, "", clients.Credentials, admission.Refused},
+		{"401 of a gateway", 401, "<html>login</html>", clients.Credentials, admission.Refused},
+		{"403 alone", 403, "", clients.Credentials, admission.Inconclusive},
+		{"400 with other JSON", 400, `{"message":"no"}`, clients.Invalid, admission.Inconclusive},
+		{"200 with other JSON", 200, `{"message":"no"}`, clients.Unknown, admission.Inconclusive},
+		{"200 with a null code", 200, `{"idRequest":251,"responseCode":null}`, clients.Unknown, admission.Inconclusive},
+		{"200 with an empty code", 200, `{"idRequest":251,"responseCode":" "}`, clients.Unknown, admission.Inconclusive},
 		{
 			"200 with a list for a code",
 			200,
 			`{"idRequest":251,"responseCode":["01"]}`,
 			clients.Unknown,
-			tokens.Inconclusive,
+			admission.Inconclusive,
 		},
-		{"500 with a web page", 500, "<html>", clients.Unknown, tokens.Inconclusive},
+		{"500 with a web page", 500, "<html>", clients.Unknown, admission.Inconclusive},
 		{
 			"200 with a code twice",
 			200,
 			`{"idRequest":251,"responseCode":"05","responseCode":"01"}`,
 			clients.Unknown,
-			tokens.Inconclusive,
+			admission.Inconclusive,
 		},
-		{"200 with the id twice", 200, `{"idRequest":1,"idRequest":251,"responseCode":"01"}`, clients.Unknown, tokens.Inconclusive},
-		{"503 alone", 503, "", clients.Unknown, tokens.Inconclusive},
-		{"503 of a gateway", 503, "<html>", clients.Unknown, tokens.Inconclusive},
+		{"200 with the id twice", 200, `{"idRequest":1,"idRequest":251,"responseCode":"01"}`, clients.Unknown, admission.Inconclusive},
+		{"503 alone", 503, "", clients.Unknown, admission.Inconclusive},
+		{"503 of a gateway", 503, "<html>", clients.Unknown, admission.Inconclusive},
 	}
 	for op := range promises {
 		for _, tt := range tests {
@@ -283,7 +284,7 @@ func TestContradictoryAnswers(t *testing.T) {
 				e.Status != http.StatusOK {
 				t.Errorf("%v", e)
 			}
-			f.gate.Expect(t, tokens.Accepted)
+			f.gate.Expect(t, admission.Accepted)
 		})
 	}
 	for _, code := range []string{"01", "04"} {
@@ -363,7 +364,7 @@ func TestEveryRowCounts(t *testing.T) {
 			for _, code := range undocumented {
 				rows = append(
 					rows,
-					promise{code, false, clients.Unknown, otp.None, tokens.Inconclusive, unlistedCode},
+					promise{code, false, clients.Unknown, otp.None, admission.Inconclusive, unlistedCode},
 				)
 			}
 			for _, p := range rows {

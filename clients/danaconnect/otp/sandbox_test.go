@@ -6,13 +6,14 @@ import (
 	"testing"
 	"time"
 
+	"errand.internal/internal/admission"
+
 	"errand.internal/clients"
 	"errand.internal/clients/clientstest"
 	"errand.internal/clients/danaconnect"
 	"errand.internal/clients/danaconnect/danaconnecttest"
 	"errand.internal/clients/danaconnect/otp"
 	"errand.internal/internal/secret"
-	"errand.internal/internal/tokens"
 )
 
 // TestRefusedSends covers the statuses of the public OpenAPI and the 200 that the
@@ -92,7 +93,7 @@ func TestWrongLogin(t *testing.T) {
 					if e := fault(t, err, clients.Credentials); e.Code != "06" {
 						t.Errorf("code %q", e.Code)
 					}
-					f.gate.Expect(t, tokens.Refused)
+					f.gate.Expect(t, admission.Refused)
 					clientstest.NoLeak(t, err, "canary-wrong", "canary-user", "canary-company")
 				})
 			}

@@ -9,6 +9,7 @@
 -- plain: a plain asynq client enqueued it, perhaps with a lock of its own
 -- outcome; or wait (ms) and, for a parked task, parked (for what; '-' if not known)
 -- attempt (JSON), counted, code, message, data
+-- change: what the attempt changed; it is kept only if the last one changed something else
 -- doubt: how often it was looked for; place: where the lookup broke off
 -- confirmed: the vendor did what a closing asked
 -- archived: the outcome is a dead letter; dead: how many are kept
@@ -35,6 +36,9 @@ local outcome, ended = arg.outcome, arg.outcome ~= nil
 -- Most tasks have one attempt, which is short: a field of the record is cheaper than a
 -- list. '-' says that the first one is in the list.
 local first, inlist = nil, r.first
+-- An attempt that changed the same as the last one is not kept again.
+local change = arg.change or not arg.attempt and r.change
+if arg.change and arg.change == r.change then arg.attempt = nil end
 if arg.attempt then
   if not r.first then
     inlist = #arg.attempt > 64
@@ -67,9 +71,10 @@ local function write()
   else
     add('next', string.format('%.0f', now + arg.wait))
     add('parked', arg.parked)
+    add('change', change)
   end
   redis.call('HDEL', task, 'owner', 'fence', 'verdict', 'started', 'reconfirm', 'abandoned', 'parked', 'code', 'message',
-    'doubt', 'place')
+    'doubt', 'place', 'change')
   redis.call('HSET', task, unpack(set))
   return 1
 end

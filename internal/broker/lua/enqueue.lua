@@ -9,9 +9,11 @@
 -- at or delay, usable: ms
 -- before: the last time at which it may be stored
 -- subject: of the audit log, sealed
+-- most: tasks of the queue that may wait; memory: 1 to look at Redis' memory
 --
--- Returns {answer, id, asked, outcome}. The answer is created,
--- duplicate, conflict, overlap, late, or salt with the right salt in place of the id.
+-- Returns {answer, id, asked, outcome}. The answer is created, duplicate, conflict,
+-- overlap, late, full with the number of tasks that wait, memory with the percentage in
+-- use, or salt with the right salt in place of the id.
 local task, t = R .. 'task:' .. arg.id, A .. 't:' .. arg.id
 local salt = arg.salt and othersalt()
 if salt then return {'salt', salt} end
@@ -33,6 +35,16 @@ if alone then
   -- One that a foreign tool has deleted will never end.
   if other and redis.call('EXISTS', A .. 't:' .. other) == 1
     and redis.call('HEXISTS', R .. 'task:' .. other, 'outcome') == 0 then return {'overlap', other} end
+end
+if arg.most then
+  local waiting = redis.call('LLEN', A .. 'pending') + redis.call('ZCARD', A .. 'scheduled') + redis.call('ZCARD', A .. 'retry')
+  if waiting >= tonumber(arg.most) then return {'full', tostring(waiting)} end
+end
+if arg.memory then
+  local info = redis.pcall('INFO', 'memory') -- an error, as text is not: the user may not ask
+  local used = type(info) == 'string' and string.match(info, 'used_memory:(%d+)')
+  local most = used and tonumber(string.match(info, 'maxmemory:(%d+)')) or 0
+  if most > 0 and used * 10 > most * 9 then return {'memory', string.format('%.0f', used * 100 / most)} end
 end
 local delay = arg.at and math.max(arg.at - now, 0) or arg.delay or '0'
 local due = now + delay

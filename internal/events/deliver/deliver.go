@@ -61,7 +61,7 @@ func (eventDeliver) Policy() broker.Policy {
 		Budget:     24 * time.Hour,
 		Redelivery: broker.AtLeastOnce,
 		// While the receiver accepts no events, all deliveries wait longer, in step
-		// (events.NewRest).
+		// (events.NewBreaker).
 		Backoff: broker.Backoff{Base: time.Second, Max: time.Minute},
 		// The key keeps an event from being enqueued twice. It is kept for at least as
 		// long as the budget.

@@ -1,0 +1,129 @@
+package admission
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+)
+
+// Metrics are the collectors of all accounts.
+type Metrics struct {
+	limitWaits     *prometheus.CounterVec
+	limitExhausted *prometheus.CounterVec
+	limitUnasked   *prometheus.CounterVec
+	verdicts       *prometheus.CounterVec
+	leasesLost     *prometheus.CounterVec
+	coolDownUntil  *prometheus.GaugeVec
+	outageState    *prometheus.GaugeVec
+}
+
+// NewMetrics makes the collectors and registers them with reg; nil registers them
+// nowhere.
+func NewMetrics(reg prometheus.Registerer) *Metrics {
+	c := collectors{promauto.With(reg)}
+	return &Metrics{
+		limitWaits: c.counter(
+			"limit_waits_total",
+			"Calls that had to wait for their account's rate or concurrency, by how: here, or parked.",
+			"account", "how",
+		),
+		limitExhausted: c.counter(
+			"limit_exhausted_total",
+			"Answers by which the vendor says that the account's calls are used up (429).",
+			"account",
+		),
+		limitUnasked: c.counter(
+			"limit_unasked_total",
+			"Calls let go without asking, because Redis did not answer.",
+			"account",
+		),
+		verdicts: c.counter(
+			"credential_verdicts_total",
+			"What calls said about a static credential: accepted, refused, none.",
+			"profile", "verdict",
+		),
+		leasesLost: c.counter("token_leases_lost_total", "Logins that ended after their lease had.", "profile"),
+		coolDownUntil: c.gauge(
+			"token_cooldown_until_seconds",
+			"Unix time at which the credential's cool-down ends; 0 if there is none.",
+			"profile",
+		),
+		outageState: c.gauge(
+			"breaker_state",
+			"The account's circuit breaker as this process knows it: 0 closed, 1 being tried, 2 open.",
+			"account",
+		),
+	}
+}
+
+type collectors struct{ factory promauto.Factory }
+
+func (c collectors) counter(name, help string, labels ...string) *prometheus.CounterVec {
+	return c.factory.NewCounterVec(prometheus.CounterOpts{Name: "errand_" + name, Help: help}, labels)
+}
+
+func (c collectors) gauge(name, help string, labels ...string) *prometheus.GaugeVec {
+	return c.factory.NewGaugeVec(prometheus.GaugeOpts{Name: "errand_" + name, Help: help}, labels)
+}
+
+// breakerCounters are one profile's.
+type breakerCounters struct {
+	accepted      prometheus.Counter
+	refused       prometheus.Counter
+	inconclusive  prometheus.Counter
+	leasesLost    prometheus.Counter
+	coolDownUntil prometheus.Gauge
+}
+
+func (m *Metrics) breakerOf(profile string) *breakerCounters {
+	return &breakerCounters{
+		accepted:      m.verdicts.WithLabelValues(profile, "accepted"),
+		refused:       m.verdicts.WithLabelValues(profile, "refused"),
+		inconclusive:  m.verdicts.WithLabelValues(profile, "none"),
+		leasesLost:    m.leasesLost.WithLabelValues(profile),
+		coolDownUntil: m.coolDownUntil.WithLabelValues(profile),
+	}
+}
+
+func (c *breakerCounters) verdict(v Verdict) {
+	switch v {
+	case Accepted:
+		c.accepted.Inc()
+	case Refused:
+		c.refused.Inc()
+	default:
+		c.inconclusive.Inc()
+	}
+}
+
+// outageCounters are one account's.
+type outageCounters struct {
+	state prometheus.Gauge
+}
+
+func (m *Metrics) outageOf(account string) *outageCounters {
+	return &outageCounters{state: m.outageState.WithLabelValues(account)}
+}
+
+// unixIn is the Unix time d from now, in seconds.
+func unixIn(d time.Duration) float64 {
+	return float64(time.Now().Add(d).UnixMilli()) / 1000
+}
+
+// limitCounters are one account's.
+type limitCounters struct {
+	waitedHere prometheus.Counter
+	parked     prometheus.Counter
+	exhausted  prometheus.Counter
+	unasked    prometheus.Counter
+}
+
+func (m *Metrics) limitsOf(account string) *limitCounters {
+	return &limitCounters{
+		waitedHere: m.limitWaits.WithLabelValues(account, "here"),
+		parked:     m.limitWaits.WithLabelValues(account, "parked"),
+		exhausted:  m.limitExhausted.WithLabelValues(account),
+		unasked:    m.limitUnasked.WithLabelValues(account),
+	}
+}

@@ -1,0 +1,446 @@
+package admission
+
+import (
+	"context"
+	"crypto/rand"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"errand.internal/internal/redisscript"
+	"errand.internal/internal/seal"
+	"errand.internal/internal/settings"
+)
+
+const (
+	// outageFirst and outageMost are how long the breaker is open the first time in a row
+	// and at the most.
+	outageFirst = time.Second
+	outageMost  = 10 * time.Second
+	// refusedFirst and refusedMost are the same after a refusal (403), or a 429 without
+	// Retry-After: somebody may have to mend something.
+	refusedFirst = 30 * time.Second
+	refusedMost  = 10 * time.Minute
+	// syncEvery is how often a process that makes calls tells the fleet of good answers,
+	// and learns whether the breaker has opened.
+	syncEvery = time.Second
+	// blockFor is how long a task is parked at least that an Outage does not admit. The
+	// waker wakes it earlier, when it may be tried.
+	blockFor = 15 * time.Second
+	// keenFor is how long a repeatable task that must wait counts as waiting.
+	keenFor = 20 * time.Second
+)
+
+// Why a breaker is open.
+const (
+	whyOutage  = "outage"
+	whyRefused = "refused"
+	whyQuota   = "quota"
+)
+
+// Outage is the circuit breaker of an account that leaves a vendor in trouble in peace. It
+// counts transport faults and 5xx; a 403, or a 429 without Retry-After, opens it at once, for
+// 30 s to 10 min. It is shared with every process that has the same
+// account and the same Redis. It is safe for concurrent use.
+//
+//	closed ──a share of the calls fails──▶ open ──1 s … 10 s──▶ half-open ──▶ one probe
+//	  ▲                                      ▲                                 │    │
+//	  └── ramp: 1, 2, 4 … calls a second ◀───┼───────── it succeeds ───────────┘    │
+//	        └──── a share of them fails ────▶┴◀──────── it fails ───────────────────┘
+//
+// While it is closed, a call costs nothing: good answers are counted here and told once a
+// second, a failure is told at once. An open breaker is asked once a second per process.
+// If Redis does not answer, every call is admitted: nothing new is claimed without it.
+type Outage struct {
+	options
+	rdb      redis.UniversalClient
+	salt     *seal.Salt
+	name     string
+	identity []string
+	timeout  time.Duration
+	quota    time.Duration // the first wait after a 429 without Retry-After
+	trip     settings.Share
+	count    *outageCounters
+
+	key     atomic.Pointer[outageKey]
+	good    atomic.Int64 // answers since the fleet was told
+	synced  atomic.Int64 // when that was (Unix µs)
+	syncing atomic.Bool
+	// known is the state as this process knows it, nil while closed.
+	known atomic.Pointer[outageKnown]
+	// failingUntil is until when retries are kept to their budget (Unix µs).
+	failingUntil atomic.Int64
+	retries      retryBudget
+}
+
+type outageKey struct {
+	salt string
+	name string
+}
+
+type outageKnown struct {
+	state   string
+	why     string
+	until   time.Time // nobody goes before it
+	recheck time.Time // Redis is not asked before it
+	keen    time.Time // a repeatable task has told Redis that it waits, until then
+}
+
+// OutageChange is a change of state, told by the one process that caused it.
+type OutageChange struct {
+	// Account is the account's name.
+	Account string
+	// Open tells whether it opened or closed.
+	Open bool
+}
+
+// WithOnOutage has f called for every change of an Outage, by the process that caused it.
+func WithOnOutage(f func(OutageChange)) Option {
+	return func(s *allOptions) {
+		s.onOutage = f
+	}
+}
+
+// NewOutage returns the Outage of an account that opens when trip says so. It does not use
+// Redis yet.
+func NewOutage(
+	rdb redis.UniversalClient,
+	salt *seal.Salt,
+	account Limits,
+	trip settings.Share,
+	opts ...Option,
+) *Outage {
+	o := &Outage{
+		options:  newOptions(opts),
+		rdb:      rdb,
+		salt:     salt,
+		name:     account.Name,
+		identity: account.Identity,
+		timeout:  account.CallTimeout,
+		quota:    max(account.QuotaPause, refusedFirst),
+		trip:     trip,
+	}
+	o.count = o.metrics.outageOf(o.name)
+	o.synced.Store(o.now().UnixMicro())
+	return o
+}
+
+// Account returns the name of the account.
+func (o *Outage) Account() string {
+	return o.name
+}
+
+// Name names the breaker where tasks are parked for it.
+func (o *Outage) Name() string {
+	return o.name + ":breaker"
+}
+
+// Acquire admits one call, or returns a *Blocked. It does not wait.
+func (o *Outage) Acquire(ctx context.Context, r Request) (Permit, error) {
+	known := o.known.Load()
+	if known == nil {
+		if o.now().UnixMicro()-o.synced.Load() > syncEvery.Microseconds() {
+			o.sync(ctx)
+		}
+		if now := o.now(); now.UnixMicro() < o.failingUntil.Load() && !o.retries.spend(now, r.Retry) {
+			return nil, o.retryBlocked()
+		}
+		return outagePermit{outage: o}, nil
+	}
+	now := o.now()
+	if now.Before(known.recheck) && !(r.Repeatable && now.After(known.keen)) {
+		return nil, o.blocked(known, now)
+	}
+	nonce := rand.Text()
+	repeatable := "0"
+	if r.Repeatable {
+		repeatable = "1"
+	}
+	reply, err := o.run(
+		ctx,
+		admitScript,
+		nonce,
+		(o.timeout + permitSlack).Microseconds(),
+		repeatable,
+		keenFor.Microseconds(),
+	)
+	if err != nil {
+		return outagePermit{outage: o}, nil
+	}
+	switch reply.Text(0) {
+	case "closed":
+		o.adopt(reply)
+		return outagePermit{outage: o}, nil
+	case "probe":
+		return o.probe(ctx, nonce, r)
+	case "ramp":
+		return outagePermit{outage: o, ramp: true}, nil
+	}
+	known = o.adopt(reply)
+	if r.Repeatable {
+		told := *known
+		told.keen = now.Add(keenFor / 4)
+		o.known.Store(&told)
+	}
+	return nil, o.blocked(known, now)
+}
+
+// probe admits the probe. One that must not be repeated is preceded by a connection alone:
+// a vendor that takes none is not worth an unknown outcome.
+func (o *Outage) probe(ctx context.Context, nonce string, r Request) (Permit, error) {
+	p := outagePermit{outage: o, nonce: nonce}
+	if r.Repeatable || r.Connect == nil {
+		return p, nil
+	}
+	if err := r.Connect(ctx); err == nil {
+		return p, nil
+	}
+	result := Result{Verdict: Failed}
+	if ctx.Err() != nil {
+		result.Verdict = Inconclusive
+	}
+	p.Done(ctx, result)
+	if known := o.known.Load(); known != nil {
+		return nil, o.blocked(known, o.now())
+	}
+	return nil, o.blocked(&outageKnown{why: whyOutage}, o.now())
+}
+
+// sync tells the fleet of good answers in the background.
+func (o *Outage) sync(ctx context.Context) {
+	if !o.syncing.CompareAndSwap(false, true) {
+		return
+	}
+	ctx = context.WithoutCancel(ctx)
+	go func() {
+		defer o.syncing.Store(false)
+		o.tell(ctx, 0)
+	}()
+}
+
+// tell counts answers for the fleet.
+func (o *Outage) tell(ctx context.Context, failures int) {
+	good := o.good.Swap(0)
+	o.synced.Store(o.now().UnixMicro())
+	reply, err := o.run(
+		ctx,
+		countScript,
+		good,
+		failures,
+		o.trip.Percent,
+		o.trip.Within.Microseconds(),
+		outageFirst.Microseconds(),
+		outageMost.Microseconds(),
+	)
+	if err != nil {
+		o.good.Add(good)
+		return
+	}
+	o.adopt(reply)
+}
+
+// adopt keeps the state that a script replied; nil for closed.
+func (o *Outage) adopt(reply redisscript.Reply) *outageKnown {
+	state := reply.Text(0)
+	changed := reply.Text(3) == "1"
+	if state == "closed" {
+		failing := int64(0)
+		if reply.Text(4) == "1" {
+			failing = o.now().Add(o.trip.Within).UnixMicro()
+		}
+		o.failingUntil.Store(failing)
+		if o.known.Swap(nil) != nil {
+			o.count.state.Set(0)
+		}
+		if changed {
+			o.changed(false)
+		}
+		return nil
+	}
+	now := o.now()
+	left := reply.Micros(1)
+	known := &outageKnown{
+		state:   state,
+		why:     reply.Text(2),
+		recheck: now.Add(min(left, syncEvery)),
+	}
+	if state == "open" {
+		known.until = now.Add(left)
+		o.count.state.Set(2)
+	} else {
+		o.count.state.Set(1)
+	}
+	if before := o.known.Load(); before != nil {
+		known.keen = before.keen
+	}
+	o.known.Store(known)
+	if changed {
+		o.changed(true)
+	}
+	return known
+}
+
+func (o *Outage) changed(open bool) {
+	if o.onOutage != nil {
+		o.onOutage(OutageChange{Account: o.name, Open: open})
+	}
+}
+
+func (o *Outage) blocked(known *outageKnown, now time.Time) *Blocked {
+	b := &Blocked{
+		Key:        o.Name(),
+		Reason:     o.name + " is left in peace: too many of its calls failed",
+		RetryAfter: max(known.until.Sub(now), blockFor),
+	}
+	switch known.why {
+	case whyRefused:
+		b.Reason = o.name + " rests: the vendor refused access (403)"
+		b.Refused = true
+	case whyQuota:
+		b.Reason = o.name + " rests: the vendor says that its calls are used up (429)"
+	}
+	return b
+}
+
+// verdictOn returns what a result says about the account: good, bad or none, and why it is
+// bad, with the waits for that.
+func (o *Outage) verdictOn(r Result) (said, why string, first, most time.Duration) {
+	switch {
+	case r.Verdict == Failed:
+		return "bad", whyOutage, outageFirst, outageMost
+	case r.Verdict == Refused:
+		return "bad", whyRefused, refusedFirst, refusedMost
+	case r.Verdict == Exhausted && r.RetryAfter <= 0:
+		return "bad", whyQuota, o.quota, refusedMost
+	case r.Verdict == Inconclusive:
+		return "none", "", 0, 0
+	}
+	return "good", "", 0, 0
+}
+
+// Refuse says that the vendor refused access to the account by an answer whose permit is
+// done.
+func (o *Outage) Refuse(ctx context.Context) {
+	o.open(context.WithoutCancel(ctx), whyRefused, refusedFirst, refusedMost)
+}
+
+func (o *Outage) open(ctx context.Context, why string, first, most time.Duration) {
+	reply, err := o.run(ctx, openScript, why, first.Microseconds(), most.Microseconds())
+	if err == nil { // otherwise the next call learns it from the vendor
+		o.adopt(reply)
+	}
+}
+
+// Clear closes the breaker in the whole fleet within a second, for operators who have
+// mended what was wrong.
+func (o *Outage) Clear(ctx context.Context) error {
+	_, err := o.run(ctx, forgetScript)
+	if err == nil {
+		o.known.Store(nil)
+	}
+	return err
+}
+
+// outagePermit is the permit of an Outage.
+type outagePermit struct {
+	outage *Outage
+	nonce  string // of the probe
+	ramp   bool
+}
+
+// Done implements Permit.
+func (p outagePermit) Done(ctx context.Context, r Result) {
+	o := p.outage
+	ctx = context.WithoutCancel(ctx)
+	said, why, first, most := o.verdictOn(r)
+	if p.nonce != "" || p.ramp {
+		reply, err := o.run(
+			ctx,
+			reportScript,
+			p.nonce,
+			said,
+			o.trip.Percent,
+			first.Microseconds(),
+			most.Microseconds(),
+			why,
+		)
+		if err == nil { // otherwise the lease expires by itself
+			o.adopt(reply)
+		}
+		return
+	}
+	switch {
+	case said == "good":
+		o.good.Add(1)
+	case said == "none" || o.known.Load() != nil: // what was under way when it opened says nothing new
+	case why == whyOutage:
+		o.tell(ctx, 1)
+	default:
+		o.open(ctx, why, first, most)
+	}
+}
+
+// Usable reports whether a call may be tried now. It is false if Redis does not answer.
+func (o *Outage) Usable(ctx context.Context) bool {
+	state, err := o.State(ctx)
+	return err == nil && state.OpenFor == 0
+}
+
+// OutageState is the state of an Outage in the fleet.
+type OutageState struct {
+	// Closed means that calls go.
+	Closed bool
+	// OpenFor is how long nobody goes; 0 if it is closed, or may be tried.
+	OpenFor time.Duration
+	// Why is why it opened: outage, refused or quota.
+	Why string
+}
+
+// String describes the state in one line.
+func (s OutageState) String() string {
+	if s.Closed {
+		return "closed"
+	}
+	why := map[string]string{
+		whyOutage:  "too many calls failed",
+		whyRefused: "the vendor refused access (403)",
+		whyQuota:   "the vendor says that the calls are used up (429)",
+	}[s.Why]
+	if s.OpenFor > 0 {
+		return "tasks wait: " + why + "; next try in " + max(s.OpenFor.Round(time.Second), time.Second).String()
+	}
+	return "tasks wait: " + why + "; it is being tried"
+}
+
+// State reads the state in the fleet. It changes nothing.
+func (o *Outage) State(ctx context.Context) (OutageState, error) {
+	reply, err := o.run(ctx, outageStateScript)
+	if err != nil {
+		return OutageState{}, err
+	}
+	state := OutageState{
+		Closed: reply.Text(0) == "closed",
+		Why:    reply.Text(2),
+	}
+	if reply.Text(0) == "open" {
+		state.OpenFor = max(reply.Micros(1), time.Microsecond)
+	}
+	return state, nil
+}
+
+// run asks Redis once, for askTimeout at most.
+func (o *Outage) run(ctx context.Context, script *redisscript.Script, args ...any) (redisscript.Reply, error) {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	salt, err := o.salt.Get(ctx)
+	if err != nil {
+		return nil, err
+	}
+	key := o.key.Load()
+	if key == nil || key.salt != string(salt) {
+		key = &outageKey{salt: string(salt), name: limitKey(salt, o.name, o.identity) + ":b"}
+		o.key.Store(key)
+	}
+	return ask(ctx, o.rdb, script, []string{key.name}, append([]any{o.redisNow()}, args...)...)
+}
