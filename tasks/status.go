@@ -33,6 +33,8 @@ type Status struct {
 	Attempts int
 	// History has an entry for each attempt, the oldest first.
 	History []Attempt
+	// By names the API key that enqueued the task over HTTP; empty if none did.
+	By string
 
 	// Created is when the task was stored. It runs between Due and Expires.
 	Created time.Time
@@ -102,6 +104,7 @@ func (c *Client) open(record *record.Record) (*Status, error) {
 		HasData:  len(record.Data) > 0,
 		Attempts: record.Attempts,
 		History:  record.History,
+		By:       record.By,
 		Created:  record.Created,
 		Due:      record.Due,
 		Expires:  record.Expires,

@@ -20,6 +20,8 @@ type Offboarding struct {
 	UserID    string    `json:"userId"`
 	Type      string    `json:"type"`
 	Requested time.Time `json:"asked"`
+	// By names the API key that asked; empty if none did.
+	By string `json:"by,omitempty"`
 	// Attempts are the tries that did not confirm it.
 	Attempts []OffboardingAttempt `json:"attempts"`
 	// Confirmed is when the vendor confirmed it; nil if it has not.
@@ -103,6 +105,7 @@ func (r *reader) offboardings(ctx context.Context, queueName string) ([]*Offboar
 			return err
 		}
 		line.UserID = user
+		line.By = e.By
 		return nil
 	})
 	return lines, err

@@ -58,6 +58,8 @@ type Job struct {
 	// Scheduled says that a schedule enqueues the task, and enqueues it again with
 	// another key if it fails. Its own key is not freed by its end.
 	Scheduled bool
+	// By names the API key that asked for the task; "" for a producer with Redis of its own.
+	By string
 	// EnqueueBefore is the last moment, by Redis' clock, at which it may be stored;
 	// zero for none. Later it is refused with record.ErrLate.
 	EnqueueBefore time.Time
@@ -178,6 +180,9 @@ func (p *Producer) arguments(id string, job Job, policy Policy) arguments {
 	a.time("at", job.At)
 	a.span("delay", job.In)
 	a.time("before", job.EnqueueBefore)
+	if job.By != "" {
+		a.add("by", job.By)
+	}
 	if policy.AuditSubject != "" {
 		a.add("subject", p.ring.Seal(seal.Payload, auditAAD(job.Type), []byte(policy.AuditSubject)))
 	}

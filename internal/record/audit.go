@@ -17,6 +17,8 @@ type AuditEntry struct {
 	Event string
 	// Subject is set with asked, sealed as the producer did.
 	Subject []byte
+	// By is set with asked if an API key did.
+	By string
 	// Outcome is set with ended.
 	Outcome Outcome
 	Code    string
@@ -33,6 +35,7 @@ func (s *Store) EachAuditEntry(ctx context.Context, queue string, do func(AuditE
 			Type:    text(v, "type"),
 			Event:   text(v, "event"),
 			Subject: []byte(text(v, "subject")),
+			By:      text(v, "by"),
 			Outcome: Outcome(text(v, "outcome")),
 			Code:    text(v, "code"),
 			Message: text(v, "message"),

@@ -39,6 +39,7 @@
 //
 //	asked, once                           written when the task is stored
 //	seq                                   with an intent
+//	by                                    the API key that asked, if one did
 //	owner, fence, verdict, started        the claim
 //	abandoned, crashes, reconfirm         what earlier claims left behind
 //	doubt, place                          how far the reconciliation is
@@ -49,9 +50,8 @@
 //	                                      place of fence
 //	waiting                               somebody waits for the end
 //
-// Fields that a later release adds (what a replay replays, a trace, the name of an
-// API key) are further fields of the hash; readers ignore what they do not know.
-// A change that an older release would misread raises Format.
+// Fields that a later release adds (what a replay replays, a trace) are further fields of
+// the hash; readers ignore what they do not know. A change that an older release would misread raises Format.
 //
 // A record has no expiry before the task has ended, and outlives asynq's copy of
 // the task, so that no copy is ever run without its record.

@@ -26,6 +26,9 @@ type Record struct {
 	Attempts int
 	History  []Attempt
 
+	// By names the API key that asked for the task; empty if none did.
+	By string
+
 	Created time.Time
 	Due     time.Time
 	Expires time.Time
@@ -169,6 +172,7 @@ func newRecord(queue, id string, fields map[string]string, now time.Time) *Recor
 		Outcome: Outcome(fields["outcome"]),
 		Code:    fields["code"],
 		Message: fields["message"],
+		By:      fields["by"],
 		Created: asked.Created,
 		Due:     asked.Due,
 		Expires: asked.Expires(),

@@ -10,6 +10,7 @@
 -- before: the last time at which it may be stored
 -- subject: of the audit log, sealed
 -- most: tasks of the queue that may wait; memory: 1 to look at Redis' memory
+-- by: the API key that asked
 --
 -- Returns {answer, id, asked, outcome}. The answer is created, duplicate, conflict,
 -- overlap, late, full with the number of tasks that wait, memory with the percentage in
@@ -50,10 +51,11 @@ local delay = arg.at and math.max(arg.at - now, 0) or arg.delay or '0'
 local due = now + delay
 local asked = string.format('%s %s %s %s', stamp, delay, arg.usable, arg.type)
 redis.call('HSET', task, 'asked', asked, 'once', arg.once)
+if arg.by then redis.call('HSET', task, 'by', arg.by) end
 if arg.intent then redis.call('HSET', task, 'seq', redis.call('INCR', R .. 'seq')) end
 if arg.subject then
   redis.call('XADD', R .. 'audit', 'MAXLEN', '~', 1000000, '*', 'id', arg.id, 'type', arg.type, 'event', 'asked',
-    'subject', arg.subject, 'due', string.format('%.0f', due))
+    'subject', arg.subject, 'due', string.format('%.0f', due), unpack(arg.by and {'by', arg.by} or {}))
   redis.call('ZADD', R .. 'audit:open', due, arg.id)
   local _, _, _, _, _, intent = once(arg.once)
   if intent ~= '-' then redis.call('SADD', R .. 'audit:of:' .. intent, arg.id) end
