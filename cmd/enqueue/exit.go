@@ -14,40 +14,26 @@ import (
 	"errand.internal/tasks"
 )
 
-// Exit codes.
+// Exit codes. Those of the outcomes are in produce.Outcomes.
 const (
 	exitOK          = 0
 	exitUnexpected  = 1
 	exitUsage       = 2 // wrong command line or settings
 	exitRefused     = 3 // the input is invalid; nothing was enqueued
 	exitRedis       = 4 // Redis cannot be reached, or cannot store the task now
-	exitDeclined    = 5
 	exitParked      = 6 // when the wait ended
-	exitUnknown     = 7
-	exitExpired     = 8
 	exitRowsRefused = 9 // bulk finished with refused rows
 	exitTimeout     = 10
-	exitFailed      = 11 // failed or invalid
-	exitCancelled   = 12 // cancelled or superseded
 	exitNoTask      = 13 // or it can no longer be cancelled
 	exitInterrupted = 130
 )
 
 // outcomeExitCode returns the exit code of --wait for an outcome.
 func outcomeExitCode(o tasks.Outcome) int {
-	switch o {
-	case tasks.Done:
-		return exitOK
-	case tasks.Declined:
-		return exitDeclined
-	case tasks.Superseded, tasks.Cancelled:
-		return exitCancelled
-	case tasks.Invalid, tasks.Failed:
-		return exitFailed
-	case tasks.Unknown:
-		return exitUnknown
-	case tasks.Expired:
-		return exitExpired
+	for _, known := range produce.Outcomes {
+		if known.Outcome == o {
+			return known.ExitCode
+		}
 	}
 	return exitUnexpected
 }

@@ -274,16 +274,14 @@ func TestHelp(t *testing.T) {
 		exitUsage,
 		exitRefused,
 		exitRedis,
-		exitDeclined,
 		exitParked,
-		exitUnknown,
-		exitExpired,
 		exitRowsRefused,
 		exitTimeout,
-		exitFailed,
-		exitCancelled,
 		exitNoTask,
 		exitInterrupted,
+	}
+	for _, o := range produce.Outcomes {
+		codes = append(codes, o.ExitCode)
 	}
 	for _, code := range codes {
 		wantText(t, "the help", mainHelp, fmt.Sprintf(" %d ", code))

@@ -23,17 +23,7 @@ func (inv *invocation) waitForOutcome(
 	wait time.Duration,
 	keyOutcome tasks.Outcome,
 ) (int, error) {
-	waitCtx, cancel := context.WithTimeout(ctx, wait)
-	defer cancel()
-	status, err := client.Wait(waitCtx, r.ID)
-	if waitCtx.Err() != nil && ctx.Err() == nil &&
-		(status == nil || status.State != record.Ended) {
-		// The last state seen may be a second old.
-		if status != nil {
-			r.SetStatus(status)
-		}
-		status, err = client.Status(ctx, r.ID)
-	}
+	status, err := produce.Wait(ctx, client, r.ID, wait)
 	switch {
 	case status != nil:
 		r.SetStatus(status)

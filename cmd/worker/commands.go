@@ -27,6 +27,7 @@ type commands struct {
 	DeadLetters deadLetterCommand `cmd:"" help:"Export the tasks that ended archived, as JSON lines."`
 	Offboarding offboardCommand   `cmd:"" help:"Export the state of every inactivation, as JSON lines."`
 	Events      eventsCommand     `cmd:"" help:"Manage the delivery of events."`
+	APIKey      apiKeyCommand     `cmd:"" name:"api-key" help:"Make a key of the HTTP interface."`
 	Health      healthCommand     `cmd:"" help:"Check whether the worker on this machine is ready."`
 	Version     versionCommand    `cmd:"" help:"Print the version, commit and Go version."`
 }
@@ -147,6 +148,23 @@ func (*resumeEventsCommand) Help() string {
 
 func (*resumeEventsCommand) run(ctx context.Context, inv *invocation) error {
 	return inv.printResult(app.ResumeEvents(ctx, inv.environ))
+}
+
+type apiKeyCommand struct {
+	Name  string   `arg:"" help:"Name of its user, such as shop; it stands in metrics, logs and records."`
+	Types []string `placeholder:"TYPE,…" help:"The task types that it may enqueue. Default: all."`
+	Read  bool     `help:"Let it read the tasks and results of every key, not only its own."`
+	JSON  bool     `name:"json" help:"Print one JSON object: key and entry."`
+}
+
+// Help returns the detailed help that kong prints.
+func (*apiKeyCommand) Help() string {
+	return `The key is shown this once. Its entry belongs into API_KEYS, or the file that API_KEYS_FILE names, of every
+worker that serves the HTTP interface (docs/producing.md). To take a key back, remove its entry.`
+}
+
+func (c *apiKeyCommand) run(_ context.Context, inv *invocation) error {
+	return app.MakeAPIKey(inv.stdout, c.Name, c.Types, c.Read, c.JSON)
 }
 
 type healthCommand struct{}

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"errand.internal/internal/monitor"
 	"errand.internal/internal/redisguard"
+	"errand.internal/internal/webserver"
 )
 
 // serveAdmin serves the admin HTTP until stop is called. It does nothing if
@@ -26,7 +28,7 @@ func (p *process) serveAdmin(ctx context.Context) (addr string, stop func(), err
 	if err != nil {
 		return "", nil, err
 	}
-	listener, err := monitor.Listen(ctx, p.config.HTTPAddr)
+	listener, err := webserver.Listen(ctx, "HTTP_ADDR", p.config.HTTPAddr)
 	if err != nil {
 		return "", nil, err
 	}
@@ -34,7 +36,13 @@ func (p *process) serveAdmin(ctx context.Context) (addr string, stop func(), err
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		if err := monitor.Serve(ctx, listener, handler, p.log); err != nil {
+		server := webserver.Server{
+			Name:         "admin HTTP",
+			Handler:      handler,
+			ReadTimeout:  30 * time.Second,
+			WriteTimeout: time.Minute,
+		}
+		if err := server.Serve(ctx, listener, p.log); err != nil {
 			p.log.Error().Err(err).Msg("admin HTTP failed; the worker goes on without it")
 		}
 	}()

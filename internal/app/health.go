@@ -7,6 +7,7 @@ import (
 	"errand.internal/internal/config"
 	"errand.internal/internal/monitor"
 	"errand.internal/internal/settings"
+	"errand.internal/internal/webserver"
 )
 
 // Health asks the worker that listens on this machine's HTTP_ADDR whether it is
@@ -21,7 +22,7 @@ func Health(ctx context.Context, environ map[string]string) error {
 	if addr, set := environ["HTTP_ADDR"]; set && addr == "" {
 		return config.NewError(errors.New("HTTP_ADDR: is empty, so this worker has no admin HTTP to ask"))
 	}
-	if problem := monitor.AddrProblem(c.HTTPAddr); problem != "" {
+	if problem := webserver.AddrProblem(c.HTTPAddr); problem != "" {
 		return config.NewError(errors.New("HTTP_ADDR: " + problem))
 	}
 	return monitor.CheckReady(ctx, c.HTTPAddr)

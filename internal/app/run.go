@@ -28,6 +28,9 @@ type Worker struct {
 	// Ready, if set, is called once the worker takes tasks, with the address of the
 	// admin HTTP ("" if there is none).
 	Ready func(adminAddr string)
+	// ReadyAPI, if set, is called before Ready with the address of the HTTP interface, if
+	// there is one.
+	ReadyAPI func(addr string)
 	// Release, if set, returns the task types that the worker knows, given those of this
 	// release. Tests make workers of older releases with it.
 	Release func([]worker.Definition) []worker.Definition
@@ -83,11 +86,11 @@ func (w Worker) work(ctx context.Context, c *config.Valid, log zerolog.Logger) e
 		log.Info().Msg("worker has stopped before it took tasks")
 		return nil
 	}
-	return p.run(ctx, w.Ready)
+	return p.run(ctx, w)
 }
 
 // run takes tasks until ctx ends, then drains.
-func (p *process) run(ctx context.Context, ready func(adminAddr string)) error {
+func (p *process) run(ctx context.Context, w Worker) error {
 	adminAddr, stopAdmin, err := p.serveAdmin(ctx)
 	if err != nil {
 		return err
@@ -97,6 +100,11 @@ func (p *process) run(ctx context.Context, ready func(adminAddr string)) error {
 	defer stopEvents() // after the last task has ended
 	stopExpiry := p.watchExpiry(ctx)
 	defer stopExpiry()
+	apiAddr, stopAPI, err := p.serveAPI(ctx)
+	if err != nil {
+		return err
+	}
+	defer stopAPI()
 	if err := p.server.Start(); err != nil {
 		return err
 	}
@@ -108,11 +116,10 @@ func (p *process) run(ctx context.Context, ready func(adminAddr string)) error {
 		Interface("queues", p.queues).
 		Strs("vendors", p.config.Accounts.Configured().Vendors()).
 		Str("http", adminAddr).
+		Str("api", apiAddr).
 		Str("proxy", p.config.Proxy.String()).
 		Msg("worker is ready")
-	if ready != nil {
-		ready(adminAddr)
-	}
+	w.announce(adminAddr, apiAddr)
 
 	<-ctx.Done()
 	p.log.Info().
@@ -123,6 +130,16 @@ func (p *process) run(ctx context.Context, ready func(adminAddr string)) error {
 	stopSchedules()
 	p.log.Info().Msg("worker has stopped")
 	return nil
+}
+
+// announce calls what waits for the worker.
+func (w Worker) announce(adminAddr, apiAddr string) {
+	if w.ReadyAPI != nil && apiAddr != "" {
+		w.ReadyAPI(apiAddr)
+	}
+	if w.Ready != nil {
+		w.Ready(adminAddr)
+	}
 }
 
 // watchExpiry warns of credentials that expire soon, until stop is called.

@@ -16,7 +16,9 @@ import (
 type Worker struct {
 	// Admin is the address of its admin HTTP.
 	Admin string
-	Log   *Log
+	// API is the address of its HTTP interface; empty if it has none.
+	API string
+	Log *Log
 	// Client enqueues tasks for it.
 	Client *tasks.Client
 	// Stop has it drain, and returns what Run returned. It may be called more than
@@ -32,9 +34,10 @@ func (f *Fixture) Start(t testing.TB) *Worker {
 	ready := make(chan string, 1)
 	ended := make(chan error, 1)
 	worker := app.Worker{
-		Environ: f.With(nil),
-		Stderr:  w.Log,
-		Ready:   func(addr string) { ready <- addr },
+		Environ:  f.With(nil),
+		Stderr:   w.Log,
+		Ready:    func(addr string) { ready <- addr },
+		ReadyAPI: func(addr string) { w.API = addr },
 	}
 	go func() {
 		ended <- worker.Run(ctx)

@@ -9,6 +9,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"errand.internal/internal/events"
+	"errand.internal/internal/httpapi"
 	"errand.internal/internal/monitor"
 	"errand.internal/internal/secret"
 	"errand.internal/internal/settings"
@@ -30,6 +31,7 @@ type Config struct {
 	OutboundProxy      secret.String  `env:"OUTBOUND_PROXY" doc:"Proxy of https calls to vendors and event receivers, http://[user:password@]host:port (docs/network.md). Loopback and plain http never use it; HTTPS_PROXY and its like are not read. Unset: none."`
 	AllowInsecureHTTP  bool           `env:"ALLOW_INSECURE_HTTP" envDefault:"false" doc:"Permits plain http:// vendor and event URLs on hosts other than loopback."`
 	Events             events.Config  `envPrefix:"EVENTS_"`
+	API                httpapi.Config `envPrefix:"API_"`
 }
 
 // LogLevel is a zerolog level.

@@ -11,17 +11,21 @@ import (
 func Example() string {
 	worker := settings.Section{Title: "Worker"}
 	events := settings.Section{Title: "Events"}
+	api := settings.Section{Title: "HTTP interface"}
 	for _, v := range settings.Describe(Config{}) {
 		if v.Name == "WORKER_QUEUES" {
 			v.Default = DefaultQueues().String()
 		}
-		if strings.HasPrefix(v.Name, "EVENTS_") {
+		switch {
+		case strings.HasPrefix(v.Name, "EVENTS_"):
 			events.Variables = append(events.Variables, v)
-		} else {
+		case strings.HasPrefix(v.Name, "API_"):
+			api.Variables = append(api.Variables, v)
+		default:
 			worker.Variables = append(worker.Variables, v)
 		}
 	}
-	sections := []settings.Section{worker, events}
+	sections := []settings.Section{worker, events, api}
 	for _, v := range all.Vendors {
 		section := settings.Section{Title: v.Title}
 		for _, t := range v.Accounts {

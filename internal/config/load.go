@@ -8,12 +8,12 @@ import (
 
 	"errand.internal/clients"
 	"errand.internal/internal/events"
-	"errand.internal/internal/monitor"
 	"errand.internal/internal/redisconn"
 	"errand.internal/internal/schedule"
 	"errand.internal/internal/seal"
 	"errand.internal/internal/secret"
 	"errand.internal/internal/settings"
+	"errand.internal/internal/webserver"
 	"errand.internal/tasks/all"
 )
 
@@ -71,6 +71,7 @@ func Read(environ map[string]string) (*Valid, error) {
 		v.Accounts.Validate(),
 		v.Events.Validate(),
 		v.Monitoring.Validate(),
+		v.API.Validate(),
 		v.check(),
 		v.checkVendors(loaded),
 	)
@@ -101,7 +102,7 @@ func (v *Valid) check() error {
 	fault := func(format string, args ...any) {
 		faults = append(faults, fmt.Errorf(format, args...))
 	}
-	if problem := monitor.AddrProblem(v.HTTPAddr); problem != "" {
+	if problem := webserver.AddrProblem(v.HTTPAddr); problem != "" {
 		fault("HTTP_ADDR: %s", problem)
 	}
 	if v.LogFormat != "json" && v.LogFormat != "console" {

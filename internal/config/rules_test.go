@@ -10,6 +10,7 @@ import (
 	"sync"
 	"testing"
 
+	"errand.internal/internal/httpapi"
 	"errand.internal/internal/sandboxes"
 	"errand.internal/internal/settings"
 	"errand.internal/tasks/all"
@@ -37,6 +38,11 @@ var wrongValues = map[string]string{
 	"ALLOW_INSECURE_HTTP":       "perhaps",
 	"EVENTS_URL":                "ftp://127.0.0.1/",
 	"EVENTS_SECRET":             "canary",
+	"API_ADDR":                  "8080",
+	"API_KEYS":                  "canary",
+	"API_TLS_CERT":              "nowhere.pem",
+	"API_TLS_KEY":               "nowhere.pem",
+	"API_RATE":                  "fast",
 	"DANACONNECT_USERNAME":      "a:b",
 	"DANACONNECT_COMPANY":       "a:b",
 	"DANACONNECT_PASSWORD":      lineEnd,
@@ -95,6 +101,8 @@ func complete(with map[string]string) map[string]string {
 	environ := maps.Clone(sandboxAccounts())
 	environ["EVENTS_URL"] = "http://127.0.0.1:1/"
 	environ["EVENTS_SECRET"] = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
+	environ["API_ADDR"] = "127.0.0.1:0"
+	environ["API_KEYS"] = httpapi.Entry("shop", "a key")
 	environ["MONITORING_USER"] = "u"
 	environ["MONITORING_PASSWORD"] = "p"
 	for name := range with {

@@ -35,6 +35,24 @@ func Enqueue(
 	return client.EnqueuePayload(ctx, p, opts...)
 }
 
+// Wait waits for the end of a task, at most as long as wait, and returns its status then.
+// If the task has not ended, the status is the latest that could be read; it is nil if
+// there is no record.
+func Wait(ctx context.Context, client *tasks.Client, id string, wait time.Duration) (*tasks.Status, error) {
+	waitCtx, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	status, err := client.Wait(waitCtx, id)
+	if waitCtx.Err() == nil || ctx.Err() != nil || status != nil && status.State == tasks.Ended {
+		return status, err
+	}
+	// The last state seen may be a second old.
+	now, err := client.Status(ctx, id)
+	if now == nil && !errors.Is(err, tasks.ErrNotFound) {
+		return status, err
+	}
+	return now, err
+}
+
 // Timing says when a task may run. A nil field is left to the task's policy.
 type Timing struct {
 	In        *time.Duration

@@ -1,0 +1,64 @@
+package app
+
+import (
+	"context"
+	"crypto/tls"
+	"time"
+
+	"errand.internal/internal/httpapi"
+	"errand.internal/internal/webserver"
+	"errand.internal/tasks"
+)
+
+// serveAPI serves the HTTP interface of producers until ctx ends or stop is called, which
+// returns once it has ended. It does nothing if API_ADDR is empty.
+func (p *process) serveAPI(ctx context.Context) (addr string, stop func(), err error) {
+	cfg := p.config.API
+	if !cfg.Enabled() {
+		return "", func() {}, nil
+	}
+	client, err := tasks.Open(
+		p.config.RedisURL.Reveal(),
+		tasks.EncryptionKeys(p.config.EncryptionKeys.Reveal()),
+	)
+	if err != nil {
+		return "", nil, err
+	}
+	p.onClose(func() { closeQuietly(client) })
+	ctx, cancel := context.WithCancel(ctx)
+	p.onClose(cancel)
+	handler, err := httpapi.New(cfg, httpapi.Parts{
+		Client:   client,
+		Registry: p.registry,
+		Log:      p.log,
+		Stopping: ctx,
+	})
+	if err != nil {
+		return "", nil, err
+	}
+	listener, err := webserver.Listen(ctx, "API_ADDR", cfg.Addr)
+	if err != nil {
+		return "", nil, err
+	}
+	addr = listener.Addr().String()
+	if secure := cfg.TLS(); secure != nil {
+		listener = tls.NewListener(listener, secure)
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		server := webserver.Server{
+			Name:         "HTTP interface",
+			Handler:      handler,
+			ReadTimeout:  15 * time.Second,
+			WriteTimeout: 30 * time.Second,
+		}
+		if err := server.Serve(ctx, listener, p.log); err != nil {
+			p.log.Error().Err(err).Msg("HTTP interface failed; the worker goes on without it")
+		}
+	}()
+	return addr, func() {
+		cancel()
+		<-done
+	}, nil
+}

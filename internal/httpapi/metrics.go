@@ -1,0 +1,64 @@
+package httpapi
+
+import (
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// metrics count what the interface is asked.
+type metrics struct {
+	requests *prometheus.CounterVec
+	seconds  *prometheus.HistogramVec
+	rows     *prometheus.CounterVec
+	refused  *prometheus.CounterVec
+}
+
+// The reasons of a refusal before a call, and the results of a row.
+var (
+	refusals   = []string{"missing", "wrong", "rate", "busy"}
+	rowResults = []string{"enqueued", "duplicate", "refused", "failed"}
+)
+
+// newMetrics registers the metrics. Every series that a key can have exists from the
+// start.
+func newMetrics(reg prometheus.Registerer, keys []*key, calls []string) *metrics {
+	m := &metrics{
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "errand_api_requests_total",
+			Help: "Requests of the HTTP interface, by the name of the key, the call and the HTTP status.",
+		}, []string{"key", "call", "status"}),
+		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name:    "errand_api_request_seconds",
+			Help:    "How long requests of the HTTP interface took, with their wait for an outcome.",
+			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60},
+		}, []string{"call"}),
+		rows: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "errand_api_rows_total",
+			Help: "Rows of POST /v1/tasks:bulk, by the name of the key and what became of them.",
+		}, []string{"key", "result"}),
+		refused: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "errand_api_refused_total",
+			Help: "Requests without a call: the API key is missing or wrong, or it sends too many.",
+		}, []string{"reason"}),
+	}
+	for _, reason := range refusals {
+		m.refused.WithLabelValues(reason)
+	}
+	for _, call := range calls {
+		m.seconds.WithLabelValues(call)
+	}
+	for _, k := range keys {
+		for _, result := range rowResults {
+			m.rows.WithLabelValues(k.name, result)
+		}
+	}
+	reg.MustRegister(m.requests, m.seconds, m.rows, m.refused)
+	return m
+}
+
+func (m *metrics) observe(keyName, call string, status int, took time.Duration) {
+	m.requests.WithLabelValues(keyName, call, strconv.Itoa(status)).Inc()
+	m.seconds.WithLabelValues(call).Observe(took.Seconds())
+}
