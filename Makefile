@@ -10,7 +10,7 @@ VERSION ?= dev
 LDFLAGS := -s -w -X errand.internal/internal/buildinfo.Version=$(VERSION) -X errand.internal/internal/buildinfo.Commit=$(shell git rev-parse --short HEAD 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up run build test test/faults bench lint golden golden-check tidy-check verify redis promtool hooks
+.PHONY: help demo up run build client test test/faults bench lint golden golden-check tidy-check verify redis promtool languages hooks
 
 help: ## list the targets
 	@grep -hE '^[a-z/-]+:.*##' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -28,13 +28,25 @@ run: ## run a worker with the settings in .env
 build: ## build bin/worker and bin/enqueue
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/worker ./cmd/enqueue
 
+OAPI := github.com/oapi-codegen/oapi-codegen/v2/cmd/oapi-codegen@v2.5.0
+CLIENT := internal/httpapi/apiclient
+
+client: ## generate the Go client of docs/openapi.json that the tests use
+	$(GO) run $(OAPI) -generate types,client -package apiclient -o $(CLIENT)/client.gen.go \
+		-include-operation-ids enqueue-danaconnect-otp-send,get-task,cancel-task \
+		docs/openapi.json
+	sha256sum <docs/openapi.json | cut -d' ' -f1 >$(CLIENT)/openapi.sha256
+
 redis: # the tests need a real redis-server
 	@./.ci/need redis-server
 
 promtool: # the tests of the alert rules need promtool
 	@./.ci/need promtool
 
-test: redis promtool ## run all tests (installs redis-server and promtool if they are missing)
+languages: # the tests run the snippets of docs/producing.md
+	@for program in curl python3 node php; do ./.ci/need $$program || exit 1; done
+
+test: redis promtool languages ## run all tests (installs the programs that they need, such as redis-server, if they are missing)
 	$(GO) test $(RACE) $(TAGS) -timeout 20m ./...
 
 test/faults: redis ## run the long fault suite: kills, restarts, Redis trouble (about half an hour)

@@ -8,14 +8,19 @@ import (
 	"errand.internal/internal/sandboxes"
 )
 
-// instructions has the Redis URL, the vendors' command lines, the address of the
-// admin HTTP twice, and the URL of the sandboxes.
+// instructions has the Redis URL, the vendors' command lines, the address and the key
+// of the HTTP interface, the address of the admin HTTP twice, and the URL of the
+// sandboxes.
 const instructions = `The demo keeps running. To try it, open another terminal in this folder:
 
   export REDIS_URL=%s
 
 %s  # list the task types
   go run ./cmd/enqueue types
+
+  # enqueue over HTTP, as an application in any language does (docs/producing.md)
+  curl -sS 'http://%s/v1/tasks/danaconnect:otp:send?wait=20s' -H 'Authorization: Bearer %s' \
+    -d '{"idConversation":824541,"values":{"COD1_EMAIL":"you@example.com"},"type":1,"length":6}'
 
   web UI    http://%s/monitoring/
   metrics   http://%s/metrics
@@ -42,6 +47,8 @@ func (s *system) printInstructions(out io.Writer) {
 		instructions,
 		s.redisURL,
 		commands.String(),
+		s.apiAddr,
+		apiKey,
 		s.adminAddr,
 		s.adminAddr,
 		s.sandboxesURL,

@@ -13,6 +13,7 @@ import (
 
 	"errand.internal/clients/sandbox"
 	"errand.internal/internal/app"
+	"errand.internal/internal/httpapi"
 	"errand.internal/internal/sandboxes"
 	"errand.internal/tasks"
 )
@@ -25,7 +26,11 @@ const (
 	redisPort     = "6390"
 	adminPort     = "8080"
 	sandboxesPort = "8099"
+	apiPort       = "8081"
 )
+
+// apiKey is the key of the demo's HTTP interface. Only this machine can reach it.
+const apiKey = "demo"
 
 // options change how a system is started.
 type options struct {
@@ -57,6 +62,7 @@ type system struct {
 	redisURL     string
 	sandboxesURL string // without a slash at its end
 	adminAddr    string // of the worker's admin HTTP
+	apiAddr      string // of its HTTP interface for producers
 
 	removeSchedules func()
 	stopWorker      context.CancelFunc
@@ -134,6 +140,9 @@ func (s *system) startWorker(ctx context.Context, o options) error {
 	worker := app.Worker{
 		Environ: environ,
 		Stderr:  o.stderr,
+		ReadyAPI: func(addr string) {
+			s.apiAddr = addr
+		},
 		Ready: func(addr string) {
 			ready <- addr
 		},
@@ -156,6 +165,10 @@ func (s *system) environ(ctx context.Context, o options) (map[string]string, err
 	if err != nil {
 		return nil, err
 	}
+	apiAddr, err := freeAddr(ctx, o.port(apiPort))
+	if err != nil {
+		return nil, err
+	}
 	level := "error"
 	if o.verbose {
 		level = "info"
@@ -163,6 +176,8 @@ func (s *system) environ(ctx context.Context, o options) (map[string]string, err
 	environ := map[string]string{
 		"REDIS_URL":  s.redisURL,
 		"HTTP_ADDR":  adminAddr,
+		"API_ADDR":   apiAddr,
+		"API_KEYS":   httpapi.Entry("demo", apiKey),
 		"LOG_FORMAT": "console",
 		"LOG_LEVEL":  level,
 	}

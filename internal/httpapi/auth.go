@@ -20,7 +20,7 @@ const (
 	// maxRequests and maxBulks are how many requests, and how many of them bulks, one key
 	// may have running at once.
 	maxRequests = 512
-	maxBulks    = 4
+	maxBulks    = 8
 )
 
 // client is a key with what it uses.

@@ -41,8 +41,10 @@ func (a *api) bulk(q *request) error {
 	if err != nil {
 		return err
 	}
-	// The receipts of the first rows leave before the last rows have come.
+	// The receipts of the first rows leave before the last rows have come. What is left of
+	// the body when the bulk ends early must not be taken for the next request.
 	_ = http.NewResponseController(q.w).EnableFullDuplex()
+	q.w.Header().Set("Connection", "close")
 	in := &steadyBody{q: q}
 	defer in.stop()
 	out := newReceipts(q.w, func(result string) { a.metrics.rows.WithLabelValues(q.client.name, result).Inc() })
@@ -138,7 +140,11 @@ func (b *steadyBody) Read(p []byte) (int, error) {
 	}
 	b.q.readUntil(time.Now().Add(stallTimeout))
 	b.mu.Unlock()
-	return b.q.Body.Read(p)
+	n, err := b.q.Body.Read(p)
+	if errors.Is(err, io.EOF) { // from here on net/http reads, to notice that the client is gone
+		b.q.readUntil(time.Time{})
+	}
+	return n, err
 }
 
 // stop ends a Read that is still waiting.
@@ -154,6 +160,7 @@ type receipts struct {
 	w     *answer
 	count func(result string)
 	done  chan struct{}
+	group sync.WaitGroup
 
 	mu    sync.Mutex
 	dirty bool
@@ -165,7 +172,7 @@ func newReceipts(w *answer, count func(result string)) *receipts {
 		count: count,
 		done:  make(chan struct{}),
 	}
-	go r.flushing()
+	r.group.Go(r.flushing)
 	return r
 }
 
@@ -188,10 +195,10 @@ func (r *receipts) flushing() {
 	}
 }
 
+// stop returns once nothing is sent any more: after the call there is no connection.
 func (r *receipts) stop() {
 	close(r.done)
-	r.mu.Lock() // no flush is under way any more
-	defer r.mu.Unlock()
+	r.group.Wait()
 }
 
 // write writes the receipt of a row.

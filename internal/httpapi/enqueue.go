@@ -146,6 +146,7 @@ func (q *request) payload() ([]byte, error) {
 	q.readUntil(time.Now().Add(bodyTimeout))
 	raw, err := io.ReadAll(http.MaxBytesReader(q.w, q.Body, payload.MaxSize))
 	if err != nil {
+		q.w.Header().Set("Connection", "close") // nobody reads the rest
 		return nil, bodyProblem(err)
 	}
 	if !utf8.Valid(raw) {

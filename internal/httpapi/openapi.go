@@ -90,6 +90,17 @@ func (d *describer) schema(of any) *huma.Schema {
 	return d.Components.Schemas.Schema(reflect.TypeOf(of), true, "")
 }
 
+// payload describes a payload under a name of its own, so that generated clients have a
+// type for it: DanaconnectOtpSend.
+func (d *describer) payload(info tasks.Info) *huma.Schema {
+	var name strings.Builder
+	for _, word := range strings.FieldsFunc(info.Type, func(r rune) bool { return r == ':' || r == '_' }) {
+		name.WriteString(strings.ToUpper(word[:1]) + word[1:])
+	}
+	d.Components.Schemas.Map()[name.String()] = payloadSchema(info)
+	return &huma.Schema{Ref: "#/components/schemas/" + name.String()}
+}
+
 func content(contentType string, s *huma.Schema) map[string]*huma.MediaType {
 	return map[string]*huma.MediaType{contentType: {Schema: s}}
 }
@@ -194,7 +205,7 @@ func (d *describer) enqueue(info tasks.Info) *huma.Operation {
 		RequestBody: &huma.RequestBody{
 			Required: true,
 			Content: map[string]*huma.MediaType{"application/json": {
-				Schema:  payloadSchema(info),
+				Schema:  d.payload(info),
 				Example: info.Example,
 			}},
 		},

@@ -20,7 +20,7 @@ type Problem struct {
 	Status int     `json:"status" doc:"The HTTP status."`
 	Detail string  `json:"detail" doc:"What is wrong, and what to do."`
 	ID     string  `json:"id,omitempty" doc:"The task that it is about."`
-	Errors []Fault `json:"errors,omitempty" doc:"Every place that is at fault."`
+	Errors []Fault `json:"errors,omitempty" nullable:"false" doc:"Every place that is at fault."`
 
 	retryAfter int // seconds; 0 for none
 }

@@ -21,7 +21,7 @@ type Report struct {
 	Message   *string          `json:"message,omitempty"`
 	Attempts  *int             `json:"attempts,omitempty"`
 	Data      *json.RawMessage `json:"data,omitempty"`
-	History   *[]HistoryEntry  `json:"history,omitempty"` // only when asked for
+	History   *[]HistoryEntry  `json:"history,omitempty" nullable:"false"` // only when asked for
 
 	// Sealed says that the data exists but cannot be opened.
 	Sealed bool `json:"-"`

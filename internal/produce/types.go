@@ -26,7 +26,7 @@ type TypeDetail struct {
 	Repeatable bool            `json:"repeatable"`
 	KeptFor    string          `json:"keptFor"`
 	KeyFor     string          `json:"keyRememberedFor"`
-	Fields     []FieldDetail   `json:"fields"`
+	Fields     []FieldDetail   `json:"fields" nullable:"false"`
 	Example    json.RawMessage `json:"example"`
 }
 
