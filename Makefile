@@ -51,7 +51,7 @@ test: redis promtool languages ## run all tests (installs the programs that they
 
 test/faults: redis ## run the long fault suite: kills, restarts, Redis trouble (about half an hour)
 	packages=$$($(GO) list ./...) && FLEET_LONG=1 $(GO) test -count=1 -v -timeout 85m \
-		$$(echo "$$packages" | grep '/faults$$') ./internal/fleet ./internal/events
+		$$(echo "$$packages" | grep '/faults$$') ./internal/fleet ./internal/events ./internal/httpapi
 
 bench: redis ## run the benchmarks, as ratios against plain asynq where there is one
 	$(GO) test -run '^$$' -bench . -benchmem ./...

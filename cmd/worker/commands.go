@@ -10,6 +10,7 @@ import (
 	"errand.internal/internal/app"
 	"errand.internal/internal/buildinfo"
 	"errand.internal/internal/doctor"
+	"errand.internal/internal/httpapi"
 )
 
 // command is a subcommand.
@@ -161,6 +162,12 @@ type apiKeyCommand struct {
 func (*apiKeyCommand) Help() string {
 	return `The key is shown this once. Its entry belongs into API_KEYS, or the file that API_KEYS_FILE names, of every
 worker that serves the HTTP interface (docs/producing.md). To take a key back, remove its entry.`
+}
+
+// Validate makes a wrong name or type a fault of the command line.
+func (c *apiKeyCommand) Validate() error {
+	_, err := httpapi.MakeKey(c.Name, c.Types, c.Read)
+	return err
 }
 
 func (c *apiKeyCommand) run(_ context.Context, inv *invocation) error {

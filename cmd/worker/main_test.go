@@ -57,6 +57,30 @@ func TestCommandLine(t *testing.T) {
 			stderr: "unknown flag --fast",
 		},
 		{
+			name:   "a key",
+			args:   []string{"api-key", "shop", "--types", "danaconnect:otp:send,anna:user:hash", "--read"},
+			code:   0,
+			stdout: ":danaconnect:otp:send,anna:user:hash,read\n",
+		},
+		{
+			name:   "a key in JSON",
+			args:   []string{"api-key", "shop", "--json"},
+			code:   0,
+			stdout: `"entry":"shop:`,
+		},
+		{
+			name:   "a key with a wrong name",
+			args:   []string{"api-key", "The Shop"},
+			code:   2,
+			stderr: "the name must have 1 to 32 lower-case letters",
+		},
+		{
+			name:   "a key for no type",
+			args:   []string{"api-key", "shop", "--types", "danaconnect:otp:sent"},
+			code:   2,
+			stderr: "did you mean danaconnect:otp:send",
+		},
+		{
 			name:    "settings",
 			args:    []string{"run"},
 			environ: map[string]string{"REDIS_URL": "nonsense"},

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"os"
 	"runtime"
 	"slices"
 	"strings"
@@ -126,14 +127,19 @@ func (z *fuzzer) query() string {
 	return wrong[z.IntN(len(wrong))]
 }
 
-// 10,000 malformed requests and rows, made of the description, are each refused with the
+// long returns a size of the long suite (make test/faults), or the short one.
+func long(size, short int) int {
+	if os.Getenv("FLEET_LONG") == "1" {
+		return size
+	}
+	return short
+}
+
+// 10,000 malformed requests and rows (1,000 in the short suite), made of the description, are each refused with the
 // place at fault, and leave nothing behind, while valid requests keep succeeding.
 func TestMalformedRequests(t *testing.T) {
 	t.Parallel()
-	count := 10_000
-	if testing.Short() {
-		count = 1000
-	}
+	count := long(10_000, 1000)
 	f := newFixture(t, map[string]string{"WORKER_QUEUES": "anna=1"})
 	stopValid := f.keepSendingValid()
 	before := f.tasksBut("otp")

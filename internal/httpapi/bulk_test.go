@@ -200,14 +200,11 @@ func (c *cutBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Of 100,000 rows whose connection is cut five times, each is enqueued exactly once, and
+// Of 100,000 rows (5,000 in the short suite) whose connection is cut five times, each is enqueued exactly once, and
 // each receipt that has arrived is right.
 func TestABulkThatIsCutFiveTimes(t *testing.T) {
 	t.Parallel()
-	count := 100_000
-	if testing.Short() {
-		count = 5000
-	}
+	count := long(100_000, 5000)
 	f := newFixture(t, noVendors)
 	body := rows(0, count)
 	ids := map[int]string{}
@@ -296,14 +293,11 @@ func TestRedisGoesAwayInABulk(t *testing.T) {
 	}
 }
 
-// A row of 1 GiB is refused without being held in memory.
+// A row of 1 GiB (128 MiB in the short suite) is refused without being held in memory.
 func TestAHugeRowIsRefused(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t, noVendors)
-	size := int64(1 << 30)
-	if testing.Short() {
-		size = 1 << 26
-	}
+	size := int64(long(1<<30, 1<<27))
 	before := heapInUse()
 	huge := io.MultiReader(strings.NewReader(pipeRow(1)+"\n"), io.LimitReader(zeros{}, size), strings.NewReader("\n"+pipeRow(2)))
 	resp, err := f.bulk(huge)

@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"strings"
 	"testing"
-	"time"
 
 	"errand.internal/clients/danaconnect/danaconnecttest"
 	"errand.internal/clients/sandbox"
@@ -46,7 +45,7 @@ func newFixture(t testing.TB, settings map[string]string, opts ...redistest.Opti
 	f := &fixture{
 		Fixture: apptest.New(t, opts...),
 		t:       t,
-		http:    &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}, Timeout: 90 * time.Second},
+		http:    &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}},
 	}
 	f.otp = sandbox.Find[*danaconnecttest.Sandbox](f.Sandboxes)
 	f.Environ["API_ADDR"] = "127.0.0.1:0"
