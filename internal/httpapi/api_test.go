@@ -139,7 +139,7 @@ func TestEveryFaultIsNamed(t *testing.T) {
 		"no such type in a bulk": {
 			f.do("POST", "/v1/tasks:bulk?type=danaconnect:otp:sent", "{}"), 422, "invalid", "did you mean",
 		},
-		"a bulk without rows": {f.do("POST", "/v1/tasks:bulk", "\n"), 422, "invalid", "has no rows"},
+		"a bulk without rows": {f.do("POST", "/v1/tasks:bulk", "\n"), 422, "invalid", "is empty"},
 		"a bulk of a list":    {f.do("POST", "/v1/tasks:bulk", "[{}]"), 422, "invalid", "JSON array"},
 		"both starts": {
 			f.do("POST", "/v1/tasks/"+sendType+"?in=1m&at=2036-01-01T00:00:00Z", otpPayload), 422, "invalid", "together",

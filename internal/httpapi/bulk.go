@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -113,7 +114,7 @@ const notStored = "it is not known to be stored; send the row again"
 // noRows is the problem of a body without a row.
 func noRows(failure error) error {
 	if file, ok := errors.AsType[*bulk.FileError](failure); ok {
-		return invalid(Fault{In: "body", Rule: file.Error()})
+		return invalid(Fault{In: "body", Rule: strings.Replace(file.Error(), "the file", "the body", 1)})
 	}
 	if errors.Is(failure, bulk.ErrInterrupted) {
 		return problem(http.StatusServiceUnavailable, "shutting-down", "nothing was stored; send it again").retry(1)
