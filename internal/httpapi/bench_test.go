@@ -145,7 +145,7 @@ func BenchmarkEnqueue(b *testing.B) {
 	b.Cleanup(web.Close)
 	const n = 4000
 	var byGo, byHTTP, ratios, medians []float64
-	for range 5 {
+	for range rounds(b) {
 		byGo = append(byGo, cpu(b, server.Client(), n, func() { enqueueByGo(b, client, n) }))
 		byHTTP = append(byHTTP, cpu(b, server.Client(), n, func() { load(b, web.URL, n, 0) }))
 		ratios = append(ratios, byHTTP[len(byHTTP)-1]/byGo[len(byGo)-1])
@@ -157,6 +157,20 @@ func BenchmarkEnqueue(b *testing.B) {
 	b.ReportMetric(middle(ratios), "x-go")
 	b.ReportMetric(middle(medians), "p50-µs")
 	b.ReportMetric(0, "ns/op")
+}
+
+// rounds is how many rounds the median is of: ITERATIONS, as in internal/bench.
+func rounds(b *testing.B) int {
+	b.Helper()
+	text := os.Getenv("ITERATIONS")
+	if text == "" {
+		return 5
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 1 {
+		b.Fatalf("ITERATIONS=%q is not a number of rounds", text)
+	}
+	return n
 }
 
 func middle(list []float64) float64 {
