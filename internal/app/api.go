@@ -20,6 +20,7 @@ func (p *process) serveAPI(ctx context.Context) (addr string, stop func(), err e
 	client, err := tasks.Open(
 		p.config.RedisURL.Reveal(),
 		tasks.EncryptionKeys(p.config.EncryptionKeys.Reveal()),
+		tasks.QueueLimit(int(p.config.QueueLimit)),
 	)
 	if err != nil {
 		return "", nil, err

@@ -245,6 +245,18 @@ func TestNothingIsStoredWithoutRedis(t *testing.T) {
 	}
 }
 
+// A queue in which too many tasks wait takes no more, and says when to come again.
+func TestAFullQueueTakesNoMore(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t, map[string]string{"WORKER_QUEUES": "anna=1", "QUEUE_LIMIT": "1"})
+	f.report(f.do("POST", "/v1/tasks/"+sendType, otpPayload), 202)
+	refused := f.do("POST", "/v1/tasks/"+sendType, otpPayload)
+	f.problem(refused, http.StatusServiceUnavailable, "full")
+	if refused.header.Get("Retry-After") == "" {
+		t.Errorf("no Retry-After: %v", refused.header)
+	}
+}
+
 // A worker that stops answers the requests that wait with what it knows.
 func TestAStoppingWorkerAnswers(t *testing.T) {
 	t.Parallel()

@@ -46,6 +46,7 @@ var problemTypes = map[string]string{
 	"invalid":       "The request is invalid",
 	"too-many":      "Too many requests",
 	"unavailable":   "Redis takes no writes now",
+	"full":          "Too many tasks wait already",
 	"unconfirmed":   "Redis did not confirm that the task is stored",
 	"internal":      "Something unexpected happened",
 	"incomplete":    "The body ended early",
@@ -128,6 +129,9 @@ func problemOf(err error) *Problem {
 			"unconfirmed",
 			"the task may or may not be stored; with an "+idempotencyKey+" it is safe to send it again",
 		).about(unconfirmed.ID).retry(retrySeconds)
+	}
+	if full, ok := errors.AsType[*tasks.FullError](err); ok {
+		return problem(http.StatusServiceUnavailable, "full", full.Error()).retry(retrySeconds)
 	}
 	switch {
 	case errors.Is(err, tasks.ErrKeyConflict):
