@@ -197,12 +197,12 @@ func identity(p admission.Profile) []string {
 }
 
 // Guard returns a guard that limits what each recipient is sent; nil if rate is
-// unlimited. name is part of the Redis keys.
-func (a *Account) Guard(name string, rate settings.Rate) *admission.Guard {
+// unlimited. name is part of the Redis keys, who the word for a recipient.
+func (a *Account) Guard(name, who string, rate settings.Rate) *admission.Guard {
 	if a.dryRun != nil || rate.IsZero() {
 		return nil
 	}
-	return admission.NewGuard(a.shared.Redis, a.shared.Salt, name, rate, a.shared.Admission...)
+	return admission.NewGuard(a.shared.Redis, a.shared.Salt, name, who, rate, a.shared.Admission...)
 }
 
 // Detector returns a detector that publishes changed values as events; nil if no

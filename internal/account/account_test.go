@@ -93,7 +93,7 @@ func TestDryRunHasNeitherCredentialsNorLimits(t *testing.T) {
 	if a.Admitter(profile, admission.Limits{Concurrency: 1}, settings.Share{Percent: 70, Within: time.Minute}) != nil {
 		t.Error("a dry run has an admitter")
 	}
-	if a.Guard("g", settings.Rate{N: 1, Per: time.Second}) != nil {
+	if a.Guard("g", "recipient", settings.Rate{N: 1, Per: time.Second}) != nil {
 		t.Error("a dry run has a guard")
 	}
 	if len(a.Credentials)+len(a.Blockers)+len(a.Expiring)+len(a.Limiters)+len(a.Outages) != 0 {

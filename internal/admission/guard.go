@@ -18,14 +18,17 @@ type Guard struct {
 	rdb  redis.UniversalClient
 	salt *seal.Salt
 	name string
+	who  string
 	rate settings.Rate
 }
 
-// NewGuard returns a Guard. name names what is guarded, in errors and keys.
+// NewGuard returns a Guard. name names what is guarded, in errors and keys; who is the word
+// for a recipient in its errors.
 func NewGuard(
 	rdb redis.UniversalClient,
 	salt *seal.Salt,
 	name string,
+	who string,
 	rate settings.Rate,
 	opts ...Option,
 ) *Guard {
@@ -34,6 +37,7 @@ func NewGuard(
 		rdb:     rdb,
 		salt:    salt,
 		name:    name,
+		who:     who,
 		rate:    rate,
 	}
 }
@@ -52,7 +56,7 @@ func (g *Guard) Take(ctx context.Context, task string, recipient []string) error
 	}
 	return &Blocked{
 		Key:        g.name,
-		Reason:     "the recipient has had " + strings.Replace(g.rate.String(), "/", " in the last ", 1),
+		Reason:     "the " + g.who + " has had " + strings.Replace(g.rate.String(), "/", " in the last ", 1),
 		RetryAfter: reply.Micros(1),
 	}
 }

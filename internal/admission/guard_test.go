@@ -18,7 +18,7 @@ func proveGuard(t *testing.T, clients []redis.UniversalClient) {
 	rate := settings.Rate{N: 3, Per: 10 * time.Minute}
 	var guards []*Guard
 	for _, c := range clients {
-		guards = append(guards, NewGuard(c, seal.NewSalt(c), "otp", rate, WithClock(w)))
+		guards = append(guards, NewGuard(c, seal.NewSalt(c), "otp", "recipient", rate, WithClock(w)))
 	}
 	ana, ben := []string{t.Name(), "ana"}, []string{t.Name(), "ben"}
 

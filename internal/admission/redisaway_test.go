@@ -45,7 +45,7 @@ func TestRedisIsAway(t *testing.T) {
 			rdb := general(t, server)
 			registry := prometheus.NewRegistry()
 			l := NewLimiter(rdb, seal.NewSalt(rdb), account(t, settings.Rate{N: 1, Per: time.Hour}, 1), WithMetrics(NewMetrics(registry)))
-			guard := NewGuard(rdb, seal.NewSalt(rdb), "otp", settings.Rate{N: 1, Per: time.Hour})
+			guard := NewGuard(rdb, seal.NewSalt(rdb), "otp", "recipient", settings.Rate{N: 1, Per: time.Hour})
 			pass, err := l.Acquire(t.Context(), Request{})
 			if err != nil {
 				t.Fatal(err)
@@ -102,7 +102,7 @@ func TestRedisClock(t *testing.T) {
 		}
 		pass.Done(t.Context(), Result{})
 	}
-	guard := NewGuard(rdb, salt, "otp", settings.Rate{N: 1, Per: time.Hour})
+	guard := NewGuard(rdb, salt, "otp", "recipient", settings.Rate{N: 1, Per: time.Hour})
 	if err := guard.Take(t.Context(), "otp-1", []string{"ana"}); err != nil {
 		t.Error(err)
 	}
@@ -144,7 +144,7 @@ func TestKeysRevealNothing(t *testing.T) {
 	for range 2 {
 		_, _ = l.Acquire(t.Context(), Request{Task: "dinero-1", Deadline: time.Hour})
 	}
-	_ = NewGuard(rdb, salt, "otp", settings.Rate{N: 1, Per: time.Second}).Take(t.Context(), "otp-1", []string{"canary@example.com"})
+	_ = NewGuard(rdb, salt, "otp", "recipient", settings.Rate{N: 1, Per: time.Second}).Take(t.Context(), "otp-1", []string{"canary@example.com"})
 	keys, err := rdb.Keys(t.Context(), "limit:*").Result()
 	if err != nil || len(keys) != 5 {
 		t.Errorf("%q, %v", keys, err)

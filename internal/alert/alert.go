@@ -39,6 +39,8 @@ var kinds = []Kind{
 	CredentialParked,
 	CredentialResumed,
 	CredentialExpiring,
+	AccountOpen,
+	AccountClosed,
 	TaskDead,
 	TaskUnconfirmed,
 	ReceiverGone,

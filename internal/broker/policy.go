@@ -14,6 +14,10 @@ type Policy struct {
 	// When it is spent the task ends: expired if the vendor was never called, failed
 	// otherwise.
 	Budget time.Duration
+	// Delivery is how long before the end of its budget a task must run to be of use: what
+	// it sends takes that long to arrive, or a tenth of its usable time if that is less.
+	// With less left it ends as if its time were up.
+	Delivery time.Duration
 	// Attempts is the most counted attempts; 0 means that only the budget ends them.
 	Attempts int
 	// Redelivery says what an attempt that may have happened means for the task.

@@ -54,6 +54,7 @@ var wrongValues = map[string]string{
 	"DANACONNECT_CONCURRENCY":   "0",
 	"OTP_RECIPIENT_FIELDS":      "a,,b",
 	"OTP_RECIPIENT_LIMIT":       "5",
+	"OTP_ACCOUNT_LIMIT":         "5",
 	"DANACONNECT_CLIENT_ID":     "a:b",
 	"DANACONNECT_CLIENT_SECRET": lineEnd,
 	"DANACONNECT_TOKEN_URL":     "ftp://127.0.0.1/",

@@ -101,6 +101,9 @@ func (a *attempt) watch(ctx context.Context) (context.Context, *clients.Attempt)
 	ctx, watch := clients.WithAttempt(ctx, func() {
 		if a.claim.Attempts == 0 {
 			a.metrics.observeWait(a.claim.Type, a.claim.Now().Sub(a.claim.Due))
+			if a.policy.Delivery > 0 {
+				a.metrics.fresh.sent(a.claim.Now().Sub(a.claim.Due), a.claim.Expires.Sub(a.claim.Due))
+			}
 		}
 	})
 	watch.Task = a.claim.ID
@@ -209,6 +212,9 @@ func (a *attempt) report(d decision, took time.Duration) {
 		Dur("took_ms", took)
 	if d.outcome != "" {
 		a.metrics.finished.WithLabelValues(taskType, string(d.outcome)).Inc()
+		if d.outcome == record.Expired && a.policy.Delivery > 0 {
+			a.metrics.fresh.missed()
+		}
 		line = line.Str("outcome", string(d.outcome))
 		a.publish(d)
 	} else {

@@ -259,6 +259,8 @@ func (d decision) park(fault *clients.Error, e event) decision {
 	spread := e.left
 	blocked, ok := errors.AsType[*admission.Blocked](e.err)
 	switch {
+	case ok && blocked.Turn && d.tooLate(e):
+		return d.missed(e)
 	case ok && blocked.Turn:
 		d.blockedBy = blocked.Key
 		d.wait = min(d.wait, turnMax)
@@ -270,6 +272,8 @@ func (d decision) park(fault *clients.Error, e event) decision {
 	case fault.Kind == clients.Credentials:
 		d.wait = cmp.Or(d.wait, parkFor)
 		longest = min(parkMax, longest)
+	case d.tooLate(e):
+		return d.missed(e)
 	default: // the vendor's word that it refused the call before it ran
 		d.blockedBy = rateLimit(fault.Vendor)
 		d.wait = cmp.Or(d.wait, min(parkFor, e.policy.Backoff.Max))
@@ -283,6 +287,21 @@ func (d decision) park(fault *clients.Error, e event) decision {
 // rateLimit names the rate that a vendor keeps by itself.
 func rateLimit(vendor string) string {
 	return vendor + ":rate"
+}
+
+// tooLate tells whether what the task sends could not arrive any more when its wait is over,
+// so that nothing but the end can come of the wait.
+func (d decision) tooLate(e event) bool {
+	return e.policy.Delivery > 0 && d.wait > e.left-e.policy.Delivery
+}
+
+// missed ends a task for which it is too late.
+func (d decision) missed(e event) decision {
+	d.message = "it could not arrive in time any more; " + d.message
+	if d.untried && e.attempts == 0 {
+		return d.end(record.Expired)
+	}
+	return d.end(record.Failed)
 }
 
 // postpone runs the task soon, because Redis did not let its call start. That is no
@@ -316,7 +335,7 @@ func (d decision) retry(fault *clients.Error, e event) decision {
 
 // elsewhere parks a task that another worker can run.
 func elsewhere(vendor, message string) error {
-	return clients.BlockedError(vendor, "", &admission.Blocked{Key: "worker", Reason: message})
+	return clients.BlockedError(vendor, "", &admission.Blocked{Key: workerBlocker, Reason: message})
 }
 
 // asVendorError reads any error as one of a vendor call. What is not one came from our

@@ -22,6 +22,7 @@ type Metrics struct {
 	unlisted *prometheus.CounterVec
 	requests *prometheus.CounterVec
 	took     *prometheus.HistogramVec
+	fresh    *freshness
 }
 
 // NewMetrics registers the figures with reg.
@@ -63,12 +64,18 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 			Buckets: []float64{.01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 15, 30},
 		}, []string{"vendor", "operation"}),
 	}
+	m.fresh = newFreshness(reg)
 	reg.MustRegister(m.finished, m.attempts, m.wait, m.parked, m.hung, m.unlisted, m.requests, m.took)
 	return m
 }
 
-// noBlocker labels what is parked for something without a name, such as a newer worker.
-const noBlocker = "none"
+const (
+	// noBlocker labels what is parked for something without a name.
+	noBlocker = "none"
+	// workerBlocker names a worker that can run the task: of a newer release, or with
+	// credentials.
+	workerBlocker = "worker"
+)
 
 // classes are the classes of an attempt.
 func classes() []string {
@@ -86,20 +93,20 @@ func classes() []string {
 // prepare creates the counters of the task types that the queues run, at zero: Prometheus
 // sees no increase in a counter that begins at one.
 func (m *Metrics) prepare(cfg Config) {
-	types := map[string][]string{unknownType: {noBlocker}} // with what their tasks wait for
+	types := map[string][]string{unknownType: {noBlocker, workerBlocker}} // with what their tasks wait for
 	for _, d := range cfg.Definitions {
 		if _, runs := cfg.Queues[d.Base.Queue]; !runs {
 			continue
 		}
-		blockers := []string{noBlocker, rateLimit(d.Vendor)}
+		blockers := []string{rateLimit(d.Vendor)}
 		for _, b := range cfg.Blockers {
 			blockers = append(blockers, b.Name)
 		}
 		blockers = append(blockers, cfg.Limits...)
 		blockers = slices.DeleteFunc(blockers, func(name string) bool {
-			return name != noBlocker && !strings.HasPrefix(name, d.Vendor)
+			return !strings.HasPrefix(name, d.Vendor)
 		})
-		types[d.Type] = blockers
+		types[d.Type] = append(blockers, noBlocker, workerBlocker)
 	}
 	for taskType, blockers := range types {
 		for _, outcome := range record.Outcomes {

@@ -54,6 +54,7 @@ func (w *worker) handle(ctx context.Context, c *broker.Claim) {
 			a.policy = payload.Policy().WithDefaults()
 		}
 	}
+	a.policy.Delivery = min(a.policy.Delivery, c.Expires.Sub(c.Due)/10)
 	if c.Verdict == broker.Unrecorded && a.adopt(decodeErr) {
 		return
 	}
@@ -114,6 +115,8 @@ func (a *attempt) refuse(decodeErr error) error {
 		return elsewhere("errand", "the payload is of a newer release than this worker: "+decodeErr.Error())
 	case decodeErr != nil:
 		return refusal{record.Invalid, "the payload is wrong: " + decodeErr.Error()}
+	case a.claim.Expires.Sub(a.claim.Now()) < a.policy.Delivery:
+		return outOfTime(a.claim)
 	case a.definition.Run == nil:
 		return elsewhere(a.definition.Vendor, "this worker has no credentials for the vendor")
 	}

@@ -40,13 +40,17 @@ func (OTPSend) Type() string {
 	return "danaconnect:otp:send"
 }
 
+// delivery is how long a code takes to arrive, and a person to type it.
+const delivery = 5 * time.Second
+
 // Policy implements tasks.Task. A code is sent neither after it would have expired
-// nor after maxWait.
+// nor after maxWait, nor so shortly before that it is of no use when it arrives.
 func (p OTPSend) Policy() tasks.Policy {
 	return tasks.Policy{
-		Queue:   "otp",
-		Budget:  min(time.Duration(p.seconds())*time.Second, maxWait),
-		Backoff: tasks.Backoff{Base: 500 * time.Millisecond, Max: 10 * time.Second},
+		Queue:    "otp",
+		Budget:   min(time.Duration(p.seconds())*time.Second, maxWait),
+		Delivery: delivery,
+		Backoff:  tasks.Backoff{Base: 500 * time.Millisecond, Max: 10 * time.Second},
 	}
 }
 

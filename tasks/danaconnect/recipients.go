@@ -73,65 +73,104 @@ func (s recipientSettings) advice() []account.Advice {
 }
 
 // recipients protects people from too many passcodes, and the operator from paying
-// for them. A nil *recipients allows everything.
+// for them.
 type recipients struct {
 	fields []string
-	guard  recipientGuard
+	guard  guard // of each recipient; nil for no limit
+	// account is the guard of all passcodes of the account, nil for no limit, and identity
+	// who it is.
+	account  guard
+	identity []string
 }
 
-// recipientGuard is a *admission.Guard.
-type recipientGuard interface {
+// guard is a *admission.Guard.
+type guard interface {
 	Take(ctx context.Context, task string, recipient []string) error
 	Free(ctx context.Context, task string, recipient []string)
 }
 
-// newRecipients returns nil without a limit.
-func newRecipients(s recipientSettings, a *account.Account) *recipients {
-	guard := a.Guard("otp-recipient", s.Limit)
-	if guard == nil {
-		return nil
+func newRecipients(s *basicSettings, a *account.Account) *recipients {
+	r := &recipients{
+		fields:   slices.Sorted(slices.Values(s.Recipients.Fields)),
+		identity: []string{s.Username, s.Company},
 	}
-	return &recipients{
-		fields: slices.Sorted(slices.Values(s.Fields)),
-		guard:  guard,
+	if g := a.Guard("otp-recipient", "recipient", s.Recipients.Limit); g != nil {
+		r.guard = g
 	}
+	if g := a.Guard("otp-account", "account", s.AccountLimit); g != nil {
+		r.account = g
+	}
+	return r
 }
 
-// send calls send if the recipient may have one more passcode. An attempt that
-// certainly sent nothing does not count; one that may have sent does.
+// place is what a send takes at a guard.
+type place struct {
+	guard guard
+	who   string // as errors name it
+	of    []string
+}
+
+// places returns what a send to the recipient of values takes.
+func (r *recipients) places(values Values) ([]place, error) {
+	var places []place
+	if r.guard != nil {
+		recipient, err := r.recipient(values)
+		if err != nil {
+			return nil, err
+		}
+		places = append(places, place{r.guard, "recipient", recipient})
+	}
+	if r.account != nil {
+		places = append(places, place{r.account, "account", r.identity})
+	}
+	return places, nil
+}
+
+// send calls send if the recipient may have one more passcode, and the account may send
+// one. An attempt that certainly sent nothing does not count; one that may have sent does.
 func (r *recipients) send(
 	ctx context.Context,
 	values Values,
 	send func() (OTPSent, error),
 ) (OTPSent, error) {
-	if r == nil {
-		return send()
-	}
-	recipient, err := r.recipient(values)
+	places, err := r.places(values)
 	if err != nil {
 		return OTPSent{}, unsent(clients.Invalid, err.Error())
 	}
 	task := tasks.TaskID(ctx)
-	err = r.guard.Take(ctx, task, recipient)
-	full, isFull := errors.AsType[*admission.Blocked](err)
-	switch {
-	case err == nil:
-	case isFull:
-		return OTPSent{}, unsent(
-			clients.Declined,
-			"refused by the recipient guard: "+full.Reason+"; again possible in "+admission.Span(full.RetryAfter),
-		)
-	default: // the text of err is Redis's and may contain data
-		return OTPSent{}, unsent(
-			clients.Temporary,
-			"the recipient guard cannot be asked: Redis does not answer",
-		)
+	free := func(places []place) {
+		for _, p := range places {
+			p.guard.Free(context.WithoutCancel(ctx), task, p.of)
+		}
+	}
+	for i, p := range places {
+		if err := p.take(ctx, task); err != nil {
+			free(places[:i])
+			return OTPSent{}, err
+		}
 	}
 	sent, err := send()
 	if e, ok := clients.AsError(err); ok && certainlyNotSent(e) {
-		r.guard.Free(context.WithoutCancel(ctx), task, recipient)
+		free(places)
 	}
 	return sent, err
+}
+
+// take takes the place, or returns the error with which the task ends or tries again.
+func (p place) take(ctx context.Context, task string) error {
+	err := p.guard.Take(ctx, task, p.of)
+	if err == nil {
+		return nil
+	}
+	name := "the " + p.who + " guard"
+	if full, ok := errors.AsType[*admission.Blocked](err); ok {
+		return unsent(
+			clients.Declined,
+			"refused by "+name+": "+full.Reason+"; again possible in "+admission.Span(full.RetryAfter),
+		)
+	}
+	// The text of err is Redis's and may contain data.
+	return unsent(clients.Temporary, name+" cannot be asked: Redis does not answer")
 }
 
 // certainlyNotSent reports whether a failed send has certainly sent nothing: the

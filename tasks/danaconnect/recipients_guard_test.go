@@ -122,3 +122,72 @@ func TestRecipientIsNotNamed(t *testing.T) {
 		t.Errorf("%d calls", n)
 	}
 }
+
+// An account sends no more passcodes than OTP_ACCOUNT_LIMIT, whoever gets them: of many at
+// once exactly as many, and the rest is declined and not called.
+func TestAnAccountSendsNoMoreThanItsLimit(t *testing.T) {
+	t.Parallel()
+	const limit = 20
+	f := apptest.New(t)
+	f.Only("danaconnect")
+	f.Environ["OTP_ACCOUNT_LIMIT"] = fmt.Sprintf("%d/1h", limit)
+	vendor := sandbox.Find[*danaconnecttest.Sandbox](f.Sandboxes)
+	c := f.StartQueues(t)
+	var list []danaconnect.OTPSend
+	for i := range 100 {
+		list = append(list, sendTo(fmt.Sprintf("canary-%d@example.com", i)))
+	}
+	declined := outcomes(t, c, list, "refused by the account guard: the account has had 20 in the last 1h")
+	if n := vendor.Calls(danaconnecttest.OpSend); n != limit || declined != len(list)-limit {
+		t.Errorf("%d calls and %d declined, want %d and %d", n, declined, limit, len(list)-limit)
+	}
+}
+
+// outcomes enqueues all at once and returns how many were declined, for the reason given;
+// the others must be done.
+func outcomes(t *testing.T, c *tasks.Client, list []danaconnect.OTPSend, why string) (declined int) {
+	t.Helper()
+	tickets, err := tasks.EnqueueAll(t.Context(), c, list, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, ticket := range tickets {
+		_, err := apptest.Wait(t, ticket)
+		switch apptest.Outcome(err) {
+		case tasks.Done:
+		case tasks.Declined:
+			declined++
+			if !strings.Contains(err.Error(), why) {
+				t.Errorf("%v, want %s", err, why)
+			}
+		default:
+			t.Errorf("%s: %v", ticket.ID, err)
+		}
+	}
+	return declined
+}
+
+// A thousand passcodes for one recipient at once: as many calls as the limit says, and the
+// rest typed refusals. No key of Redis holds the recipient.
+func TestAFloodForOneRecipientIsCut(t *testing.T) {
+	t.Parallel()
+	const limit = 5
+	f := apptest.New(t)
+	f.Only("danaconnect")
+	f.Environ["OTP_RECIPIENT_FIELDS"] = "COD1_EMAIL"
+	f.Environ["OTP_RECIPIENT_LIMIT"] = fmt.Sprintf("%d/10m", limit)
+	vendor := sandbox.Find[*danaconnecttest.Sandbox](f.Sandboxes)
+	c := f.StartQueues(t)
+	list := make([]danaconnect.OTPSend, 1000)
+	for i := range list {
+		list[i] = sendTo("canary-flood@example.com")
+	}
+	declined := outcomes(t, c, list, "refused by the recipient guard: the recipient has had 5 in the last 10m")
+	if n := vendor.Calls(danaconnecttest.OpSend); n != limit || declined != len(list)-limit {
+		t.Errorf("%d calls and %d declined, want %d and %d", n, declined, limit, len(list)-limit)
+	}
+	keys, err := f.Redis.Client().Keys(t.Context(), "*canary*").Result()
+	if err != nil || len(keys) != 0 {
+		t.Errorf("keys with the recipient: %q, %v", keys, err)
+	}
+}

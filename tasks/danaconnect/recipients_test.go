@@ -134,6 +134,29 @@ func TestFreedSends(t *testing.T) {
 	}
 }
 
+// A recipient keeps no place for what the account may not send.
+func TestAFullAccountFreesTheRecipientsPlace(t *testing.T) {
+	t.Parallel()
+	recipient := &fakeGuard{}
+	account := &fakeGuard{err: &admission.Blocked{Reason: "the account has had 9 in the last 1h", RetryAfter: time.Minute}}
+	r := &recipients{
+		guard:    recipient,
+		account:  account,
+		identity: []string{"user", "company"},
+	}
+	_, err := r.send(t.Context(), Values{{Key: "A", Value: "x"}}, func() (OTPSent, error) {
+		t.Error("it was sent")
+		return OTPSent{}, nil
+	})
+	const want = "refused by the account guard: the account has had 9 in the last 1h; again possible in 1m"
+	if e, ok := clients.AsError(err); !ok || e.Kind != clients.Declined || !strings.Contains(err.Error(), want) {
+		t.Errorf("%v, want %s", err, want)
+	}
+	if recipient.freed != 1 || account.freed != 0 || !slices.Equal(account.taken[0], r.identity) {
+		t.Errorf("the recipient's place was freed %d times, the account's %d times", recipient.freed, account.freed)
+	}
+}
+
 // The handler gives the place back when the vendor refuses connections.
 func TestASendThatNeverLeftFreesItsPlace(t *testing.T) {
 	t.Parallel()

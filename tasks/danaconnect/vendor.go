@@ -16,6 +16,7 @@ import (
 	"errand.internal/internal/account"
 	"errand.internal/internal/admission"
 	"errand.internal/internal/freecall"
+	"errand.internal/internal/settings"
 	"errand.internal/tasks"
 )
 
@@ -105,11 +106,13 @@ var apiAccount = tasks.NewAccountType(
 	),
 )
 
-// basicSettings are the settings of one Basic login, and of how many passcodes one
-// recipient may get.
+// basicSettings are the settings of one Basic login, and of how many passcodes it and one
+// recipient may have.
 type basicSettings struct {
 	danaconnect.BasicConfig `envPrefix:"DANACONNECT_"`
 	Recipients              recipientSettings `envPrefix:"OTP_RECIPIENT_"`
+	// AccountLimit is how many passcodes the account may send. Unset: no limit.
+	AccountLimit settings.Rate `env:"OTP_ACCOUNT_LIMIT" doc:"Most passcodes of the account in a span of time, as N/duration, such as 2000/1h: whoever makes a form send codes to numbers of his own cannot make it costly. The next one is declined. Unset: no limit."`
 }
 
 // Addresses implements account.Settings.
@@ -171,7 +174,7 @@ func openBasic(s *basicSettings, to *account.Account) (*basicClient, error) {
 	return &basicClient{
 		otp:        otpClient,
 		contacts:   contactsClient,
-		recipients: newRecipients(s.Recipients, to),
+		recipients: newRecipients(s, to),
 	}, errors.Join(errOTP, errContacts)
 }
 
