@@ -18,12 +18,14 @@ func (p *process) serveAdmin(ctx context.Context) (addr string, stop func(), err
 		return "", func() {}, nil
 	}
 	handler, err := monitor.New(p.config.Monitoring, monitor.Parts{
-		Redis:   p.redis,
-		Metrics: p.registry,
-		Ready:   p.ready,
-		Payload: maskPayload,
-		Result:  maskResult,
-		Settle:  p.settle,
+		Redis:     p.redis,
+		Metrics:   p.registry,
+		Ready:     p.ready,
+		Payload:   maskPayload,
+		Result:    maskResult,
+		Tasks:     p.server.Operator(),
+		Schedules: p.schedules.list,
+		Log:       p.log,
 	})
 	if err != nil {
 		return "", nil, err
@@ -51,14 +53,6 @@ func (p *process) serveAdmin(ctx context.Context) (addr string, stop func(), err
 		<-done
 	}
 	return listener.Addr().String(), stop, nil
-}
-
-// settle ends what the web UI has deleted or archived. What fails here is found by the
-// worker's scan of the records.
-func (p *process) settle(ctx context.Context, queue string, ids []string) {
-	if err := p.server.EndForeign(ctx, queue, ids...); err != nil {
-		p.log.Warn().Err(err).Str("queue", queue).Msg("changed tasks not settled; the scan of the records finds them")
-	}
 }
 
 // ready returns why /readyz should fail; nil if the worker is ready.

@@ -32,20 +32,21 @@ const attemptSlack = 3 * time.Second
 
 // process is a worker process with all its parts.
 type process struct {
-	config   *config.Valid
-	release  func([]worker.Definition) []worker.Definition
-	log      zerolog.Logger
-	registry *prometheus.Registry
-	metrics  *worker.Metrics
-	redis    redis.UniversalClient
-	guard    *redisguard.Watch
-	events   *eventPipeline
-	alert    alert.Func
-	accounts *config.OpenAccounts
-	queues   map[string]int
-	server   *broker.Server
-	draining atomic.Bool
-	closers  []func()
+	config    *config.Valid
+	release   func([]worker.Definition) []worker.Definition
+	log       zerolog.Logger
+	registry  *prometheus.Registry
+	metrics   *worker.Metrics
+	redis     redis.UniversalClient
+	guard     *redisguard.Watch
+	events    *eventPipeline
+	alert     alert.Func
+	accounts  *config.OpenAccounts
+	queues    map[string]int
+	server    *broker.Server
+	schedules *runningSchedules
+	draining  atomic.Bool
+	closers   []func()
 }
 
 // build connects to Redis, opens the accounts and creates the server, which does

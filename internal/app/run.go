@@ -91,6 +91,8 @@ func (w Worker) work(ctx context.Context, c *config.Valid, log zerolog.Logger) e
 
 // run takes tasks until ctx ends, then drains.
 func (p *process) run(ctx context.Context, w Worker) error {
+	p.schedules = newSchedules(p.config, p.registry, p.log)
+	defer p.schedules.close()
 	adminAddr, stopAdmin, err := p.serveAdmin(ctx)
 	if err != nil {
 		return err
@@ -108,7 +110,7 @@ func (p *process) run(ctx context.Context, w Worker) error {
 	if err := p.server.Start(); err != nil {
 		return err
 	}
-	stopSchedules := startSchedules(ctx, p.config, p.registry, p.log)
+	stopSchedules := p.schedules.start(ctx)
 	defer stopSchedules()
 	p.log.Info().
 		Str("version", buildinfo.Version).

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"fmt"
 	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -10,6 +11,7 @@ import (
 
 	"errand.internal/internal/broker"
 	"errand.internal/internal/config"
+	"errand.internal/internal/monitor"
 	"errand.internal/internal/record"
 	"errand.internal/internal/redisconn"
 	"errand.internal/internal/schedule"
@@ -17,35 +19,88 @@ import (
 	"errand.internal/internal/settings"
 )
 
-// startSchedules runs the schedules until ctx ends or stop is called. stop waits
-// until they have ended; it may be called more than once.
-func startSchedules(
-	ctx context.Context,
-	c *config.Valid,
-	reg prometheus.Registerer,
-	log zerolog.Logger,
-) (stop func()) {
+// runningSchedules are the schedules of a worker.
+type runningSchedules struct {
+	// scheduler is nil without a schedule file.
+	scheduler *schedule.Scheduler
+	redis     redis.UniversalClient
+}
+
+// newSchedules reads the schedules without running them. The caller must close them.
+func newSchedules(c *config.Valid, reg prometheus.Registerer, log zerolog.Logger) *runningSchedules {
 	if c.Schedules == nil {
-		return func() {}
+		return &runningSchedules{}
 	}
 	rdb, producer := openProducer(c.Target, c.Ring, c.QueueLimit)
-	scheduler := schedule.New(schedule.Config{
-		File:     c.Schedules,
-		Redis:    rdb,
-		Enqueuer: producer,
-		Metrics:  reg,
-		Log:      log,
-	})
+	return &runningSchedules{
+		redis: rdb,
+		scheduler: schedule.New(schedule.Config{
+			File:     c.Schedules,
+			Redis:    rdb,
+			Enqueuer: producer,
+			Metrics:  reg,
+			Log:      log,
+		}),
+	}
+}
+
+// start runs the schedules until ctx ends or stop is called. stop waits until they have
+// ended; it may be called more than once.
+func (s *runningSchedules) start(ctx context.Context) (stop func()) {
+	if s.scheduler == nil {
+		return func() {}
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	var running sync.WaitGroup
 	running.Go(func() {
-		scheduler.Run(ctx)
+		s.scheduler.Run(ctx)
 	})
 	return sync.OnceFunc(func() {
 		cancel()
 		running.Wait()
-		closeQuietly(rdb)
 	})
+}
+
+func (s *runningSchedules) close() {
+	if s.redis != nil {
+		closeQuietly(s.redis)
+	}
+}
+
+// list lists the schedules for the web UI.
+func (s *runningSchedules) list(ctx context.Context) ([]monitor.Schedule, error) {
+	if s.scheduler == nil {
+		return nil, nil
+	}
+	now, err := s.redis.Time(ctx).Result()
+	if err != nil {
+		return nil, err
+	}
+	var all []monitor.Schedule
+	for _, one := range s.scheduler.Schedules() {
+		tick, err := schedule.LastTick(ctx, s.redis, one.Name)
+		if err != nil {
+			return nil, err
+		}
+		next := one.Next(now)
+		entry := monitor.Schedule{
+			Name:    one.Name,
+			When:    one.When(),
+			Type:    one.Type,
+			Payload: maskPayload(one.Type, one.FirstPayload()),
+			Options: []string{fmt.Sprintf("tasks a tick: %d", one.Subjects())},
+			Next:    next,
+		}
+		if one.Spread > 0 {
+			entry.Options = append(entry.Options, "spread over "+one.Spread.String())
+		}
+		if !tick.Last.IsZero() {
+			entry.Last = tick.Last.In(next.Location())
+			entry.Enqueued = tick.Finished.In(next.Location())
+		}
+		all = append(all, entry)
+	}
+	return all, nil
 }
 
 // openProducer opens a producer with connections of its own, because a tick with

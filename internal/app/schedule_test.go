@@ -165,3 +165,30 @@ func TestListWithoutRedis(t *testing.T) {
 		t.Error("a tick was run without Redis")
 	}
 }
+
+// The web UI's page of schedulers shows the schedules that run, with their next and last
+// ticks, and the payload masked.
+func TestTheWebUIShowsSchedules(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.Environ["SCHEDULE_FILE"] = scheduleFile(t, schedules)
+	w := f.Start(t)
+	if err := f.dckap.WaitCalls(t.Context(), dckaptest.OpCall, 1); err != nil {
+		t.Fatal(err)
+	}
+	status, body := w.Get(t, "/monitoring/api/scheduler_entries")
+	for _, want := range []string{
+		`"id":"orders"`, `"spec":"every 1s"`, `"options":["tasks a tick: 1"]`, `"prev_enqueue_at":"2`,
+		`"id":"nightly"`, `"spec":"30 2 * * * Europe/Copenhagen"`, `"task_type":"dckap:dynamic:call"`,
+	} {
+		if !strings.Contains(body, want) {
+			t.Errorf("no %s in %d %s", want, status, body)
+		}
+	}
+	if status, body := w.Get(t, "/monitoring/api/scheduler_entries/orders/enqueue_events"); !strings.Contains(body, `"task_id":"tick of 2`) {
+		t.Errorf("the last tick: %d %s", status, body)
+	}
+	if status, body := w.Get(t, "/monitoring/api/scheduler_entries/nightly/enqueue_events"); strings.TrimSpace(body) != `{"events":[]}` {
+		t.Errorf("no tick: %d %s", status, body)
+	}
+}

@@ -24,6 +24,7 @@ var (
 	wakeStep    = step("wake")
 	cancelStep  = step("cancel")
 	forwardStep = step("forward")
+	hastenStep  = step("hasten")
 )
 
 // steps are the names of the steps by the digest of their script.

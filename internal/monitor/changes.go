@@ -1,84 +1,226 @@
 package monitor
 
 import (
-	"bytes"
+	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"strings"
+
+	"github.com/rs/zerolog"
+
+	"errand.internal/internal/broker"
+	"errand.internal/internal/record"
 )
 
-// settle has the records agree with what asynqmon has deleted or archived, before the
-// page hears of it. Without it they would until the worker's next scan.
-func settle(settle Settle, next http.Handler) http.Handler {
-	if settle == nil {
+// Tasks does what the buttons ask for (broker.Operator). What cannot be done is a
+// *broker.RefusedError; record.ErrNotFound says that there is no such task or queue.
+type Tasks interface {
+	Delete(ctx context.Context, queue, id string) error
+	Archive(ctx context.Context, queue, id string) error
+	Run(ctx context.Context, queue, id string) error
+	Cancel(ctx context.Context, queue, id string) error
+	Pause(ctx context.Context, queue string, paused bool) error
+	List(ctx context.Context, queue, state string) ([]string, error)
+	Attempts(ctx context.Context, queue string, ids []string) (map[string]int64, error)
+}
+
+// change is a request to change tasks or a queue.
+//
+//	POST   /api/queues/{queue}:pause, :resume
+//	DELETE /api/queues/{queue}/{state}_tasks/{id}
+//	POST   /api/queues/{queue}/{state}_tasks/{id}:{archive,run,cancel}
+//	DELETE /api/queues/{queue}/{state}_tasks:delete_all
+//	POST   /api/queues/{queue}/{state}_tasks:{archive,run,cancel}_all
+//	POST   /api/queues/{queue}/{state}_tasks:batch_{delete,archive,run,cancel}    {"task_ids": [...]}
+type change struct {
+	queue  string
+	state  string
+	action string
+	// id is that of one task; all and batch are for several.
+	id    string
+	all   bool
+	batch bool
+}
+
+// readChange reports false for a request that changes nothing that Errand keeps.
+func readChange(r *http.Request) (c change, ok bool) {
+	path, found := strings.CutPrefix(r.URL.Path, uiAPI+"queues/")
+	if !found || r.Method == http.MethodGet || r.Method == http.MethodHead {
+		return change{}, false
+	}
+	queue, list, found := strings.Cut(path, "/")
+	if !found {
+		queue, action, found := strings.Cut(path, ":")
+		return change{queue: queue, action: action}, found && (action == "pause" || action == "resume")
+	}
+	state, rest, found := strings.Cut(list, "_tasks")
+	if !found {
+		return change{}, false
+	}
+	c = change{
+		queue: queue,
+		state: state[strings.LastIndexByte(state, '/')+1:], // groups/{group}/aggregating
+	}
+	if id, one := strings.CutPrefix(rest, "/"); one {
+		c.id, c.action = id, "delete"
+		if i := strings.LastIndexByte(id, ':'); i >= 0 && r.Method == http.MethodPost {
+			c.id, c.action = id[:i], id[i+1:]
+		}
+		return c, c.id != ""
+	}
+	action, found := strings.CutPrefix(rest, ":")
+	if !found {
+		return change{}, false
+	}
+	if c.action, c.all = strings.CutSuffix(action, "_all"); !c.all {
+		c.action, c.batch = strings.CutPrefix(action, "batch_")
+	}
+	return c, c.all || c.batch
+}
+
+// results names the members of asynqmon's answers about several tasks.
+var results = map[string]struct{ count, done, failed string }{
+	"delete":  {"deleted", "deleted_ids", "failed_ids"},
+	"archive": {"archived", "archived_ids", "error_ids"},
+	"run":     {"scheduled", "pending_ids", "error_ids"},
+	"cancel":  {"", "canceled_ids", "error_ids"},
+}
+
+// changes has the buttons change the record of each task and its place in the queue
+// together. asynqmon would change its own copy only, and answer that all was done.
+func changes(tasks Tasks, log zerolog.Logger, next http.Handler) http.Handler {
+	if tasks == nil {
 		return next
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		queue, action, ids := changeOf(r)
-		watched := &statusWriter{ResponseWriter: w, status: http.StatusOK}
-		next.ServeHTTP(watched, r)
-		// A batch is answered with 200 and the IDs that failed.
-		if watched.status < http.StatusMultipleChoices && (action == "delete" || action == "archive") {
-			settle(r.Context(), queue, ids)
+		c, ok := readChange(r)
+		if !ok {
+			next.ServeHTTP(w, r)
+			return
 		}
+		h := changeHandler{tasks: tasks, change: c}
+		user, _, _ := r.BasicAuth()
+		h.log = log.With().Str("user", user).Str("queue", c.queue).Str("action", c.action).Logger()
+		h.serve(w, r)
 	})
 }
 
-// changeOf tells which tasks of a queue a request deletes or archives; no IDs mean all
-// of a state.
-//
-//	DELETE /api/queues/{queue}/{state}_tasks/{id}
-//	DELETE /api/queues/{queue}/{state}_tasks:delete_all
-//	POST   /api/queues/{queue}/{state}_tasks/{id}:archive
-//	POST   /api/queues/{queue}/{state}_tasks:archive_all
-//	POST   /api/queues/{queue}/{state}_tasks:batch_delete    {"task_ids": [...]}
-//	POST   /api/queues/{queue}/{state}_tasks:batch_archive   {"task_ids": [...]}
-func changeOf(r *http.Request) (queue, action string, ids []string) {
-	path, found := strings.CutPrefix(r.URL.Path, uiAPI+"queues/")
-	if !found || r.Method == http.MethodGet || r.Method == http.MethodHead {
-		return "", "", nil
+type changeHandler struct {
+	change
+	tasks Tasks
+	log   zerolog.Logger
+}
+
+func (h changeHandler) serve(w http.ResponseWriter, r *http.Request) {
+	ctx := r.Context()
+	if h.state == "" {
+		h.answer(w, h.tasks.Pause(ctx, h.queue, h.action == "pause"))
+		return
 	}
-	queue, path, _ = strings.Cut(path, "/")
-	_, id, one := strings.Cut(path, "_tasks/")
-	switch {
-	case one && r.Method == http.MethodDelete:
-		return queue, "delete", []string{id}
-	case one && strings.HasSuffix(id, ":archive"):
-		return queue, "archive", []string{strings.TrimSuffix(id, ":archive")}
-	case strings.HasSuffix(path, "_tasks:delete_all"):
-		return queue, "delete", nil
-	case strings.HasSuffix(path, "_tasks:archive_all"):
-		return queue, "archive", nil
+	do := map[string]func(ctx context.Context, queue, id string) error{
+		"delete":  h.tasks.Delete,
+		"archive": h.tasks.Archive,
+		"run":     h.tasks.Run,
+		"cancel":  h.tasks.Cancel,
+	}[h.action]
+	if do == nil {
+		http.NotFound(w, r)
+		return
 	}
-	_, batch, found := strings.Cut(path, "_tasks:batch_")
-	if !found {
-		return "", "", nil
+	if h.id != "" {
+		h.answer(w, do(ctx, h.queue, h.id))
+		return
 	}
-	raw, _ := io.ReadAll(r.Body) // a body that is too long fails asynqmon, too
-	r.Body = io.NopCloser(bytes.NewReader(raw))
+	ids, err := h.several(ctx, r)
+	if err != nil {
+		h.fail(w, err)
+		return
+	}
+	h.doAll(w, r, ids, do)
+}
+
+// several returns the tasks that a request is about.
+func (h changeHandler) several(ctx context.Context, r *http.Request) ([]string, error) {
+	if h.all {
+		return h.tasks.List(ctx, h.queue, h.state)
+	}
+	raw, err := io.ReadAll(r.Body)
+	if err != nil {
+		return nil, err
+	}
 	var body struct {
 		TaskIDs []string `json:"task_ids"`
 	}
-	if err := json.Unmarshal(raw, &body); err != nil || len(body.TaskIDs) == 0 {
-		return "", "", nil
+	if err := json.Unmarshal(raw, &body); err != nil {
+		return nil, &badRequestError{err}
 	}
-	return queue, batch, body.TaskIDs
+	return body.TaskIDs, nil
 }
 
-// statusWriter keeps the status of a response.
-type statusWriter struct {
-	http.ResponseWriter
-	status int
+// doAll does it to each task. If none of several could be done it answers with the first
+// reason; asynqmon's pages show the lists as they are then.
+func (h changeHandler) doAll(
+	w http.ResponseWriter,
+	r *http.Request,
+	ids []string,
+	do func(ctx context.Context, queue, id string) error,
+) {
+	done, failed := []string{}, []string{}
+	var first error
+	for _, id := range ids {
+		err := do(r.Context(), h.queue, id)
+		switch {
+		case err == nil:
+			done = append(done, id)
+			continue
+		case first == nil:
+			first = err
+		}
+		failed = append(failed, id)
+	}
+	h.log.Info().Int("done", len(done)).Int("failed", len(failed)).Msg("tasks changed in the web UI")
+	if first != nil && len(done) == 0 {
+		h.fail(w, first)
+		return
+	}
+	names := results[h.action]
+	body := map[string]any{names.done: done, names.failed: failed}
+	if h.all {
+		body = map[string]any{names.count: len(done)}
+	}
+	_ = json.NewEncoder(w).Encode(body)
 }
 
-// WriteHeader implements http.ResponseWriter.
-func (w *statusWriter) WriteHeader(status int) {
-	w.status = status
-	w.ResponseWriter.WriteHeader(status)
+// answer answers a change of one task, or of a queue.
+func (h changeHandler) answer(w http.ResponseWriter, err error) {
+	if err != nil {
+		h.fail(w, err)
+		return
+	}
+	line := h.log.Info()
+	if h.id != "" {
+		line = line.Str("task_id", h.id)
+	}
+	line.Msg("changed in the web UI")
+	w.WriteHeader(http.StatusNoContent)
 }
 
-// Unwrap is for http.ResponseController.
-func (w *statusWriter) Unwrap() http.ResponseWriter {
-	return w.ResponseWriter
+type badRequestError struct{ error }
+
+func (h changeHandler) fail(w http.ResponseWriter, err error) {
+	refused, isRefused := errors.AsType[*broker.RefusedError](err)
+	_, isBad := errors.AsType[*badRequestError](err)
+	switch {
+	case isRefused:
+		http.Error(w, refused.Reason, http.StatusConflict)
+	case errors.Is(err, record.ErrNotFound), errors.Is(err, record.ErrBadID):
+		http.Error(w, "there is no such task or queue any more", http.StatusNotFound)
+	case isBad:
+		http.Error(w, "the body must be {\"task_ids\": [...]}", http.StatusBadRequest)
+	default:
+		h.log.Error().Err(err).Msg("not changed in the web UI")
+		http.Error(w, "it could not be done: "+err.Error(), http.StatusServiceUnavailable)
+	}
 }

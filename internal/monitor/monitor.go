@@ -22,6 +22,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/redis/go-redis/v9"
+	"github.com/rs/zerolog"
 
 	"errand.internal/clients"
 	"errand.internal/internal/secret"
@@ -61,10 +62,6 @@ func (c Config) Validate() error {
 // Formatter renders a task's payload or result for the UI.
 type Formatter func(taskType string, data []byte) string
 
-// Settle has the records of tasks of a queue agree with what a change has done to them;
-// without IDs, those of all its tasks.
-type Settle func(ctx context.Context, queue string, ids []string)
-
 // Parts are the parts of a worker that the handler shows.
 type Parts struct {
 	// Redis is a *redis.Client or *redis.ClusterClient. The handler never closes
@@ -79,8 +76,13 @@ type Parts struct {
 	// Payload and Result mask what tasks carry. Without them nothing of it is
 	// shown.
 	Payload, Result Formatter
-	// Settle is called after tasks were deleted or archived; nil for nothing.
-	Settle Settle
+	// Tasks does what the buttons of the web UI ask for. Without it they change asynq's
+	// copies of the tasks only.
+	Tasks Tasks
+	// Schedules lists the schedules; nil for none.
+	Schedules func(ctx context.Context) ([]Schedule, error)
+	// Log takes a line for each change.
+	Log zerolog.Logger
 }
 
 // readyTimeout is shorter than the usual timeout of a container's health check.

@@ -37,7 +37,11 @@ func newUI(cfg Config, parts Parts) (http.Handler, error) {
 		return nil, err
 	}
 	mux := http.NewServeMux()
-	mux.Handle(uiRoot+"/", settle(parts.Settle, app))
+	mux.Handle(uiRoot+"/", changes(parts.Tasks, parts.Log, trueRetries(parts.Tasks, addScript(app))))
+	mux.HandleFunc("GET "+scriptPath, serveScript)
+	schedules{parts.Schedules}.register(mux)
+	// asynqmon's page of metrics needs a Prometheus server and is blank without.
+	mux.Handle("GET "+uiRoot+"/q/metrics", http.RedirectHandler("/metrics", http.StatusTemporaryRedirect))
 	// asynqmon would query a Prometheus server here; without its address it answers
 	// 500.
 	mux.HandleFunc(uiAPI+"metrics", func(w http.ResponseWriter, _ *http.Request) {

@@ -33,6 +33,7 @@ type Scheduler struct {
 	metrics  *metrics
 	log      zerolog.Logger
 
+	current atomic.Pointer[File]
 	runners map[string]*runner
 	running sync.WaitGroup
 	failing atomic.Bool // so that an outage is logged once, not by every schedule
@@ -50,10 +51,16 @@ func New(cfg Config) *Scheduler {
 		runners:  map[string]*runner{},
 	}
 	s.metrics.fileOK.Set(1)
+	s.current.Store(cfg.File)
 	for _, schedule := range cfg.File.Schedules {
 		s.metrics.add(schedule.Name)
 	}
 	return s
+}
+
+// Schedules returns the schedules that run. It is safe for concurrent use.
+func (s *Scheduler) Schedules() []*Schedule {
+	return s.current.Load().Schedules
 }
 
 // Run enqueues what is due until ctx ends. It then gives up the lease of a tick
@@ -99,6 +106,7 @@ func (s *Scheduler) reload(ctx context.Context, r *reading) {
 // apply starts, replaces and stops runners. A schedule that has not changed keeps
 // its runner.
 func (s *Scheduler) apply(ctx context.Context, file *File) {
+	s.current.Store(file)
 	wanted := map[string]bool{}
 	for _, schedule := range file.Schedules {
 		wanted[schedule.Name] = true

@@ -112,6 +112,11 @@ func (t template) decode(subject string) (worker.Payload, error) {
 	return p, nil
 }
 
+// FirstPayload is the payload of the first task of a tick as JSON.
+func (s *Schedule) FirstPayload() []byte {
+	return s.payload(0)
+}
+
 // payload is the payload of the i-th task of a tick as JSON.
 func (s *Schedule) payload(i int) []byte {
 	raw, _ := s.template.raw(s.subject(i)) // every subject was checked

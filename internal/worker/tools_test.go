@@ -1,6 +1,7 @@
 package worker_test
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/json"
@@ -55,11 +56,7 @@ func newTools(t *testing.T) *tools {
 	h, err := monitor.New(monitor.Config{}, monitor.Parts{
 		Redis:   tl.ownClient(),
 		Metrics: prometheus.NewRegistry(),
-		Settle: func(ctx context.Context, queue string, ids []string) {
-			if err := tl.server.EndForeign(ctx, queue, ids...); err != nil {
-				t.Errorf("settle %v: %v", ids, err)
-			}
-		},
+		Tasks:   tl.server.Operator(),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -161,37 +158,147 @@ var toolCases = []struct {
 	{state: "active", action: "cancel", asynq: "active", taken: true}, // a call is not broken off
 }
 
-// Whatever is done to a task in the web UI, singly or as a batch, the record and the
-// queue agree when the UI has answered, and the key is free if the task is gone.
+// buttonCases are the buttons of the web UI on a task in each state, and what becomes of
+// it.
+var buttonCases = []struct {
+	state, action string
+	// refusal is a part of the sentence with which it is refused, "" if it is done.
+	refusal string
+	outcome record.Outcome
+	asynq   string
+	taken   bool
+}{
+	{state: "pending", action: "delete", outcome: record.Cancelled, asynq: "nothing"},
+	{state: "pending", action: "archive", refusal: "was never attempted", asynq: "pending", taken: true},
+	{state: "scheduled", action: "delete", outcome: record.Cancelled, asynq: "nothing"},
+	{state: "scheduled", action: "archive", refusal: "was never attempted", asynq: "scheduled", taken: true},
+	{state: "scheduled", action: "run", outcome: record.Done, asynq: "completed", taken: true},
+	{state: "retry", action: "delete", outcome: record.Failed, asynq: "nothing"},
+	{state: "retry", action: "archive", outcome: record.Failed, asynq: "archived"},
+	{state: "retry", action: "run", asynq: "retry", taken: true},
+	{state: "archived", action: "delete", outcome: record.Invalid, asynq: "nothing"},
+	{state: "archived", action: "run", refusal: "has ended invalid", outcome: record.Invalid, asynq: "archived"},
+	{state: "completed", action: "delete", outcome: record.Done, asynq: "nothing", taken: true},
+	{state: "active", action: "cancel", refusal: "cannot be taken back", asynq: "active", taken: true},
+}
+
+// press sends what a button of the web UI sends, for one task, a batch, or all of the
+// state, and returns the answer.
+func (tl *tools) press(form, state, action, id string) (status int, body string) {
+	tl.t.Helper()
+	list := "/" + state + "_tasks"
+	method, path := http.MethodPost, list+"/"+id+":"+action
+	switch {
+	case form == "batch":
+		path = list + ":batch_" + action
+	case action == "delete" && form == "all":
+		method, path = http.MethodDelete, list+":delete_all"
+	case form == "all":
+		path = list + ":" + action + "_all"
+	case action == "delete":
+		method, path = http.MethodDelete, list+"/"+id
+	}
+	return tl.call(method, path, id)
+}
+
+// A button of the web UI does what it says, or answers 409 with a sentence and changes
+// nothing: the record and the queue agree when it has answered, and the key is free if
+// the task is gone.
 func TestTheWebUIAgainstARunningWorker(t *testing.T) {
 	t.Parallel()
-	for _, tc := range toolCases {
+	for _, tc := range buttonCases {
 		t.Run(tc.state+", "+tc.action, func(t *testing.T) {
 			t.Parallel()
 			tl := newTools(t)
-			for _, batch := range []bool{false, true} {
+			for _, form := range []string{"one", "batch", "all"} {
 				id := tl.prepare(tc.state)
 				list := "/" + tc.state + "_tasks"
 				if code, body := tl.call(http.MethodGet, list); code != http.StatusOK || !strings.Contains(body, id) {
 					t.Errorf("the list: %d %s", code, body)
 				}
-				method, path, want := http.MethodPost, list+"/"+id+":"+tc.action, http.StatusNoContent
-				switch {
-				case batch:
-					path, want = list+":batch_"+tc.action, http.StatusOK
-				case tc.action == "delete":
-					method, path = http.MethodDelete, list+"/"+id
+				want := map[string]int{"one": http.StatusNoContent}[form]
+				want = cmp.Or(want, http.StatusOK)
+				if tc.refusal != "" {
+					want = http.StatusConflict
 				}
-				if code, body := tl.call(method, path, id); code != want {
-					t.Errorf("%s %s: %d %s, want %d", method, path, code, body, want)
+				code, body := tl.press(form, tc.state, tc.action, id)
+				if code != want || !strings.Contains(body, tc.refusal) {
+					t.Errorf("%s: %d %s, want %d %q", form, code, body, want, tc.refusal)
 				}
 				if tc.action != "run" {
 					tl.check() // at once
+				}
+				if tc.state == "retry" && tc.action == "run" {
+					testwait.Eventually(t, 20*time.Second, "it is attempted again", func() bool {
+						got, err := tl.store.Get(t.Context(), id)
+						return err == nil && got.State == record.Retrying && len(got.History) == 2
+					})
 				}
 				tl.checkTool(id, tc.outcome, tc.asynq, tc.taken)
 				tl.release(id)
 			}
 		})
+	}
+}
+
+// The pages show how often Errand has attempted a task, not asynq's counter and its limit
+// of 2147483647, and a queue can be paused and resumed twice.
+func TestTheWebUIShowsAttempts(t *testing.T) {
+	t.Parallel()
+	tl := newTools(t)
+	id := tl.prepare("retry")
+	for _, path := range []string{"/retry_tasks", "/tasks/" + id} {
+		code, body := tl.call(http.MethodGet, path)
+		if code != http.StatusOK || !strings.Contains(body, `"max_retry":"∞"`) || !strings.Contains(body, `"retried":1`) {
+			t.Errorf("%s: %d %s", path, code, body)
+		}
+	}
+	for _, action := range []string{":pause", ":pause", ":resume", ":resume"} {
+		if code, body := tl.call(http.MethodPost, action); code != http.StatusNoContent {
+			t.Errorf("%s: %d %s", action, code, body)
+		}
+	}
+	for path, want := range map[string]int{
+		"/retry_tasks/otp_nosuchtask:run":     http.StatusNotFound,
+		"/retry_tasks/otp_nosuchtask:archive": http.StatusNotFound,
+		"/retry_tasks:batch_run":              http.StatusOK,
+		"/retry_tasks:batch_explode":          http.StatusNotFound,
+	} {
+		if code, body := tl.call(http.MethodPost, path); code != want {
+			t.Errorf("%s: %d %s, want %d", path, code, body, want)
+		}
+	}
+	if code, body := tl.call(http.MethodDelete, "/retry_tasks/otp_nosuchtask"); code != http.StatusNotFound {
+		t.Errorf("delete: %d %s", code, body)
+	}
+}
+
+// What may have happened, and what closes an access, keeps its pauses whatever button is
+// pressed.
+func TestRunKeepsThePausesThatMatter(t *testing.T) {
+	t.Parallel()
+	tl := newTools(t)
+	id := tl.prepare("retry")
+	tl.do("HSET", record.Key("otp", id), "doubt", "0")
+	if code, body := tl.press("one", "retry", "run", id); code != http.StatusConflict || !strings.Contains(body, "may have happened") {
+		t.Errorf("in doubt: %d %s", code, body)
+	}
+	tl.do("HDEL", record.Key("otp", id), "doubt")
+	once := strings.Fields(client(tl.rig).HGet(t.Context(), record.Key("otp", id), "once").Val())
+	role := once[6]
+	once[6] = "closes"
+	tl.do("HSET", record.Key("otp", id), "once", strings.Join(once, " "))
+	if code, body := tl.press("one", "retry", "run", id); code != http.StatusConflict || !strings.Contains(body, "closes an access") {
+		t.Errorf("closing: %d %s", code, body)
+	}
+	once[6] = role
+	tl.do("HSET", record.Key("otp", id), "once", strings.Join(once, " "))
+}
+
+func (tl *tools) do(args ...any) {
+	tl.t.Helper()
+	if err := client(tl.rig).Do(tl.t.Context(), args...).Err(); err != nil {
+		tl.t.Fatal(err)
 	}
 }
 
@@ -270,7 +377,7 @@ func (tl *tools) keyOf(id string) string {
 // release lets the worker go on.
 func (tl *tools) release(id string) {
 	tl.t.Helper()
-	if code, _ := tl.call(http.MethodPost, ":resume"); code != http.StatusNoContent && code != http.StatusInternalServerError {
+	if code, _ := tl.call(http.MethodPost, ":resume"); code != http.StatusNoContent {
 		tl.t.Errorf("resume: %d", code)
 	}
 	if tl.says(id) == "active" {
