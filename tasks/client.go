@@ -37,6 +37,9 @@ var (
 	ErrNotFound = record.ErrNotFound
 	// ErrKeyConflict says that the key belongs to a task with another payload.
 	ErrKeyConflict = record.ErrKeyConflict
+	// ErrKeysRequired says that the workers demand encryption and that the client has no
+	// EncryptionKeys. Nothing was stored.
+	ErrKeysRequired = broker.ErrKeysRequired
 )
 
 // PayloadError names every invalid field of a payload.

@@ -109,6 +109,7 @@ func (p *process) build(ctx context.Context) (err error) {
 		Blockers:    append(p.accounts.Blockers(), p.events.blockers()...),
 		Ring:        p.config.Ring,
 		Owner:       owner(),
+		Sealed:      p.config.EncryptionRequired,
 		Grace:       p.config.ShutdownGrace,
 		Metrics:     p.metrics,
 		Alert:       p.alert,

@@ -10,6 +10,8 @@ import (
 
 	"errand.internal/internal/broker"
 	"errand.internal/internal/record"
+	"errand.internal/internal/seal"
+	"errand.internal/internal/testwait"
 )
 
 // theKey returns the only producer's key in Redis.
@@ -304,4 +306,37 @@ func TestTooLateToEnqueue(t *testing.T) {
 	}
 	r.theKey()
 	r.check()
+}
+
+// Once the workers of a queue demand encryption, a producer without keys is refused
+// before it writes anything, also one that has been at work since before.
+func TestProducersWithoutKeysAreRefused(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	s, _, _ := r.running("w1", func(c *broker.Config) { c.Sealed = true })
+	testwait.Eventually(t, 20*time.Second, "the workers demand it", func() bool {
+		return r.rdb.Exists(t.Context(), record.SealedKey(queue)).Val() == 1
+	})
+	s.Shutdown()
+	before := r.snapshot()
+	job := broker.Job{Type: "t", Payload: []byte("{}"), Policy: broker.Policy{Queue: queue}, Key: "k"}
+	for name, producer := range map[string]*broker.Producer{"old": r.producer, "new": r.newProducer()} {
+		if _, err := producer.Enqueue(t.Context(), job); !errors.Is(err, broker.ErrKeysRequired) {
+			t.Errorf("the %s producer: %v", name, err)
+		}
+	}
+	after := r.snapshot()
+	for key := range after {
+		if after[key].dump != before[key].dump {
+			t.Errorf("%s was written", key)
+		}
+	}
+	ring, err := seal.Parse("k1:MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := r.client()
+	if _, err := broker.NewProducer(c, record.New(c), ring).Enqueue(t.Context(), job); err != nil {
+		t.Errorf("a producer with keys: %v", err)
+	}
 }

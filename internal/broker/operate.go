@@ -23,7 +23,7 @@ type Operator struct {
 func (s *Server) Operator() *Operator {
 	return &Operator{
 		server:    s,
-		producer:  NewProducer(s.general, s.store, nil),
+		producer:  &Producer{rdb: s.general, store: s.store}, // it cancels, and stores nothing
 		rdb:       s.general,
 		inspector: asynq.NewInspectorFromRedisClient(s.general),
 	}

@@ -144,6 +144,12 @@ func (p *Producer) ready(ctx context.Context) error {
 // emptied in between.
 const saltTries = 3
 
+// ErrKeysRequired says that the workers of the queue demand encryption and that the
+// producer has no keys. Nothing was stored.
+var ErrKeysRequired = errors.New(
+	"the workers demand encryption (ENCRYPTION_REQUIRED): set ENCRYPTION_KEYS to their keys",
+)
+
 var errSalt = errors.New("the salt in Redis keeps changing")
 
 // headerUsable is how long after its start a task is worth running. The record has
@@ -179,6 +185,7 @@ func (p *Producer) arguments(id string, job Job, policy Policy) arguments {
 	a.add("once", o.encode())
 	a.time("at", job.At)
 	a.span("delay", job.In)
+	a.flag("plain", !p.ring.Enabled())
 	a.time("before", job.EnqueueBefore)
 	if job.By != "" {
 		a.add("by", job.By)
@@ -212,6 +219,8 @@ func ticket(reply redisscript.Reply) (Ticket, error) {
 		return t, record.ErrAlreadyActive
 	case "late":
 		return t, record.ErrLate
+	case "unsealed":
+		return t, ErrKeysRequired
 	case "duplicate":
 		t.Duplicate = true
 		t.Outcome = record.Outcome(reply.Text(3))

@@ -90,11 +90,20 @@ func (r *reconciler) each(do func(ctx context.Context, queue string) error) {
 	}
 }
 
-// register keeps asynq's set of queues and the format's number true: both are written
-// once only, and Redis may have come back empty since.
+// sealedTTL is how long producers without keys are refused after the last worker that
+// demands it: a fleet may be away for days.
+const sealedTTL = 7 * 24 * time.Hour
+
+// register keeps asynq's set of queues, the format's number and the demand for encryption
+// true: Redis may have come back empty since they were written.
 func (r *reconciler) register(ctx context.Context, queue string) error {
 	if err := CheckFormat(ctx, r.server.general); err != nil {
 		return err
+	}
+	if r.server.sealed {
+		if err := r.server.general.Set(ctx, record.SealedKey(queue), 1, sealedTTL).Err(); err != nil {
+			return err
+		}
 	}
 	return r.server.general.SAdd(ctx, record.QueuesKey, queue).Err()
 }

@@ -45,6 +45,9 @@ type Config struct {
 	Hold time.Duration
 	// Handle runs a claimed task and settles the claim.
 	Handle func(ctx context.Context, c *Claim)
+	// Sealed has producers without keys refused, for as long as a worker demands it and
+	// sealedTTL more.
+	Sealed bool
 	// Alert takes what somebody should hear of; nil for nobody.
 	Alert alert.Func
 	// Grace is how long running attempts may take to end when the worker stops.
@@ -57,6 +60,7 @@ type Config struct {
 type Server struct {
 	general    redis.UniversalClient
 	store      *record.Store
+	sealed     bool
 	owner      string
 	hold       time.Duration
 	handle     func(ctx context.Context, c *Claim)
@@ -98,6 +102,7 @@ func NewServer(cfg Config) (*Server, error) {
 	s := &Server{
 		general:    cfg.General,
 		store:      record.New(cfg.General),
+		sealed:     cfg.Sealed,
 		owner:      cfg.Owner,
 		hold:       cfg.Hold,
 		handle:     cfg.Handle,

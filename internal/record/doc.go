@@ -28,6 +28,7 @@
 //	errand:{queue}:audit:announced at which age each of these was announced last
 //	errand:{queue}:taken:<owner>  what a worker took last, should the reply be lost
 //	errand:{queue}:seq            numbers tasks that have an intent
+//	errand:{queue}:sealed         is there while workers demand encryption
 //	errand:{queue}:salt           salts the digests of the queue
 //	errand:alive:<owner>          a worker's heartbeat
 //	errand:format                 the version of this layout

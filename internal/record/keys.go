@@ -58,6 +58,11 @@ func parkedKey(queue, blocker string) string {
 	return Prefix(queue) + "parked:" + blocker
 }
 
+// SealedKey is the key that is there while the workers of a queue demand encryption.
+func SealedKey(queue string) string {
+	return Prefix(queue) + "sealed"
+}
+
 func blockersKey(queue string) string {
 	return Prefix(queue) + "blockers"
 }

@@ -25,6 +25,7 @@ type Config struct {
 	Intervals func(queue string) (poll, delay time.Duration)
 	Blockers  []broker.Blocker
 	Owner     string
+	Sealed    bool
 	Alert     alert.Func
 	Grace     time.Duration
 	Log       zerolog.Logger
@@ -93,6 +94,7 @@ func NewServer(cfg Config) (*broker.Server, error) {
 		Intervals: cfg.Intervals,
 		Blockers:  cfg.Blockers,
 		Owner:     cfg.Owner,
+		Sealed:    cfg.Sealed,
 		Hold:      2*longest + claimSlack, // a lookup, and then the call
 		Handle:    w.handle,
 		Alert:     w.alert,

@@ -9,13 +9,16 @@
 -- at or delay, usable: ms
 -- before: the last time at which it may be stored
 -- subject: of the audit log, sealed
+-- plain: the producer has no keys, so that msg and subject are not sealed
 -- most: tasks of the queue that may wait; memory: 1 to look at Redis' memory
 -- by: the API key that asked
 --
 -- Returns {answer, id, asked, outcome}. The answer is created, duplicate, conflict,
--- overlap, late, full with the number of tasks that wait, memory with the percentage in
--- use, or salt with the right salt in place of the id.
+-- overlap, late, unsealed (the workers demand keys), full with the number of tasks that
+-- wait, memory with the percentage in use, or salt with the right salt in place of the
+-- id.
 local task, t = R .. 'task:' .. arg.id, A .. 't:' .. arg.id
+if arg.plain and redis.call('EXISTS', R .. 'sealed') == 1 then return {'unsealed', ''} end
 local salt = arg.salt and othersalt()
 if salt then return {'salt', salt} end
 local key = arg.key and R .. 'key:' .. arg.key
