@@ -19,6 +19,7 @@ func (p *process) serveAdmin(ctx context.Context) (addr string, stop func(), err
 	}
 	handler, err := monitor.New(p.config.Monitoring, monitor.Parts{
 		Redis:     p.redis,
+		Registry:  p.registry,
 		Metrics:   p.registry,
 		Ready:     p.ready,
 		Payload:   maskPayload,

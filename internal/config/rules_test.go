@@ -105,7 +105,7 @@ func complete(with map[string]string) map[string]string {
 	environ["API_ADDR"] = "127.0.0.1:0"
 	environ["API_KEYS"] = httpapi.Entry("shop", "a key")
 	environ["MONITORING_USER"] = "u"
-	environ["MONITORING_PASSWORD"] = "p"
+	environ["MONITORING_PASSWORD"] = "twelve or more"
 	for name := range with {
 		if name == "DCKAP_USERNAME" || name == "DCKAP_PASSWORD" {
 			delete(environ, "DCKAP_TOKEN")

@@ -6,22 +6,30 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"strconv"
 	"strings"
+	"time"
 )
 
 // guard requires the login, or, without one, a client on the same host.
-func guard(cfg Config, next http.Handler) http.Handler {
+func guard(cfg Config, logins *logins, next http.Handler) http.Handler {
 	if cfg.User == "" {
 		return localOnly(next)
 	}
-	return requireLogin(cfg, next)
+	return requireLogin(cfg, logins, next)
 }
 
-func requireLogin(cfg Config, next http.Handler) http.Handler {
+func requireLogin(cfg Config, logins *logins, next http.Handler) http.Handler {
 	wantUser := sha256.Sum256([]byte(cfg.User))
 	wantPassword := sha256.Sum256([]byte(cfg.Password.Reveal()))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		user, password, _ := r.BasicAuth()
+		user, password, tried := r.BasicAuth()
+		addr := clientOf(r)
+		if wait := logins.wait(addr); tried && wait > 0 {
+			w.Header().Set("Retry-After", strconv.Itoa(int(wait/time.Second)+1))
+			http.Error(w, "too many failed logins; try again later", http.StatusTooManyRequests)
+			return
+		}
 		gotUser := sha256.Sum256([]byte(user))
 		gotPassword := sha256.Sum256([]byte(password))
 		// Digests have equal lengths and both are always compared, so the timing
@@ -29,10 +37,14 @@ func requireLogin(cfg Config, next http.Handler) http.Handler {
 		userOK := subtle.ConstantTimeCompare(wantUser[:], gotUser[:])
 		passwordOK := subtle.ConstantTimeCompare(wantPassword[:], gotPassword[:])
 		if userOK&passwordOK != 1 {
+			if tried {
+				logins.failed(addr)
+			}
 			w.Header().Set("WWW-Authenticate", `Basic realm="Errand monitoring", charset="UTF-8"`)
 			http.Error(w, "log in with MONITORING_USER and MONITORING_PASSWORD", http.StatusUnauthorized)
 			return
 		}
+		logins.succeeded(addr)
 		next.ServeHTTP(w, r)
 	})
 }

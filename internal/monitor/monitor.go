@@ -15,9 +15,11 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"time"
+	"unicode/utf8"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -33,11 +35,14 @@ type Config struct {
 	// User and Password are the Basic login of /monitoring/. If both are unset, it
 	// is served only to clients on the same host that name a loopback host.
 	User     string        `env:"USER" doc:"Basic login of /monitoring/. Without user and password it is served only to loopback clients that name a loopback host."`
-	Password secret.String `env:"PASSWORD" doc:"Password of that login."`
+	Password secret.String `env:"PASSWORD" doc:"Password of that login, at least 12 characters."`
 	// ReadOnly refuses every change, such as pausing a queue or deleting a task. If
 	// it is unset, it is true.
 	ReadOnly bool `env:"READ_ONLY" envDefault:"true" doc:"Refuse changes in /monitoring/: pausing queues, running, archiving or deleting tasks."`
 }
+
+// minPassword is the fewest characters of a password.
+const minPassword = 12
 
 // Validate names the variables at fault.
 func (c Config) Validate() error {
@@ -46,6 +51,9 @@ func (c Config) Validate() error {
 		return errors.New("MONITORING_USER: must be set, because MONITORING_PASSWORD is")
 	case c.User != "" && c.Password.Empty():
 		return errors.New("MONITORING_PASSWORD: must be set, because MONITORING_USER is")
+	}
+	if n := utf8.RuneCountInString(c.Password.Reveal()); n > 0 && n < minPassword {
+		return fmt.Errorf("MONITORING_PASSWORD: must have at least %d characters", minPassword)
 	}
 	if problem := clients.SecretProblem(c.Password); problem != "" && !c.Password.Empty() {
 		return errors.New("MONITORING_PASSWORD: " + problem)
@@ -81,8 +89,10 @@ type Parts struct {
 	Tasks Tasks
 	// Schedules lists the schedules; nil for none.
 	Schedules func(ctx context.Context) ([]Schedule, error)
-	// Log takes a line for each change.
+	// Log takes a line for each change and each refused login.
 	Log zerolog.Logger
+	// Registry takes the counters of refused logins; nil for none.
+	Registry prometheus.Registerer
 }
 
 // readyTimeout is shorter than the usual timeout of a container's health check.

@@ -318,30 +318,31 @@ func TestReadyz(t *testing.T) {
 
 func TestLogin(t *testing.T) {
 	t.Parallel()
-	base, _ := start(t, monitor.Config{User: "ops", Password: secret.New("pä:ss"), ReadOnly: true}, nil)
+	cfg := monitor.Config{User: "ops", Password: secret.New("pä:ss and more"), ReadOnly: true}
 	tests := []struct {
 		name   string
 		header map[string]string
 		host   string
 		status int
 	}{
-		{name: "right", header: login("ops", "pä:ss"), status: 200},
+		{name: "right", header: login("ops", "pä:ss and more"), status: 200},
 		{
 			name:   "right, from elsewhere",
-			header: login("ops", "pä:ss"),
+			header: login("ops", "pä:ss and more"),
 			host:   "errand.example:8080",
 			status: 200,
 		},
 		{name: "none, on loopback", status: 401},
 		{name: "wrong password", header: login("ops", "other"), status: 401},
-		{name: "wrong user", header: login("root", "pä:ss"), status: 401},
-		{name: "beginning of the password", header: login("ops", "pä"), status: 401},
+		{name: "wrong user", header: login("root", "pä:ss and more"), status: 401},
+		{name: "beginning of the password", header: login("ops", "pä:ss"), status: 401},
 		{name: "empty", header: login("", ""), status: 401},
 		{name: "no basic", header: map[string]string{"Authorization": "Bearer ops"}, status: 401},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
+			base, _ := start(t, cfg, nil) // of its own: failed logins are slowed
 			for _, path := range []string{
 				"/monitoring/",
 				"/monitoring/api/queues",
@@ -360,7 +361,7 @@ func TestLogin(t *testing.T) {
 				if (tt.status == 401) != strings.HasPrefix(challenge, `Basic realm="`) {
 					t.Errorf("%s: WWW-Authenticate %q", path, challenge)
 				}
-				if tt.status == 401 && (strings.Contains(body, "otp") || strings.Contains(body, "pä:ss")) {
+				if tt.status == 401 && (strings.Contains(body, "otp") || strings.Contains(body, "pä:ss and more")) {
 					t.Errorf("%s: the refusal reveals too much: %s", path, body)
 				}
 			}
@@ -591,13 +592,18 @@ func TestInvalidConfigIsRefused(t *testing.T) {
 	}{
 		{
 			name: "password alone",
-			cfg:  monitor.Config{Password: secret.New("hunter2")},
+			cfg:  monitor.Config{Password: secret.New("hunter2hunter2")},
 			want: "MONITORING_USER: must be set",
 		},
 		{name: "user alone", cfg: monitor.Config{User: "ops"}, want: "MONITORING_PASSWORD: must be set"},
 		{
+			name: "short password",
+			cfg:  monitor.Config{User: "ops", Password: secret.New("hunter2ääää")},
+			want: "MONITORING_PASSWORD: must have at least 12 characters",
+		},
+		{
 			name: "colon",
-			cfg:  monitor.Config{User: "o:ps", Password: secret.New("hunter2")},
+			cfg:  monitor.Config{User: "o:ps", Password: secret.New("hunter2hunter2")},
 			want: "MONITORING_USER: must not contain",
 		},
 	}

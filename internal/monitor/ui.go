@@ -52,7 +52,7 @@ func newUI(cfg Config, parts Parts) (http.Handler, error) {
 		h = readOnly(h)
 	}
 	h = http.NewCrossOriginProtection().Handler(h)
-	return uiHeaders(policy, guard(cfg, http.MaxBytesHandler(h, maxBody))), nil
+	return uiHeaders(policy, guard(cfg, newLogins(parts.Registry, parts.Log), http.MaxBytesHandler(h, maxBody))), nil
 }
 
 func orRedact(f Formatter) func(string, []byte) string {
