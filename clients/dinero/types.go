@@ -57,6 +57,11 @@ type Created struct {
 	TimeStamp string `json:"TimeStamp,omitempty"`
 }
 
+// VendorIDs are the IDs by which an operator finds the task.
+func (c Created) VendorIDs() []string {
+	return []string{c.GUID}
+}
+
 // IsVersion reports whether version has the form of an endpoint's version: v1,
 // v2, v1.2.
 func IsVersion(version string) bool {

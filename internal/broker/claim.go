@@ -262,8 +262,10 @@ func (c *Claim) adoptArguments(p Policy, budget time.Duration, inDoubt bool) arg
 		"once", o.encode(),
 		"msg", []byte(c.msg.adopted(p.Retention)),
 	}
-	if o.intent != "" {
-		a.add("intent", 1)
+	a.flag("intent", o.intent != "")
+	of := indexDigests(p, salt)
+	a.text("of", of)
+	if o.intent+of != "" {
 		a.add("salt", salt)
 	}
 	if inDoubt {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"errand.internal/internal/record"
@@ -23,6 +24,10 @@ type Result struct {
 	// is a Blocker that wakes tasks.
 	Parked    bool
 	ParkedFor string
+	// WaitsFor names what a parked task waits for, in a word, for whoever asks.
+	WaitsFor string
+	// VendorIDs are the vendor's IDs in the result: the task is found by them.
+	VendorIDs []string
 	Code      string
 	Message   string
 	// Data is the result, sealed.
@@ -113,6 +118,7 @@ func (c *Claim) endArguments(r Result) (arguments, error) {
 		a.add("wait", max(r.Wait, 0).Milliseconds())
 		if r.Parked {
 			a.add("parked", cmp.Or(r.ParkedFor, noBlocker))
+			a.text("waits", strings.Join(strings.Fields(r.WaitsFor), "-"))
 		}
 		return a, nil
 	}
@@ -121,6 +127,7 @@ func (c *Claim) endArguments(r Result) (arguments, error) {
 	}
 	a.flag("keep", r.HoldKey || !r.Outcome.FreesKey())
 	a.flag("told", r.Tell)
+	a.text("ids", c.vendorDigests(r.VendorIDs))
 	a.flag("plain", !c.sealed())
 	a.add("day", now.Format(time.DateOnly))
 	if r.Outcome.Archived() {
@@ -129,6 +136,31 @@ func (c *Claim) endArguments(r Result) (arguments, error) {
 	}
 	return a, nil
 }
+
+// vendorDigests are the digests of the vendor's IDs. Without Redis' salt there are none:
+// the end of a task matters more than that it is found by them.
+func (c *Claim) vendorDigests(ids []string) string {
+	if len(ids) == 0 {
+		return ""
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), saltTimeout)
+	defer cancel()
+	salt, err := c.server.store.NewSalt(ctx, c.Queue)
+	if err != nil {
+		c.server.log.Warn().Err(err).Str("task_id", c.ID).Msg("no salt to be read; the task is not found by the vendor's IDs")
+		return ""
+	}
+	var digests []string
+	for _, id := range ids {
+		if id != "" && len(digests) < record.MaxSubjects {
+			digests = append(digests, record.VendorIDDigest(salt, id))
+		}
+	}
+	return strings.Join(digests, " ")
+}
+
+// saltTimeout bounds the reading of the salt, once in some minutes.
+const saltTimeout = time.Second
 
 // ended is asynq's message after the result.
 func (c *Claim) ended(now time.Time, r Result) message {

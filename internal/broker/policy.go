@@ -27,6 +27,13 @@ type Policy struct {
 	// AuditSubject is the subject under which the audit log keeps what becomes of the
 	// task, and an alert is sent if it stays unconfirmed; "" for no audit log.
 	AuditSubject string
+	// Subjects are whom the task is about, such as a recipient or a user, as the caller
+	// wrote them. An operator finds the task by each of the first record.MaxSubjects; Redis
+	// has a digest of each only.
+	Subjects []string
+	// VendorIDs are IDs of the vendor's that the payload names. The task is found by them
+	// as by those in its result.
+	VendorIDs []string
 	// Backoff spreads the retries.
 	Backoff Backoff
 	// Retention is how long the result is kept after the end (default a day).

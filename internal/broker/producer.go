@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"time"
 
@@ -170,7 +171,7 @@ func (p *Producer) arguments(id string, job Job, policy Policy) arguments {
 	o.notify, o.scheduled = job.Notify, job.Scheduled
 	a := arguments{"id", id, "type", job.Type, "usable", usable(job, policy).Milliseconds()}
 	if job.Key != "" {
-		o.key = record.Digest(salt, "key", job.Type, job.Key)
+		o.key = record.KeyDigest(salt, job.Type, job.Key)
 		a.add("key", o.key)
 		a.add("sum", record.Digest(salt, "payload", job.Type, string(job.Payload)))
 	}
@@ -178,7 +179,9 @@ func (p *Producer) arguments(id string, job Job, policy Policy) arguments {
 		o.alone = record.Digest(salt, "alone", job.Type, job.UniqueWhileActive)
 		a.add("alone", o.alone)
 	}
-	if o.key+o.alone+o.intent != "" {
+	of := indexDigests(policy, salt)
+	a.text("of", of)
+	if o.key+o.alone+o.intent+of != "" {
 		a.add("salt", salt)
 	}
 	a.flag("intent", o.intent != "")
@@ -194,6 +197,23 @@ func (p *Producer) arguments(id string, job Job, policy Policy) arguments {
 		a.add("subject", p.ring.Seal(seal.Payload, auditAAD(job.Type), []byte(policy.AuditSubject)))
 	}
 	return a
+}
+
+// indexDigests are the digests by which a task of a policy is found.
+func indexDigests(p Policy, salt string) string {
+	var digests []string
+	for _, subject := range p.Subjects {
+		if record.PlainSubject(subject) != "" && len(digests) < record.MaxSubjects {
+			digests = append(digests, record.SubjectDigest(salt, subject))
+		}
+	}
+	for _, id := range p.VendorIDs {
+		if len(digests) < record.MaxSubjects {
+			digests = append(digests, record.VendorIDDigest(salt, id))
+		}
+	}
+	slices.Sort(digests)
+	return strings.Join(slices.Compact(digests), " ")
 }
 
 // failed says what an error of Redis means for the task: an error reply, or no

@@ -3,6 +3,7 @@ package broker
 import (
 	"context"
 	"embed"
+	"slices"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -14,13 +15,13 @@ import (
 // The steps of a task's life. Each is one script, which changes the record and
 // asynq's queue together.
 var (
-	enqueueStep = step("enqueue")
+	enqueueStep = step("enqueue", "index")
 	takeStep    = step("take")
 	startStep   = step("start")
-	endStep     = step("end")
+	endStep     = step("end", "index")
 	requeueStep = step("requeue")
 	claimStep   = step("claim")
-	adoptStep   = step("adopt")
+	adoptStep   = step("adopt", "index")
 	wakeStep    = step("wake")
 	cancelStep  = step("cancel")
 	forwardStep = step("forward")
@@ -39,9 +40,9 @@ func StepOf(digest string) string {
 //go:embed lua/*.lua
 var luaFiles embed.FS
 
-func step(name string) *redisscript.Script {
+func step(name string, with ...string) *redisscript.Script {
 	var chunks []string
-	for _, file := range []string{"prelude", "lists", name} {
+	for _, file := range slices.Concat([]string{"prelude", "lists"}, with, []string{name}) {
 		text, err := luaFiles.ReadFile("lua/" + file + ".lua")
 		if err != nil {
 			panic(err) // the files are part of the program

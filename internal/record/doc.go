@@ -26,6 +26,7 @@
 //	errand:{queue}:audit:open     the tasks in it that are unconfirmed
 //	errand:{queue}:audit:of:<digest> those of one subject
 //	errand:{queue}:audit:announced at which age each of these was announced last
+//	errand:{queue}:index:<until>:<xx> tasks by the digests of their subjects and vendor IDs (a list)
 //	errand:{queue}:taken:<owner>  what a worker took last, should the reply be lost
 //	errand:{queue}:seq            numbers tasks that have an intent
 //	errand:{queue}:sealed         is there while workers demand encryption
@@ -41,12 +42,16 @@
 //	asked, once                           written when the task is stored
 //	seq                                   with an intent
 //	by                                    the API key that asked, if one did
+//	of                                    digests of its subjects
 //	owner, fence, verdict, started        the claim
 //	abandoned, crashes, reconfirm         what earlier claims left behind
 //	doubt, place                          how far the reconciliation is
 //	first                                 the first attempt, if it is short
 //	attempts, next, parked, change        between attempts
+//	waited                                since when and how often it was parked, and for what
 //	outcome, ended, code, message         the end
+//	ids                                   digests of the vendor's IDs in the result
+//	replay, replay_of                     the task that replays it, the one that it replays
 //	finished                              the fence of the latest written result, in
 //	                                      place of fence
 //	waiting                               somebody waits for the end

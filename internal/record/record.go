@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 
 	"errand.internal/internal/redisscript"
@@ -35,6 +36,24 @@ type Record struct {
 	// Next is when a retrying or parked task runs again.
 	Next  time.Time
 	Ended time.Time
+
+	// Scheduled says that a schedule enqueued the task.
+	Scheduled bool
+	// Keyed says that the task has a producer's key.
+	Keyed bool
+	// Owner is the worker that runs it.
+	Owner string
+	// WaitedFor names what the task was parked for last, Waits how often it was parked, and
+	// WaitedSince when first.
+	WaitedFor   string
+	Waits       int
+	WaitedSince time.Time
+	// Replay is the task that replays this dead letter, ReplayOf the one that this task
+	// replays.
+	Replay   string
+	ReplayOf string
+	// Digests are those by which the index finds the task.
+	Digests []string
 }
 
 // Attempt is one entry of a task's history.
@@ -178,6 +197,20 @@ func newRecord(queue, id string, fields map[string]string, now time.Time) *Recor
 		Expires: asked.Expires(),
 		Next:    millis(fields["next"]),
 		Ended:   millis(fields["ended"]),
+
+		Owner:    fields["owner"],
+		Replay:   fields["replay"],
+		ReplayOf: fields["replay_of"],
+		Digests:  strings.Fields(fields["of"] + " " + fields["ids"]),
+	}
+	if words := strings.Fields(fields["once"]); len(words) > 4 {
+		r.Scheduled = strings.Contains(words[3], "s")
+		r.Keyed = words[4] != "-"
+	}
+	if words := strings.Fields(fields["waited"]); len(words) == 3 {
+		r.WaitedSince = millis(words[0])
+		r.Waits = atoi(words[1])
+		r.WaitedFor = words[2]
 	}
 	switch {
 	case r.Outcome != "":

@@ -37,6 +37,7 @@ func (e *StartedError) Error() string {
 type Store struct {
 	rdb   redis.UniversalClient
 	salts sync.Map // queue -> salt, perhaps only our proposal
+	seen  sync.Map // queue -> seenSalt, as Redis has it
 }
 
 // New returns a Store on rdb.

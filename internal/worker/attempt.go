@@ -140,6 +140,7 @@ func (a *attempt) settle(d decision, result any) {
 		Wait:      d.wait,
 		Parked:    d.state == record.Parked,
 		ParkedFor: d.blockedBy,
+		WaitsFor:  d.blockedBy,
 		Code:      d.code,
 		Message:   d.message,
 		HoldKey:   a.claim.Scheduled,
@@ -166,6 +167,9 @@ func (a *attempt) settle(d decision, result any) {
 	}
 	if d.outcome != "" {
 		r.Data = a.seal(result)
+		if identified, ok := result.(interface{ VendorIDs() []string }); ok {
+			r.VendorIDs = identified.VendorIDs()
+		}
 	}
 	err := a.claim.End(r)
 	if err == nil {

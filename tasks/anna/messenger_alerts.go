@@ -36,9 +36,10 @@ func (MessengerAlerts) Type() string {
 }
 
 // Policy implements tasks.Task.
-func (MessengerAlerts) Policy() tasks.Policy {
+func (p MessengerAlerts) Policy() tasks.Policy {
 	return tasks.Policy{
 		Queue:      "polls",
+		Subjects:   subjects(p.MessengerUser),
 		Budget:     5 * time.Minute,
 		Redelivery: tasks.AtLeastOnce,
 		Retention:  10 * time.Minute,

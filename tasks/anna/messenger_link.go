@@ -27,9 +27,10 @@ func (MessengerLink) Type() string {
 }
 
 // Policy implements tasks.Task. Asking for another link does no harm.
-func (MessengerLink) Policy() tasks.Policy {
+func (p MessengerLink) Policy() tasks.Policy {
 	return tasks.Policy{
 		Queue:      "anna",
+		Subjects:   subjects(p.MessengerUser),
 		Budget:     2 * time.Minute,
 		Redelivery: tasks.AtLeastOnce,
 		Retention:  5 * time.Minute,

@@ -29,9 +29,10 @@ func (MessengerRequests) Type() string {
 }
 
 // Policy implements tasks.Task.
-func (MessengerRequests) Policy() tasks.Policy {
+func (p MessengerRequests) Policy() tasks.Policy {
 	return tasks.Policy{
 		Queue:      "anna",
+		Subjects:   subjects(p.MessengerUser),
 		Budget:     5 * time.Minute,
 		Redelivery: tasks.AtLeastOnce,
 		Retention:  10 * time.Minute,

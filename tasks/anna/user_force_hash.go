@@ -30,6 +30,7 @@ func (p UserForceHash) Policy() tasks.Policy {
 	return tasks.Policy{
 		Queue:     "anna",
 		Budget:    2 * time.Minute,
+		Subjects:  []string{p.UserID},
 		Retention: 5 * time.Minute,
 		Intent:    tasks.Intent{Subject: p.UserID, Role: tasks.Opens},
 		Backoff:   tasks.Backoff{Base: 500 * time.Millisecond, Max: 15 * time.Second},

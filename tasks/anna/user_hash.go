@@ -27,12 +27,13 @@ func (UserHash) Type() string {
 }
 
 // Policy implements tasks.Task. Minting another login does no harm.
-func (UserHash) Policy() tasks.Policy {
+func (p UserHash) Policy() tasks.Policy {
 	return tasks.Policy{
 		Queue:      "anna",
 		Budget:     2 * time.Minute,
 		Redelivery: tasks.AtLeastOnce,
 		Retention:  5 * time.Minute,
+		Subjects:   []string{p.UserID},
 		Backoff:    tasks.Backoff{Base: 500 * time.Millisecond, Max: 15 * time.Second},
 	}
 }

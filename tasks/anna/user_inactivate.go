@@ -29,6 +29,7 @@ func (p UserInactivate) Policy() tasks.Policy {
 		Redelivery:   tasks.AtLeastOnce,
 		Intent:       tasks.Intent{Subject: p.UserID, Role: tasks.Closes},
 		AuditSubject: p.UserID,
+		Subjects:     []string{p.UserID},
 		Backoff:      tasks.Backoff{Base: 2 * time.Second, Max: 10 * time.Minute},
 	}
 }

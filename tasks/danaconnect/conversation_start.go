@@ -54,11 +54,12 @@ func (ConversationStart) Type() string {
 }
 
 // Policy implements tasks.Task.
-func (ConversationStart) Policy() tasks.Policy {
+func (p ConversationStart) Policy() tasks.Policy {
 	return tasks.Policy{
-		Queue:   "danaconnect",
-		Budget:  time.Hour,
-		Backoff: tasks.Backoff{Base: time.Second, Max: 2 * time.Minute},
+		Queue:    "danaconnect",
+		Budget:   time.Hour,
+		Subjects: p.Data.subjects(),
+		Backoff:  tasks.Backoff{Base: time.Second, Max: 2 * time.Minute},
 	}
 }
 

@@ -50,6 +50,7 @@ func (p OTPSend) Policy() tasks.Policy {
 		Queue:    "otp",
 		Budget:   min(time.Duration(p.seconds())*time.Second, maxWait),
 		Delivery: delivery,
+		Subjects: recipientSubjects(p.Values),
 		Backoff:  tasks.Backoff{Base: 500 * time.Millisecond, Max: 10 * time.Second},
 	}
 }

@@ -32,11 +32,12 @@ func (OTPVerify) Type() string {
 }
 
 // Policy implements tasks.Task.
-func (OTPVerify) Policy() tasks.Policy {
+func (p OTPVerify) Policy() tasks.Policy {
 	return tasks.Policy{
-		Queue:   "otp",
-		Budget:  time.Minute,
-		Backoff: tasks.Backoff{Base: 500 * time.Millisecond, Max: 10 * time.Second},
+		Queue:     "otp",
+		Budget:    time.Minute,
+		VendorIDs: []string{string(p.IDRequest)},
+		Backoff:   tasks.Backoff{Base: 500 * time.Millisecond, Max: 10 * time.Second},
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"errand.internal/clients/danaconnect/otp"
 	"errand.internal/internal/account"
 	"errand.internal/internal/admission"
+	"errand.internal/internal/record"
 	"errand.internal/internal/redisguard"
 	"errand.internal/internal/settings"
 	"errand.internal/tasks"
@@ -203,18 +204,18 @@ func (r *recipients) recipient(values Values) ([]string, error) {
 		)
 		var all []string
 		for _, v := range sorted {
-			all = append(all, v.Key, plainForm(v.Value))
+			all = append(all, v.Key, record.PlainSubject(v.Value))
 		}
 		return all, nil
 	}
 	var named, missing []string
 	for _, field := range r.fields {
 		i := slices.IndexFunc(values, func(v Value) bool { return v.Key == field })
-		if i < 0 || plainForm(values[i].Value) == "" {
+		if i < 0 || record.PlainSubject(values[i].Value) == "" {
 			missing = append(missing, field)
 			continue
 		}
-		named = append(named, field, plainForm(values[i].Value))
+		named = append(named, field, record.PlainSubject(values[i].Value))
 	}
 	if missing != nil {
 		return nil, fmt.Errorf(
@@ -223,20 +224,4 @@ func (r *recipients) recipient(values Values) ([]string, error) {
 		)
 	}
 	return named, nil
-}
-
-// plainForm returns a value without what does not distinguish recipients: upper case,
-// spaces around it, and the punctuation of a phone number.
-func plainForm(value string) string {
-	value = strings.ToLower(strings.TrimSpace(value))
-	digits := strings.Map(func(r rune) rune {
-		if r >= '0' && r <= '9' {
-			return r
-		}
-		return -1
-	}, value)
-	if len(digits) >= 6 && strings.Trim(value, "0123456789+-()./ ") == "" {
-		return digits
-	}
-	return value
 }

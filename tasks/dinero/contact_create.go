@@ -21,7 +21,9 @@ func (ContactCreate) Type() string {
 
 // Policy implements tasks.Task.
 func (p ContactCreate) Policy() tasks.Policy {
-	return policy()
+	of := policy()
+	of.Subjects = p.subjects()
+	return of
 }
 
 // Result implements tasks.Task.

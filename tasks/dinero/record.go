@@ -52,6 +52,17 @@ func (r Record) KeyField() (field, text string) {
 	return "body.ExternalReference", text
 }
 
+// subjects are the addresses of the person or company that the record is about.
+func (r Record) subjects() []string {
+	var found []string
+	for _, field := range []string{"Email", "Phone"} {
+		if text, ok := r.Body[field].(string); ok && text != "" {
+			found = append(found, text)
+		}
+	}
+	return found
+}
+
 // policy is the policy of both creates. One that may have happened is looked up at
 // the vendor before it is repeated.
 func policy() tasks.Policy {

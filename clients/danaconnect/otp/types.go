@@ -40,6 +40,11 @@ type Sent struct {
 	ConversationRequestID string `json:"conversationRequestId,omitempty"`
 }
 
+// VendorIDs are the IDs by which an operator finds the task.
+func (s Sent) VendorIDs() []string {
+	return []string{s.IDRequest, s.ConversationRequestID}
+}
+
 // Verification asks whether a person typed the right code.
 type Verification struct {
 	IDRequest string

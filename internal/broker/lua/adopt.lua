@@ -4,6 +4,7 @@
 -- id, owner, fence, asked, once, msg
 -- intent: 1 if the task has one; salt: its digest was made with it
 -- doubt: an earlier call may have happened
+-- of: digests by which the task is found
 --
 -- Returns 1, 0 if the claim is another's by now, or {'salt', the right one}.
 local task, t = R .. 'task:' .. arg.id, A .. 't:' .. arg.id
@@ -16,6 +17,12 @@ if salt then return {'salt', salt} end
 redis.call('HSET', task, 'asked', arg.asked, 'once', arg.once)
 if arg.intent then redis.call('HSET', task, 'seq', redis.call('INCR', R .. 'seq')) end
 if arg.doubt then redis.call('HSET', task, 'doubt', arg.doubt) end
+if arg.of then
+  redis.call('HSET', task, 'of', arg.of)
+  local _, due, usable = asked(arg.asked)
+  local _, retention = once(arg.once)
+  index(arg.of, arg.id, due + usable + retention + 3600000)
+end
 redis.call('HDEL', task, 'owner', 'verdict')
 unlist(arg.id)
 redis.call('RPUSH', A .. 'pending', arg.id)

@@ -15,6 +15,8 @@
 -- archived: the outcome is a dead letter; dead: how many are kept
 -- keep: the key stays taken whatever the outcome; told: it is published as a dead letter
 -- day: of asynq's statistics
+-- ids: digests of the vendor's IDs, by which the task is found
+-- waits: what a parked task waits for, in a word
 --
 -- Returns 1 if it is written, 0 if the claim was another's by then, 2 if Redis has no
 -- record of the task.
@@ -67,11 +69,16 @@ local function write()
   if ended then
     add('outcome', outcome)
     add('ended', stamp)
+    add('ids', arg.ids)
     if r.next or r.waiting then redis.call('HDEL', task, 'next', 'waiting') end
   else
     add('next', string.format('%.0f', now + arg.wait))
     add('parked', arg.parked)
     add('change', change)
+    if arg.parked then
+      local since, n = string.match(r.waited or '', '^(%d+) (%d+)')
+      add('waited', (since or stamp) .. ' ' .. (n or 0) + 1 .. ' ' .. (arg.waits or '-'))
+    end
   end
   redis.call('HDEL', task, 'owner', 'fence', 'verdict', 'started', 'reconfirm', 'abandoned', 'parked', 'code', 'message',
     'doubt', 'place', 'change')
@@ -158,6 +165,8 @@ if inlist then
   redis.call('PEXPIRE', R .. 'log:' .. arg.id, lifetime)
 end
 if arg.data then redis.call('SET', R .. 'data:' .. arg.id, arg.data, 'PX', retention) end
+if arg.ids then index(arg.ids, arg.id, now + lifetime) end
+if arg.archived and r.of then index(r.of, arg.id, now + lifetime) end -- for longer than was expected
 if arg.archived then
   redis.call('XADD', R .. 'dead', 'MAXLEN', '~', arg.dead, '*', 'id', arg.id, 'type', kind, 'outcome', outcome,
     'code', arg.code or '', 'message', arg.message or '', 'attempts', attempts)

@@ -12,6 +12,7 @@
 -- plain: the producer has no keys, so that msg and subject are not sealed
 -- most: tasks of the queue that may wait; memory: 1 to look at Redis' memory
 -- by: the API key that asked
+-- of: digests by which the task is found
 --
 -- Returns {answer, id, asked, outcome}. The answer is created, duplicate, conflict,
 -- overlap, late, unsealed (the workers demand keys), full with the number of tasks that
@@ -55,6 +56,11 @@ local due = now + delay
 local asked = string.format('%s %s %s %s', stamp, delay, arg.usable, arg.type)
 redis.call('HSET', task, 'asked', asked, 'once', arg.once)
 if arg.by then redis.call('HSET', task, 'by', arg.by) end
+if arg.of then
+  redis.call('HSET', task, 'of', arg.of)
+  local _, retention = once(arg.once)
+  index(arg.of, arg.id, due + arg.usable + retention + 3600000)
+end
 if arg.intent then redis.call('HSET', task, 'seq', redis.call('INCR', R .. 'seq')) end
 if arg.subject then
   redis.call('XADD', R .. 'audit', 'MAXLEN', '~', 1000000, '*', 'id', arg.id, 'type', arg.type, 'event', 'asked',
