@@ -21,16 +21,19 @@ type command interface {
 // commands is the command line. Each of its commands without subcommands is a
 // command.
 type commands struct {
-	Run         runCommand        `cmd:"" default:"1" help:"Run queues, scheduler and admin HTTP until SIGTERM (default)."`
-	Doctor      doctorCommand     `cmd:"" help:"Check settings, Redis, queues and vendors, and suggest fixes."`
-	Credentials credentialCommand `cmd:"" help:"Manage the credentials, whose state all workers share."`
-	Schedule    scheduleCommand   `cmd:"" help:"Inspect and run schedules."`
-	DeadLetters deadLetterCommand `cmd:"" help:"Export the tasks that ended archived, as JSON lines."`
-	Offboarding offboardCommand   `cmd:"" help:"Export the state of every inactivation, as JSON lines."`
-	Events      eventsCommand     `cmd:"" help:"Manage the delivery of events."`
-	APIKey      apiKeyCommand     `cmd:"" name:"api-key" help:"Make a key of the HTTP interface."`
-	Health      healthCommand     `cmd:"" help:"Check whether the worker on this machine is ready."`
-	Version     versionCommand    `cmd:"" help:"Print the version, commit and Go version."`
+	Run         runCommand         `cmd:"" default:"1" help:"Run queues, scheduler and admin HTTP until SIGTERM (default)."`
+	Doctor      doctorCommand      `cmd:"" help:"Check settings, Redis, queues and vendors, and suggest fixes."`
+	Credentials credentialCommand  `cmd:"" help:"Manage the credentials, whose state all workers share."`
+	Schedule    scheduleCommand    `cmd:"" help:"Inspect and run schedules."`
+	Explain     explainCommand     `cmd:"" help:"Tell what became of a task, why, and what to do now."`
+	Tasks       tasksCommand       `cmd:"" help:"List tasks."`
+	DeadLetters deadLetterCommand  `cmd:"" help:"List, show, replay or export the tasks that ended archived."`
+	Audit       auditCommand       `cmd:"" help:"Print who did what to the fleet."`
+	Offboarding offboardingCommand `cmd:"" help:"List or export the state of every inactivation."`
+	Events      eventsCommand      `cmd:"" help:"Manage the delivery of events."`
+	APIKey      apiKeyCommand      `cmd:"" name:"api-key" help:"Make a key of the HTTP interface."`
+	Health      healthCommand      `cmd:"" help:"Check whether the worker on this machine is ready."`
+	Version     versionCommand     `cmd:"" help:"Print the version, commit and Go version."`
 }
 
 // printResult prints the result of a command that returns one line.
@@ -120,19 +123,18 @@ func (c *runScheduleCommand) run(ctx context.Context, inv *invocation) error {
 	return inv.printResult(app.RunSchedule(ctx, inv.environ, c.Name))
 }
 
-type deadLetterCommand struct {
-	Queue string `help:"Export only this queue."`
+// offboardingCommand is `worker offboarding`: its two subcommands print the same lines.
+type offboardingCommand struct {
+	Export exportOffboardingCommand `cmd:"" default:"withargs" help:"Export inactivations as JSON lines (default)."`
+	List   exportOffboardingCommand `cmd:"" help:"The same."`
 }
 
-func (c *deadLetterCommand) run(ctx context.Context, inv *invocation) error {
-	return app.ExportDeadLetters(ctx, inv.environ, c.Queue, inv.stdout)
-}
-
-type offboardCommand struct {
+type exportOffboardingCommand struct {
 	Unconfirmed bool `help:"Export only inactivations that the vendor has not confirmed."`
+	JSON        bool `name:"json" help:"JSON lines are all there is; the flag is taken like everywhere."`
 }
 
-func (c *offboardCommand) run(ctx context.Context, inv *invocation) error {
+func (c *exportOffboardingCommand) run(ctx context.Context, inv *invocation) error {
 	return app.ExportOffboarding(ctx, inv.environ, c.Unconfirmed, inv.stdout)
 }
 

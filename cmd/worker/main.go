@@ -44,6 +44,11 @@ const (
 	exitOK      = 0 // also after one SIGTERM or SIGINT
 	exitFailure = 1
 	exitUsage   = 2 // wrong command line or settings
+	// The codes of the commands of operators beside these, as those of enqueue.
+	exitRefused     = 3
+	exitRedis       = 4  // Redis cannot be reached
+	exitNoTask      = 13 // or it is no longer kept
+	exitInterrupted = 130
 	// exitSignal and the number of a signal are the code after the second one, as a
 	// shell would report it: 143 for SIGTERM.
 	exitSignal = 128
@@ -127,6 +132,9 @@ func (inv *invocation) exitCode(err error) int {
 		return exitUsage
 	}
 	inv.printError(err)
+	if e, ok := errors.AsType[*exitError](err); ok {
+		return e.code
+	}
 	return exitFailure
 }
 

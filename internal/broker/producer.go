@@ -97,8 +97,14 @@ func (p *Producer) Enqueue(ctx context.Context, job Job) (Ticket, error) {
 	if err := p.ready(ctx); err != nil {
 		return Ticket{}, fmt.Errorf("store the task: %w", err)
 	}
-	policy := job.Policy.WithDefaults()
-	id := record.NewID(policy.Queue)
+	job.Policy = job.Policy.WithDefaults()
+	return p.enqueue(ctx, record.NewID(job.Policy.Queue), job, nil)
+}
+
+// enqueue stores the job as the task with the given ID. replayed is the dead letter that
+// the task replays, nil for none.
+func (p *Producer) enqueue(ctx context.Context, id string, job Job, replayed *deadLetter) (Ticket, error) {
+	policy := job.Policy
 	task := asynq.NewTaskWithHeaders(
 		job.Type,
 		p.ring.Seal(seal.Payload, aad(job.Type, id), job.Payload),
@@ -112,7 +118,7 @@ func (p *Producer) Enqueue(ctx context.Context, job Job) (Ticket, error) {
 		asynq.Retention(policy.Retention),
 	}
 	for range saltTries {
-		e := &enqueuing{queue: policy.Queue, arguments: p.arguments(id, job, policy)}
+		e := &enqueuing{queue: policy.Queue, arguments: p.arguments(id, job, replayed)}
 		p.pressure.ask(policy.Queue, &e.arguments)
 		_, err := p.asynq.EnqueueContext(context.WithValue(ctx, enqueuingKey{}, e), task, options...)
 		if e.err != nil { // asynq keeps only its text
@@ -165,13 +171,19 @@ func usable(job Job, policy Policy) time.Duration {
 }
 
 // arguments are those of the script, but for asynq's message.
-func (p *Producer) arguments(id string, job Job, policy Policy) arguments {
+func (p *Producer) arguments(id string, job Job, replayed *deadLetter) arguments {
+	policy := job.Policy
 	salt := p.store.Salt(policy.Queue)
 	o := newOnce(policy, salt)
 	o.notify, o.scheduled = job.Notify, job.Scheduled
 	a := arguments{"id", id, "type", job.Type, "usable", usable(job, policy).Milliseconds()}
 	if job.Key != "" {
 		o.key = record.KeyDigest(salt, job.Type, job.Key)
+	}
+	if replayed != nil {
+		a = replayed.describe(a, &o)
+	}
+	if o.key != "" {
 		a.add("key", o.key)
 		a.add("sum", record.Digest(salt, "payload", job.Type, string(job.Payload)))
 	}
@@ -241,6 +253,10 @@ func ticket(reply redisscript.Reply) (Ticket, error) {
 		return t, record.ErrLate
 	case "unsealed":
 		return t, ErrKeysRequired
+	case "replayed":
+		return t, replayedAs(t.ID)
+	case "alive":
+		return t, notReplayed("it has not ended, or is no dead letter")
 	case "duplicate":
 		t.Duplicate = true
 		t.Outcome = record.Outcome(reply.Text(3))

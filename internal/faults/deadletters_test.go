@@ -1,15 +1,13 @@
 package faults
 
 import (
-	"bytes"
-	"encoding/json"
 	"sync"
 	"testing"
 	"time"
 
 	"errand.internal/clients/sandbox"
-	"errand.internal/internal/app"
 	"errand.internal/internal/fleet"
+	"errand.internal/internal/operator"
 	"errand.internal/tasks"
 )
 
@@ -70,20 +68,21 @@ func TestDeadLetters(t *testing.T) {
 // exportDeadLetters returns how often each task is in the export.
 func (h *harness) exportDeadLetters() map[string]int {
 	h.t.Helper()
-	var out bytes.Buffer
-	if err := app.ExportDeadLetters(h.t.Context(), h.Settings(), "otp", &out); err != nil {
+	o, err := operator.Open(h.t.Context(), h.Settings())
+	if err != nil {
 		h.t.Fatal(err)
 	}
+	defer o.Close()
 	exported := map[string]int{}
-	for dec := json.NewDecoder(&out); dec.More(); {
-		var l app.DeadLetter
-		if err := dec.Decode(&l); err != nil {
-			h.t.Fatal(err)
-		}
+	err = o.EachDeadLetter(h.t.Context(), operator.LetterFilter{Queue: "otp"}, func(l operator.DeadLetter) error {
 		if l.Outcome != tasks.Invalid || l.Type != h.Passcodes.Type || l.Code != "10" || l.Attempts != 1 {
 			h.t.Errorf("dead letter %+v", l)
 		}
 		exported[l.ID]++
+		return nil
+	})
+	if err != nil {
+		h.t.Fatal(err)
 	}
 	return exported
 }

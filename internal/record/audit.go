@@ -29,7 +29,7 @@ type AuditEntry struct {
 // EachAuditEntry calls do for each line of a queue's audit log, the oldest first,
 // until do returns an error.
 func (s *Store) EachAuditEntry(ctx context.Context, queue string, do func(AuditEntry) error) error {
-	return s.eachEntry(ctx, auditKey(queue), func(at time.Time, v map[string]any) error {
+	return s.eachEntry(ctx, auditKey(queue), time.Time{}, func(at time.Time, v map[string]any) error {
 		return do(AuditEntry{
 			ID:      text(v, "id"),
 			Type:    text(v, "type"),

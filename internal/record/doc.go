@@ -32,6 +32,7 @@
 //	errand:{queue}:sealed         is there while workers demand encryption
 //	errand:{queue}:salt           salts the digests of the queue
 //	errand:alive:<owner>          a worker's heartbeat
+//	errand:actions                what operators have done (a stream)
 //	errand:format                 the version of this layout
 //	errand:promotion              when a process first met the latest promotion (internal/redisconn)
 //

@@ -214,7 +214,7 @@ func TestDeadLettersAndTrail(t *testing.T) {
 	r.wait(leaver)
 	stop()
 	got := map[string]bool{}
-	if err := r.store.EachDeadLetter(t.Context(), "otp", func(l record.DeadLetter) error {
+	if err := r.store.EachDeadLetter(t.Context(), "otp", time.Time{}, func(l record.DeadLetter) error {
 		if got[l.ID] || l.Outcome != record.Invalid || l.Code != "42" || l.Attempts != 1 || l.Type != "t:bad" {
 			t.Errorf("letter %+v", l)
 		}

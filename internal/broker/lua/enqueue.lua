@@ -13,19 +13,27 @@
 -- most: tasks of the queue that may wait; memory: 1 to look at Redis' memory
 -- by: the API key that asked
 -- of: digests by which the task is found
+-- replay_of: the dead letter that it replays; seq: its place among the intents; doubt: an
+-- earlier call may have happened
 --
 -- Returns {answer, id, asked, outcome}. The answer is created, duplicate, conflict,
--- overlap, late, unsealed (the workers demand keys), full with the number of tasks that
--- wait, memory with the percentage in use, or salt with the right salt in place of the
--- id.
+-- overlap, late, unsealed (the workers demand keys), replayed (with the ID of the replay),
+-- alive (no dead letter), full with the number of tasks that wait, memory with the
+-- percentage in use, or salt with the right salt in place of the id.
 local task, t = R .. 'task:' .. arg.id, A .. 't:' .. arg.id
 if arg.plain and redis.call('EXISTS', R .. 'sealed') == 1 then return {'unsealed', ''} end
 local salt = arg.salt and othersalt()
 if salt then return {'salt', salt} end
+local replayed = arg.replay_of and R .. 'task:' .. arg.replay_of
+if replayed then
+  local old = redis.call('HMGET', replayed, 'replay', 'outcome')
+  if old[1] and old[1] ~= arg.id then return {'replayed', old[1]} end
+  if not old[2] or not archived(old[2]) then return {'alive', arg.replay_of} end
+end
 local key = arg.key and R .. 'key:' .. arg.key
 if key then
   local k = redis.call('HMGET', key, 'id', 'digest', 'outcome')
-  if k[1] and k[1] ~= arg.id then
+  if k[1] and k[1] ~= arg.id and k[1] ~= arg.replay_of then
     if k[2] and k[2] ~= arg.sum then return {'conflict', k[1]} end
     local r = redis.call('HMGET', R .. 'task:' .. k[1], 'asked', 'outcome')
     return {'duplicate', k[1], r[1] or '', r[2] or k[3] or ''}
@@ -61,7 +69,12 @@ if arg.of then
   local _, retention = once(arg.once)
   index(arg.of, arg.id, due + arg.usable + retention + 3600000)
 end
-if arg.intent then redis.call('HSET', task, 'seq', redis.call('INCR', R .. 'seq')) end
+if arg.intent then redis.call('HSET', task, 'seq', arg.seq or redis.call('INCR', R .. 'seq')) end
+if replayed then
+  redis.call('HSET', task, 'replay_of', arg.replay_of)
+  redis.call('HSET', replayed, 'replay', arg.id)
+  if arg.doubt then redis.call('HSET', task, 'doubt', arg.doubt) end
+end
 if arg.subject then
   redis.call('XADD', R .. 'audit', 'MAXLEN', '~', 1000000, '*', 'id', arg.id, 'type', arg.type, 'event', 'asked',
     'subject', arg.subject, 'due', string.format('%.0f', due), unpack(arg.by and {'by', arg.by} or {}))
@@ -70,7 +83,13 @@ if arg.subject then
   if intent ~= '-' then redis.call('SADD', R .. 'audit:of:' .. intent, arg.id) end
 end
 if alone then redis.call('SET', alone, arg.id) end
-if key then redis.call('HSET', key, 'id', arg.id, 'digest', arg.sum) end
+if key then
+  redis.call('HSET', key, 'id', arg.id, 'digest', arg.sum)
+  if replayed then -- it ended unknown, and has kept the key
+    redis.call('HDEL', key, 'outcome')
+    redis.call('PERSIST', key)
+  end
+end
 if due > now then
   redis.call('HSET', t, 'msg', arg.msg, 'state', 'scheduled')
   redis.call('ZADD', A .. 'scheduled', seconds(due), arg.id)

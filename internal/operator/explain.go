@@ -1,0 +1,348 @@
+package operator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"errand.internal/internal/broker"
+	"errand.internal/internal/record"
+)
+
+// Question says which tasks are to be explained, in one of four ways.
+type Question struct {
+	ID string
+	// Type and Key are a task's type and its producer's key.
+	Type string
+	Key  string
+	// Subject is a recipient or a user.
+	Subject string
+	// VendorID is an idRequest, a conversationRequestId or a Guid.
+	VendorID string
+}
+
+func (q Question) check() error {
+	given := 0
+	for _, text := range []string{q.ID, q.Key, q.Subject, q.VendorID} {
+		if text != "" {
+			given++
+		}
+	}
+	switch {
+	case given == 0:
+		return usagef("name a task: ID, --type and --key, --subject or --vendor-id")
+	case given > 1:
+		return usagef("name the task in one way only: ID, --type and --key, --subject or --vendor-id")
+	case (q.Key == "") != (q.Type == ""):
+		return usagef("--key and --type go together")
+	}
+	return checkType(q.Type)
+}
+
+// Explanation says what has become of a task, why, and what to do now.
+type Explanation struct {
+	ID      string         `json:"id"`
+	Type    string         `json:"type"`
+	Queue   string         `json:"queue"`
+	State   record.State   `json:"state"`
+	Outcome record.Outcome `json:"outcome,omitempty"`
+	// Code and Message are the vendor's, of the end or of the latest attempt.
+	Code     string   `json:"code,omitempty"`
+	Message  string   `json:"message,omitempty"`
+	ReplayOf string   `json:"replayOf,omitempty"`
+	Replay   string   `json:"replay,omitempty"`
+	Timeline []Moment `json:"timeline"`
+	Do       string   `json:"do"`
+}
+
+// Moment is a line of a timeline.
+type Moment struct {
+	At   time.Time `json:"at"`
+	What string    `json:"what"`
+}
+
+// Explain explains the tasks that a question names, the oldest first. Its error is
+// record.ErrNotFound or record.ErrBadID if there is none.
+func (o *Operator) Explain(ctx context.Context, q Question) ([]Explanation, error) {
+	if err := q.check(); err != nil {
+		return nil, err
+	}
+	found, err := o.find(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	explanations := make([]Explanation, len(found))
+	for i, r := range found {
+		s, err := o.situation(ctx, r)
+		if err != nil {
+			return nil, err
+		}
+		explanations[i] = s.explain()
+	}
+	return explanations, nil
+}
+
+// find returns the records of the tasks that a question names.
+func (o *Operator) find(ctx context.Context, q Question) ([]*record.Record, error) {
+	switch {
+	case q.ID != "":
+		return o.findID(ctx, strings.TrimSpace(q.ID))
+	case q.Key != "":
+		id, outcome, err := o.store.ByKey(ctx, definitions()[q.Type].Base.Queue, q.Type, q.Key)
+		if err != nil {
+			return nil, err
+		}
+		r, err := o.store.Get(ctx, id)
+		if errors.Is(err, record.ErrNotFound) && outcome != "" {
+			return nil, fmt.Errorf("%s ended %s: %w", id, outcome, err)
+		}
+		return []*record.Record{r}, err
+	}
+	queues, err := o.queues(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var found []*record.Record
+	for _, queue := range queues {
+		var some []*record.Record
+		if q.Subject != "" {
+			some, err = o.store.BySubject(ctx, queue, q.Subject)
+		} else {
+			some, err = o.store.ByVendorID(ctx, queue, q.VendorID)
+		}
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, some...)
+	}
+	if len(found) == 0 {
+		return nil, record.ErrNotFound
+	}
+	slices.SortStableFunc(found, func(a, b *record.Record) int { return a.Created.Compare(b.Created) })
+	return found, nil
+}
+
+// findID reads a task, also one that a plain asynq client has enqueued and nobody taken.
+func (o *Operator) findID(ctx context.Context, id string) ([]*record.Record, error) {
+	r, err := o.store.Get(ctx, id)
+	if errors.Is(err, record.ErrNotFound) || errors.Is(err, record.ErrBadID) {
+		plain, plainErr := o.producer.Unrecorded(ctx, id)
+		switch {
+		case plainErr == nil:
+			r, err = plain, nil
+		case !errors.Is(plainErr, record.ErrNotFound):
+			return nil, plainErr
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return []*record.Record{r}, nil
+}
+
+// situation is a task and what it depends on now.
+type situation struct {
+	*record.Record
+	now     time.Time
+	paused  string // why its queue is paused; "" if it is not
+	waiting int64  // tasks that wait in its queue
+	workers int    // live workers that run its queue
+}
+
+func (o *Operator) situation(ctx context.Context, r *record.Record) (situation, error) {
+	s := situation{Record: r}
+	var err error
+	if s.now, err = o.rdb.Time(ctx).Result(); err != nil {
+		return s, fmt.Errorf("read Redis' time: %w", err)
+	}
+	if r.State == record.Ended {
+		return s, nil
+	}
+	queues, err := broker.Queues(ctx, o.rdb, r.Queue)
+	if err != nil {
+		return s, err
+	}
+	for _, q := range queues {
+		if q.Queue != r.Queue {
+			continue
+		}
+		s.waiting = q.Pending
+		if q.Paused {
+			s.paused = "the queue " + r.Queue + " is paused"
+		}
+	}
+	live, err := broker.LiveWorkers(ctx, o.rdb)
+	if err != nil {
+		return s, err
+	}
+	s.workers = live.Running[r.Queue]
+	return s, nil
+}
+
+func (s situation) explain() Explanation {
+	return Explanation{
+		ID:       s.ID,
+		Type:     s.Type,
+		Queue:    s.Queue,
+		State:    s.State,
+		Outcome:  s.Outcome,
+		Code:     s.Code,
+		Message:  s.Message,
+		ReplayOf: s.ReplayOf,
+		Replay:   s.Replay,
+		Timeline: s.timeline(),
+		Do:       s.do(),
+	}
+}
+
+// timeline tells what has happened and what is to come, in its order.
+func (s situation) timeline() []Moment {
+	var line []Moment
+	add := func(at time.Time, format string, args ...any) {
+		if !at.IsZero() {
+			line = append(line, Moment{At: at.UTC(), What: fmt.Sprintf(format, args...)})
+		}
+	}
+	add(s.Created, "enqueued by %s", s.enqueuer())
+	if s.Due.Sub(s.Created) > 0 {
+		add(s.Due, "due")
+	}
+	if s.Waits > 0 {
+		add(s.WaitedSince, "parked, %s in all; the last time for %s", times(s.Waits), s.waitedFor())
+	}
+	for i, a := range s.History {
+		add(a.At, "attempt %d: %s", i+1, attemptText(a))
+	}
+	if s.State == record.Ended {
+		add(s.Ended, "ended %s%s", s.Outcome, details(s.Code, s.Message))
+	} else {
+		add(s.now, "now %s%s", s.State, details(s.Code, s.Message))
+		if s.State == record.Retrying || s.State == record.Parked {
+			add(s.Next, "runs again, unless it can sooner")
+		}
+		add(s.Expires, "its time is up")
+	}
+	slices.SortStableFunc(line, func(a, b Moment) int { return a.At.Compare(b.At) })
+	return line
+}
+
+func (s situation) enqueuer() string {
+	by := "a producer"
+	if s.Scheduled {
+		by = "a schedule"
+	}
+	if s.ReplayOf != "" {
+		by = "an operator, as a replay of " + s.ReplayOf
+	}
+	if s.Keyed {
+		by += ", with a key"
+	}
+	return by
+}
+
+func (s situation) waitedFor() string {
+	if s.WaitedFor == "-" || s.WaitedFor == "" {
+		return "a worker that can run it"
+	}
+	return s.WaitedFor
+}
+
+func attemptText(a record.Attempt) string {
+	text := a.Class
+	if a.Status != 0 {
+		text += fmt.Sprintf(", HTTP %d", a.Status)
+	}
+	return text + fmt.Sprintf(" in %s", a.Took.Round(time.Millisecond)) + details(a.Code, a.Message)
+}
+
+func details(code, message string) string {
+	text := ""
+	if code != "" {
+		text += ", code " + code
+	}
+	if message != "" {
+		text += ": " + message
+	}
+	return text
+}
+
+func times(n int) string {
+	if n == 1 {
+		return "once"
+	}
+	return fmt.Sprintf("%d times", n)
+}
+
+// do is one line that says what to do now.
+func (s situation) do() string {
+	switch s.State {
+	case record.Ended:
+		return s.doAfterTheEnd()
+	case record.Running:
+		return "nothing: a worker is calling the vendor (" + s.Owner + ")"
+	case record.Scheduled:
+		return "nothing: it is not due yet" + s.unlessStuck()
+	case record.Retrying:
+		return "nothing: it is tried again by itself until its time is up" + s.unlessStuck()
+	case record.Parked:
+		return s.doWhileParked()
+	}
+	if stuck := s.stuck(); stuck != "" {
+		return stuck
+	}
+	return fmt.Sprintf("nothing: it is about to run; %d tasks wait in its queue", s.waiting)
+}
+
+// stuck says what to do if the task's queue does not move; "" if it does.
+func (s situation) stuck() string {
+	switch {
+	case s.paused != "":
+		return s.paused + ": worker resume " + s.Queue + " --reason '…'"
+	case s.workers == 0:
+		return "no live worker runs the queue " + s.Queue + ": start one with its vendor's credentials; worker doctor says more"
+	}
+	return ""
+}
+
+func (s situation) unlessStuck() string {
+	if stuck := s.stuck(); stuck != "" {
+		return "; but " + stuck
+	}
+	return ""
+}
+
+func (s situation) doWhileParked() string {
+	if stuck := s.stuck(); stuck != "" {
+		return stuck
+	}
+	if strings.HasSuffix(s.WaitedFor, ":rate") || strings.HasSuffix(s.WaitedFor, ":concurrency") {
+		return "nothing: it waits for its turn within " + s.WaitedFor + ", and costs no attempt"
+	}
+	return "it waits for " + s.waitedFor() + ", and costs no attempt: worker doctor says what to mend; after the " +
+		"account was unlocked at the vendor, worker credentials clear NAME"
+}
+
+func (s situation) doAfterTheEnd() string {
+	if s.Replay != "" {
+		return "it was replayed: worker explain " + s.Replay
+	}
+	replay := "worker dead-letters replay " + s.ID + " --reason '…'"
+	switch s.Outcome {
+	case record.Done:
+		return "nothing: the vendor has done it"
+	case record.Declined:
+		return "nothing here: it is the vendor's final no, or a guard's; other data are another task"
+	case record.Superseded:
+		return "nothing: a later task of the same subject made it wrong to run"
+	case record.Cancelled:
+		return "nothing: somebody took it back; worker audit says who"
+	case record.Invalid:
+		return "mend what the message names and enqueue it again; if the fault was in the settings: " + replay
+	case record.Unknown:
+		return "ask the vendor whether it happened; only if it did not: " + replay + " --even-if-it-happened"
+	}
+	return "mend the cause, and then: " + replay
+}
