@@ -92,6 +92,13 @@ func (c *Client) Wait(ctx context.Context, id string) (*Status, error) {
 	return status, errors.Join(err, openErr)
 }
 
+// FindKey returns the ID of the task that a key of a type leads to, and its outcome once
+// it has ended: that is kept as long as the key, which is longer than the task's record.
+// Its error is ErrNotFound if the key is free.
+func (c *Client) FindKey(ctx context.Context, info Info, key string) (id string, o Outcome, err error) {
+	return c.store.ByKey(ctx, info.Example.Policy().Queue, info.Type, key)
+}
+
 func (c *Client) open(record *record.Record) (*Status, error) {
 	status := &Status{
 		ID:       record.ID,

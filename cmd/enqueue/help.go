@@ -26,7 +26,8 @@ const mainHelp = `Usage: enqueue TYPE [flags]              validate and enqueue 
        enqueue bulk FILE|- [flags]       enqueue one task per row of a JSONL or CSV file
        enqueue types [TYPE] [--json]     list the task types, or show the fields, rules and an
                                          example of one
-       enqueue status ID [--json]        show a task's state, outcome and every attempt
+       enqueue status ID [--watch]       show a task's state, outcome, times and every attempt;
+                                         also by --type T --key K, or --receipt FILE of a bulk run
        enqueue cancel ID [--json]        cancel a task that has not been attempted yet
        enqueue completion bash|zsh       print a completion script for a shell
        enqueue --version                 print the version

@@ -512,10 +512,9 @@ func TestTextOutput(t *testing.T) {
 	t.Parallel()
 	h := newHarness(t)
 	id := h.wantExit(0, pipeCall, "--payload", pipePayload, "--in=1h", "--json").report(t).ID
-	want := "id     " + id + "\ntype   dckap:dynamic:call\nqueue  dckap\nstate  scheduled\n"
-	if got := h.wantExit(0, "status", id).stdout; got != want {
-		t.Errorf("got\n%swant\n%s", got, want)
-	}
+	status := h.wantExit(0, "status", id).stdout
+	wantText(t, "status", status, "id            "+id+"\ntype          dckap:dynamic:call\nqueue         dckap\n",
+		"state         scheduled\ncreated       20", "\ndue           20", "\nusable until  20")
 	h.startWorker()
 	d := h.wantExit(0, "danaconnect:otp:send", "--payload", otpPayload, "--wait", waitTimeout)
 	wantText(
@@ -527,6 +526,6 @@ func TestTextOutput(t *testing.T) {
 		"data      {\n            \"idRequest\": \"251\",\n",
 	)
 	wantText(t, "stderr", d.stderr, "is stored; waiting up to 30s for its outcome")
-	status := h.wantExit(0, "status", strings.Fields(d.stdout)[1]).stdout
+	status = h.wantExit(0, "status", strings.Fields(d.stdout)[1]).stdout
 	wantText(t, "status", status, "\n\nat ", "class  code  status  took", "  done   ")
 }

@@ -28,6 +28,11 @@ func (inv *invocation) printReport(r *produce.Report, asJSON bool) {
 		{"code", textOrEmpty(r.Code)},
 		{"message", textOrEmpty(r.Message)},
 		{"attempts", countOrEmpty(r.Attempts)},
+		{"created", r.Created},
+		{"due", r.Due},
+		{"usable until", r.Expires},
+		{"next", r.Next},
+		{"ended", r.Ended},
 		{"data", dataText(r)},
 	})
 	if r.History == nil || len(*r.History) == 0 {

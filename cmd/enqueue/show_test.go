@@ -289,7 +289,7 @@ func TestHelp(t *testing.T) {
 	for command, part := range map[string]string{
 		"bulk":   "--max-errors=N|N%",
 		"types":  "[<type>]",
-		"status": "<id>",
+		"status": "[<id>]",
 		"cancel": "<id>",
 	} {
 		wantText(t, "stdout", h.wantExit(0, command, "--help").stdout, part)

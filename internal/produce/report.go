@@ -2,6 +2,7 @@ package produce
 
 import (
 	"encoding/json"
+	"time"
 
 	"errand.internal/tasks"
 )
@@ -21,7 +22,13 @@ type Report struct {
 	Message   *string          `json:"message,omitempty"`
 	Attempts  *int             `json:"attempts,omitempty"`
 	Data      *json.RawMessage `json:"data,omitempty"`
-	History   *[]HistoryEntry  `json:"history,omitempty" nullable:"false"` // only when asked for
+	// Only when asked for. The times are RFC 3339 with milliseconds, by Redis' clock.
+	Created string          `json:"created,omitempty"`
+	Due     string          `json:"due,omitempty"`
+	Expires string          `json:"usableUntil,omitempty"`
+	Next    string          `json:"next,omitempty"`
+	Ended   string          `json:"ended,omitempty"`
+	History *[]HistoryEntry `json:"history,omitempty" nullable:"false"`
 
 	// Sealed says that the data exists but cannot be opened.
 	Sealed bool `json:"-"`
@@ -69,12 +76,25 @@ func (r *Report) SetStatus(s *tasks.Status) {
 	r.Data = &data
 }
 
-// SetHistory fills in the attempts.
+// FormatTime returns a time as reports have it; "" for the zero time.
+func FormatTime(at time.Time) string {
+	if at.IsZero() {
+		return ""
+	}
+	return at.UTC().Format("2006-01-02T15:04:05.000Z07:00")
+}
+
+// SetHistory fills in the times and the attempts.
 func (r *Report) SetHistory(s *tasks.Status) {
+	r.Created = FormatTime(s.Created)
+	r.Due = FormatTime(s.Due)
+	r.Expires = FormatTime(s.Expires)
+	r.Next = FormatTime(s.Next)
+	r.Ended = FormatTime(s.Ended)
 	history := make([]HistoryEntry, len(s.History))
 	for i, a := range s.History {
 		history[i] = HistoryEntry{
-			At:       a.At.UTC().Format("2006-01-02T15:04:05.000Z07:00"),
+			At:       FormatTime(a.At),
 			Class:    a.Class,
 			Code:     a.Code,
 			Status:   a.Status,
