@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"errand.internal/internal/bulk"
 	"errand.internal/internal/produce"
 	"errand.internal/tasks"
 )
@@ -100,7 +101,7 @@ func readReceipt(name string) (ids []string, count receiptCount, err error) {
 		if strings.TrimSpace(lines.Text()) == "" {
 			continue
 		}
-		var line receiptLine
+		var line bulk.Receipt
 		if err := json.Unmarshal(lines.Bytes(), &line); err != nil || line.ID == "" && line.Error == "" {
 			return nil, count, refusedf("line %d of %s is not a line of a receipt", n, name)
 		}

@@ -198,8 +198,14 @@ func TestTasksAreListedByFilter(t *testing.T) {
 		t.Errorf("with a limit: %v, %v, %v; want one of the newest", found, more, err)
 	}
 	for _, wrong := range []operator.TaskFilter{
-		{Limit: 0}, {Limit: 10_001}, {Limit: 1, Type: "x"}, {Limit: 1, State: "dead"}, {Limit: 1, Outcome: "ok"},
-		{Limit: 1, Queue: "opt"}, {Limit: 1, Key: "k"}, {Limit: 1, Outcome: record.Done, State: record.Pending},
+		{Limit: 0},
+		{Limit: 10_001},
+		{Limit: 1, Type: "x"},
+		{Limit: 1, State: "dead"},
+		{Limit: 1, Outcome: "ok"},
+		{Limit: 1, Queue: "opt"},
+		{Limit: 1, Key: "k"},
+		{Limit: 1, Outcome: record.Done, State: record.Pending},
 	} {
 		_, _, err := f.Tasks(t.Context(), wrong)
 		if _, usage := errors.AsType[*operator.UsageError](err); !usage {
