@@ -28,6 +28,7 @@ type commands struct {
 	Explain     explainCommand     `cmd:"" help:"Tell what became of a task, why, and what to do now."`
 	Tasks       tasksCommand       `cmd:"" help:"List tasks."`
 	DeadLetters deadLetterCommand  `cmd:"" help:"List, show, replay or export the tasks that ended archived."`
+	Forget      forgetCommand      `cmd:"" help:"Erase what is kept of a person, and print what is kept and why."`
 	Audit       auditCommand       `cmd:"" help:"Print who did what to the fleet."`
 	Offboarding offboardingCommand `cmd:"" help:"List or export the state of every inactivation."`
 	Events      eventsCommand      `cmd:"" help:"Manage the delivery of events."`

@@ -10,6 +10,7 @@ import (
 
 	"errand.internal/internal/broker"
 	"errand.internal/internal/record"
+	"errand.internal/internal/redistest"
 )
 
 func about(subjects ...string) func(*broker.Job) {
@@ -39,7 +40,7 @@ func ids(records []*record.Record) []string {
 // is stored until its record expires, and no subject is in Redis in clear.
 func TestATaskIsFoundByItsSubjects(t *testing.T) {
 	t.Parallel()
-	r := newRig(t)
+	r := newRig(t, redistest.Config("rdbcompression", "no"))
 	first := r.enqueue(about("Ana@Example.com", "+34 600-123-456"))
 	second := r.enqueue(about("ana@example.com"), func(j *broker.Job) { j.In = 400 * 24 * time.Hour })
 	third := r.enqueue(about("ana@example.com"), func(j *broker.Job) { j.In = 10 * 24 * time.Hour })

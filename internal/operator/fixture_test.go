@@ -32,13 +32,19 @@ type fixture struct {
 
 func newFixture(t *testing.T) *fixture {
 	t.Helper()
-	f := &fixture{t: t, redis: redistest.New(t)}
+	return newFixtureWith(t, apptest.EncryptionKeys)
+}
+
+func newFixtureWith(t *testing.T, encryptionKeys string) *fixture {
+	t.Helper()
+	// A dump that is compressed shows nothing.
+	f := &fixture{t: t, redis: redistest.New(t, redistest.Config("rdbcompression", "no"))}
 	f.environ = map[string]string{
 		"REDIS_URL":       f.redis.URL(),
-		"ENCRYPTION_KEYS": apptest.EncryptionKeys,
+		"ENCRYPTION_KEYS": encryptionKeys,
 	}
 	var err error
-	if f.client, err = tasks.Open(f.redis.URL(), tasks.EncryptionKeys(apptest.EncryptionKeys)); err != nil {
+	if f.client, err = tasks.Open(f.redis.URL(), tasks.EncryptionKeys(encryptionKeys)); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = f.client.Close() })

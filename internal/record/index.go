@@ -59,13 +59,15 @@ const (
 	indexYears = 12
 )
 
-// indexKeys are the lists that may have a digest.
-func indexKeys(queue, digest string, now time.Time) []string {
+// IndexKeys are the lists that may have one of the digests.
+func IndexKeys(queue string, digests []string, now time.Time) []string {
 	var keys []string
 	add := func(kind string, span time.Duration, n int) {
 		first := now.UnixMilli()/span.Milliseconds() + 1
 		for i := range int64(n) {
-			keys = append(keys, fmt.Sprintf("%sindex:%s%d:%s", Prefix(queue), kind, first+i, digest[:2]))
+			for _, digest := range digests {
+				keys = append(keys, fmt.Sprintf("%sindex:%s%d:%s", Prefix(queue), kind, first+i, digest[:2]))
+			}
 		}
 	}
 	add("h", indexHour, indexHours+1)
@@ -126,7 +128,11 @@ func (s *Store) byDigest(ctx context.Context, queue string, digestOf func(salt s
 	if err != nil || salt == "" {
 		return nil, err
 	}
-	digest := digestOf(salt)
+	return s.ByDigest(ctx, queue, digestOf(salt))
+}
+
+// ByDigest returns the records of a queue's tasks that have a digest, the oldest first.
+func (s *Store) ByDigest(ctx context.Context, queue, digest string) ([]*Record, error) {
 	ids, err := s.indexed(ctx, queue, digest)
 	if err != nil {
 		return nil, err
@@ -154,7 +160,7 @@ func (s *Store) indexed(ctx context.Context, queue, digest string) ([]string, er
 	}
 	pipe := s.rdb.Pipeline()
 	var lists []*redis.StringSliceCmd
-	for _, key := range indexKeys(queue, digest, now) {
+	for _, key := range IndexKeys(queue, []string{digest}, now) {
 		lists = append(lists, pipe.LRange(ctx, key, 0, -1))
 	}
 	if _, err := pipe.Exec(ctx); err != nil {

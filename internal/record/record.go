@@ -52,8 +52,10 @@ type Record struct {
 	// replays.
 	Replay   string
 	ReplayOf string
-	// Digests are those by which the index finds the task.
-	Digests []string
+	// Digests are those by which the index finds the task; VendorIDs are those among them
+	// that are of the vendor's IDs in the result.
+	Digests   []string
+	VendorIDs []string
 }
 
 // Attempt is one entry of a task's history.
@@ -201,7 +203,9 @@ func newRecord(queue, id string, fields map[string]string, now time.Time) *Recor
 		Owner:    fields["owner"],
 		Replay:   fields["replay"],
 		ReplayOf: fields["replay_of"],
-		Digests:  strings.Fields(fields["of"] + " " + fields["ids"]),
+
+		Digests:   strings.Fields(fields["of"] + " " + fields["ids"]),
+		VendorIDs: strings.Fields(fields["ids"]),
 	}
 	if words := strings.Fields(fields["once"]); len(words) > 4 {
 		r.Scheduled = strings.Contains(words[3], "s")

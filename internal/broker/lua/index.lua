@@ -1,4 +1,4 @@
--- index has a task found by digests until its record expires (internal/record: indexKeys).
+-- index has a task found by digests until its record expires (internal/record: IndexKeys).
 -- Only the first entry of a list costs more than one command.
 local function index(digests, id, expires)
   local span, kind = 3600000, 'h'
