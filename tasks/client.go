@@ -351,5 +351,10 @@ func (t *Ticket[R]) Wait(ctx context.Context) (R, error) {
 // Cancel cancels a task that was never attempted. Its error is ErrNotFound or a
 // *StartedError if that is impossible.
 func (c *Client) Cancel(ctx context.Context, id string) error {
-	return c.producer.Cancel(ctx, id)
+	if err := c.producer.Cancel(ctx, id); err != nil {
+		return err
+	}
+	// It is done; a line that is missing in the audit does not undo it.
+	_ = c.store.Act(ctx, record.Action{Who: record.Who(), Verb: "cancel", Target: id})
+	return nil
 }

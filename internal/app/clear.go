@@ -11,6 +11,7 @@ import (
 	"errand.internal/internal/account"
 	"errand.internal/internal/admission"
 	"errand.internal/internal/config"
+	"errand.internal/internal/record"
 	"errand.internal/internal/redisconn"
 )
 
@@ -38,7 +39,16 @@ func ClearCoolDown(ctx context.Context, environ map[string]string, profile strin
 		}
 		for _, credential := range opened.Credentials {
 			if credential.Name == profile {
-				return clearCoolDown(ctx, credential, opened.Outages)
+				text, err := clearCoolDown(ctx, credential, opened.Outages)
+				if err != nil {
+					return "", err
+				}
+				return text, record.New(rdb).Act(ctx, record.Action{
+					Who:    record.Who(),
+					Verb:   "clear",
+					Target: profile,
+					Result: text,
+				})
 			}
 			names = append(names, credential.Name)
 		}

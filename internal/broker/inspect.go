@@ -16,8 +16,10 @@ import (
 
 // QueueInfo counts the tasks of a queue.
 type QueueInfo struct {
-	Queue     string
-	Paused    bool
+	Queue  string
+	Paused bool
+	// Pause says why, if Paused.
+	Pause     Pause
 	Pending   int64
 	Active    int64
 	Scheduled int64
@@ -59,6 +61,7 @@ func readQueue(ctx context.Context, rdb redis.UniversalClient, name string) (Que
 	archived := pipe.ZCard(ctx, prefix+"archived")
 	completed := pipe.ZCard(ctx, prefix+"completed")
 	paused := pipe.Exists(ctx, prefix+"paused")
+	pause := pipe.HGetAll(ctx, pauseKey(name))
 	oldest := pipe.LIndex(ctx, prefix+"pending", -1)
 	if _, err := pipe.Exec(ctx); err != nil && !errors.Is(err, redis.Nil) {
 		return QueueInfo{}, err
@@ -72,6 +75,13 @@ func readQueue(ctx context.Context, rdb redis.UniversalClient, name string) (Que
 		Retry:     retry.Val(),
 		Archived:  archived.Val(),
 		Completed: completed.Val(),
+	}
+	if info.Paused {
+		why := pause.Val()
+		info.Pause = Pause{Who: why["who"], Reason: why["reason"]}
+		if ms := number(why["until"]); ms > 0 {
+			info.Pause.Until = time.UnixMilli(ms)
+		}
 	}
 	if id := oldest.Val(); id != "" {
 		since, err := rdb.HGet(ctx, prefix+"t:"+id, "pending_since").Result()

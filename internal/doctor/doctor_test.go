@@ -255,7 +255,7 @@ func TestDoctorFindsQueuesThatNoWorkerRuns(t *testing.T) {
 		"no live worker runs it; tasks: 2 waiting, the oldest for ",
 		"start a worker with these settings",
 	)
-	r.want(t, "warn", "queue otp", "paused; tasks: 1 waiting", "resume it in /monitoring/")
+	r.want(t, "warn", "queue otp", "paused; tasks: 1 waiting", "worker resume otp")
 	r.want(t, "warn", "queue old", "no live worker runs it; tasks: 1 waiting", "this version of Errand has no such queue")
 	f.Remove("DINERO_")
 	r = runDoctor(t, f.Environ)

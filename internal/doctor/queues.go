@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -83,11 +84,10 @@ func (d *doctor) ownQueuesCheck(own map[string]int) Check {
 	}
 }
 
-// stuckQueueCheck warns of a queue that has tasks but is paused, or that no worker
-// runs. own reports whether a worker with these settings would run it.
+// stuckQueueCheck warns of a queue that is paused, or that has tasks and no worker runs. own reports whether a worker with these settings would run it.
 func stuckQueueCheck(q broker.QueueInfo, workers int, own bool) (c Check, stuck bool) {
 	backlog := backlogText(q)
-	if backlog == "" || !q.Paused && workers > 0 {
+	if !q.Paused && (backlog == "" || workers > 0) {
 		return Check{}, false
 	}
 	c = Check{
@@ -97,8 +97,8 @@ func stuckQueueCheck(q broker.QueueInfo, workers int, own bool) (c Check, stuck 
 	}
 	switch {
 	case q.Paused:
-		c.Seen = "paused; tasks: " + backlog
-		c.Fix = "resume it in /monitoring/ of a worker with MONITORING_READ_ONLY=false"
+		c.Seen = q.Pause.String() + "; tasks: " + cmp.Or(backlog, "none")
+		c.Fix = "worker resume " + q.Queue
 	case own:
 		c.Fix = "start a worker with these settings"
 	case slices.Contains(config.QueueNames(), q.Queue):

@@ -171,7 +171,7 @@ func (o *Operator) situation(ctx context.Context, r *record.Record) (situation, 
 		}
 		s.waiting = q.Pending
 		if q.Paused {
-			s.paused = "the queue " + r.Queue + " is paused"
+			s.paused = "the queue " + r.Queue + " is " + q.Pause.String()
 		}
 	}
 	live, err := broker.LiveWorkers(ctx, o.rdb)

@@ -12,8 +12,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"os/user"
 	"slices"
 	"strings"
 	"time"
@@ -64,7 +62,7 @@ func Open(ctx context.Context, environ map[string]string) (*Operator, error) {
 		store:    store,
 		producer: broker.NewProducer(rdb, store, ring),
 		ring:     ring,
-		who:      Who(),
+		who:      record.Who(),
 	}
 	ctx, cancel := context.WithTimeout(ctx, openTimeout)
 	defer cancel()
@@ -78,18 +76,6 @@ func Open(ctx context.Context, environ map[string]string) (*Operator, error) {
 // Close closes the connections.
 func (o *Operator) Close() {
 	_ = o.rdb.Close()
-}
-
-// Who is the person who runs this process, as far as the machine knows.
-func Who() string {
-	name := "somebody"
-	if u, err := user.Current(); err == nil && u.Username != "" {
-		name = u.Username
-	}
-	if host, err := os.Hostname(); err == nil {
-		name += "@" + host
-	}
-	return name
 }
 
 // UsageError says that a command was given what makes no sense.

@@ -3,6 +3,8 @@ package record
 import (
 	"context"
 	"fmt"
+	"os"
+	"os/user"
 	"strconv"
 	"time"
 
@@ -59,6 +61,18 @@ func (s *Store) EachAction(ctx context.Context, since time.Time, do func(Action)
 			Result: text(v, "result"),
 		})
 	})
+}
+
+// Who is the person who runs this process, as far as the machine knows.
+func Who() string {
+	name := "somebody"
+	if u, err := user.Current(); err == nil && u.Username != "" {
+		name = u.Username
+	}
+	if host, err := os.Hostname(); err == nil {
+		name += "@" + host
+	}
+	return name
 }
 
 // streamStart is where the entries of a stream since a time begin.

@@ -28,6 +28,7 @@
 //	errand:{queue}:audit:announced at which age each of these was announced last
 //	errand:{queue}:index:<until>:<xx> tasks by the digests of their subjects and vendor IDs (a list)
 //	errand:{queue}:taken:<owner>  what a worker took last, should the reply be lost
+//	errand:{queue}:pause          who has paused the queue, and why
 //	errand:{queue}:seq            numbers tasks that have an intent
 //	errand:{queue}:sealed         is there while workers demand encryption
 //	errand:{queue}:salt           salts the digests of the queue
