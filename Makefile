@@ -54,7 +54,8 @@ test/faults: redis ## run the long fault suite: kills, restarts, Redis trouble (
 		$$(echo "$$packages" | grep '/faults$$') ./internal/fleet ./internal/events ./internal/httpapi
 
 bench: redis ## run the benchmarks, as ratios against plain asynq where there is one
-	$(GO) test -run '^$$' -bench . -benchmem ./...
+	$(GO) test -run '^$$' -bench . -benchtime 1x -timeout 60m ./internal/bench
+	$(GO) test -run '^$$' -bench . -benchmem ./clients ./internal/app ./internal/seal ./internal/tokens
 
 lint: ## run golangci-lint, pinned
 	$(LINT) run ./...

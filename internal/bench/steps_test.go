@@ -25,7 +25,7 @@ func BenchmarkSteps(b *testing.B) {
 	for range rounds(b) {
 		server := redistest.New(b)
 		m := start(b, open(b, server))
-		producer := enqueueErrand(open(b, server))
+		producer := errand.producer(b, open(b, server))
 		general := open(b, server)
 		s, err := broker.NewServer(broker.Config{
 			Redis:   open(b, server),
@@ -39,9 +39,9 @@ func BenchmarkSteps(b *testing.B) {
 			b.Fatal(err)
 		}
 		began := m.redisCPU()
-		produce(b, 8, tasks, producer)
+		produce(b, 8, tasksARound, producer)
 		after := m.redisCPU()
-		enqueued = append(enqueued, (after-began)/tasks)
+		enqueued = append(enqueued, (after-began)/tasksARound)
 		var take, end time.Duration
 		for {
 			var claims []*broker.Claim
@@ -74,8 +74,8 @@ func BenchmarkSteps(b *testing.B) {
 			take += after - began
 			end += m.redisCPU() - after
 		}
-		taken = append(taken, take/tasks)
-		ended = append(ended, end/tasks)
+		taken = append(taken, take/tasksARound)
+		ended = append(ended, end/tasksARound)
 	}
 	for _, step := range []struct {
 		name  string
