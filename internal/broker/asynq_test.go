@@ -118,7 +118,7 @@ var asynqsScripts = []string{
 	"acknowledge: t active lease retry processed:DAY failed:DAY processed failed: 65fa409c8819",
 	"dequeue: pending paused active lease: a8153319360a",
 	"expired leases: lease: 16988a462595",
-	"forward: retry pending: 522b1a6ae66f",
+	"forward the others: retry pending: 522b1a6ae66f",
 	"forward: scheduled pending: 522b1a6ae66f",
 }
 

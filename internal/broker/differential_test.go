@@ -188,7 +188,7 @@ func TestStepsLeaveWhatAsynqsLeave(t *testing.T) {
 			name: "forward a scheduled one", job: later, also: []asynq.Option{asynq.ProcessIn(time.Hour)},
 			ours: func(r *rig, id string) {
 				r.due("scheduled", id)
-				r.forwarded("scheduled", 1)
+				r.forwarded(1)
 			},
 			asynq: func(w *twin) { w.due("scheduled"); w.forwarded("pending") },
 		},
@@ -197,7 +197,7 @@ func TestStepsLeaveWhatAsynqsLeave(t *testing.T) {
 			ours: func(r *rig, id string) {
 				r.rdb.HSet(context.Background(), "asynq:{otp}:t:"+id, "group", "g1")
 				r.due("scheduled", id)
-				r.forwarded("scheduled", 1)
+				r.forwarded(1)
 			},
 			asynq: func(w *twin) {
 				w.rdb.HSet(context.Background(), "asynq:{otp}:t:"+w.id, "group", "g1")
@@ -210,7 +210,7 @@ func TestStepsLeaveWhatAsynqsLeave(t *testing.T) {
 			ours: func(r *rig, id string) {
 				r.end(r.take(), again(time.Hour))
 				r.due("retry", id)
-				r.forwarded("retry", 1)
+				r.forwarded(1)
 			},
 			asynq: func(w *twin) {
 				w.settle(fails{text: "retrying: maintenance"}, asynq.TaskStateRetry)
@@ -220,7 +220,7 @@ func TestStepsLeaveWhatAsynqsLeave(t *testing.T) {
 		},
 		{
 			name: "forward nothing", job: later, also: []asynq.Option{asynq.ProcessIn(time.Hour)},
-			ours:  func(r *rig, _ string) { r.forwarded("scheduled", 0) },
+			ours:  func(r *rig, _ string) { r.forwarded(0) },
 			asynq: func(w *twin) { w.serveALook() },
 		},
 		{
@@ -350,9 +350,9 @@ func (r *rig) due(set, id string) {
 	r.rdb.ZAdd(r.t.Context(), "asynq:{otp}:"+set, redis.Z{Score: float64(r.now().Unix() - 10), Member: id})
 }
 
-func (r *rig) forwarded(set string, want int64) {
+func (r *rig) forwarded(want int64) {
 	r.t.Helper()
-	if n, err := r.server("w1").Forward(r.t.Context(), queue, set); n != want || err != nil {
+	if n, err := r.server("w1").Forward(r.t.Context(), queue); n != want || err != nil {
 		r.t.Errorf("forwarded %d, %v; want %d", n, err, want)
 	}
 }

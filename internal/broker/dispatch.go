@@ -22,7 +22,8 @@ import (
 //     ended the task has moved asynq's task already, or will;
 //   - the question for tasks whose lease has ended with "none": the reconciler finds
 //     what dead workers leave behind;
-//   - the forwarding of delayed tasks, by Redis' clock instead of the worker's.
+//   - the forwarding of delayed tasks, by Redis' clock instead of the worker's. asynq asks
+//     for those of scheduled first, which brings those of retry along.
 //
 // Everything else goes to Redis.
 type serverHook struct {
@@ -91,6 +92,9 @@ func (h *serverHook) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 			return nil
 		case "forward":
 			return d.forward(ctx, asked)
+		case "forward the others":
+			asked.SetVal(int64(0))
+			return nil
 		}
 		return next(ctx, cmd)
 	}
@@ -122,8 +126,10 @@ func (h *serverHook) recognize(args []any) (d *dispatch, question string) {
 		return d, "dequeue"
 	case kinds == " lease":
 		return d, "expired leases"
-	case kinds == " scheduled pending", kinds == " retry pending":
+	case kinds == " scheduled pending":
 		return d, "forward"
+	case kinds == " retry pending":
+		return d, "forward the others"
 	case strings.HasPrefix(kinds, " active lease"), strings.HasPrefix(kinds, " t active lease"):
 		return d, "acknowledge"
 	}
@@ -132,9 +138,7 @@ func (h *serverHook) recognize(args []any) (d *dispatch, question string) {
 
 // forward makes delayed tasks pending.
 func (d *dispatch) forward(ctx context.Context, cmd *redis.Cmd) error {
-	key, _ := cmd.Args()[3].(string)
-	set := strings.TrimPrefix(key, asynqPrefix(d.queue))
-	reply, err := run(ctx, d.rdb, forwardStep, d.queue, arguments{"set", set})
+	reply, err := run(ctx, d.rdb, forwardStep, d.queue, nil)
 	if err != nil {
 		return err
 	}
@@ -160,25 +164,29 @@ func (d *dispatch) dequeue(ctx context.Context, cmd *redis.Cmd) error {
 
 // fetch claims tasks, and waits for some. It returns redis.Nil if none came.
 func (d *dispatch) fetch(ctx context.Context) error {
-	quick := 0 // how often in a row the queue had a task at once, and gave none
+	quick := 0     // how often in a row the queue had a task at once, and gave none
+	empty := false // the wait has just found it so
 	for until := time.Now().Add(answerWithin); ; {
 		if d.drained || d.server.isStopping() {
 			return redis.Nil
 		}
-		err := d.take(ctx)
-		if !errors.Is(err, redis.Nil) {
-			if err != nil {
-				d.pause()
+		if !empty {
+			err := d.take(ctx)
+			if !errors.Is(err, redis.Nil) {
+				if err != nil {
+					d.pause()
+				}
+				return err
 			}
-			return err
 		}
 		if quick > 1 { // the queue is paused, or its tasks wait; once, another worker was faster
 			d.pause()
 		}
 		waited := time.Now()
-		err = d.await(ctx)
+		err := d.await(ctx)
+		empty = errors.Is(err, redis.Nil)
 		switch {
-		case err != nil && !errors.Is(err, redis.Nil):
+		case err != nil && !empty:
 			d.pause()
 			return err
 		case err == nil && time.Since(waited) < d.pace:

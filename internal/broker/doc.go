@@ -74,8 +74,8 @@
 //     TestALeaseIsExtended, TestStepsLeaveWhatAsynqsLeave.
 //  17. The recoverer asks for leases that have ended, and does nothing more when there
 //     are none: TestAsynqRecoversNothing.
-//  18. The forwarder asks for each of scheduled and retry until the answer is 0:
-//     TestAsynqForwardsByOurScript.
+//  18. The forwarder asks for scheduled until the answer is 0, and then for retry, which
+//     went along: TestAsynqForwardsByOurScript.
 //  19. The janitor deletes completed tasks by their scores, some seconds late; a record
 //     outlives that: TestARecordOutlivesAsynqsCopy.
 //  20. Archived tasks are kept for 90 days at the most, and 10,000 of them; ours are

@@ -42,9 +42,9 @@ func (s *Server) Wake(ctx context.Context, queue, blocker string, n int) (int64,
 	return reply.Int(0), err
 }
 
-// Forward makes the tasks of a set pending whose time has come.
-func (s *Server) Forward(ctx context.Context, queue, set string) (int64, error) {
-	reply, err := run(ctx, s.general, forwardStep, queue, arguments{"set", set})
+// Forward makes the delayed tasks pending whose time has come.
+func (s *Server) Forward(ctx context.Context, queue string) (int64, error) {
+	reply, err := run(ctx, s.general, forwardStep, queue, nil)
 	return reply.Int(0), err
 }
 

@@ -327,6 +327,59 @@ func TestAsynqForwardsByOurScript(t *testing.T) {
 	r.check()
 }
 
+// A worker that waits asks for a task again only when one may have come, and for delayed
+// ones once in a while, with one script for both sets.
+func TestAWorkerThatWaitsAsksLittle(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	waits := &waits{ended: make(chan struct{}, 100)}
+	_, handled, _ := r.running("w1", func(c *broker.Config) {
+		c.Redis = r.client(waits)
+		c.Intervals = func(string) (poll, delay time.Duration) { return 0, time.Hour }
+	})
+	for range 2 {
+		<-waits.ended
+	}
+	if takes, forwards := waits.takes.Load(), waits.forwards.Load(); takes != 1 || forwards > 1 {
+		t.Errorf("it asked %d times for a task and %d times for delayed ones", takes, forwards)
+	}
+	id := r.enqueue().ID
+	if c := <-handled; c.ID != id {
+		t.Errorf("took %s, want %s", c.ID, id)
+	}
+}
+
+// waits tells of each wait for a task that ended without one, and counts the questions.
+type waits struct {
+	takes, forwards atomic.Int32
+	ended           chan struct{}
+}
+
+func (*waits) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (*waits) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
+}
+
+func (h *waits) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		err := next(ctx, cmd)
+		if cmd.Name() == "blmove" && errors.Is(err, redis.Nil) {
+			h.ended <- struct{}{}
+		}
+		if cmd.Name() == "evalsha" {
+			digest, _ := cmd.Args()[1].(string)
+			switch broker.StepOf(digest) {
+			case "take":
+				h.takes.Add(1)
+			case "forward":
+				h.forwards.Add(1)
+			}
+		}
+		return err
+	}
+}
+
 // Redis came back empty: the queue, and the format of the records, are registered again.
 func TestAQueueIsRegisteredAgain(t *testing.T) {
 	t.Parallel()

@@ -57,12 +57,30 @@ func (w *waker) run(stop <-chan struct{}) {
 		case <-ticker.C:
 		}
 		ctx, cancel := context.WithTimeout(context.Background(), 5*wakeInterval)
-		for _, b := range w.blockers {
-			for _, queue := range w.queues {
-				w.wake(ctx, queue, b)
-			}
+		for _, queue := range w.queues {
+			w.look(ctx, queue)
 		}
 		cancel()
+	}
+}
+
+// look wakes the parked tasks of a queue. Most of the time there are none, and one
+// question for all blockers says so.
+func (w *waker) look(ctx context.Context, queue string) {
+	if len(w.blockers) == 0 {
+		return
+	}
+	names := make([]string, len(w.blockers))
+	for i, b := range w.blockers {
+		names[i] = b.Name
+	}
+	some, err := w.store.AnyParked(ctx, queue, names)
+	for _, b := range w.blockers {
+		if err != nil || !some {
+			delete(w.batch, queue+" "+b.Name) // the next time begins with one again
+			continue
+		}
+		w.wake(ctx, queue, b)
 	}
 }
 
@@ -70,7 +88,7 @@ func (w *waker) wake(ctx context.Context, queue string, b Blocker) {
 	key := queue + " " + b.Name
 	parked, err := w.store.Parked(ctx, queue, b.Name)
 	if err != nil || parked == 0 || !b.Usable(ctx) {
-		delete(w.batch, key) // the next time begins with one again
+		delete(w.batch, key)
 		return
 	}
 	n := max(1, min(2*w.batch[key], wakeMost))

@@ -136,6 +136,19 @@ func (s *Store) Parked(ctx context.Context, queue, blocker string) (int, error) 
 	return int(n), nil
 }
 
+// AnyParked reports whether tasks of a queue wait for any of some blockers.
+func (s *Store) AnyParked(ctx context.Context, queue string, blockers []string) (bool, error) {
+	keys := make([]string, len(blockers))
+	for i, name := range blockers {
+		keys[i] = parkedKey(queue, name)
+	}
+	n, err := s.rdb.Exists(ctx, keys...).Result()
+	if err != nil {
+		return false, fmt.Errorf("look for parked tasks: %w", err)
+	}
+	return n > 0, nil
+}
+
 func millis(s string) time.Time {
 	n, err := strconv.ParseInt(s, 10, 64)
 	if err != nil || n == 0 {
