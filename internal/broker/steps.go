@@ -3,7 +3,10 @@ package broker
 import (
 	"context"
 	"embed"
+	"encoding/binary"
+	"fmt"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -13,7 +16,8 @@ import (
 )
 
 // The steps of a task's life. Each is one script, which changes the record and
-// asynq's queue together.
+// asynq's queue together. One call may take many tasks of a queue: the batcher joins
+// those that are called at once.
 var (
 	enqueueStep = step("enqueue", "index")
 	takeStep    = step("take")
@@ -37,19 +41,39 @@ func StepOf(digest string) string {
 	return steps[digest]
 }
 
+// stepArguments is where the arguments of the first task are in a call of a step: behind
+// its name, its digest, the number of keys, and two keys.
+const stepArguments = 5
+
+// stepCall returns what two calls of a step for one task each have in common if they may be
+// one: its digest and the queue. The keys of a queue are in one slot of a Redis Cluster.
+func stepCall(args []any) (key [2]string, ok bool) {
+	if len(args) != stepArguments+1 || args[0] != "evalsha" {
+		return key, false
+	}
+	digest, _ := args[1].(string)
+	prefix, _ := args[stepArguments-1].(string)
+	return [2]string{digest, prefix}, StepOf(digest) != ""
+}
+
 //go:embed lua/*.lua
 var luaFiles embed.FS
 
+// step returns the script of a step. with are further files of functions, of which few
+// scripts have a use: every call pays for them.
 func step(name string, with ...string) *redisscript.Script {
-	var chunks []string
-	for _, file := range slices.Concat([]string{"prelude", "lists"}, with, []string{name}) {
-		text, err := luaFiles.ReadFile("lua/" + file + ".lua")
+	file := func(name string) string {
+		text, err := luaFiles.ReadFile("lua/" + name + ".lua")
 		if err != nil {
 			panic(err) // the files are part of the program
 		}
-		chunks = append(chunks, string(text))
+		return string(text)
 	}
-	script := redisscript.New(chunks...)
+	var chunks []string
+	for _, functions := range slices.Concat([]string{"prelude", "lists"}, with) {
+		chunks = append(chunks, file(functions))
+	}
+	script := redisscript.New(append(chunks, "local function step()\n", file(name), "end\n", file("each"))...)
 	steps[script.Hash()] = name
 	return script
 }
@@ -62,7 +86,7 @@ func run(
 	queue string,
 	a arguments,
 ) (redisscript.Reply, error) {
-	return s.Run(ctx, rdb, []string{record.Prefix(queue), asynqPrefix(queue)}, a...)
+	return s.Run(ctx, rdb, []string{record.Prefix(queue), asynqPrefix(queue)}, a.encode())
 }
 
 // arguments are the arguments of a step: names, each followed by its value.
@@ -86,6 +110,95 @@ func (a arguments) size() int {
 		}
 	}
 	return size
+}
+
+// encode returns the arguments as the scripts read them: a map of texts, as MessagePack.
+func (a arguments) encode() []byte {
+	raw := make([]byte, 0, a.size()+2*len(a)+8)
+	raw = append(raw, 0xde) // a map of up to 64k pairs
+	raw = binary.BigEndian.AppendUint16(raw, uint16(len(a)/2))
+	for _, value := range a {
+		switch value := value.(type) {
+		case string:
+			raw = append(appendTextHeader(raw, len(value)), value...)
+		case []byte:
+			raw = append(appendTextHeader(raw, len(value)), value...)
+		case int:
+			raw = appendNumber(raw, int64(value))
+		case int64:
+			raw = appendNumber(raw, value)
+		default:
+			panic(fmt.Sprintf("an argument of type %T", value)) // the program's own mistake
+		}
+	}
+	return raw
+}
+
+// appendNumber appends a number as text: Lua's numbers are not exact enough.
+func appendNumber(raw []byte, n int64) []byte {
+	var digits [20]byte
+	text := strconv.AppendInt(digits[:0], n, 10)
+	return append(appendTextHeader(raw, len(text)), text...)
+}
+
+func appendTextHeader(raw []byte, size int) []byte {
+	switch {
+	case size < 32:
+		return append(raw, 0xa0|byte(size))
+	case size < 1<<16:
+		return binary.BigEndian.AppendUint16(append(raw, 0xda), uint16(size))
+	}
+	return binary.BigEndian.AppendUint32(append(raw, 0xdb), uint32(size))
+}
+
+// Arguments reads the arguments of one task, as a step's call has them behind its two
+// keys; nil if it cannot. It is for who watches the traffic with Redis.
+func Arguments(packed string) map[string]string {
+	if len(packed) < 3 || packed[0] != 0xde {
+		return nil
+	}
+	n := 2 * (int(packed[1])<<8 | int(packed[2]))
+	rest := packed[3:]
+	texts := make([]string, 0, n)
+	for range n {
+		text, after, ok := cutText(rest)
+		if !ok {
+			return nil
+		}
+		texts, rest = append(texts, text), after
+	}
+	found := make(map[string]string, n/2)
+	for i := 0; i+1 < n; i += 2 {
+		found[texts[i]] = texts[i+1]
+	}
+	return found
+}
+
+// cutText cuts the first text off.
+func cutText(packed string) (text, rest string, ok bool) {
+	if packed == "" {
+		return "", "", false
+	}
+	header, size := 1, int(packed[0]&0x1f)
+	switch packed[0] {
+	case 0xda:
+		header = 3
+	case 0xdb:
+		header = 5
+	}
+	if len(packed) < header {
+		return "", "", false
+	}
+	if header > 1 {
+		size = 0
+		for _, digit := range []byte(packed[1:header]) {
+			size = size<<8 | int(digit)
+		}
+	}
+	if len(packed) < header+size {
+		return "", "", false
+	}
+	return packed[header : header+size], packed[header+size:], true
 }
 
 // text adds an argument unless it is empty.

@@ -78,8 +78,11 @@ func (h *scheduleHarness) interceptor(w *workerProcess) interceptor {
 // stopAtBreakpoint holds the worker's command if it is the one of the breakpoint,
 // until the worker has been interrupted.
 func (h *scheduleHarness) stopAtBreakpoint(w *workerProcess, c *command) action {
-	at, id := c.step()
-	queue, _ := record.QueueOf(id)
+	at, ids := c.step()
+	queue := ""
+	if len(ids) > 0 {
+		queue, _ = record.QueueOf(ids[0]) // they are of one
+	}
 	h.lock.Lock()
 	defer h.lock.Unlock()
 	b := h.breakpoint

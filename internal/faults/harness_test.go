@@ -5,7 +5,6 @@ import (
 	"errors"
 	"maps"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -98,13 +97,17 @@ func (h *harness) startWorker(env ...string) *workerProcess {
 }
 
 func (h *harness) recordRequeue(c *command, reply []byte) {
-	what, id := c.step()
-	if what != requeue || refused(reply) || strings.HasPrefix(string(reply), ":0") {
-		return // another step, or the script has moved nothing
+	what, ids := c.step()
+	if what != requeue || refused(reply) {
+		return
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.requeues[id] = append(h.requeues[id], time.Now())
+	for i, answer := range c.answers(reply) {
+		if answer == "1" { // otherwise the script has moved nothing
+			h.requeues[ids[i]] = append(h.requeues[ids[i]], time.Now())
+		}
+	}
 }
 
 // requeuedAfter returns when a worker has put the task back into the queue after the

@@ -4,6 +4,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -124,13 +125,13 @@ func newReplyDropper(p *proxy, r *rand.Rand, share float64) *replyDropper {
 }
 
 func (d *replyDropper) drops(c *command, reply []byte) bool {
-	what, id := c.step()
+	what, ids := c.step()
 	if what == other || refused(reply) || what == take && len(takenTasks(reply)) == 0 {
 		return false // an error, or no task to take: nothing has changed
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	key := string(what) + " " + id
+	key := string(what) + " " + strings.Join(ids, " ")
 	if d.last[key] || d.rand.Float64() >= d.share {
 		delete(d.last, key)
 		return false

@@ -108,11 +108,12 @@ const (
 	other   step = "" // any other command
 )
 
-// step recognises a step by its script. id is the task's ID, "" if the command names
+// step recognises a step by its script. ids are the tasks of the call, none if it names
 // none; the reply to a take has those of its tasks.
-func (c *command) step() (what step, id string) {
-	if len(c.args) < 3 {
-		return other, ""
+func (c *command) step() (what step, ids []string) {
+	const first = 5 // behind the digest, the number of keys, and two keys
+	if len(c.args) <= first {
+		return other, nil
 	}
 	switch digest := c.args[1]; strings.ToLower(c.args[0]) {
 	case "evalsha":
@@ -122,34 +123,39 @@ func (c *command) step() (what step, id string) {
 		what = step(broker.StepOf(hex.EncodeToString(sum[:])))
 	}
 	if what == other {
-		return other, ""
+		return other, nil
 	}
-	return what, c.argument("id")
-}
-
-// argument returns an argument of a step: after the two keys come names, each
-// followed by its value.
-func (c *command) argument(name string) string {
-	const first = 5
-	for i := first; i+1 < len(c.args); i += 2 {
-		if c.args[i] == name {
-			return c.args[i+1]
+	for _, packed := range c.args[first:] {
+		if id := broker.Arguments(packed)["id"]; id != "" {
+			ids = append(ids, id)
 		}
 	}
-	return ""
+	return what, ids
 }
 
 // tasksOf returns the tasks that a command is about, given its reply: nil before
 // Redis has answered.
 func (c *command) tasksOf(reply []byte) []string {
-	what, id := c.step()
-	switch {
-	case id != "":
-		return []string{id}
-	case what == take:
+	what, ids := c.step()
+	if what == take {
 		return takenTasks(reply)
 	}
-	return nil
+	return ids
+}
+
+// answers are what a step has answered to each of its tasks.
+func (c *command) answers(reply []byte) []string {
+	_, ids := c.step()
+	if len(ids) == 1 {
+		text, _ := parseReply(bufio.NewReader(bytes.NewReader(reply))).(string)
+		return []string{text}
+	}
+	list, _ := parseReply(bufio.NewReader(bytes.NewReader(reply))).([]any)
+	texts := make([]string, len(ids))
+	for i := range min(len(list), len(ids)) {
+		texts[i], _ = list[i].(string)
+	}
+	return texts
 }
 
 // takenTasks returns the tasks in the reply to a take: {now, {id, message, ...}, ...}.

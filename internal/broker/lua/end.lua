@@ -33,7 +33,7 @@ if held and held ~= arg.fence then
 end
 if not r.once then rewrite(arg.id) end
 local _, _, _, kind = asked(r.once and r.asked or arg.asked)
-local outcome, ended = arg.outcome, arg.outcome ~= nil
+local outcome = arg.outcome
 
 -- Most tasks have one attempt, which is short: a field of the record is cheaper than a
 -- list. '-' says that the first one is in the list.
@@ -51,54 +51,11 @@ end
 -- It is parked still if Redis has forgotten the claim.
 if r.parked then redis.call('SREM', R .. 'parked:' .. r.parked, arg.id) end
 
--- write changes the record. It is the last step: a script that broke off runs again.
-local function write()
-  local set = {'finished', arg.fence}
-  local function add(name, value)
-    if value then
-      set[#set + 1] = name
-      set[#set + 1] = value
-    end
-  end
-  add('first', first)
-  add('attempts', arg.counted and tostring((r.attempts or 0) + 1))
-  add('code', arg.code)
-  add('message', arg.message)
-  add('doubt', arg.doubt)
-  add('place', arg.place)
-  if ended then
-    add('outcome', outcome)
-    add('ended', stamp)
-    add('ids', arg.ids)
-    if r.next or r.waiting then redis.call('HDEL', task, 'next', 'waiting') end
-  else
-    add('next', string.format('%.0f', now + arg.wait))
-    add('parked', arg.parked)
-    add('change', change)
-    if arg.parked then
-      local since, n = string.match(r.waited or '', '^(%d+) (%d+)')
-      add('waited', (since or stamp) .. ' ' .. (n or 0) + 1 .. ' ' .. (arg.waits or '-'))
-    end
-  end
-  redis.call('HDEL', task, 'owner', 'fence', 'verdict', 'started', 'reconfirm', 'abandoned', 'parked', 'code', 'message',
-    'doubt', 'place', 'change')
-  redis.call('HSET', task, unpack(set))
-  return 1
-end
-
--- count adds to asynq's statistics, of the day and in all.
-local function count(name)
-  local daily = A .. name .. ':' .. arg.day
-  if redis.call('INCR', daily) == 1 then redis.call('PEXPIRE', daily, 7776000000) end -- 90 days, as asynq
-  local total = redis.pcall('INCR', A .. name)
-  if type(total) == 'table' then redis.call('SET', A .. name, 1) end -- as asynq does at the largest number
-end
-
 unlist(arg.id)
-local lifetime -- of the record, ms
+local lifetime -- of the record, ms, once it has ended
 if not arg.msg then
   lifetime = retention
-elseif not ended then
+elseif not outcome then
   redis.call('ZADD', A .. 'retry', seconds(now + arg.wait), arg.id)
   redis.call('HSET', t, 'msg', arg.msg, 'state', 'retry')
 elseif arg.archived then
@@ -116,19 +73,16 @@ elseif arg.archived then
       size = size - 1
     end
   end
-  count('processed')
-  count('failed')
   lifetime = '7862400000' -- 91 days: longer than asynq keeps its copy
 else
   redis.call('ZADD', A .. 'completed', string.format('%d', (now + retention) / 1000), arg.id)
   redis.call('HSET', t, 'msg', arg.msg, 'state', 'completed')
-  count('processed')
   lifetime = string.format('%d', retention + 3600000) -- asynq's janitor may be late
 end
-if ended and arg.plain then unlock(arg.id) end
+if outcome and arg.plain then unlock(arg.id) end
 
-if string.find(flags, 'a') and (arg.attempt or ended) then
-  redis.call('XADD', R .. 'audit', '*', 'id', arg.id, 'type', kind, 'event', ended and 'ended' or 'attempt',
+if string.find(flags, 'a') and (arg.attempt or outcome) then
+  redis.call('XADD', R .. 'audit', '*', 'id', arg.id, 'type', kind, 'event', outcome and 'ended' or 'attempt',
     'outcome', outcome or '', 'code', arg.code or '', 'message', arg.message or '')
   if outcome == 'done' then
     redis.call('ZREM', R .. 'audit:open', arg.id)
@@ -150,50 +104,85 @@ if subject ~= '-' then
   if role == 'closes' and arg.confirmed then redis.call('HDEL', intent, 'unsure') end
   redis.call('PEXPIRE', intent, 347000000000) -- 11 years: a task may be enqueued for in ten
 end
-if not ended then
-  if arg.parked then
-    redis.call('SADD', R .. 'parked:' .. arg.parked, arg.id)
-    redis.call('SADD', R .. 'blockers', arg.parked)
-    redis.call('PEXPIRE', R .. 'blockers', 7862400000) -- 91 days: longer than any task waits
+if outcome then
+  local attempts = (r.first and r.first ~= '-' or arg.attempt and not r.first and not inlist) and 1 or 0
+  if inlist then
+    attempts = attempts + redis.call('LLEN', R .. 'log:' .. arg.id)
+    redis.call('PEXPIRE', R .. 'log:' .. arg.id, lifetime)
   end
-  return write()
-end
-
-local attempts = (r.first and r.first ~= '-' or arg.attempt and not r.first and not inlist) and 1 or 0
-if inlist then
-  attempts = attempts + redis.call('LLEN', R .. 'log:' .. arg.id)
-  redis.call('PEXPIRE', R .. 'log:' .. arg.id, lifetime)
-end
-if arg.data then redis.call('SET', R .. 'data:' .. arg.id, arg.data, 'PX', retention) end
-if arg.ids then index(arg.ids, arg.id, now + lifetime) end
-if arg.archived and r.of then index(r.of, arg.id, now + lifetime) end -- for longer than was expected
-if arg.archived then
-  redis.call('XADD', R .. 'dead', 'MAXLEN', '~', arg.dead, '*', 'id', arg.id, 'type', kind, 'outcome', outcome,
-    'code', arg.code or '', 'message', arg.message or '', 'attempts', attempts)
-end
-local tell = string.find(flags, 'n') and 'finished' or ''
-if arg.told then tell = tell .. ' dead' end
-if tell ~= '' and redis.call('HLEN', R .. 'outbox') < 100000 then
-  redis.call('HSET', R .. 'outbox', arg.id, cjson.encode({type = kind, outcome = outcome, code = arg.code or '',
-    message = arg.message or '', attempts = attempts, ended = now, tell = tell}))
-end
-if alone ~= '-' and redis.call('GET', R .. 'alone:' .. alone) == arg.id then redis.call('DEL', R .. 'alone:' .. alone) end
-if key ~= '-' then
-  local name = R .. 'key:' .. key
-  local holder = redis.call('HGET', name, 'id')
-  if not holder and arg.keep then -- the key was lost with the record
-    redis.call('HSET', name, 'id', arg.id)
-    holder = arg.id
+  if arg.data then redis.call('SET', R .. 'data:' .. arg.id, arg.data, 'PX', retention) end
+  if arg.ids then index(arg.ids, arg.id, now + lifetime) end
+  if arg.archived and r.of then index(r.of, arg.id, now + lifetime) end -- for longer than was expected
+  if arg.archived then
+    redis.call('XADD', R .. 'dead', 'MAXLEN', '~', arg.dead, '*', 'id', arg.id, 'type', kind, 'outcome', outcome,
+      'code', arg.code or '', 'message', arg.message or '', 'attempts', attempts)
   end
-  if holder == arg.id then
-    if arg.keep then
-      redis.call('HSET', name, 'outcome', outcome)
-      redis.call('PEXPIRE', name, ttl)
-    else
-      redis.call('DEL', name)
+  local tell = string.find(flags, 'n') and 'finished' or ''
+  if arg.told then tell = tell .. ' dead' end
+  if tell ~= '' and redis.call('HLEN', R .. 'outbox') < 100000 then
+    redis.call('HSET', R .. 'outbox', arg.id, cjson.encode({type = kind, outcome = outcome, code = arg.code or '',
+      message = arg.message or '', attempts = attempts, ended = now, tell = tell}))
+  end
+  if alone ~= '-' and redis.call('GET', R .. 'alone:' .. alone) == arg.id then redis.call('DEL', R .. 'alone:' .. alone) end
+  if key ~= '-' then
+    local name = R .. 'key:' .. key
+    local holder = redis.call('HGET', name, 'id')
+    if not holder and arg.keep then -- the key was lost with the record
+      redis.call('HSET', name, 'id', arg.id)
+      holder = arg.id
+    end
+    if holder == arg.id then
+      if arg.keep then
+        redis.call('HSET', name, 'outcome', outcome)
+        redis.call('PEXPIRE', name, ttl)
+      else
+        redis.call('DEL', name)
+      end
     end
   end
+  redis.call('PEXPIRE', task, lifetime)
+elseif arg.parked then
+  redis.call('SADD', R .. 'parked:' .. arg.parked, arg.id)
+  redis.call('SADD', R .. 'blockers', arg.parked)
+  redis.call('PEXPIRE', R .. 'blockers', 7862400000) -- 91 days: longer than any task waits
 end
-redis.call('PEXPIRE', task, lifetime)
-if r.waiting then redis.pcall('PUBLISH', 'errand:done:' .. arg.id, outcome) end
-return write()
+
+-- The record is the last step: a script that broke off runs again.
+local set = {'finished', arg.fence}
+local function add(name, value)
+  if value then
+    set[#set + 1] = name
+    set[#set + 1] = value
+  end
+end
+add('first', first)
+add('attempts', arg.counted and tostring((r.attempts or 0) + 1))
+add('code', arg.code)
+add('message', arg.message)
+add('doubt', arg.doubt)
+add('place', arg.place)
+local gone = {'owner', 'fence'}
+for _, name in ipairs(passing) do
+  if r[name] then gone[#gone + 1] = name end
+end
+if outcome then
+  add('outcome', outcome)
+  add('ended', stamp)
+  add('ids', arg.ids)
+  if r.next then gone[#gone + 1] = 'next' end
+  if r.waiting then gone[#gone + 1] = 'waiting' end
+else
+  add('next', string.format('%.0f', now + arg.wait))
+  add('parked', arg.parked)
+  add('change', change)
+  if arg.parked then
+    local since, n = string.match(r.waited or '', '^(%d+) (%d+)')
+    add('waited', (since or stamp) .. ' ' .. (n or 0) + 1 .. ' ' .. (arg.waits or '-'))
+  end
+end
+redis.call('HDEL', task, unpack(gone))
+redis.call('HSET', task, unpack(set))
+if outcome and arg.msg then count('processed') end
+if arg.archived and arg.msg then count('failed') end
+if outcome and r.waiting then redis.pcall('PUBLISH', 'errand:done:' .. arg.id, outcome) end
+return 1

@@ -4,6 +4,13 @@ local function delay(id, set, ms)
   redis.call('HSET', A .. 't:' .. id, 'state', set)
 end
 
+-- ended counts the tasks of this call for asynq's statistics, by name and day.
+local ended = {}
+local function count(name)
+  local daily = name .. ':' .. arg.day
+  ended[daily] = (ended[daily] or 0) + 1
+end
+
 -- unlist takes a task out of the list that it is in. Of the tasks in progress those
 -- that came first end first: they are at the list's end.
 local function unlist(id)
@@ -79,3 +86,7 @@ end
 
 -- number is the number of a fence, which is followed by a nonce.
 local function number(fence) return tonumber(string.match(fence, '^%d+')) end
+
+-- passing are the fields of a record that an end takes away, beside its claim.
+local passing = {'verdict', 'started', 'reconfirm', 'abandoned', 'parked', 'code', 'message', 'doubt', 'place',
+  'change'}

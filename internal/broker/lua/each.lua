@@ -1,0 +1,30 @@
+-- The end of every script: the step for each task of the call. Each has its own answer,
+-- and what goes wrong with one is its own error.
+local function one(packed)
+  arg = cmsgpack.unpack(packed)
+  return step()
+end
+
+-- tally adds to asynq's statistics, of the day and in all. They are not worth an end that
+-- fails: whatever a foreign hand has put there stays.
+local function tally()
+  for daily, n in pairs(ended) do
+    if redis.pcall('INCRBY', A .. daily, n) == n then redis.pcall('PEXPIRE', A .. daily, 7776000000) end -- 90 days, as asynq
+    local total = A .. string.match(daily, '^%a+')
+    if type(redis.pcall('INCRBY', total, n)) == 'table' then redis.pcall('SET', total, n) end -- as asynq does at the largest number
+  end
+end
+
+if #ARGV == 1 then
+  local answer = one(ARGV[1])
+  tally()
+  return answer
+end
+local answers = {}
+for i = 1, #ARGV do
+  local fine, answer = pcall(one, ARGV[i])
+  if not fine and type(answer) ~= 'table' then answer = redis.error_reply(answer) end
+  answers[i] = answer or false
+end
+tally()
+return answers

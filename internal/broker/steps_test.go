@@ -1,0 +1,60 @@
+package broker
+
+import (
+	"maps"
+	"strings"
+	"testing"
+
+	"github.com/redis/go-redis/v9"
+
+	"errand.internal/internal/redistest"
+)
+
+// The arguments of a step arrive in a script, and at who watches, as they were given.
+func TestArgumentsArrive(t *testing.T) {
+	t.Parallel()
+	rdb := redistest.New(t).Client()
+	a := arguments{"id", "x", "n", 12, "big", int64(1) << 60, "empty", "", "bytes", []byte("\x00\xff\xc1")}
+	for _, size := range []int{31, 32, 255, 256, 1<<16 - 1, 1 << 16, 1 << 20} {
+		a.add(strings.Repeat("n", size%1000)+"-", strings.Repeat("v", size))
+	}
+	for i := range 20 { // more than a small map has
+		a.add(strings.Repeat("i", i+1), i)
+	}
+	packed := string(a.encode())
+	found := Arguments(packed)
+	if found["n"] != "12" || found["big"] != "1152921504606846976" || found["bytes"] != "\x00\xff\xc1" || found["iii"] != "2" {
+		t.Errorf("who watches reads %q", found)
+	}
+	reply, err := redis.NewScript(`
+		local list = {}
+		for name, value in pairs(cmsgpack.unpack(ARGV[1])) do
+			list[#list + 1] = name
+			list[#list + 1] = type(value) == 'string' and value or 'no text'
+		end
+		return list`).Run(t.Context(), rdb, nil, packed).StringSlice()
+	if err != nil {
+		t.Fatal(err)
+	}
+	in := map[string]string{}
+	for i := 0; i < len(reply); i += 2 {
+		in[reply[i]] = reply[i+1]
+	}
+	if !maps.Equal(in, found) || len(in) != len(a)/2 {
+		t.Errorf("the script reads %d arguments, who watches %d; want %d", len(in), len(found), len(a)/2)
+	}
+}
+
+// Whatever is taken for arguments is read without a panic, and what a step was given
+// comes back.
+func FuzzArguments(f *testing.F) {
+	f.Add("name", "value")
+	f.Add("\xde\x00\x01\xa1i", "\xdb\xff\xff\xff\xff")
+	f.Fuzz(func(t *testing.T, name, value string) {
+		Arguments(name)
+		Arguments("\xde\x00\x01" + value)
+		if got := Arguments(string(arguments{name, value}.encode())); got[name] != value {
+			t.Errorf("%q is %q, want %q", name, got[name], value)
+		}
+	})
+}
