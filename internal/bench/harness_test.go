@@ -94,7 +94,7 @@ type meter struct {
 func start(b *testing.B, rdb *redis.Client) *meter {
 	b.Helper()
 	m := &meter{b: b, rdb: rdb}
-	m.memory = m.info("used_memory:")
+	m.memory = m.data()
 	m.redis = m.redisCPU()
 	m.client = clientCPU(b)
 	m.began = time.Now()
@@ -109,7 +109,7 @@ func (m *meter) stop(n int) figures {
 		perSecond: float64(n) / took.Seconds(),
 		client:    (clientCPU(m.b) - m.client) / time.Duration(n),
 		redis:     (m.redisCPU() - m.redis) / time.Duration(n),
-		bytes:     (m.info("used_memory:") - m.memory) / float64(n),
+		bytes:     (m.data() - m.memory) / float64(n),
 	}
 }
 
@@ -125,6 +125,11 @@ func clientCPU(b *testing.B) time.Duration {
 func (m *meter) redisCPU() time.Duration {
 	seconds := m.info("used_cpu_user:") + m.info("used_cpu_sys:")
 	return time.Duration(seconds * float64(time.Second))
+}
+
+// data is the memory of Redis' data, without the buffers of its connections.
+func (m *meter) data() float64 {
+	return m.info("used_memory:") - m.info("mem_clients_normal:")
 }
 
 // info reads a number of Redis' INFO.
