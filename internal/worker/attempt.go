@@ -64,14 +64,15 @@ func (a *attempt) call(
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	ctx, watch := a.watch(ctx)
-	log := a.log.With().Str("task_id", a.claim.ID).Str("type", a.claim.Type).Logger()
-	ctx = context.WithValue(WithTaskID(log.WithContext(ctx), a.claim.ID), triesKey{}, a.claim.Attempts)
+	ctx = context.WithValue(WithTaskID(ctx, a.claim.ID), triesKey{}, a.claim.Attempts)
 	a.called = true
 	answered := make(chan answer, 1)
 	go func() {
 		defer func() {
 			if value := recover(); value != nil {
-				log.Error().
+				a.log.Error().
+					Str("task_id", a.claim.ID).
+					Str("type", a.claim.Type).
 					Str("stack", string(debug.Stack())).
 					Str("panic", fmt.Sprintf("%T", value)).
 					Msg("the handler panicked")
@@ -81,7 +82,12 @@ func (a *attempt) call(
 		result, err := do(ctx, payload)
 		answered <- answer{result: result, err: err}
 	}()
-	hung := time.NewTimer(limit + hangGrace)
+	select {
+	case got := <-answered:
+		return got.result, watch.Sent(), got.err
+	case <-ctx.Done(): // its time is over, for nobody else ends it
+	}
+	hung := time.NewTimer(hangGrace)
 	defer hung.Stop()
 	select {
 	case got := <-answered:
