@@ -91,7 +91,7 @@ func (h *scheduleHarness) stopAtBreakpoint(w *workerProcess, c *command) action 
 	case len(c.args) > 3 && strings.HasPrefix(c.args[3], "errand:schedule:"):
 		b.seen[w] = 0 // another tick, or the same one again
 	case at == enqueue && queue == h.Reads.Queue():
-		if b.seen[w]++; b.seen[w] <= b.n {
+		if b.seen[w] += len(ids); b.seen[w] <= b.n { // a call may have many
 			return pass
 		}
 		b.reached = true
