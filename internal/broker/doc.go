@@ -12,7 +12,8 @@
 //
 // Every step is one Lua script (lua/*.lua), which changes the record and asynq's lists
 // together, so that the two never disagree (Check). A script may run twice, because
-// go-redis repeats one whose reply was lost.
+// go-redis repeats one whose reply was lost. The batcher joins calls of the same step in
+// the same queue that come at once; each task has its own answer and error (each.lua).
 //
 // # Who decides
 //

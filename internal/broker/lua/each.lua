@@ -6,12 +6,15 @@ local function one(packed)
 end
 
 -- tally adds to asynq's statistics, of the day and in all. They are not worth an end that
--- fails: whatever a foreign hand has put there stays.
+-- fails.
 local function tally()
   for daily, n in pairs(ended) do
-    if redis.pcall('INCRBY', A .. daily, n) == n then redis.pcall('PEXPIRE', A .. daily, 7776000000) end -- 90 days, as asynq
+    local sum = redis.pcall('INCRBY', A .. daily, n)
+    if sum == n then redis.call('PEXPIRE', A .. daily, 7776000000) end -- 90 days, as asynq
     local total = A .. string.match(daily, '^%a+')
-    if type(redis.pcall('INCRBY', total, n)) == 'table' then redis.pcall('SET', total, n) end -- as asynq does at the largest number
+    if type(redis.pcall('INCRBY', total, n)) == 'table' then
+      redis.pcall('SET', total, n) -- as asynq does at the largest number
+    end
   end
 end
 
