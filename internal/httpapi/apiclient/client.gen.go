@@ -112,17 +112,22 @@ type Problem struct {
 
 // Report defines model for Report.
 type Report struct {
-	Attempts  *int64          `json:"attempts,omitempty"`
-	Code      *string         `json:"code,omitempty"`
-	Data      interface{}     `json:"data,omitempty"`
-	Duplicate bool            `json:"duplicate"`
-	History   *[]HistoryEntry `json:"history,omitempty"`
-	Id        string          `json:"id"`
-	Message   *string         `json:"message,omitempty"`
-	Outcome   *string         `json:"outcome,omitempty"`
-	Queue     string          `json:"queue"`
-	State     string          `json:"state"`
-	Type      string          `json:"type"`
+	Attempts    *int64          `json:"attempts,omitempty"`
+	Code        *string         `json:"code,omitempty"`
+	Created     *string         `json:"created,omitempty"`
+	Data        interface{}     `json:"data,omitempty"`
+	Due         *string         `json:"due,omitempty"`
+	Duplicate   bool            `json:"duplicate"`
+	Ended       *string         `json:"ended,omitempty"`
+	History     *[]HistoryEntry `json:"history,omitempty"`
+	Id          string          `json:"id"`
+	Message     *string         `json:"message,omitempty"`
+	Next        *string         `json:"next,omitempty"`
+	Outcome     *string         `json:"outcome,omitempty"`
+	Queue       string          `json:"queue"`
+	State       string          `json:"state"`
+	Type        string          `json:"type"`
+	UsableUntil *string         `json:"usableUntil,omitempty"`
 }
 
 // EnqueueDanaconnectOtpSendParams defines parameters for EnqueueDanaconnectOtpSend.
