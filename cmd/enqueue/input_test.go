@@ -302,7 +302,7 @@ func TestBadInput(t *testing.T) {
 			[]string{"idRequest is required"},
 		},
 
-		{"bulk without a file", []string{"bulk"}, "", 2, []string{`expected "<file>"; see enqueue --help`}},
+		{"bulk without a file", []string{"bulk"}, "", 2, []string{"FILE is missing; see enqueue --help"}},
 		{
 			"bulk of a missing file",
 			[]string{"bulk", "/nonexistent/rows.jsonl"},

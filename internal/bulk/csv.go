@@ -103,8 +103,9 @@ func occurrences(text []byte, r rune) int {
 // In a file without a header, the first row is personal data.
 var displayablePath = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_.:\[\]]{0,63}$`)
 
-// maxShownName is how much is shown of a column's name, in characters.
-const maxShownName = 64
+// displayableName matches what may be shown beside a column that is a field: words, but
+// no address and no number of a person.
+var displayableName = regexp.MustCompile(`^[\p{L}_][\p{L}\p{M} _.:()\[\]/-]{0,59}\p{N}{0,3}\)?$`)
 
 // readColumns reads the header. It refuses one that would make every row invalid.
 func (c *csvRows) readColumns(names []string, keyColumn string) error {
@@ -121,7 +122,7 @@ func (c *csvRows) readColumns(names []string, keyColumn string) error {
 	shown := make([]string, len(names))
 	for i, name := range names {
 		shown[i] = fmt.Sprintf("column %d", i+1)
-		if name != "" && (isHeader && utf8.RuneCountInString(name) <= maxShownName || displayablePath.MatchString(name)) {
+		if isHeader && displayableName.MatchString(name) || displayablePath.MatchString(name) {
 			shown[i] += " (" + name + ")"
 		}
 		switch err := faults[i]; {
