@@ -1,6 +1,7 @@
 package strictjson_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"slices"
 	"testing"
@@ -85,6 +86,7 @@ func FuzzFaults(f *testing.F) {
 // count counts the members and items of a document.
 func count(raw json.RawMessage) int {
 	n := 1
+	raw = bytes.TrimSpace(raw)
 	switch {
 	case len(raw) > 0 && raw[0] == '{':
 		for _, m := range strictjson.Members(raw) {
