@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/rs/zerolog"
+
 	"errand.internal/internal/demo"
 	"errand.internal/internal/sandboxes"
 )
@@ -15,7 +17,7 @@ import (
 func TestOnceRunsEveryStepOfEveryVendor(t *testing.T) {
 	t.Parallel()
 	var out, errs bytes.Buffer
-	if err := run(t.Context(), []string{"-once"}, &out, &errs); err != nil {
+	if err := run(t.Context(), []string{"-once"}, &out, zerolog.SyncWriter(&errs)); err != nil {
 		t.Fatalf("%v\n%s%s", err, out.String(), errs.String())
 	}
 	steps := 0

@@ -110,7 +110,7 @@ func TestParkedWhenTheWaitEnds(t *testing.T) {
 func TestParkedAfter429(t *testing.T) {
 	t.Parallel()
 	h := newHarness(t)
-	h.otp.Inject(sandbox.Fault{Op: danaconnecttest.OpSend, Status: 429, RetryAfter: "120"})
+	h.otp.Inject(sandbox.Fault{Op: danaconnecttest.OpSend, Status: 429, RetryAfter: "60"})
 	h.startWorker()
 	d := h.wantExit(6, "danaconnect:otp:send", "--payload", otpPayload, "--wait", "1500ms", "--json")
 	if got := d.report(t); got.State != "parked" || got.Outcome != "" ||

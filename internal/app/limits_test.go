@@ -9,10 +9,12 @@ import (
 	"errand.internal/internal/apptest"
 	"errand.internal/internal/testwait"
 	"errand.internal/tasks"
+	"errand.internal/tasks/danaconnect"
 )
 
 // Limits in the settings apply to the worker's calls: a second code to one
-// recipient is declined, and a call beyond the rate waits.
+// recipient is declined, and a call beyond the rate waits, but for a passcode that could not
+// arrive in time any more.
 func TestWorkerObeysItsLimits(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
@@ -27,7 +29,15 @@ func TestWorkerObeysItsLimits(t *testing.T) {
 		!strings.Contains(err.Error(), "refused by the recipient guard") {
 		t.Errorf("the second one: %v", err)
 	}
-	ticket, err := tasks.Enqueue(t.Context(), w.Client, otpFor("ben@example.com"))
+	_, err := apptest.Run(t, w, otpFor("ben@example.com"))
+	if apptest.Outcome(err) != tasks.Expired || !strings.Contains(err.Error(), "it could not arrive in time any more") {
+		t.Errorf("a passcode whose turn is in an hour: %v", err)
+	}
+	ticket, err := tasks.Enqueue(t.Context(), w.Client, danaconnect.ContactsLoad{
+		TableCode:  "CUSTOMERS",
+		FieldsCode: []string{"EMAIL"},
+		Rows:       [][]danaconnect.Cell{{"ana@example.com"}},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -50,8 +60,9 @@ func TestWorkerObeysItsLimits(t *testing.T) {
 	}
 	// The counters follow the record.
 	for _, want := range []string{
-		`errand_tasks_parked_total{blocked_by="danaconnect-otp:rate",type="danaconnect:otp:send"} 1`,
-		`errand_limit_waits_total{account="danaconnect-otp",how="parked"} 1`,
+		`errand_tasks_parked_total{blocked_by="danaconnect-otp:rate",type="danaconnect:contacts:load"} 1`,
+		`errand_otp_fresh_ratio 0.5`,
+		`errand_limit_waits_total{account="danaconnect-otp",how="parked"} 2`,
 	} {
 		testwait.Eventually(t, 20*time.Second, want, func() bool {
 			_, metrics := w.Get(t, "/metrics")

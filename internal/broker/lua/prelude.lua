@@ -1,7 +1,7 @@
 -- The prelude of every script. KEYS are two prefixes, of the record's keys and of
 -- asynq's keys of the same queue. Each of ARGV is one task's arguments: a map of texts,
 -- as MessagePack. An argument that does not apply is left out.
-local redis, string, cmsgpack = redis, string, cmsgpack -- as locals they cost less
+local redis, string = redis, string -- as locals they cost less
 local R, A = KEYS[1], KEYS[2]
 local arg -- of the task at hand
 local time = redis.call('TIME')
