@@ -70,7 +70,7 @@ func step(name string, with ...string) *redisscript.Script {
 		return string(text)
 	}
 	var chunks []string
-	for _, functions := range slices.Concat([]string{"prelude", "lists"}, with) {
+	for _, functions := range slices.Concat([]string{"prelude", "unpack", "lists"}, with) {
 		chunks = append(chunks, file(functions))
 	}
 	script := redisscript.New(append(chunks, "local function step()\n", file(name), "end\n", file("each"))...)

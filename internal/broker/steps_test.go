@@ -26,22 +26,28 @@ func TestArgumentsArrive(t *testing.T) {
 	if found["n"] != "12" || found["big"] != "1152921504606846976" || found["bytes"] != "\x00\xff\xc1" || found["iii"] != "2" {
 		t.Errorf("who watches reads %q", found)
 	}
-	reply, err := redis.NewScript(`
-		local list = {}
-		for name, value in pairs(cmsgpack.unpack(ARGV[1])) do
-			list[#list + 1] = name
-			list[#list + 1] = type(value) == 'string' and value or 'no text'
-		end
-		return list`).Run(t.Context(), rdb, nil, packed).StringSlice()
+	byHand, err := luaFiles.ReadFile("lua/unpack.lua")
 	if err != nil {
 		t.Fatal(err)
 	}
-	in := map[string]string{}
-	for i := 0; i < len(reply); i += 2 {
-		in[reply[i]] = reply[i+1]
-	}
-	if !maps.Equal(in, found) || len(in) != len(a)/2 {
-		t.Errorf("the script reads %d arguments, who watches %d; want %d", len(in), len(found), len(a)/2)
+	for _, reader := range []string{"cmsgpack.unpack", "byhand"} {
+		reply, err := redis.NewScript(string(byHand)+`
+			local list = {}
+			for name, value in pairs(`+reader+`(ARGV[1])) do
+				list[#list + 1] = name
+				list[#list + 1] = type(value) == 'string' and value or 'no text'
+			end
+			return list`).Run(t.Context(), rdb, nil, packed).StringSlice()
+		if err != nil {
+			t.Fatal(err)
+		}
+		in := map[string]string{}
+		for i := 0; i < len(reply); i += 2 {
+			in[reply[i]] = reply[i+1]
+		}
+		if !maps.Equal(in, found) || len(in) != len(a)/2 {
+			t.Errorf("%s reads %d arguments, who watches %d; want %d", reader, len(in), len(found), len(a)/2)
+		}
 	}
 }
 
