@@ -207,7 +207,10 @@ func TestOpenBreakersBlockCalls(t *testing.T) {
 					f.credential.Err = refusal.Err
 				}
 				_, err := f.client.Call(t.Context(), order())
-				if refusal.Check(t, err); f.Calls(dckaptest.OpCall) != 0 {
+				if e := refusal.Check(t, err); e.Op != dckaptest.OpCall {
+					t.Errorf("the refused operation is %q", e.Op)
+				}
+				if f.Calls(dckaptest.OpCall) != 0 {
 					t.Errorf("%d calls", f.Calls(dckaptest.OpCall))
 				}
 				f.credential.Expect(t)

@@ -88,7 +88,7 @@ func (c *bulkCommand) run(ctx context.Context, inv *invocation) (int, error) {
 			return 0, unknownTypeError(c.Type)
 		}
 	}
-	opts, err := c.taskFlags.options(inv.now())
+	opts, err := c.options(inv.now())
 	if err != nil {
 		return 0, joinUsageErrors(err)
 	}

@@ -41,7 +41,6 @@ type commandWords struct{ Command, Flags string }
 //go:embed completion/*.tmpl
 var completionScripts embed.FS
 
-//nolint:unparam // every command has this signature
 func (c *completionCommand) run(_ context.Context, inv *invocation) (int, error) {
 	parser, err := newParser(&commands{}, inv)
 	if err != nil {

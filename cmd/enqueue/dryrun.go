@@ -45,7 +45,11 @@ func (c *enqueueCommand) dryRun(
 	inv *invocation,
 	info tasks.Info,
 	p tasks.Payload,
+	opts []tasks.Option,
 ) (int, error) {
+	if err := tasks.Check(p, opts...); err != nil {
+		return 0, err
+	}
 	accounts, err := inv.dryRunAccounts()
 	if err != nil {
 		return 0, err

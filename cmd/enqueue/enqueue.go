@@ -28,23 +28,12 @@ func (c *enqueueCommand) run(ctx context.Context, inv *invocation) (int, error) 
 	if err != nil {
 		return 0, err
 	}
-	info, err := findType(c.Type, refusedf)
-	if err != nil {
-		return 0, err
-	}
-	raw, err := c.payload(ctx, inv, info)
-	if err != nil {
-		return 0, err
-	}
-	payload, err := info.Decode(raw)
+	info, payload, err := c.decode(ctx, inv)
 	if err != nil {
 		return 0, err
 	}
 	if c.DryRun {
-		if err := tasks.Check(payload, opts...); err != nil {
-			return 0, err
-		}
-		return c.dryRun(ctx, inv, info, payload)
+		return c.dryRun(ctx, inv, info, payload, opts)
 	}
 	client, err := inv.openClient(true)
 	if err != nil {
@@ -69,7 +58,7 @@ func (c *enqueueCommand) run(ctx context.Context, inv *invocation) (int, error) 
 	}
 	switch {
 	case ticket.Duplicate: // the state is read below
-	case c.taskFlags.timing().Delayed(inv.now()):
+	case c.timing().Delayed(inv.now()):
 		r.State = string(record.Scheduled)
 	default:
 		r.State = string(record.Pending)
@@ -89,6 +78,20 @@ func (c *enqueueCommand) run(ctx context.Context, inv *invocation) (int, error) 
 	inv.printReport(r, c.JSON)
 	inv.adviseUnknown(r)
 	return code, err
+}
+
+// decode returns the type and the payload that the flags give.
+func (c *enqueueCommand) decode(ctx context.Context, inv *invocation) (tasks.Info, tasks.Payload, error) {
+	info, err := findType(c.Type, refusedf)
+	if err != nil {
+		return info, nil, err
+	}
+	raw, err := c.payload(ctx, inv, info)
+	if err != nil {
+		return info, nil, err
+	}
+	payload, err := info.Decode(raw)
+	return info, payload, err
 }
 
 // stored says that a task, or an earlier one with its key, is in Redis.

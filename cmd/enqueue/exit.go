@@ -82,8 +82,8 @@ func exitCodeOf(ctx context.Context, err error) int {
 		return exitNoTask
 	}
 	switch {
-	case errors.Is(err, tasks.ErrKeysRequired), errors.Is(err, tasks.ErrUnknownType), errors.Is(err, bulk.ErrNoType), errors.Is(err, bulk.ErrKeyColumn),
-		redisconn.NoDatabase(err):
+	case errors.Is(err, tasks.ErrKeysRequired), errors.Is(err, tasks.ErrUnknownType),
+		errors.Is(err, bulk.ErrNoType), errors.Is(err, bulk.ErrKeyColumn), redisconn.NoDatabase(err):
 		return exitUsage
 	case errors.Is(err, bulk.ErrInterrupted), ctx.Err() != nil:
 		return exitInterrupted

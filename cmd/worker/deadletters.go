@@ -104,7 +104,8 @@ type replayCommand struct {
 // Help returns the detailed help that kong prints.
 func (*replayCommand) Help() string {
 	return `A replay is a new task with the payload and the key of the old one, and a time budget of its own; each names
-the other. A dead letter has one replay: the command may be interrupted and run again. ENCRYPTION_KEYS must be the workers'.
+the other. A dead letter has one replay: the command may be interrupted and run again. ENCRYPTION_KEYS must be the
+workers'.
 The exit code is 3 if a named task is not replayed.`
 }
 

@@ -16,9 +16,9 @@ type forgetCommand struct {
 
 // Help returns the detailed help that kong prints.
 func (*forgetCommand) Help() string {
-	return `It erases payloads, results and digests of the person's ended tasks, and prints what it keeps and why. Run it for
-each address, phone number and user ID of the person. The exit code is 3 if a task has not ended: cancel it, or wait, and run
-it again. docs/security.md says what else is kept, and for how long.`
+	return `It erases payloads, results and digests of the person's ended tasks, and prints what it keeps and why. Run
+it for each address, phone number and user ID of the person. The exit code is 3 if a task has not ended: cancel it, or
+wait, and run it again. docs/security.md says what else is kept, and for how long.`
 }
 
 func (c *forgetCommand) run(ctx context.Context, inv *invocation) error {

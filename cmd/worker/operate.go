@@ -41,7 +41,7 @@ func (inv *invocation) operate(ctx context.Context, do func(o *operator.Operator
 	case ctx.Err() != nil:
 		return &exitError{exitInterrupted, err}
 	case redisconn.NotNow(err):
-		return &exitError{exitRedis, fmt.Errorf("Redis (REDIS_URL) cannot be used: %w", err)}
+		return &exitError{exitRedis, fmt.Errorf("cannot use Redis (REDIS_URL): %w", err)}
 	}
 	return err
 }

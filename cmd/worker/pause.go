@@ -17,7 +17,8 @@ type pauseCommand struct {
 
 // Help returns the detailed help that kong prints.
 func (*pauseCommand) Help() string {
-	return `No task of the queue starts on any worker; calls under way end. The time of the tasks runs on, so they may end expired.`
+	return `No task of the queue starts on any worker; calls under way end. The time of the tasks runs on, so they
+may end expired.`
 }
 
 func (c *pauseCommand) run(ctx context.Context, inv *invocation) error {

@@ -92,10 +92,10 @@
 // # Keys
 //
 // tok:{profile:fingerprint}:l lease, :n cool-down, :p proven, of a breaker;
-// limit:{account:digest}:b the breaker of an account, :s state, :q and :t the queue, :p permits; limit:{name:digest}:r a
-// recipient. All keys of a thing share the hash tag and thus a slot of Redis Cluster. The
-// fingerprint is derived with PBKDF2 from the identity and the salt in the same Redis
-// (seal.Salt), digests are keyed with that salt, so that names reveal nothing. A limit's
+// limit:{account:digest}:b the breaker of an account, :s state, :q and :t the queue, :p
+// permits; limit:{name:digest}:r a recipient. All keys of a thing share the hash tag and
+// thus a slot of Redis Cluster. The fingerprint is derived with PBKDF2 from the identity
+// and the salt in the same Redis (seal.Salt), digests are keyed with that salt, so that names reveal nothing. A limit's
 // account is who it is at the vendor and not its secret: a new password does not bring a
 // second quota.
 package admission

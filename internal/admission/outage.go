@@ -149,7 +149,7 @@ func (o *Outage) Acquire(ctx context.Context, r Request) (Permit, error) {
 		return outagePermit{outage: o}, nil
 	}
 	now := o.now()
-	if now.Before(known.recheck) && !(r.Repeatable && now.After(known.keen)) {
+	if now.Before(known.recheck) && (!r.Repeatable || !now.After(known.keen)) {
 		return nil, o.blocked(known, now)
 	}
 	nonce := rand.Text()

@@ -38,7 +38,7 @@ func newOutageFleet(t *testing.T, rdb redis.UniversalClient, n int) *outageFleet
 // later lets time pass.
 func (f *outageFleet) later(d time.Duration) {
 	f.mu.Lock()
-	f.world.now = f.world.now.Add(d)
+	f.now = f.now.Add(d)
 	f.mu.Unlock()
 }
 

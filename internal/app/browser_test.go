@@ -30,7 +30,6 @@ type pages struct {
 	base string
 	w    *apptest.Worker
 	f    *fixture
-	hold chan struct{} // the call of an active task ends when it is closed
 }
 
 func openPages(t *testing.T) *pages {

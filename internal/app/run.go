@@ -52,7 +52,7 @@ func (w Worker) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	log := newLog(c.Config, w.Stderr)
+	log := newLog(c.Config, w.Stderr, w.Environ["NO_COLOR"] == "")
 	redisconn.LogTo(log)
 	if !c.Ring.Enabled() {
 		log.Warn().Msg("ENCRYPTION_KEYS is not set: payloads, results and tokens are stored in Redis unsealed")
@@ -155,11 +155,11 @@ func (p *process) watchExpiry(ctx context.Context) (stop func()) {
 	return stop
 }
 
-func newLog(c config.Config, stderr io.Writer) zerolog.Logger {
+func newLog(c config.Config, stderr io.Writer, colours bool) zerolog.Logger {
 	if c.LogFormat == "console" {
 		stderr = zerolog.ConsoleWriter{
 			Out:        stderr,
-			NoColor:    !isTerminal(stderr),
+			NoColor:    !colours || !isTerminal(stderr),
 			TimeFormat: time.TimeOnly,
 		}
 	}
@@ -170,7 +170,7 @@ func newLog(c config.Config, stderr io.Writer) zerolog.Logger {
 // or a container's log keeps them as unreadable characters.
 func isTerminal(w io.Writer) bool {
 	file, ok := w.(*os.File)
-	if !ok || os.Getenv("NO_COLOR") != "" {
+	if !ok {
 		return false
 	}
 	info, err := file.Stat()

@@ -203,7 +203,7 @@ func (j *joined) share() {
 	}
 	answers, err := j.cmd.Slice()
 	if err == nil && len(answers) != len(j.calls) {
-		err = fmt.Errorf("Redis answered for %d tasks of %d", len(answers), len(j.calls))
+		err = fmt.Errorf("redis answered for %d tasks of %d", len(answers), len(j.calls))
 	}
 	for i, c := range j.calls {
 		if err != nil {

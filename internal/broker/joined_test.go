@@ -2,6 +2,7 @@ package broker_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -204,7 +205,7 @@ func TestNothingInASharedCallIsItsOwn(t *testing.T) {
 		claims, err := s.Take(context.Background(), queue, 1)
 		if len(claims) == 1 && err == nil {
 			taken.Add(1)
-		} else if err != redis.Nil {
+		} else if !errors.Is(err, redis.Nil) {
 			t.Errorf("took %v, %v", claims, err)
 		}
 	})

@@ -40,7 +40,13 @@ func pauseKey(queue string) string {
 // PauseQueue has no worker take a task of a queue, for a time or, with 0, until
 // ResumeQueue. It writes asynq's own mark, so that its tools show the pause; the mark
 // expires, and so the queue resumes by itself. It returns the end of the pause.
-func PauseQueue(ctx context.Context, rdb redis.UniversalClient, queue string, p Pause, d time.Duration) (time.Time, error) {
+func PauseQueue(
+	ctx context.Context,
+	rdb redis.UniversalClient,
+	queue string,
+	p Pause,
+	d time.Duration,
+) (time.Time, error) {
 	now, err := rdb.Time(ctx).Result()
 	if err != nil {
 		return time.Time{}, fmt.Errorf("read Redis' time: %w", err)

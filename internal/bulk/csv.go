@@ -125,25 +125,30 @@ func (c *csvRows) readColumns(names []string, keyColumn string) error {
 		if isHeader && displayableName.MatchString(name) || displayablePath.MatchString(name) {
 			shown[i] += " (" + name + ")"
 		}
-		switch err := faults[i]; {
-		case name == "":
-			problems = append(problems, shown[i]+" has no name")
-		case err != nil && i == c.key: // a column of its own
-		case errors.Is(err, payload.ErrNoField):
-			problems = append(problems, shown[i]+" is not a field of "+c.info.Type)
-		case err != nil:
-			problems = append(problems, shown[i]+" "+err.Error())
-		default:
-			c.order = append(c.order, i)
-			if fault := c.overlap(i, shown); fault != "" {
-				problems = append(problems, shown[i]+" "+fault)
-			}
+		if fault := c.addColumn(i, name, faults[i], shown); fault != "" {
+			problems = append(problems, shown[i]+" "+fault)
 		}
 	}
 	if keyColumn != "" && c.key < 0 {
 		problems = append(problems, "exactly one column must be named "+keyColumn+", as --key-column says")
 	}
 	return c.checkColumns(shown, problems)
+}
+
+// addColumn adds a column to those that set a field. It returns what is wrong with it.
+func (c *csvRows) addColumn(i int, name string, err error, shown []string) (fault string) {
+	switch {
+	case name == "":
+		return "has no name"
+	case err != nil && i == c.key: // a column of its own
+		return ""
+	case errors.Is(err, payload.ErrNoField):
+		return "is not a field of " + c.info.Type
+	case err != nil:
+		return err.Error()
+	}
+	c.order = append(c.order, i)
+	return c.overlap(i, shown)
 }
 
 // findKey finds the column of the keys. A field's column can be it too.

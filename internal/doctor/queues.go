@@ -84,7 +84,8 @@ func (d *doctor) ownQueuesCheck(own map[string]int) Check {
 	}
 }
 
-// stuckQueueCheck warns of a queue that is paused, or that has tasks and no worker runs. own reports whether a worker with these settings would run it.
+// stuckQueueCheck warns of a queue that is paused, or that has tasks and no worker runs.
+// own reports whether a worker with these settings would run it.
 func stuckQueueCheck(q broker.QueueInfo, workers int, own bool) (c Check, stuck bool) {
 	backlog := backlogText(q)
 	if !q.Paused && (backlog == "" || workers > 0) {

@@ -3,6 +3,7 @@ package httpapi_test
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -308,7 +309,7 @@ func (f *fixture) stall(sent string) string {
 	_ = conn.SetDeadline(time.Now().Add(30 * time.Second))
 	_, _ = conn.Write([]byte(sent))
 	line, err := bufio.NewReader(conn).ReadString('\n')
-	if timeout, ok := err.(net.Error); ok && timeout.Timeout() {
+	if timeout, ok := errors.AsType[net.Error](err); ok && timeout.Timeout() {
 		return "still open"
 	}
 	return strings.TrimSpace(line)

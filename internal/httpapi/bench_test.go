@@ -101,7 +101,7 @@ func sendLoad(load string) error {
 
 func post(client *http.Client, base string) error {
 	req, err := http.NewRequestWithContext(
-		context.Background(), "POST", base+"/v1/tasks/"+sendType, strings.NewReader(otpPayload),
+		context.Background(), http.MethodPost, base+"/v1/tasks/"+sendType, strings.NewReader(otpPayload),
 	)
 	if err != nil {
 		return err

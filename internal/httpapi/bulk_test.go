@@ -71,7 +71,7 @@ func decodeBulk(t testing.TB, from io.Reader) (a bulkAnswer) {
 }
 
 func (f *fixture) bulk(body io.Reader, header ...string) (*http.Response, error) {
-	req, err := http.NewRequestWithContext(f.t.Context(), "POST", f.base+"/v1/tasks:bulk?type="+pipeType, body)
+	req, err := http.NewRequestWithContext(f.t.Context(), http.MethodPost, f.base+"/v1/tasks:bulk?type="+pipeType, body)
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -94,7 +94,7 @@ func (f *fixture) sendRows(body string, header ...string) bulkAnswer {
 		time.Sleep(time.Second) // as Retry-After says
 		return f.sendRows(body, header...)
 	}
-	if resp.StatusCode != 200 {
+	if resp.StatusCode != http.StatusOK {
 		raw, _ := io.ReadAll(resp.Body)
 		f.t.Fatalf("status %d: %s", resp.StatusCode, raw)
 	}
@@ -156,7 +156,7 @@ func TestReceiptsAreStreamed(t *testing.T) {
 	body, send := io.Pipe()
 	answered := make(chan *http.Response, 1)
 	go func() {
-		resp, err := f.bulk(body)
+		resp, err := f.bulk(body) //nolint:bodyclose // who receives it closes it
 		if err != nil {
 			t.Error(err)
 		}
@@ -314,7 +314,7 @@ func TestAHugeRowIsRefused(t *testing.T) {
 	}
 	// A payload of that size is refused before it is read.
 	req, err := http.NewRequestWithContext(
-		clientstest.Within(t), "POST", f.base+"/v1/tasks/"+sendType, io.LimitReader(zeros{}, size),
+		clientstest.Within(t), http.MethodPost, f.base+"/v1/tasks/"+sendType, io.LimitReader(zeros{}, size),
 	)
 	if err != nil {
 		t.Fatal(err)

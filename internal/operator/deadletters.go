@@ -144,7 +144,8 @@ func (r ReplayOrder) check() error {
 	case len(r.IDs) > 0 && (filtered || r.All), filtered && r.All:
 		return usagef("name tasks, or give a filter, or --all")
 	case len(r.IDs) == 0 && !filtered && !r.All:
-		return usagef("name the tasks to replay, or give a filter (--queue, --type, --outcome, --code, --since, --until) or --all")
+		return usagef("name the tasks to replay, or give a filter " +
+			"(--queue, --type, --outcome, --code, --since, --until) or --all")
 	case !r.DryRun && strings.TrimSpace(r.Reason) == "":
 		return usagef("--reason must say why; the audit keeps it")
 	}

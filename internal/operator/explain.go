@@ -302,7 +302,8 @@ func (s situation) stuck() string {
 	case s.paused != "":
 		return s.paused + ": worker resume " + s.Queue + " --reason '…'"
 	case s.workers == 0:
-		return "no live worker runs the queue " + s.Queue + ": start one with its vendor's credentials; worker doctor says more"
+		return "no live worker runs the queue " + s.Queue +
+			": start one with its vendor's credentials; worker doctor says more"
 	}
 	return ""
 }

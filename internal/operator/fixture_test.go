@@ -2,6 +2,7 @@ package operator_test
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"time"
 
@@ -118,7 +119,7 @@ func (f *fixture) take(queue string) map[string]*broker.Claim {
 	claims := map[string]*broker.Claim{}
 	for {
 		some, err := f.server.Take(f.t.Context(), queue, 32)
-		if err == redis.Nil {
+		if errors.Is(err, redis.Nil) {
 			return claims
 		}
 		if err != nil {

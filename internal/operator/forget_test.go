@@ -82,7 +82,7 @@ func TestAPersonIsErased(t *testing.T) {
 		}
 		digests = append(digests, r.Digests...)
 	}
-	traces := append(digests, "canary")
+	traces := append(slices.Clone(digests), "canary")
 	if n := len(f.found(traces...)); n < 10 {
 		t.Fatalf("only %d keys with a trace before: the search misses some", n)
 	}
@@ -102,7 +102,7 @@ func TestAPersonIsErased(t *testing.T) {
 		t.Errorf("traces in %v", left)
 	}
 	entries := 0
-	err = record.New(f.conn()).EachAuditEntry(t.Context(), "anna", func(e record.AuditEntry) error {
+	err = record.New(f.conn()).EachAuditEntry(t.Context(), "anna", func(record.AuditEntry) error {
 		entries++
 		return nil
 	})

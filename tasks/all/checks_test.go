@@ -43,7 +43,7 @@ type typeName struct {
 // foreignPrefixes begin variables that do not begin with their vendor's name.
 // They are older than that rule, and settings keep their names.
 var foreignPrefixes = map[string]string{
-	"danaconnect": "OTP_RECIPIENT_",
+	"danaconnect": "OTP_",
 }
 
 // checkFolders compares the vendors' folders with the list of vendors.
