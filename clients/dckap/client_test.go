@@ -207,7 +207,7 @@ func TestOpenBreakersBlockCalls(t *testing.T) {
 					f.credential.Err = refusal.Err
 				}
 				_, err := f.client.Call(t.Context(), order())
-				if e := refusal.Check(t, err); e.Op != dckaptest.OpCall {
+				if e := refusal.Check(t, err); e.Op != dckap.OpCall {
 					t.Errorf("the refused operation is %q", e.Op)
 				}
 				if f.Calls(dckaptest.OpCall) != 0 {
