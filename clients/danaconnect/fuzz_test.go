@@ -3,7 +3,6 @@ package danaconnect_test
 import (
 	"bytes"
 	"encoding/json"
-	"net/http"
 	"testing"
 
 	"errand.internal/clients"
@@ -32,10 +31,7 @@ func FuzzAnswers(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, status int, body []byte) {
 		status = 200 + (status%800+800)%800 // any final status
-		plain := bytes.TrimPrefix(body, []byte("\xef\xbb\xbf"))
-		if status == http.StatusNoContent {
-			plain = nil // it has no body, whatever follows
-		}
+		plain := bytes.TrimSpace(bytes.TrimPrefix(body, []byte("\xef\xbb\xbf"))) // blanks do not matter
 		for _, o := range []operation{startOp, callOp, loadOp} {
 			answer, err := o.answered(t, status, string(body))
 			if answer.Body != nil && !json.Valid(answer.Body) {
