@@ -30,7 +30,7 @@ func FuzzAnswers(f *testing.F) {
 		}
 	}
 	f.Fuzz(func(t *testing.T, status int, body []byte) {
-		status = 200 + (status%800+800)%800 // any final status
+		status = 200 + (status%800+800)%800                                      // any final status
 		plain := bytes.TrimSpace(bytes.TrimPrefix(body, []byte("\xef\xbb\xbf"))) // blanks do not matter
 		for _, o := range []operation{startOp, callOp, loadOp} {
 			answer, err := o.answered(t, status, string(body))
