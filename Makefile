@@ -43,8 +43,8 @@ redis: # the tests need a real redis-server
 promtool: # the tests of the alert rules need promtool
 	@./.ci/need promtool
 
-languages: # the tests run the snippets of docs/producing.md
-	@for program in curl python3 node php; do ./.ci/need $$program || exit 1; done
+languages: # the tests run the snippets of docs/producing.md, and shells complete
+	@for program in curl python3 node php zsh; do ./.ci/need $$program || exit 1; done
 
 test: redis promtool languages ## run all tests (installs the programs that they need, such as redis-server, if they are missing)
 	$(GO) test $(RACE) $(TAGS) -timeout 20m ./...
