@@ -19,6 +19,7 @@ import (
 	"errand.internal/internal/payload"
 	"errand.internal/internal/produce"
 	"errand.internal/internal/secret"
+	"errand.internal/internal/terminal"
 	"errand.internal/internal/worker"
 	"errand.internal/tasks"
 )
@@ -110,12 +111,12 @@ func (inv *invocation) printDryRun(r dryRunReport, asJSON bool) {
 	}
 	inv.printPairs([][2]string{{"type", r.Type}, {"queue", r.Queue}, {"budget", r.Budget}})
 	for _, req := range r.Requests {
-		_, _ = fmt.Fprintf(inv.stdout, "\n%s %s\n", req.Method, printable(req.URL))
+		_, _ = fmt.Fprintf(inv.stdout, "\n%s %s\n", req.Method, terminal.Text(req.URL))
 		for _, header := range slices.Sorted(maps.Keys(req.Headers)) {
-			_, _ = fmt.Fprintf(inv.stdout, "%s: %s\n", header, printable(req.Headers[header]))
+			_, _ = fmt.Fprintf(inv.stdout, "%s: %s\n", header, terminal.Text(req.Headers[header]))
 		}
 		if req.Body != nil {
-			_, _ = fmt.Fprintf(inv.stdout, "\n%s\n", printable(indentJSON(req.Body)))
+			_, _ = fmt.Fprintf(inv.stdout, "\n%s\n", terminal.Text(indentJSON(req.Body)))
 		}
 	}
 }

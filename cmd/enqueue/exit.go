@@ -11,6 +11,7 @@ import (
 	"errand.internal/internal/record"
 	"errand.internal/internal/redisconn"
 	"errand.internal/internal/redisguard"
+	"errand.internal/internal/terminal"
 	"errand.internal/tasks"
 )
 
@@ -95,7 +96,7 @@ func exitCodeOf(ctx context.Context, err error) int {
 
 // printErr writes one line to stderr.
 func (inv *invocation) printErr(text string) {
-	_, _ = fmt.Fprintf(inv.stderr, "%s: %s\n", commandName, printable(text))
+	_, _ = fmt.Fprintf(inv.stderr, "%s: %s\n", commandName, terminal.Text(text))
 }
 
 // reportError explains an error on stderr, with one line per problem.

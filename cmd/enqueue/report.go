@@ -5,11 +5,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
-	"text/tabwriter"
 	"time"
-	"unicode"
 
 	"errand.internal/internal/produce"
+	"errand.internal/internal/terminal"
 )
 
 // printReport prints the report to stdout.
@@ -39,19 +38,12 @@ func (inv *invocation) printReport(r *produce.Report, asJSON bool) {
 		return
 	}
 	_, _ = fmt.Fprintln(inv.stdout)
-	rows := [][]string{{"at", "class", "code", "status", "took", "message"}}
+	table := terminal.NewTable(inv.stdout, "at", "class", "code", "status", "took", "message")
 	for _, a := range *r.History {
 		took := time.Duration(a.Duration) * time.Millisecond
-		rows = append(rows, []string{
-			a.At,
-			a.Class,
-			a.Code,
-			nonZero(a.Status),
-			produce.FormatDuration(took),
-			a.Message,
-		})
+		_ = table.Row(a.At, a.Class, a.Code, nonZero(a.Status), produce.FormatDuration(took), a.Message)
 	}
-	inv.printTable(rows)
+	_ = table.Flush() // stdout keeps the error
 }
 
 func dataText(r *produce.Report) string {
@@ -84,34 +76,8 @@ func (inv *invocation) printPairs(pairs [][2]string) {
 			continue
 		}
 		text := strings.ReplaceAll(p[1], "\n", "\n"+strings.Repeat(" ", width+2))
-		_, _ = fmt.Fprintf(inv.stdout, "%-*s  %s\n", width, p[0], printable(text))
+		_, _ = fmt.Fprintf(inv.stdout, "%-*s  %s\n", width, p[0], terminal.Text(text))
 	}
-}
-
-// printTable prints aligned columns.
-func (inv *invocation) printTable(rows [][]string) {
-	w := tabwriter.NewWriter(inv.stdout, 0, 0, 2, ' ', 0)
-	for _, row := range rows {
-		cells := make([]string, len(row))
-		for i, cell := range row {
-			if cells[i] = printable(strings.ReplaceAll(cell, "\n", " ")); cell == "" {
-				cells[i] = "-"
-			}
-		}
-		_, _ = fmt.Fprintln(w, strings.Join(cells, "\t"))
-	}
-	_ = w.Flush() // stdout keeps the error
-}
-
-// printable replaces control characters, which may come from a vendor or a file and
-// must not reach the terminal.
-func printable(text string) string {
-	return strings.Map(func(r rune) rune {
-		if r != '\n' && unicode.IsControl(r) {
-			return '·'
-		}
-		return r
-	}, text)
 }
 
 func indentJSON(raw []byte) string {

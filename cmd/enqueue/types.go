@@ -8,6 +8,7 @@ import (
 
 	"errand.internal/internal/events"
 	"errand.internal/internal/produce"
+	"errand.internal/internal/terminal"
 	"errand.internal/tasks"
 	"errand.internal/tasks/all"
 )
@@ -63,17 +64,19 @@ func findType(taskType string, internalError func(format string, args ...any) er
 
 func (inv *invocation) listTypes(asJSON bool) {
 	var list []produce.TypeSummary
-	rows := [][]string{{"TYPE", "QUEUE", "BUDGET", "SUMMARY"}}
 	for _, info := range all.Vendors.Types() {
 		t := produce.SummarizeType(info)
 		list = append(list, t)
-		rows = append(rows, []string{t.Type, t.Queue, t.Budget, t.Summary})
 	}
 	if asJSON {
 		inv.printJSON(list)
 		return
 	}
-	inv.printTable(rows)
+	table := terminal.NewTable(inv.stdout, "TYPE", "QUEUE", "BUDGET", "SUMMARY")
+	for _, t := range list {
+		_ = table.Row(t.Type, t.Queue, t.Budget, t.Summary)
+	}
+	_ = table.Flush() // stdout keeps the error
 }
 
 func describeType(info tasks.Info) (*typeDetail, error) {
@@ -111,11 +114,11 @@ func (inv *invocation) printType(t *typeDetail) {
 	})
 	if len(t.Fields) > 0 {
 		_, _ = fmt.Fprintln(inv.stdout)
-		rows := [][]string{{"FIELD", "KIND", "REQUIRED", "RULES", "MEANING"}}
+		table := terminal.NewTable(inv.stdout, "FIELD", "KIND", "REQUIRED", "RULES", "MEANING")
 		for _, f := range t.Fields {
-			rows = append(rows, []string{f.Path, f.Kind, yesOrEmpty(f.Required), f.Rules, f.Doc})
+			_ = table.Row(f.Path, f.Kind, yesOrEmpty(f.Required), f.Rules, f.Doc)
 		}
-		inv.printTable(rows)
+		_ = table.Flush() // stdout keeps the error
 	}
 	_, _ = fmt.Fprintf(
 		inv.stdout,

@@ -6,6 +6,7 @@ import (
 
 	"errand.internal/internal/operator"
 	"errand.internal/internal/record"
+	"errand.internal/internal/terminal"
 )
 
 type auditCommand struct {
@@ -31,7 +32,7 @@ type auditLine struct {
 
 func (c *auditCommand) run(ctx context.Context, inv *invocation) error {
 	return inv.operate(ctx, func(o *operator.Operator) error {
-		table := inv.newTable("AT", "WHO", "VERB", "TARGET", "REASON", "RESULT")
+		table := terminal.NewTable(inv.stdout, "AT", "WHO", "VERB", "TARGET", "REASON", "RESULT")
 		err := o.EachAction(ctx, c.Since.Time, func(a record.Action) error {
 			if c.JSON {
 				return inv.printJSON(auditLine{
@@ -43,11 +44,11 @@ func (c *auditCommand) run(ctx context.Context, inv *invocation) error {
 					Result: a.Result,
 				})
 			}
-			return table.add(stamp(a.At), a.Who, a.Verb, a.Target, a.Reason, a.Result)
+			return table.Row(stamp(a.At), a.Who, a.Verb, a.Target, a.Reason, a.Result)
 		})
 		if err != nil {
 			return err
 		}
-		return table.w.Flush()
+		return table.Flush()
 	})
 }

@@ -8,6 +8,7 @@ import (
 	"errand.internal/internal/operator"
 	"errand.internal/internal/record"
 	"errand.internal/internal/settings"
+	"errand.internal/internal/terminal"
 )
 
 type deadLetterCommand struct {
@@ -62,7 +63,7 @@ var errEnough = errors.New("enough")
 
 func (c *listLettersCommand) run(ctx context.Context, inv *invocation) error {
 	return inv.operate(ctx, func(o *operator.Operator) error {
-		table := inv.newTable("ID", "TYPE", "OUTCOME", "DIED", "CODE", "REPLAY", "MESSAGE")
+		table := terminal.NewTable(inv.stdout, "ID", "TYPE", "OUTCOME", "DIED", "CODE", "REPLAY", "MESSAGE")
 		n := 0
 		err := o.EachDeadLetter(ctx, c.filter(), func(l operator.DeadLetter) error {
 			if n++; c.Limit > 0 && n > c.Limit {
@@ -71,12 +72,12 @@ func (c *listLettersCommand) run(ctx context.Context, inv *invocation) error {
 			if c.JSON {
 				return inv.printJSON(l)
 			}
-			return table.add(l.ID, l.Type, string(l.Outcome), stamp(l.At), l.Code, l.Replay, l.Message)
+			return table.Row(l.ID, l.Type, string(l.Outcome), stamp(l.At), l.Code, l.Replay, l.Message)
 		})
 		if err != nil && !errors.Is(err, errEnough) {
 			return err
 		}
-		return table.w.Flush()
+		return table.Flush()
 	})
 }
 
@@ -148,6 +149,6 @@ func (inv *invocation) printReplayed(r operator.Replayed, asJSON bool) error {
 	case r.Replay != "":
 		text += "  replayed as " + r.Replay
 	}
-	_, err := fmt.Fprintln(inv.stdout, printable(text))
+	_, err := fmt.Fprintln(inv.stdout, terminal.Line(text))
 	return err
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"errand.internal/internal/operator"
+	"errand.internal/internal/terminal"
 )
 
 type explainCommand struct {
@@ -56,10 +57,10 @@ func (inv *invocation) printExplanation(e operator.Explanation, further bool) er
 	if e.Outcome != "" {
 		state = string(e.Outcome)
 	}
-	_, _ = fmt.Fprintf(inv.stdout, "%s  %s  %s\n", printable(e.ID), printable(e.Type), state)
+	_, _ = fmt.Fprintf(inv.stdout, "%s  %s  %s\n", terminal.Line(e.ID), terminal.Line(e.Type), state)
 	for _, m := range e.Timeline {
-		_, _ = fmt.Fprintf(inv.stdout, "  %s  %s\n", stamp(m.At), printable(m.What))
+		_, _ = fmt.Fprintf(inv.stdout, "  %s  %s\n", stamp(m.At), terminal.Line(m.What))
 	}
-	_, err := fmt.Fprintf(inv.stdout, "do: %s\n", printable(e.Do))
+	_, err := fmt.Fprintf(inv.stdout, "do: %s\n", terminal.Line(e.Do))
 	return err
 }

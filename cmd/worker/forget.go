@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"errand.internal/internal/operator"
+	"errand.internal/internal/terminal"
 )
 
 type forgetCommand struct {
@@ -44,9 +45,9 @@ func (inv *invocation) printForgotten(f operator.Forgotten, c *forgetCommand) er
 	case c.DryRun:
 		did = "would be erased"
 	}
-	_, err := fmt.Fprintf(inv.stdout, "%s  %s  %s\n", printable(f.ID), printable(f.Type), did)
+	_, err := fmt.Fprintf(inv.stdout, "%s  %s  %s\n", terminal.Line(f.ID), terminal.Line(f.Type), did)
 	for _, kept := range f.Kept {
-		_, err = fmt.Fprintf(inv.stdout, "  kept: %s\n", printable(kept))
+		_, err = fmt.Fprintf(inv.stdout, "  kept: %s\n", terminal.Line(kept))
 	}
 	return err
 }

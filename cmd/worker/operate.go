@@ -5,10 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
-	"text/tabwriter"
 	"time"
-	"unicode"
 
 	"errand.internal/internal/operator"
 	"errand.internal/internal/record"
@@ -67,58 +64,6 @@ func (inv *invocation) printJSON(v any) error {
 	enc := json.NewEncoder(inv.stdout)
 	enc.SetEscapeHTML(false)
 	return enc.Encode(v)
-}
-
-// tableRows is how many rows are aligned together.
-const tableRows = 200
-
-// newTable begins a table with its heading.
-func (inv *invocation) newTable(heading ...string) *rows {
-	return &rows{
-		w:       tabwriter.NewWriter(inv.stdout, 0, 0, 2, ' ', 0),
-		heading: heading,
-	}
-}
-
-// rows is a table that is printed while it is read: the columns of some rows are aligned
-// together.
-type rows struct {
-	w       *tabwriter.Writer
-	heading []string
-	n       int
-}
-
-// add adds a row.
-func (t *rows) add(cells ...string) error {
-	if t.n == 0 {
-		t.write(t.heading)
-	}
-	t.write(cells)
-	if t.n++; t.n%tableRows == 0 {
-		return t.w.Flush()
-	}
-	return nil
-}
-
-func (t *rows) write(cells []string) {
-	clean := make([]string, len(cells))
-	for i, cell := range cells {
-		if clean[i] = printable(cell); cell == "" {
-			clean[i] = "-"
-		}
-	}
-	_, _ = fmt.Fprintln(t.w, strings.Join(clean, "\t")) // the flush returns the error
-}
-
-// printable replaces control characters, which may come from a vendor and must not reach
-// the terminal.
-func printable(text string) string {
-	return strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) {
-			return '·'
-		}
-		return r
-	}, text)
 }
 
 // timeFlag is a point in time on the command line: RFC 3339, or how long ago.

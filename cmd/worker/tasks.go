@@ -7,6 +7,7 @@ import (
 
 	"errand.internal/internal/operator"
 	"errand.internal/internal/record"
+	"errand.internal/internal/terminal"
 )
 
 type tasksCommand struct {
@@ -61,18 +62,18 @@ func (c *listTasksCommand) run(ctx context.Context, inv *invocation) error {
 		if c.JSON {
 			return inv.printTasksJSON(found)
 		}
-		table := inv.newTable("ID", "TYPE", "STATE", "STORED", "DUE", "ENDED", "CODE", "MESSAGE")
+		table := terminal.NewTable(inv.stdout, "ID", "TYPE", "STATE", "STORED", "DUE", "ENDED", "CODE", "MESSAGE")
 		for _, r := range found {
 			state := string(r.State)
 			if r.Outcome != "" {
 				state = string(r.Outcome)
 			}
-			err := table.add(r.ID, r.Type, state, stamp(r.Created), stamp(r.Due), stamp(r.Ended), r.Code, r.Message)
+			err := table.Row(r.ID, r.Type, state, stamp(r.Created), stamp(r.Due), stamp(r.Ended), r.Code, r.Message)
 			if err != nil {
 				return err
 			}
 		}
-		return table.w.Flush()
+		return table.Flush()
 	})
 }
 

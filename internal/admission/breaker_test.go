@@ -438,7 +438,7 @@ func TestOutageBackOffGrows(t *testing.T) {
 
 func TestReasonsAreBounded(t *testing.T) {
 	t.Parallel()
-	got := printable("line\nbreak\x00 é " + strings.Repeat("x", 500))
+	got := storable("line\nbreak\x00 é " + strings.Repeat("x", 500))
 	if strings.ContainsAny(got, "\n\x00é") || len(got) != maxReason {
 		t.Errorf("printable kept %q", got)
 	}

@@ -141,15 +141,15 @@ func (f Failure) kind() string {
 
 // bounded returns the failure with a reason and a wait that may be stored.
 func (f Failure) bounded() Failure {
-	f.Reason = printable(f.Reason)
+	f.Reason = storable(f.Reason)
 	if f.Wait > 0 {
 		f.Wait = min(max(f.Wait, time.Second), maxRetryAfter)
 	}
 	return f
 }
 
-// printable reduces a reason to what may be stored.
-func printable(s string) string {
+// storable reduces a reason to what may be stored.
+func storable(s string) string {
 	s = strings.Map(func(r rune) rune {
 		if r < ' ' || r > '~' {
 			return -1

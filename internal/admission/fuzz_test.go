@@ -8,7 +8,7 @@ func FuzzReason(f *testing.F) {
 	f.Add("é\x00\n\u2028 \xff~")
 	f.Fuzz(func(t *testing.T, reason string) {
 		stored := Failure{Reason: reason}.bounded().Reason
-		if len(stored) > maxReason || printable(stored) != stored || len(stored) > len(reason) {
+		if len(stored) > maxReason || storable(stored) != stored || len(stored) > len(reason) {
 			t.Errorf("%q is stored as %q", reason, stored)
 		}
 		for _, c := range []byte(stored) {

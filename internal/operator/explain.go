@@ -231,11 +231,13 @@ func (s situation) timeline() []Moment {
 
 func (s situation) enqueuer() string {
 	by := "a producer"
-	if s.Scheduled {
-		by = "a schedule"
-	}
-	if s.ReplayOf != "" {
+	switch {
+	case s.ReplayOf != "":
 		by = "an operator, as a replay of " + s.ReplayOf
+	case s.Scheduled:
+		by = "a schedule"
+	case s.By != "":
+		by = "the API key " + s.By
 	}
 	if s.Keyed {
 		by += ", with a key"

@@ -79,6 +79,16 @@ func TestATaskIsExplainedByWhateverNamesIt(t *testing.T) {
 	}
 }
 
+// The timeline names the API key that asked for a task.
+func TestTheTimelineNamesTheKeyOfTheHTTPInterface(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	id := f.enqueue(otp("ana@example.com"), func(j *broker.Job) { j.By = "shop" })
+	if text := whatHappened(f.explainOne(operator.Question{ID: id})); !strings.Contains(text, "by the API key shop") {
+		t.Errorf("the timeline does not name the key:\n%s", text)
+	}
+}
+
 // retry lets the time of a task come that waits.
 func (f *fixture) retry(queue, id string) {
 	f.t.Helper()
