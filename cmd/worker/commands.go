@@ -29,8 +29,8 @@ type commands struct {
 	Tasks       tasksCommand       `cmd:"" help:"List tasks."`
 	DeadLetters deadLetterCommand  `cmd:"" help:"List, show, replay or export the tasks that ended archived."`
 	Forget      forgetCommand      `cmd:"" help:"Erase what is kept of a person, and print what is kept and why."`
-	Pause       pauseCommand       `cmd:"" help:"Let no task of a queue start, for a time."`
-	Resume      resumeCommand      `cmd:"" help:"End the pause of a queue."`
+	Pause       pauseCommand       `cmd:"" help:"Let no task of a queue or an account start, for a time."`
+	Resume      resumeCommand      `cmd:"" help:"End the pause of a queue or an account."`
 	Audit       auditCommand       `cmd:"" help:"Print who did what to the fleet."`
 	Offboarding offboardingCommand `cmd:"" help:"List or export the state of every inactivation."`
 	Events      eventsCommand      `cmd:"" help:"Manage the delivery of events."`

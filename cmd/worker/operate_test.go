@@ -102,6 +102,9 @@ func TestWrongQuestionsOfOperators(t *testing.T) {
 		{[]string{"dead-letters", "replay", h.dead}, 2, "--reason must say why"},
 		{[]string{"dead-letters", "replay", "otp_aaaaaaaaaaaaaaaaaaaaaaaaaa", "--reason", "r", "--dry-run"}, 13, "no such task"},
 		{[]string{"dead-letters", "replay", h.dead, "--rate", "fast"}, 2, "must be a rate"},
+		{[]string{"pause", "opt", "--reason", "r"}, 2, `there is no queue or account "opt"; queues are anna, danaconnect`},
+		{[]string{"pause", "otp", "--reason", "r", "--account"}, 2, `there is no account "otp"; no worker has registered`},
+		{[]string{"resume", "otp"}, 3, "the queue otp is not paused"},
 	} {
 		code, _, stderr := h.run(tc.args...)
 		lines := strings.Split(strings.TrimSpace(stderr), "\n")

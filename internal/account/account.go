@@ -63,6 +63,8 @@ type Account struct {
 	Limiters []*admission.Limiter
 	// Outages are the breakers of the credentials that leave a vendor in trouble in peace.
 	Outages []*admission.Outage
+	// Pauses are those by which operators stop the credentials.
+	Pauses []*admission.Pause
 
 	shared  Shared
 	dryRun  http.RoundTripper // nil except in a dry run
@@ -137,8 +139,9 @@ func (a *Account) Source(p tokens.Profile) tokens.Source {
 		a.shared.TokenMetrics,
 		a.shared.Admission...,
 	)
-	a.addCredential(p.Profile, source)
-	return source
+	pausable := pausableSource{source, a.pause(p.Name)}
+	a.addCredential(p.Profile, pausable)
+	return pausable
 }
 
 // Gate returns the gate of a static credential, such as HTTP Basic.
@@ -146,7 +149,10 @@ func (a *Account) Gate(p admission.Profile) admission.Gate {
 	if a.dryRun != nil {
 		return admission.Always()
 	}
-	gate := admission.NewBreaker(a.shared.Redis, p, a.shared.Admission...)
+	gate := pausableGate{
+		Breaker: admission.NewBreaker(a.shared.Redis, p, a.shared.Admission...),
+		pause:   a.pause(p.Name),
+	}
 	a.addCredential(p, gate)
 	return gate
 }
@@ -159,18 +165,18 @@ func (a *Account) addCredential(p admission.Profile, state CredentialState) {
 	a.closers = append(a.closers, state.Close)
 }
 
-// Admitter returns what admits the calls of a credential: within the rate and concurrency
-// of l, and while the vendor is not in trouble, as trip says; nil if nothing is set. It
-// sets the name, identity and call timeout of l from p. All clients of the credential share
-// the admitter.
+// Admitter returns what admits the calls of a credential: unless an operator has paused it,
+// within the rate and concurrency of l, and while the vendor is not in trouble, as trip
+// says; nil in a dry run. It sets the name, identity and call timeout of l from p. All
+// clients of the credential share the admitter.
 func (a *Account) Admitter(p admission.Profile, l admission.Limits, trip settings.Share) clients.Admitter {
-	if a.dryRun != nil || l.IsZero() && trip.IsZero() {
+	if a.dryRun != nil {
 		return nil
 	}
 	l.Name = p.Name
 	l.Identity = identity(p)
 	l.CallTimeout = p.Timeout
-	admitter := &admission.Account{}
+	admitter := &admission.Account{Pause: a.pause(p.Name)}
 	if !trip.IsZero() {
 		admitter.Outage = admission.NewOutage(a.shared.Redis, a.shared.Salt, l, trip, a.shared.Admission...)
 		a.Outages = append(a.Outages, admitter.Outage)

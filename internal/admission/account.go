@@ -4,6 +4,8 @@ import "context"
 
 // Account is all that stands before the calls of one account.
 type Account struct {
+	// Pause stops the calls while an operator wants it; nil for never.
+	Pause *Pause
 	// Outage leaves a vendor in trouble in peace; nil for none.
 	Outage *Outage
 	// Limiter keeps the calls within rate and concurrency; nil for none.
@@ -12,27 +14,39 @@ type Account struct {
 
 // Acquire waits until one call is admitted. Its errors are *Blocked or the context's.
 func (a *Account) Acquire(ctx context.Context, r Request) (Permit, error) {
-	if a.Outage == nil {
-		return a.Limiter.Acquire(ctx, r)
-	}
-	breaker, err := a.Outage.Acquire(ctx, r)
-	if err != nil || a.Limiter == nil {
-		return breaker, err
-	}
-	limit, err := a.Limiter.Acquire(ctx, r)
-	if err != nil {
-		breaker.Done(ctx, Result{}) // the call is not made
+	if err := a.Pause.Check(ctx); err != nil {
 		return nil, err
 	}
-	return permits{breaker, limit}, nil
+	var held permits
+	if a.Outage != nil {
+		p, err := a.Outage.Acquire(ctx, r)
+		if err != nil {
+			return nil, err
+		}
+		held = append(held, p)
+	}
+	if a.Limiter != nil {
+		p, err := a.Limiter.Acquire(ctx, r)
+		if err == nil {
+			held = append(held, p)
+			err = a.Pause.Check(ctx) // it may have waited
+		}
+		if err != nil {
+			held.Done(ctx, Result{}) // the call is not made
+			return nil, err
+		}
+	}
+	return held, nil
 }
 
-type permits [2]Permit
+// permits are those that one call needs.
+type permits []Permit
 
 // Done implements Permit.
 func (p permits) Done(ctx context.Context, r Result) {
-	p[0].Done(ctx, r)
-	p[1].Done(ctx, r)
+	for _, permit := range p {
+		permit.Done(ctx, r)
+	}
 }
 
 // Refuse says that the vendor refused access to the account by an answer whose permit is

@@ -41,6 +41,11 @@
 // reply says whether the breaker has opened. While calls fail, each process keeps its
 // retries to a fifth of its calls.
 //
+// # An operator's pause
+//
+// A Pause stops all calls of an account, and its logins, while a key of its name is there.
+// It is asked before everything else, and once more after a wait for a limit.
+//
 // # Limits
 //
 // A Limiter is asked right before a call leaves, in one round trip. Redis' clock is the
@@ -92,6 +97,7 @@
 // # Keys
 //
 // tok:{profile:fingerprint}:l lease, :n cool-down, :p proven, of a breaker;
+// errand:account:{name}:pause the pause of an account (internal/record);
 // limit:{account:digest}:b the breaker of an account, :s state, :q and :t the queue, :p
 // permits; limit:{name:digest}:r a recipient. All keys of a thing share the hash tag and
 // thus a slot of Redis Cluster. The fingerprint is derived with PBKDF2 from the identity

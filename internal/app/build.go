@@ -107,6 +107,7 @@ func (p *process) build(ctx context.Context) (err error) {
 		Intervals:   config.Intervals,
 		Definitions: definitions,
 		Blockers:    append(p.accounts.Blockers(), p.events.blockers()...),
+		Accounts:    p.accounts.Names(),
 		Ring:        p.config.Ring,
 		Owner:       owner(),
 		Sealed:      p.config.EncryptionRequired,

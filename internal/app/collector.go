@@ -13,6 +13,7 @@ import (
 	"errand.internal/internal/admission"
 	"errand.internal/internal/broker"
 	"errand.internal/internal/buildinfo"
+	"errand.internal/internal/record"
 	"errand.internal/internal/redisguard"
 )
 
@@ -37,6 +38,8 @@ var credentialStates = []string{credentialUnknown, credentialProven, credentialR
 type collector struct {
 	process     *process
 	credentials []account.Credential
+	accounts    []string
+	store       *record.Store
 
 	build     *prometheus.Desc
 	heartbeat *prometheus.Desc
@@ -44,11 +47,14 @@ type collector struct {
 	expires   *prometheus.Desc
 	refuses   *prometheus.Desc
 	evicts    *prometheus.Desc
+	paused    *prometheus.Desc
 }
 
 func newCollector(p *process) prometheus.Collector {
 	c := &collector{
-		process: p,
+		process:  p,
+		accounts: p.accounts.Names(),
+		store:    record.New(p.redis),
 		build: prometheus.NewDesc("errand_build_info",
 			"Always 1; the labels say which build this is.",
 			[]string{"version", "commit", "goversion", "format"}, nil),
@@ -67,6 +73,9 @@ func newCollector(p *process) prometheus.Collector {
 		evicts: prometheus.NewDesc("errand_redis_evicts",
 			"1 if Redis would drop tasks when its memory is full, because maxmemory-policy is not noeviction.",
 			nil, nil),
+		paused: prometheus.NewDesc("errand_account_paused",
+			"1 if an operator has paused the account, so that no call of it starts, else 0.",
+			[]string{"account"}, nil),
 	}
 	for _, a := range p.accounts.Accounts {
 		c.credentials = append(c.credentials, a.Credentials...)
@@ -83,6 +92,7 @@ func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 	ch <- c.expires
 	ch <- c.refuses
 	ch <- c.evicts
+	ch <- c.paused
 }
 
 // Collect implements prometheus.Collector.
@@ -99,6 +109,12 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	for i, current := range c.states(ctx) {
 		for _, state := range credentialStates {
 			gauge(c.state, truth(state == current), c.credentials[i].Name, state)
+		}
+	}
+	if paused, err := c.store.PausedAccounts(ctx, c.accounts...); err == nil {
+		for _, name := range c.accounts {
+			_, now := paused[name]
+			gauge(c.paused, truth(now), name)
 		}
 	}
 	for _, a := range c.process.accounts.Accounts {

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"errand.internal/internal/app"
+	"errand.internal/internal/apptest"
 	"errand.internal/internal/redisconn"
 	"errand.internal/internal/redisguard"
 	"errand.internal/internal/redistest"
@@ -40,7 +41,7 @@ func TestWorkerIsNotReadyOnARedisThatTakesNoWrites(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	set("ACL", "SETUSER", "worker", "on", ">pw", "+@all", "~errand:*", "~asynq:*", "&errand:*", "&asynq:*")
+	set("ACL", "SETUSER", "worker", "on", ">pw", "+@all", "~errand:*", "~asynq:*", "~tok:*", "~limit:*", "&errand:*", "&asynq:*")
 	f.Environ["REDIS_URL"] = "redis://worker:pw@" + f.Redis.Addr()
 	w := f.Start(t)
 	want := func(status int, text string) {
@@ -56,6 +57,12 @@ func TestWorkerIsNotReadyOnARedisThatTakesNoWrites(t *testing.T) {
 	}
 	if _, err := ticket.Wait(t.Context()); err == nil || redisconn.NotNow(err) {
 		t.Errorf("a task under these permissions: %v, want an outcome", err)
+	}
+	if _, err := apptest.Run(t, w, listContacts); err != nil {
+		t.Errorf("a task that needs a login: %v", err)
+	}
+	if keys := f.Redis.Client().Keys(t.Context(), "tok:*").Val(); len(keys) == 0 {
+		t.Error("under these permissions the workers share no token")
 	}
 	set("CONFIG", "SET", "maxmemory", "1")
 	want(http.StatusServiceUnavailable, "raise maxmemory")

@@ -44,6 +44,7 @@ func (f *Fixture) StartQueues(t testing.TB) *tasks.Client {
 		Redis:       f.Redis.Client(),
 		General:     f.Redis.Client(),
 		Blockers:    opened.Blockers(),
+		Accounts:    opened.Names(),
 		Queues:      queues,
 		Intervals:   config.Intervals,
 		Definitions: opened.Definitions,

@@ -19,7 +19,7 @@ type QueueInfo struct {
 	Queue  string
 	Paused bool
 	// Pause says why, if Paused.
-	Pause     Pause
+	Pause     record.Pause
 	Pending   int64
 	Active    int64
 	Scheduled int64
@@ -61,7 +61,7 @@ func readQueue(ctx context.Context, rdb redis.UniversalClient, name string) (Que
 	archived := pipe.ZCard(ctx, prefix+"archived")
 	completed := pipe.ZCard(ctx, prefix+"completed")
 	paused := pipe.Exists(ctx, prefix+"paused")
-	pause := pipe.HGetAll(ctx, pauseKey(name))
+	pause := pipe.HGetAll(ctx, record.QueuePauseKey(name))
 	oldest := pipe.LIndex(ctx, prefix+"pending", -1)
 	if _, err := pipe.Exec(ctx); err != nil && !errors.Is(err, redis.Nil) {
 		return QueueInfo{}, err
@@ -77,11 +77,7 @@ func readQueue(ctx context.Context, rdb redis.UniversalClient, name string) (Que
 		Completed: completed.Val(),
 	}
 	if info.Paused {
-		why := pause.Val()
-		info.Pause = Pause{Who: why["who"], Reason: why["reason"]}
-		if ms := number(why["until"]); ms > 0 {
-			info.Pause.Until = time.UnixMilli(ms)
-		}
+		info.Pause = record.PauseOf(pause.Val())
 	}
 	if id := oldest.Val(); id != "" {
 		since, err := rdb.HGet(ctx, prefix+"t:"+id, "pending_since").Result()

@@ -37,6 +37,8 @@ type reconciler struct {
 	queues []string
 	alert  alert.Func
 	log    zerolog.Logger
+	// accounts are the worker's, by their names.
+	accounts []string
 
 	unclaimed map[taskKey]time.Time // since when nobody runs it
 	foreign   map[string]uint64     // by queue: where the scan of its records is
@@ -46,11 +48,12 @@ type reconciler struct {
 // taskKey names a task. Its ID alone may be one that a plain asynq client chose.
 type taskKey struct{ queue, id string }
 
-func newReconciler(s *Server, queues []string, publish alert.Func) *reconciler {
+func newReconciler(s *Server, queues, accounts []string, publish alert.Func) *reconciler {
 	return &reconciler{
 		server:    s,
 		store:     s.store,
 		queues:    queues,
+		accounts:  accounts,
 		alert:     publish,
 		log:       s.log,
 		unclaimed: map[taskKey]time.Time{},
@@ -64,6 +67,7 @@ func (r *reconciler) run(stop <-chan struct{}) {
 	defer sweep.Stop()
 	defer tidy.Stop()
 	r.each(r.register)
+	r.registerAccounts()
 	for {
 		select {
 		case <-stop:
@@ -72,6 +76,7 @@ func (r *reconciler) run(stop <-chan struct{}) {
 			r.each(r.sweep)
 		case <-tidy.C:
 			r.each(r.register)
+			r.registerAccounts()
 			r.each(r.announceUnconfirmed)
 			r.each(r.endForeign)
 			r.each(r.trimOutbox)
@@ -106,6 +111,15 @@ func (r *reconciler) register(ctx context.Context, queue string) error {
 		}
 	}
 	return r.server.general.SAdd(ctx, record.QueuesKey, queue).Err()
+}
+
+// registerAccounts keeps the list of accounts true, for the same reason.
+func (r *reconciler) registerAccounts() {
+	ctx, cancel := context.WithTimeout(context.Background(), sweepInterval)
+	defer cancel()
+	if err := r.store.RegisterAccounts(ctx, r.accounts); err != nil {
+		r.log.Warn().Err(err).Msg("the worker's accounts are not registered; trying again")
+	}
 }
 
 // sweep looks at the active tasks of a queue.

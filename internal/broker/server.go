@@ -39,6 +39,9 @@ type Config struct {
 	Intervals func(queue string) (poll, delay time.Duration)
 	// Blockers are what tasks are parked for.
 	Blockers []Blocker
+	// Accounts names the accounts whose calls the tasks make, so that operators can pause
+	// them.
+	Accounts []string
 	// Owner names this process in claims; no other process ever has the same.
 	Owner string
 	// Hold is the longest time that an attempt takes.
@@ -123,7 +126,7 @@ func NewServer(cfg Config) (*Server, error) {
 	}
 	queues := slices.Sorted(maps.Keys(cfg.Queues))
 	s.waker = newWaker(s, queues, cfg.Blockers)
-	s.reconciler = newReconciler(s, queues, cfg.Alert)
+	s.reconciler = newReconciler(s, queues, cfg.Accounts, cfg.Alert)
 	s.addQueues(cfg)
 	return s, nil
 }

@@ -68,15 +68,21 @@ func TestBlockersAreWhatTheSettingsName(t *testing.T) {
 		"dckap-pipe-64f1c0de0002",
 		"dckap-pipe-64f1c0de0003",
 		"dckap:breaker",
+		"dckap:pause",
 		"dinero-1",
 		"dinero-2",
 		"dinero-org-1",
 		"dinero-org-2",
 		"dinero-1:breaker",
 		"dinero-2:breaker",
+		"dinero-1:pause",
+		"dinero-2:pause",
 	}
 	if !slices.Equal(names, want) {
 		t.Errorf("blockers %q, want %q", names, want)
+	}
+	if names, want := opened.Names(), []string{"dckap", "dinero-1", "dinero-2"}; !slices.Equal(names, want) {
+		t.Errorf("accounts %q, want %q", names, want)
 	}
 	var expiring []string
 	for _, a := range opened.Accounts {

@@ -60,8 +60,22 @@ func (o *OpenAccounts) Blockers() []broker.Blocker {
 		for _, o := range a.Outages {
 			list = append(list, broker.Blocker{Name: o.Name(), Usable: o.Usable})
 		}
+		for _, p := range a.Pauses {
+			list = append(list, broker.Blocker{Name: p.Name(), Usable: p.Usable})
+		}
 	}
 	return list
+}
+
+// Names are the accounts' names, by which operators pause them.
+func (o *OpenAccounts) Names() []string {
+	var names []string
+	for _, a := range o.Accounts {
+		for _, p := range a.Pauses {
+			names = append(names, p.Account())
+		}
+	}
+	return names
 }
 
 // Limits names what makes tasks of the accounts wait for their turn: rates,

@@ -91,6 +91,13 @@ func loginCheck(
 	a config.Account,
 ) Check {
 	token, err := source.Get(ctx)
+	if blocked, ok := errors.AsType[*admission.Blocked](err); ok && strings.HasSuffix(blocked.Key, admission.PauseSuffix) {
+		return Check{
+			Level: redisguard.Warn,
+			Seen:  "not checked: " + blocked.Reason,
+			Fix:   "see account " + credential.Name + " above",
+		}
+	}
 	if err != nil {
 		return failedLoginCheck(err, a)
 	}

@@ -16,6 +16,7 @@ import (
 	"errand.internal/internal/app"
 	"errand.internal/internal/apptest"
 	"errand.internal/internal/doctor"
+	"errand.internal/internal/record"
 	"errand.internal/internal/redistest"
 	"errand.internal/tasks"
 )
@@ -266,6 +267,29 @@ func TestDoctorFindsQueuesThatNoWorkerRuns(t *testing.T) {
 		"no live worker runs it",
 		"start a worker with dinero in WORKER_QUEUES and its vendor's credentials",
 	)
+}
+
+// A paused account is shown, with how to resume it, and the doctor does not log in to it.
+func TestDoctorShowsAPausedAccount(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	store := record.New(f.Redis.Client())
+	name := "dinero-" + dinerotest.Organization
+	if err := store.RegisterAccounts(t.Context(), []string{name, "dckap", "danaconnect-otp"}); err != nil {
+		t.Fatal(err)
+	}
+	for _, account := range []string{name, "dckap"} {
+		if _, err := store.PauseAccount(t.Context(), account, record.Pause{Who: "ana@host", Reason: "it moves"}, 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r := runDoctor(t, f.Environ)
+	r.want(t, "warn", "account "+name, "paused by ana@host (it moves)", "worker resume "+name)
+	r.want(t, "warn", "account dckap", "paused by ana@host (it moves)", "worker resume dckap --account")
+	r.want(t, "warn", "dinero credential "+name, "not checked: "+name+" is paused by an operator", "see account "+name+" above")
+	if strings.Contains(r.text, "account danaconnect-otp") || f.logins() != 0 {
+		t.Errorf("%d logins\n%s", f.logins(), r.text)
+	}
 }
 
 func TestDoctorFindsAnUntrustedCertificate(t *testing.T) {

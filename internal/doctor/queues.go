@@ -12,6 +12,7 @@ import (
 	"errand.internal/internal/broker"
 	"errand.internal/internal/config"
 	"errand.internal/internal/events"
+	"errand.internal/internal/record"
 	"errand.internal/internal/redisguard"
 )
 
@@ -38,6 +39,33 @@ func (d *doctor) queueChecks(ctx context.Context) []Check {
 		if c, stuck := stuckQueueCheck(q, seen.workers.Running[q.Queue], own[q.Queue] > 0); stuck {
 			checks = append(checks, c)
 		}
+	}
+	return append(checks, d.pausedAccountChecks(ctx)...)
+}
+
+// pausedAccountChecks warns of the accounts that are paused.
+func (d *doctor) pausedAccountChecks(ctx context.Context) []Check {
+	store := record.New(d.redis)
+	accounts, err := store.Accounts(ctx)
+	if err != nil {
+		return nil // Redis has answered a moment ago
+	}
+	paused, err := store.PausedAccounts(ctx, accounts...)
+	if err != nil {
+		return nil
+	}
+	var checks []Check
+	for _, name := range slices.Sorted(maps.Keys(paused)) {
+		resume := "worker resume " + name
+		if slices.Contains(config.QueueNames(), name) {
+			resume += " --account"
+		}
+		checks = append(checks, Check{
+			Level: redisguard.Warn,
+			Name:  "account " + name,
+			Seen:  paused[name].String(),
+			Fix:   resume,
+		})
 	}
 	return checks
 }

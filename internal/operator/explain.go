@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"errand.internal/internal/admission"
 	"errand.internal/internal/broker"
 	"errand.internal/internal/record"
 )
@@ -147,7 +148,8 @@ func (o *Operator) findID(ctx context.Context, id string) ([]*record.Record, err
 type situation struct {
 	*record.Record
 	now     time.Time
-	paused  string // why its queue is paused; "" if it is not
+	paused  string // why its queue, or the account that it waits for, is paused; "" if none is
+	resume  string // the command that ends that pause
 	waiting int64  // tasks that wait in its queue
 	workers int    // live workers that run its queue
 }
@@ -171,8 +173,11 @@ func (o *Operator) situation(ctx context.Context, r *record.Record) (situation, 
 		}
 		s.waiting = q.Pending
 		if q.Paused {
-			s.paused = "the queue " + r.Queue + " is " + q.Pause.String()
+			s.pausedBy(o.pausableQueue(r.Queue), q.Pause)
 		}
+	}
+	if err := o.pausedAccount(ctx, &s); err != nil {
+		return s, err
 	}
 	live, err := broker.LiveWorkers(ctx, o.rdb)
 	if err != nil {
@@ -180,6 +185,31 @@ func (o *Operator) situation(ctx context.Context, r *record.Record) (situation, 
 	}
 	s.workers = live.Running[r.Queue]
 	return s, nil
+}
+
+// pausedAccount finds the pause of the account that a task waits for.
+func (o *Operator) pausedAccount(ctx context.Context, s *situation) error {
+	account, waits := strings.CutSuffix(s.WaitedFor, admission.PauseSuffix)
+	if !waits || s.State != record.Parked || s.paused != "" {
+		return nil
+	}
+	target, err := o.pausable(ctx, account, true)
+	if _, unknown := errors.AsType[*UsageError](err); unknown {
+		return nil // Redis has lost its name, and so the pause
+	}
+	if err != nil {
+		return err
+	}
+	pause, paused, err := target.read(ctx)
+	if paused {
+		s.pausedBy(target, pause)
+	}
+	return err
+}
+
+func (s *situation) pausedBy(target pausable, p record.Pause) {
+	s.paused = target.String() + " is " + p.String()
+	s.resume = target.command("resume")
 }
 
 func (s situation) explain() Explanation {
@@ -302,7 +332,7 @@ func (s situation) do() string {
 func (s situation) stuck() string {
 	switch {
 	case s.paused != "":
-		return s.paused + ": worker resume " + s.Queue + " --reason '…'"
+		return s.paused + ": " + s.resume + " --reason '…'"
 	case s.workers == 0:
 		return "no live worker runs the queue " + s.Queue +
 			": start one with its vendor's credentials; worker doctor says more"
@@ -320,6 +350,9 @@ func (s situation) unlessStuck() string {
 func (s situation) doWhileParked() string {
 	if stuck := s.stuck(); stuck != "" {
 		return stuck
+	}
+	if strings.HasSuffix(s.WaitedFor, admission.PauseSuffix) {
+		return "nothing: " + s.WaitedFor + " has ended, and it runs again within a minute"
 	}
 	if strings.HasSuffix(s.WaitedFor, ":rate") || strings.HasSuffix(s.WaitedFor, ":concurrency") {
 		return "nothing: it waits for its turn within " + s.WaitedFor + ", and costs no attempt"

@@ -33,6 +33,8 @@
 //	errand:{queue}:sealed         is there while workers demand encryption
 //	errand:{queue}:salt           salts the digests of the queue
 //	errand:alive:<owner>          a worker's heartbeat
+//	errand:accounts               the accounts that workers have, or had (a set)
+//	errand:account:{name}:pause   who has paused an account, and why; it stops the account's calls
 //	errand:actions                what operators have done (a stream)
 //	errand:format                 the version of this layout
 //	errand:promotion              when a process first met the latest promotion (internal/redisconn)

@@ -23,6 +23,9 @@ const (
 	maxTags = 512
 )
 
+// prefixes are those of all keys: records, asynq's, logins, limits.
+var prefixes = []string{"errand:", "asynq:", "tok:", "limit:"}
+
 // probeID is part of the keys of this process's probes.
 var probeID = strings.ToLower(rand.Text()[:8])
 
@@ -84,7 +87,10 @@ func probeOn(ctx context.Context, c *redis.Client, tag string) error {
 		return nil
 	}
 	own := "errand:probe:{" + tag + "}"
-	keys := []string{own, "asynq:{" + tag + "}:probe"}
+	keys := []string{own}
+	for _, prefix := range prefixes[1:] {
+		keys = append(keys, prefix+"{"+tag+"}:probe")
+	}
 	_, err := c.Pipelined(ctx, func(p redis.Pipeliner) error {
 		for _, key := range keys {
 			p.Set(ctx, key, "", probeTTL)
@@ -154,7 +160,7 @@ func forbidden(c *redis.Client, err error) diagnosis {
 	case strings.Contains(text, "channel"):
 		what, rule = "channels", "resetchannels &errand:* &asynq:*"
 	case strings.Contains(text, " key"):
-		what, rule = "keys", "resetkeys ~errand:* ~asynq:*"
+		what, rule = "keys", "resetkeys ~"+strings.Join(prefixes, "* ~")+"*"
 	}
 	return diagnosis{
 		"the user lacks permissions: " + what,

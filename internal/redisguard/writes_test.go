@@ -92,6 +92,8 @@ func TestWrites(t *testing.T) {
 		{"a replica", "REPLICAOF 127.0.0.1 1", "a replica | name its master in REDIS_URL"},
 		{"no keys", acl + "&* +@all", lacks("keys")},
 		{"no keys of asynq", acl + "~errand:* &* +@all", lacks("keys")},
+		{"no keys of logins", acl + "~errand:* ~asynq:* ~limit:* &* +@all", lacks("keys")},
+		{"no keys of limits", acl + "~errand:* ~asynq:* ~tok:* &* +@all", lacks("keys")},
 		{"no scripts", acl + "~* &* +@all -@scripting", lacks("commands")},
 		{"no writes", acl + "~* &* +@all -@write", lacks("commands")},
 		{"no channels", acl + "~* resetchannels +@all", lacks("channels")},
@@ -142,8 +144,8 @@ func TestWritesOfACluster(t *testing.T) {
 	}
 	for _, node := range c.Nodes() {
 		keys, err := node.Client().Keys(t.Context(), "*").Result()
-		if err != nil || len(keys) != 2 {
-			t.Errorf("keys %q (%v) on %s, want two", keys, err, node.Addr())
+		if err != nil || len(keys) != len(prefixes) {
+			t.Errorf("keys %q (%v) on %s, want one of each kind", keys, err, node.Addr())
 		}
 		for _, key := range keys {
 			if left := node.Client().PTTL(t.Context(), key).Val(); left <= 0 || left > probeTTL {

@@ -24,6 +24,7 @@ type Config struct {
 	Queues    map[string]int
 	Intervals func(queue string) (poll, delay time.Duration)
 	Blockers  []broker.Blocker
+	Accounts  []string
 	Owner     string
 	Sealed    bool
 	Alert     alert.Func
@@ -93,6 +94,7 @@ func NewServer(cfg Config) (*broker.Server, error) {
 		Queues:    cfg.Queues,
 		Intervals: cfg.Intervals,
 		Blockers:  cfg.Blockers,
+		Accounts:  cfg.Accounts,
 		Owner:     cfg.Owner,
 		Sealed:    cfg.Sealed,
 		Hold:      2*longest + claimSlack, // a lookup, and then the call
