@@ -62,12 +62,25 @@ func (c *Caller) doAdmitted(ctx context.Context, op string, req *http.Request) (
 // nothing smaller than the account is refused, such as a pipe or a token.
 func (c *Caller) ReportRefusal(ctx context.Context, err error) {
 	e, ok := AsError(err)
-	if !ok || e.Kind != Credentials || e.Status != http.StatusForbidden {
+	if !ok || e.Kind != Credentials || e.Status != http.StatusForbidden || isTrial(ctx) {
 		return
 	}
 	if account, ok := c.admitter.(interface{ Refuse(ctx context.Context) }); ok {
 		account.Refuse(ctx)
 	}
+}
+
+type trialKey struct{}
+
+// WithTrial returns a context whose calls try a secret that nobody has used yet, while the
+// old one is still at hand. A vendor that refuses it does not refuse the account.
+func WithTrial(ctx context.Context) context.Context {
+	return context.WithValue(ctx, trialKey{}, true)
+}
+
+func isTrial(ctx context.Context) bool {
+	trial, _ := ctx.Value(trialKey{}).(bool)
+	return trial
 }
 
 // resultOf is what a call shows about the account: an answer of any status below 500, but

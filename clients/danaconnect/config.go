@@ -72,6 +72,7 @@ func (c BasicConfig) Profile() admission.Profile {
 	return admission.Profile{
 		Name:    basicProfile,
 		Timeout: c.Timeouts().WithDefaults().Call,
+		Budget:  2 * time.Minute, // that of a passcode
 		Identity: admission.Identity{
 			Grant:    "basic",
 			URL:      c.OTPURL,

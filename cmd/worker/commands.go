@@ -51,7 +51,11 @@ func (inv *invocation) printResult(text string, err error) error {
 type runCommand struct{}
 
 func (*runCommand) run(ctx context.Context, inv *invocation) error {
-	return app.Worker{Environ: inv.environ, Stderr: inv.stderr}.Run(ctx)
+	return app.Worker{
+		Environ: inv.environ,
+		Stderr:  inv.stderr,
+		Reload:  app.OnHangup(),
+	}.Run(ctx)
 }
 
 type doctorCommand struct {

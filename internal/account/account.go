@@ -14,6 +14,7 @@ package account
 import (
 	"context"
 	"net/http"
+	"slices"
 
 	"github.com/redis/go-redis/v9"
 
@@ -46,6 +47,9 @@ type Shared struct {
 	TokenMetrics *tokens.Metrics
 	// Admission applies to every breaker, limiter and guard.
 	Admission []admission.Option
+	// OnChange, if not nil, is told when a credential, or another blocker, is refused and
+	// when it works again.
+	OnChange func(admission.Change)
 }
 
 // Account collects the parts of one account. It is not safe for concurrent use while
@@ -75,6 +79,9 @@ type Account struct {
 // the command line.
 type Credential struct {
 	Name string
+	// Identity distinguishes it from another credential of the same name, such as one with
+	// an older secret.
+	Identity admission.Identity
 	CredentialState
 }
 
@@ -89,6 +96,10 @@ func (c Credential) Usable(ctx context.Context) bool {
 type CredentialState interface {
 	State(ctx context.Context) (admission.State, error)
 	ClearCoolDown(ctx context.Context) error
+	// Announce says that a worker uses the credential; Users lists the workers that say so
+	// of it, and those that use another one of the same name.
+	Announce(ctx context.Context, worker string) error
+	Users(ctx context.Context) (admission.Users, error)
 	Close()
 }
 
@@ -96,6 +107,9 @@ type CredentialState interface {
 func New(s Shared) *Account {
 	if s.Salt == nil {
 		s.Salt = seal.NewSalt(s.Redis)
+	}
+	if s.OnChange != nil {
+		s.Admission = append(slices.Clip(s.Admission), admission.WithOnChange(s.OnChange))
 	}
 	return &Account{shared: s}
 }
@@ -158,7 +172,11 @@ func (a *Account) Gate(p admission.Profile) admission.Gate {
 }
 
 func (a *Account) addCredential(p admission.Profile, state CredentialState) {
-	a.Credentials = append(a.Credentials, Credential{p.Name, state})
+	a.Credentials = append(a.Credentials, Credential{
+		Name:            p.Name,
+		Identity:        p.Identity,
+		CredentialState: state,
+	})
 	if !p.ExpiresOn.IsZero() {
 		a.Expiring = append(a.Expiring, p)
 	}

@@ -35,7 +35,12 @@ func (a *Account) Gates(profile func(name string) admission.Profile, known []str
 	a.closers = append(a.closers, set.close)
 	for _, name := range known {
 		if gate := set.find(name); gate != nil {
-			a.Blockers = append(a.Blockers, Credential{profile(name).Name, gate})
+			p := profile(name)
+			a.Blockers = append(a.Blockers, Credential{
+				Name:            p.Name,
+				Identity:        p.Identity,
+				CredentialState: gate,
+			})
 		}
 	}
 	return set

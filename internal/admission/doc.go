@@ -98,6 +98,7 @@
 //
 // tok:{profile:fingerprint}:l lease, :n cool-down, :p proven, of a breaker;
 // errand:account:{name}:pause the pause of an account (internal/record);
+// tok:{profile}:w the workers that use a credential of that name, with its fingerprint;
 // limit:{account:digest}:b the breaker of an account, :s state, :q and :t the queue, :p
 // permits; limit:{name:digest}:r a recipient. All keys of a thing share the hash tag and
 // thus a slot of Redis Cluster. The fingerprint is derived with PBKDF2 from the identity

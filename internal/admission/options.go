@@ -78,7 +78,7 @@ func WithRedisTimeout(d time.Duration) Option {
 	}
 }
 
-// WithCoolDowns replaces a breaker's ladder 30 s, 5 min, 30 min; the last step repeats.
+// WithCoolDowns replaces a breaker's ladder, see ladderOf; the last step repeats.
 func WithCoolDowns(steps ...time.Duration) Option {
 	return func(s *allOptions) {
 		if len(steps) > 0 {
@@ -135,7 +135,7 @@ func allOf(p Profile, opts []Option) allOptions {
 		timeNow:      time.Now,
 		redisTimeout: 250 * time.Millisecond,
 		onChange:     func(Change) {},
-		coolDowns:    coolDowns,
+		coolDowns:    ladderOf(p),
 		lease:        p.Timeout + LeaseMargin,
 	}}
 	for _, opt := range opts {

@@ -4,6 +4,7 @@ import (
 	"crypto/pbkdf2"
 	"crypto/sha256"
 	"encoding/hex"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -26,6 +27,9 @@ type Profile struct {
 	// Refusal says what a refusal means, for the Reason of a Blocked; "credential <Name>
 	// was refused" if unset.
 	Refusal string
+	// Budget is how long the tasks that need it have, if that is little: see ladderOf. Zero
+	// if they can wait.
+	Budget time.Duration
 	// ExpiresOn is the last day on which a static credential works, zero if unknown. It
 	// only serves warnings; the credential is used after it as well.
 	ExpiresOn time.Time
@@ -66,6 +70,18 @@ const (
 
 // coolDowns are the waits after the first, second and every later refusal.
 var coolDowns = []time.Duration{30 * time.Second, 5 * time.Minute, 30 * time.Minute}
+
+// ladderOf returns the waits after the first, second and every later refusal. With a short
+// budget there is one step more, half as long as the budget, so that what is mended within
+// the first minutes is noticed before the tasks that wait for it have run out of time. It
+// costs one try more in all, and not one more from then on: more could lock the account.
+func ladderOf(p Profile) []time.Duration {
+	extra := p.Budget / 2
+	if extra < coolDowns[0] || extra >= coolDowns[1] {
+		return coolDowns
+	}
+	return slices.Insert(slices.Clone(coolDowns), 1, extra)
+}
 
 func (p Profile) withDefaults() Profile {
 	if p.Timeout <= 0 {
@@ -115,18 +131,21 @@ func (p Profile) fingerprint(salt []byte) string {
 // Keys are the Redis keys of one profile. They share a hash tag, so that every script
 // works on one slot.
 type Keys struct {
-	salt string
-	base string
-	own  []string // in the order of the scripts
+	salt        string
+	fingerprint string
+	base        string
+	own         []string // in the order of the scripts
 }
 
 // Keys returns the keys of the profile. braces mark the hash tag.
 func (p Profile) keys(salt []byte) *Keys {
-	base := "tok:{" + withoutBraces(p.Name) + ":" + p.fingerprint(salt) + "}:"
+	fingerprint := p.fingerprint(salt)
+	base := "tok:{" + withoutBraces(p.Name) + ":" + fingerprint + "}:"
 	return &Keys{
-		salt: string(salt),
-		base: base,
-		own:  []string{base + "l", base + "n", base + "p"},
+		salt:        string(salt),
+		fingerprint: fingerprint,
+		base:        base,
+		own:         []string{base + "l", base + "n", base + "p"},
 	}
 }
 

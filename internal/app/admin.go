@@ -8,6 +8,7 @@ import (
 
 	"errand.internal/internal/monitor"
 	"errand.internal/internal/redisguard"
+	"errand.internal/internal/secret"
 	"errand.internal/internal/webserver"
 )
 
@@ -26,7 +27,10 @@ func (p *process) serveAdmin(ctx context.Context) (addr string, stop func(), err
 		Result:    maskResult,
 		Tasks:     p.server.Operator(),
 		Schedules: p.schedules.list,
-		Log:       p.log,
+		Password: func() secret.String {
+			return *p.password.Load()
+		},
+		Log: p.log,
 	})
 	if err != nil {
 		return "", nil, err

@@ -28,7 +28,7 @@ func (p *process) serveAPI(ctx context.Context) (addr string, stop func(), err e
 	p.onClose(func() { closeQuietly(client) })
 	ctx, cancel := context.WithCancel(ctx)
 	p.onClose(cancel)
-	handler, err := httpapi.New(cfg, httpapi.Parts{
+	p.api, err = httpapi.New(cfg, httpapi.Parts{
 		Client:   client,
 		Registry: p.registry,
 		Log:      p.log,
@@ -50,7 +50,7 @@ func (p *process) serveAPI(ctx context.Context) (addr string, stop func(), err e
 		defer close(done)
 		server := webserver.Server{
 			Name:         "HTTP interface",
-			Handler:      handler,
+			Handler:      p.api,
 			ReadTimeout:  15 * time.Second,
 			WriteTimeout: 30 * time.Second,
 		}

@@ -17,11 +17,15 @@ import (
 	"errand.internal/internal/alert"
 	"errand.internal/internal/broker"
 	"errand.internal/internal/config"
+	"errand.internal/internal/events"
 	"errand.internal/internal/events/deliver"
+	"errand.internal/internal/httpapi"
 	"errand.internal/internal/record"
 	"errand.internal/internal/redisconn"
 	"errand.internal/internal/redisguard"
 	"errand.internal/internal/seal"
+	"errand.internal/internal/secret"
+	"errand.internal/internal/settings"
 	"errand.internal/internal/tokens"
 	"errand.internal/internal/worker"
 )
@@ -33,6 +37,9 @@ const attemptSlack = 3 * time.Second
 // process is a worker process with all its parts.
 type process struct {
 	config    *config.Valid
+	environ   map[string]string
+	files     *settings.SecretFiles // that environ names
+	owner     string
 	release   func([]worker.Definition) []worker.Definition
 	log       zerolog.Logger
 	registry  *prometheus.Registry
@@ -44,6 +51,9 @@ type process struct {
 	accounts  *config.OpenAccounts
 	queues    map[string]int
 	server    *broker.Server
+	sender    *events.Sender // nil without a receiver
+	api       *httpapi.API   // nil without API_ADDR
+	password  atomic.Pointer[secret.String]
 	schedules *runningSchedules
 	draining  atomic.Bool
 	closers   []func()
@@ -51,13 +61,22 @@ type process struct {
 
 // build connects to Redis, opens the accounts and creates the server, which does
 // not take tasks yet.
-func (w Worker) build(ctx context.Context, c *config.Valid, log zerolog.Logger) (*process, error) {
+func (w Worker) build(
+	ctx context.Context,
+	c *config.Valid,
+	files *settings.SecretFiles,
+	log zerolog.Logger,
+) (*process, error) {
 	p := &process{
 		config:   c,
+		environ:  w.Environ,
+		files:    files,
+		owner:    owner(),
 		release:  w.Release,
 		log:      log,
 		registry: prometheus.NewRegistry(),
 	}
+	p.password.Store(&c.Monitoring.Password)
 	if err := p.build(ctx); err != nil {
 		p.close()
 		return nil, err
@@ -109,7 +128,7 @@ func (p *process) build(ctx context.Context) (err error) {
 		Blockers:    append(p.accounts.Blockers(), p.events.blockers()...),
 		Accounts:    p.accounts.Names(),
 		Ring:        p.config.Ring,
-		Owner:       owner(),
+		Owner:       p.owner,
 		Sealed:      p.config.EncryptionRequired,
 		Grace:       p.config.ShutdownGrace,
 		Metrics:     p.metrics,
@@ -147,7 +166,7 @@ func (p *process) open(store *record.Store) ([]worker.Definition, error) {
 	}
 	p.onClose(p.events.close)
 	p.alert = p.events.alert(alert.New(p.log, p.registry))
-	sender, err := p.events.sender(p.alert)
+	p.sender, err = p.events.sender(p.alert)
 	if err != nil {
 		return nil, config.NewError(err)
 	}
@@ -161,10 +180,10 @@ func (p *process) open(store *record.Store) ([]worker.Definition, error) {
 		Operations:   p.metrics.PrepareCalls,
 		Publish:      p.events.publish,
 		TokenMetrics: tokens.NewMetrics(p.registry),
+		OnChange:     credentialAlerts(p.alert),
 		Admission: []admission.Option{
 			admission.WithSalt(salt),
 			admission.WithMetrics(metrics),
-			admission.WithOnChange(credentialAlerts(p.alert)),
 			admission.WithOnOutage(outageAlerts(p.alert)),
 		},
 	}
@@ -173,7 +192,7 @@ func (p *process) open(store *record.Store) ([]worker.Definition, error) {
 		return nil, config.NewError(err)
 	}
 	p.onClose(p.accounts.Close)
-	definitions := slices.Concat(p.accounts.Definitions, []worker.Definition{deliver.Definition(sender)})
+	definitions := slices.Concat(p.accounts.Definitions, []worker.Definition{deliver.Definition(p.sender)})
 	if p.release != nil {
 		definitions = p.release(definitions)
 	}

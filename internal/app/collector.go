@@ -36,10 +36,9 @@ var credentialStates = []string{credentialUnknown, credentialProven, credentialR
 // collector reports on the worker itself, its credentials and its Redis when somebody
 // asks.
 type collector struct {
-	process     *process
-	credentials []account.Credential
-	accounts    []string
-	store       *record.Store
+	process  *process
+	accounts []string
+	store    *record.Store
 
 	build     *prometheus.Desc
 	heartbeat *prometheus.Desc
@@ -77,10 +76,6 @@ func newCollector(p *process) prometheus.Collector {
 			"1 if an operator has paused the account, so that no call of it starts, else 0.",
 			[]string{"account"}, nil),
 	}
-	for _, a := range p.accounts.Accounts {
-		c.credentials = append(c.credentials, a.Credentials...)
-		c.credentials = append(c.credentials, a.Blockers...)
-	}
 	return c
 }
 
@@ -106,9 +101,10 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	gauge(c.heartbeat, c.process.server.HeartbeatAge().Seconds())
 	gauge(c.refuses, truth(redisguard.Writes(ctx, c.process.redis).Err() != nil))
 	gauge(c.evicts, truth(c.process.guard.Err() != nil))
-	for i, current := range c.states(ctx) {
+	credentials := c.process.accounts.CredentialsAndBlockers()
+	for i, current := range statesOf(ctx, credentials) {
 		for _, state := range credentialStates {
-			gauge(c.state, truth(state == current), c.credentials[i].Name, state)
+			gauge(c.state, truth(state == current), credentials[i].Name, state)
 		}
 	}
 	if paused, err := c.store.PausedAccounts(ctx, c.accounts...); err == nil {
@@ -117,19 +113,19 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 			gauge(c.paused, truth(now), name)
 		}
 	}
-	for _, a := range c.process.accounts.Accounts {
+	for _, a := range c.process.accounts.Parts() {
 		for _, p := range a.Expiring {
 			gauge(c.expires, float64(p.ExpiresOn.AddDate(0, 0, 1).Unix()), p.Name)
 		}
 	}
 }
 
-// states returns the state of each credential.
-func (c *collector) states(ctx context.Context) []string {
-	states := make([]string, len(c.credentials))
+// statesOf returns the state of each credential.
+func statesOf(ctx context.Context, credentials []account.Credential) []string {
+	states := make([]string, len(credentials))
 	slots := make(chan struct{}, scrapeAtOnce)
 	var asked sync.WaitGroup
-	for i, credential := range c.credentials {
+	for i, credential := range credentials {
 		slots <- struct{}{}
 		asked.Go(func() {
 			defer func() { <-slots }()

@@ -16,6 +16,7 @@ import (
 	"errand.internal/internal/buildinfo"
 	"errand.internal/internal/config"
 	"errand.internal/internal/redisconn"
+	"errand.internal/internal/settings"
 	"errand.internal/internal/worker"
 )
 
@@ -31,6 +32,9 @@ type Worker struct {
 	// ReadyAPI, if set, is called before Ready with the address of the HTTP interface, if
 	// there is one.
 	ReadyAPI func(addr string)
+	// Reload, if set, has the files of secrets read at once for everything that it sends.
+	// They are read again when they change anyway.
+	Reload <-chan os.Signal
 	// Release, if set, returns the task types that the worker knows, given those of this
 	// release. Tests make workers of older releases with it.
 	Release func([]worker.Definition) []worker.Definition
@@ -48,6 +52,7 @@ const leaveAfter = 1750 * time.Millisecond
 // then, also if the worker is only starting, is left behind: the process is about to
 // exit.
 func (w Worker) Run(ctx context.Context) error {
+	files := settings.WatchSecrets(w.Environ, config.Variables())
 	c, err := config.Load(w.Environ)
 	if err != nil {
 		return err
@@ -59,7 +64,7 @@ func (w Worker) Run(ctx context.Context) error {
 	}
 	ended := make(chan error, 1)
 	go func() {
-		ended <- w.work(ctx, c, log)
+		ended <- w.work(ctx, c, files, log)
 	}()
 	select {
 	case err := <-ended:
@@ -76,8 +81,13 @@ func (w Worker) Run(ctx context.Context) error {
 }
 
 // work builds a worker and runs it.
-func (w Worker) work(ctx context.Context, c *config.Valid, log zerolog.Logger) error {
-	p, err := w.build(ctx, c, log)
+func (w Worker) work(
+	ctx context.Context,
+	c *config.Valid,
+	files *settings.SecretFiles,
+	log zerolog.Logger,
+) error {
+	p, err := w.build(ctx, c, files, log)
 	if err != nil {
 		return err
 	}
@@ -110,6 +120,8 @@ func (p *process) run(ctx context.Context, w Worker) error {
 	if err := p.server.Start(); err != nil {
 		return err
 	}
+	stopRotation := p.startRotation(w.Reload)
+	defer stopRotation()
 	stopSchedules := p.schedules.start(ctx)
 	defer stopSchedules()
 	p.log.Info().
@@ -147,7 +159,7 @@ func (w Worker) announce(adminAddr, apiAddr string) {
 // watchExpiry warns of credentials that expire soon, until stop is called.
 func (p *process) watchExpiry(ctx context.Context) (stop func()) {
 	ctx, stop = context.WithCancel(context.WithoutCancel(ctx))
-	for _, a := range p.accounts.Accounts {
+	for _, a := range p.accounts.Parts() {
 		for _, c := range a.Expiring {
 			go warnOfExpiry(ctx, c.Name, c.ExpiresOn, time.Now, p.alert)
 		}

@@ -53,15 +53,32 @@ func (l *Log) Check(t testing.TB) {
 	}
 }
 
+// Lines lists the lines that contain the text.
+func (l *Log) Lines(text string) []string {
+	var found []string
+	for line := range strings.Lines(l.String()) {
+		if strings.Contains(line, text) {
+			found = append(found, line)
+		}
+	}
+	return found
+}
+
 // Wait waits up to 30 seconds until the log contains the text.
 func (l *Log) Wait(t testing.TB, text string) {
 	t.Helper()
+	l.WaitTimes(t, text, 1)
+}
+
+// WaitTimes waits up to 30 seconds until n lines of the log contain the text.
+func (l *Log) WaitTimes(t testing.TB, text string, n int) {
+	t.Helper()
 	timeout := time.After(30 * time.Second)
-	for !strings.Contains(l.String(), text) {
+	for len(l.Lines(text)) < n {
 		select {
 		case <-l.written:
 		case <-timeout:
-			t.Fatalf("the log does not say %q:\n%s", text, l)
+			t.Fatalf("the log does not say %q %d times:\n%s", text, n, l)
 		}
 	}
 }

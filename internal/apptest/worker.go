@@ -4,7 +4,9 @@ import (
 	"context"
 	"io"
 	"net/http"
+	"os"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -21,6 +23,8 @@ type Worker struct {
 	Log *Log
 	// Client enqueues tasks for it.
 	Client *tasks.Client
+	// Hangup tells it what SIGHUP would.
+	Hangup func()
 	// Stop has it drain, and returns what Run returned. It may be called more than
 	// once.
 	Stop func() error
@@ -33,8 +37,11 @@ func (f *Fixture) Start(t testing.TB) *Worker {
 	ctx, cancel := context.WithCancel(context.Background())
 	ready := make(chan string, 1)
 	ended := make(chan error, 1)
+	reload := make(chan os.Signal, 1)
+	w.Hangup = func() { reload <- syscall.SIGHUP }
 	worker := app.Worker{
 		Environ:  f.With(nil),
+		Reload:   reload,
 		Stderr:   w.Log,
 		Ready:    func(addr string) { ready <- addr },
 		ReadyAPI: func(addr string) { w.API = addr },

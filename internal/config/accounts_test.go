@@ -85,7 +85,7 @@ func TestBlockersAreWhatTheSettingsName(t *testing.T) {
 		t.Errorf("accounts %q, want %q", names, want)
 	}
 	var expiring []string
-	for _, a := range opened.Accounts {
+	for _, a := range opened.Parts() {
 		for _, p := range a.Expiring {
 			expiring = append(expiring, p.Name+" "+p.ExpiresOn.Format(time.DateOnly))
 		}
@@ -133,7 +133,7 @@ func TestDryRunNeedsNoAccount(t *testing.T) {
 func describeLimits(t *testing.T, environ map[string]string) []string {
 	t.Helper()
 	var list []string
-	for _, a := range open(t, environ).Accounts {
+	for _, a := range open(t, environ).Parts() {
 		for _, l := range a.Limiters {
 			list = append(list, l.Limits().Name+": "+l.Limits().String())
 		}
@@ -181,11 +181,11 @@ func TestEveryAccountHasTheLimitsOfItsVariables(t *testing.T) {
 		environ[v.Prefix()+"CONCURRENCY"] = "3"
 	}
 	limited := open(t, environ)
-	if got, want := len(limited.Accounts), len(accountTypes()); got != want {
+	if got, want := len(limited.Parts()), len(accountTypes()); got != want {
 		t.Fatalf("%d accounts were opened, want %d: does Environ in clients/<vendor>/<vendor>test configure each?",
 			got, want)
 	}
-	for _, a := range limited.Accounts {
+	for _, a := range limited.Parts() {
 		if len(a.Limiters) == 0 || len(a.Outages) != len(a.Limiters) {
 			t.Errorf("the account of %s has no limiter, or no breaker by default", a.Credentials[0].Name)
 		}
@@ -203,7 +203,7 @@ func TestEveryAccountHasTheLimitsOfItsVariables(t *testing.T) {
 	if got := describeLimits(t, environ); len(got) != 0 {
 		t.Errorf("without limits there are the limiters %q", got)
 	}
-	for _, a := range open(t, environ).Accounts {
+	for _, a := range open(t, environ).Parts() {
 		if len(a.Outages) != 0 {
 			t.Errorf("%s has a breaker that is off", a.Outages[0].Account())
 		}

@@ -35,3 +35,14 @@ func Example() string {
 	}
 	return settings.Example(sections)
 }
+
+// Variables lists the variables of a worker, those of all vendors included.
+func Variables() []settings.Variable {
+	structs := []any{Config{}}
+	for _, v := range all.Vendors {
+		for _, t := range v.Accounts {
+			structs = append(structs, t.Settings())
+		}
+	}
+	return settings.Describe(structs...)
+}

@@ -9,13 +9,13 @@ import (
 	"errand.internal/internal/worker"
 )
 
-// OpenAccounts are the open accounts of a worker.
+// OpenAccounts are the open accounts of a worker. Their secrets may change; see Update.
 type OpenAccounts struct {
-	// Accounts are the configured accounts.
-	Accounts []*account.Account
 	// Definitions are the task types of all vendors. Those of unconfigured accounts
 	// have no Run: their tasks wait for a worker that has the account.
 	Definitions []worker.Definition
+
+	live []*liveAccount // the configured accounts
 }
 
 // Open opens the configured accounts with parts from shared. The caller must close
@@ -27,25 +27,51 @@ func (as Accounts) Open(shared account.Shared) (*OpenAccounts, error) {
 			opened.Definitions = append(opened.Definitions, a.Unopened()...)
 			continue
 		}
-		parts := account.New(shared)
-		opened.Accounts = append(opened.Accounts, parts)
-		bound, err := a.Open(parts)
+		live, err := goLive(a, shared)
 		if err != nil {
 			opened.Close()
 			return nil, err
 		}
-		opened.Definitions = append(opened.Definitions, bound...)
+		opened.live = append(opened.live, live)
+		opened.Definitions = append(opened.Definitions, live.definitions()...)
 	}
 	return opened, nil
+}
+
+// Parts lists the parts of each account as it is in use.
+func (o *OpenAccounts) Parts() []*account.Account {
+	var list []*account.Account
+	for _, l := range o.live {
+		list = append(list, l.parts())
+	}
+	return list
 }
 
 // Credentials lists the credentials of all accounts.
 func (o *OpenAccounts) Credentials() []account.Credential {
 	var all []account.Credential
-	for _, a := range o.Accounts {
-		all = append(all, a.Credentials...)
+	for _, l := range o.live {
+		all = append(all, l.credentials(credentialsOf)...)
 	}
 	return all
+}
+
+// CredentialsAndBlockers lists the credentials of all accounts, and what else may park
+// their tasks.
+func (o *OpenAccounts) CredentialsAndBlockers() []account.Credential {
+	var all []account.Credential
+	for _, l := range o.live {
+		all = slices.Concat(all, l.credentials(credentialsOf), l.credentials(blockersOf))
+	}
+	return all
+}
+
+func credentialsOf(a *account.Account) []account.Credential {
+	return a.Credentials
+}
+
+func blockersOf(a *account.Account) []account.Credential {
+	return a.Blockers
 }
 
 // Blockers lists what may park tasks. It does not include what only a payload names,
@@ -53,14 +79,15 @@ func (o *OpenAccounts) Credentials() []account.Credential {
 // one.
 func (o *OpenAccounts) Blockers() []broker.Blocker {
 	var list []broker.Blocker
-	for _, a := range o.Accounts {
-		for _, c := range slices.Concat(a.Credentials, a.Blockers) {
+	for _, l := range o.live {
+		for _, c := range slices.Concat(l.credentials(credentialsOf), l.credentials(blockersOf)) {
 			list = append(list, broker.Blocker{Name: c.Name, Usable: c.Usable})
 		}
-		for _, o := range a.Outages {
+		parts := l.parts()
+		for _, o := range parts.Outages {
 			list = append(list, broker.Blocker{Name: o.Name(), Usable: o.Usable})
 		}
-		for _, p := range a.Pauses {
+		for _, p := range parts.Pauses {
 			list = append(list, broker.Blocker{Name: p.Name(), Usable: p.Usable})
 		}
 	}
@@ -70,7 +97,7 @@ func (o *OpenAccounts) Blockers() []broker.Blocker {
 // Names are the accounts' names, by which operators pause them.
 func (o *OpenAccounts) Names() []string {
 	var names []string
-	for _, a := range o.Accounts {
+	for _, a := range o.Parts() {
 		for _, p := range a.Pauses {
 			names = append(names, p.Account())
 		}
@@ -82,7 +109,7 @@ func (o *OpenAccounts) Names() []string {
 // concurrencies and retry budgets.
 func (o *OpenAccounts) Limits() []string {
 	var names []string
-	for _, a := range o.Accounts {
+	for _, a := range o.Parts() {
 		for _, l := range a.Limiters {
 			names = append(names, l.Limits().Names()...)
 		}
@@ -95,8 +122,8 @@ func (o *OpenAccounts) Limits() []string {
 
 // Close stops the background work of the accounts.
 func (o *OpenAccounts) Close() {
-	for _, a := range slices.Backward(o.Accounts) {
-		a.Close()
+	for _, l := range slices.Backward(o.live) {
+		l.close()
 	}
 }
 

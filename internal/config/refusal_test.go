@@ -45,7 +45,7 @@ func TestA403StopsTheAccountOfEveryType(t *testing.T) {
 			}
 		}
 		stopped := 0
-		for _, a := range opened.Accounts {
+		for _, a := range opened.Parts() {
 			for _, o := range a.Outages {
 				state, err := o.State(t.Context())
 				if err != nil {

@@ -48,8 +48,36 @@ func (d *doctor) credentialChecks(ctx context.Context, a *openedAccount, reachab
 			c.Name += " " + credential.Name
 		}
 		checks = append(checks, c)
+		if c, differ := usersCheck(ctx, credential, a.Account); differ {
+			c.Name = checks[len(checks)-1].Name
+			checks = append(checks, c)
+		}
 	}
 	return checks
+}
+
+// usersCheck is the check of what the workers use, if it is not what these settings have.
+func usersCheck(ctx context.Context, credential account.Credential, a config.Account) (c Check, differ bool) {
+	users, err := credential.Users(ctx)
+	if err != nil || len(users.Others) == 0 {
+		return Check{}, false
+	}
+	c = Check{
+		Level: redisguard.Warn,
+		Seen:  "the workers use another secret than these settings have: " + strings.Join(users.Others, ", "),
+		Fix: "run the doctor with the settings of the workers; if " + variablesOf(a) + " has just changed, wait until " +
+			"they have proven the new secret, or look into their logs",
+	}
+	if len(users.Same) > 0 {
+		c.Seen = fmt.Sprintf(
+			"%d of %d workers use another secret than these settings and the others have: %s",
+			len(users.Others),
+			len(users.Others)+len(users.Same),
+			strings.Join(users.Others, ", "),
+		)
+		c.Fix = "give all workers the same " + variablesOf(a) + ", in the files that their X_FILE variables name"
+	}
+	return c, true
 }
 
 // credentialCheck checks one credential. It tries one that logs in, unless that
@@ -153,7 +181,8 @@ func variablesOf(a config.Account) string {
 
 func fixRefused(profile string, a config.Account) string {
 	return fmt.Sprintf(
-		"correct %s and restart the workers; or, once the account is unlocked at the vendor: worker credentials clear %s",
+		"correct %s and restart the workers, unless the secret is in a file (X_FILE); "+
+			"or, once the account is unlocked at the vendor: worker credentials clear %s",
 		variablesOf(a),
 		profile,
 	)
@@ -201,13 +230,13 @@ func expiryCheck(lastDay time.Time, a config.Account, now time.Time) (c Check, e
 		return Check{
 			Level: redisguard.Fail,
 			Seen:  "expired on " + day,
-			Fix:   "get a new one from the vendor, set " + variablesOf(a) + " and restart the workers",
+			Fix:   "get a new one from the vendor, set " + variablesOf(a) + " and restart the workers, unless it is in a file (X_FILE)",
 		}, true
 	case left <= expiryWarning:
 		return Check{
 			Level: redisguard.Warn,
 			Seen:  "expires on " + day,
-			Fix:   "get a new one from the vendor in time, set " + variablesOf(a) + " and restart the workers",
+			Fix:   "get a new one from the vendor in time, set " + variablesOf(a) + " and restart the workers, unless it is in a file (X_FILE)",
 		}, true
 	}
 	return Check{}, false

@@ -1,7 +1,7 @@
 // Package doctor checks everything that a worker with given settings depends on:
 // the settings themselves, Redis, the queues and their workers, each account at a
-// vendor, and the receiver of events. Each check says what to do if something is
-// wrong.
+// vendor, the receiver of events, and the HTTP interface. Each check says what to do if
+// something is wrong.
 package doctor
 
 import (
@@ -95,7 +95,11 @@ func (d *doctor) checks(ctx context.Context) []Check {
 	for _, a := range d.accounts {
 		sections = append(sections, func() []Check { return d.accountChecks(ctx, a) })
 	}
-	sections = append(sections, func() []Check { return d.eventChecks(ctx) })
+	sections = append(
+		sections,
+		func() []Check { return d.eventChecks(ctx) },
+		func() []Check { return d.apiChecks(ctx) },
+	)
 
 	found := make([][]Check, len(sections))
 	var running sync.WaitGroup

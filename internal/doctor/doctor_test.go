@@ -75,8 +75,8 @@ func TestDoctorRespectsARefusal(t *testing.T) {
 	environ := f.With(map[string]string{"DINERO_CLIENT_SECRET": "wrong-canary"})
 	r := runDoctor(t, environ)
 	const name = "dinero credential dinero-123456"
-	const fix = "correct DINERO_CLIENT_ID, DINERO_CLIENT_SECRET or DINERO_API_KEYS and restart the workers; " +
-		"or, once the account is unlocked at the vendor: worker credentials clear dinero-123456"
+	const fix = "correct DINERO_CLIENT_ID, DINERO_CLIENT_SECRET or DINERO_API_KEYS and restart the workers, " +
+		"unless the secret is in a file (X_FILE); or, once the account is unlocked at the vendor: worker credentials clear dinero-123456"
 	r.want(t, "FAIL", name, "was refused (the token request was answered with ", fix)
 	second := runDoctor(t, environ)
 	second.want(t, "FAIL", name, "refused once (the token request was answered with ", fix)

@@ -7,14 +7,15 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
-
-	"errand.internal/internal/admission"
 
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 
 	"errand.internal/clients"
+	"errand.internal/internal/admission"
 	"errand.internal/internal/alert"
+	"errand.internal/internal/secret"
 )
 
 const opDeliver = "deliver"
@@ -28,7 +29,8 @@ const maxRetryAfter = time.Hour
 
 // Sender delivers events to the receiver.
 type Sender struct {
-	to       endpoint
+	to       atomic.Pointer[endpoint]
+	config   Config
 	receiver *Receiver
 	breaker  *admission.Breaker // nil for none
 	caller   *clients.Caller
@@ -48,13 +50,27 @@ func NewSender(
 	if err != nil {
 		return nil, err
 	}
-	return &Sender{
-		to:       to,
+	s := &Sender{
+		config:   cfg,
 		receiver: receiver,
 		breaker:  breaker,
 		caller:   caller.StatusOnly(),
 		alert:    raise,
-	}, nil
+	}
+	s.to.Store(&to)
+	return s, nil
+}
+
+// SetSecrets signs events with other secrets from now on, those of Config.Secret. A wrong
+// list changes nothing.
+func (s *Sender) SetSecrets(list secret.String) error {
+	changed := s.config
+	changed.Secret = list
+	to, err := changed.endpoint()
+	if err == nil {
+		s.to.Store(&to)
+	}
+	return err
 }
 
 // Send makes one attempt to deliver an event; retried says that an earlier one
@@ -144,7 +160,7 @@ func (s *Sender) stop(ctx context.Context, status int) error {
 	if first {
 		s.alert(alert.Alert{
 			Kind:    alert.ReceiverGone,
-			Subject: s.to.host,
+			Subject: s.to.Load().host,
 			Data:    map[string]string{"message": goneMessage},
 		})
 	}
@@ -183,14 +199,15 @@ func (s *Sender) request(ctx context.Context, e Event) (*http.Request, error) {
 	if err != nil {
 		return nil, err
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.to.url, bytes.NewReader(body))
+	to := s.to.Load()
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, to.url, bytes.NewReader(body))
 	if err != nil {
 		// The cause quotes the URL, which may hold a token.
-		return nil, fmt.Errorf("build the request for %s", s.to.host)
+		return nil, fmt.Errorf("build the request for %s", to.host)
 	}
 	now := time.Now()
 	var signatures []string
-	for _, signer := range s.to.signers {
+	for _, signer := range to.signers {
 		signature, err := signer.Sign(e.ID, now, body)
 		if err != nil {
 			return nil, fmt.Errorf("sign the event: %w", err)

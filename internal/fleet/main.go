@@ -86,6 +86,7 @@ func runWorker(release Release) int {
 	err := app.Worker{
 		Environ: environ,
 		Stderr:  os.Stderr,
+		Reload:  app.OnHangup(),
 		Release: release.Definitions,
 	}.Run(ctx)
 	if err == nil {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"slices"
 	"strings"
 	"time"
 
@@ -13,6 +12,7 @@ import (
 
 	"errand.internal/internal/broker"
 	"errand.internal/internal/produce"
+	"errand.internal/internal/secret"
 	"errand.internal/tasks"
 )
 
@@ -63,12 +63,19 @@ func (a *api) calls() []call {
 
 const tasksPath = "/v1/tasks"
 
-// New returns the handler of the interface. Config must be valid.
-func New(cfg Config, parts Parts) (http.Handler, error) {
-	keys, err := parseKeys(cfg.Keys)
-	if err != nil {
-		return nil, err
-	}
+// API is the interface as an http.Handler.
+type API struct {
+	http.Handler
+	gate *gate
+}
+
+// SetKeys replaces the keys, those of Config.Keys. A wrong list changes nothing.
+func (a *API) SetKeys(list secret.String) error {
+	return a.gate.setKeys(list)
+}
+
+// New returns the interface. Config must be valid.
+func New(cfg Config, parts Parts) (*API, error) {
 	a := &api{
 		client:   parts.Client,
 		log:      parts.Log,
@@ -82,11 +89,14 @@ func New(cfg Config, parts Parts) (http.Handler, error) {
 	for i, c := range calls {
 		names[i] = c.name
 	}
-	a.metrics = newMetrics(parts.Registry, keys, names)
-	a.gate = newGate(cfg, keys, a.metrics, func(remote string) {
+	a.metrics = newMetrics(parts.Registry, names)
+	a.gate = newGate(cfg, a.metrics, func(remote string) {
 		a.log.Warn().Str("remote", remote).Msg("a request of the HTTP interface has a wrong API key, or none; refused")
 	})
-	return a.routes(calls), nil
+	if err := a.gate.setKeys(cfg.Keys); err != nil {
+		return nil, err
+	}
+	return &API{Handler: a.routes(calls), gate: a.gate}, nil
 }
 
 // routes leads each request to its call, and every other one to a problem.
@@ -294,20 +304,6 @@ func (a *api) cancel(q *request) error {
 	}
 	q.w.json(http.StatusOK, r)
 	return nil
-}
-
-func newGate(cfg Config, keys []*key, m *metrics, warn func(string)) *gate {
-	g := &gate{
-		keys:    slices.Clone(keys),
-		clients: map[*key]*client{},
-		delayed: make(chan struct{}, maxDelayed),
-		metrics: m,
-		warn:    warn,
-	}
-	for _, k := range keys {
-		g.clients[k] = newClient(k, cfg)
-	}
-	return g
 }
 
 // isTimeout reports whether an error is about a deadline.

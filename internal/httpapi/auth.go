@@ -6,9 +6,12 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/time/rate"
+
+	"errand.internal/internal/secret"
 )
 
 const (
@@ -74,8 +77,8 @@ func (c *client) admit(now time.Time) (leave func(), refusal *Problem, reason st
 
 // gate finds out whose a request is.
 type gate struct {
-	keys    []*key
-	clients map[*key]*client
+	config  Config
+	clients atomic.Pointer[[]*client]
 	delayed chan struct{}
 	metrics *metrics
 	// warn logs that somebody came with a wrong key.
@@ -88,12 +91,57 @@ type gate struct {
 // warnInterval is how often a refused key is logged; the metric counts all.
 const warnInterval = 10 * time.Second
 
+func newGate(cfg Config, m *metrics, warn func(string)) *gate {
+	return &gate{
+		config:  cfg,
+		delayed: make(chan struct{}, maxDelayed),
+		metrics: m,
+		warn:    warn,
+	}
+}
+
+// setKeys lets the keys of a list in, and no others. A key that was there before keeps
+// what it has used of its rate.
+func (g *gate) setKeys(list secret.String) error {
+	keys, err := parseKeys(list)
+	switch {
+	case err != nil:
+		return err
+	case len(keys) == 0:
+		return errNoKeys
+	}
+	before := g.clients.Load()
+	var now []*client
+	for _, k := range keys {
+		c := newClient(k, g.config)
+		if before != nil {
+			c.inherit(*before)
+		}
+		g.metrics.prepare(k)
+		now = append(now, c)
+	}
+	g.clients.Store(&now)
+	return nil
+}
+
+// inherit takes over what the client of the same key has used.
+func (c *client) inherit(before []*client) {
+	for _, old := range before {
+		if old.name == c.name && old.sum == c.sum {
+			c.limiter = old.limiter
+			c.rows = old.rows
+			c.requests = old.requests
+			c.bulks = old.bulks
+		}
+	}
+}
+
 // open returns the client of a request, or why it is refused. A refusal takes its time.
 func (g *gate) open(r *http.Request) (*client, *Problem) {
 	given, found := bearer(r)
 	if found {
-		if k := find(g.keys, given); k != nil {
-			return g.clients[k], nil
+		if c := find(*g.clients.Load(), given); c != nil {
+			return c, nil
 		}
 	}
 	reason, detail := "wrong", "there is no such key; worker api-key NAME makes one for API_KEYS"

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"time"
 
 	"errand.internal/internal/secret"
 	"errand.internal/internal/settings"
@@ -20,6 +21,8 @@ type Config struct {
 	Rate    settings.Rate `env:"RATE" envDefault:"1000/s" doc:"Requests and rows of one key at one worker; none switches it off."`
 }
 
+var errNoKeys = errors.New("API_KEYS: must be set, because API_ADDR is; worker api-key NAME makes a key")
+
 // Enabled reports whether the interface is served.
 func (c Config) Enabled() bool {
 	return c.Addr != ""
@@ -34,7 +37,7 @@ func (c Config) Validate() error {
 	_, err := parseKeys(c.Keys)
 	faults = append(faults, err)
 	if c.Enabled() && c.Keys.Empty() {
-		faults = append(faults, errors.New("API_KEYS: must be set, because API_ADDR is; worker api-key NAME makes a key"))
+		faults = append(faults, errNoKeys)
 	}
 	faults = append(faults, c.tlsProblem())
 	return errors.Join(faults...)
@@ -57,6 +60,25 @@ func (c Config) tlsProblem() error {
 		return errors.New("API_TLS_CERT: is not a certificate in PEM that belongs to API_TLS_KEY")
 	}
 	return nil
+}
+
+// KeyNames lists the names of the keys of a valid Config.
+func (c Config) KeyNames() []string {
+	keys, _ := parseKeys(c.Keys)
+	names := make([]string, len(keys))
+	for i, k := range keys {
+		names[i] = k.name
+	}
+	return names
+}
+
+// CertificateEnd returns when the certificate ends.
+func (c Config) CertificateEnd() (time.Time, error) {
+	pair, err := c.certificate(nil)
+	if err != nil {
+		return time.Time{}, err
+	}
+	return pair.Leaf.NotAfter, nil
 }
 
 // certificate reads the files for each connection, so that a renewed certificate needs

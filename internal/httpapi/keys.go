@@ -95,14 +95,14 @@ func checkType(taskType string) error {
 	return errors.New("names a type that does not exist; 'enqueue types' lists them")
 }
 
-// find returns the key with a digest. It compares all of them, so that the time that it
+// find returns the client of a key. It compares all of them, so that the time that it
 // takes says nothing.
-func find(keys []*key, given string) *key {
+func find(clients []*client, given string) *client {
 	sum := sha256.Sum256([]byte(given))
-	var found *key
-	for _, k := range keys {
-		if subtle.ConstantTimeCompare(sum[:], k.sum[:]) == 1 {
-			found = k
+	var found *client
+	for _, c := range clients {
+		if subtle.ConstantTimeCompare(sum[:], c.sum[:]) == 1 {
+			found = c
 		}
 	}
 	return found

@@ -21,9 +21,8 @@ var (
 	rowResults = []string{"enqueued", "duplicate", "refused", "failed"}
 )
 
-// newMetrics registers the metrics. Every series that a key can have exists from the
-// start.
-func newMetrics(reg prometheus.Registerer, keys []*key, calls []string) *metrics {
+// newMetrics registers the metrics.
+func newMetrics(reg prometheus.Registerer, calls []string) *metrics {
 	m := &metrics{
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "errand_api_requests_total",
@@ -49,11 +48,6 @@ func newMetrics(reg prometheus.Registerer, keys []*key, calls []string) *metrics
 	for _, call := range calls {
 		m.seconds.WithLabelValues(call)
 	}
-	for _, k := range keys {
-		for _, result := range rowResults {
-			m.rows.WithLabelValues(k.name, result)
-		}
-	}
 	reg.MustRegister(m.requests, m.seconds, m.rows, m.refused)
 	return m
 }
@@ -61,4 +55,11 @@ func newMetrics(reg prometheus.Registerer, keys []*key, calls []string) *metrics
 func (m *metrics) observe(keyName, call string, status int, took time.Duration) {
 	m.requests.WithLabelValues(keyName, call, strconv.Itoa(status)).Inc()
 	m.seconds.WithLabelValues(call).Observe(took.Seconds())
+}
+
+// prepare creates every series that a key can have at zero.
+func (m *metrics) prepare(k *key) {
+	for _, result := range rowResults {
+		m.rows.WithLabelValues(k.name, result)
+	}
 }

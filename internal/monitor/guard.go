@@ -9,21 +9,25 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"errand.internal/internal/secret"
 )
 
 // guard requires the login, or, without one, a client on the same host.
-func guard(cfg Config, logins *logins, next http.Handler) http.Handler {
+func guard(cfg Config, password func() secret.String, logins *logins, next http.Handler) http.Handler {
 	if cfg.User == "" {
 		return localOnly(next)
 	}
-	return requireLogin(cfg, logins, next)
+	if password == nil {
+		password = func() secret.String { return cfg.Password }
+	}
+	return requireLogin(cfg.User, password, logins, next)
 }
 
-func requireLogin(cfg Config, logins *logins, next http.Handler) http.Handler {
-	wantUser := sha256.Sum256([]byte(cfg.User))
-	wantPassword := sha256.Sum256([]byte(cfg.Password.Reveal()))
+func requireLogin(wanted string, password func() secret.String, logins *logins, next http.Handler) http.Handler {
+	wantUser := sha256.Sum256([]byte(wanted))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		user, password, tried := r.BasicAuth()
+		user, given, tried := r.BasicAuth()
 		addr := clientOf(r)
 		if wait := logins.wait(addr); tried && wait > 0 {
 			w.Header().Set("Retry-After", strconv.Itoa(int(wait/time.Second)+1))
@@ -31,7 +35,8 @@ func requireLogin(cfg Config, logins *logins, next http.Handler) http.Handler {
 			return
 		}
 		gotUser := sha256.Sum256([]byte(user))
-		gotPassword := sha256.Sum256([]byte(password))
+		wantPassword := sha256.Sum256([]byte(password().Reveal()))
+		gotPassword := sha256.Sum256([]byte(given))
 		// Digests have equal lengths and both are always compared, so the timing
 		// does not reveal which one is wrong or where.
 		userOK := subtle.ConstantTimeCompare(wantUser[:], gotUser[:])

@@ -30,7 +30,7 @@ func newGuarded(t *testing.T) *guarded {
 	g.logins = newLogins(prometheus.NewRegistry(), zerolog.New(g.log))
 	g.logins.now = func() time.Time { return g.now }
 	cfg := Config{User: "ops", Password: secret.New("the right one")}
-	g.handler = guard(cfg, g.logins, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	g.handler = guard(cfg, nil, g.logins, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(http.StatusOK)
 	}))
 	return g

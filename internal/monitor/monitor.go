@@ -89,6 +89,8 @@ type Parts struct {
 	Tasks Tasks
 	// Schedules lists the schedules; nil for none.
 	Schedules func(ctx context.Context) ([]Schedule, error)
+	// Password returns the password of the login as it is now; nil for that of the Config.
+	Password func() secret.String
 	// Log takes a line for each change and each refused login.
 	Log zerolog.Logger
 	// Registry takes the counters of refused logins; nil for none.

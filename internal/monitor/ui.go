@@ -52,7 +52,8 @@ func newUI(cfg Config, parts Parts) (http.Handler, error) {
 		h = readOnly(h)
 	}
 	h = http.NewCrossOriginProtection().Handler(h)
-	return uiHeaders(policy, guard(cfg, newLogins(parts.Registry, parts.Log), http.MaxBytesHandler(h, maxBody))), nil
+	logins := newLogins(parts.Registry, parts.Log)
+	return uiHeaders(policy, guard(cfg, parts.Password, logins, http.MaxBytesHandler(h, maxBody))), nil
 }
 
 func orRedact(f Formatter) func(string, []byte) string {

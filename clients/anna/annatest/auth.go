@@ -20,8 +20,10 @@ func (s *Sandbox) getToken(c *sandbox.Call) sandbox.Answer {
 	if err != nil {
 		return failure(http.StatusBadRequest, err.Error())
 	}
-	if in["hash"] != s.options.CompanyHash || in["user"] != s.options.User ||
-		in["pass"] != s.options.Password {
+	s.mu.Lock()
+	password := s.options.Password
+	s.mu.Unlock()
+	if in["hash"] != s.options.CompanyHash || in["user"] != s.options.User || in["pass"] != password {
 		return failure(http.StatusOK, "Invalid credentials for "+in["hash"]+"@"+in["user"]+".")
 	}
 	now := s.options.Now()

@@ -99,6 +99,15 @@ func (s *Sandbox) Account() Options {
 	return s.options
 }
 
+// SetPassword changes the account's password. The old one, and all tokens, are refused from
+// now on.
+func (s *Sandbox) SetPassword(password string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.options.Password = password
+	clear(s.tokens)
+}
+
 // PutUser adds a user, or changes whether an existing user is active.
 func (s *Sandbox) PutUser(userID string, active bool) {
 	s.mu.Lock()

@@ -113,7 +113,9 @@ func (s *Sandbox) token(c *sandbox.Call) sandbox.Answer {
 	}
 	req := http.Request{Header: c.Header}
 	id, key, ok := req.BasicAuth()
+	s.mu.Lock()
 	want, known := s.opts.Clients[id]
+	s.mu.Unlock()
 	if !ok || !known || !equalSecret(key, want) {
 		return s.tokenError("invalid_client")
 	}

@@ -17,6 +17,7 @@ package danaconnecttest
 
 import (
 	"crypto/subtle"
+	"maps"
 	"mime"
 	"net/http"
 	"sync"
@@ -150,8 +151,29 @@ func (s *Sandbox) recode(c *sandbox.Call, code string, real *sandbox.Answer) san
 func (s *Sandbox) login(c *sandbox.Call) (user string, ok bool) {
 	req := http.Request{Header: c.Header}
 	user, password, ok := req.BasicAuth()
+	s.mu.Lock()
 	want, known := s.opts.Logins[user]
+	s.mu.Unlock()
 	return user, ok && known && equalSecret(password, want)
+}
+
+// SetPassword changes the password of a login, username@company. The old one is refused
+// from now on.
+func (s *Sandbox) SetPassword(user, password string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.opts.Logins = maps.Clone(s.opts.Logins)
+	s.opts.Logins[user] = password
+}
+
+// SetClientSecret changes the secret of a client of API 2.0. The old one, and all tokens,
+// are refused from now on.
+func (s *Sandbox) SetClientSecret(id, secret string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.opts.Clients = maps.Clone(s.opts.Clients)
+	s.opts.Clients[id] = secret
+	clear(s.api.tokens)
 }
 
 func equalSecret(got, want string) bool {

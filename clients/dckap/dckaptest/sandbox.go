@@ -96,6 +96,19 @@ func (s *Sandbox) controlPipe(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNoContent)
 }
 
+// SetToken changes the access token. The old one is refused from now on.
+func (s *Sandbox) SetToken(token string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.opts.Token = token
+}
+
+func (s *Sandbox) token() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.opts.Token
+}
+
 // SetPipe adds or replaces a pipe.
 func (s *Sandbox) SetPipe(listener string, pipe Pipe) {
 	s.mu.Lock()
@@ -169,7 +182,7 @@ func (s *Sandbox) authenticated(c *sandbox.Call) bool {
 		valid = append(valid, s.validToken(value))
 	}
 	for _, value := range c.Query["access_token"] {
-		valid = append(valid, equal(value, s.opts.Token))
+		valid = append(valid, equal(value, s.token()))
 	}
 	for _, value := range c.Query["token"] {
 		valid = append(valid, equal(value, s.opts.JWT))
@@ -180,7 +193,7 @@ func (s *Sandbox) authenticated(c *sandbox.Call) bool {
 // validToken accepts an access token and a JWT alike, as the vendor does in a
 // header.
 func (s *Sandbox) validToken(value string) bool {
-	return equal(value, s.opts.Token) || equal(value, s.opts.JWT)
+	return equal(value, s.token()) || equal(value, s.opts.JWT)
 }
 
 func equal(a, b string) bool {

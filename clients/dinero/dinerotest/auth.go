@@ -38,7 +38,11 @@ func (s *Sandbox) token(c *sandbox.Call) sandbox.Answer {
 // error that refuses it.
 func (s *Sandbox) authenticate(c *sandbox.Call) (organization, refusal string) {
 	id, secret, ok := (&http.Request{Header: c.Header}).BasicAuth()
-	if !ok || !equal(id, s.opts.ClientID) || !equal(secret, s.opts.ClientSecret) {
+	s.mu.Lock()
+	wanted := s.opts.ClientSecret
+	keys := s.opts.APIKeys
+	s.mu.Unlock()
+	if !ok || !equal(id, s.opts.ClientID) || !equal(secret, wanted) {
 		return "", "invalid_client"
 	}
 	form, ok := readForm(c)
@@ -50,7 +54,7 @@ func (s *Sandbox) authenticate(c *sandbox.Call) (organization, refusal string) {
 	case form.Get("scope") != "read write":
 		return "", "invalid_scope"
 	}
-	for organization, key := range s.opts.APIKeys {
+	for organization, key := range keys {
 		if equal(form.Get("username"), key) && equal(form.Get("password"), key) {
 			return organization, ""
 		}

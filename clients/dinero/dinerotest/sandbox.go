@@ -13,6 +13,7 @@ package dinerotest
 import (
 	"cmp"
 	"encoding/json"
+	"maps"
 	"net/http"
 	"sync"
 	"time"
@@ -202,6 +203,25 @@ func (s *Sandbox) SetSubscription(id string, active bool) {
 func (s *Sandbox) RevokeTokens() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	clear(s.tokens)
+}
+
+// SetClientSecret changes the secret of the client. The old one, and all tokens, are refused
+// from now on.
+func (s *Sandbox) SetClientSecret(secret string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.opts.ClientSecret = secret
+	clear(s.tokens)
+}
+
+// SetAPIKey changes the key of an organization. The old one, and all tokens, are refused from
+// now on.
+func (s *Sandbox) SetAPIKey(organization, key string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.opts.APIKeys = maps.Clone(s.opts.APIKeys)
+	s.opts.APIKeys[organization] = key
 	clear(s.tokens)
 }
 
