@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/redis/go-redis/v9"
 	"github.com/rs/zerolog"
+	"go.opentelemetry.io/otel/trace"
 
 	"errand.internal/internal/account"
 	"errand.internal/internal/admission"
@@ -23,6 +24,7 @@ import (
 	"errand.internal/internal/redisguard"
 	"errand.internal/internal/seal"
 	"errand.internal/internal/tokens"
+	"errand.internal/internal/tracing/export"
 	"errand.internal/internal/worker"
 )
 
@@ -45,6 +47,7 @@ type process struct {
 	queues    map[string]int
 	server    *broker.Server
 	schedules *runningSchedules
+	tracer    trace.Tracer // nil if no spans are exported
 	draining  atomic.Bool
 	closers   []func()
 }
@@ -66,6 +69,13 @@ func (w Worker) build(ctx context.Context, c *config.Valid, log zerolog.Logger) 
 }
 
 func (p *process) build(ctx context.Context) (err error) {
+	name := owner()
+	var stopTracing func()
+	p.tracer, stopTracing, err = export.Start(ctx, p.config.Tracing, name, p.log)
+	if err != nil {
+		return err
+	}
+	p.onClose(stopTracing)
 	failovers := &redisconn.FailoverDetector{}
 	serversRedis, closeServers := p.config.Target.OpenTracked(redisconn.Servers, failovers)
 	p.onClose(func() {
@@ -108,10 +118,11 @@ func (p *process) build(ctx context.Context) (err error) {
 		Definitions: definitions,
 		Blockers:    append(p.accounts.Blockers(), p.events.blockers()...),
 		Ring:        p.config.Ring,
-		Owner:       owner(),
+		Owner:       name,
 		Sealed:      p.config.EncryptionRequired,
 		Grace:       p.config.ShutdownGrace,
 		Metrics:     p.metrics,
+		Tracer:      p.tracer,
 		Alert:       p.alert,
 		Finished:    p.events.finished(),
 		Limits:      p.accounts.Limits(),
