@@ -61,6 +61,12 @@ func (c Config) Validate() error {
 			faults = append(faults, fmt.Errorf("%s: must be a URL, such as http://127.0.0.1:4318", endpoint.variable))
 		}
 	}
+	for pair := range strings.SplitSeq(c.Headers.Reveal(), ",") {
+		if name, _, found := strings.Cut(pair, "="); strings.TrimSpace(pair) != "" && (!found || strings.TrimSpace(name) == "") {
+			faults = append(faults, errors.New("OTEL_EXPORTER_OTLP_HEADERS: must be name=value[,...]"))
+			break
+		}
+	}
 	if c.Protocol != "http/protobuf" {
 		faults = append(faults, errors.New("OTEL_EXPORTER_OTLP_PROTOCOL: must be http/protobuf"))
 	}
