@@ -78,57 +78,57 @@ func attemptFrom(ctx context.Context) *Attempt {
 	return a
 }
 
-// sendTrace observes how far one request gets, for itself and for the attempt it
+// sendProgress observes how far one request gets, for itself and for the attempt it
 // belongs to.
-type sendTrace struct {
+type sendProgress struct {
 	attempt *Attempt // nil outside of an attempt
 	sent    atomic.Bool
 	writing atomic.Bool
 	conn    atomic.Pointer[net.Conn] // that carries the request
 }
 
-// attach returns a context with which net/http reports to the trace.
-func (t *sendTrace) attach(ctx context.Context) context.Context {
+// attach returns a context with which net/http reports to it.
+func (p *sendProgress) attach(ctx context.Context) context.Context {
 	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		GotConn: func(info httptrace.GotConnInfo) {
-			t.conn.Store(&info.Conn)
-			t.writing.Store(true)
-			if t.attempt != nil && t.attempt.onSend != nil {
-				t.attempt.once.Do(t.attempt.onSend)
+			p.conn.Store(&info.Conn)
+			p.writing.Store(true)
+			if p.attempt != nil && p.attempt.onSend != nil {
+				p.attempt.once.Do(p.attempt.onSend)
 			}
 		},
-		WroteHeaders: t.markSent,
+		WroteHeaders: p.markSent,
 		WroteRequest: func(info httptrace.WroteRequestInfo) {
 			if info.Err != nil {
-				t.writing.Store(false)
+				p.writing.Store(false)
 			}
 		},
 	})
 }
 
-func (t *sendTrace) markSent() {
-	t.sent.Store(true)
-	if t.attempt != nil {
-		t.attempt.sent.Store(true)
+func (p *sendProgress) markSent() {
+	p.sent.Store(true)
+	if p.attempt != nil {
+		p.attempt.sent.Store(true)
 	}
 }
 
 // mayBeSent reports whether the request of a failed call was sent or may
 // still be: net/http writes on a separate goroutine, so a call that is cancelled
 // at that moment returns while the header may still go out.
-func (t *sendTrace) mayBeSent() bool {
-	if !t.sent.Load() && !t.writing.Load() {
+func (p *sendProgress) mayBeSent() bool {
+	if !p.sent.Load() && !p.writing.Load() {
 		return false
 	}
-	t.markSent()
+	p.markSent()
 	return true
 }
 
 // closeConn closes the connection of an answer of HTTP/1, so that no other request
 // gets it. In HTTP/2 the connection carries other calls, and closing the answer's
 // body ends its stream.
-func (t *sendTrace) closeConn(protoMajor int) {
-	if conn := t.conn.Load(); conn != nil && protoMajor == 1 {
+func (p *sendProgress) closeConn(protoMajor int) {
+	if conn := p.conn.Load(); conn != nil && protoMajor == 1 {
 		_ = (*conn).Close()
 	}
 }

@@ -4,8 +4,11 @@ import (
 	"context"
 	"net/http"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"errand.internal/internal/secret"
 	"errand.internal/internal/tokens"
+	"errand.internal/internal/tracing"
 )
 
 // Bearer makes calls with the token that all workers share. It makes a call once,
@@ -65,7 +68,7 @@ func (b Bearer) try(
 	op string,
 	build func(secret.String) (*http.Request, error),
 ) (*Answer, tokens.Token, error) {
-	token, err := b.Source.Get(ctx)
+	token, err := b.token(ctx, caller.Vendor())
 	if err != nil {
 		return nil, token, BlockedError(caller.Vendor(), op, err)
 	}
@@ -79,6 +82,20 @@ func (b Bearer) try(
 	}
 	answer, err := caller.Do(ctx, op, req)
 	return answer, token, err
+}
+
+// token gets the token that all workers share.
+func (b Bearer) token(ctx context.Context, vendor string) (tokens.Token, error) {
+	if !tracing.Active(ctx) {
+		return b.Source.Get(ctx)
+	}
+	ctx, span := tracing.Start(ctx, "token", trace.WithAttributes(tracing.Vendor.String(vendor)))
+	defer span.End()
+	token, err := b.Source.Get(ctx)
+	if err != nil {
+		tracing.Fail(span, "no_token")
+	}
+	return token, err
 }
 
 // wantsReplay reports to the Source what the first answer says about the token, and

@@ -120,19 +120,24 @@ func (c *Caller) send(ctx context.Context, op string, req *http.Request) (*Answe
 			Err:     err,
 		}
 	}
-	trace := &sendTrace{attempt: attemptFrom(ctx)}
-	ctx = trace.attach(ctx)
+	progress := &sendProgress{attempt: attemptFrom(ctx)}
+	ctx = progress.attach(ctx)
 	repeatable := isRepeatable(ctx)
 	if !repeatable {
 		req = sentOnce(req)
 	}
 
+	ctx, req, traced := c.traceCall(ctx, op, req)
+	defer traced.End()
 	start := time.Now()
 	resp, err := c.transport.RoundTrip(withBodyDeadline(ctx, req))
 	if err != nil {
 		c.observeCall(op, 0, start)
-		return nil, c.transportError(op, err, trace.mayBeSent())
+		failed := c.transportError(op, err, progress.mayBeSent())
+		traceFailure(traced, failed)
+		return nil, failed
 	}
+	traceStatus(traced, resp.StatusCode)
 	defer func() {
 		_ = resp.Body.Close()
 	}()
@@ -145,7 +150,7 @@ func (c *Caller) send(ctx context.Context, op string, req *http.Request) (*Answe
 	switch {
 	case leavesHTTP(resp.StatusCode):
 		answer.Incomplete = true
-		trace.closeConn(resp.ProtoMajor)
+		progress.closeConn(resp.ProtoMajor)
 	case c.statusOnly:
 		c.observeCall(op, resp.StatusCode, start)
 		discard(resp.Body, cancel)

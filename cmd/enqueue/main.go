@@ -20,6 +20,7 @@ import (
 	"errand.internal/internal/produce"
 	"errand.internal/internal/redisconn"
 	"errand.internal/internal/settings"
+	"errand.internal/internal/tracing"
 )
 
 func main() {
@@ -106,7 +107,7 @@ func (inv *invocation) execute(ctx context.Context, args []string) (code int, er
 	if cmd == nil || err != nil {
 		return code, err
 	}
-	return cmd.run(ctx, inv)
+	return cmd.run(tracing.With(ctx, inv.environ["TRACEPARENT"]), inv)
 }
 
 // parse parses the command line. It returns neither a command nor an error once it

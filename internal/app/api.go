@@ -32,6 +32,7 @@ func (p *process) serveAPI(ctx context.Context) (addr string, stop func(), err e
 		Client:   client,
 		Registry: p.registry,
 		Log:      p.log,
+		Tracer:   p.tracer,
 		Stopping: ctx,
 	})
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/redis/go-redis/v9"
 	"github.com/rs/zerolog"
+	"go.opentelemetry.io/otel/trace"
 
 	"errand.internal/internal/account"
 	"errand.internal/internal/admission"
@@ -27,6 +28,7 @@ import (
 	"errand.internal/internal/secret"
 	"errand.internal/internal/settings"
 	"errand.internal/internal/tokens"
+	"errand.internal/internal/tracing/export"
 	"errand.internal/internal/worker"
 )
 
@@ -55,6 +57,7 @@ type process struct {
 	api       *httpapi.API   // nil without API_ADDR
 	password  atomic.Pointer[secret.String]
 	schedules *runningSchedules
+	tracer    trace.Tracer // nil if no spans are exported
 	draining  atomic.Bool
 	closers   []func()
 }
@@ -85,6 +88,12 @@ func (w Worker) build(
 }
 
 func (p *process) build(ctx context.Context) (err error) {
+	var stopTracing func()
+	p.tracer, stopTracing, err = export.Start(ctx, p.config.Tracing, p.owner, p.log)
+	if err != nil {
+		return err
+	}
+	p.onClose(stopTracing)
 	failovers := &redisconn.FailoverDetector{}
 	serversRedis, closeServers := p.config.Target.OpenTracked(redisconn.Servers, failovers)
 	p.onClose(func() {
@@ -132,6 +141,7 @@ func (p *process) build(ctx context.Context) (err error) {
 		Sealed:      p.config.EncryptionRequired,
 		Grace:       p.config.ShutdownGrace,
 		Metrics:     p.metrics,
+		Tracer:      p.tracer,
 		Alert:       p.alert,
 		Finished:    p.events.finished(),
 		Limits:      p.accounts.Limits(),

@@ -34,8 +34,16 @@ type Receiver struct {
 	t      testing.TB
 	status int
 
-	mu   sync.Mutex
-	seen map[string]bool // by webhook-id
+	mu    sync.Mutex
+	seen  map[string]bool // by webhook-id
+	trace string          // of the latest delivery
+}
+
+// Traceparent is the traceparent of the latest delivery.
+func (r *Receiver) Traceparent() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.trace
 }
 
 // NewReceiver starts a receiver that answers every delivery with status.
@@ -74,6 +82,7 @@ func (r *Receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	r.mu.Lock()
 	known := r.seen[id]
 	r.seen[id] = true
+	r.trace = req.Header.Get("traceparent")
 	r.mu.Unlock()
 	if !known {
 		r.Events <- e

@@ -11,6 +11,7 @@ import (
 	"errand.internal/internal/record"
 	"errand.internal/internal/redisconn"
 	"errand.internal/internal/redisscript"
+	"errand.internal/internal/tracing"
 )
 
 // Verdict says what a claim is for.
@@ -151,6 +152,16 @@ func (c *Claim) Usable() time.Duration {
 		return 0
 	}
 	return d
+}
+
+// Traceparent is the trace of the task's producer; "" if it has none.
+func (c *Claim) Traceparent() string {
+	return c.parts.headers[tracing.Header]
+}
+
+// Tried reports whether the task was attempted before, whether that counted or not.
+func (c *Claim) Tried() bool {
+	return c.parts.failed
 }
 
 // NotStartedError says that Redis did not take that a call starts, or that the call had

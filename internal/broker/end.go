@@ -37,6 +37,8 @@ type Result struct {
 	HoldKey bool
 	// Tell has the end published as that of a dead letter.
 	Tell bool
+	// Traceparent is the trace that the end is published with; "" for none.
+	Traceparent string
 	// Confirmed says that the vendor did what was asked, though the task goes on.
 	Confirmed bool
 	// Change, if not empty, is what the attempt changed: the record and the audit log keep
@@ -127,6 +129,9 @@ func (c *Claim) endArguments(r Result) (arguments, error) {
 	}
 	a.flag("keep", r.HoldKey || !r.Outcome.FreesKey())
 	a.flag("told", r.Tell)
+	if r.Tell || c.Notify {
+		a.text("trace", r.Traceparent)
+	}
 	a.text("ids", c.vendorDigests(r.VendorIDs))
 	a.flag("plain", !c.sealed())
 	a.add("day", now.Format(time.DateOnly))

@@ -61,8 +61,10 @@ type parts struct {
 	taskType string
 	payload  []byte
 	headers  map[string]string
-	// completed says that asynq has recorded the end of the task.
+	// completed says that asynq has recorded the end of the task, failed that it has
+	// recorded an attempt that was not the last.
 	completed bool
+	failed    bool
 }
 
 func (m message) parts() (p parts, ok bool) {
@@ -70,6 +72,8 @@ func (m message) parts() (p parts, ok bool) {
 		switch {
 		case n == fieldCompletedAt:
 			p.completed = true
+		case n == fieldLastFailedAt:
+			p.failed = true
 		case kind != protowire.BytesType:
 		case n == fieldType:
 			p.taskType = string(content(value))

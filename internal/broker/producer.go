@@ -11,10 +11,13 @@ import (
 
 	"github.com/hibiken/asynq"
 	"github.com/redis/go-redis/v9"
+	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
+	"go.opentelemetry.io/otel/trace"
 
 	"errand.internal/internal/record"
 	"errand.internal/internal/redisscript"
 	"errand.internal/internal/seal"
+	"errand.internal/internal/tracing"
 )
 
 // Producer stores tasks. It is safe for concurrent use.
@@ -98,17 +101,49 @@ func (p *Producer) Enqueue(ctx context.Context, job Job) (Ticket, error) {
 		return Ticket{}, fmt.Errorf("store the task: %w", err)
 	}
 	job.Policy = job.Policy.WithDefaults()
-	return p.enqueue(ctx, record.NewID(job.Policy.Queue), job, nil)
+	id := record.NewID(job.Policy.Queue)
+	if tracing.Active(ctx) {
+		return p.enqueueTraced(ctx, id, job)
+	}
+	return p.enqueue(ctx, id, job, nil)
+}
+
+// enqueueTraced is enqueue with a span.
+func (p *Producer) enqueueTraced(ctx context.Context, id string, job Job) (Ticket, error) {
+	const name = "enqueue"
+	queue := job.Policy.Queue
+	ctx, span := tracing.Start(
+		ctx,
+		name+" "+queue,
+		trace.WithSpanKind(trace.SpanKindProducer),
+		trace.WithAttributes(tracing.Queue(name, queue, semconv.MessagingOperationTypeSend)...),
+		trace.WithAttributes(tracing.TaskType.String(job.Type)),
+	)
+	defer span.End()
+	ticket, err := p.enqueue(ctx, id, job, nil)
+	if err != nil {
+		tracing.Fail(span, "not_stored")
+		return ticket, err
+	}
+	span.SetAttributes(
+		semconv.MessagingMessageID(ticket.ID),
+		tracing.Duplicate.Bool(ticket.Duplicate),
+	)
+	return ticket, nil
 }
 
 // enqueue stores the job as the task with the given ID. replayed is the dead letter that
 // the task replays, nil for none.
 func (p *Producer) enqueue(ctx context.Context, id string, job Job, replayed *deadLetter) (Ticket, error) {
 	policy := job.Policy
+	headers := map[string]string{headerUsable: usable(job, policy).String()}
+	if parent := tracing.Parent(ctx); parent != "" {
+		headers[tracing.Header] = parent
+	}
 	task := asynq.NewTaskWithHeaders(
 		job.Type,
 		p.ring.Seal(seal.Payload, aad(job.Type, id), job.Payload),
-		map[string]string{headerUsable: usable(job, policy).String()},
+		headers,
 	)
 	options := []asynq.Option{
 		asynq.TaskID(id),

@@ -156,7 +156,7 @@ func (b *run) run(ctx context.Context) {
 			}
 			latest = p
 			queue = append(queue, p)
-			go b.enqueue(p)
+			go b.enqueue(ctx, p)
 		case <-oldest:
 			b.finish(queue[0])
 			queue = queue[1:]
@@ -220,8 +220,9 @@ func (b *run) readRows(ctx context.Context, rows chan<- row) error {
 	}
 }
 
-// enqueue enqueues one row, after any earlier one with the same key.
-func (b *run) enqueue(p *pendingRow) {
+// enqueue enqueues one row, after any earlier one with the same key. The end of ctx does
+// not abort it: it would be unknown whether the row is stored.
+func (b *run) enqueue(ctx context.Context, p *pendingRow) {
 	defer close(p.done)
 	payload := b.decodePayload(p)
 	earlier := b.keys.add(p)
@@ -233,8 +234,6 @@ func (b *run) enqueue(p *pendingRow) {
 	if earlier != nil {
 		<-earlier.done
 	}
-	// The end of the run does not abort this call: it would be unknown whether the row
-	// is stored.
 	opts := append(slices.Clone(b.Options), tasks.Key(p.key))
 	if b.DryRun {
 		if p.err = tasks.Check(payload, opts...); p.err == nil {
@@ -242,7 +241,7 @@ func (b *run) enqueue(p *pendingRow) {
 		}
 		return
 	}
-	ticket, err := produce.Enqueue(context.Background(), b.Client, payload, opts)
+	ticket, err := produce.Enqueue(ctx, b.Client, payload, opts)
 	if err != nil {
 		p.err = err
 		return

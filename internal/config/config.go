@@ -13,6 +13,7 @@ import (
 	"errand.internal/internal/monitor"
 	"errand.internal/internal/secret"
 	"errand.internal/internal/settings"
+	"errand.internal/internal/tracing/export"
 )
 
 // Config has the settings of a worker, without those of vendors.
@@ -32,6 +33,7 @@ type Config struct {
 	AllowInsecureHTTP  bool           `env:"ALLOW_INSECURE_HTTP" envDefault:"false" doc:"Permits plain http:// vendor and event URLs on hosts other than loopback."`
 	Events             events.Config  `envPrefix:"EVENTS_"`
 	API                httpapi.Config `envPrefix:"API_"`
+	Tracing            export.Config  `envPrefix:"OTEL_"`
 }
 
 // LogLevel is a zerolog level.

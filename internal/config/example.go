@@ -12,6 +12,7 @@ func Example() string {
 	worker := settings.Section{Title: "Worker"}
 	events := settings.Section{Title: "Events"}
 	api := settings.Section{Title: "HTTP interface"}
+	traces := settings.Section{Title: "Traces"}
 	for _, v := range settings.Describe(Config{}) {
 		if v.Name == "WORKER_QUEUES" {
 			v.Default = DefaultQueues().String()
@@ -21,11 +22,13 @@ func Example() string {
 			events.Variables = append(events.Variables, v)
 		case strings.HasPrefix(v.Name, "API_"):
 			api.Variables = append(api.Variables, v)
+		case strings.HasPrefix(v.Name, "OTEL_"):
+			traces.Variables = append(traces.Variables, v)
 		default:
 			worker.Variables = append(worker.Variables, v)
 		}
 	}
-	sections := []settings.Section{worker, events, api}
+	sections := []settings.Section{worker, events, api, traces}
 	for _, v := range all.Vendors {
 		section := settings.Section{Title: v.Title}
 		for _, t := range v.Accounts {

@@ -72,6 +72,7 @@ func Read(environ map[string]string) (*Valid, error) {
 		v.Events.Validate(),
 		v.Monitoring.Validate(),
 		v.API.Validate(),
+		v.Tracing.Validate(),
 		v.check(),
 		v.checkVendors(loaded),
 	)

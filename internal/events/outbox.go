@@ -9,6 +9,7 @@ import (
 
 	"errand.internal/internal/alert"
 	"errand.internal/internal/record"
+	"errand.internal/internal/tracing"
 )
 
 const (
@@ -130,6 +131,7 @@ type finishedData struct {
 	Code     string         `json:"code,omitempty"`
 	Message  string         `json:"message,omitempty"`
 	Attempts int            `json:"attempts"`
+	TraceID  string         `json:"traceId,omitempty"`
 }
 
 // deadData is the data of alert.TaskDead.
@@ -138,6 +140,7 @@ type deadData struct {
 	Message string         `json:"message"`
 	Outcome record.Outcome `json:"outcome"`
 	Type    string         `json:"type"`
+	TraceID string         `json:"traceId,omitempty"`
 }
 
 // publishEntry publishes the events of one entry. A task ends only once, so its
@@ -146,6 +149,7 @@ func (o *Outbox) publishEntry(ctx context.Context, entry record.OutboxEntry) err
 	if entry.Type == DeliverType { // the fate of a delivery is not an event
 		return nil
 	}
+	ctx = tracing.With(ctx, entry.Traceparent) // the delivery goes on with it
 	if entry.Finished {
 		id := "evt_finished_" + entry.ID
 		if err := o.publishEvent(ctx, id, TaskFinished, entry.Ended, finishedData{
@@ -155,6 +159,7 @@ func (o *Outbox) publishEntry(ctx context.Context, entry record.OutboxEntry) err
 			Code:     entry.Code,
 			Message:  entry.Message,
 			Attempts: entry.Attempts,
+			TraceID:  tracing.TraceID(ctx),
 		}); err != nil {
 			return err
 		}
@@ -167,6 +172,7 @@ func (o *Outbox) publishEntry(ctx context.Context, entry record.OutboxEntry) err
 		Message: entry.Message,
 		Outcome: entry.Outcome,
 		Type:    entry.Type,
+		TraceID: tracing.TraceID(ctx),
 	})
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/rs/zerolog"
+	"go.opentelemetry.io/otel/trace"
 
 	"errand.internal/internal/broker"
 	"errand.internal/internal/produce"
@@ -21,6 +22,8 @@ type Parts struct {
 	Client   *tasks.Client
 	Registry prometheus.Registerer
 	Log      zerolog.Logger
+	// Tracer records a span of each call; nil for none.
+	Tracer trace.Tracer
 	// Stopping ends once the worker stops: what waits then answers with what it has.
 	Stopping context.Context
 }
@@ -30,6 +33,7 @@ type api struct {
 	client   *tasks.Client
 	gate     *gate
 	metrics  *metrics
+	tracer   trace.Tracer
 	log      zerolog.Logger
 	stopping context.Context
 	// description is the OpenAPI description, and docs the page made of it.
@@ -78,6 +82,7 @@ func (a *API) SetKeys(list secret.String) error {
 func New(cfg Config, parts Parts) (*API, error) {
 	a := &api{
 		client:   parts.Client,
+		tracer:   parts.Tracer,
 		log:      parts.Log,
 		stopping: parts.Stopping,
 	}
@@ -172,6 +177,8 @@ func (a *api) handler(c call) http.HandlerFunc {
 		}()
 		ctx, cancel := context.WithCancel(r.Context())
 		defer cancel()
+		ctx, span := a.trace(ctx, c, r)
+		defer func() { endTrace(span, answered.status) }()
 		defer context.AfterFunc(a.stopping, cancel)() // a waiting request answers before the worker is gone
 		q := &request{
 			Request: r,

@@ -12,6 +12,7 @@ import (
 
 	"errand.internal/internal/bulk"
 	"errand.internal/internal/produce"
+	"errand.internal/internal/tracing"
 	"errand.internal/tasks"
 	"errand.internal/tasks/all"
 )
@@ -173,6 +174,15 @@ func waitParameter() *huma.Param {
 	return parameter("query", "wait", "how long to wait for the outcome, such as 20s; at most 60s", text(""))
 }
 
+func traceParameter() *huma.Param {
+	return parameter(
+		"header",
+		tracing.Header,
+		"the caller's trace (W3C Trace Context), which the task carries to the vendor; ignored if malformed",
+		text(""),
+	)
+}
+
 func optionParameters() []*huma.Param {
 	return []*huma.Param{
 		parameter("query", "in", "start after this time, such as 10m", text("")),
@@ -201,6 +211,7 @@ func (d *describer) enqueue(info tasks.Info) *huma.Operation {
 			optionParameters(),
 			waitParameter(),
 			parameter("header", idempotencyKey, "the task's key: a second request with it enqueues nothing", text("")),
+			traceParameter(),
 		),
 		RequestBody: &huma.RequestBody{
 			Required: true,
@@ -229,6 +240,7 @@ func (d *describer) bulk() *huma.Operation {
 		Parameters: append(
 			optionParameters(),
 			parameter("query", "type", "the task type of the rows that do not name one", text("")),
+			traceParameter(),
 		),
 		RequestBody: &huma.RequestBody{
 			Required: true,

@@ -23,6 +23,8 @@ type OutboxEntry struct {
 	Finished bool
 	// Dead says that the end is published as that of a dead letter.
 	Dead bool
+	// Traceparent is the trace of the attempt that ended the task; "" if it has none.
+	Traceparent string
 }
 
 // outboxJSON is an OutboxEntry as the outbox has it.
@@ -34,6 +36,7 @@ type outboxJSON struct {
 	Attempts int
 	Ended    int64
 	Tell     string
+	Trace    string
 }
 
 // PendingOutbox lists up to n entries of a queue's outbox, in no order.
@@ -67,6 +70,8 @@ func (s *Store) PendingOutbox(ctx context.Context, queue string, n int) ([]Outbo
 			Ended:    time.UnixMilli(v.Ended),
 			Finished: strings.Contains(v.Tell, "finished"),
 			Dead:     strings.Contains(v.Tell, "dead"),
+
+			Traceparent: v.Trace,
 		})
 	}
 	return entries, nil

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
+	"go.opentelemetry.io/otel/trace"
 
 	"errand.internal/clients"
 	"errand.internal/internal/alert"
@@ -28,6 +29,7 @@ type attempt struct {
 	began      time.Time
 	called     bool
 	latest     *clients.Attempt // of the calls
+	span       trace.Span       // records nothing where there is no trace
 }
 
 // event is the attempt as conclude sees it.
@@ -173,11 +175,13 @@ func (a *attempt) settle(d decision, result any) {
 	}
 	if d.outcome != "" {
 		r.Data = a.seal(result)
+		r.Traceparent = a.traceparent()
 		if identified, ok := result.(interface{ VendorIDs() []string }); ok {
 			r.VendorIDs = identified.VendorIDs()
 		}
 	}
 	err := a.claim.End(r)
+	a.traceEnd(d)
 	if err == nil {
 		a.report(d, took)
 		return
@@ -235,6 +239,9 @@ func (a *attempt) report(d decision, took time.Duration) {
 	}
 	if d.status != 0 {
 		line = line.Int("status", d.status)
+	}
+	if traced := a.span.SpanContext(); traced.IsValid() {
+		line = line.Stringer("trace_id", traced.TraceID())
 	}
 	line.Msg(d.message)
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 	"github.com/rs/zerolog"
+	"go.opentelemetry.io/otel/trace"
 
 	"errand.internal/internal/alert"
 	"errand.internal/internal/broker"
@@ -47,6 +48,8 @@ type Config struct {
 	// What it misses, because the process ends, is in the outbox; without it dead
 	// letters do not go there.
 	Finished func(id string)
+	// Tracer records a span of each attempt; nil for none.
+	Tracer trace.Tracer
 	// Limits names the rates and concurrencies that tasks may have to wait for.
 	Limits  []string
 	Metrics *Metrics
@@ -63,6 +66,7 @@ func NewServer(cfg Config) (*broker.Server, error) {
 		reconfirmAfter: cfg.ReconfirmAfter,
 		timeout:        cfg.Timeout,
 		metrics:        cfg.Metrics,
+		tracer:         cfg.Tracer,
 		log:            cfg.Log,
 	}
 	if w.alert == nil {

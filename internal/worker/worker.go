@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
+	"go.opentelemetry.io/otel/trace"
 
 	"errand.internal/internal/alert"
 	"errand.internal/internal/broker"
@@ -25,6 +26,7 @@ type worker struct {
 	reconfirmAfter time.Duration
 	timeout        func(vendor string) time.Duration
 	metrics        *Metrics
+	tracer         trace.Tracer // nil for none
 	log            zerolog.Logger
 	// stacksLogged is when goroutines were logged last, in Unix seconds.
 	stacksLogged atomic.Int64
@@ -58,6 +60,8 @@ func (w *worker) handle(ctx context.Context, c *broker.Claim) {
 	if c.Verdict == broker.Unrecorded && a.adopt(decodeErr) {
 		return
 	}
+	ctx = a.trace(ctx)
+	defer a.span.End()
 	if err := a.refuse(decodeErr); err != nil {
 		a.settle(conclude(a.event(err)), nil)
 		return

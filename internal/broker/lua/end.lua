@@ -14,6 +14,7 @@
 -- confirmed: the vendor did what a closing asked
 -- archived: the outcome is a dead letter; dead: how many are kept
 -- keep: the key stays taken whatever the outcome; told: it is published as a dead letter
+-- trace: what it is published with, if it is
 -- day: of asynq's statistics
 -- ids: digests of the vendor's IDs, by which the task is found
 -- waits: what a parked task waits for, in a word
@@ -121,7 +122,8 @@ if outcome then
   if arg.told then tell = tell .. ' dead' end
   if tell ~= '' and redis.call('HLEN', R .. 'outbox') < 100000 then
     redis.call('HSET', R .. 'outbox', arg.id, cjson.encode({type = kind, outcome = outcome, code = arg.code or '',
-      message = arg.message or '', attempts = attempts, ended = now, tell = tell}))
+      message = arg.message or '', attempts = attempts, ended = now, tell = tell,
+      trace = arg.trace}))
   end
   if alone ~= '-' and redis.call('GET', R .. 'alone:' .. alone) == arg.id then redis.call('DEL', R .. 'alone:' .. alone) end
   if key ~= '-' then

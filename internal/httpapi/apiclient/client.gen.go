@@ -149,6 +149,9 @@ type EnqueueDanaconnectOtpSendParams struct {
 
 	// IdempotencyKey the task's key: a second request with it enqueues nothing
 	IdempotencyKey *string `json:"Idempotency-Key,omitempty"`
+
+	// Traceparent the caller's trace (W3C Trace Context), which the task carries to the vendor; ignored if malformed
+	Traceparent *string `json:"traceparent,omitempty"`
 }
 
 // GetTaskParams defines parameters for GetTask.
@@ -489,6 +492,17 @@ func NewEnqueueDanaconnectOtpSendRequestWithBody(server string, params *EnqueueD
 			}
 
 			req.Header.Set("Idempotency-Key", headerParam0)
+		}
+
+		if params.Traceparent != nil {
+			var headerParam1 string
+
+			headerParam1, err = runtime.StyleParamWithLocation("simple", false, "traceparent", runtime.ParamLocationHeader, *params.Traceparent)
+			if err != nil {
+				return nil, err
+			}
+
+			req.Header.Set("traceparent", headerParam1)
 		}
 
 	}
