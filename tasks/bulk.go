@@ -39,7 +39,7 @@ func (e *BulkError) Unwrap() error {
 // missing tasks are then added.
 func EnqueueAll[R any, T Task[R]](
 	ctx context.Context,
-	c *Client,
+	c Enqueuer,
 	list []T,
 	options func(i int) []Option,
 ) ([]*Ticket[R], error) {

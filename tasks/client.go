@@ -45,6 +45,9 @@ var (
 // PayloadError names every invalid field of a payload.
 type PayloadError = payload.Error
 
+// Problem says which field of a payload is invalid, and which rule it breaks.
+type Problem = payload.Problem
+
 // StartedError says that a task cannot be cancelled because it was attempted.
 type StartedError = record.StartedError
 
@@ -153,22 +156,24 @@ func Key(key string) Option {
 	}
 }
 
-// In delays the start by d.
+// In delays the start by d, at most ten years. If d is not positive, the task may run at
+// once.
 func In(d time.Duration) Option {
 	return func(j *broker.Job) {
 		j.In = d
 	}
 }
 
-// At delays the start until t.
+// At delays the start until t, which is at most ten years ahead. If t is past, the task
+// may run at once.
 func At(t time.Time) Option {
 	return func(j *broker.Job) {
 		j.At = t
 	}
 }
 
-// UsableFor is how long after its start time the task is worth running. A task that
-// was not run by then ends Expired.
+// UsableFor is how long after its start time the task is worth running, at most ten
+// years; 0 leaves it to the task's type. A task that was not run by then ends Expired.
 func UsableFor(d time.Duration) Option {
 	return func(j *broker.Job) {
 		j.ExpireAfter = d
@@ -193,7 +198,22 @@ type Ticket[R any] struct {
 	// key, which is longer than the task's record.
 	Outcome Outcome
 
-	client *Client
+	client Enqueuer
+}
+
+// Enqueuer is what enqueues and waits: a *Client, or the Client of package taskstest in
+// a unit test. Code that takes an Enqueuer instead of a *Client can be tested without
+// Redis. Code that needs more of a client, such as Cancel, can declare an interface of
+// its own that embeds this one: both clients have the same methods.
+type Enqueuer interface {
+	EnqueuePayload(ctx context.Context, p Payload, opts ...Option) (*Ticket[json.RawMessage], error)
+	Wait(ctx context.Context, id string) (*Status, error)
+}
+
+// NewTicket returns the ticket of a task that was enqueued elsewhere, such as in an
+// earlier request, and whose result is an R.
+func NewTicket[R any](c Enqueuer, id string) *Ticket[R] {
+	return &Ticket[R]{ID: id, client: c}
 }
 
 // Enqueue validates the payload and stores the task in Redis. Once it has returned
@@ -202,7 +222,7 @@ type Ticket[R any] struct {
 // removed.
 func Enqueue[R any](
 	ctx context.Context,
-	c *Client,
+	c Enqueuer,
 	task Task[R],
 	opts ...Option,
 ) (*Ticket[R], error) {
@@ -210,11 +230,13 @@ func Enqueue[R any](
 	if len(problems) > 0 {
 		return nil, &PayloadError{Problems: problems}
 	}
-	ticket, err := c.enqueue(ctx, task, opts)
+	untyped, err := c.EnqueuePayload(ctx, task, opts...)
 	if err != nil {
 		return nil, err
 	}
-	return newTicket[R](c, ticket), nil
+	ticket := (*Ticket[R])(untyped)
+	ticket.client = c
+	return ticket, nil
 }
 
 // EnqueuePayload is Enqueue for a payload from Vendors.Decode, which has validated
@@ -224,20 +246,14 @@ func (c *Client) EnqueuePayload(
 	p Payload,
 	opts ...Option,
 ) (*Ticket[json.RawMessage], error) {
-	ticket, err := c.enqueue(ctx, p, opts)
+	stored, err := c.enqueue(ctx, p, opts)
 	if err != nil {
 		return nil, err
 	}
-	return newTicket[json.RawMessage](c, ticket), nil
-}
-
-func newTicket[R any](c *Client, t broker.Ticket) *Ticket[R] {
-	return &Ticket[R]{
-		ID:        t.ID,
-		Duplicate: t.Duplicate,
-		Outcome:   t.Outcome,
-		client:    c,
-	}
+	ticket := NewTicket[json.RawMessage](c, stored.ID)
+	ticket.Duplicate = stored.Duplicate
+	ticket.Outcome = stored.Outcome
+	return ticket, nil
 }
 
 // Keyed is implemented by payloads that contain their key, such as an invoice with
@@ -307,8 +323,28 @@ func newJob(p Payload, opts []Option) (broker.Job, error) {
 	for _, opt := range opts {
 		opt(&job)
 	}
+	if problems := timingProblems(job); len(problems) > 0 {
+		return broker.Job{}, &PayloadError{Problems: problems}
+	}
 	job.Key, err = KeyOf(p, job.Key)
 	return job, err
+}
+
+// maxSpan is how far ahead a task may start, and how long it may be usable then.
+const maxSpan = 10 * 365 * 24 * time.Hour
+
+func timingProblems(job broker.Job) []payload.Problem {
+	var problems []payload.Problem
+	if job.In > maxSpan || time.Until(job.At) > maxSpan {
+		problems = append(problems, payload.Problem{Field: "the start", Rule: "must be within ten years"})
+	}
+	switch {
+	case job.ExpireAfter < 0:
+		problems = append(problems, payload.Problem{Field: "the usable time", Rule: "must not be negative"})
+	case job.ExpireAfter > maxSpan:
+		problems = append(problems, payload.Problem{Field: "the usable time", Rule: "must be within ten years"})
+	}
+	return problems
 }
 
 func (c *Client) enqueue(ctx context.Context, p Payload, opts []Option) (broker.Ticket, error) {

@@ -47,6 +47,12 @@
 // [Client.Wait] return a [Status], and [Client.Cancel] cancels a task that has not been
 // attempted yet.
 //
+// # Testing
+//
+// Code that takes an [Enqueuer] instead of a *Client is tested with the client of package
+// taskstest: it is in memory, keeps the promises of the true one, and lists what was
+// enqueued.
+//
 // # Defining tasks
 //
 // A vendor's package describes itself with a [Vendor]: its queues, its types of accounts,

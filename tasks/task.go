@@ -89,8 +89,11 @@ type Info struct {
 	decode func(raw []byte) (Payload, error)
 }
 
+// Field describes a field of a payload.
+type Field = payload.Field
+
 // Fields describes the fields of the payload.
-func (i Info) Fields() []payload.Field {
+func (i Info) Fields() []Field {
 	return payload.Describe(i.Example)
 }
 

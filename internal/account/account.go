@@ -71,6 +71,7 @@ type Account struct {
 	Pauses []*admission.Pause
 
 	shared  Shared
+	local   bool              // without Redis
 	dryRun  http.RoundTripper // nil except in a dry run
 	closers []func()
 }
@@ -117,7 +118,13 @@ func New(s Shared) *Account {
 // DryRun returns an account whose requests all go to transport, with Placeholder as
 // the token. It needs no Redis, and has neither credentials nor limits.
 func DryRun(transport http.RoundTripper) *Account {
-	return &Account{dryRun: transport}
+	return &Account{local: true, dryRun: transport}
+}
+
+// Local returns an account for one process without Redis, such as a unit test: it calls
+// the vendor and logs in there, but has no limits and shares no state.
+func Local() *Account {
+	return &Account{local: true}
 }
 
 // IsDryRun reports whether the account only records its requests.
@@ -146,6 +153,9 @@ func (a *Account) Source(p tokens.Profile) tokens.Source {
 	if a.dryRun != nil {
 		return tokens.Fixed(Placeholder.Reveal())
 	}
+	if a.local {
+		return tokens.Local(p)
+	}
 	source := tokens.NewSource(
 		a.shared.Redis,
 		a.shared.Ring,
@@ -160,7 +170,7 @@ func (a *Account) Source(p tokens.Profile) tokens.Source {
 
 // Gate returns the gate of a static credential, such as HTTP Basic.
 func (a *Account) Gate(p admission.Profile) admission.Gate {
-	if a.dryRun != nil {
+	if a.local {
 		return admission.Always()
 	}
 	gate := pausableGate{
@@ -185,10 +195,10 @@ func (a *Account) addCredential(p admission.Profile, state CredentialState) {
 
 // Admitter returns what admits the calls of a credential: unless an operator has paused it,
 // within the rate and concurrency of l, and while the vendor is not in trouble, as trip
-// says; nil in a dry run. It sets the name, identity and call timeout of l from p. All
+// says; nil without Redis. It sets the name, identity and call timeout of l from p. All
 // clients of the credential share the admitter.
 func (a *Account) Admitter(p admission.Profile, l admission.Limits, trip settings.Share) clients.Admitter {
-	if a.dryRun != nil {
+	if a.local {
 		return nil
 	}
 	l.Name = p.Name
@@ -223,7 +233,7 @@ func identity(p admission.Profile) []string {
 // Guard returns a guard that limits what each recipient is sent; nil if rate is
 // unlimited. name is part of the Redis keys, who the word for a recipient.
 func (a *Account) Guard(name, who string, rate settings.Rate) *admission.Guard {
-	if a.dryRun != nil || rate.IsZero() {
+	if a.local || rate.IsZero() {
 		return nil
 	}
 	return admission.NewGuard(a.shared.Redis, a.shared.Salt, name, who, rate, a.shared.Admission...)
@@ -232,7 +242,7 @@ func (a *Account) Guard(name, who string, rate settings.Rate) *admission.Guard {
 // Detector returns a detector that publishes changed values as events; nil if no
 // receiver is configured.
 func (a *Account) Detector(c events.DetectorConfig) *events.Detector {
-	if a.dryRun != nil || a.shared.Publish == nil {
+	if a.local || a.shared.Publish == nil {
 		return nil
 	}
 	return events.NewDetector(c, a.shared.Redis, a.shared.Salt, a.shared.Publish)

@@ -234,7 +234,7 @@ func (p *Producer) arguments(id string, job Job, replayed *deadLetter) arguments
 	a.flag("intent", o.intent != "")
 	a.add("once", o.encode())
 	a.time("at", job.At)
-	a.span("delay", job.In)
+	a.span("delay", max(job.In, 0))
 	a.flag("plain", !p.ring.Enabled())
 	a.time("before", job.EnqueueBefore)
 	if job.By != "" {

@@ -56,7 +56,7 @@ func (w *worker) handle(ctx context.Context, c *broker.Claim) {
 			a.policy = payload.Policy().WithDefaults()
 		}
 	}
-	a.policy.Delivery = min(a.policy.Delivery, c.Expires.Sub(c.Due)/10)
+	a.policy.Delivery = Delivery(a.policy, c.Due, c.Expires)
 	if c.Verdict == broker.Unrecorded && a.adopt(decodeErr) {
 		return
 	}
@@ -120,7 +120,7 @@ func (a *attempt) refuse(decodeErr error) error {
 	case decodeErr != nil:
 		return refusal{record.Invalid, "the payload is wrong: " + decodeErr.Error()}
 	case a.claim.Expires.Sub(a.claim.Now()) < a.policy.Delivery:
-		return outOfTime(a.claim)
+		return outOfTime(a.claim.Attempts)
 	case a.definition.Run == nil:
 		return elsewhere(a.definition.Vendor, "this worker has no credentials for the vendor")
 	}
@@ -132,13 +132,13 @@ func (a *attempt) refuseClaim() error {
 	c := a.claim
 	switch c.Verdict {
 	case broker.OutOfTime:
-		return outOfTime(c)
+		return outOfTime(c.Attempts)
 	case broker.Abandoned:
 		return refusal{record.Unknown, "the worker that was calling the vendor died; the call may have happened"}
 	case broker.Crashed:
 		return refusal{record.Failed, "its worker died three times while it ran the task"}
 	case broker.Overtaken:
-		return refusal{record.Superseded, "a closing of the same access was enqueued later"}
+		return overtaken
 	case broker.Unrecorded:
 		if c.Completed() {
 			return refusal{record.Done, "it ended before; Redis has lost its record"}
@@ -148,7 +148,7 @@ func (a *attempt) refuseClaim() error {
 		}
 	case broker.Run:
 		if !c.Now().Before(c.Expires) { // the claim's reply was long under way
-			return outOfTime(c)
+			return outOfTime(c.Attempts)
 		}
 	default:
 		return elsewhere("errand", fmt.Sprintf("this worker does not know the verdict %q; a newer one may", c.Verdict))
@@ -156,12 +156,14 @@ func (a *attempt) refuseClaim() error {
 	return nil
 }
 
-func outOfTime(c *broker.Claim) refusal {
-	if c.Attempts == 0 {
+func outOfTime(attempts int) refusal {
+	if attempts == 0 {
 		return refusal{record.Expired, "its time was up before it could run"}
 	}
-	return refusal{record.Failed, fmt.Sprintf("the time budget is spent after %d attempts", c.Attempts)}
+	return refusal{record.Failed, fmt.Sprintf("the time budget is spent after %d attempts", attempts)}
 }
+
+var overtaken = refusal{record.Superseded, "a closing of the same access was enqueued later"}
 
 // reconcile asks the vendor whether an earlier attempt has happened. It returns nil if
 // it surely has not, so that the task may run.

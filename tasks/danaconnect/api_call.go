@@ -17,13 +17,16 @@ import (
 //
 // https://dev.danaconnect.com/developer-portal
 type APICall struct {
-	Method string         `json:"method" validate:"required,oneof=GET HEAD POST PUT PATCH DELETE" text:"id" clear:"true" doc:"HTTP method"`
-	Path   string         `json:"path" validate:"required,max=2048" text:"id" doc:"path below DANACONNECT_API_URL, URL-escaped, such as rest/conversation/824541"`
-	Query  freecall.Query `json:"query,omitempty" text:"free" doc:"query parameters; a value is text, a number, true, false, or a list of these"`
-	Body   any            `json:"body,omitempty" text:"free" doc:"request body, sent as JSON; none if omitted"`
+	Method string `json:"method" validate:"required,oneof=GET HEAD POST PUT PATCH DELETE" text:"id" clear:"true" doc:"HTTP method"`
+	Path   string `json:"path" validate:"required,max=2048" text:"id" doc:"path below DANACONNECT_API_URL, URL-escaped, such as rest/conversation/824541"`
+	Query  Query  `json:"query,omitempty" text:"free" doc:"query parameters; a value is text, a number, true, false, or a list of these"`
+	Body   any    `json:"body,omitempty" text:"free" doc:"request body, sent as JSON; none if omitted"`
 	// Idempotent says whether the call may be repeated; nil means GET and HEAD.
 	Idempotent *bool `json:"idempotent,omitempty" clear:"true" doc:"true if the call may be repeated; default: true for GET and HEAD"`
 }
+
+// Query are the query parameters of a free call.
+type Query = freecall.Query
 
 // Type implements tasks.Task.
 func (APICall) Type() string {

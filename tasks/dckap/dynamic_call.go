@@ -18,10 +18,10 @@ import (
 //
 // https://docs.dckapintegrator.com/user-guide/api-access-keys
 type DynamicCall struct {
-	Listener string         `json:"listener" validate:"required,max=2048" text:"id" clear:"true" doc:"id of the pipe's listener, or the URL copied from the pipe"`
-	Method   string         `json:"method,omitempty" validate:"omitempty,oneof=GET POST PUT PATCH DELETE" text:"id" clear:"true" doc:"HTTP method; default POST"`
-	Query    freecall.Query `json:"query,omitempty" text:"free" doc:"query parameters; a value is text, a number, true, false, or a list of these"`
-	Body     any            `json:"body,omitempty" text:"free" doc:"request body, sent as JSON; none if omitted"`
+	Listener string `json:"listener" validate:"required,max=2048" text:"id" clear:"true" doc:"id of the pipe's listener, or the URL copied from the pipe"`
+	Method   string `json:"method,omitempty" validate:"omitempty,oneof=GET POST PUT PATCH DELETE" text:"id" clear:"true" doc:"HTTP method; default POST"`
+	Query    Query  `json:"query,omitempty" text:"free" doc:"query parameters; a value is text, a number, true, false, or a list of these"`
+	Body     any    `json:"body,omitempty" text:"free" doc:"request body, sent as JSON; none if omitted"`
 	// Idempotent says whether the call may be repeated; nil means GET, and what the
 	// pipes file says.
 	Idempotent *bool `json:"idempotent,omitempty" clear:"true" doc:"true if the call may be repeated; default: true for GET, and for a pipe that DCKAP_PIPES_FILE marks idempotent"`
@@ -29,6 +29,9 @@ type DynamicCall struct {
 
 // PipeAnswer is a pipe's unchanged answer.
 type PipeAnswer = dckap.Answer
+
+// Query are the query parameters of a free call.
+type Query = freecall.Query
 
 // Type implements tasks.Task.
 func (DynamicCall) Type() string {

@@ -17,15 +17,18 @@ import (
 //
 // https://api.dinero.dk/v1/docs
 type APICall struct {
-	OrganizationID tasks.ID       `json:"organizationId" validate:"required" text:"number" clear:"true" doc:"the organization; the worker has its API key"`
-	Method         string         `json:"method" validate:"required,oneof=GET HEAD POST PUT PATCH DELETE" text:"id" clear:"true" doc:"HTTP method"`
-	Path           string         `json:"path" validate:"required,max=2048" text:"id" doc:"path below {version}/{organizationId}/, URL-escaped, such as invoices/GUID/book"`
-	Version        string         `json:"version,omitempty" text:"id" clear:"true" doc:"API version, such as v2 or v1.2; default v1"`
-	Query          freecall.Query `json:"query,omitempty" text:"free" doc:"query parameters; a value is text, a number, true, false, or a list of these"`
-	Body           any            `json:"body,omitempty" text:"free" doc:"request body, sent as JSON; none if omitted"`
+	OrganizationID tasks.ID `json:"organizationId" validate:"required" text:"number" clear:"true" doc:"the organization; the worker has its API key"`
+	Method         string   `json:"method" validate:"required,oneof=GET HEAD POST PUT PATCH DELETE" text:"id" clear:"true" doc:"HTTP method"`
+	Path           string   `json:"path" validate:"required,max=2048" text:"id" doc:"path below {version}/{organizationId}/, URL-escaped, such as invoices/GUID/book"`
+	Version        string   `json:"version,omitempty" text:"id" clear:"true" doc:"API version, such as v2 or v1.2; default v1"`
+	Query          Query    `json:"query,omitempty" text:"free" doc:"query parameters; a value is text, a number, true, false, or a list of these"`
+	Body           any      `json:"body,omitempty" text:"free" doc:"request body, sent as JSON; none if omitted"`
 	// Idempotent says whether the call may be repeated; nil means GET and HEAD.
 	Idempotent *bool `json:"idempotent,omitempty" clear:"true" doc:"true if the call may be repeated; default: true for GET and HEAD"`
 }
+
+// Query are the query parameters of a free call.
+type Query = freecall.Query
 
 // Type implements tasks.Task.
 func (APICall) Type() string {
