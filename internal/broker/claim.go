@@ -46,8 +46,11 @@ type Claim struct {
 	Payload []byte
 	// Attempts counts the attempts before this one that counted against the budget.
 	Attempts int
-	Due      time.Time
-	Expires  time.Time
+	// Called says that the vendor may have been called before, also if that counted as no
+	// attempt: it answered "not now", or the worker died.
+	Called  bool
+	Due     time.Time
+	Expires time.Time
 	// Foreign says that a plain asynq client enqueued the task.
 	Foreign bool
 	// Notify says that the task was enqueued with Notify.
@@ -99,6 +102,7 @@ func (s *Server) newClaim(queue string, r redisscript.Reply, now, sent time.Time
 		Queue:     queue,
 		Verdict:   Verdict(r.Text(2)),
 		Attempts:  int(r.Int(6)),
+		Called:    r.Text(6) != "",
 		Due:       asked.Due,
 		Expires:   asked.Expires(),
 		InDoubt:   r.Text(7) != "",

@@ -401,6 +401,42 @@ func TestTakeKeepsTheOrder(t *testing.T) {
 	r.check()
 }
 
+// A claim says whether the vendor may have been called before, also where that counted as
+// no attempt, and not if it surely was not.
+func TestAClaimSaysWhetherTheVendorWasCalled(t *testing.T) {
+	t.Parallel()
+	refused := parked("shop:rate", 0)
+	refused.Attempt = &record.Attempt{At: time.Now(), Class: "blocked", Status: 429}
+	untried := parked("shop:pause", 0)
+	for _, tt := range []struct {
+		name       string
+		redelivery broker.Redelivery
+		before     func(r *rig, c *broker.Claim)
+		called     bool
+	}{
+		{"it waited", broker.AtLeastOnce, func(r *rig, c *broker.Claim) { r.end(c, untried) }, false},
+		{"the vendor refused it", broker.AtMostOnce, func(r *rig, c *broker.Claim) { r.end(c, refused) }, true},
+		{"its worker stopped", broker.AtMostOnce, func(r *rig, c *broker.Claim) { r.requeue(c.ID, "w1", false) }, false},
+		{"its worker died before the call", broker.AtMostOnce, func(r *rig, c *broker.Claim) { r.requeue(c.ID, "w1", true) }, false},
+		{"its worker died", broker.AtLeastOnce, func(r *rig, c *broker.Claim) { r.requeue(c.ID, "w1", true) }, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t)
+			r.enqueue(redelivered(tt.redelivery))
+			c := r.take()
+			if c.Called {
+				t.Error("it was called before its first claim")
+			}
+			tt.before(r, c)
+			r.forward("retry")
+			if c = r.take(); c.Called != tt.called || c.Attempts != 0 {
+				t.Errorf("called %v after %d attempts, want %v and none", c.Called, c.Attempts, tt.called)
+			}
+		})
+	}
+}
+
 // A stale claim changes nothing: another worker has the task.
 func TestAStaleClaimIsFenced(t *testing.T) {
 	t.Parallel()

@@ -37,6 +37,7 @@ func (a *attempt) event(err error) event {
 	return event{
 		policy:         a.policy,
 		attempts:       a.claim.Attempts,
+		calledBefore:   a.claim.Called,
 		left:           a.claim.Expires.Sub(a.claim.Now()),
 		err:            err,
 		inDoubt:        a.claim.InDoubt,
@@ -107,7 +108,7 @@ func (a *attempt) call(
 // least once, its first call is recorded before it leaves.
 func (a *attempt) watch(ctx context.Context) (context.Context, *clients.Attempt) {
 	ctx, watch := clients.WithAttempt(ctx, func() {
-		if a.claim.Attempts == 0 {
+		if !a.claim.Called {
 			a.metrics.observeWait(a.claim.Type, a.claim.Now().Sub(a.claim.Due))
 			if a.policy.Delivery > 0 {
 				a.metrics.fresh.sent(a.claim.Now().Sub(a.claim.Due), a.claim.Expires.Sub(a.claim.Due))
@@ -117,7 +118,7 @@ func (a *attempt) watch(ctx context.Context) (context.Context, *clients.Attempt)
 	watch.Task = a.claim.ID
 	watch.Deadline = a.began.Add(a.claim.Expires.Sub(a.claim.Now()))
 	watch.Underway = a.called
-	watch.Retry = a.claim.Attempts > 0
+	watch.Retry = a.claim.Called
 	watch.First = a.began.Add(a.claim.Due.Sub(a.claim.Now())) // not before it was due
 	watch.SetPlace(a.claim.Place)
 	a.latest = watch

@@ -16,8 +16,10 @@ import (
 // on.
 type event struct {
 	policy broker.Policy
-	// attempts counts those before this one that counted.
-	attempts int
+	// attempts counts those before this one that counted; calledBefore says that the
+	// vendor may have been called before.
+	attempts     int
+	calledBefore bool
 	// left is what is left of the budget.
 	left time.Duration
 	// err is the refusal of a task that was not run, or the error of the call or lookup.
@@ -298,7 +300,7 @@ func (d decision) tooLate(e event) bool {
 // missed ends a task for which it is too late.
 func (d decision) missed(e event) decision {
 	d.message = "it could not arrive in time any more; " + d.message
-	if d.untried && e.attempts == 0 {
+	if d.untried && !e.calledBefore {
 		return d.end(record.Expired)
 	}
 	return d.end(record.Failed)

@@ -4,6 +4,8 @@ import (
 	"context"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -24,8 +26,10 @@ import (
 type shop struct {
 	*httptest.Server
 	calls  atomic.Int32
-	refuse atomic.Int32  // so many calls, with 429 and a second to wait
+	refuse atomic.Int32  // so many calls, with 429 and a second to wait, or retryAfter
 	hold   chan struct{} // the first call ends when it is closed; nil: at once
+
+	retryAfter int
 }
 
 func newShop(t *testing.T) *shop {
@@ -36,7 +40,7 @@ func newShop(t *testing.T) *shop {
 			<-s.hold
 		}
 		if s.refuse.Add(-1) >= 0 {
-			w.Header().Set("Retry-After", "1")
+			w.Header().Set("Retry-After", strconv.Itoa(max(s.retryAfter, 1)))
 			w.WriteHeader(http.StatusTooManyRequests)
 		}
 	}))
@@ -152,6 +156,83 @@ func TestA429CostsNoAttempt(t *testing.T) {
 			t.Errorf("limited %v: the other one ended %s after the refusal: %+v", limited, other.Ended.Sub(refused.History[0].At), other)
 		}
 	}
+}
+
+// A task that the vendor refused for longer than it has left ends failed: expired would say
+// that the vendor was never called. What a person waits for ends at once, anything else with
+// its time, also if it waits for something else by then.
+func TestA429ThatOutlastsTheTask(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name    string
+		policy  broker.Policy
+		refuse  int32
+		limit   settings.Rate
+		message string
+	}{
+		{
+			name:    "a passcode",
+			policy:  broker.Policy{Budget: time.Minute, Delivery: 6 * time.Second},
+			refuse:  100,
+			message: "it could not arrive in time any more; shop buy: too many requests",
+		},
+		{
+			name:    "another task",
+			policy:  broker.Policy{Budget: 2 * time.Second},
+			refuse:  100,
+			message: "the time budget is spent; the vendor was called, and did not run it",
+		},
+		{
+			name:    "its turn does not come",
+			policy:  broker.Policy{Budget: 20 * time.Second, Delivery: 2 * time.Second},
+			refuse:  1,
+			limit:   settings.Rate{N: 1, Per: time.Hour},
+			message: "it could not arrive in time any more; shop buy: not called",
+		},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			s := newShop(t)
+			s.retryAfter = 1
+			if tt.policy.Budget == time.Minute {
+				s.retryAfter = 57
+			}
+			s.refuse.Store(tt.refuse)
+			r := newRig(t)
+			registry := prometheus.NewRegistry()
+			r.define("t:buy", tt.policy, s.buy(r.limit(tt.limit, 1)))
+			r.work(func(c *worker.Config) { c.Metrics = worker.NewMetrics(registry) })
+			ticket := r.enqueue("t:buy")
+			got := r.wait(ticket.ID)
+			if got.Outcome != record.Failed || !strings.Contains(got.Message, tt.message) || len(got.History) == 0 {
+				t.Errorf("%+v", got)
+			}
+			early := got.Ended.Before(ticket.Due.Add(tt.policy.Budget - time.Second))
+			if early != (tt.policy.Delivery > 0) {
+				t.Errorf("it ended %s after it was due", got.Ended.Sub(ticket.Due))
+			}
+			if n := firstCalls(t, registry); n != 1 {
+				t.Errorf("%d first calls were measured", n)
+			}
+		})
+	}
+}
+
+// firstCalls is how many first calls of tasks were measured.
+func firstCalls(t *testing.T, registry *prometheus.Registry) (n uint64) {
+	t.Helper()
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			if f.GetName() == "errand_task_wait_seconds" {
+				n += m.GetHistogram().GetSampleCount()
+			}
+		}
+	}
+	return n
 }
 
 // Who never gets its turn ends with its time, without an attempt.

@@ -51,6 +51,7 @@ func (t Try) Run(ctx context.Context) (Tried, error) {
 	began := time.Now()
 	e := event{
 		attempts:     t.Attempts,
+		calledBefore: t.Attempts > 0,
 		left:         t.Expires.Sub(began),
 		inDoubt:      t.InDoubt,
 		lookups:      t.Lookups,
@@ -143,7 +144,7 @@ func Delivery(p broker.Policy, due, expires time.Time) time.Duration {
 
 // OutOfTime returns how a task ends whose time is up, after some attempts that counted.
 func OutOfTime(attempts int, inDoubt bool) (record.Outcome, string) {
-	d := conclude(event{err: outOfTime(attempts), inDoubt: inDoubt})
+	d := conclude(event{err: outOfTime(attempts > 0, attempts), inDoubt: inDoubt})
 	return d.outcome, d.message
 }
 

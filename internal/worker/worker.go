@@ -120,7 +120,7 @@ func (a *attempt) refuse(decodeErr error) error {
 	case decodeErr != nil:
 		return refusal{record.Invalid, "the payload is wrong: " + decodeErr.Error()}
 	case a.claim.Expires.Sub(a.claim.Now()) < a.policy.Delivery:
-		return outOfTime(a.claim.Attempts)
+		return outOfTime(a.claim.Called, a.claim.Attempts)
 	case a.definition.Run == nil:
 		return elsewhere(a.definition.Vendor, "this worker has no credentials for the vendor")
 	}
@@ -132,7 +132,7 @@ func (a *attempt) refuseClaim() error {
 	c := a.claim
 	switch c.Verdict {
 	case broker.OutOfTime:
-		return outOfTime(c.Attempts)
+		return outOfTime(c.Called, c.Attempts)
 	case broker.Abandoned:
 		return refusal{record.Unknown, "the worker that was calling the vendor died; the call may have happened"}
 	case broker.Crashed:
@@ -148,7 +148,7 @@ func (a *attempt) refuseClaim() error {
 		}
 	case broker.Run:
 		if !c.Now().Before(c.Expires) { // the claim's reply was long under way
-			return outOfTime(c.Attempts)
+			return outOfTime(c.Called, c.Attempts)
 		}
 	default:
 		return elsewhere("errand", fmt.Sprintf("this worker does not know the verdict %q; a newer one may", c.Verdict))
@@ -156,9 +156,14 @@ func (a *attempt) refuseClaim() error {
 	return nil
 }
 
-func outOfTime(attempts int) refusal {
-	if attempts == 0 {
+// outOfTime ends a task whose time is up. called says that the vendor may have been called
+// before, attempts how often that counted.
+func outOfTime(called bool, attempts int) refusal {
+	switch {
+	case !called:
 		return refusal{record.Expired, "its time was up before it could run"}
+	case attempts == 0:
+		return refusal{record.Failed, "the time budget is spent; the vendor was called, and did not run it"}
 	}
 	return refusal{record.Failed, fmt.Sprintf("the time budget is spent after %d attempts", attempts)}
 }

@@ -7,12 +7,20 @@
 -- hold: how long an intent's subject is locked at the most, ms
 --
 -- Returns {now, claim…}, or nil if the queue is paused or gave nothing. A claim is
--- {id, msg, verdict, fence, asked, once, attempts}, followed by
+-- {id, msg, verdict, fence, asked, once, attempts}, where attempts is empty if the vendor
+-- was surely never called, followed by
 -- {doubt, reconfirm, place} if there is any of them.
 local mine = R .. 'taken:' .. arg.owner -- what this worker took last
 
+-- called reports whether an earlier claim may have called the vendor, also where that
+-- counted as no attempt.
+local function called(r)
+  return r.first or r.doubt or r.crashes and r.once and once(r.once) == '1'
+end
+
 local function claimed(id, msg, r)
-  local claim = {id, msg, r.verdict or 'go', r.fence, r.asked, r.once or '', r.attempts or ''}
+  local attempts = r.attempts or called(r) and '0' or ''
+  local claim = {id, msg, r.verdict or 'go', r.fence, r.asked, r.once or '', attempts}
   if r.doubt or r.reconfirm or r.place then
     claim[8], claim[9], claim[10] = r.doubt or '', r.reconfirm or '', r.place or ''
   end
