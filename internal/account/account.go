@@ -239,6 +239,17 @@ func (a *Account) Guard(name, who string, rate settings.Rate) *admission.Guard {
 	return admission.NewGuard(a.shared.Redis, a.shared.Salt, name, who, rate, a.shared.Admission...)
 }
 
+// Surge returns what announces that the account of a credential sends far more than usual;
+// nil in a dry run.
+func (a *Account) Surge(p admission.Profile) *admission.Surge {
+	if a.dryRun != nil {
+		return nil
+	}
+	s := admission.NewSurge(a.shared.Redis, a.shared.Salt, p.Name, identity(p), a.shared.Admission...)
+	a.closers = append(a.closers, s.Close)
+	return s
+}
+
 // Detector returns a detector that publishes changed values as events; nil if no
 // receiver is configured.
 func (a *Account) Detector(c events.DetectorConfig) *events.Detector {

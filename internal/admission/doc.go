@@ -94,13 +94,18 @@
 // nothing unasked: it protects persons and money, and the task can try again when Redis is
 // back.
 //
+// # Surges
+//
+// A Surge counts what an account sends by the hour, and announces one that is far above the
+// same hour of the last seven days.
+//
 // # Keys
 //
 // tok:{profile:fingerprint}:l lease, :n cool-down, :p proven, of a breaker;
 // errand:account:{name}:pause the pause of an account (internal/record);
 // tok:{profile}:w the workers that use a credential of that name, with its fingerprint;
 // limit:{account:digest}:b the breaker of an account, :s state, :q and :t the queue, :p
-// permits; limit:{name:digest}:r a recipient. All keys of a thing share the hash tag and
+// permits, :h the hours of a Surge; limit:{name:digest}:r a recipient. All keys of a thing share the hash tag and
 // thus a slot of Redis Cluster. The fingerprint is derived with PBKDF2 from the identity
 // and the salt in the same Redis (seal.Salt), digests are keyed with that salt, so that names reveal nothing. A limit's
 // account is who it is at the vendor and not its secret: a new password does not bring a

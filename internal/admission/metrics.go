@@ -16,6 +16,7 @@ type Metrics struct {
 	leasesLost     *prometheus.CounterVec
 	coolDownUntil  *prometheus.GaugeVec
 	outageState    *prometheus.GaugeVec
+	surges         *prometheus.CounterVec
 }
 
 // NewMetrics makes the collectors and registers them with reg; nil registers them
@@ -52,6 +53,12 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		outageState: c.gauge(
 			"breaker_state",
 			"The account's circuit breaker as this process knows it: 0 closed, 1 being tried, 2 open.",
+			"account",
+		),
+		surges: c.counter(
+			"otp_surges_total",
+			"Hours in which the account sent far more passcodes than in the same hour of the last seven days, "+
+				"as announced by this process.",
 			"account",
 		),
 	}

@@ -21,6 +21,7 @@ type options struct {
 	clock    Clock
 	metrics  *Metrics
 	onOutage func(OutageChange)
+	onSurge  func(SurgeChange)
 }
 
 // breakerOptions are those of breakers.

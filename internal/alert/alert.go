@@ -24,6 +24,8 @@ const (
 	// or closed.
 	AccountOpen   Kind = "account.open"
 	AccountClosed Kind = "account.closed"
+	// AccountSurge means that an account sends far more passcodes than usual at this hour.
+	AccountSurge Kind = "account.surge"
 	// TaskDead means that a task has ended archived.
 	TaskDead Kind = "task.dead"
 	// TaskUnconfirmed means that a task whose effect must be confirmed has stayed
@@ -41,6 +43,7 @@ var kinds = []Kind{
 	CredentialExpiring,
 	AccountOpen,
 	AccountClosed,
+	AccountSurge,
 	TaskDead,
 	TaskUnconfirmed,
 	ReceiverGone,

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"slices"
+	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -195,6 +196,7 @@ func (p *process) open(store *record.Store) ([]worker.Definition, error) {
 			admission.WithSalt(salt),
 			admission.WithMetrics(metrics),
 			admission.WithOnOutage(outageAlerts(p.alert)),
+			admission.WithOnSurge(surgeAlerts(p.alert)),
 		},
 	}
 	p.accounts, err = p.config.Accounts.Open(shared)
@@ -228,6 +230,21 @@ func credentialAlerts(publish alert.Func) func(admission.Change) {
 			kind = alert.CredentialResumed
 		}
 		publish(alert.Alert{Kind: kind, Subject: c.Profile})
+	}
+}
+
+// surgeAlerts turns hours in which an account sends far more than usual into alerts.
+func surgeAlerts(publish alert.Func) func(admission.SurgeChange) {
+	return func(c admission.SurgeChange) {
+		publish(alert.Alert{
+			Kind:     alert.AccountSurge,
+			Subject:  c.Account,
+			DedupKey: rand.Text(), // only one process of the fleet tells it
+			Data: map[string]string{
+				"count": strconv.FormatInt(c.Count, 10),
+				"usual": strconv.FormatInt(c.Usual, 10),
+			},
+		})
 	}
 }
 

@@ -140,14 +140,15 @@ func alertData(a alert.Alert) map[string]any {
 	data := map[string]any{}
 	for name, value := range a.Data {
 		data[name] = value
-		if a.Kind == alert.CredentialExpiring && (name == "daysLeft" || name == "over") {
+		switch name {
+		case "daysLeft", "over", "count", "usual":
 			data[name] = json.RawMessage(value) // a number, true or false
 		}
 	}
 	switch a.Kind {
 	case alert.CredentialParked, alert.CredentialResumed, alert.CredentialExpiring:
 		data["credential"] = a.Subject
-	case alert.AccountOpen, alert.AccountClosed:
+	case alert.AccountOpen, alert.AccountClosed, alert.AccountSurge:
 		data["account"] = a.Subject
 	default:
 		data["id"] = a.Subject

@@ -98,7 +98,7 @@ func TestManualShowsEveryEvent(t *testing.T) {
 	for _, want := range []string{
 		events.TaskFinished, string(alert.TaskDead), string(alert.TaskUnconfirmed),
 		string(alert.CredentialParked), string(alert.CredentialResumed), string(alert.CredentialExpiring),
-		string(alert.AccountOpen), string(alert.AccountClosed),
+		string(alert.AccountOpen), string(alert.AccountClosed), string(alert.AccountSurge),
 	} {
 		if !slices.Contains(shown, want) {
 			t.Errorf("docs/events.md does not show %s", want)

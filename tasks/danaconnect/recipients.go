@@ -82,6 +82,8 @@ type recipients struct {
 	// who it is.
 	account  guard
 	identity []string
+	// surge is told of every passcode that may have been sent; nil in a dry run.
+	surge *admission.Surge
 }
 
 // guard is a *admission.Guard.
@@ -94,6 +96,7 @@ func newRecipients(s *basicSettings, a *account.Account) *recipients {
 	r := &recipients{
 		fields:   slices.Sorted(slices.Values(s.Recipients.Fields)),
 		identity: []string{s.Username, s.Company},
+		surge:    a.Surge(s.Profile()),
 	}
 	if g := a.Guard("otp-recipient", "recipient", s.Recipients.Limit); g != nil {
 		r.guard = g
@@ -153,6 +156,8 @@ func (r *recipients) send(
 	sent, err := send()
 	if e, ok := clients.AsError(err); ok && certainlyNotSent(e) {
 		free(places)
+	} else {
+		r.surge.Count()
 	}
 	return sent, err
 }
