@@ -97,6 +97,9 @@ func (d *doctor) credentialCheck(
 		}
 	}
 	source, logsIn := credential.CredentialState.(tokens.Source)
+	if c, expired := expiredCheck(state, a, d.now()); expired {
+		return c
+	}
 	if c, cooling := coolDownCheck(state, a, logsIn); cooling {
 		return c
 	}
@@ -240,6 +243,19 @@ func expiryCheck(lastDay time.Time, a config.Account, now time.Time) (c Check, e
 		}, true
 	}
 	return Check{}, false
+}
+
+// expiredCheck is the check of a credential that has expired, whether or not the vendor has
+// noticed: that it was refused is only what follows.
+func expiredCheck(state admission.State, a config.Account, now time.Time) (c Check, expired bool) {
+	c, expiring := expiryCheck(state.ExpiresOn, a, now)
+	if !expiring || c.Level != redisguard.Fail {
+		return Check{}, false
+	}
+	if state.Refusals > 0 {
+		c.Seen += "; " + state.String()
+	}
+	return c, true
 }
 
 // untriedCheck is the check of a credential that logs in but was not tried.
