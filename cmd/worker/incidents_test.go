@@ -79,7 +79,7 @@ func newScene(t *testing.T, env map[string]string) *scene {
 func (s *scene) start() {
 	s.t.Helper()
 	if s.w == nil {
-		s.w = s.Fixture.Start(s.t)
+		s.w = s.Start(s.t)
 	}
 }
 

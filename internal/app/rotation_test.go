@@ -181,7 +181,7 @@ func newRotating(t *testing.T, environ map[string]string) *rotating {
 	r.Environ["DANACONNECT_PASSWORD_FILE"] = r.path
 	maps.Copy(r.Environ, environ)
 	r.write(r.path, danaconnecttest.Password)
-	r.Worker = r.fixture.Start(t)
+	r.Worker = r.Start(t)
 	return r
 }
 

@@ -260,8 +260,8 @@ func (g *generation) tell(log zerolog.Logger, accountName, credential string, st
 		Str("account", accountName).
 		Str("credential", credential).
 		Str("reason", state.Reason).
-		Msg("the changed secret of " + accountName + " is refused; the old one stays in use: correct the file, or unlock the account at the " +
-			"vendor and run worker credentials clear " + credential)
+		Msg("the changed secret of " + accountName + " is refused; the old one stays in use: correct the file, or unlock " +
+			"the account at the vendor and run worker credentials clear " + credential)
 }
 
 // has reports whether the generation has the very same credential.

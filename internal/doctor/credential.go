@@ -228,18 +228,19 @@ func expiryCheck(lastDay time.Time, a config.Account, now time.Time) (c Check, e
 	}
 	day := lastDay.Format(time.DateOnly)
 	end := lastDay.AddDate(0, 0, 1) // it works on its last day
+	fix := "set " + variablesOf(a) + " and restart the workers, unless it is in a file (X_FILE)"
 	switch left := end.Sub(now); {
 	case left <= 0:
 		return Check{
 			Level: redisguard.Fail,
 			Seen:  "expired on " + day,
-			Fix:   "get a new one from the vendor, set " + variablesOf(a) + " and restart the workers, unless it is in a file (X_FILE)",
+			Fix:   "get a new one from the vendor, " + fix,
 		}, true
 	case left <= expiryWarning:
 		return Check{
 			Level: redisguard.Warn,
 			Seen:  "expires on " + day,
-			Fix:   "get a new one from the vendor in time, set " + variablesOf(a) + " and restart the workers, unless it is in a file (X_FILE)",
+			Fix:   "get a new one from the vendor in time, " + fix,
 		}, true
 	}
 	return Check{}, false

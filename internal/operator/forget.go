@@ -18,6 +18,16 @@ type ForgetOrder struct {
 	DryRun  bool
 }
 
+func (o ForgetOrder) check() error {
+	switch {
+	case strings.TrimSpace(o.Subject) == "":
+		return usagef("--subject must name the person")
+	case !o.DryRun && strings.TrimSpace(o.Reason) == "":
+		return usagef("--reason must say why, such as the number of the request; the audit keeps it")
+	}
+	return nil
+}
+
 // Forgotten says what became of one task of the person.
 type Forgotten struct {
 	ID      string         `json:"id"`
@@ -35,11 +45,8 @@ type Forgotten struct {
 // nobody and mention the person, such as a bulk load. The error is a *RefusedError if a task
 // has not ended, and record.ErrNotFound if there is none. It may be called again.
 func (o *Operator) Forget(ctx context.Context, order ForgetOrder, report func(Forgotten) error) error {
-	switch {
-	case strings.TrimSpace(order.Subject) == "":
-		return usagef("--subject must name the person")
-	case !order.DryRun && strings.TrimSpace(order.Reason) == "":
-		return usagef("--reason must say why, such as the number of the request; the audit keeps it")
+	if err := order.check(); err != nil {
+		return err
 	}
 	found, unread, err := o.tasksOf(ctx, order.Subject)
 	if err != nil {

@@ -70,7 +70,7 @@ func names(text, subject string) bool {
 	if record.PlainSubject(text) == want {
 		return true
 	}
-	if strings.Contains(want, "@") && strings.Contains(strings.ToLower(text), strings.ToLower(strings.TrimSpace(subject))) {
+	if strings.Contains(want, "@") && strings.Contains(strings.ToLower(text), want) { // want is in lower case
 		return true
 	}
 	for part := range strings.FieldsFuncSeq(text, isSeparator) {
