@@ -391,6 +391,6 @@ func (c *Client) Cancel(ctx context.Context, id string) error {
 		return err
 	}
 	// It is done; a line that is missing in the audit does not undo it.
-	_ = c.store.Act(ctx, record.Action{Who: record.Who(), Verb: "cancel", Target: id})
+	_ = c.store.Act(ctx, record.Action{Who: record.WhoOf(ctx), Verb: "cancel", Target: id})
 	return nil
 }

@@ -16,8 +16,9 @@ type auditCommand struct {
 
 // Help returns the detailed help that kong prints.
 func (*auditCommand) Help() string {
-	return `It lists replays, pauses, cancels, erasures, cleared credentials and the first use of API keys. A command that
-changes many things is there when it begins, and when it has ended with what came of it.`
+	return `It lists replays, pauses, cancels (also by HTTP), erasures, cleared credentials, what was done in the web UI,
+and the use of each API key, once a day. A command that changes many things is there when it begins, and when it has
+ended with what came of it.`
 }
 
 // auditLine is a line of the audit.

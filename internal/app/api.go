@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"errand.internal/internal/httpapi"
+	"errand.internal/internal/record"
 	"errand.internal/internal/webserver"
 	"errand.internal/tasks"
 )
@@ -33,6 +34,7 @@ func (p *process) serveAPI(ctx context.Context) (addr string, stop func(), err e
 		Registry: p.registry,
 		Log:      p.log,
 		Tracer:   p.tracer,
+		Used:     p.noteKey,
 		Stopping: ctx,
 	})
 	if err != nil {
@@ -63,4 +65,23 @@ func (p *process) serveAPI(ctx context.Context) (addr string, stop func(), err e
 		cancel()
 		<-done
 	}, nil
+}
+
+// auditTimeout bounds a line of the audit.
+const auditTimeout = 5 * time.Second
+
+// noteKey has the audit say that an API key is used, once a day for the whole fleet.
+func (p *process) noteKey(key string) {
+	go func() {
+		ctx, cancel := context.WithTimeout(context.Background(), auditTimeout)
+		defer cancel()
+		err := record.New(p.redis).ActOnceADay(ctx, record.Action{
+			Who:    httpapi.KeyUser(key),
+			Verb:   "use",
+			Target: "HTTP interface",
+		})
+		if err != nil {
+			p.log.Warn().Err(err).Str("key", key).Msg("the audit does not have the use of an API key")
+		}
+	}()
 }

@@ -18,7 +18,7 @@ const (
 	// two looks find the same, so within about two seconds.
 	filesInterval = time.Second
 	// announceEvery is how many looks apart the worker says which credentials it uses.
-	announceEvery = 10
+	announceEvery = 15
 	// announceTimeout bounds it.
 	announceTimeout = 5 * time.Second
 )

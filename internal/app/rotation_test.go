@@ -1,6 +1,7 @@
 package app_test
 
 import (
+	"context"
 	"encoding/json"
 	"maps"
 	"net/http"
@@ -9,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"errand.internal/clients/anna/annatest"
 	"errand.internal/clients/danaconnect/danaconnecttest"
@@ -139,9 +141,12 @@ func TestEveryVendorsSecretIsTakenOverWhileTasksRun(t *testing.T) {
 			tickets = append(tickets, apptest.EnqueueJSON(t, w.Client, info.Type, string(raw)))
 		}
 		for i, ticket := range tickets {
-			if _, err := apptest.Wait(t, ticket); err != nil {
+			// A 401 on a token of less than 10 s parks a task for half a minute.
+			ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
+			if _, err := ticket.Wait(ctx); err != nil {
 				t.Errorf("%s: %v", types[i].Type, err)
 			}
+			cancel()
 		}
 	}
 	run()
@@ -176,7 +181,7 @@ func newRotating(t *testing.T, environ map[string]string) *rotating {
 	r.Environ["DANACONNECT_PASSWORD_FILE"] = r.path
 	maps.Copy(r.Environ, environ)
 	r.write(r.path, danaconnecttest.Password)
-	r.Worker = r.fixture.Start(t)
+	r.Worker = r.Start(t)
 	return r
 }
 

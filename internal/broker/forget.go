@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -29,7 +30,8 @@ type Forgotten struct {
 }
 
 // Forget erases the payload, the result and the digests of an ended task about a subject.
-// Its outcome and its attempts stay until the record expires.
+// Its outcome and its attempts stay until the record expires. digest is the one by which the
+// task was found; "" for one that was found by what it says.
 func (p *Producer) Forget(ctx context.Context, r *record.Record, digest string) (Forgotten, error) {
 	now, err := p.rdb.Time(ctx).Result()
 	if err != nil {
@@ -65,4 +67,28 @@ func (p *Producer) Forget(ctx context.Context, r *record.Record, digest string) 
 		}
 	}
 	return f, nil
+}
+
+// Texts returns the payload and the result of a task, each nil if it is not kept.
+func (p *Producer) Texts(ctx context.Context, r *record.Record) (payload, result []byte, err error) {
+	d, err := p.deadLetter(ctx, r.Queue, r.ID)
+	if err != nil {
+		return nil, nil, err
+	}
+	if d.kept {
+		if payload, err = d.open(p.ring); err != nil {
+			return nil, nil, fmt.Errorf("open the payload of %s: %w", r.ID, err)
+		}
+	}
+	whole, err := p.store.Get(ctx, r.ID)
+	switch {
+	case errors.Is(err, record.ErrBadID): // a plain asynq client's
+		return payload, nil, nil
+	case err != nil:
+		return nil, nil, err
+	}
+	if result, err = OpenResult(p.ring, whole); err != nil {
+		return nil, nil, fmt.Errorf("open the result of %s: %w", r.ID, err)
+	}
+	return payload, result, nil
 }

@@ -29,6 +29,11 @@ func (s *Server) Operator() *Operator {
 	}
 }
 
+// Act writes a line of the operators' log.
+func (o *Operator) Act(ctx context.Context, a record.Action) error {
+	return o.server.store.Act(ctx, a)
+}
+
 // RefusedError says in one sentence why something cannot be done to a task. Nothing was
 // changed.
 type RefusedError struct{ Reason string }

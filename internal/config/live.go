@@ -260,8 +260,8 @@ func (g *generation) tell(log zerolog.Logger, accountName, credential string, st
 		Str("account", accountName).
 		Str("credential", credential).
 		Str("reason", state.Reason).
-		Msg("the changed secret of " + accountName + " is refused; the old one stays in use: correct the file, or unlock the account at the " +
-			"vendor and run worker credentials clear " + credential)
+		Msg("the changed secret of " + accountName + " is refused; the old one stays in use: correct the file, or unlock " +
+			"the account at the vendor and run worker credentials clear " + credential)
 }
 
 // has reports whether the generation has the very same credential.
@@ -393,6 +393,18 @@ func (c liveCredential) ClearCoolDown(ctx context.Context) error {
 
 // Announce implements account.CredentialState.
 func (c liveCredential) Announce(ctx context.Context, owner string) error {
+	// Nothing is asked of Redis about a credential that does not change: there may be hundreds.
+	sure := false
+	err := c.with(func(next, current account.CredentialState) error {
+		sure = next == nil
+		if !sure {
+			return nil
+		}
+		return current.Announce(ctx, owner)
+	})
+	if sure || err != nil {
+		return err
+	}
 	return c.better(ctx, func(s account.CredentialState, _ admission.State) error {
 		return s.Announce(ctx, owner)
 	})

@@ -97,6 +97,9 @@ func (d *doctor) credentialCheck(
 		}
 	}
 	source, logsIn := credential.CredentialState.(tokens.Source)
+	if c, expired := expiredCheck(state, a, d.now()); expired {
+		return c
+	}
 	if c, cooling := coolDownCheck(state, a, logsIn); cooling {
 		return c
 	}
@@ -225,21 +228,35 @@ func expiryCheck(lastDay time.Time, a config.Account, now time.Time) (c Check, e
 	}
 	day := lastDay.Format(time.DateOnly)
 	end := lastDay.AddDate(0, 0, 1) // it works on its last day
+	fix := "set " + variablesOf(a) + " and restart the workers, unless it is in a file (X_FILE)"
 	switch left := end.Sub(now); {
 	case left <= 0:
 		return Check{
 			Level: redisguard.Fail,
 			Seen:  "expired on " + day,
-			Fix:   "get a new one from the vendor, set " + variablesOf(a) + " and restart the workers, unless it is in a file (X_FILE)",
+			Fix:   "get a new one from the vendor, " + fix,
 		}, true
 	case left <= expiryWarning:
 		return Check{
 			Level: redisguard.Warn,
 			Seen:  "expires on " + day,
-			Fix:   "get a new one from the vendor in time, set " + variablesOf(a) + " and restart the workers, unless it is in a file (X_FILE)",
+			Fix:   "get a new one from the vendor in time, " + fix,
 		}, true
 	}
 	return Check{}, false
+}
+
+// expiredCheck is the check of a credential that has expired, whether or not the vendor has
+// noticed: that it was refused is only what follows.
+func expiredCheck(state admission.State, a config.Account, now time.Time) (c Check, expired bool) {
+	c, expiring := expiryCheck(state.ExpiresOn, a, now)
+	if !expiring || c.Level != redisguard.Fail {
+		return Check{}, false
+	}
+	if state.Refusals > 0 {
+		c.Seen += "; " + state.String()
+	}
+	return c, true
 }
 
 // untriedCheck is the check of a credential that logs in but was not tried.

@@ -1,6 +1,6 @@
 // Package doctor checks everything that a worker with given settings depends on:
-// the settings themselves, Redis, the queues and their workers, each account at a
-// vendor, the receiver of events, and the HTTP interface. Each check says what to do if
+// the settings themselves, Redis, the queues and their workers, the schedules, each account
+// at a vendor, the receiver of events, and the HTTP interface. Each check says what to do if
 // something is wrong.
 package doctor
 
@@ -91,6 +91,7 @@ func (d *doctor) checks(ctx context.Context) []Check {
 		d.settingsChecks,
 		d.redisChecks,
 		func() []Check { return d.queueChecks(ctx) },
+		func() []Check { return d.scheduleChecks(ctx) },
 	}
 	for _, a := range d.accounts {
 		sections = append(sections, func() []Check { return d.accountChecks(ctx, a) })

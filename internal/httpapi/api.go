@@ -13,6 +13,7 @@ import (
 
 	"errand.internal/internal/broker"
 	"errand.internal/internal/produce"
+	"errand.internal/internal/record"
 	"errand.internal/internal/secret"
 	"errand.internal/tasks"
 )
@@ -24,6 +25,8 @@ type Parts struct {
 	Log      zerolog.Logger
 	// Tracer records a span of each call; nil for none.
 	Tracer trace.Tracer
+	// Used, if not nil, is told of each key that is used, once a day. It must be quick.
+	Used func(key string)
 	// Stopping ends once the worker stops: what waits then answers with what it has.
 	Stopping context.Context
 }
@@ -98,6 +101,7 @@ func New(cfg Config, parts Parts) (*API, error) {
 	a.gate = newGate(cfg, a.metrics, func(remote string) {
 		a.log.Warn().Str("remote", remote).Msg("a request of the HTTP interface has a wrong API key, or none; refused")
 	})
+	a.gate.used = parts.Used
 	if err := a.gate.setKeys(cfg.Keys); err != nil {
 		return nil, err
 	}
@@ -224,6 +228,11 @@ func (a *api) fail(q *request, c call, err error) {
 	}
 }
 
+// KeyUser is how the audit names a key.
+func KeyUser(key string) string {
+	return "key " + key
+}
+
 // by notes whose the task is.
 func by(name string) tasks.Option {
 	return func(j *broker.Job) { j.By = name }
@@ -299,7 +308,7 @@ func (a *api) cancel(q *request) error {
 	}
 	ctx, stop := context.WithTimeout(context.WithoutCancel(q.ctx), produce.StoreTimeout)
 	defer stop()
-	if err := a.client.Cancel(ctx, status.ID); err != nil {
+	if err := a.client.Cancel(record.WithWho(ctx, KeyUser(q.client.name)), status.ID); err != nil {
 		return err
 	}
 	r := &produce.Report{ID: status.ID}

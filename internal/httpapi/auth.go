@@ -33,6 +33,7 @@ type client struct {
 	rows     *rate.Limiter // of the rows of its bulks, which wait
 	requests chan struct{} // a slot for each running request
 	bulks    chan struct{}
+	day      *atomic.Int64 // Unix day (UTC) of its latest use
 }
 
 func newClient(k *key, cfg Config) *client {
@@ -47,6 +48,7 @@ func newClient(k *key, cfg Config) *client {
 		rows:     rate.NewLimiter(limit, burst),
 		requests: make(chan struct{}, maxRequests),
 		bulks:    make(chan struct{}, maxBulks),
+		day:      &atomic.Int64{},
 	}
 }
 
@@ -81,6 +83,7 @@ type gate struct {
 	clients atomic.Pointer[[]*client]
 	delayed chan struct{}
 	metrics *metrics
+	used    func(key string) // told once a day; may be nil
 	// warn logs that somebody came with a wrong key.
 	warn func(remote string)
 
@@ -132,6 +135,7 @@ func (c *client) inherit(before []*client) {
 			c.rows = old.rows
 			c.requests = old.requests
 			c.bulks = old.bulks
+			c.day = old.day
 		}
 	}
 }
@@ -141,6 +145,7 @@ func (g *gate) open(r *http.Request) (*client, *Problem) {
 	given, found := bearer(r)
 	if found {
 		if c := find(*g.clients.Load(), given); c != nil {
+			g.note(c, time.Now())
 			return c, nil
 		}
 	}
@@ -158,6 +163,14 @@ func (g *gate) open(r *http.Request) (*client, *Problem) {
 		return nil, problem(http.StatusTooManyRequests, "too-many", "too many wrong keys").retry(1)
 	}
 	return nil, problem(http.StatusUnauthorized, "unauthorized", detail)
+}
+
+// note tells of the first use of a key on a day.
+func (g *gate) note(c *client, now time.Time) {
+	day := now.Unix() / int64(24*time.Hour/time.Second)
+	if before := c.day.Load(); g.used != nil && day != before && c.day.CompareAndSwap(before, day) {
+		g.used(c.name)
+	}
 }
 
 func (g *gate) warnOf(remote string) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
@@ -24,6 +25,8 @@ type Tasks interface {
 	Pause(ctx context.Context, queue string, paused bool) error
 	List(ctx context.Context, queue, state string) ([]string, error)
 	Attempts(ctx context.Context, queue string, ids []string) (map[string]int64, error)
+	// Act writes a line of the operators' log.
+	Act(ctx context.Context, a record.Action) error
 }
 
 // change is a request to change tasks or a queue.
@@ -95,28 +98,68 @@ func changes(tasks Tasks, log zerolog.Logger, next http.Handler) http.Handler {
 		return next
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := changeHandler{tasks: tasks, who: clickedBy(r)}
+		h.log = log.With().Str("who", h.who).Logger()
 		c, ok := readChange(r)
-		if !ok {
+		switch {
+		case ok:
+			h.change = c
+			h.log = h.log.With().Str("queue", c.queue).Str("action", c.action).Logger()
+			h.serve(w, r)
+		case r.Method == http.MethodGet, r.Method == http.MethodHead, r.Method == http.MethodOptions:
 			next.ServeHTTP(w, r)
-			return
+		default: // of what Errand does not keep, such as an empty queue
+			answered := &statusWriter{ResponseWriter: w, status: http.StatusOK}
+			next.ServeHTTP(answered, r)
+			h.audit(r.Context(), strings.ToLower(r.Method), r.URL.Path, http.StatusText(answered.status))
 		}
-		h := changeHandler{tasks: tasks, change: c}
-		user, _, _ := r.BasicAuth()
-		h.log = log.With().Str("user", user).Str("queue", c.queue).Str("action", c.action).Logger()
-		h.serve(w, r)
 	})
+}
+
+// statusWriter remembers the status of an answer.
+type statusWriter struct {
+	http.ResponseWriter
+	status int
+}
+
+// WriteHeader implements http.ResponseWriter.
+func (w *statusWriter) WriteHeader(status int) {
+	w.status = status
+	w.ResponseWriter.WriteHeader(status)
+}
+
+// clickedBy says who used a button, as far as it is known.
+func clickedBy(r *http.Request) string {
+	if user, _, ok := r.BasicAuth(); ok {
+		return "web UI (" + user + ")"
+	}
+	return "web UI (" + clientOf(r).Addr().String() + ")"
 }
 
 type changeHandler struct {
 	change
 	tasks Tasks
+	who   string
 	log   zerolog.Logger
+}
+
+// audit writes a line of the operators' log. What was done stays done without it.
+func (h changeHandler) audit(ctx context.Context, verb, target, result string) {
+	err := h.tasks.Act(context.WithoutCancel(ctx), record.Action{
+		Who:    h.who,
+		Verb:   verb,
+		Target: target,
+		Result: result,
+	})
+	if err != nil {
+		h.log.Error().Err(err).Str("target", target).Msg("the audit does not have what was done in the web UI")
+	}
 }
 
 func (h changeHandler) serve(w http.ResponseWriter, r *http.Request) {
 	ctx := r.Context()
 	if h.state == "" {
-		h.answer(w, h.tasks.Pause(ctx, h.queue, h.action == "pause"))
+		h.answer(w, r, h.tasks.Pause(ctx, h.queue, h.action == "pause"))
 		return
 	}
 	do := map[string]func(ctx context.Context, queue, id string) error{
@@ -130,7 +173,7 @@ func (h changeHandler) serve(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if h.id != "" {
-		h.answer(w, do(ctx, h.queue, h.id))
+		h.answer(w, r, do(ctx, h.queue, h.id))
 		return
 	}
 	ids, err := h.several(ctx, r)
@@ -159,6 +202,9 @@ func (h changeHandler) several(ctx context.Context, r *http.Request) ([]string, 
 	return body.TaskIDs, nil
 }
 
+// auditedIDs is how many tasks the audit names one by one.
+const auditedIDs = 20
+
 // doAll does it to each task. If none of several could be done it answers with the first
 // reason; asynqmon's pages show the lists as they are then.
 func (h changeHandler) doAll(
@@ -181,6 +227,13 @@ func (h changeHandler) doAll(
 		failed = append(failed, id)
 	}
 	h.log.Info().Int("done", len(done)).Int("failed", len(failed)).Msg("tasks changed in the web UI")
+	if len(done) > 0 {
+		target := fmt.Sprintf("%d %s tasks of %s", len(ids), h.state, h.queue)
+		if len(ids) <= auditedIDs {
+			target = strings.Join(ids, " ")
+		}
+		h.audit(r.Context(), h.action, target, fmt.Sprintf("%d done, %d refused", len(done), len(failed)))
+	}
 	if first != nil && len(done) == 0 {
 		h.fail(w, first)
 		return
@@ -194,16 +247,19 @@ func (h changeHandler) doAll(
 }
 
 // answer answers a change of one task, or of a queue.
-func (h changeHandler) answer(w http.ResponseWriter, err error) {
+func (h changeHandler) answer(w http.ResponseWriter, r *http.Request, err error) {
 	if err != nil {
 		h.fail(w, err)
 		return
 	}
 	line := h.log.Info()
+	target := h.queue
 	if h.id != "" {
 		line = line.Str("task_id", h.id)
+		target = h.id
 	}
 	line.Msg("changed in the web UI")
+	h.audit(r.Context(), h.action, target, "")
 	w.WriteHeader(http.StatusNoContent)
 }
 

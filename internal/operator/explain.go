@@ -8,9 +8,11 @@ import (
 	"strings"
 	"time"
 
+	"errand.internal/clients"
 	"errand.internal/internal/admission"
 	"errand.internal/internal/broker"
 	"errand.internal/internal/record"
+	"errand.internal/internal/redisguard"
 )
 
 // Question says which tasks are to be explained, in one of four ways.
@@ -152,6 +154,7 @@ type situation struct {
 	resume  string // the command that ends that pause
 	waiting int64  // tasks that wait in its queue
 	workers int    // live workers that run its queue
+	refuses string // why Redis takes no writes; "" if it does
 }
 
 func (o *Operator) situation(ctx context.Context, r *record.Record) (situation, error) {
@@ -175,6 +178,10 @@ func (o *Operator) situation(ctx context.Context, r *record.Record) (situation, 
 		if q.Paused {
 			s.pausedBy(o.pausableQueue(r.Queue), q.Pause)
 		}
+	}
+	if writes := redisguard.Writes(ctx, o.rdb); writes.Err() != nil {
+		s.refuses = writes.Seen
+		return s, nil // asynq writes while it lists the workers
 	}
 	if err := o.pausedAccount(ctx, &s); err != nil {
 		return s, err
@@ -276,10 +283,13 @@ func (s situation) enqueuer() string {
 }
 
 func (s situation) waitedFor() string {
-	if s.WaitedFor == "-" || s.WaitedFor == "" {
-		return "a worker that can run it"
+	if s.WaitedFor != "-" && s.WaitedFor != "" {
+		return s.WaitedFor
 	}
-	return s.WaitedFor
+	if n := len(s.History); n > 0 && s.History[n-1].Class == clients.Credentials.String() {
+		return "the credential that the vendor refused in its latest attempt"
+	}
+	return "a worker that can run it"
 }
 
 func attemptText(a record.Attempt) string {
@@ -331,6 +341,8 @@ func (s situation) do() string {
 // stuck says what to do if the task's queue does not move; "" if it does.
 func (s situation) stuck() string {
 	switch {
+	case s.refuses != "":
+		return "Redis takes no writes, so nothing starts: " + s.refuses + "; worker doctor says what to do"
 	case s.paused != "":
 		return s.paused + ": " + s.resume + " --reason '…'"
 	case s.workers == 0:
@@ -354,11 +366,20 @@ func (s situation) doWhileParked() string {
 	if strings.HasSuffix(s.WaitedFor, admission.PauseSuffix) {
 		return "nothing: " + s.WaitedFor + " has ended, and it runs again within a minute"
 	}
-	if strings.HasSuffix(s.WaitedFor, ":rate") || strings.HasSuffix(s.WaitedFor, ":concurrency") {
+	name, of, _ := strings.Cut(s.WaitedFor, ":")
+	switch {
+	case of == "rate" || of == "concurrency":
 		return "nothing: it waits for its turn within " + s.WaitedFor + ", and costs no attempt"
+	case of == "retries":
+		return "nothing: calls of " + name + " fail, and it is tried again as they get better; worker doctor says why"
+	case of == "breaker":
+		return "the calls of " + name + " are stopped, and one tries again by itself: worker doctor says why; once the " +
+			"vendor has mended it: worker credentials clear " + name
+	case s.waitedFor() == s.WaitedFor && s.WaitedFor != "worker":
+		return "it waits for " + s.WaitedFor + ", and costs no attempt: worker doctor says what to mend; once the account " +
+			"is unlocked at the vendor: worker credentials clear " + s.WaitedFor
 	}
-	return "it waits for " + s.waitedFor() + ", and costs no attempt: worker doctor says what to mend; after the " +
-		"account was unlocked at the vendor, worker credentials clear NAME"
+	return "it waits for " + s.waitedFor() + ", and costs no attempt: worker doctor says what to mend"
 }
 
 func (s situation) doAfterTheEnd() string {

@@ -2,7 +2,6 @@ package operator
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -19,6 +18,16 @@ type ForgetOrder struct {
 	DryRun  bool
 }
 
+func (o ForgetOrder) check() error {
+	switch {
+	case strings.TrimSpace(o.Subject) == "":
+		return usagef("--subject must name the person")
+	case !o.DryRun && strings.TrimSpace(o.Reason) == "":
+		return usagef("--reason must say why, such as the number of the request; the audit keeps it")
+	}
+	return nil
+}
+
 // Forgotten says what became of one task of the person.
 type Forgotten struct {
 	ID      string         `json:"id"`
@@ -32,20 +41,18 @@ type Forgotten struct {
 
 // Forget erases the payloads, results and digests of a person's ended tasks, of all queues,
 // and calls report for each. Tasks that name one of the vendor's IDs of these tasks, such
-// as the check of a passcode, are the person's too. The error is a *RefusedError if a task
+// as the check of a passcode, are the person's too, and so are those that are indexed by
+// nobody and mention the person, such as a bulk load. The error is a *RefusedError if a task
 // has not ended, and record.ErrNotFound if there is none. It may be called again.
 func (o *Operator) Forget(ctx context.Context, order ForgetOrder, report func(Forgotten) error) error {
-	switch {
-	case strings.TrimSpace(order.Subject) == "":
-		return usagef("--subject must name the person")
-	case !order.DryRun && strings.TrimSpace(order.Reason) == "":
-		return usagef("--reason must say why, such as the number of the request; the audit keeps it")
+	if err := order.check(); err != nil {
+		return err
 	}
-	found, err := o.tasksOf(ctx, order.Subject)
+	found, unread, err := o.tasksOf(ctx, order.Subject)
 	if err != nil {
 		return err
 	}
-	if len(found) == 0 {
+	if len(found) == 0 && unread == 0 {
 		return record.ErrNotFound
 	}
 	open, err := 0, error(nil)
@@ -65,7 +72,7 @@ func (o *Operator) Forget(ctx context.Context, order ForgetOrder, report func(Fo
 		}
 	}
 	if order.DryRun {
-		return nil
+		return unreadError(unread)
 	}
 	// The log must not name the person.
 	if err := o.act(ctx, "forget", "a person", order.Reason, forgetResult(len(found)-open, open)); err != nil {
@@ -74,7 +81,18 @@ func (o *Operator) Forget(ctx context.Context, order ForgetOrder, report func(Fo
 	if open > 0 {
 		return refusedf("%d of %d tasks not erased: they have not ended", open, len(found))
 	}
-	return nil
+	return unreadError(unread)
+}
+
+// unreadError says that the person may be named where nobody could look.
+func unreadError(unread int) error {
+	if unread == 0 {
+		return nil
+	}
+	return refusedf(
+		"tasks that may name the person and cannot be opened: %d; set ENCRYPTION_KEYS to the keys of the workers",
+		unread,
+	)
 }
 
 func forgetResult(erased, open int) string {
@@ -85,19 +103,25 @@ func forgetResult(erased, open int) string {
 	return text
 }
 
-// tasksOf returns the records of the tasks about a subject, and of those that share an ID
-// of the vendor's with them.
-func (o *Operator) tasksOf(ctx context.Context, subject string) ([]*record.Record, error) {
+// tasksOf returns the records of the tasks about a subject, of those that share an ID of the
+// vendor's with them, and of those that mention it. unread counts those that could not be
+// opened.
+func (o *Operator) tasksOf(ctx context.Context, subject string) (all []*record.Record, unread int, err error) {
 	queues, err := o.queues(ctx)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	var all []*record.Record
 	for _, queue := range queues {
 		found, err := o.store.BySubject(ctx, queue, subject)
 		if err != nil {
-			return nil, err
+			return nil, 0, err
 		}
+		mentioning, closed, err := o.mentioning(ctx, queue, subject)
+		if err != nil {
+			return nil, 0, err
+		}
+		unread += closed
+		found = append(found, mentioning...)
 		known := map[string]bool{}
 		for _, r := range found {
 			known[r.ID] = true
@@ -106,7 +130,7 @@ func (o *Operator) tasksOf(ctx context.Context, subject string) ([]*record.Recor
 			for _, digest := range r.VendorIDs {
 				same, err := o.store.ByDigest(ctx, queue, digest)
 				if err != nil {
-					return nil, err
+					return nil, 0, err
 				}
 				for _, r := range same {
 					if !known[r.ID] {
@@ -118,16 +142,17 @@ func (o *Operator) tasksOf(ctx context.Context, subject string) ([]*record.Recor
 		}
 		all = append(all, found...)
 	}
-	return all, nil
+	return all, unread, nil
 }
 
 // forget erases one task.
 func (o *Operator) forget(ctx context.Context, r *record.Record) (Forgotten, error) {
 	f := Forgotten{ID: r.ID, Type: r.Type, Outcome: r.Outcome}
-	if len(r.Digests) == 0 {
-		return f, errors.New("the record has no digest")
+	digest := "" // that of a task that is indexed by nobody
+	if len(r.Digests) > 0 {
+		digest = r.Digests[0]
 	}
-	done, err := o.producer.Forget(ctx, r, r.Digests[0])
+	done, err := o.producer.Forget(ctx, r, digest)
 	if err != nil {
 		return f, err
 	}

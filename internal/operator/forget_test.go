@@ -11,9 +11,11 @@ import (
 	"errand.internal/internal/broker"
 	"errand.internal/internal/operator"
 	"errand.internal/internal/record"
+	"errand.internal/internal/seal"
 	"errand.internal/tasks"
 	"errand.internal/tasks/anna"
 	"errand.internal/tasks/danaconnect"
+	"errand.internal/tasks/dinero"
 )
 
 // forget erases a person and returns what became of each task.
@@ -131,6 +133,85 @@ func TestAPersonIsErased(t *testing.T) {
 		}
 	}
 	f.check("otp", "anna")
+}
+
+// What is indexed by nobody is read: a free call, a bulk load and an invoice that mention
+// the person are erased, in whatever way they do, and those of others are not.
+func TestWhatMentionsAPersonIsErased(t *testing.T) {
+	t.Parallel()
+	f := newFixtureWith(t, "")
+	const mail, phone = "canary-ana@example.com", "+45 (12) 34-56-78"
+	open, err := seal.Parse("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	free := func(path string, body any) dinero.APICall {
+		return dinero.APICall{OrganizationID: "1", Method: "POST", Path: path, Body: body}
+	}
+	hers := map[string]string{
+		"a member":         f.enqueue(free("contacts", map[string]any{"Email": "Canary-Ana@Example.com"})),
+		"in a sentence":    f.enqueue(free("notes", map[string]any{"Text": "Call Ana <canary-ana@example.com>, please."})),
+		"in the path":      f.enqueue(free("contacts/canary-ana@example.com/notes", nil)),
+		"deep in a list":   f.enqueue(free("batch", []any{map[string]any{"a": []any{"canary-ana@example.com"}}})),
+		"an invoice":       f.enqueue(dinero.InvoiceCreate{Record: dinero.Record{OrganizationID: "1", Body: dinero.Body{"Comment": mail}}}),
+		"only in a result": "",
+	}
+	others := []string{
+		f.enqueue(free("contacts", map[string]any{"Email": "eva@example.com"})),
+		f.enqueue(free("contacts", map[string]any{"Phone": "12345678"})),
+	}
+	hers["only in a result"] = f.enqueue(free("contacts", map[string]any{"Name": "?"}))
+	for id, c := range f.take("dinero") {
+		r := result(record.Done)
+		if id == hers["only in a result"] {
+			answer := []byte(`{"status":200,"body":{"Email":"canary-ana@example.com"}}`)
+			r.Data = broker.SealResult(open, c.Type, id, answer)
+		}
+		if err := c.End(r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	erased, err := f.forget(mail)
+	if err != nil || len(erased) != len(hers) {
+		t.Errorf("%d tasks erased, %v; want %d", len(erased), err, len(hers))
+	}
+	for how, id := range hers {
+		if !erased[id].Erased {
+			t.Errorf("%s: %+v", how, erased[id])
+		}
+	}
+	if left := f.found("canary-ana", "Canary-Ana"); len(left) > 0 {
+		t.Errorf("traces in %v", left)
+	}
+	for _, id := range others {
+		if payload := f.found(id); len(payload) < 2 {
+			t.Errorf("%s of another person is in %v only", id, payload)
+		}
+	}
+	if _, err := f.forget(mail); !errors.Is(err, record.ErrNotFound) {
+		t.Errorf("a second time: %v, want no such task", err)
+	}
+	call := f.enqueue(free("contacts", map[string]any{"Phone": "4512345678"}))
+	f.end("dinero", record.Done)
+	if erased, err := f.forget(phone); err != nil || !erased[call].Erased {
+		t.Errorf("by the phone: %+v, %v", erased, err)
+	}
+	f.check("dinero")
+}
+
+// Without the keys nobody can say that nothing is left, so the command does not.
+func TestWhatCannotBeReadIsReported(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.enqueue(dinero.APICall{OrganizationID: "1", Method: "GET", Path: "contacts"})
+	f.end("dinero", record.Done)
+	f.environ["ENCRYPTION_KEYS"] = ""
+	f.Operator = f.open()
+	erased, err := f.forget("ana@example.com")
+	if refused, ok := errors.AsType[*operator.RefusedError](err); !ok || len(erased) != 0 ||
+		!strings.Contains(refused.Reason, "cannot be opened: 1;") {
+		t.Errorf("%+v, %v", erased, err)
+	}
 }
 
 // What has not ended is not erased: the command says so, and has erased the rest.

@@ -36,6 +36,7 @@
 //	errand:accounts               the accounts that workers have, or had (a set)
 //	errand:account:{name}:pause   who has paused an account, and why; it stops the account's calls
 //	errand:actions                what operators have done (a stream)
+//	{errand:actions}:seen         what is in it once a day
 //	errand:format                 the version of this layout
 //	errand:promotion              when a process first met the latest promotion (internal/redisconn)
 //

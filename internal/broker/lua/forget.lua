@@ -2,7 +2,7 @@
 -- of its subjects and of the vendor's IDs, and the digest of its payload. Its outcome, its
 -- attempts and the key that keeps it from happening twice stay. It may run twice.
 --
--- id, digest: by which the task was found
+-- id, digest: by which the task was found; empty for one that was found by what it says
 -- lists: '<key> <key>…' of the index, from which the task's entries are taken
 --
 -- Returns {answer, kept…}. The answer is erased, gone (no such task), other (it is not found
