@@ -89,7 +89,9 @@ func (f *fixture) relay(queue tasks.Enqueuer) {
 		}
 	}
 	cancel()
-	<-ended
+	if err := <-ended; !errors.Is(err, context.Canceled) {
+		f.t.Error(err)
+	}
 }
 
 // The row and the task are committed together, or neither is.

@@ -46,7 +46,9 @@ func startPostgres(t *testing.T) (dsn string) {
 	go func() { ended <- server.Wait() }()
 	t.Cleanup(func() {
 		_ = server.Process.Signal(syscall.SIGINT) // a fast shutdown
-		<-ended
+		if err := <-ended; err != nil {
+			t.Errorf("the end of postgres: %v", err)
+		}
 	})
 	dsn = "host=" + dir + " user=shop database=postgres"
 	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
