@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -73,24 +74,38 @@ func (f *fixture) count(query string) (n int) {
 	return n
 }
 
+// start starts a relay. It ends with stop, or with the test.
+func (f *fixture) start(queue tasks.Enqueuer) (pid uint32, stop func()) {
+	f.t.Helper()
+	ctx, cancel := context.WithTimeout(f.t.Context(), time.Minute)
+	relay := Relay{DB: f.connect(), Queue: queue, Vendors: vendors}
+	ended := make(chan error, 1)
+	go func() { ended <- relay.Run(ctx) }()
+	stop = sync.OnceFunc(func() {
+		cancel()
+		if err := <-ended; !errors.Is(err, context.Canceled) {
+			f.t.Error(err)
+		}
+	})
+	f.t.Cleanup(stop)
+	return relay.DB.PgConn().PID(), stop
+}
+
 // relay runs a relay until the outbox is empty.
 func (f *fixture) relay(queue tasks.Enqueuer) {
 	f.t.Helper()
-	ctx, cancel := context.WithTimeout(f.t.Context(), time.Minute)
-	defer cancel()
-	ended := make(chan error, 1)
-	relay := Relay{DB: f.connect(), Queue: queue, Vendors: vendors}
-	go func() { ended <- relay.Run(ctx) }()
-	for f.count("select count(*) from outbox where refused is null") > 0 {
-		select {
-		case err := <-ended:
-			f.t.Fatal(err)
-		case <-time.After(10 * time.Millisecond):
+	_, stop := f.start(queue)
+	defer stop()
+	f.eventually("the outbox is empty", "select count(*) from outbox where refused is null", 0)
+}
+
+// eventually waits until a query counts n rows.
+func (f *fixture) eventually(what, query string, n int) {
+	f.t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); f.count(query) != n; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			f.t.Fatal("not so after 30 s: " + what)
 		}
-	}
-	cancel()
-	if err := <-ended; !errors.Is(err, context.Canceled) {
-		f.t.Error(err)
 	}
 }
 
@@ -124,11 +139,7 @@ func TestACommitWakesTheRelay(t *testing.T) {
 	client := taskstest.New()
 	enqueued := make(chan time.Time, 2)
 	client.OnEnqueue(func(taskstest.Task) { enqueued <- time.Now() })
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	relay := Relay{DB: f.connect(), Queue: client, Vendors: vendors}
-	pid := relay.DB.PgConn().PID()
-	go func() { _ = relay.Run(ctx) }()
+	pid, _ := f.start(client)
 	for _, user := range []string{"u-1", "u-2"} {
 		f.idle(pid)
 		if err := f.leave(user, nil); err != nil {
@@ -144,13 +155,8 @@ func TestACommitWakesTheRelay(t *testing.T) {
 // idle waits until a connection has had nothing to do for a while.
 func (f *fixture) idle(pid uint32) {
 	f.t.Helper()
-	query := fmt.Sprintf(`select count(*) from pg_stat_activity where pid = %d and state = 'idle'
-		and query <> '' and state_change < now() - interval '300 ms'`, pid)
-	for deadline := time.Now().Add(30 * time.Second); f.count(query) == 0; time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			f.t.Fatal("the relay does not rest")
-		}
-	}
+	f.eventually("the relay rests", fmt.Sprintf(`select count(*) from pg_stat_activity where pid = %d
+		and state = 'idle' and query <> '' and state_change < now() - interval '300 ms'`, pid), 1)
 }
 
 // What can never be enqueued does not hold up the rest.
@@ -182,11 +188,9 @@ func TestTwoRelays(t *testing.T) {
 	const n = 500
 	f.fill(n)
 	client := taskstest.New()
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	second := Relay{DB: f.connect(), Queue: client, Vendors: vendors}
-	go func() { _ = second.Run(ctx) }()
+	_, stop := f.start(client)
 	f.relay(client)
+	stop()
 	if got := len(client.Enqueued()); got != n {
 		t.Errorf("%d tasks, want %d", got, n)
 	}
