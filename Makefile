@@ -10,7 +10,10 @@ VERSION ?= dev
 LDFLAGS := -s -w -X errand.internal/internal/buildinfo.Version=$(VERSION) -X errand.internal/internal/buildinfo.Commit=$(shell git rev-parse --short HEAD 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up run build client test test/faults bench lint golden golden-check tidy-check verify redis promtool languages hooks
+.PHONY: help demo up run build client test test/faults bench lint golden golden-check tidy tidy-check verify redis promtool languages postgres hooks
+
+# The recipe in it has a module of its own, so that no producer needs its dependencies.
+OUTBOX := docs/outbox
 
 help: ## list the targets
 	@grep -hE '^[a-z/-]+:.*##' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -46,8 +49,12 @@ promtool: # the tests of the alert rules need promtool
 languages: # the tests run the snippets of docs/producing.md, and shells complete
 	@for program in curl python3 node php zsh; do ./.ci/need $$program || exit 1; done
 
-test: redis promtool languages ## run all tests (installs the programs that they need, such as redis-server, if they are missing)
+postgres: # the tests of docs/outbox start one
+	@./.ci/need postgres
+
+test: redis promtool languages postgres ## run all tests (installs the programs that they need, such as redis-server, if they are missing)
 	$(GO) test $(RACE) $(TAGS) -timeout 20m ./...
+	cd $(OUTBOX) && $(GO) test $(RACE) ./...
 
 test/faults: redis ## run the long fault suite: kills, restarts, Redis trouble (about half an hour)
 	packages=$$($(GO) list ./...) && FLEET_LONG=1 $(GO) test -count=1 -v -timeout 85m \
@@ -59,6 +66,7 @@ bench: redis ## run the benchmarks, as ratios against plain asynq where there is
 
 lint: ## run golangci-lint, pinned
 	$(LINT) run ./...
+	cd $(OUTBOX) && $(LINT) run ./...
 
 golden: ## rewrite golden files, .env.example and the README's tables; review the diff
 	UPDATE_GOLDEN=1 $(GO) test -count=1 -run '^TestGolden' ./...
@@ -66,8 +74,13 @@ golden: ## rewrite golden files, .env.example and the README's tables; review th
 golden-check: redis # fail if make golden would change anything (make test does too)
 	$(GO) test -run '^TestGolden' ./...
 
+tidy: ## tidy go.mod and go.sum of both modules
+	$(GO) mod tidy
+	cd $(OUTBOX) && $(GO) mod tidy
+
 tidy-check: # fail if go.mod or go.sum are not tidy, or a file is not formatted
 	$(GO) mod tidy -diff
+	cd $(OUTBOX) && $(GO) mod tidy -diff
 	@test -z "$$(gofmt -l .)" || { echo "not formatted (gofmt -w):"; gofmt -l .; exit 1; }
 
 verify: tidy-check lint test ## what CI runs

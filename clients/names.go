@@ -7,33 +7,39 @@ import (
 	"errand.internal/internal/tokens"
 )
 
-// The types of internal packages that appear in the API of the clients, for code of other
-// modules, which cannot import those packages.
+// These types of internal packages appear in the API of the clients. They have a name here
+// for code of other modules, which cannot import those packages.
 type (
 	// Secret is a secret of a client's Config. It shows itself to nobody; NewSecret makes
 	// one.
 	Secret = secret.String
-	// Rate, Share and Count are settings of a client's Config.
-	Rate  = settings.Rate
+	// Rate limits the calls in a span of time.
+	Rate = settings.Rate
+	// Share is the share of failing calls that opens a breaker.
 	Share = settings.Share
+	// Count limits the calls at once.
 	Count = settings.Count
 
 	// TokenSource gives a client the tokens of its login: a worker shares them with the
 	// fleet.
 	TokenSource = tokens.Source
-	// TokenProfile describes a login, and Grant is what it returned.
+	// TokenProfile describes a login.
 	TokenProfile = tokens.Profile
-	Grant        = tokens.Grant
+	// Grant is what a login returned.
+	Grant = tokens.Grant
 
-	// Gate admits the calls of a credential, as GateProfile describes it. Each gets a
-	// Permit, to which the CallResult is reported with the Verdict on the credential.
-	Gate        = admission.Gate
+	// Gate admits the calls of a credential.
+	Gate = admission.Gate
+	// GateProfile describes what a Gate guards.
 	GateProfile = admission.Profile
-	Permit      = admission.Permit
-	CallResult  = admission.Result
-	Verdict     = admission.Verdict
+	// Permit is what a Gate gives for one call.
+	Permit = admission.Permit
 	// CallRequest is a call that an Admitter is asked to admit.
 	CallRequest = admission.Request
+	// CallResult is how an admitted call ended.
+	CallResult = admission.Result
+	// Verdict is what a call has shown about the credential.
+	Verdict = admission.Verdict
 )
 
 // NewSecret returns a secret.

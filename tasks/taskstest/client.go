@@ -237,8 +237,8 @@ func (c *Client) OnEnqueue(f func(Task)) {
 	c.onEnqueue = f
 }
 
-// Enqueued lists the tasks in the order in which they were enqueued. Duplicates and what
-// was refused are no tasks.
+// Enqueued lists the tasks in the order in which they were enqueued; those of one
+// tasks.EnqueueAll are enqueued in any order. Duplicates and what was refused are no tasks.
 func (c *Client) Enqueued() []Task {
 	c.mu.Lock()
 	defer c.mu.Unlock()
