@@ -3,7 +3,7 @@
 // and masks them for display. All of it follows the same struct tags:
 //
 //	json      the field's name (the vendor's own)
-//	validate  its rules (go-playground/validator)
+//	validate  its rules: required, min, max, oneof, omitempty, omitnil, dive
 //	text      what its text may be, a TextKind
 //	doc       one phrase for `enqueue types`
 //	clear     "true" if the value may be shown; everything else is masked
