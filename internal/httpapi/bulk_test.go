@@ -252,8 +252,9 @@ func TestRedisGoesAwayInABulk(t *testing.T) {
 	defer cancel()
 	go func() {
 		for n := range 2000 {
-			if n == 1000 { // once some are stored
-				testwait.Poll(10*time.Second, func() bool {
+			if n == 1000 {
+				// The first rows may still be in the buffers of the connection.
+				testwait.Poll(30*time.Second, func() bool {
 					return f.Redis.Client().LLen(ctx, "asynq:{dckap}:pending").Val() > 0
 				})
 				_ = f.Redis.Client().ConfigSet(ctx, "min-replicas-to-write", "1").Err()

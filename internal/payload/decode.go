@@ -3,7 +3,7 @@
 // and masks them for display. All of it follows the same struct tags:
 //
 //	json      the field's name (the vendor's own)
-//	validate  its rules (go-playground/validator)
+//	validate  its rules: required, min, max, oneof, omitempty, omitnil, dive
 //	text      what its text may be, a TextKind
 //	doc       one phrase for `enqueue types`
 //	clear     "true" if the value may be shown; everything else is masked
@@ -18,7 +18,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"reflect"
 	"slices"
 	"sort"
@@ -166,6 +165,11 @@ func (d *decoder) value(path string, raw json.RawMessage, v reflect.Value) {
 // decodeKeepingNumbers decodes raw into v. A number in a free body reaches the
 // vendor exactly as the producer wrote it.
 func decodeKeepingNumbers(raw []byte, v reflect.Value) error {
+	switch v.Kind() {
+	case reflect.Interface, reflect.Map:
+	default: // it holds no free body
+		return json.Unmarshal(raw, v.Addr().Interface())
+	}
 	dec := json.NewDecoder(bytes.NewReader(raw))
 	dec.UseNumber()
 	return dec.Decode(v.Addr().Interface())
@@ -178,35 +182,23 @@ func (d *decoder) object(path string, raw json.RawMessage, v reflect.Value) {
 	}
 	targets := map[string]reflect.Value{}
 	collectFields(v, targets)
-	dec := json.NewDecoder(bytes.NewReader(raw))
-	_, _ = dec.Token() // {
-	for dec.More() {
-		token, err := dec.Token()
-		var member json.RawMessage
-		if err == nil {
-			err = dec.Decode(&member)
-		}
-		if err != nil && !errors.Is(err, io.EOF) {
-			d.fault(path, "cannot be parsed")
-			return
-		}
-		name := token.(string)
-		field := join(path, name)
-		switch target, known := targets[name]; {
+	for _, m := range strictjson.Members(raw) {
+		field := join(path, m.Name)
+		switch target, known := targets[m.Name]; {
 		case !known:
-			d.fault(field, "is unknown"+suggestion(name, targets))
+			d.fault(field, "is unknown"+suggestion(m.Name, targets))
 		case !d.given[field]: // else Unfaithful has reported it
-			d.value(field, member, target)
+			d.value(field, m.Value, target)
 		}
 	}
 }
 
 func (d *decoder) list(path string, raw json.RawMessage, v reflect.Value) {
-	var items []json.RawMessage
-	if raw[0] != '[' || json.Unmarshal(raw, &items) != nil {
+	if raw[0] != '[' {
 		d.fault(path, "must be a list")
 		return
 	}
+	items := strictjson.Items(raw)
 	v.Set(reflect.MakeSlice(v.Type(), len(items), len(items)))
 	for i, item := range items {
 		d.value(fmt.Sprintf("%s[%d]", path, i), item, v.Index(i))

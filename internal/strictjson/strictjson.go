@@ -6,7 +6,7 @@ package strictjson
 import (
 	"bytes"
 	"encoding/json"
-	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -41,69 +41,113 @@ func EncodedFaults(raw []byte) []Fault {
 }
 
 func faults(raw []byte, isText func(json.RawMessage) bool) []Fault {
-	w := walk{raw: raw, isText: isText, dec: json.NewDecoder(bytes.NewReader(raw))}
-	w.dec.UseNumber()
-	w.value("")
+	w := walk{scanner: scanner{raw: raw}, isText: isText}
+	w.value()
 	return w.faults
 }
 
 // walk reads a document once, so that the time does not depend on its nesting.
 type walk struct {
-	raw    []byte
+	scanner
 	isText func(json.RawMessage) bool
-	dec    *json.Decoder
+	path   []step // to the value at hand
 	faults []Fault
 }
 
-func (w *walk) fault(path, rule string) {
+// step is one step of a path: a member's name, or the number of an item.
+type step struct {
+	name string
+	item int // -1 for a member
+}
+
+// fault notes what is wrong with the value at hand. Few documents have a fault, so the
+// text of a path is made only then.
+func (w *walk) fault(rule string) {
+	path := ""
+	for _, s := range w.path {
+		if s.item >= 0 {
+			path += "[" + strconv.Itoa(s.item) + "]"
+		} else {
+			path = strings.TrimPrefix(path+"."+s.name, ".")
+		}
+	}
 	w.faults = append(w.faults, Fault{Path: path, Rule: rule})
 }
 
-// token returns the next token, and whether it is anything but broken text.
-func (w *walk) token() (token json.Token, ok bool) {
-	start := w.dec.InputOffset()
-	token, err := w.dec.Token()
-	if err != nil {
-		return nil, true // never for a valid document
-	}
-	if _, isText := token.(string); !isText {
-		return token, true
-	}
-	return token, w.isText(bytes.TrimLeft(w.raw[start:w.dec.InputOffset()], ",: \t\r\n"))
+// below reads the value at the next step of the path.
+func (w *walk) below(s step) {
+	w.path = append(w.path, s)
+	w.value()
+	w.path = w.path[:len(w.path)-1]
 }
 
-func (w *walk) value(path string) {
-	token, ok := w.token()
+func (w *walk) value() {
+	switch w.next() {
+	case '"':
+		if !w.isText(w.text()) {
+			w.fault(NotText)
+		}
+	case '[':
+		for i := range w.open() {
+			w.below(step{item: i})
+		}
+	case '{':
+		w.members()
+	default:
+		w.scalar()
+	}
+}
+
+func (w *walk) members() {
+	var seen names
+	for range w.open() {
+		raw := w.text()
+		if !w.isText(raw) {
+			w.fault(NotAName)
+			seen.add(unquote(raw))
+			w.colon()
+			w.value()
+			continue
+		}
+		s := step{name: unquote(raw), item: -1}
+		if !seen.add(s.name) {
+			w.path = append(w.path, s)
+			w.fault(Twice)
+			w.path = w.path[:len(w.path)-1]
+		}
+		w.colon()
+		w.below(s)
+	}
+}
+
+// names are the names of an object's members. Most objects have few.
+type names struct {
+	few  []string
+	many map[string]bool
+}
+
+const fewNames = 16
+
+// add adds a name, and reports whether it is new.
+func (n *names) add(name string) bool {
 	switch {
-	case !ok:
-		w.fault(path, NotText)
-	case token == json.Delim('['):
-		for i := 0; w.dec.More(); i++ {
-			w.value(fmt.Sprintf("%s[%d]", path, i))
+	case n.many != nil:
+	case slices.Contains(n.few, name):
+		return false
+	case len(n.few) < fewNames:
+		n.few = append(n.few, name)
+		return true
+	default:
+		n.many = make(map[string]bool, 4*fewNames)
+		for _, earlier := range n.few {
+			n.many[earlier] = true
 		}
-		_, _ = w.dec.Token()
-	case token == json.Delim('{'):
-		w.members(path)
-		_, _ = w.dec.Token()
 	}
-}
-
-func (w *walk) members(path string) {
-	seen := map[string]bool{}
-	for w.dec.More() {
-		token, ok := w.token()
-		name, _ := token.(string)
-		at := strings.TrimPrefix(path+"."+name, ".")
-		switch {
-		case !ok:
-			at = path
-			w.fault(path, NotAName)
-		case seen[name]:
-			w.fault(at, Twice)
-		}
-		seen[name] = true
-		w.value(at)
+	if n.many[name] {
+		return false
 	}
+	n.many[name] = true
+	return true
 }
 
 // Member is one member of an object.
@@ -113,28 +157,30 @@ type Member struct {
 }
 
 // Members returns the members of a valid JSON object in their order, duplicates
-// included.
+// included. Their values are parts of the object.
 func Members(object json.RawMessage) []Member {
+	s := scanner{raw: object}
+	if s.next() != '{' {
+		return nil
+	}
 	var members []Member
-	dec := json.NewDecoder(bytes.NewReader(object))
-	_, _ = dec.Token() // {
-	for dec.More() {
-		var value json.RawMessage
-		token, err := dec.Token()
-		name, isName := token.(string)
-		if err != nil || !isName || dec.Decode(&value) != nil {
-			return members
-		}
-		members = append(members, Member{Name: name, Value: value})
+	for range s.open() {
+		name := unquote(s.text())
+		s.colon()
+		members = append(members, Member{Name: name, Value: s.skip()})
 	}
 	return members
 }
 
-// Items returns the items of a valid JSON list.
+// Items returns the items of a valid JSON list. They are parts of the list.
 func Items(list json.RawMessage) []json.RawMessage {
-	var items []json.RawMessage
-	if json.Unmarshal(list, &items) != nil {
+	s := scanner{raw: list}
+	if s.next() != '[' {
 		return nil
+	}
+	var items []json.RawMessage
+	for range s.open() {
+		items = append(items, s.skip())
 	}
 	return items
 }
@@ -144,6 +190,9 @@ func Items(list json.RawMessage) []json.RawMessage {
 func IsText(raw json.RawMessage) bool {
 	if !utf8.Valid(raw) {
 		return false
+	}
+	if bytes.IndexByte(raw, '\\') < 0 {
+		return true
 	}
 	for i := 0; i+1 < len(raw); i++ {
 		if raw[i] != '\\' {
