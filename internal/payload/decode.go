@@ -18,7 +18,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"reflect"
 	"slices"
 	"sort"
@@ -166,6 +165,9 @@ func (d *decoder) value(path string, raw json.RawMessage, v reflect.Value) {
 // decodeKeepingNumbers decodes raw into v. A number in a free body reaches the
 // vendor exactly as the producer wrote it.
 func decodeKeepingNumbers(raw []byte, v reflect.Value) error {
+	if v.Kind() != reflect.Interface && v.Kind() != reflect.Map {
+		return json.Unmarshal(raw, v.Addr().Interface()) // it has a type for its numbers
+	}
 	dec := json.NewDecoder(bytes.NewReader(raw))
 	dec.UseNumber()
 	return dec.Decode(v.Addr().Interface())
@@ -178,25 +180,14 @@ func (d *decoder) object(path string, raw json.RawMessage, v reflect.Value) {
 	}
 	targets := map[string]reflect.Value{}
 	collectFields(v, targets)
-	dec := json.NewDecoder(bytes.NewReader(raw))
-	_, _ = dec.Token() // {
-	for dec.More() {
-		token, err := dec.Token()
-		var member json.RawMessage
-		if err == nil {
-			err = dec.Decode(&member)
-		}
-		if err != nil && !errors.Is(err, io.EOF) {
-			d.fault(path, "cannot be parsed")
-			return
-		}
-		name := token.(string)
+	for _, member := range strictjson.Members(raw) {
+		name := member.Name
 		field := join(path, name)
 		switch target, known := targets[name]; {
 		case !known:
 			d.fault(field, "is unknown"+suggestion(name, targets))
 		case !d.given[field]: // else Unfaithful has reported it
-			d.value(field, member, target)
+			d.value(field, member.Value, target)
 		}
 	}
 }

@@ -6,9 +6,7 @@ package strictjson
 import (
 	"bytes"
 	"encoding/json"
-	"fmt"
 	"strconv"
-	"strings"
 	"unicode/utf8"
 )
 
@@ -41,69 +39,224 @@ func EncodedFaults(raw []byte) []Fault {
 }
 
 func faults(raw []byte, isText func(json.RawMessage) bool) []Fault {
-	w := walk{raw: raw, isText: isText, dec: json.NewDecoder(bytes.NewReader(raw))}
-	w.dec.UseNumber()
-	w.value("")
-	return w.faults
+	s := scan{raw: raw, isText: isText}
+	s.value()
+	return s.faults
 }
 
-// walk reads a document once, so that the time does not depend on its nesting.
-type walk struct {
+// scan reads a document once, so that the time does not depend on its nesting, and
+// decodes nothing of it but names with escapes: most documents have no fault. Of a text
+// that is not valid JSON it reads what it can.
+type scan struct {
 	raw    []byte
+	at     int
 	isText func(json.RawMessage) bool
-	dec    *json.Decoder
+	path   []step // to the value that is read
 	faults []Fault
 }
 
-func (w *walk) fault(path, rule string) {
-	w.faults = append(w.faults, Fault{Path: path, Rule: rule})
+// step is one step of a path: into a member or, if that has no name, an item.
+type step struct {
+	name  []byte
+	index int
 }
 
-// token returns the next token, and whether it is anything but broken text.
-func (w *walk) token() (token json.Token, ok bool) {
-	start := w.dec.InputOffset()
-	token, err := w.dec.Token()
-	if err != nil {
-		return nil, true // never for a valid document
-	}
-	if _, isText := token.(string); !isText {
-		return token, true
-	}
-	return token, w.isText(bytes.TrimLeft(w.raw[start:w.dec.InputOffset()], ",: \t\r\n"))
-}
-
-func (w *walk) value(path string) {
-	token, ok := w.token()
-	switch {
-	case !ok:
-		w.fault(path, NotText)
-	case token == json.Delim('['):
-		for i := 0; w.dec.More(); i++ {
-			w.value(fmt.Sprintf("%s[%d]", path, i))
-		}
-		_, _ = w.dec.Token()
-	case token == json.Delim('{'):
-		w.members(path)
-		_, _ = w.dec.Token()
-	}
-}
-
-func (w *walk) members(path string) {
-	seen := map[string]bool{}
-	for w.dec.More() {
-		token, ok := w.token()
-		name, _ := token.(string)
-		at := strings.TrimPrefix(path+"."+name, ".")
+func (s *scan) fault(rule string) {
+	path := ""
+	for _, step := range s.path {
 		switch {
-		case !ok:
-			at = path
-			w.fault(path, NotAName)
-		case seen[name]:
-			w.fault(at, Twice)
+		case step.name == nil:
+			path += "[" + strconv.Itoa(step.index) + "]"
+		case path == "":
+			path = string(step.name)
+		default:
+			path += "." + string(step.name)
 		}
-		seen[name] = true
-		w.value(at)
 	}
+	s.faults = append(s.faults, Fault{Path: path, Rule: rule})
+}
+
+func (s *scan) value() {
+	switch s.skipBlanks(); s.char() {
+	case '"':
+		if !s.isText(s.text()) {
+			s.fault(NotText)
+		}
+	case '[':
+		s.items()
+	case '{':
+		s.members()
+	default:
+		s.scalar()
+	}
+}
+
+func (s *scan) items() {
+	s.at++ // [
+	s.path = append(s.path, step{})
+	for i := 0; s.more(']'); i++ {
+		s.path[len(s.path)-1].index = i
+		s.value()
+	}
+	s.path = s.path[:len(s.path)-1]
+}
+
+func (s *scan) members() {
+	var seen names
+	s.at++ // {
+	for s.more('}') {
+		raw := s.text()
+		name := decoded(raw)
+		twice := seen.add(name)
+		depth := len(s.path)
+		switch {
+		case !s.isText(raw):
+			s.fault(NotAName)
+		case twice:
+			s.path = append(s.path, step{name: name})
+			s.fault(Twice)
+		default:
+			s.path = append(s.path, step{name: name})
+		}
+		s.colon()
+		s.value()
+		s.path = s.path[:depth]
+	}
+}
+
+// char is the next character, 0 at the end.
+func (s *scan) char() byte {
+	if s.at < len(s.raw) {
+		return s.raw[s.at]
+	}
+	return 0
+}
+
+func (s *scan) skipBlanks() {
+	for s.at < len(s.raw) && isBlank(s.raw[s.at]) {
+		s.at++
+	}
+}
+
+func isBlank(c byte) bool { return c == ' ' || c == '\t' || c == '\r' || c == '\n' }
+
+// more goes to the next item or member, and reports whether there is one before the end
+// of the list or object.
+func (s *scan) more(end byte) bool {
+	for s.skipBlanks(); s.char() == ','; s.skipBlanks() {
+		s.at++
+	}
+	switch s.char() {
+	case end:
+		s.at++
+		return false
+	case '"':
+		return true
+	case 0, ']', '}', ':':
+		s.at = len(s.raw) // not JSON
+		return false
+	}
+	if end == '}' {
+		s.at = len(s.raw) // a member without a name is not JSON
+	}
+	return end == ']'
+}
+
+func (s *scan) colon() {
+	if s.skipBlanks(); s.char() == ':' {
+		s.at++
+	}
+}
+
+// text reads a text, and returns it with its quotes.
+func (s *scan) text() json.RawMessage {
+	start := s.at
+	for s.at++; s.at < len(s.raw); s.at++ {
+		switch s.raw[s.at] {
+		case '\\':
+			s.at++
+		case '"':
+			s.at++
+			return s.raw[start:s.at]
+		}
+	}
+	s.at = len(s.raw)
+	return s.raw[start:]
+}
+
+// scalar reads a number, true, false or null.
+func (s *scan) scalar() {
+	for s.at < len(s.raw) && !isBlank(s.raw[s.at]) && !bytes.Contains([]byte(`,]}:`), s.raw[s.at:s.at+1]) {
+		s.at++
+	}
+}
+
+// skip reads a value, and returns it.
+func (s *scan) skip() json.RawMessage {
+	s.skipBlanks()
+	start := s.at
+	for depth := 0; s.at < len(s.raw); {
+		switch s.raw[s.at] {
+		case '"':
+			s.text()
+		case '[', '{':
+			depth++
+			s.at++
+		case ']', '}':
+			depth--
+			s.at++
+		case ',', ':', ' ', '\t', '\r', '\n':
+			s.at++
+			continue
+		default:
+			s.scalar()
+		}
+		if depth <= 0 {
+			break
+		}
+	}
+	return s.raw[start:s.at]
+}
+
+// decoded returns a name without its quotes and escapes.
+func decoded(raw json.RawMessage) []byte {
+	var name string
+	if bytes.IndexByte(raw, '\\') < 0 && utf8.Valid(raw) && len(raw) > 1 {
+		return raw[1 : len(raw)-1]
+	}
+	_ = json.Unmarshal(raw, &name) // it is a text
+	return []byte(name)
+}
+
+// names are the names of an object.
+type names struct {
+	few  [][]byte
+	many map[string]bool
+}
+
+// fewNames is up to how many names are compared one by one.
+const fewNames = 16
+
+// add adds a name, and reports whether it is there already.
+func (n *names) add(name []byte) (twice bool) {
+	if n.many == nil {
+		for _, other := range n.few {
+			if bytes.Equal(other, name) {
+				return true
+			}
+		}
+		if len(n.few) < fewNames {
+			n.few = append(n.few, name)
+			return false
+		}
+		n.many = map[string]bool{}
+		for _, other := range n.few {
+			n.many[string(other)] = true
+		}
+	}
+	twice = n.many[string(name)]
+	n.many[string(name)] = true
+	return twice
 }
 
 // Member is one member of an object.
@@ -116,16 +269,16 @@ type Member struct {
 // included.
 func Members(object json.RawMessage) []Member {
 	var members []Member
-	dec := json.NewDecoder(bytes.NewReader(object))
-	_, _ = dec.Token() // {
-	for dec.More() {
-		var value json.RawMessage
-		token, err := dec.Token()
-		name, isName := token.(string)
-		if err != nil || !isName || dec.Decode(&value) != nil {
-			return members
-		}
-		members = append(members, Member{Name: name, Value: value})
+	s := scan{raw: object}
+	s.skipBlanks()
+	if s.char() != '{' {
+		return nil
+	}
+	s.at++
+	for s.more('}') {
+		name := decoded(s.text())
+		s.colon()
+		members = append(members, Member{Name: string(name), Value: s.skip()})
 	}
 	return members
 }
@@ -144,6 +297,9 @@ func Items(list json.RawMessage) []json.RawMessage {
 func IsText(raw json.RawMessage) bool {
 	if !utf8.Valid(raw) {
 		return false
+	}
+	if bytes.IndexByte(raw, '\\') < 0 {
+		return true
 	}
 	for i := 0; i+1 < len(raw); i++ {
 		if raw[i] != '\\' {
