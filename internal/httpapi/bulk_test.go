@@ -14,6 +14,7 @@ import (
 	"errand.internal/clients/clientstest"
 	"errand.internal/internal/bulk"
 	"errand.internal/internal/httpapi"
+	"errand.internal/internal/testwait"
 	"errand.internal/tasks"
 )
 
@@ -252,6 +253,7 @@ func TestRedisGoesAwayInABulk(t *testing.T) {
 	go func() {
 		for n := range 2000 {
 			if n == 1000 {
+				testwait.Poll(time.Minute, func() bool { return f.Redis.Client().LLen(ctx, "asynq:{dckap}:pending").Val() > 0 })
 				_ = f.Redis.Client().ConfigSet(ctx, "min-replicas-to-write", "1").Err()
 			}
 			if _, err := io.WriteString(send, pipeRow(n)+"\n"); err != nil {

@@ -220,39 +220,39 @@ func (s *scan) skip() json.RawMessage {
 
 // decoded returns a name without its quotes and escapes.
 func decoded(raw json.RawMessage) []byte {
-	var name string
 	if bytes.IndexByte(raw, '\\') < 0 && utf8.Valid(raw) && len(raw) > 1 {
 		return raw[1 : len(raw)-1]
 	}
+	return unescaped(raw)
+}
+
+func unescaped(raw json.RawMessage) []byte {
+	var name string
 	_ = json.Unmarshal(raw, &name) // it is a text
 	return []byte(name)
 }
 
-// names are the names of an object.
+// names are the names of an object. While they are few, they are compared one by one.
 type names struct {
-	few  [][]byte
+	few  [16][]byte
+	n    int
 	many map[string]bool
 }
 
-// fewNames is up to how many names are compared one by one.
-const fewNames = 16
-
 // add adds a name, and reports whether it is there already.
 func (n *names) add(name []byte) (twice bool) {
+	for _, other := range n.few[:n.n] {
+		if bytes.Equal(other, name) {
+			return true
+		}
+	}
+	if n.n < len(n.few) {
+		n.few[n.n] = name
+		n.n++
+		return false
+	}
 	if n.many == nil {
-		for _, other := range n.few {
-			if bytes.Equal(other, name) {
-				return true
-			}
-		}
-		if len(n.few) < fewNames {
-			n.few = append(n.few, name)
-			return false
-		}
 		n.many = map[string]bool{}
-		for _, other := range n.few {
-			n.many[string(other)] = true
-		}
 	}
 	twice = n.many[string(name)]
 	n.many[string(name)] = true
