@@ -75,14 +75,21 @@ func TestEnqueueAllKeepsTheOrderOfAKey(t *testing.T) {
 	for i := range list {
 		list[i] = danaconnect.OTPVerify{IDRequest: tasks.ID(fmt.Sprint(i + 1)), OTP: "004217"}
 	}
-	keys := func(i int) []tasks.Option { return []tasks.Option{tasks.Key(fmt.Sprint("login/", i/2))} }
-	tickets, err := tasks.EnqueueAll(t.Context(), c, list, keys)
-	if !errors.Is(err, tasks.ErrKeyConflict) {
-		t.Errorf("err = %v", err)
-	}
-	for i, ticket := range tickets {
-		if first := i%2 == 0; first != (ticket != nil) {
-			t.Errorf("task %d: %+v", i, ticket)
+	for name, number := range map[string]func(i int) int{
+		"neighbours": func(i int) int { return i / 2 },
+		"far apart":  func(i int) int { return 1000 + i%200 },
+	} {
+		keys := func(i int) []tasks.Option { return []tasks.Option{tasks.Key(fmt.Sprint("login/", number(i)))} }
+		tickets, err := tasks.EnqueueAll(t.Context(), c, list, keys)
+		if !errors.Is(err, tasks.ErrKeyConflict) {
+			t.Errorf("%s: err = %v", name, err)
+		}
+		seen := map[int]bool{}
+		for i, ticket := range tickets {
+			if first := !seen[number(i)]; first != (ticket != nil) {
+				t.Errorf("%s: task %d: %+v", name, i, ticket)
+			}
+			seen[number(i)] = true
 		}
 	}
 }

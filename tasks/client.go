@@ -207,6 +207,11 @@ type Ticket[R any] struct {
 // its own that embeds this one: both clients have the same methods.
 type Enqueuer interface {
 	EnqueuePayload(ctx context.Context, p Payload, opts ...Option) (*Ticket[json.RawMessage], error)
+	EnqueuePayloads(
+		ctx context.Context,
+		list []Payload,
+		options func(i int) []Option,
+	) ([]*Ticket[json.RawMessage], []error)
 	Wait(ctx context.Context, id string) (*Status, error)
 }
 
@@ -234,9 +239,14 @@ func Enqueue[R any](
 	if err != nil {
 		return nil, err
 	}
+	return typed[R](c, untyped), nil
+}
+
+// typed is a ticket whose result is an R.
+func typed[R any](c Enqueuer, untyped *Ticket[json.RawMessage]) *Ticket[R] {
 	ticket := (*Ticket[R])(untyped)
 	ticket.client = c
-	return ticket, nil
+	return ticket
 }
 
 // EnqueuePayload is Enqueue for a payload from Vendors.Decode, which has validated
@@ -246,7 +256,18 @@ func (c *Client) EnqueuePayload(
 	p Payload,
 	opts ...Option,
 ) (*Ticket[json.RawMessage], error) {
-	stored, err := c.enqueue(ctx, p, opts)
+	job, err := newJob(p, opts)
+	if err != nil {
+		return nil, err
+	}
+	return c.ticket(c.producer.Enqueue(ctx, job))
+}
+
+// ticket is what has become of a task.
+func (c *Client) ticket(stored broker.Ticket, err error) (*Ticket[json.RawMessage], error) {
+	if errors.Is(err, ErrKeyConflict) {
+		err = fmt.Errorf("%w (%s)", err, stored.ID)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -345,18 +366,6 @@ func timingProblems(job broker.Job) []payload.Problem {
 		problems = append(problems, payload.Problem{Field: "the usable time", Rule: "must be within ten years"})
 	}
 	return problems
-}
-
-func (c *Client) enqueue(ctx context.Context, p Payload, opts []Option) (broker.Ticket, error) {
-	job, err := newJob(p, opts)
-	if err != nil {
-		return broker.Ticket{}, err
-	}
-	ticket, err := c.producer.Enqueue(ctx, job)
-	if errors.Is(err, ErrKeyConflict) {
-		err = fmt.Errorf("%w (%s)", err, ticket.ID)
-	}
-	return ticket, err
 }
 
 // Wait returns the result once the task has ended, or ctx's error if ctx is done

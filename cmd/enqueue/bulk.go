@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -214,15 +215,21 @@ type bulkReceipts struct {
 	refused  int
 }
 
-// write writes the receipt of one row.
-func (r *bulkReceipts) write(row bulk.Row) error {
-	r.rows++
-	if row.Refused {
-		r.showRefused(row)
-	}
-	enc := json.NewEncoder(r.out)
+// write writes the receipts of some rows.
+func (r *bulkReceipts) write(rows []bulk.Row) error {
+	var lines bytes.Buffer
+	enc := json.NewEncoder(&lines)
 	enc.SetEscapeHTML(false)
-	err := enc.Encode(row.Receipt)
+	for _, row := range rows {
+		r.rows++
+		if row.Refused {
+			r.showRefused(row)
+		}
+		if err := enc.Encode(row.Receipt); err != nil {
+			return err
+		}
+	}
+	_, err := r.out.Write(lines.Bytes())
 	r.progress.draw(r.rows, r.refused)
 	return err
 }

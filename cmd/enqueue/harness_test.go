@@ -24,6 +24,10 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	if os.Getenv(commandMark) != "" {
+		main()
+		return
+	}
 	redisconn.LogTo(zerolog.Nop()) // as main does
 	os.Exit(m.Run())
 }

@@ -80,6 +80,7 @@ func enqueueAll(b *testing.B, client *tasks.Client, list []danaconnect.APICall) 
 func bulk(b *testing.B) figures {
 	b.Helper()
 	f := apptest.New(b)
+	f.Environ["ENCRYPTION_KEYS"] = apptest.EncryptionKeys
 	client := f.Client(b)
 	enqueueAll(b, client, vendorCalls(10))
 	list := vendorCalls(tasksARound)

@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"regexp"
@@ -215,33 +216,32 @@ func difference(a, b []string) (only []string) {
 	return only
 }
 
-// asynq's client registers a queue once and then calls one script, whose fifth argument
-// is the message; producerHook takes it from there.
-func TestAsynqsClientCallsOneScript(t *testing.T) {
+// The message of a task is what asynq's client would have encoded of it, byte for byte.
+func TestTheMessageIsAsAsynqsClientEncodesIt(t *testing.T) {
 	t.Parallel()
-	rdb := redistest.New(t).Client()
-	if err := rdb.Ping(t.Context()).Err(); err != nil { // says hello
-		t.Fatal(err)
+	server := redistest.New(t)
+	rdb, ctx := server.Client(), t.Context()
+	job := Job{
+		Type:    "a:b",
+		Payload: []byte(`{"x":1}`),
+		Policy:  Policy{Queue: "q", Budget: 90 * time.Minute, Retention: 25 * time.Hour},
 	}
-	rec := newRecorder("q")
-	rdb.AddHook(rec)
-	client := asynq.NewClientFromRedisClient(rdb)
-	for range 3 { // the script is learned with the first
-		if _, err := client.Enqueue(asynq.NewTask("a:b", []byte("payload")), asynq.Queue("q")); err != nil {
+	for name, job := range map[string]Job{
+		"plain":            job,
+		"expires":          {Type: "t", Payload: bytes.Repeat([]byte("x"), 300), Policy: job.Policy, ExpireAfter: time.Millisecond},
+		"of no length":     {Type: "t", Policy: job.Policy},
+		"kept for no time": {Type: "t", Payload: []byte("1"), Policy: Policy{Queue: "q", Retention: time.Millisecond}},
+	} {
+		id := "q_" + strings.ReplaceAll(name, " ", "")
+		task := asynq.NewTaskWithHeaders(job.Type, job.Payload, map[string]string{headerUsable: usable(job, job.Policy).String()})
+		if _, err := asynq.NewClientFromRedisClient(rdb).Enqueue(task, asynq.Queue("q"), asynq.TaskID(id), asynq.MaxRetry(neverRetry),
+			asynq.Timeout(slotTimeout), asynq.Retention(job.Policy.Retention)); err != nil {
 			t.Fatal(err)
 		}
-	}
-	if got := strings.Join(rec.calls, " "); got != "sadd evalsha eval evalsha evalsha" {
-		t.Errorf("asynq's client calls %s", got)
-	}
-	for i, args := range rec.args[1:] {
-		raw, _ := args[5].([]byte)
-		if p, ok := message(raw).parts(); len(args) != 8 || !ok || p.taskType != "a:b" || string(p.payload) != "payload" {
-			t.Errorf("call %d: %v", i, args)
+		want := rdb.HGet(ctx, "asynq:{q}:t:"+id, "msg").Val()
+		if got := string(newMessage(id, job, job.Payload, "")); got != want {
+			t.Errorf("%s: %q, want %q", name, got, want)
 		}
-	}
-	if got := rec.args[0]; got[1] != "asynq:queues" {
-		t.Errorf("it registers the queue with %v", got)
 	}
 }
 

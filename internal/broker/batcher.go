@@ -72,8 +72,8 @@ func (b *batcher) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Proc
 func (b *batcher) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	return func(ctx context.Context, cmd redis.Cmder) error {
 		call, ok := cmd.(*redis.Cmd)
-		if !ok || !strings.HasPrefix(cmd.Name(), "eval") || enqueuingFrom(ctx) != nil {
-			return next(ctx, cmd) // asynq's enqueue script becomes another one, which comes here too
+		if !ok || !strings.HasPrefix(cmd.Name(), "eval") || manyTasks(cmd.Args()) {
+			return next(ctx, cmd)
 		}
 		b.mu.Lock()
 		if b.flights == 0 {

@@ -98,7 +98,9 @@ func (p *Producer) replay(ctx context.Context, queue, id string, o Replay) (Tick
 		Policy:  policy.WithDefaults(),
 		Notify:  old.once.notify,
 	}
-	ticket, err := p.enqueue(ctx, record.NewID(queue), job, old)
+	e := p.newEnqueuing(ctx, record.NewID(queue), job, old)
+	p.storeAll(ctx, queue, []*enqueuing{e})
+	ticket, err := e.stored.Ticket, e.stored.Err
 	switch {
 	case errors.Is(err, record.ErrKeyConflict), err == nil && ticket.Duplicate:
 		return Ticket{}, notReplayed("its key belongs to a later task by now: %s", ticket.ID)

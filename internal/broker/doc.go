@@ -18,8 +18,8 @@
 // # Who decides
 //
 // internal/worker decides what an attempt means: Result says it, and this package
-// writes it. asynq decides nothing. Its client encodes the message and producerHook
-// stores it; its server asks for work and serverHook answers; its acknowledgements,
+// writes it. asynq decides nothing. Its client has no part: the message is encoded as it
+// would, and stored with the record; its server asks for work and serverHook answers; its acknowledgements,
 // retries and recovery are answered without asking Redis. Who has died is decided by
 // heart, what becomes of a dead worker's task by requeue.lua, by whether its call may
 // have left.
@@ -51,11 +51,10 @@
 //  6. The scripts that meet a queue, by their texts: TestAsynqsScripts.
 //  7. The kinds of their keys tell serverHook what a script is for; no script of the
 //     inspector looks like one of the server's: TestAsynqsScripts.
-//  8. The client calls SADD asynq:queues once for each queue, then one script with the
-//     message as its fifth argument, which answers 1: TestAsynqsClientCallsOneScript,
+//  8. The client registers a queue with SADD asynq:queues before its first task, and the
+//     producer does so in its stead: TestTheMessageIsAsAsynqsClientEncodesIt,
 //     TestLifeOfATask.
-//  9. The client never registers a queue again; the reconciler does:
-//     TestAQueueIsRegisteredAgain.
+//  9. Nobody registers a queue again but the reconciler: TestAQueueIsRegisteredAgain.
 //  10. The server asks for a task from one goroutine, and only with a free slot:
 //     TestNoMoreTasksAreTakenThanRun.
 //  11. It sleeps for about TaskCheckInterval after "empty" and asks again; the wait is

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"google.golang.org/protobuf/encoding/protowire"
+
+	"errand.internal/internal/tracing"
 )
 
 // message is asynq's encoded task: a protobuf whose fields it reads and changes
@@ -137,24 +139,50 @@ func (m message) with(numbers map[protowire.Number]int64, texts map[protowire.Nu
 	return out
 }
 
+// newMessage is the message of a new task, as asynq's client encodes it. parent is the
+// traceparent that it carries, if it is not empty.
+func newMessage(id string, job Job, payload []byte, parent string) message {
+	m := make(message, 0, len(id)+len(job.Type)+len(job.Policy.Queue)+len(payload)+len(parent)+80)
+	m = m.begin(id, job.Type, job.Policy.Queue, payload)
+	if seconds := job.Policy.Retention / time.Second; seconds > 0 {
+		m = protowire.AppendTag(m, fieldRetention, protowire.VarintType)
+		m = protowire.AppendVarint(m, uint64(seconds))
+	}
+	m = m.header(headerUsable, usable(job, job.Policy).String())
+	if parent != "" {
+		m = m.header(tracing.Header, parent)
+	}
+	return m
+}
+
+// header appends a header.
+func (m message) header(name, text string) message {
+	var entry message
+	entry = protowire.AppendString(protowire.AppendTag(entry, 1, protowire.BytesType), name)
+	entry = protowire.AppendString(protowire.AppendTag(entry, 2, protowire.BytesType), text)
+	return protowire.AppendBytes(protowire.AppendTag(m, fieldHeaders, protowire.BytesType), entry)
+}
+
+// begin appends what every message of ours has, by which asynq would not end the task
+// itself.
+func (m message) begin(id, taskType, queue string, payload []byte) message {
+	m = protowire.AppendString(protowire.AppendTag(m, fieldType, protowire.BytesType), taskType)
+	if len(payload) > 0 {
+		m = protowire.AppendBytes(protowire.AppendTag(m, fieldPayload, protowire.BytesType), payload)
+	}
+	m = protowire.AppendString(protowire.AppendTag(m, fieldID, protowire.BytesType), id)
+	m = protowire.AppendString(protowire.AppendTag(m, fieldQueue, protowire.BytesType), queue)
+	m = protowire.AppendVarint(protowire.AppendTag(m, fieldRetry, protowire.VarintType), neverRetry)
+	m = protowire.AppendTag(m, fieldTimeout, protowire.VarintType)
+	return protowire.AppendVarint(m, uint64(slotTimeout/time.Second))
+}
+
 // handout is what asynq's server gets of a claimed task: enough to run the handler,
 // which has the claim, and nothing by which asynq would end the task itself. Neither it
 // nor what it tells of its workers has the payload.
 func handout(id, taskType, queue string) message {
 	m := make(message, 0, len(id)+len(taskType)+len(queue)+24)
-	for _, text := range []struct {
-		number protowire.Number
-		value  string
-	}{
-		{fieldType, taskType},
-		{fieldID, id},
-		{fieldQueue, queue},
-	} {
-		m = protowire.AppendString(protowire.AppendTag(m, text.number, protowire.BytesType), text.value)
-	}
-	m = protowire.AppendVarint(protowire.AppendTag(m, fieldRetry, protowire.VarintType), neverRetry)
-	m = protowire.AppendTag(m, fieldTimeout, protowire.VarintType)
-	return protowire.AppendVarint(m, uint64(slotTimeout/time.Second))
+	return m.begin(id, taskType, queue, nil)
 }
 
 // completed is the message of a task that asynq keeps as completed.

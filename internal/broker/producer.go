@@ -7,9 +7,9 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
-	"github.com/hibiken/asynq"
 	"github.com/redis/go-redis/v9"
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 	"go.opentelemetry.io/otel/trace"
@@ -24,22 +24,16 @@ import (
 type Producer struct {
 	rdb   redis.UniversalClient
 	store *record.Store
-	asynq *asynq.Client
 	ring  *seal.Ring
 	gate  formatGate
 
-	pressure pressure
+	pressure   pressure
+	registered sync.Map // the queues that asynq has been told of
 }
 
 // NewProducer returns a Producer on rdb. ring may be nil: nothing is sealed.
 func NewProducer(rdb redis.UniversalClient, store *record.Store, ring *seal.Ring) *Producer {
-	rdb.AddHook(producerHook{rdb})
-	return &Producer{
-		rdb:   rdb,
-		store: store,
-		asynq: asynq.NewClientFromRedisClient(rdb),
-		ring:  ring,
-	}
+	return &Producer{rdb: rdb, store: store, ring: ring}
 }
 
 // Job is one task to enqueue.
@@ -94,84 +88,182 @@ func (e *UnconfirmedError) Unwrap() error {
 	return e.Err
 }
 
+// Stored is what became of a job.
+type Stored struct {
+	Ticket Ticket
+	Err    error
+}
+
 // Enqueue stores the job and returns once Redis has it: its key, its record, its
 // line in the audit log and asynq's task, all of them or nothing.
 func (p *Producer) Enqueue(ctx context.Context, job Job) (Ticket, error) {
-	if err := p.ready(ctx); err != nil {
-		return Ticket{}, fmt.Errorf("store the task: %w", err)
-	}
-	job.Policy = job.Policy.WithDefaults()
-	id := record.NewID(job.Policy.Queue)
-	if tracing.Active(ctx) {
-		return p.enqueueTraced(ctx, id, job)
-	}
-	return p.enqueue(ctx, id, job, nil)
+	stored := p.EnqueueAll(ctx, []Job{job})[0]
+	return stored.Ticket, stored.Err
 }
 
-// enqueueTraced is enqueue with a span.
-func (p *Producer) enqueueTraced(ctx context.Context, id string, job Job) (Ticket, error) {
+// EnqueueAll is Enqueue for many jobs. Those of a queue are stored in their order and share
+// calls of the script, in which each has an answer of its own: some may be stored and others
+// not.
+func (p *Producer) EnqueueAll(ctx context.Context, jobs []Job) []Stored {
+	stored := make([]Stored, len(jobs))
+	if len(jobs) == 0 {
+		return stored
+	}
+	if err := p.ready(ctx); err != nil {
+		for i := range stored {
+			stored[i].Err = fmt.Errorf("store the task: %w", err)
+		}
+		return stored
+	}
+	var queues []string
+	byQueue := map[string][]*enqueuing{}
+	for i, job := range jobs {
+		job.Policy = job.Policy.WithDefaults()
+		queue := job.Policy.Queue
+		if byQueue[queue] == nil {
+			queues = append(queues, queue)
+		}
+		jobCtx, span := startSpan(ctx, job)
+		e := p.newEnqueuing(jobCtx, record.NewID(queue), job, nil)
+		e.stored = &stored[i]
+		if span != nil {
+			defer endSpan(span, e.stored)
+		}
+		byQueue[queue] = append(byQueue[queue], e)
+	}
+	for _, queue := range queues {
+		p.storeAll(ctx, queue, byQueue[queue])
+	}
+	return stored
+}
+
+// enqueuing is a job on its way.
+type enqueuing struct {
+	id  string
+	job Job
+	// replayed is the dead letter that it replays, nil for none.
+	replayed *deadLetter
+	msg      message
+	stored   *Stored
+}
+
+// startSpan starts the span of a job where there is a trace, else it returns nil.
+func startSpan(ctx context.Context, job Job) (context.Context, trace.Span) {
+	if !tracing.Active(ctx) {
+		return ctx, nil
+	}
 	const name = "enqueue"
 	queue := job.Policy.Queue
-	ctx, span := tracing.Start(
+	return tracing.Start(
 		ctx,
 		name+" "+queue,
 		trace.WithSpanKind(trace.SpanKindProducer),
 		trace.WithAttributes(tracing.Queue(name, queue, semconv.MessagingOperationTypeSend)...),
 		trace.WithAttributes(tracing.TaskType.String(job.Type)),
 	)
-	defer span.End()
-	ticket, err := p.enqueue(ctx, id, job, nil)
-	if err != nil {
-		tracing.Fail(span, "not_stored")
-		return ticket, err
-	}
-	span.SetAttributes(
-		semconv.MessagingMessageID(ticket.ID),
-		tracing.Duplicate.Bool(ticket.Duplicate),
-	)
-	return ticket, nil
 }
 
-// enqueue stores the job as the task with the given ID. replayed is the dead letter that
-// the task replays, nil for none.
-func (p *Producer) enqueue(ctx context.Context, id string, job Job, replayed *deadLetter) (Ticket, error) {
-	policy := job.Policy
-	headers := map[string]string{headerUsable: usable(job, policy).String()}
-	if parent := tracing.Parent(ctx); parent != "" {
-		headers[tracing.Header] = parent
+func endSpan(span trace.Span, s *Stored) {
+	defer span.End()
+	if s.Err != nil {
+		tracing.Fail(span, "not_stored")
+		return
 	}
-	task := asynq.NewTaskWithHeaders(
-		job.Type,
-		p.ring.Seal(seal.Payload, aad(job.Type, id), job.Payload),
-		headers,
+	span.SetAttributes(
+		semconv.MessagingMessageID(s.Ticket.ID),
+		tracing.Duplicate.Bool(s.Ticket.Duplicate),
 	)
-	options := []asynq.Option{
-		asynq.TaskID(id),
-		asynq.Queue(policy.Queue),
-		asynq.MaxRetry(neverRetry),
-		asynq.Timeout(slotTimeout),
-		asynq.Retention(policy.Retention),
+}
+
+func (p *Producer) newEnqueuing(ctx context.Context, id string, job Job, replayed *deadLetter) *enqueuing {
+	sealed := p.ring.Seal(seal.Payload, aad(job.Type, id), job.Payload)
+	return &enqueuing{
+		id:       id,
+		job:      job,
+		replayed: replayed,
+		msg:      newMessage(id, job, sealed, tracing.Parent(ctx)),
+		stored:   &Stored{},
+	}
+}
+
+const (
+	// callTasks is the most tasks in one call of the script, during which Redis does
+	// nothing else.
+	callTasks = 64
+	// callSize is about how many bytes the tasks of a call may have together.
+	callSize = 1 << 20
+)
+
+// storeAll stores jobs of a queue.
+func (p *Producer) storeAll(ctx context.Context, queue string, list []*enqueuing) {
+	if err := p.register(ctx, queue); err != nil {
+		for _, e := range list {
+			e.stored.Err = failed(e.id, err)
+		}
+		return
 	}
 	for range saltTries {
-		e := &enqueuing{queue: policy.Queue, arguments: p.arguments(id, job, replayed)}
-		p.pressure.ask(policy.Queue, &e.arguments)
-		_, err := p.asynq.EnqueueContext(context.WithValue(ctx, enqueuingKey{}, e), task, options...)
-		if e.err != nil { // asynq keeps only its text
-			err = e.err
+		var again []*enqueuing
+		for len(list) > 0 {
+			n, size := 1, len(list[0].msg)
+			for n < min(len(list), callTasks) && size+len(list[n].msg) <= callSize {
+				size += len(list[n].msg)
+				n++
+			}
+			again = append(again, p.call(ctx, queue, list[:n])...)
+			list = list[n:]
 		}
-		if err != nil {
-			return Ticket{}, failed(id, err)
+		if list = again; len(list) == 0 {
+			return
 		}
-		switch e.reply.Text(0) {
-		case "salt": // another producer's was first
-			p.store.SetSalt(policy.Queue, e.reply.Text(1))
-			continue
-		case "full", "memory":
-			return Ticket{}, p.pressure.refuse(policy.Queue, e.reply)
-		}
-		return ticket(e.reply)
 	}
-	return Ticket{}, fmt.Errorf("store the task: %w", errSalt)
+	for _, e := range list {
+		e.stored.Err = fmt.Errorf("store the task: %w", errSalt)
+	}
+}
+
+// register tells asynq of a queue, as its client does: before the first task.
+func (p *Producer) register(ctx context.Context, queue string) error {
+	if _, known := p.registered.Load(queue); known {
+		return nil
+	}
+	if err := p.rdb.SAdd(ctx, record.QueuesKey, queue).Err(); err != nil {
+		return err
+	}
+	p.registered.Store(queue, true)
+	return nil
+}
+
+// call stores jobs of a queue with one call of the script. It returns those whose digests
+// were made with another salt than Redis', which is known now.
+func (p *Producer) call(ctx context.Context, queue string, list []*enqueuing) (again []*enqueuing) {
+	packed := make([]any, len(list))
+	for i, e := range list {
+		a := p.arguments(e.id, e.job, e.replayed)
+		p.pressure.ask(queue, &a)
+		a.add("msg", []byte(e.msg))
+		packed[i] = a.encode()
+	}
+	keys := []string{record.Prefix(queue), asynqPrefix(queue)}
+	answer, err := enqueueStep.Run(ctx, p.rdb, keys, packed...)
+	for i, e := range list {
+		reply, err := answer, err
+		if len(list) > 1 && err == nil {
+			reply, err = answer.Part(i, len(list))
+		}
+		switch {
+		case err != nil:
+			e.stored.Err = failed(e.id, err)
+		case reply.Text(0) == "salt": // another producer's was first
+			p.store.SetSalt(queue, reply.Text(1))
+			again = append(again, e)
+		case reply.Text(0) == "full" || reply.Text(0) == "memory":
+			e.stored.Err = p.pressure.refuse(queue, reply)
+		default:
+			e.stored.Ticket, e.stored.Err = ticket(reply)
+		}
+	}
+	return again
 }
 
 // ready reports why nothing can be stored: this program or Redis is of another release.
@@ -304,60 +396,6 @@ func ticket(reply redisscript.Reply) (Ticket, error) {
 	}
 	t.Due = record.DecodeAsked(reply.Text(2)).Due
 	return t, nil
-}
-
-// enqueuing is a call of asynq's client that the hook turns into one script.
-type enqueuing struct {
-	queue     string
-	arguments arguments
-
-	reply redisscript.Reply
-	err   error
-}
-
-type enqueuingKey struct{}
-
-func enqueuingFrom(ctx context.Context) *enqueuing {
-	e, _ := ctx.Value(enqueuingKey{}).(*enqueuing)
-	return e
-}
-
-// producerHook sits beneath asynq's client, so that asynq encodes the task itself,
-// and stores the record with it.
-type producerHook struct{ rdb redis.UniversalClient }
-
-// DialHook implements redis.Hook.
-func (producerHook) DialHook(next redis.DialHook) redis.DialHook {
-	return func(ctx context.Context, network, addr string) (net.Conn, error) { return next(ctx, network, addr) }
-}
-
-// ProcessPipelineHook implements redis.Hook.
-func (producerHook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
-	return next
-}
-
-// ProcessHook implements redis.Hook.
-func (h producerHook) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
-	return func(ctx context.Context, cmd redis.Cmder) error {
-		e := enqueuingFrom(ctx)
-		if e == nil {
-			return next(ctx, cmd)
-		}
-		if !strings.HasPrefix(cmd.Name(), "eval") { // it registers the queue
-			e.err = next(ctx, cmd)
-			return e.err
-		}
-		// asynq's script: the name, its hash, 2 keys, and the message.
-		const messageArg = 5
-		e.arguments.add("msg", cmd.Args()[messageArg])
-		ctx = context.WithValue(ctx, enqueuingKey{}, nil)
-		e.reply, e.err = run(ctx, h.rdb, enqueueStep, e.queue, e.arguments)
-		if e.err != nil {
-			return e.err
-		}
-		cmd.(*redis.Cmd).SetVal(int64(1))
-		return nil
-	}
 }
 
 // aad binds a sealed value to its task, so that it cannot be moved to another.

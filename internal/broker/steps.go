@@ -19,7 +19,7 @@ import (
 // asynq's queue together. One call may take many tasks of a queue: the batcher joins
 // those that are called at once.
 var (
-	enqueueStep = step("enqueue", "index")
+	enqueueStep = step("enqueue", "index", "room")
 	takeStep    = step("take")
 	startStep   = step("start")
 	endStep     = step("end", "index")
@@ -54,6 +54,16 @@ func stepCall(args []any) (key [2]string, ok bool) {
 	digest, _ := args[1].(string)
 	prefix, _ := args[stepArguments-1].(string)
 	return [2]string{digest, prefix}, StepOf(digest) != ""
+}
+
+// manyTasks reports whether a call of a step has many tasks already. It goes at once,
+// beside the others.
+func manyTasks(args []any) bool {
+	if len(args) <= stepArguments+1 || args[0] != "evalsha" {
+		return false
+	}
+	digest, _ := args[1].(string)
+	return StepOf(digest) != ""
 }
 
 //go:embed lua/*.lua

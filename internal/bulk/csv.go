@@ -204,16 +204,14 @@ func (c *csvRows) next() (row, error) {
 			continue // spreadsheets leave rows of separators
 		}
 		c.rows++
-		r := row{
+		return row{
 			number:   c.rows,
 			line:     line,
+			raw:      record,
+			from:     c,
 			taskType: c.info.Type,
 			err:      err,
-		}
-		if err == nil {
-			r.err = c.decode(&r, record)
-		}
-		return r, nil
+		}, nil
 	}
 }
 
@@ -263,8 +261,8 @@ func (c *csvRows) parseCells(record []byte) ([]string, error) {
 }
 
 // decode sets the payload and the key of a row. An empty cell omits its field.
-func (c *csvRows) decode(r *row, record []byte) error {
-	cells, err := c.parseCells(record)
+func (c *csvRows) decode(r *row) error {
+	cells, err := c.parseCells(r.raw)
 	if err != nil {
 		return err
 	}

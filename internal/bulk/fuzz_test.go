@@ -35,7 +35,7 @@ func FuzzRows(f *testing.F) {
 		reader, err := newRowReader(name, strings.NewReader(file), "anna:user:inactivate", "")
 		for n := 0; err == nil; n++ {
 			var r row
-			if r, err = reader.next(); err != nil || r.err != nil {
+			if r, err = reader.next(); err != nil || r.err != nil || reader.decode(&r) != nil {
 				continue
 			}
 			if _, known := all.Vendors.Find(r.taskType); !known || !json.Valid(r.payload) || r.number > n+1 {
@@ -68,7 +68,7 @@ func FuzzCSVRow(f *testing.F) {
 			return
 		}
 		r, err := reader.next()
-		if err != nil || r.err != nil {
+		if err != nil || r.err != nil || reader.decode(&r) != nil {
 			return
 		}
 		if !json.Valid(r.payload) {

@@ -13,6 +13,7 @@ import (
 
 	"errand.internal/internal/payload"
 	"errand.internal/internal/produce"
+	"errand.internal/internal/strictjson"
 	"errand.internal/tasks/all"
 )
 
@@ -24,16 +25,27 @@ const MaxRowSize = payload.MaxSize + 64<<10
 type row struct {
 	number   int // from 1, without the header and empty lines
 	line     int // where it starts in the file
+	raw      []byte
+	from     rowReader // that decodes it
 	taskType string
-	payload  []byte
+	payload  []byte // once it is decoded
 	key      string // empty: the payload's own, or the digest
 	err      error  // why the row is refused; nil if it is not
 }
 
+// weight is about how much of the memory for rows the row takes.
+func (r *row) weight() int64 {
+	return int64(len(r.raw)) + 1
+}
+
 // rowReader reads a file row by row. next returns io.EOF at the end; after any
 // other error nothing more can be read. An error of a single row is in the row.
+//
+// decode sets payload and key of a row that next returned, and its type. The error is that of
+// the row. It may be called while other rows are decoded, and read.
 type rowReader interface {
 	next() (row, error)
+	decode(r *row) error
 }
 
 // rowError says why a row cannot be used.
@@ -236,16 +248,14 @@ func (j *jsonRows) next() (row, error) {
 			return row{}, refusedf("the file has an object over several lines; %s", oneObjectPerLine("jq -c ."))
 		}
 		j.rows++
-		r := row{
+		return row{
 			number:   j.rows,
 			line:     j.lines.line,
+			raw:      line,
+			from:     j,
 			taskType: j.taskType,
 			err:      err,
-		}
-		if err == nil {
-			r.err = r.decode(line)
-		}
-		return r, nil
+		}, nil
 	}
 }
 
@@ -256,31 +266,30 @@ func isOpen(line []byte) bool {
 }
 
 // decode decodes {"type":…,"payload":{…},"key":…}. No error quotes the line.
-func (r *row) decode(line []byte) error {
-	if !utf8.Valid(line) {
+func (*jsonRows) decode(r *row) error {
+	if !utf8.Valid(r.raw) {
 		return rowErrorf("the row must be UTF-8")
 	}
-	if !json.Valid(line) {
+	if !json.Valid(r.raw) {
 		return rowErrorf("the row is not JSON")
 	}
-	var fields map[string]json.RawMessage
-	if json.Unmarshal(line, &fields) != nil || fields == nil {
+	if r.raw[0] != '{' {
 		return rowErrorf("the row must be an object with type, payload and key")
 	}
-	if problems := payload.Unfaithful(line); len(problems) > 0 {
+	if problems := payload.Unfaithful(r.raw); len(problems) > 0 {
 		return rowErrorf("%s %s", problems[0].Field, problems[0].Rule)
 	}
-	for field, raw := range fields {
+	for _, field := range strictjson.Members(r.raw) {
 		var err error
-		switch field {
+		switch field.Name {
 		case "type":
-			err = decodeText(field, raw, &r.taskType)
+			err = decodeText(field.Name, field.Value, &r.taskType)
 		case "key":
-			err = decodeText(field, raw, &r.key)
+			err = decodeText(field.Name, field.Value, &r.key)
 		case "payload":
-			r.payload = raw
+			r.payload = field.Value
 		default:
-			err = rowErrorf("%s is unknown; a row has type, payload and key", produce.Truncate(field))
+			err = rowErrorf("%s is unknown; a row has type, payload and key", produce.Truncate(field.Name))
 		}
 		if err != nil {
 			return err

@@ -13,15 +13,27 @@ import (
 	"slices"
 	"strings"
 
+	"golang.org/x/sync/semaphore"
 	"golang.org/x/time/rate"
 
+	"errand.internal/internal/broker"
 	"errand.internal/internal/produce"
 	"errand.internal/tasks"
 	"errand.internal/tasks/all"
 )
 
-// maxInFlight is how many rows are enqueued concurrently, and held in memory.
-const maxInFlight = 32
+const (
+	// batchRows is how many rows are enqueued together, and how many are read ahead. A row
+	// that no other follows at once goes alone.
+	batchRows = 64
+	// maxBatches is how many batches are under way: some are checked and sealed while
+	// others are stored.
+	maxBatches = 4
+	// heldBytes bounds the rows that are held in memory.
+	heldBytes = 8 << 20
+	// batchBytes is about how many bytes the rows of a batch may have together.
+	batchBytes = 1 << 20
+)
 
 // Config says what Run enqueues.
 type Config struct {
@@ -44,9 +56,9 @@ type Config struct {
 	Limiter *rate.Limiter
 	// TooMany, if set, stops the run once it returns true.
 	TooMany func(refused, rows int) bool
-	// Done is called for each row, in the order of the file. An error stops the run: the
-	// receipt cannot be written.
-	Done func(Row) error
+	// Done is called with the rows of each batch, in the order of the file. An error stops
+	// the run: the receipt cannot be written.
+	Done func([]Row) error
 }
 
 // Row is a row that was enqueued, refused, or failed.
@@ -92,20 +104,27 @@ var ErrInterrupted = errors.New(
 // rows and enqueueing them happen on others.
 type run struct {
 	Config
-	keys    rowKeys
+	held    *semaphore.Weighted // bytes of rows in memory
+	order   broker.Order
 	checked checkedRows // by a dry run
 	summary Summary
 	failure error // the error that stopped it; nil after too many refused rows
 }
 
+// batch is some rows that are enqueued together.
+type batch struct {
+	rows []*pendingRow
+	size int64
+	turn *broker.Turn
+	done chan struct{} // closed when each row is enqueued or refused
+}
+
 // pendingRow is a row that is being enqueued.
 type pendingRow struct {
 	row
-	previous  *pendingRow // the row before it, until that is decoded
+	content   tasks.Payload
 	id        string
 	duplicate bool
-	decoded   chan struct{} // closed when its key is known, or it is refused
-	done      chan struct{} // closed when the row is enqueued or refused
 }
 
 // Run enqueues rows until the file ends or something stops it, then waits for those in
@@ -115,7 +134,7 @@ func Run(ctx context.Context, c Config) (Summary, error) {
 	if c.Limiter == nil {
 		c.Limiter = rate.NewLimiter(rate.Inf, 1)
 	}
-	r := &run{Config: c}
+	r := &run{Config: c, held: semaphore.NewWeighted(heldBytes)}
 	r.run(ctx)
 	return r.summary, r.failure
 }
@@ -124,11 +143,10 @@ func (b *run) run(ctx context.Context) {
 	readCtx, stopReading := context.WithCancel(ctx)
 	defer stopReading()
 	rows, readErr := b.startReading(readCtx)
-	var queue []*pendingRow // in file order
-	var latest *pendingRow
+	var queue []*batch // in file order
 	for rows != nil || len(queue) > 0 {
 		var take <-chan row
-		if len(queue) < maxInFlight {
+		if len(queue) < maxBatches {
 			take = rows
 		}
 		var oldest <-chan struct{}
@@ -148,15 +166,9 @@ func (b *run) run(ctx context.Context) {
 				}
 				continue
 			}
-			p := &pendingRow{
-				row:      r,
-				previous: latest,
-				decoded:  make(chan struct{}),
-				done:     make(chan struct{}),
-			}
-			latest = p
-			queue = append(queue, p)
-			go b.enqueue(ctx, p)
+			batch := b.batch(r, rows)
+			queue = append(queue, batch)
+			go b.enqueue(ctx, batch)
 		case <-oldest:
 			b.finish(queue[0])
 			queue = queue[1:]
@@ -170,6 +182,24 @@ func (b *run) run(ctx context.Context) {
 	}
 }
 
+// batch returns a row and those that have been read after it.
+func (b *run) batch(first row, rows <-chan row) *batch {
+	some := &batch{turn: b.order.Next(), done: make(chan struct{})}
+	for r, more := first, true; more; {
+		some.rows = append(some.rows, &pendingRow{row: r})
+		some.size += r.weight()
+		if len(some.rows) == batchRows || some.size >= batchBytes {
+			break
+		}
+		select {
+		case r, more = <-rows:
+		default:
+			more = false
+		}
+	}
+	return some
+}
+
 // stop keeps the first reason to stop. Only "errors" comes without an error.
 func (b *run) stop(reason string, err error) {
 	if b.summary.Stopped == "" && (err != nil || reason == "errors") {
@@ -181,7 +211,7 @@ func (b *run) stop(reason string, err error) {
 // its own so that the end of ctx also ends a blocking read, such as one from a
 // terminal. The error is sent before the channel of rows is closed.
 func (b *run) startReading(ctx context.Context) (<-chan row, <-chan error) {
-	rows, readErr := make(chan row), make(chan error, 1)
+	rows, readErr := make(chan row, batchRows), make(chan error, 1)
 	go func() {
 		defer close(rows)
 		var err error
@@ -209,7 +239,7 @@ func (b *run) readRows(ctx context.Context, rows chan<- row) error {
 		if errors.Is(err, io.EOF) && n == 0 {
 			return refusedf("the file has a header and no rows")
 		}
-		if err != nil || b.Limiter.Wait(ctx) != nil {
+		if err != nil || b.Limiter.Wait(ctx) != nil || b.held.Acquire(ctx, r.weight()) != nil {
 			return err
 		}
 		select {
@@ -220,58 +250,92 @@ func (b *run) readRows(ctx context.Context, rows chan<- row) error {
 	}
 }
 
-// enqueue enqueues one row, after any earlier one with the same key. The end of ctx does
-// not abort it: it would be unknown whether the row is stored.
-func (b *run) enqueue(ctx context.Context, p *pendingRow) {
-	defer close(p.done)
-	payload := b.decodePayload(p)
-	earlier := b.keys.add(p)
-	if p.err != nil {
-		return
+// enqueue enqueues the rows of a batch, after any earlier ones with the same keys.
+func (b *run) enqueue(ctx context.Context, some *batch) {
+	defer close(some.done)
+	defer some.turn.Done()
+	var sound []*pendingRow
+	var keys []string
+	for _, p := range some.rows {
+		b.decode(p)
+		if p.err == nil {
+			sound = append(sound, p)
+			keys = append(keys, p.taskType+"\x00"+p.key)
+		}
 	}
-	defer b.keys.remove(p)
-	defer produce.RecoverPanic(&p.err)
-	if earlier != nil {
-		<-earlier.done
-	}
-	opts := append(slices.Clone(b.Options), tasks.Key(p.key))
+	some.turn.Wait(keys)
 	if b.DryRun {
-		if p.err = tasks.Check(payload, opts...); p.err == nil {
-			p.duplicate, p.err = b.checked.add(p, payload)
+		for _, p := range sound {
+			b.check(p)
 		}
 		return
 	}
-	ticket, err := produce.Enqueue(ctx, b.Client, payload, opts)
-	if err != nil {
-		p.err = err
-		return
-	}
-	p.id, p.duplicate = ticket.ID, ticket.Duplicate
+	b.store(ctx, sound)
 }
 
-// decodePayload returns the row's payload, and finds out its key. It sets err if the
-// row is refused.
-func (b *run) decodePayload(p *pendingRow) (payload tasks.Payload) {
+// options are the options of a row.
+func (b *run) options(p *pendingRow) []tasks.Option {
+	return append(slices.Clip(b.Options), tasks.Key(p.key))
+}
+
+// check finds out whether a row would be enqueued.
+func (b *run) check(p *pendingRow) {
 	defer produce.RecoverPanic(&p.err)
-	if p.err != nil {
-		return nil
+	if p.err = tasks.Check(p.content, b.options(p)...); p.err == nil {
+		p.duplicate, p.err = b.checked.add(p, p.content)
+	}
+}
+
+// store enqueues rows. The end of ctx does not abort it: it would be unknown whether they
+// are stored.
+func (b *run) store(ctx context.Context, rows []*pendingRow) {
+	var err error
+	defer func() {
+		for _, p := range rows {
+			if err != nil {
+				p.err = err
+			}
+		}
+	}()
+	defer produce.RecoverPanic(&err)
+	list := make([]tasks.Payload, len(rows))
+	for i, p := range rows {
+		list[i] = p.content
+	}
+	tickets, faults := produce.EnqueueAll(ctx, b.Client, list, func(i int) []tasks.Option {
+		return b.options(rows[i])
+	})
+	for i, p := range rows {
+		if p.err = faults[i]; p.err == nil {
+			p.id, p.duplicate = tickets[i].ID, tickets[i].Duplicate
+		}
+	}
+}
+
+// decode sets the row's payload and key. It sets err if the row is refused.
+func (b *run) decode(p *pendingRow) {
+	defer produce.RecoverPanic(&p.err)
+	if p.err == nil {
+		p.err = p.from.decode(&p.row)
+	}
+	if p.raw = nil; p.err != nil {
+		return
 	}
 	if b.Allow != nil {
 		if err := b.Allow(p.taskType); err != nil {
 			p.err = &rowError{err.Error()}
-			return nil
+			return
 		}
 	}
-	if payload, p.err = all.Vendors.Decode(p.taskType, p.payload); p.err != nil {
-		return nil
+	if p.content, p.err = all.Vendors.Decode(p.taskType, p.payload); p.err != nil {
+		return
 	}
-	key, err := rowKey(payload, p.key)
+	key, err := rowKey(p.content, p.key)
 	if err != nil {
 		p.err = err
-		return nil
+		return
 	}
 	p.key = key
-	return payload
 }
 
 // rowKey returns the key of a row: the payload's own, else the given one, else a
@@ -301,8 +365,20 @@ func digest(payload tasks.Payload) (short [16]byte, err error) {
 	return [16]byte(sum[:]), nil
 }
 
-// finish counts a row and has its receipt written.
-func (b *run) finish(p *pendingRow) {
+// finish counts the rows of a batch and has their receipts written.
+func (b *run) finish(some *batch) {
+	done := make([]Row, len(some.rows))
+	for i, p := range some.rows {
+		done[i] = b.count(p)
+	}
+	b.held.Release(some.size)
+	if err := b.Done(done); err != nil {
+		b.stop("receipt", fmt.Errorf("write the receipt: %w", err))
+	}
+}
+
+// count counts a row that is done.
+func (b *run) count(p *pendingRow) Row {
 	b.summary.Rows++
 	done := Row{
 		Receipt: Receipt{
@@ -324,9 +400,7 @@ func (b *run) finish(p *pendingRow) {
 		done.Error = errorText(p.err)
 		done.Refused = b.countFailure(p.err)
 	}
-	if err := b.Done(done); err != nil {
-		b.stop("receipt", fmt.Errorf("write the receipt: %w", err))
-	}
+	return done
 }
 
 // countFailure counts a row that was not enqueued, and reports whether the row itself

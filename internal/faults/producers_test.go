@@ -93,7 +93,11 @@ func TestProducersKilled(t *testing.T) {
 // all of the tasks again. It returns how many the producer had enqueued.
 func (h *harness) killProducer(r *rand.Rand, mode string) (enqueued int) {
 	h.t.Helper()
-	list := make([]keyedPasscode, 100) // more than are enqueued at once
+	n := 100
+	if mode == "bulk" {
+		n = 500 // more than are enqueued at once
+	}
+	list := make([]keyedPasscode, n)
 	for i := range list {
 		list[i] = keyedPasscode{Key: h.Name("key"), Passcode: h.NewPasscode()}
 	}

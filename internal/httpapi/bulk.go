@@ -202,23 +202,27 @@ func (r *receipts) stop() {
 	r.group.Wait()
 }
 
-// write writes the receipt of a row.
-func (r *receipts) write(row bulk.Row) error {
-	switch {
-	case row.Refused:
-		r.count("refused")
-	case row.Error != "":
-		row.Error = notStored
-		r.count("failed")
-	case row.Duplicate:
-		r.count("duplicate")
-	default:
-		r.count("enqueued")
+// write writes the receipts of some rows.
+func (r *receipts) write(rows []bulk.Row) error {
+	lines := make([]any, len(rows))
+	for i, row := range rows {
+		switch {
+		case row.Refused:
+			r.count("refused")
+		case row.Error != "":
+			row.Error = notStored
+			r.count("failed")
+		case row.Duplicate:
+			r.count("duplicate")
+		default:
+			r.count("enqueued")
+		}
+		lines[i] = row.Receipt
 	}
-	return r.line(row.Receipt)
+	return r.lines(lines...)
 }
 
-func (r *receipts) line(v any) error {
+func (r *receipts) lines(list ...any) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	_ = http.NewResponseController(r.w).SetWriteDeadline(time.Now().Add(stallTimeout))
@@ -229,12 +233,17 @@ func (r *receipts) line(v any) error {
 	enc := json.NewEncoder(r.w)
 	enc.SetEscapeHTML(false)
 	r.dirty = true
-	return enc.Encode(v)
+	for _, line := range list {
+		if err := enc.Encode(line); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // end writes the last line.
 func (r *receipts) end(end BulkEnd) {
-	_ = r.line(end)
+	_ = r.lines(end)
 }
 
 // linesType is the content type of JSON lines.

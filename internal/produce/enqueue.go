@@ -35,6 +35,18 @@ func Enqueue(
 	return client.EnqueuePayload(ctx, p, opts...)
 }
 
+// EnqueueAll is Enqueue for many tasks, each with options of its own.
+func EnqueueAll(
+	ctx context.Context,
+	client *tasks.Client,
+	list []tasks.Payload,
+	options func(i int) []tasks.Option,
+) ([]*tasks.Ticket[json.RawMessage], []error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), StoreTimeout)
+	defer cancel()
+	return client.EnqueuePayloads(ctx, list, options)
+}
+
 // Wait waits for the end of a task, at most as long as wait, and returns its status then.
 // If the task has not ended, the status is the latest that could be read; it is nil if
 // there is no record.

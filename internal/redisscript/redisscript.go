@@ -81,6 +81,22 @@ func newReply(value any) (Reply, error) {
 	}
 }
 
+// Part reads element i as the reply of one of n calls that a script made together, as Run
+// would have returned it.
+func (r Reply) Part(i, n int) (Reply, error) {
+	if len(r) != n {
+		return nil, fmt.Errorf("redis answered for %d tasks of %d", len(r), n)
+	}
+	switch part := r[i].(type) {
+	case nil:
+		return nil, redis.Nil
+	case error:
+		return nil, part
+	default:
+		return newReply(part)
+	}
+}
+
 // Text reads element i as text; a number is written in decimal.
 func (r Reply) Text(i int) string {
 	switch value := r.at(i).(type) {

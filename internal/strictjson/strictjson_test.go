@@ -3,7 +3,9 @@ package strictjson_test
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"errand.internal/internal/strictjson"
@@ -81,6 +83,99 @@ func FuzzFaults(f *testing.F) {
 			t.Errorf("%q became %q, %v", raw, again, err)
 		}
 	})
+}
+
+// A document has the faults that a reader of its tokens finds, in their order.
+func FuzzFaultsAreThoseOfTheTokens(f *testing.F) {
+	f.Add(` {"a" : 1 , "a":[ {"b":"\ud800"},[],{} , "\\\"", -1.5e3,null], "":{"":1,"":2}} `)
+	f.Add(`{"\udfff":{"x":1,"x":2},"\ufffd":1,"\u0061":1,"a":true}`)
+	f.Add(`{"a":1,"b":1,"c":1,"d":1,"e":1,"f":1,"g":1,"h":1,"i":1,"j":1,"k":1,"l":1,"m":1,"n":1,"o":1,"p":1,"q":1,"r":1,"q":1,"a":1}`)
+	f.Add("[\"\xff\",{\"\xff\":1}]")
+	f.Add(`{"a":`)
+	f.Fuzz(func(t *testing.T, raw string) {
+		got := strictjson.Faults([]byte(raw)) // whatever it is, without a panic
+		members := strictjson.Members([]byte(raw))
+		if !json.Valid([]byte(raw)) {
+			return
+		}
+		o := oracle{raw: []byte(raw), dec: json.NewDecoder(strings.NewReader(raw))}
+		o.value("")
+		if !slices.Equal(got, o.faults) {
+			t.Errorf("%q: %+v, want %+v", raw, got, o.faults)
+		}
+		if want := membersOf(raw); !slices.EqualFunc(members, want, func(a, b strictjson.Member) bool {
+			return a.Name == b.Name && string(a.Value) == string(b.Value)
+		}) {
+			t.Errorf("%q has the members %q, want %q", raw, members, want)
+		}
+	})
+}
+
+// oracle finds faults by the tokens of encoding/json.
+type oracle struct {
+	raw    []byte
+	dec    *json.Decoder
+	faults []strictjson.Fault
+}
+
+func (o *oracle) token() (token json.Token, ok bool) {
+	start := o.dec.InputOffset()
+	token, err := o.dec.Token()
+	if _, isText := token.(string); err != nil || !isText {
+		return token, true
+	}
+	return token, strictjson.IsText(bytes.TrimLeft(o.raw[start:o.dec.InputOffset()], ",: \t\r\n"))
+}
+
+func (o *oracle) value(path string) {
+	token, ok := o.token()
+	switch {
+	case !ok:
+		o.faults = append(o.faults, strictjson.Fault{Path: path, Rule: strictjson.NotText})
+	case token == json.Delim('['):
+		for i := 0; o.dec.More(); i++ {
+			o.value(fmt.Sprintf("%s[%d]", path, i))
+		}
+		_, _ = o.dec.Token()
+	case token == json.Delim('{'):
+		seen := map[string]bool{}
+		for o.dec.More() {
+			token, ok := o.token()
+			name, _ := token.(string)
+			at := path
+			switch {
+			case !ok:
+				o.faults = append(o.faults, strictjson.Fault{Path: path, Rule: strictjson.NotAName})
+			default:
+				if at += "." + name; path == "" {
+					at = name
+				}
+				if seen[name] {
+					o.faults = append(o.faults, strictjson.Fault{Path: at, Rule: strictjson.Twice})
+				}
+			}
+			seen[name] = true
+			o.value(at)
+		}
+		_, _ = o.dec.Token()
+	}
+}
+
+// membersOf are the members of a document by the tokens of encoding/json.
+func membersOf(raw string) (members []strictjson.Member) {
+	dec := json.NewDecoder(strings.NewReader(raw))
+	if token, _ := dec.Token(); token != json.Delim('{') {
+		return nil
+	}
+	for dec.More() {
+		var value json.RawMessage
+		token, _ := dec.Token()
+		if dec.Decode(&value) != nil {
+			return members
+		}
+		members = append(members, strictjson.Member{Name: token.(string), Value: value})
+	}
+	return members
 }
 
 // count counts the members and items of a document.

@@ -125,6 +125,24 @@ func (c *Client) EnqueuePayload(
 	return c.ticket(t, duplicate), nil
 }
 
+// EnqueuePayloads is that of *tasks.Client.
+func (c *Client) EnqueuePayloads(
+	ctx context.Context,
+	list []tasks.Payload,
+	options func(i int) []tasks.Option,
+) ([]*tasks.Ticket[json.RawMessage], []error) {
+	tickets := make([]*tasks.Ticket[json.RawMessage], len(list))
+	faults := make([]error, len(list))
+	for i, p := range list {
+		var opts []tasks.Option
+		if options != nil {
+			opts = options(i)
+		}
+		tickets[i], faults[i] = c.EnqueuePayload(ctx, p, opts...)
+	}
+	return tickets, faults
+}
+
 func newTask(p tasks.Payload, raw []byte, job broker.Job) *task {
 	now := time.Now().Truncate(time.Millisecond)
 	due := now.Add(job.In)

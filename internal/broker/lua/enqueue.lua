@@ -49,16 +49,8 @@ if alone then
   if other and redis.call('EXISTS', A .. 't:' .. other) == 1
     and redis.call('HEXISTS', R .. 'task:' .. other, 'outcome') == 0 then return {'overlap', other} end
 end
-if arg.most then
-  local waiting = redis.call('LLEN', A .. 'pending') + redis.call('ZCARD', A .. 'scheduled') + redis.call('ZCARD', A .. 'retry')
-  if waiting >= tonumber(arg.most) then return {'full', tostring(waiting)} end
-end
-if arg.memory then
-  local info = redis.pcall('INFO', 'memory') -- an error, as text is not: the user may not ask
-  local used = type(info) == 'string' and string.match(info, 'used_memory:(%d+)')
-  local most = used and tonumber(string.match(info, 'maxmemory:(%d+)')) or 0
-  if most > 0 and used * 10 > most * 9 then return {'memory', string.format('%.0f', used * 100 / most)} end
-end
+local refused = room()
+if refused then return refused end
 local delay = arg.at and math.max(arg.at - now, 0) or arg.delay or '0'
 local due = now + delay
 local asked = string.format('%s %s %s %s', stamp, delay, arg.usable, arg.type)
@@ -97,4 +89,5 @@ else
   redis.call('HSET', t, 'msg', arg.msg, 'state', 'pending', 'pending_since', nanos())
   redis.call('LPUSH', A .. 'pending', arg.id)
 end
+if waiting then waiting = waiting + 1 end
 return {'created', arg.id, asked}

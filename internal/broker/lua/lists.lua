@@ -72,10 +72,14 @@ local function rewrite(id)
 end
 
 -- othersalt returns Redis' salt if the digests among the arguments were made with another.
+local rightsalt -- once it is read
 local function othersalt()
-  local salt = redis.call('GET', R .. 'salt')
-  if not salt then redis.call('SET', R .. 'salt', arg.salt) end
-  return salt and salt ~= arg.salt and salt
+  rightsalt = rightsalt or redis.call('GET', R .. 'salt')
+  if not rightsalt then
+    redis.call('SET', R .. 'salt', arg.salt)
+    rightsalt = arg.salt
+  end
+  return rightsalt ~= arg.salt and rightsalt
 end
 
 -- release frees the lock on an intent's subject.
