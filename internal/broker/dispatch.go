@@ -2,7 +2,6 @@ package broker
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"net"
 	"strings"
@@ -204,7 +203,7 @@ func (d *dispatch) fetch(ctx context.Context) error {
 func (d *dispatch) take(ctx context.Context) error {
 	free := d.concurrency - int(d.inFlight.Load())
 	if d.nonce == "" {
-		d.nonce = rand.Text()
+		d.nonce = newNonce()
 	}
 	claims, err := d.server.take(ctx, d.rdb, d.queue, max(1, min(free, prefetch)), d.nonce)
 	if err == nil || errors.Is(err, redis.Nil) {

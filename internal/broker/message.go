@@ -137,10 +137,8 @@ func (m message) with(numbers map[protowire.Number]int64, texts map[protowire.Nu
 	return out
 }
 
-// handout is what asynq's server gets of a claimed task: enough to run the handler,
-// which has the claim, and nothing by which asynq would end the task itself. Neither it
-// nor what it tells of its workers has the payload.
-func handout(id, taskType, queue string) message {
+// named is a message that only names a task.
+func named(id, taskType, queue string) message {
 	m := make(message, 0, len(id)+len(taskType)+len(queue)+24)
 	for _, text := range []struct {
 		number protowire.Number
@@ -152,12 +150,21 @@ func handout(id, taskType, queue string) message {
 	} {
 		m = protowire.AppendString(protowire.AppendTag(m, text.number, protowire.BytesType), text.value)
 	}
+	return m
+}
+
+// handout is what asynq's server gets of a claimed task: enough to run the handler,
+// which has the claim, and nothing by which asynq would end the task itself. Neither it
+// nor what it tells of its workers has the payload.
+func handout(id, taskType, queue string) message {
+	m := named(id, taskType, queue)
 	m = protowire.AppendVarint(protowire.AppendTag(m, fieldRetry, protowire.VarintType), neverRetry)
 	m = protowire.AppendTag(m, fieldTimeout, protowire.VarintType)
 	return protowire.AppendVarint(m, uint64(slotTimeout/time.Second))
 }
 
-// completed is the message of a task that asynq keeps as completed.
+// completed is the message of a task that asynq keeps as completed. What was enqueued
+// with Errand is kept without its payload: the task never runs again.
 func (m message) completed(at time.Time, retention time.Duration) message {
 	return m.with(map[protowire.Number]int64{
 		fieldCompletedAt: at.Unix(),
