@@ -158,7 +158,7 @@ var volatile = []struct {
 	find *regexp.Regexp
 	put  string
 }{
-	{regexp.MustCompile(`[a-z]+_[0-9a-z]{20,}`), "QUEUE_ID"},
+	{regexp.MustCompile(`[a-z]+_[0-9a-z]{16,}`), "QUEUE_ID"},
 	{regexp.MustCompile(`"(at|created|due|usableUntil|next|ended)":"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"`), `"$1":"TIME"`},
 	{regexp.MustCompile(`"durationMs":\d+`), `"durationMs":0`},
 	{regexp.MustCompile(`[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}`), "UUID"},

@@ -160,7 +160,7 @@ func (h *harness) startWaiting(ctx context.Context, args ...string) (id string, 
 	go func() {
 		lines := bufio.NewScanner(reader)
 		for lines.Scan() {
-			if found := regexp.MustCompile(`[a-z]+_[0-9a-z]{20,} is stored`).FindString(lines.Text()); found != "" {
+			if found := regexp.MustCompile(`[a-z]+_[0-9a-z]{16,} is stored`).FindString(lines.Text()); found != "" {
 				ids <- strings.Fields(found)[0]
 			}
 		}

@@ -18,18 +18,17 @@ import (
 	"errand.internal/tasks"
 )
 
-// completed returns the web UI's list of a queue's completed tasks, once there is
-// one: a task's outcome is written before asynq learns of it.
-func completed(t *testing.T, w *apptest.Worker, queue string) string {
+// listed is the web UI's list of the tasks of a queue in a state, once there is one.
+func listed(t *testing.T, w *apptest.Worker, queue, state string) string {
 	t.Helper()
 	var list string
-	testwait.Eventually(t, 20*time.Second, "a completed task in the web UI", func() bool {
+	testwait.Eventually(t, 20*time.Second, "a "+state+" task in the web UI", func() bool {
 		var status int
-		status, list = w.Get(t, "/monitoring/api/queues/"+queue+"/completed_tasks")
+		status, list = w.Get(t, "/monitoring/api/queues/"+queue+"/"+state+"_tasks")
 		if status != http.StatusOK {
 			t.Fatalf("web UI: %d %s", status, list)
 		}
-		return !strings.Contains(list, `"completed":0`)
+		return !strings.Contains(list, `"`+state+`":0`)
 	})
 	return list
 }
@@ -67,14 +66,21 @@ func TestWorkerEndToEnd(t *testing.T) {
 			t.Errorf("no %s in /metrics", want)
 		}
 	}
-	list := completed(t, w, "otp")
+	if _, err := tasks.Enqueue(t.Context(), w.Client, otpFor(canary), tasks.In(time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	list := listed(t, w, "otp", "scheduled")
 	if !strings.Contains(list, "danaconnect:otp:send") || !strings.Contains(list, "COD1_EMAIL") {
 		t.Errorf("web UI: %s", list)
+	}
+	ended := listed(t, w, "otp", "completed")
+	if !strings.Contains(ended, "danaconnect:otp:send") || !strings.Contains(ended, "[not kept]") {
+		t.Errorf("web UI, of a task that ended well: %s", ended)
 	}
 	if err := w.Stop(); err != nil {
 		t.Errorf("stop: %v", err)
 	}
-	for where, text := range map[string]string{"web UI": list, "metrics": metrics, "log": w.Log.String()} {
+	for where, text := range map[string]string{"web UI": list + ended, "metrics": metrics, "log": w.Log.String()} {
 		if strings.Contains(text, "canary") || strings.Contains(text, danaconnecttest.Password) {
 			t.Errorf("the %s shows what it must hide", where)
 		}
@@ -189,7 +195,10 @@ func TestSealedAtRest(t *testing.T) {
 	if sent, err := apptest.Run(t, w, otpFor("a@example.com")); err != nil || sent.IDRequest == "" {
 		t.Fatalf("sent = %+v, %v", sent, err)
 	}
-	if list := completed(t, w, "otp"); !strings.Contains(list, "[sealed]") || strings.Contains(list, "COD1_EMAIL") {
+	if _, err := tasks.Enqueue(t.Context(), w.Client, otpFor("a@example.com"), tasks.In(time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	if list := listed(t, w, "otp", "scheduled"); !strings.Contains(list, "[sealed]") || strings.Contains(list, "COD1_EMAIL") {
 		t.Errorf("web UI: %s", list)
 	}
 }

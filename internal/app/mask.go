@@ -11,6 +11,9 @@ import (
 // maskPayload renders a payload for the web UI: the fields that it has, and the
 // values of those that are not personal.
 func maskPayload(taskType string, raw []byte) string {
+	if len(raw) == 0 { // a task that ended well
+		return "[not kept]"
+	}
 	if seal.Sealed(raw) {
 		return "[sealed]"
 	}

@@ -128,7 +128,7 @@ func TestWorkerAndRedisAreShown(t *testing.T) {
 			t.Errorf("%s is %q, want %s", name, now[name], want)
 		}
 	}
-	build := regexp.MustCompile(`^errand_build_info\{commit="[^"]+",format="3",goversion="1\.[^"]+",version="dev"\}$`)
+	build := regexp.MustCompile(`^errand_build_info\{commit="[^"]+",format="4",goversion="1\.[^"]+",version="dev"\}$`)
 	if !slices.ContainsFunc(slices.Collect(maps.Keys(now)), build.MatchString) {
 		t.Error("there is no errand_build_info")
 	}

@@ -16,7 +16,7 @@ import (
 
 // batcher sends scripts that are called concurrently in one pipeline. A script alone
 // goes at once; those that come while one is in flight go together when it has
-// returned, or after patience; those of the same step and queue are one call of the
+// returned, when they are a crowd, or after patience; those of the same step and queue are one call of the
 // script. Under load this saves most system calls on both sides and what a script costs
 // beside its work, and a lone script waits for nobody. A caller who gives up leaves the script in the
 // pipeline: it may be carried out, as it may be without one.
@@ -50,6 +50,9 @@ type batched struct {
 const (
 	// batchSize is the most scripts in one pipeline.
 	batchSize = 64
+	// crowd is how many scripts go although one flight is under way, so that Redis has
+	// work while the answers of that one are read.
+	crowd = 16
 	// batchTimeout is how long a pipeline may take: after that, or when its connection
 	// breaks, each script goes alone, so that none suffers for another.
 	batchTimeout = 3 * time.Second
@@ -92,6 +95,7 @@ func (b *batcher) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 		if b.pending = append(b.pending, c); len(b.pending) == 1 {
 			b.overdue = time.AfterFunc(patience, b.depart)
 		}
+		b.board()
 		b.mu.Unlock()
 		select {
 		case <-c.done:
@@ -109,27 +113,40 @@ func (b *batcher) landed() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.flights--
-	if b.flights == 0 && len(b.pending) > 0 {
-		go b.depart()
+	b.board()
+}
+
+// board sends what is pending if it may go now. The caller holds mu.
+func (b *batcher) board() {
+	if b.flights == 0 && len(b.pending) > 0 || b.flights == 1 && len(b.pending) >= crowd {
+		go b.fly(b.batch())
 	}
 }
 
-// depart sends what is pending.
+// depart sends what is pending, whatever is under way.
 func (b *batcher) depart() {
 	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.pending) > 0 {
+		go b.fly(b.batch())
+	}
+}
+
+// batch takes the scripts of the next flight from those that are pending. The caller
+// holds mu.
+func (b *batcher) batch() []*batched {
 	n := min(len(b.pending), batchSize)
 	batch := b.pending[:n:n]
 	b.pending = b.pending[n:]
-	if n == 0 {
-		b.mu.Unlock()
-		return
-	}
 	b.flights++
 	b.overdue.Stop()
 	if len(b.pending) > 0 {
 		b.overdue = time.AfterFunc(patience, b.depart)
 	}
-	b.mu.Unlock()
+	return batch
+}
+
+func (b *batcher) fly(batch []*batched) {
 	b.send(batch)
 	b.landed()
 }

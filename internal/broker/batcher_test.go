@@ -75,6 +75,58 @@ func TestScriptsShareAPipeline(t *testing.T) {
 	}
 }
 
+// crowded keeps the first script that is sent alone, and tells how many each pipeline had.
+type crowded struct {
+	first sync.Once
+	sent  chan struct{}
+	over  chan struct{}
+	sizes chan int
+}
+
+func (*crowded) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (h *crowded) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		h.first.Do(func() {
+			close(h.sent)
+			<-h.over
+		})
+		return next(ctx, cmd)
+	}
+}
+
+func (h *crowded) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(ctx context.Context, cmds []redis.Cmder) error {
+		h.sizes <- len(cmds)
+		return next(ctx, cmds)
+	}
+}
+
+// Few scripts wait for the flight before them; a crowd of 16 does not.
+func TestACrowdOfScriptsDoesNotWait(t *testing.T) {
+	t.Parallel()
+	rdb := redistest.New(t).Client()
+	broker.Batch(rdb)
+	hook := &crowded{sent: make(chan struct{}), over: make(chan struct{}), sizes: make(chan int, 100)}
+	rdb.AddHook(hook)
+	var all sync.WaitGroup
+	call := func() {
+		if err := rdb.Eval(context.Background(), `return 1`, nil).Err(); err != nil {
+			t.Error(err)
+		}
+	}
+	all.Go(call)
+	<-hook.sent
+	for range 30 {
+		all.Go(call)
+	}
+	if size := <-hook.sizes; size != 16 {
+		t.Errorf("%d scripts left first, want the 16 that were there first", size)
+	}
+	close(hook.over)
+	all.Wait()
+}
+
 // One script's error, and a caller who has given up, are their own.
 func TestAnErrorInABatchIsItsOwn(t *testing.T) {
 	t.Parallel()

@@ -90,6 +90,10 @@ func TestCheckFindsEachDisagreement(t *testing.T) {
 			[]string{"a task of ours has no record"},
 		},
 		{
+			"no record of one that is done", "completed", func(r *rig, id string) { r.rdb.Del(ctx, rec(id)) },
+			[]string{"a task of ours has no record"},
+		},
+		{
 			"no record of one that has ended", "archived", func(r *rig, id string) { r.rdb.Del(ctx, rec(id)) },
 			[]string{"a task of ours has no record"},
 		},
@@ -149,7 +153,7 @@ func TestCheckFindsEachDisagreement(t *testing.T) {
 			[]string{"nobody would wake it"},
 		},
 		{
-			"another's key", "scheduled", func(r *rig, id string) { r.rdb.HSet(ctx, r.keyOf(id), "id", "otp_other") },
+			"another's key", "scheduled", func(r *rig, id string) { r.rdb.Set(ctx, r.keyOf(id), "otp_other -", 0) },
 			[]string{"its key is not its own"},
 		},
 		{
@@ -157,7 +161,7 @@ func TestCheckFindsEachDisagreement(t *testing.T) {
 			[]string{"the key of a task that has not ended expires"},
 		},
 		{
-			"a key without an outcome", "completed", func(r *rig, id string) { r.rdb.HDel(ctx, r.keyOf(id), "outcome") },
+			"a key without an outcome", "completed", func(r *rig, id string) { r.rdb.Set(ctx, r.keyOf(id), id+" -", 0) },
 			[]string{"its key says nothing of its outcome"},
 		},
 		{

@@ -2,7 +2,6 @@ package broker
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"net"
 	"strings"
@@ -34,6 +33,9 @@ type serverHook struct {
 const (
 	// prefetch is the most tasks claimed at once.
 	prefetch = 32
+	// aheadOf is how many tasks are left to hand out when more are asked for, and how many
+	// slots must be free beyond them.
+	aheadOf = prefetch / 2
 	// blockFor bounds one wait for a task, so that a stop does not take longer.
 	blockFor = time.Second
 	// answerWithin bounds the wait for one question: asynq has fixed the lease before
@@ -56,10 +58,15 @@ type dispatch struct {
 	concurrency int
 	pace        time.Duration // of questions to a queue that is paused or in trouble
 	inFlight    atomic.Int32  // handed out, and not yet returned by the handler
+	parked      atomic.Bool   // the latest forwarding found parked tasks
+	looked      atomic.Int64  // when that was, in ns
 
 	mu      sync.Mutex // asynq asks from one goroutine; drain from another
 	fetched []*Claim
-	nonce   string // of the question under way: it stays the same until Redis has answered
+	ahead   <-chan taken // the answer to a question that nobody waits for yet; nil for none
+	full    bool         // the latest question gave as many tasks as it asked for
+	nonce   string       // of the question under way: it stays the same until Redis has answered
+	empty   bool         // the wait at the end of the last question found the queue empty
 	drained bool
 }
 
@@ -142,14 +149,25 @@ func (d *dispatch) forward(ctx context.Context, cmd *redis.Cmd) error {
 	if err != nil {
 		return err
 	}
+	d.parked.Store(reply.Bool(1))
+	d.looked.Store(time.Now().UnixNano())
 	cmd.SetVal(reply.Int(0))
 	return nil
+}
+
+// noneParked reports whether no task of the queue was parked a moment ago. It is asked
+// with the forwarding, so that the waker need not ask while there are none.
+func (d *dispatch) noneParked() bool {
+	return !d.parked.Load() && time.Since(time.Unix(0, d.looked.Load())) < 2*wakeInterval
 }
 
 // dequeue answers with the next task, or redis.Nil if there is none.
 func (d *dispatch) dequeue(ctx context.Context, cmd *redis.Cmd) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if len(d.fetched) == 0 {
+		d.arrive()
+	}
 	if len(d.fetched) == 0 {
 		if err := d.fetch(ctx); err != nil {
 			return err
@@ -158,14 +176,16 @@ func (d *dispatch) dequeue(ctx context.Context, cmd *redis.Cmd) error {
 	c := d.fetched[0]
 	d.fetched = d.fetched[1:]
 	d.inFlight.Add(1)
+	d.lookAhead()
 	cmd.SetVal(string(handout(c.ID, c.Type, c.Queue)))
 	return nil
 }
 
 // fetch claims tasks, and waits for some. It returns redis.Nil if none came.
 func (d *dispatch) fetch(ctx context.Context) error {
-	quick := 0     // how often in a row the queue had a task at once, and gave none
-	empty := false // the wait has just found it so
+	quick := 0       // how often in a row the queue had a task at once, and gave none
+	empty := d.empty // the wait has just found it so
+	d.empty = false
 	for until := time.Now().Add(answerWithin); ; {
 		if d.drained || d.server.isStopping() {
 			return redis.Nil
@@ -195,6 +215,7 @@ func (d *dispatch) fetch(ctx context.Context) error {
 			quick = 0
 		}
 		if time.Now().After(until) {
+			d.empty = empty // asynq asks again at once
 			return redis.Nil
 		}
 	}
@@ -202,16 +223,68 @@ func (d *dispatch) fetch(ctx context.Context) error {
 
 // take claims as many tasks as there are free slots.
 func (d *dispatch) take(ctx context.Context) error {
-	free := d.concurrency - int(d.inFlight.Load())
+	return d.keep(d.question()(ctx))
+}
+
+// taken is what a question for tasks gave.
+type taken struct {
+	claims []*Claim
+	full   bool // as many as were asked for
+	err    error
+}
+
+// question prepares one for as many tasks as there are free slots.
+func (d *dispatch) question() func(ctx context.Context) taken {
 	if d.nonce == "" {
-		d.nonce = rand.Text()
+		d.nonce = newNonce()
 	}
-	claims, err := d.server.take(ctx, d.rdb, d.queue, max(1, min(free, prefetch)), d.nonce)
-	if err == nil || errors.Is(err, redis.Nil) {
+	n, nonce := max(1, min(d.free(), prefetch)), d.nonce
+	return func(ctx context.Context) taken {
+		claims, err := d.server.take(ctx, d.rdb, d.queue, n, nonce)
+		return taken{claims: claims, full: len(claims) == n, err: err}
+	}
+}
+
+// free is how many slots neither have a task nor wait for one that is claimed.
+func (d *dispatch) free() int {
+	return d.concurrency - int(d.inFlight.Load()) - len(d.fetched)
+}
+
+// keep adds what was taken to what is to be handed out.
+func (d *dispatch) keep(t taken) error {
+	if t.err == nil || errors.Is(t.err, redis.Nil) {
 		d.nonce = ""
 	}
-	d.fetched = append(d.fetched, claims...)
-	return err
+	d.fetched = append(d.fetched, t.claims...)
+	d.full = t.full
+	return t.err
+}
+
+// lookAhead asks for the next tasks while the last ones are handed out, so that Redis and
+// the worker do not wait for each other. It does so only where the queue is long and there
+// are slots free for them: what is claimed starts at once.
+func (d *dispatch) lookAhead() {
+	if !d.full || d.ahead != nil || len(d.fetched) > aheadOf || d.free() < aheadOf || d.server.isStopping() {
+		return
+	}
+	ask := d.question()
+	answer := make(chan taken, 1)
+	d.ahead = answer
+	go func() {
+		ctx, cancel := context.WithTimeout(context.Background(), answerWithin)
+		defer cancel()
+		answer <- ask(ctx)
+	}()
+}
+
+// arrive waits for the question that was asked ahead. Its error is nobody's: the next
+// question is the same one.
+func (d *dispatch) arrive() {
+	if d.ahead == nil {
+		return
+	}
+	_ = d.keep(<-d.ahead)
+	d.ahead = nil
 }
 
 // await waits once until the queue has a task. It moves nothing: from the list's tail
@@ -242,6 +315,7 @@ func (d *dispatch) drain(ctx context.Context) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.drained = true
+	d.arrive()
 	for _, c := range d.fetched {
 		c.requeue(ctx)
 	}

@@ -177,5 +177,8 @@ func (c *Claim) ended(now time.Time, r Result) message {
 	case r.Outcome.Archived():
 		return c.msg.failed(now, string(r.Outcome)+": "+r.Message)
 	}
+	if c.sealed() {
+		return named(c.ID, c.Type, c.Queue).completed(now, c.once.retention)
+	}
 	return c.msg.completed(now, c.once.retention)
 }

@@ -84,3 +84,6 @@ func (s *Server) AnnounceUnconfirmed(ctx context.Context, queue string) error {
 func (s *Server) TrimOutbox(ctx context.Context, queue string) error {
 	return s.reconciler.trimOutbox(ctx, queue)
 }
+
+// Stopping reports whether Shutdown was called.
+func (s *Server) Stopping() bool { return s.isStopping() }

@@ -3,7 +3,6 @@ package broker
 import (
 	"cmp"
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"strings"
@@ -162,7 +161,7 @@ func (s *Server) unclaimed(ctx context.Context, queue, id string) (c *Claim, dou
 		Expires: asked.Expires(),
 		server:  s,
 		asked:   asked,
-		fence:   fmt.Sprint(number(fence)+1, ".", rand.Text()),
+		fence:   fmt.Sprint(number(fence)+1, ".", newNonce()),
 		once:    decodeOnce(r["once"]),
 		msg:     message(msg),
 		takenAt: now,

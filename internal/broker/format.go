@@ -12,7 +12,7 @@ import (
 const (
 	// Format is the version of the layout of the records (internal/record). It rises
 	// with a change that an older release would misread.
-	Format = "3"
+	Format = "4"
 
 	formatKey = "errand:format"
 )

@@ -29,15 +29,15 @@ func TestFormat(t *testing.T) {
 	if err := broker.CheckFormat(ctx, r.rdb); err != nil {
 		t.Errorf("the own format: %v", err)
 	}
-	r.rdb.Set(ctx, "errand:format", "4", 0)
+	r.rdb.Set(ctx, "errand:format", "5", 0)
 	err := broker.CheckFormat(ctx, r.rdb)
-	if wrong, ok := errors.AsType[*broker.FormatError](err); !ok || wrong.Found != "4" {
+	if wrong, ok := errors.AsType[*broker.FormatError](err); !ok || wrong.Found != "5" {
 		t.Fatalf("another format: %v", err)
 	}
-	if text := err.Error(); strings.Contains(text, "\n") || !strings.Contains(text, `"4"`) || !strings.Contains(text, `"3"`) {
+	if text := err.Error(); strings.Contains(text, "\n") || !strings.Contains(text, `"5"`) || !strings.Contains(text, `"4"`) {
 		t.Errorf("%q does not name both formats in one line", text)
 	}
-	if got := r.format(); got != "4" {
+	if got := r.format(); got != "5" {
 		t.Errorf("the format has become %q", got)
 	}
 	isWrong := func(err error) bool { _, ok := errors.AsType[*broker.FormatError](err); return ok }

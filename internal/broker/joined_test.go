@@ -167,7 +167,7 @@ func TestAnErrorInASharedCallIsItsOwn(t *testing.T) {
 	}
 	for _, key := range r.rdb.Keys(t.Context(), "errand:{otp}:key:*").Val() {
 		r.rdb.Del(t.Context(), key)
-		r.rdb.Set(t.Context(), key, "a foreign hand", 0)
+		r.rdb.SAdd(t.Context(), key, "a foreign hand")
 	}
 	jam.together(t, rdb, 20, func(i int) {
 		if i%2 == 0 {

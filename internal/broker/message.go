@@ -139,53 +139,62 @@ func (m message) with(numbers map[protowire.Number]int64, texts map[protowire.Nu
 	return out
 }
 
-// newMessage is the message of a new task, as asynq's client encodes it. parent is the
-// traceparent that it carries, if it is not empty.
-func newMessage(id string, job Job, payload []byte, parent string) message {
-	m := make(message, 0, len(id)+len(job.Type)+len(job.Policy.Queue)+len(payload)+len(parent)+80)
-	m = m.begin(id, job.Type, job.Policy.Queue, payload)
+// newMessage is the message of a new task, as asynq's client encodes it. traceparent is
+// that of its producer; "" for none.
+func newMessage(id string, job Job, payload []byte, traceparent string) message {
+	m := make(message, 0, len(id)+len(job.Type)+len(job.Policy.Queue)+len(payload)+len(traceparent)+80)
+	m = m.begin(id, job.Type, job.Policy.Queue, payload).unending()
 	if seconds := job.Policy.Retention / time.Second; seconds > 0 {
 		m = protowire.AppendTag(m, fieldRetention, protowire.VarintType)
 		m = protowire.AppendVarint(m, uint64(seconds))
 	}
 	m = m.header(headerUsable, usable(job, job.Policy).String())
-	if parent != "" {
-		m = m.header(tracing.Header, parent)
+	if traceparent != "" {
+		m = m.header(tracing.Header, traceparent)
 	}
 	return m
 }
 
-// header appends a header.
-func (m message) header(name, text string) message {
-	var entry message
-	entry = protowire.AppendString(protowire.AppendTag(entry, 1, protowire.BytesType), name)
-	entry = protowire.AppendString(protowire.AppendTag(entry, 2, protowire.BytesType), text)
-	return protowire.AppendBytes(protowire.AppendTag(m, fieldHeaders, protowire.BytesType), entry)
-}
-
-// begin appends what every message of ours has, by which asynq would not end the task
-// itself.
+// begin appends what every message begins with.
 func (m message) begin(id, taskType, queue string, payload []byte) message {
 	m = protowire.AppendString(protowire.AppendTag(m, fieldType, protowire.BytesType), taskType)
 	if len(payload) > 0 {
 		m = protowire.AppendBytes(protowire.AppendTag(m, fieldPayload, protowire.BytesType), payload)
 	}
 	m = protowire.AppendString(protowire.AppendTag(m, fieldID, protowire.BytesType), id)
-	m = protowire.AppendString(protowire.AppendTag(m, fieldQueue, protowire.BytesType), queue)
+	return protowire.AppendString(protowire.AppendTag(m, fieldQueue, protowire.BytesType), queue)
+}
+
+// unending appends that by which asynq does not end the task itself.
+func (m message) unending() message {
 	m = protowire.AppendVarint(protowire.AppendTag(m, fieldRetry, protowire.VarintType), neverRetry)
 	m = protowire.AppendTag(m, fieldTimeout, protowire.VarintType)
 	return protowire.AppendVarint(m, uint64(slotTimeout/time.Second))
+}
+
+// header appends a header.
+func (m message) header(name, value string) message {
+	var entry message
+	entry = protowire.AppendString(protowire.AppendTag(entry, 1, protowire.BytesType), name)
+	entry = protowire.AppendString(protowire.AppendTag(entry, 2, protowire.BytesType), value)
+	return protowire.AppendBytes(protowire.AppendTag(m, fieldHeaders, protowire.BytesType), entry)
+}
+
+// named is a message that only names a task.
+func named(id, taskType, queue string) message {
+	m := make(message, 0, len(id)+len(taskType)+len(queue)+24)
+	return m.begin(id, taskType, queue, nil)
 }
 
 // handout is what asynq's server gets of a claimed task: enough to run the handler,
 // which has the claim, and nothing by which asynq would end the task itself. Neither it
 // nor what it tells of its workers has the payload.
 func handout(id, taskType, queue string) message {
-	m := make(message, 0, len(id)+len(taskType)+len(queue)+24)
-	return m.begin(id, taskType, queue, nil)
+	return named(id, taskType, queue).unending()
 }
 
-// completed is the message of a task that asynq keeps as completed.
+// completed is the message of a task that asynq keeps as completed. What was enqueued
+// with Errand is kept without its payload: the task never runs again.
 func (m message) completed(at time.Time, retention time.Duration) message {
 	return m.with(map[protowire.Number]int64{
 		fieldCompletedAt: at.Unix(),

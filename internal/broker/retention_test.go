@@ -2,6 +2,7 @@ package broker_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -51,6 +52,75 @@ func TestARecordOutlivesAsynqsCopy(t *testing.T) {
 		}
 	}
 	r.check()
+}
+
+// A task that has ended well never runs again: its payload goes with its end. A dead
+// letter keeps it, for a replay.
+func TestThePayloadGoesWithTheEnd(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	for _, outcome := range record.Outcomes {
+		if outcome == record.Cancelled { // asynq's task is deleted
+			continue
+		}
+		id := r.enqueue(func(j *broker.Job) { j.Payload = []byte(`{"mail":"marked"}`) }).ID
+		r.end(r.take(), ended(outcome))
+		kept := strings.Contains(r.rdb.HGet(t.Context(), "asynq:{otp}:t:"+id, "msg").Val(), "marked")
+		if kept != outcome.Archived() {
+			t.Errorf("a task that ended %s keeps its payload: %v", outcome, kept)
+		}
+		info, err := r.asynq.GetTaskInfo(queue, id)
+		if err != nil || info.ID != id || info.Queue != queue || info.Type != "a:b" || info.Retention != time.Hour {
+			t.Errorf("asynq reads %+v, %v", info, err)
+		}
+		if done := outcome.Archived(); info.CompletedAt.IsZero() != done {
+			t.Errorf("asynq says of a %s task that it was completed at %v", outcome, info.CompletedAt)
+		}
+	}
+	r.check()
+}
+
+// What a task takes of Redis, by Redis' own count of its keys: a passcode with a key and a
+// sealed payload and result.
+func TestTheBytesOfATask(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	ring := testRing(t)
+	c := r.client()
+	job := sample(keyed("k"))
+	job.Type = "danaconnect:otp:send"
+	job.Payload = []byte(`{"idConversation":4711,"values":[{"key":"MAIL","value":"a@example.com"}],"type":1,"length":6}`)
+	job.Policy.Retention, job.Policy.KeyTTL = 24*time.Hour, 7*24*time.Hour
+	ticket, err := broker.NewProducer(c, record.New(c), ring).Enqueue(t.Context(), job)
+	if err != nil {
+		t.Fatal(err)
+	}
+	bytes := func(keys ...string) (n int64) {
+		for _, key := range keys {
+			n += r.rdb.MemoryUsage(t.Context(), key).Val()
+		}
+		return n
+	}
+	queued := []string{"asynq:{otp}:t:" + ticket.ID, record.Key(queue, ticket.ID), r.theKey()}
+	if n := bytes(queued...); n > 950 {
+		t.Errorf("queued it takes %d bytes", n)
+	}
+	claim := r.take()
+	result := ended(record.Done)
+	result.Attempt.Status, result.Attempt.Took = 200, 123*time.Millisecond
+	result.Data = broker.SealResult(ring, claim.Type, claim.ID, []byte(`{"idRequest":"4711","conversationRequestId":"1"}`))
+	r.end(claim, result)
+	if n := bytes(append(queued, "errand:{otp}:data:"+ticket.ID)...); n > 900 {
+		t.Errorf("ended it takes %d bytes", n)
+	}
+	for _, key := range queued {
+		if kind := r.rdb.ObjectEncoding(t.Context(), key).Val(); kind != "listpack" && kind != "ziplist" && kind != "embstr" {
+			t.Errorf("%s is kept as a %s", key, kind)
+		}
+	}
+	if n := bytes(r.theKey()); n > 150 {
+		t.Errorf("its key takes %d bytes", n)
+	}
 }
 
 // asynq trims its archive all at once, with a script that fails when too much is due;

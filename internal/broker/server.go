@@ -3,7 +3,6 @@ package broker
 import (
 	"cmp"
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"maps"
@@ -214,10 +213,15 @@ func (s *Server) isStopping() bool {
 	}
 }
 
+// newNonce tells one take from every other: 80 bits are random.
+func newNonce() string {
+	return record.RandomText()
+}
+
 // Take claims up to n tasks of a queue. It does not wait: without a task its error is
 // redis.Nil.
 func (s *Server) Take(ctx context.Context, queue string, n int) ([]*Claim, error) {
-	return s.take(ctx, s.general, queue, n, rand.Text())
+	return s.take(ctx, s.general, queue, n, newNonce())
 }
 
 func (s *Server) take(

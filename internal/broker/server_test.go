@@ -62,6 +62,90 @@ func TestNoMoreTasksAreTakenThanRun(t *testing.T) {
 	}
 }
 
+// What is claimed ahead has a free slot to wait for: others may run what has none.
+func TestNoMoreTasksAreTakenAheadThanRun(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	const slots, n = 64, 200
+	for range n {
+		r.enqueue()
+	}
+	s, handled, _ := r.running("w1", func(c *broker.Config) { c.Queues[queue] = slots })
+	for range slots {
+		<-handled
+	}
+	if active := r.rdb.LLen(t.Context(), "asynq:{otp}:active").Val(); active != slots {
+		t.Errorf("%d tasks are taken, %d run", active, slots)
+	}
+	s.Shutdown()
+	if pending := r.rdb.LLen(t.Context(), "asynq:{otp}:pending").Val(); pending != n {
+		t.Errorf("%d tasks are pending after the stop, want all %d", pending, n)
+	}
+	r.check()
+}
+
+// late has the answer to the second take come late. The first one has Redis learn the
+// script, so that it is no call by a digest that succeeds.
+type late struct {
+	once   sync.Once
+	second chan struct{} // Redis has answered the second take
+	answer chan struct{}
+}
+
+func (*late) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (*late) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
+}
+
+func (h *late) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		err := next(ctx, cmd)
+		digest, _ := cmd.Args()[min(1, len(cmd.Args())-1)].(string)
+		if err == nil && broker.StepOf(digest) == "take" {
+			h.once.Do(func() {
+				close(h.second)
+				<-h.answer
+			})
+		}
+		return err
+	}
+}
+
+// A worker is told to stop while the answer to a question that it asked ahead is under
+// way: what that claims goes back, without an attempt.
+func TestAStopPutsBackWhatWasTakenAhead(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	const slots, n = 64, 100
+	for range n {
+		r.enqueue()
+	}
+	h := &late{second: make(chan struct{}), answer: make(chan struct{})}
+	s, _, _ := r.running("w1", func(c *broker.Config) {
+		c.Queues[queue] = slots
+		c.Redis.AddHook(h)
+	})
+	<-h.second
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		s.Shutdown()
+	}()
+	testwait.Eventually(t, 20*time.Second, "the worker stops", s.Stopping)
+	close(h.answer)
+	<-stopped
+	if got := r.rdb.LLen(t.Context(), "asynq:{otp}:pending").Val(); got != n {
+		t.Errorf("%d tasks are pending, want all %d", got, n)
+	}
+	for _, id := range r.rdb.LRange(t.Context(), "asynq:{otp}:pending", 0, -1).Val() {
+		if got := r.field(id, "attempts") + r.field(id, "crashes"); got != "" {
+			t.Errorf("%s has spent an attempt", id)
+		}
+	}
+	r.check()
+}
+
 // asynq sleeps between two questions; the dispatch waits for a task in its place, and
 // so a task starts when it arrives, whatever the queue's pace is.
 func TestATaskStartsWhenItArrives(t *testing.T) {

@@ -67,7 +67,7 @@ func (w *waker) run(stop <-chan struct{}) {
 // look wakes the parked tasks of a queue. Most of the time there are none, and one
 // question for all blockers says so.
 func (w *waker) look(ctx context.Context, queue string) {
-	if len(w.blockers) == 0 {
+	if len(w.blockers) == 0 || len(w.batch) == 0 && w.server.dispatches[queue].noneParked() {
 		return
 	}
 	names := make([]string, len(w.blockers))

@@ -15,7 +15,8 @@
 //	errand:{queue}:task:<id>      the record (a hash)
 //	errand:{queue}:log:<id>       its further attempts (a list)
 //	errand:{queue}:data:<id>      its result, sealed by the worker
-//	errand:{queue}:key:<digest>   whose the producer's key is; outlives the record
+//	errand:{queue}:key:<digest>   whose the producer's key is, the digest of the payload ('-':
+//	                              not known) and the outcome, as words; outlives the record
 //	errand:{queue}:alone:<digest> the active task of a subject (UniqueWhileActive)
 //	errand:{queue}:intent:<digest> who runs and who has closed for a subject
 //	errand:{queue}:parked:<name>  the tasks that wait for a blocker

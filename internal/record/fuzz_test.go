@@ -78,7 +78,7 @@ func FuzzAttempt(f *testing.F) {
 // only if it has an outcome; what is not ended runs, waits or will run; and no attempt is
 // lost without an error.
 func FuzzRecord(f *testing.F) {
-	const attempt = `{"at":1700000000000,"ms":12,"class":"done"}`
+	const attempt = `[1700000000000,12,"done"]`
 	for _, text := range []string{
 		"#1700000000000\nresult\n#1\n" + attempt + "\ntype\notp\noutcome\ndone\nended\n1700000000000\nfirst\n" + attempt,
 		"#1700000000000\n\n#0\ntype\notp\ndue\n1800000000000",

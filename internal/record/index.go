@@ -2,6 +2,7 @@ package record
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
@@ -15,18 +16,23 @@ import (
 // field of the record.
 const MaxSubjects = 3
 
-// indexDigestSize is the length of a digest in the index, in characters. A collision
-// costs one look at the record, which has the digests too.
-const indexDigestSize = 16
+// indexDigestSize is the size of a digest in the index, in bytes. A collision costs one
+// look at the record, which has the digests too.
+const indexDigestSize = 8
 
 // SubjectDigest hides a subject of tasks: a recipient, a user.
 func SubjectDigest(salt, subject string) string {
-	return Digest(salt, "subject", PlainSubject(subject))[:indexDigestSize]
+	return indexDigest(salt, "subject", PlainSubject(subject))
 }
 
 // VendorIDDigest hides an ID of the vendor's.
 func VendorIDDigest(salt, id string) string {
-	return Digest(salt, "vendor id", strings.TrimSpace(id))[:indexDigestSize]
+	return indexDigest(salt, "vendor id", strings.TrimSpace(id))
+}
+
+// indexDigest is hexadecimal, so that its first characters make 256 lists.
+func indexDigest(salt string, parts ...string) string {
+	return hex.EncodeToString(digest(salt, parts...)[:indexDigestSize])
 }
 
 // PlainSubject returns a subject without what does not distinguish people: upper case,
@@ -188,16 +194,18 @@ func (s *Store) ByKey(ctx context.Context, queue, taskType, key string) (id stri
 		return "", "", ErrNotFound
 	}
 	name := Prefix(queue) + "key:" + KeyDigest(salt, taskType, key)
-	found, err := s.rdb.HMGet(ctx, name, "id", "outcome").Result()
-	if err != nil {
+	text, err := s.rdb.Get(ctx, name).Result()
+	if err != nil && !errors.Is(err, redis.Nil) {
 		return "", "", fmt.Errorf("read the key: %w", err)
 	}
-	id, _ = found[0].(string)
-	outcome, _ := found[1].(string)
-	if id == "" {
+	words := strings.Split(text, " ") // the task, the digest of its payload, the outcome
+	if len(words) > 2 {
+		o = Outcome(words[2])
+	}
+	if words[0] == "" {
 		return "", "", ErrNotFound
 	}
-	return id, Outcome(outcome), nil
+	return words[0], o, nil
 }
 
 // KeyDigest hides a producer's key.

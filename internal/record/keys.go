@@ -4,7 +4,7 @@ import (
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
-	"encoding/hex"
+	"encoding/base64"
 	"errors"
 	"strings"
 )
@@ -16,7 +16,13 @@ var ErrBadID = errors.New("not a task ID; an ID looks like otp_6wk3m5q2c4x7y")
 // NewID returns a new ID in a queue. It is random, so it reveals nothing. It has
 // no hyphen, because asynqmon's tables cut an ID at the first one.
 func NewID(queue string) string {
-	return queue + "_" + strings.ToLower(rand.Text())
+	return queue + "_" + strings.ToLower(RandomText())
+}
+
+// RandomText returns a random text of 80 bits: as much as tells billions of tasks apart,
+// and short, because each task has it in five places of Redis. A secret needs more.
+func RandomText() string {
+	return rand.Text()[:16]
 }
 
 // QueueOf returns the queue of an ID that NewID made.
@@ -105,10 +111,14 @@ const digestSize = 12
 // the digests made with it, so it is lost only together with them. It is unrelated
 // to the encryption keys, whose rotation would change every digest.
 func Digest(salt string, parts ...string) string {
+	return base64.RawURLEncoding.EncodeToString(digest(salt, parts...)[:digestSize])
+}
+
+func digest(salt string, parts ...string) []byte {
 	mac := hmac.New(sha256.New, []byte(salt))
 	for _, p := range parts {
 		mac.Write([]byte{byte(len(p) >> 24), byte(len(p) >> 16), byte(len(p) >> 8), byte(len(p))})
 		mac.Write([]byte(p))
 	}
-	return hex.EncodeToString(mac.Sum(nil)[:digestSize])
+	return mac.Sum(nil)
 }

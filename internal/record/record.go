@@ -71,41 +71,25 @@ type Attempt struct {
 	Message string
 }
 
-// attemptJSON is an Attempt as the log has it.
-type attemptJSON struct {
-	At      int64  `json:"at"`
-	Took    int64  `json:"ms"`
-	Class   string `json:"class"`
-	Status  int    `json:"status,omitempty"`
-	Code    string `json:"code,omitempty"`
-	Message string `json:"message,omitempty"`
-}
-
-// Encode returns the attempt as the log keeps it.
+// Encode returns the attempt as the log keeps it: a JSON array of when (ms), how long
+// (ms), class, status, code and message, without the empty ones at its end. Most fit into
+// a field of the record.
 func (a Attempt) Encode() ([]byte, error) {
-	return json.Marshal(attemptJSON{
-		At:      a.At.UnixMilli(),
-		Took:    a.Took.Milliseconds(),
-		Class:   a.Class,
-		Status:  a.Status,
-		Code:    a.Code,
-		Message: a.Message,
-	})
+	all := []any{a.At.UnixMilli(), a.Took.Milliseconds(), a.Class, a.Status, a.Code, a.Message}
+	for len(all) > 3 && (all[len(all)-1] == "" || all[len(all)-1] == 0) {
+		all = all[:len(all)-1]
+	}
+	return json.Marshal(all)
 }
 
-func decodeAttempt(raw string) (Attempt, error) {
-	var a attemptJSON
-	if err := json.Unmarshal([]byte(raw), &a); err != nil {
+func decodeAttempt(raw string) (a Attempt, err error) {
+	var at, ms int64
+	all := []any{&at, &ms, &a.Class, &a.Status, &a.Code, &a.Message}
+	if err := json.Unmarshal([]byte(raw), &all); err != nil {
 		return Attempt{}, err
 	}
-	return Attempt{
-		At:      time.UnixMilli(a.At),
-		Took:    time.Duration(a.Took) * time.Millisecond,
-		Class:   a.Class,
-		Status:  a.Status,
-		Code:    a.Code,
-		Message: a.Message,
-	}, nil
+	a.At, a.Took = time.UnixMilli(at), time.Duration(ms)*time.Millisecond
+	return a, nil
 }
 
 // firstInLog stands in the field first if the first attempt is too long for it.

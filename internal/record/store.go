@@ -2,9 +2,11 @@ package record
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -51,7 +53,7 @@ func (s *Store) Salt(queue string) string {
 	if salt, ok := s.salts.Load(queue); ok {
 		return salt.(string)
 	}
-	salt, _ := s.salts.LoadOrStore(queue, NewID("salt"))
+	salt, _ := s.salts.LoadOrStore(queue, strings.ToLower(rand.Text()))
 	return salt.(string)
 }
 

@@ -34,7 +34,7 @@ unlist(arg.id)
 unlock(arg.id)
 redis.call('DEL', t)
 local name = R .. 'key:' .. key
-if key ~= '-' and redis.call('HGET', name, 'id') == arg.id then redis.call('DEL', name) end
+if key ~= '-' and keyed(name) == arg.id then redis.call('DEL', name) end
 if string.find(flags, 'a') then
   redis.call('XADD', R .. 'audit', '*', 'id', arg.id, 'type', kind, 'event', 'ended', 'outcome', 'cancelled')
   redis.call('ZREM', R .. 'audit:open', arg.id)

@@ -27,7 +27,8 @@ expect(not state or msg, "asynq's task has no message")
 
 local r = record(task)
 if not r.asked or select(4, asked(r.asked)) == '' then
-  local ours = msg and string.find(msg, 'errand-usable', 1, true)
+  -- Only workers of ours complete tasks, and what they keep of one has no header.
+  local ours = state == 'completed' or msg and string.find(msg, 'errand-usable', 1, true)
   expect(not ours or r.owner, 'a task of ours has no record')
   if #found == 0 then return 'ok' end
   return found
@@ -52,12 +53,12 @@ else
 end
 expect(not r.parked or redis.call('SISMEMBER', R .. 'parked:' .. r.parked, arg.id) == 1, 'nobody would wake it')
 if key and key ~= '-' then
-  local k = redis.call('HMGET', R .. 'key:' .. key, 'id', 'outcome')
+  local holder, _, outcome = keyed(R .. 'key:' .. key)
   if not r.outcome then
-    expect(k[1] == arg.id, 'its key is not its own')
+    expect(holder == arg.id, 'its key is not its own')
     expect(redis.call('PTTL', R .. 'key:' .. key) == -1, 'the key of a task that has not ended expires')
-  elseif k[1] == arg.id then
-    expect(k[2] == r.outcome, 'its key says ' .. (k[2] or 'nothing') .. ' of its outcome')
+  elseif holder == arg.id then
+    expect(outcome == r.outcome, 'its key says ' .. (outcome == '' and 'nothing' or outcome) .. ' of its outcome')
   end
 end
 if alone and alone ~= '-' then

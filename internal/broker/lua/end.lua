@@ -77,6 +77,8 @@ elseif arg.archived then
   lifetime = '7862400000' -- 91 days: longer than asynq keeps its copy
 else
   redis.call('ZADD', A .. 'completed', string.format('%d', (now + retention) / 1000), arg.id)
+  -- asynq's copy has no payload any more, so that a hash made anew is a small one.
+  if not arg.plain then redis.call('DEL', t) end
   redis.call('HSET', t, 'msg', arg.msg, 'state', 'completed')
   lifetime = string.format('%d', retention + 3600000) -- asynq's janitor may be late
 end
@@ -128,18 +130,11 @@ if outcome then
   if alone ~= '-' and redis.call('GET', R .. 'alone:' .. alone) == arg.id then redis.call('DEL', R .. 'alone:' .. alone) end
   if key ~= '-' then
     local name = R .. 'key:' .. key
-    local holder = redis.call('HGET', name, 'id')
-    if not holder and arg.keep then -- the key was lost with the record
-      redis.call('HSET', name, 'id', arg.id)
-      holder = arg.id
-    end
-    if holder == arg.id then
-      if arg.keep then
-        redis.call('HSET', name, 'outcome', outcome)
-        redis.call('PEXPIRE', name, ttl)
-      else
-        redis.call('DEL', name)
-      end
+    local holder, sum = keyed(name)
+    if arg.keep and (holder or arg.id) == arg.id then -- it may have been lost with the record
+      redis.call('SET', name, arg.id .. ' ' .. (sum or '-') .. ' ' .. outcome, 'PX', ttl)
+    elseif holder == arg.id then
+      redis.call('DEL', name)
     end
   end
   redis.call('PEXPIRE', task, lifetime)

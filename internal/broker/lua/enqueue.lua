@@ -32,11 +32,11 @@ if replayed then
 end
 local key = arg.key and R .. 'key:' .. arg.key
 if key then
-  local k = redis.call('HMGET', key, 'id', 'digest', 'outcome')
-  if k[1] and k[1] ~= arg.id and k[1] ~= arg.replay_of then
-    if k[2] and k[2] ~= arg.sum then return {'conflict', k[1]} end
-    local r = redis.call('HMGET', R .. 'task:' .. k[1], 'asked', 'outcome')
-    return {'duplicate', k[1], r[1] or '', r[2] or k[3] or ''}
+  local holder, sum, outcome = keyed(key)
+  if holder and holder ~= arg.id and holder ~= arg.replay_of then
+    if sum ~= '-' and sum ~= arg.sum then return {'conflict', holder} end
+    local r = redis.call('HMGET', R .. 'task:' .. holder, 'asked', 'outcome')
+    return {'duplicate', holder, r[1] or '', r[2] or outcome}
   end
 end
 local had = redis.call('HGET', task, 'asked')
@@ -75,13 +75,8 @@ if arg.subject then
   if intent ~= '-' then redis.call('SADD', R .. 'audit:of:' .. intent, arg.id) end
 end
 if alone then redis.call('SET', alone, arg.id) end
-if key then
-  redis.call('HSET', key, 'id', arg.id, 'digest', arg.sum)
-  if replayed then -- it ended unknown, and has kept the key
-    redis.call('HDEL', key, 'outcome')
-    redis.call('PERSIST', key)
-  end
-end
+-- The key that a replayed task has kept loses its outcome and its expiry.
+if key then redis.call('SET', key, arg.id .. ' ' .. arg.sum) end
 if due > now then
   redis.call('HSET', t, 'msg', arg.msg, 'state', 'scheduled')
   redis.call('ZADD', A .. 'scheduled', seconds(due), arg.id)

@@ -31,8 +31,9 @@ end
 redis.call('HDEL', task, 'of', 'ids', 'place')
 if redis.call('PTTL', task) < 0 then redis.call('PEXPIRE', task, 86400000) end
 local name = R .. 'key:' .. (key or '-')
-if redis.call('HGET', name, 'id') == arg.id then
-  redis.call('HDEL', name, 'digest')
+local holder, _, outcome = keyed(name)
+if holder == arg.id then
+  redis.call('SET', name, arg.id .. ' - ' .. outcome, 'KEEPTTL')
   kept[#kept + 1] = 'key ' .. string.format('%.0f', redis.call('PTTL', name))
 end
 if flags and string.find(flags, 'a') then kept[#kept + 1] = 'audit' end

@@ -1,7 +1,7 @@
 -- forward makes the delayed tasks pending whose time has come by Redis' clock, 100 of each
 -- set at a time. It is asynq's own script but for the clock, and for both sets in one.
 --
--- Returns how many.
+-- Returns how many, and 1 if tasks are parked for a blocker.
 local function forward(set)
   local ids = redis.call('ZRANGEBYSCORE', A .. set, '-inf', seconds(now), 'LIMIT', 0, 100)
   for _, id in ipairs(ids) do
@@ -18,4 +18,8 @@ local function forward(set)
   end
   return #ids
 end
-return forward('scheduled') + forward('retry')
+local parked = 0
+for _, blocker in ipairs(redis.call('SMEMBERS', R .. 'blockers')) do
+  if redis.call('EXISTS', R .. 'parked:' .. blocker) == 1 then parked = 1 end
+end
+return {forward('scheduled') + forward('retry'), parked}

@@ -51,6 +51,12 @@ local function asked(text)
   return created, created + delay, usable, kind
 end
 
+-- keyed reads a producer's key: whose it is, the digest of its payload ('-' if not known),
+-- and the outcome, '' while there is none. A text is smaller than a hash of the three.
+local function keyed(name)
+  return string.match(redis.call('GET', name) or '', '^(%S+) (%S+) ?(%S*)$')
+end
+
 -- archived tells whether asynq keeps a task with the outcome as archived
 -- (record.Outcome.Archived).
 local function archived(outcome)
@@ -63,7 +69,7 @@ local function rewrite(id)
   local _, _, _, flags, key, intent, _, alone = once(arg.once)
   redis.call('HSET', task, 'asked', arg.asked, 'once', arg.once)
   if intent ~= '-' then redis.call('HSET', task, 'seq', redis.call('INCR', R .. 'seq')) end
-  if key ~= '-' and redis.call('EXISTS', R .. 'key:' .. key) == 0 then redis.call('HSET', R .. 'key:' .. key, 'id', id) end
+  if key ~= '-' then redis.call('SET', R .. 'key:' .. key, id .. ' -', 'NX') end
   if alone ~= '-' then redis.call('SET', R .. 'alone:' .. alone, id, 'NX') end
   if string.find(flags, 'a') then
     redis.call('ZADD', R .. 'audit:open', 'NX', select(2, asked(arg.asked)), id)
