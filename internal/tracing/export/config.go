@@ -62,7 +62,8 @@ func (c Config) Validate() error {
 		}
 	}
 	for pair := range strings.SplitSeq(c.Headers.Reveal(), ",") {
-		if name, _, found := strings.Cut(pair, "="); strings.TrimSpace(pair) != "" && (!found || strings.TrimSpace(name) == "") {
+		name, _, found := strings.Cut(pair, "=")
+		if strings.TrimSpace(pair) != "" && (!found || strings.TrimSpace(name) == "") {
 			faults = append(faults, errors.New("OTEL_EXPORTER_OTLP_HEADERS: must be name=value[,...]"))
 			break
 		}
