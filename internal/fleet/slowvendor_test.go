@@ -52,9 +52,7 @@ func TestASlowVendorDelaysNoPasscode(t *testing.T) {
 		t.Fatal(err)
 	}
 	beside := f.otpWaits(n)
-	if done := f.PipeCalls.Engine.Answered(f.PipeCalls.Op) - answered; done > len(slow)-4 {
-		t.Fatalf("%d of %d calls of the slow vendor are over, so nothing is shown", done, len(slow))
-	}
+	done := f.PipeCalls.Engine.Answered(f.PipeCalls.Op) - answered
 	f.PipeCalls.Engine.Clear(f.PipeCalls.Op)
 
 	p95 := n * 95 / 100
@@ -62,6 +60,9 @@ func TestASlowVendorDelaysNoPasscode(t *testing.T) {
 	// The machine may be slow as well: then what counts is how it was without the vendor.
 	if limit := max(200*time.Millisecond, 3*alone[p95]); beside[p95] > limit {
 		t.Errorf("95 %% of the passcodes reach their vendor within %s, want %s", beside[p95], limit)
+	}
+	if done > len(slow)-4 {
+		t.Errorf("%d of %d calls of the slow vendor were over, so nothing is shown", done, len(slow))
 	}
 	f.Wait(2*waitLimit, slow)
 	f.StopAll()
