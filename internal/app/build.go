@@ -89,12 +89,9 @@ func (w Worker) build(
 }
 
 func (p *process) build(ctx context.Context) (err error) {
-	var stopTracing func()
-	p.tracer, stopTracing, err = export.Start(ctx, p.config.Tracing, p.owner, p.log)
-	if err != nil {
+	if err := p.startTracing(ctx); err != nil {
 		return err
 	}
-	p.onClose(stopTracing)
 	failovers := &redisconn.FailoverDetector{}
 	serversRedis, closeServers := p.config.Target.OpenTracked(redisconn.Servers, failovers)
 	p.onClose(func() {
@@ -123,7 +120,6 @@ func (p *process) build(ctx context.Context) (err error) {
 		return err
 	}
 	p.queues = p.config.Queues.Runnable(definitions)
-	timeouts := p.config.CallTimeouts()
 	p.server, err = worker.NewServer(worker.Config{
 		Redis:   serversRedis,
 		General: generalRedis,
@@ -147,14 +143,31 @@ func (p *process) build(ctx context.Context) (err error) {
 		Finished:    p.events.finished(),
 		Limits:      p.accounts.Limits(),
 		Log:         p.log,
-		Timeout: func(vendor string) time.Duration {
-			return timeouts[vendor] + attemptSlack
-		},
+		Timeout:     p.attemptTimeout(),
 	})
 	if err == nil {
 		p.registry.MustRegister(newCollector(p))
 	}
 	return err
+}
+
+// startTracing has spans exported, if the settings say where to.
+func (p *process) startTracing(ctx context.Context) error {
+	tracer, stop, err := export.Start(ctx, p.config.Tracing, p.owner, p.log)
+	if err != nil {
+		return err
+	}
+	p.tracer = tracer
+	p.onClose(stop)
+	return nil
+}
+
+// attemptTimeout returns how long an attempt at a vendor may take.
+func (p *process) attemptTimeout() func(vendor string) time.Duration {
+	timeouts := p.config.CallTimeouts()
+	return func(vendor string) time.Duration {
+		return timeouts[vendor] + attemptSlack
+	}
 }
 
 // open opens the event pipeline and the configured accounts. It returns all task

@@ -45,7 +45,7 @@ func (f *Fixture) Trace(c *Collector) {
 }
 
 // ServeHTTP implements http.Handler.
-func (c *Collector) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (c *Collector) ServeHTTP(_ http.ResponseWriter, r *http.Request) {
 	raw, err := io.ReadAll(r.Body)
 	var sent collector.ExportTraceServiceRequest
 	if err == nil {

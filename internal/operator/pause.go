@@ -73,7 +73,12 @@ func (o *Operator) pausable(ctx context.Context, name string, account bool) (pau
 		if account {
 			return pausable{}, usagef("there is no account %q; %s", name, known)
 		}
-		return pausable{}, usagef("there is no queue or account %q; queues are %s; %s", name, strings.Join(queues, ", "), known)
+		return pausable{}, usagef(
+			"there is no queue or account %q; queues are %s; %s",
+			name,
+			strings.Join(queues, ", "),
+			known,
+		)
 	}
 	found.namesake = isQueue && isAccount
 	return found, nil
