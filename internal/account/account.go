@@ -240,9 +240,9 @@ func (a *Account) Guard(name, who string, rate settings.Rate) *admission.Guard {
 }
 
 // Surge returns what announces that the account of a credential sends far more than usual;
-// nil in a dry run.
+// nil without Redis.
 func (a *Account) Surge(p admission.Profile) *admission.Surge {
-	if a.dryRun != nil {
+	if a.local {
 		return nil
 	}
 	s := admission.NewSurge(a.shared.Redis, a.shared.Salt, p.Name, identity(p), a.shared.Admission...)

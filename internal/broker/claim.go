@@ -163,8 +163,9 @@ func (c *Claim) Traceparent() string {
 	return c.parts.headers[tracing.Header]
 }
 
-// Tried reports whether the task was attempted before, whether that counted or not.
-func (c *Claim) Tried() bool {
+// Returned reports whether an earlier claim has put the task back, whether it called the
+// vendor or not.
+func (c *Claim) Returned() bool {
 	return c.parts.failed
 }
 

@@ -19,7 +19,7 @@ func (a *attempt) trace(ctx context.Context) context.Context {
 		a.span = trace.SpanFromContext(ctx)
 		return ctx
 	}
-	if !a.claim.Tried() {
+	if !a.claim.Returned() {
 		a.traceWait(ctx)
 	}
 	const name = "attempt"

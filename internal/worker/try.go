@@ -19,8 +19,10 @@ type Try struct {
 	Due        time.Time
 	Expires    time.Time
 	Timeout    time.Duration // of the call
-	// Attempts counts the earlier attempts that counted.
+	// Attempts counts the earlier attempts that counted; Called says that the vendor was
+	// called before, also if that did not count.
 	Attempts int
+	Called   bool
 	// InDoubt says that an earlier attempt may have happened. Lookups counts how often it
 	// was looked for since, and not found; Place is where the latest lookup was.
 	InDoubt bool
@@ -51,7 +53,7 @@ func (t Try) Run(ctx context.Context) (Tried, error) {
 	began := time.Now()
 	e := event{
 		attempts:     t.Attempts,
-		calledBefore: t.Attempts > 0,
+		calledBefore: t.Called,
 		left:         t.Expires.Sub(began),
 		inDoubt:      t.InDoubt,
 		lookups:      t.Lookups,
@@ -109,7 +111,7 @@ func (t Try) watch(ctx context.Context, p broker.Policy) (context.Context, *clie
 	ctx, watch := clients.WithAttempt(ctx, nil)
 	watch.Task = t.ID
 	watch.Deadline = t.Expires
-	watch.Retry = t.Attempts > 0
+	watch.Retry = t.Called
 	watch.First = t.Due
 	watch.SetPlace(t.Place)
 	if p.Redelivery != broker.AtLeastOnce {
@@ -143,8 +145,9 @@ func Delivery(p broker.Policy, due, expires time.Time) time.Duration {
 }
 
 // OutOfTime returns how a task ends whose time is up, after some attempts that counted.
-func OutOfTime(attempts int, inDoubt bool) (record.Outcome, string) {
-	d := conclude(event{err: outOfTime(attempts > 0, attempts), inDoubt: inDoubt})
+// called says that the vendor was called, also if that did not count.
+func OutOfTime(called bool, attempts int, inDoubt bool) (record.Outcome, string) {
+	d := conclude(event{err: outOfTime(called, attempts), inDoubt: inDoubt})
 	return d.outcome, d.message
 }
 

@@ -82,7 +82,7 @@ type recipients struct {
 	// who it is.
 	account  guard
 	identity []string
-	// surge is told of every passcode that may have been sent; nil in a dry run.
+	// surge is told of every passcode that may have been sent; nil without Redis.
 	surge *admission.Surge
 }
 

@@ -202,6 +202,27 @@ func TestRunConcludesAsAWorkerDoes(t *testing.T) {
 	}
 }
 
+// A task that the vendor put off until its time was up ends Failed, as in a worker: Expired
+// would say that the vendor was never called.
+func TestRunKnowsThatTheVendorWasCalled(t *testing.T) {
+	t.Parallel()
+	dana := danaconnecttest.New(danaconnecttest.Options{})
+	c := connect(t, sandbox.Vendors{dana})
+	info, _ := all.Vendors.Find("danaconnect:conversation:start")
+	ticket, err := c.EnqueuePayload(t.Context(), info.Example, tasks.UsableFor(2*time.Second))
+	if err != nil {
+		t.Fatal(err)
+	}
+	dana.Inject(sandbox.Fault{Op: danaconnecttest.OpStart, Times: 1, Status: http.StatusTooManyRequests})
+	if status, err := c.Run(t.Context(), ticket.ID); err != nil || status.State != tasks.Parked {
+		t.Fatalf("the vendor is busy: %+v, %v", status, err)
+	}
+	_, err = ticket.Wait(t.Context())
+	if o, ok := errors.AsType[*tasks.OutcomeError](err); !ok || o.Outcome != tasks.Failed {
+		t.Errorf("its time is up: %v, want failed", err)
+	}
+}
+
 // A create whose answer was lost is looked for before it is made again.
 func TestRunReconciles(t *testing.T) {
 	t.Parallel()

@@ -92,6 +92,7 @@ func (c *Client) Run(ctx context.Context, id string) (*tasks.Status, error) {
 		Expires:    t.Expires,
 		Timeout:    d.timeout,
 		Attempts:   t.counted,
+		Called:     len(t.status.History) > 0,
 		InDoubt:    t.inDoubt,
 		Lookups:    t.lookups,
 		Place:      t.lookup,

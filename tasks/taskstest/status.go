@@ -143,7 +143,7 @@ func (c *Client) expire(t *task, now time.Time) {
 	if t.running || t.status.Outcome != "" || !now.After(t.lastCall()) {
 		return
 	}
-	outcome, message := worker.OutOfTime(t.counted, t.inDoubt)
+	outcome, message := worker.OutOfTime(len(t.status.History) > 0, t.counted, t.inDoubt)
 	c.end(t, t.lastCall(), tasks.Status{Outcome: outcome, Message: message})
 }
 
