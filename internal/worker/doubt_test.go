@@ -34,8 +34,8 @@ func TestWhatIsInDoubtKeepsItsKey(t *testing.T) {
 		message string
 	}{
 		{name: "its worker died three times", crashes: 3, message: "died three times"},
-		{name: "its time is up", crashes: 1, change: func(j *broker.Job) { j.ExpireAfter = time.Millisecond }, message: "its time was up"},
-		{name: "an older worker does not know the type until its time is up", crashes: 1, change: func(j *broker.Job) { j.ExpireAfter = time.Second }, without: true, message: "its time was up"},
+		{name: "its time is up", crashes: 1, change: func(j *broker.Job) { j.ExpireAfter = time.Millisecond }, message: "the time budget is spent"},
+		{name: "an older worker does not know the type until its time is up", crashes: 1, change: func(j *broker.Job) { j.ExpireAfter = time.Second }, without: true, message: "the time budget is spent"},
 		{name: "an older worker cannot read the payload", crashes: 1, change: func(j *broker.Job) { j.Payload = []byte(`{"name":7}`) }, message: "the payload is wrong"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -53,7 +53,7 @@ func checkFolders(root fs.FS, vendors []string) []string {
 		name  string
 		other []string // folders that belong to no vendor
 	}{
-		{"tasks", []string{"all", "testdata"}},
+		{"tasks", []string{"all", "taskstest", "testdata"}},
 		{"clients", []string{"clientstest", "sandbox"}},
 	} {
 		folders, err := subfolders(root, parent.name)
