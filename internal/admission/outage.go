@@ -303,22 +303,6 @@ func (o *Outage) blocked(known *outageKnown, now time.Time) *Blocked {
 	return b
 }
 
-// verdictOn returns what a result says about the account: good, bad or none, and why it is
-// bad, with the waits for that.
-func (o *Outage) verdictOn(r Result) (said, why string, first, most time.Duration) {
-	switch {
-	case r.Verdict == Failed:
-		return "bad", whyOutage, outageFirst, outageMost
-	case r.Verdict == Refused:
-		return "bad", whyRefused, refusedFirst, refusedMost
-	case r.Verdict == Exhausted && r.RetryAfter <= 0:
-		return "bad", whyQuota, o.quota, refusedMost
-	case r.Verdict == Inconclusive:
-		return "none", "", 0, 0
-	}
-	return "good", "", 0, 0
-}
-
 // Refuse says that the vendor refused access to the account by an answer whose permit is
 // done.
 func (o *Outage) Refuse(ctx context.Context) {
@@ -340,93 +324,6 @@ func (o *Outage) Clear(ctx context.Context) error {
 		o.known.Store(nil)
 	}
 	return err
-}
-
-// outagePermit is the permit of an Outage.
-type outagePermit struct {
-	outage *Outage
-	nonce  string // of the probe
-	ramp   bool
-}
-
-// Done implements Permit.
-func (p outagePermit) Done(ctx context.Context, r Result) {
-	o := p.outage
-	ctx = context.WithoutCancel(ctx)
-	said, why, first, most := o.verdictOn(r)
-	if p.nonce != "" || p.ramp {
-		reply, err := o.run(
-			ctx,
-			reportScript,
-			p.nonce,
-			said,
-			o.trip.Percent,
-			first.Microseconds(),
-			most.Microseconds(),
-			why,
-		)
-		if err == nil { // otherwise the lease expires by itself
-			o.adopt(reply)
-		}
-		return
-	}
-	switch {
-	case said == "good":
-		o.good.Add(1)
-	case said == "none" || o.known.Load() != nil: // what was under way when it opened says nothing new
-	case why == whyOutage:
-		o.tell(ctx, 1)
-	default:
-		o.open(ctx, why, first, most)
-	}
-}
-
-// Usable reports whether a call may be tried now. It is false if Redis does not answer.
-func (o *Outage) Usable(ctx context.Context) bool {
-	state, err := o.State(ctx)
-	return err == nil && state.OpenFor == 0
-}
-
-// OutageState is the state of an Outage in the fleet.
-type OutageState struct {
-	// Closed means that calls go.
-	Closed bool
-	// OpenFor is how long nobody goes; 0 if it is closed, or may be tried.
-	OpenFor time.Duration
-	// Why is why it opened: outage, refused or quota.
-	Why string
-}
-
-// String describes the state in one line.
-func (s OutageState) String() string {
-	if s.Closed {
-		return "closed"
-	}
-	why := map[string]string{
-		whyOutage:  "too many calls failed",
-		whyRefused: "the vendor refused access (403)",
-		whyQuota:   "the vendor says that the calls are used up (429)",
-	}[s.Why]
-	if s.OpenFor > 0 {
-		return "tasks wait: " + why + "; next try in " + max(s.OpenFor.Round(time.Second), time.Second).String()
-	}
-	return "tasks wait: " + why + "; it is being tried"
-}
-
-// State reads the state in the fleet. It changes nothing.
-func (o *Outage) State(ctx context.Context) (OutageState, error) {
-	reply, err := o.run(ctx, outageStateScript)
-	if err != nil {
-		return OutageState{}, err
-	}
-	state := OutageState{
-		Closed: reply.Text(0) == "closed",
-		Why:    reply.Text(2),
-	}
-	if reply.Text(0) == "open" {
-		state.OpenFor = max(reply.Micros(1), time.Microsecond)
-	}
-	return state, nil
 }
 
 // run asks Redis once, for askTimeout at most.

@@ -4,14 +4,9 @@ package bulk
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"slices"
-	"strings"
 
 	"golang.org/x/sync/semaphore"
 	"golang.org/x/time/rate"
@@ -59,24 +54,6 @@ type Config struct {
 	// Done is called with the rows of each batch, in the order of the file. An error stops
 	// the run: the receipt cannot be written.
 	Done func([]Row) error
-}
-
-// Row is a row that was enqueued, refused, or failed.
-type Row struct {
-	Receipt
-	// Line is where the row starts in the file.
-	Line int
-	// Refused says that the row itself is at fault.
-	Refused bool
-}
-
-// Receipt is the receipt of one row.
-type Receipt struct {
-	Row       int    `json:"row"`
-	Key       string `json:"key,omitempty"`
-	ID        string `json:"id,omitempty"`
-	Duplicate bool   `json:"duplicate,omitempty"`
-	Error     string `json:"error,omitempty"`
 }
 
 // Summary is the result of a run.
@@ -336,95 +313,4 @@ func (b *run) decode(p *pendingRow) {
 		return
 	}
 	p.key = key
-}
-
-// rowKey returns the key of a row: the payload's own, else the given one, else a
-// digest. A digest never stands in for the payload's own key: after a typo is mended,
-// it would be another task for the same reference.
-func rowKey(payload tasks.Payload, given string) (string, error) {
-	key, err := tasks.KeyOf(payload, given)
-	if key == "" && err == nil {
-		key, err = payloadDigest(payload)
-	}
-	return key, err
-}
-
-// payloadDigest digests the decoded payload, so white space and the order of fields
-// do not matter.
-func payloadDigest(payload tasks.Payload) (string, error) {
-	sum, err := digest(payload)
-	return "sha256:" + hex.EncodeToString(sum[:]), err
-}
-
-func digest(payload tasks.Payload) (short [16]byte, err error) {
-	raw, err := json.Marshal(payload)
-	if err != nil {
-		return short, fmt.Errorf("encode the payload: %w", err)
-	}
-	sum := sha256.Sum256([]byte(payload.Type() + "\x00" + string(raw)))
-	return [16]byte(sum[:]), nil
-}
-
-// finish counts the rows of a batch and has their receipts written.
-func (b *run) finish(some *batch) {
-	done := make([]Row, len(some.rows))
-	for i, p := range some.rows {
-		done[i] = b.count(p)
-	}
-	b.held.Release(some.size)
-	if err := b.Done(done); err != nil {
-		b.stop("receipt", fmt.Errorf("write the receipt: %w", err))
-	}
-}
-
-// count counts a row that is done.
-func (b *run) count(p *pendingRow) Row {
-	b.summary.Rows++
-	done := Row{
-		Receipt: Receipt{
-			Row:       p.number,
-			Key:       p.key,
-			ID:        p.id,
-			Duplicate: p.duplicate,
-		},
-		Line: p.line,
-	}
-	switch {
-	case p.err == nil && p.duplicate:
-		b.summary.Duplicates++
-	case p.err == nil && b.DryRun:
-		b.summary.Valid++
-	case p.err == nil:
-		b.summary.Enqueued++
-	default:
-		done.Error = errorText(p.err)
-		done.Refused = b.countFailure(p.err)
-	}
-	return done
-}
-
-// countFailure counts a row that was not enqueued, and reports whether the row itself
-// is at fault. Any other error stops the run.
-func (b *run) countFailure(err error) (refused bool) {
-	if !produce.Refused(err) && !errors.Is(err, tasks.ErrUnknownType) && !isRowError(err) {
-		b.summary.Failed++
-		reason := "unexpected"
-		if produce.Unavailable(err) {
-			reason = "redis"
-		}
-		b.stop(reason, err)
-		return false
-	}
-	b.summary.Refused++
-	if b.TooMany != nil && b.TooMany(b.summary.Refused, b.summary.Rows) {
-		b.stop("errors", nil)
-	}
-	return true
-}
-
-func errorText(err error) string {
-	if invalid, ok := errors.AsType[*tasks.PayloadError](err); ok {
-		return strings.Join(produce.Lines(invalid), "; ")
-	}
-	return err.Error()
 }

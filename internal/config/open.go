@@ -1,11 +1,16 @@
 package config
 
 import (
+	"context"
+	"errors"
 	"slices"
 	"time"
 
+	"github.com/rs/zerolog"
+
 	"errand.internal/internal/account"
 	"errand.internal/internal/broker"
+	"errand.internal/internal/settings"
 	"errand.internal/internal/worker"
 )
 
@@ -118,6 +123,49 @@ func (o *OpenAccounts) Limits() []string {
 		}
 	}
 	return names
+}
+
+// Update reads the settings of the accounts once more after their secrets have changed.
+// What has changed is tried from now on, and the old secret stays in use until it works.
+// An account whose settings are wrong keeps its own: the error names the variables.
+func (o *OpenAccounts) Update(environ map[string]string, allowInsecureHTTP bool, log zerolog.Logger) error {
+	var faults []error
+	for _, l := range o.live {
+		changed := l.Type.Settings()
+		err := settings.Load(changed, environ)
+		changed.SetAllowInsecureHTTP(allowInsecureHTTP)
+		if err == nil {
+			err = changed.Validate()
+		}
+		if err != nil {
+			faults = append(faults, err)
+			continue
+		}
+		offered, err := l.offer(changed)
+		faults = append(faults, err)
+		if offered {
+			log.Info().
+				Str("account", l.Name()).
+				Msg("a secret of " + l.Name() + " has changed; it is tried, and the old one is kept until it works")
+		}
+	}
+	return settings.Collect(faults...)
+}
+
+// Settle drops the old secrets of the accounts whose changed ones have been proven.
+func (o *OpenAccounts) Settle(ctx context.Context, log zerolog.Logger) {
+	for _, l := range o.live {
+		l.settle(ctx, log)
+	}
+}
+
+// Announce says which credentials a worker uses.
+func (o *OpenAccounts) Announce(ctx context.Context, owner string) error {
+	var errs []error
+	for _, c := range o.Credentials() {
+		errs = append(errs, c.Announce(ctx, owner))
+	}
+	return errors.Join(errs...)
 }
 
 // Close stops the background work of the accounts.
