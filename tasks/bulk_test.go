@@ -1,13 +1,17 @@
 package tasks_test
 
 import (
+	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"testing"
 
 	"errand.internal/internal/apptest"
 	"errand.internal/tasks"
 	"errand.internal/tasks/danaconnect"
+	"errand.internal/tasks/taskstest"
 )
 
 // An application passes on what a person has typed: Go code gets the same care as a
@@ -90,6 +94,57 @@ func TestEnqueueAllKeepsTheOrderOfAKey(t *testing.T) {
 				t.Errorf("%s: task %d: %+v", name, i, ticket)
 			}
 			seen[number(i)] = true
+		}
+	}
+}
+
+// slowFirst is a client whose first batch takes until the third is stored.
+type slowFirst struct {
+	*taskstest.Client
+	third chan struct{}
+	early atomic.Bool // the second batch came before the first was stored
+	first atomic.Bool // it is stored
+}
+
+func (c *slowFirst) EnqueuePayloads(
+	ctx context.Context,
+	list []tasks.Payload,
+	options func(i int) []tasks.Option,
+) ([]*tasks.Ticket[json.RawMessage], []error) {
+	switch list[0].(danaconnect.OTPVerify).OTP {
+	case "000001":
+		<-c.third
+		defer c.first.Store(true)
+	case "000002":
+		c.early.Store(!c.first.Load())
+	case "000003":
+		defer close(c.third)
+	}
+	return c.Client.EnqueuePayloads(ctx, list, options)
+}
+
+// A batch waits for an earlier one that has its keys, and for no other.
+func TestEnqueueAllWaitsForEarlierKeys(t *testing.T) {
+	t.Parallel()
+	const size = 64 // of a batch
+	c := &slowFirst{Client: taskstest.New(), third: make(chan struct{})}
+	list := make([]danaconnect.OTPVerify, 3*size)
+	for i := range list {
+		list[i] = danaconnect.OTPVerify{IDRequest: "251", OTP: fmt.Sprintf("%06d", i/size+1)}
+	}
+	keys := func(i int) []tasks.Option {
+		if i < 2*size {
+			return []tasks.Option{tasks.Key(fmt.Sprint("login/", i%size))}
+		}
+		return []tasks.Option{tasks.Key(fmt.Sprint("login/", i))}
+	}
+	tickets, err := tasks.EnqueueAll(t.Context(), c, list, keys)
+	if !errors.Is(err, tasks.ErrKeyConflict) || c.early.Load() {
+		t.Errorf("the second batch came early: %v; %v", c.early.Load(), err)
+	}
+	for i, ticket := range tickets {
+		if second := i/size == 1; second != (ticket == nil) {
+			t.Errorf("task %d: %+v", i, ticket)
 		}
 	}
 }

@@ -47,12 +47,17 @@ func (d *doctor) queueChecks(ctx context.Context) []Check {
 func (d *doctor) pausedAccountChecks(ctx context.Context) []Check {
 	store := record.New(d.redis)
 	accounts, err := store.Accounts(ctx)
-	if err != nil {
-		return nil // Redis has answered a moment ago
+	var paused map[string]record.Pause
+	if err == nil {
+		paused, err = store.PausedAccounts(ctx, accounts...)
 	}
-	paused, err := store.PausedAccounts(ctx, accounts...)
 	if err != nil {
-		return nil
+		return []Check{{
+			Level: redisguard.Warn,
+			Name:  "paused accounts",
+			Seen:  "not checked: Redis did not answer in time",
+			Fix:   "run the doctor again",
+		}}
 	}
 	var checks []Check
 	for _, name := range slices.Sorted(maps.Keys(paused)) {

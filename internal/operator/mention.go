@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"strings"
 
 	"errand.internal/internal/record"
@@ -40,7 +41,8 @@ func (o *Operator) mentioning(
 }
 
 // mentions reports whether a JSON document names a subject: as a text of its own, as a part
-// of one between separators, or, for an address, anywhere in one.
+// of one between separators, or, for an address, anywhere in one. What is not JSON, such as
+// the payload of a plain asynq client, is one text.
 func mentions(document []byte, subject string) bool {
 	if len(document) == 0 {
 		return false
@@ -49,8 +51,11 @@ func mentions(document []byte, subject string) bool {
 	reader.UseNumber()
 	for {
 		token, err := reader.Token()
-		if err != nil {
+		switch {
+		case errors.Is(err, io.EOF):
 			return false
+		case err != nil:
+			return names(string(document), subject)
 		}
 		switch text := token.(type) {
 		case string:

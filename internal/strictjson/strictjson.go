@@ -228,7 +228,8 @@ func hasEscape(raw json.RawMessage, unit int64) bool {
 	return false
 }
 
-// escaped returns the code unit of the escape \uXXXX at i, -1 if there is none.
+// escaped returns the code unit of the escape at i, a backslash, u and four digits; -1 if
+// there is none.
 func escaped(raw json.RawMessage, i int) int64 {
 	if i+6 > len(raw) || raw[i] != '\\' || raw[i+1] != 'u' {
 		return -1
