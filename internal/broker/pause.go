@@ -20,22 +20,10 @@ func PauseQueue(
 	p record.Pause,
 	d time.Duration,
 ) (record.Pause, error) {
-	now, err := rdb.Time(ctx).Result()
-	if err != nil {
-		return p, fmt.Errorf("read Redis' time: %w", err)
-	}
-	if d > 0 {
-		p.Until = now.Add(d)
-	}
-	_, err = rdb.TxPipelined(ctx, func(pipe redis.Pipeliner) error {
+	mark := func(pipe redis.Pipeliner, now time.Time) {
 		pipe.Set(ctx, asynqPrefix(queue)+"paused", now.Unix(), d)
-		record.SetPause(ctx, pipe, record.QueuePauseKey(queue), p)
-		return nil
-	})
-	if err != nil {
-		return p, fmt.Errorf("pause the queue: %w", err)
 	}
-	return p, nil
+	return record.SetPause(ctx, rdb, record.QueuePauseKey(queue), p, d, mark)
 }
 
 // ResumeQueue ends the pause of a queue, whoever began it. It reports whether there was

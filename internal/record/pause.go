@@ -48,18 +48,41 @@ func AccountPauseKey(account string) string {
 	return "errand:account:{" + strings.NewReplacer("{", "_", "}", "_").Replace(account) + "}:pause"
 }
 
-// SetPause adds to a transaction what writes a pause. The key expires when the pause ends,
-// and not before.
-func SetPause(ctx context.Context, pipe redis.Pipeliner, key string, p Pause) {
+// SetPause writes a pause that lasts for a time or, with 0, until it is ended, and returns it
+// with its end. The key expires when the pause ends, and not before. also, if not nil, adds
+// to the transaction what stops the work; now is Redis' time.
+func SetPause(
+	ctx context.Context,
+	rdb redis.UniversalClient,
+	key string,
+	p Pause,
+	d time.Duration,
+	also func(pipe redis.Pipeliner, now time.Time),
+) (Pause, error) {
+	now, err := rdb.Time(ctx).Result()
+	if err != nil {
+		return p, fmt.Errorf("read Redis' time: %w", err)
+	}
 	ms := int64(0)
-	if !p.Until.IsZero() {
+	if d > 0 {
+		p.Until = now.Add(d)
 		ms = p.Until.UnixMilli()
 	}
-	pipe.Del(ctx, key)
-	pipe.HSet(ctx, key, "who", p.Who, "reason", p.Reason, "until", ms)
-	if ms > 0 {
-		pipe.PExpireAt(ctx, key, p.Until)
+	_, err = rdb.TxPipelined(ctx, func(pipe redis.Pipeliner) error {
+		pipe.Del(ctx, key)
+		pipe.HSet(ctx, key, "who", p.Who, "reason", p.Reason, "until", ms)
+		if ms > 0 {
+			pipe.PExpireAt(ctx, key, p.Until)
+		}
+		if also != nil {
+			also(pipe, now)
+		}
+		return nil
+	})
+	if err != nil {
+		return p, fmt.Errorf("write the pause: %w", err)
 	}
+	return p, nil
 }
 
 // PauseOf is the pause that the fields of its key describe.
@@ -74,21 +97,7 @@ func PauseOf(fields map[string]string) Pause {
 // PauseAccount has no call of an account start on any worker, for a time or, with 0,
 // until ResumeAccount. It returns the pause with its end.
 func (s *Store) PauseAccount(ctx context.Context, account string, p Pause, d time.Duration) (Pause, error) {
-	now, err := s.rdb.Time(ctx).Result()
-	if err != nil {
-		return p, fmt.Errorf("read Redis' time: %w", err)
-	}
-	if d > 0 {
-		p.Until = now.Add(d)
-	}
-	_, err = s.rdb.TxPipelined(ctx, func(pipe redis.Pipeliner) error {
-		SetPause(ctx, pipe, AccountPauseKey(account), p)
-		return nil
-	})
-	if err != nil {
-		return p, fmt.Errorf("pause the account: %w", err)
-	}
-	return p, nil
+	return SetPause(ctx, s.rdb, AccountPauseKey(account), p, d, nil)
 }
 
 // ResumeAccount ends the pause of an account. It reports whether there was one.
