@@ -6,6 +6,8 @@ LINT := $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 RACE := $(shell command -v gcc >/dev/null 2>&1 || command -v clang >/dev/null 2>&1 && echo -race)
 # BROWSER=1 adds the tests of the web UI in a real browser (needs chromium).
 TAGS := $(if $(BROWSER),-tags browser,)
+# How many packages are tested at once: most of the time a test waits, so one more than cores.
+PACKAGES := $(shell echo $$(($$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2) + 1)))
 VERSION ?= dev
 LDFLAGS := -s -w -X errand.internal/internal/buildinfo.Version=$(VERSION) -X errand.internal/internal/buildinfo.Commit=$(shell git rev-parse --short HEAD 2>/dev/null)
 
@@ -53,7 +55,7 @@ postgres: # the tests of docs/outbox start one
 	@./.ci/need postgres
 
 test: redis promtool languages postgres ## run all tests (installs the programs that they need, such as redis-server, if they are missing)
-	$(GO) test $(RACE) $(TAGS) -timeout 20m ./...
+	$(GO) test $(RACE) $(TAGS) -p $(PACKAGES) -timeout 20m ./...
 	cd $(OUTBOX) && $(GO) test $(RACE) ./...
 
 test/faults: redis ## run the long fault suite: kills, restarts, Redis trouble (about half an hour)

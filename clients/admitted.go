@@ -57,17 +57,30 @@ func (c *Caller) doAdmitted(ctx context.Context, op string, req *http.Request) (
 	return answer, err
 }
 
-// ReportRefusal tells what admits the calls of the account that the vendor refuses access
-// to it, if err says so (403). A client calls it when it has interpreted the last answer and
-// nothing smaller than the account is refused, such as a pipe or a token.
+// ReportRefusal tells what admits the calls of the account whether the vendor refuses access
+// to it, which is so if err says it (403); the error then says what its task waits for. A
+// client calls it whenever it has interpreted an answer, with nil if something smaller than
+// the account is refused, such as its credential or a pipe: until then nobody else probes an
+// account in trouble.
 func (c *Caller) ReportRefusal(ctx context.Context, err error) {
-	e, ok := AsError(err)
-	if !ok || e.Kind != Credentials || e.Status != http.StatusForbidden || isTrial(ctx) {
+	account, ok := c.admitter.(concluder)
+	if !ok {
 		return
 	}
-	if account, ok := c.admitter.(interface{ Refuse(ctx context.Context) }); ok {
-		account.Refuse(ctx)
+	task := ""
+	if attempt := attemptFrom(ctx); attempt != nil {
+		task = attempt.Task
 	}
+	e, ok := AsError(err)
+	refused := ok && e.Kind == Credentials && e.Status == http.StatusForbidden && !isTrial(ctx)
+	if rests := account.Conclude(ctx, task, refused); rests != nil && e.Err == nil {
+		e.Err = rests
+	}
+}
+
+// concluder is an Admitter that is told what a 403 has shown; see admission.Account.
+type concluder interface {
+	Conclude(ctx context.Context, task string, refused bool) *admission.Blocked
 }
 
 type trialKey struct{}
@@ -96,7 +109,7 @@ func resultOf(answer *Answer, err error) admission.Result {
 	}
 	switch {
 	case answer.Status == http.StatusForbidden:
-		return admission.Result{} // the client knows what is refused; see ReportRefusal
+		return admission.Result{Verdict: admission.Undecided} // see ReportRefusal
 	case answer.Status == http.StatusTooManyRequests:
 		return admission.Result{
 			Verdict:    admission.Exhausted,

@@ -206,9 +206,13 @@ func TestReplaysAreAdmitted(t *testing.T) {
 	}
 }
 
-// Refuse implements what ReportRefusal tells.
-func (l *fakeAdmitter) Refuse(context.Context) {
+// Conclude implements what ReportRefusal tells.
+func (l *fakeAdmitter) Conclude(_ context.Context, _ string, refused bool) *admission.Blocked {
+	if !refused {
+		return nil
+	}
 	l.refused++
+	return &admission.Blocked{Key: "acme:breaker"}
 }
 
 // Only a 403 that the client takes for a refusal of the account stops the account.
@@ -232,6 +236,9 @@ func TestOnlyARefusalStopsTheAccount(t *testing.T) {
 	}
 	if caller.ReportRefusal(t.Context(), refused); l.refused != 1 {
 		t.Error("a refusal was not told")
+	}
+	if blocked, ok := errors.AsType[*admission.Blocked](refused); !ok || blocked.Key != "acme:breaker" {
+		t.Errorf("%v does not say what its task waits for", refused)
 	}
 }
 

@@ -16,6 +16,7 @@ import (
 type BaseURL struct {
 	url  string
 	host string
+	root *url.URL // url, parsed, with a slash at its end
 }
 
 // ParseBaseURL checks a base URL from the settings. It must be https; plain http is
@@ -40,10 +41,14 @@ func parseBaseURL(raw string, allowInsecure bool) (BaseURL, error) {
 	if err := checkBaseURL(u, raw, allowInsecure); err != nil {
 		return BaseURL{}, err
 	}
-	return BaseURL{
+	base := BaseURL{
 		url:  u.Scheme + "://" + u.Host + strings.TrimRight(u.EscapedPath(), "/"),
 		host: u.Host,
-	}, nil
+	}
+	if base.root, err = url.Parse(base.url + "/"); err != nil {
+		return BaseURL{}, errors.New("is not a URL")
+	}
+	return base, nil
 }
 
 func checkBaseURL(u *url.URL, raw string, allowInsecure bool) error {

@@ -49,6 +49,7 @@ func (b Bearer) Do(
 	}
 	answer, token, err = b.try(ctx, caller, op, build)
 	if err != nil {
+		caller.ReportRefusal(ctx, nil) // the first answer is not interpreted any more
 		if e, ok := AsError(err); ok {
 			e.NotSent = false // the first request reached the vendor
 		}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"errand.internal/internal/admission"
+	"errand.internal/internal/admission/admissiontest"
 
 	"errand.internal/clients"
 	"errand.internal/clients/clientstest"
@@ -50,6 +51,16 @@ func (s *bearerSource) Suspect(_ context.Context, t tokens.Token) bool {
 // bearerCall places an order; acme answers with the faults one after another.
 func bearerCall(t *testing.T, b clients.Bearer, faults ...sandbox.Fault) (*sandbox.Engine, *clients.Answer, error) {
 	t.Helper()
+	return bearerCallBy(t, clients.NewCaller("acme", clients.Timeouts{}, nil, nil), b, faults...)
+}
+
+func bearerCallBy(
+	t *testing.T,
+	caller *clients.Caller,
+	b clients.Bearer,
+	faults ...sandbox.Fault,
+) (*sandbox.Engine, *clients.Answer, error) {
+	t.Helper()
 	acme := newAcme()
 	for _, f := range faults {
 		f.Op, f.Times = opOrder, 1
@@ -58,7 +69,7 @@ func bearerCall(t *testing.T, b clients.Bearer, faults ...sandbox.Fault) (*sandb
 	base := clientstest.Serve(t, acme, "/acme/")
 	answer, err := b.Do(
 		t.Context(),
-		clients.NewCaller("acme", clients.Timeouts{}, nil, nil),
+		caller,
 		opOrder,
 		func(token secret.String) (*http.Request, error) {
 			req, err := http.NewRequest(http.MethodPost, base+"v1/order", strings.NewReader("the order"))
@@ -286,4 +297,20 @@ func TestBearerReportsARequestThatCannotBeBuilt(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A 403 that is not interpreted, because there is no token for the replay, keeps nobody
+// from probing the account.
+func TestBearerSaysThatNothingIsRefused(t *testing.T) {
+	t.Parallel()
+	account := &admissiontest.Admitter{}
+	b := clients.Bearer{
+		Source: &bearerSource{replay: true, errs: []error{nil, errors.New("no token")}},
+		Denied: func(a *clients.Answer) bool { return a.Status == http.StatusForbidden },
+	}
+	caller := clients.NewCaller("acme", clients.Timeouts{}, nil, nil).AdmittedBy(account)
+	if _, _, err := bearerCallBy(t, caller, b, sandbox.Fault{Status: 403}); err == nil {
+		t.Error("no error without a token for the replay")
+	}
+	account.ExpectConcluded(t, 1)
 }

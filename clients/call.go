@@ -32,6 +32,8 @@ type Answer struct {
 	// Incomplete says that the body was cut off, was longer than MaxBody, or did
 	// not end in time. Such a body must not be interpreted.
 	Incomplete bool
+
+	scanned, valid bool // see isJSON
 }
 
 // Caller sends all requests to one vendor account. It follows no redirect,

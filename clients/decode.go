@@ -6,7 +6,9 @@ import (
 	"encoding/json"
 	"errors"
 	"reflect"
+	"slices"
 	"strings"
+	"sync"
 
 	"errand.internal/internal/strictjson"
 )
@@ -88,10 +90,19 @@ func JSONBody(a *Answer) (json.RawMessage, error) {
 		return nil, errors.New("it is a web page")
 	case bytes.Equal(body, []byte("null")):
 		return nil, errors.New("it is null")
-	case !json.Valid(body):
+	case !a.isJSON(body):
 		return nil, errors.New("it is not JSON")
 	}
 	return body, nil
+}
+
+// isJSON reports whether the trimmed body of an answer is JSON. Whoever interprets an
+// answer asks several times.
+func (a *Answer) isJSON(body []byte) bool {
+	if !a.scanned {
+		a.scanned, a.valid = true, json.Valid(body)
+	}
+	return a.valid
 }
 
 // DecodeObject decodes a body that must be exactly one JSON object; see
@@ -167,37 +178,50 @@ func checkMembers(raw json.RawMessage, t reflect.Type, path string) error {
 }
 
 func checkObject(raw json.RawMessage, t reflect.Type, path string) error {
-	seen := map[string]bool{}
-	for _, m := range strictjson.Members(raw) {
-		field, known := fieldOf(t, m.Name)
-		if !known {
+	fields := fieldsOf(t)
+	seen := make([]bool, len(fields))
+	for name, value := range strictjson.Members(raw) {
+		// encoding/json decodes a member into the first field whose name is the same in
+		// any case.
+		i := slices.IndexFunc(fields, func(f answerField) bool { return strings.EqualFold(f.name, string(name)) })
+		if i < 0 {
 			continue
 		}
-		at := strings.TrimPrefix(path+"."+nameOf(field), ".")
-		if seen[at] {
+		at := strings.TrimPrefix(path+"."+fields[i].name, ".")
+		if seen[i] {
 			return &AmbiguousError{Field: at, Why: strictjson.Twice}
 		}
-		seen[at] = true
-		if err := checkMembers(m.Value, field.Type, at); err != nil {
+		seen[i] = true
+		if err := checkMembers(value, fields[i].typ, at); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// fieldOf returns the field of a struct into which encoding/json decodes a member.
-func fieldOf(t reflect.Type, name string) (reflect.StructField, bool) {
-	for field := range t.Fields() {
-		if field.IsExported() && strings.EqualFold(nameOf(field), name) {
-			return field, true
-		}
-	}
-	return reflect.StructField{}, false
+// answerField is a field of a struct into which an answer is decoded.
+type answerField struct {
+	name string
+	typ  reflect.Type
 }
 
-func nameOf(field reflect.StructField) string {
-	name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
-	return cmp.Or(name, field.Name)
+var answerFields sync.Map // of []answerField by reflect.Type
+
+// fieldsOf returns the fields of a struct. They are read once a type, because every answer
+// is decoded.
+func fieldsOf(t reflect.Type) []answerField {
+	if known, ok := answerFields.Load(t); ok {
+		return known.([]answerField)
+	}
+	var fields []answerField
+	for f := range t.Fields() {
+		if f.IsExported() {
+			name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+			fields = append(fields, answerField{cmp.Or(name, f.Name), f.Type})
+		}
+	}
+	answerFields.Store(t, fields)
+	return fields
 }
 
 // IsSet reports whether a raw JSON field is present and not null.

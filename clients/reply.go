@@ -17,7 +17,7 @@ type Reply struct {
 // body.
 func (a *Answer) Reply() Reply {
 	reply := Reply{Status: a.Status}
-	if body := TrimBOM(a.Body); !a.Incomplete && json.Valid(body) {
+	if body := TrimBOM(a.Body); !a.Incomplete && a.isJSON(body) {
 		reply.Body = body
 	}
 	return reply

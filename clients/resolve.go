@@ -29,14 +29,20 @@ func (b BaseURL) contains(joined string) bool {
 	if err != nil {
 		return false
 	}
-	base, err := url.Parse(b.url + "/")
-	if err != nil {
-		return false
-	}
-	sameServer := u.Scheme == base.Scheme && u.Host == base.Host && u.User == nil
+	sameServer := u.Scheme == b.root.Scheme && u.Host == b.root.Host && u.User == nil
 	pathOnly := u.RawQuery == "" && u.Fragment == ""
 	resolved := u.ResolveReference(&url.URL{}).EscapedPath()
-	return sameServer && pathOnly && strings.HasPrefix(resolved, base.EscapedPath())
+	return sameServer && pathOnly && strings.HasPrefix(resolved, b.root.EscapedPath())
+}
+
+// anyBase stands for every base URL: what is wrong with a path does not depend on it.
+var anyBase, _ = parseBaseURL("https://vendor.invalid/below/", false)
+
+// CheckPath returns what is wrong with a path from a payload; nil if ResolveWithin takes
+// it.
+func CheckPath(path string) error {
+	_, err := anyBase.ResolveWithin(path)
+	return err
 }
 
 // RelativeTo returns the path below the base of an absolute URL, such as one copied
@@ -47,9 +53,9 @@ func (b BaseURL) RelativeTo(raw string) (string, error) {
 	if err != nil || u.Opaque != "" || u.Host == "" {
 		return "", errors.New("is not a URL")
 	}
-	base, err := url.Parse(b.url + "/")
+	base := b.root
 	switch {
-	case err != nil || u.Scheme != base.Scheme || !strings.EqualFold(withPort(u), withPort(base)):
+	case u.Scheme != base.Scheme || !strings.EqualFold(withPort(u), withPort(base)):
 		return "", errors.New("names another host than the base URL")
 	case u.User != nil:
 		return "", errors.New("must not contain a user or password")

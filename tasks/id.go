@@ -1,8 +1,9 @@
 package tasks
 
 import (
-	"encoding/json"
 	"errors"
+
+	"errand.internal/internal/strictjson"
 )
 
 // ID is a number of the vendor's, kept as text, exactly as it was written. JSON may
@@ -11,16 +12,14 @@ type ID string
 
 // UnmarshalJSON implements json.Unmarshaler.
 func (id *ID) UnmarshalJSON(raw []byte) error {
-	var text string
-	if json.Unmarshal(raw, &text) == nil && raw[0] == '"' {
-		*id = ID(text)
-		return nil
-	}
-	var number json.Number
-	if raw[0] == '"' || json.Unmarshal(raw, &number) != nil || number == "" {
+	switch c := raw[0]; {
+	case c == '"':
+		*id = ID(strictjson.Text(raw))
+	case c == '-' || '0' <= c && c <= '9':
+		*id = ID(raw)
+	default:
 		return errors.New("must be a number or text")
 	}
-	*id = ID(number)
 	return nil
 }
 

@@ -16,6 +16,7 @@ import (
 	"errand.internal/clients"
 	"errand.internal/clients/sandbox"
 	"errand.internal/internal/tokens"
+	"errand.internal/internal/webtest"
 )
 
 // Sandbox is a vendor's sandbox. A type that embeds *sandbox.Engine implements it.
@@ -167,7 +168,7 @@ func Settings(t *testing.T, err error, want string, canaries ...string) {
 // Send sends a request straight to a sandbox, without a client.
 func Send(t *testing.T, req *http.Request) (status int, body []byte) {
 	t.Helper()
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := webtest.Client.Do(req)
 	if err != nil {
 		t.Fatal(err)
 	}

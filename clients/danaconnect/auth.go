@@ -66,8 +66,10 @@ func (c *BasicCaller) Do(
 	verdict, err = read(answer)
 	if verdict != admission.Refused {
 		c.caller.ReportRefusal(ctx, err)
+		return err
 	}
-	if e, ok := clients.AsError(err); ok && verdict == admission.Refused {
+	c.caller.ReportRefusal(ctx, nil)
+	if e, ok := clients.AsError(err); ok {
 		// The error names the credential for which the task is parked.
 		e.Err = &admission.Blocked{
 			Key:     basicProfile,

@@ -151,6 +151,10 @@ func (c *Client) send(ctx context.Context, id string, pipe Pipe, req *http.Reque
 	if err != nil {
 		return Answer{}, err
 	}
+	var refusal error // of the account
+	defer func() {
+		c.caller.ReportRefusal(ctx, refusal)
+	}()
 	body, class, unreadable := classify(got, pipe.Success)
 	answer := Answer{Reply: clients.Reply{Status: got.Status, Body: body}}
 	var listed bool
@@ -166,7 +170,7 @@ func (c *Client) send(ctx context.Context, id string, pipe Pipe, req *http.Reque
 	}
 	err = rule.failure(got, unreadable)
 	if rule.Credential != admission.Refused && rule.Pipe != admission.Refused {
-		c.caller.ReportRefusal(ctx, err)
+		refusal = err
 	}
 	return answer, err
 }

@@ -9,12 +9,14 @@ import (
 	"testing"
 
 	"errand.internal/internal/admission"
+	"errand.internal/internal/admission/admissiontest"
 
 	"errand.internal/clients"
 	"errand.internal/clients/clientstest"
 	"errand.internal/clients/dckap"
 	"errand.internal/clients/dckap/dckaptest"
 	"errand.internal/clients/sandbox"
+	"errand.internal/internal/webtest"
 )
 
 func TestSharedChecks(t *testing.T) {
@@ -264,7 +266,7 @@ func TestSandboxIsStrict(t *testing.T) {
 		if tt.header != "" {
 			req.Header.Set("access_token", tt.header)
 		}
-		resp, err := http.DefaultClient.Do(req)
+		resp, err := webtest.Client.Do(req)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -273,4 +275,20 @@ func TestSandboxIsStrict(t *testing.T) {
 			t.Errorf("%s: %d, want %d", tt.name, resp.StatusCode, tt.status)
 		}
 	}
+}
+
+func TestEvery403IsSettled(t *testing.T) {
+	t.Parallel()
+	f := start(t, dckap.Basic, "")
+	account := &admissiontest.Admitter{}
+	base := clientstest.Serve(t, f.Sandbox, dckaptest.Mount)
+	f.connectThrough(
+		t,
+		config(base, dckap.Basic, ""),
+		clients.NewCaller(dckap.Vendor, clients.Timeouts{}, nil, nil).AdmittedBy(account),
+	)
+	f.Inject(sandbox.Fault{Op: dckaptest.OpCall, Status: 403})
+	_, err := f.client.Call(t.Context(), order())
+	wantKind(t, err, clients.Credentials)
+	account.ExpectConcluded(t, 1)
 }

@@ -213,20 +213,27 @@ var FailureFields = []string{
 // ambiguous reports whether the answer has a field twice that decides about it: a
 // failure field, or one on the rule's path.
 func ambiguous(body json.RawMessage, rule *Success) bool {
-	top := strictjson.Members(body)
-	for _, name := range []string{"error", "errors", "success", "status"} {
-		if body[0] == '{' && len(named(top, name, strings.EqualFold)) > 1 {
-			return true
+	seen := map[string]bool{}
+	for name := range strictjson.Members(body) {
+		for _, known := range []string{"error", "errors", "success", "status"} {
+			if !strings.EqualFold(string(name), known) {
+				continue
+			}
+			if seen[known] {
+				return true
+			}
+			seen[known] = true
 		}
 	}
-	if rule == nil {
-		return false
-	}
-	exact := func(a, b string) bool { return a == b }
-	for _, part := range rule.Path {
+	return rule != nil && ambiguousPath(body, rule.Path)
+}
+
+// ambiguousPath reports whether an object on the path has the path's field twice.
+func ambiguousPath(body json.RawMessage, path []string) bool {
+	for _, part := range path {
 		switch {
 		case len(body) > 0 && body[0] == '{':
-			values := named(strictjson.Members(body), part, exact)
+			values := named(body, part)
 			if len(values) != 1 {
 				return len(values) > 1
 			}
@@ -245,12 +252,12 @@ func ambiguous(body json.RawMessage, rule *Success) bool {
 	return false
 }
 
-// named returns the values of the members with a name.
-func named(members []strictjson.Member, name string, same func(a, b string) bool) []json.RawMessage {
+// named returns the values of an object's members with a name.
+func named(object json.RawMessage, name string) []json.RawMessage {
 	var values []json.RawMessage
-	for _, m := range members {
-		if same(m.Name, name) {
-			values = append(values, m.Value)
+	for given, value := range strictjson.Members(object) {
+		if string(given) == name {
+			values = append(values, value)
 		}
 	}
 	return values

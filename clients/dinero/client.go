@@ -118,7 +118,7 @@ func (c *Client) resolve(version, organization, path string) (string, error) {
 	case !validOrganization(organization):
 		return "", errors.New("the organization id must be digits")
 	}
-	if err := CheckPath(path); err != nil {
+	if err := clients.CheckPath(path); err != nil {
 		return "", errors.New("the path " + err.Error())
 	}
 	target, err := c.api.ResolveWithin(version + "/" + organization + "/" + strings.TrimPrefix(path, "/"))
@@ -183,9 +183,11 @@ func (c *Client) do(ctx context.Context, r apiRequest) (*clients.Answer, error) 
 		return nil, err
 	}
 	verdict, err = interpret(r, answer)
-	if verdict != admission.Refused {
-		caller.ReportRefusal(ctx, err)
+	if verdict == admission.Refused { // the organization's credential or subscription is
+		caller.ReportRefusal(ctx, nil)
+		return answer, err
 	}
+	caller.ReportRefusal(ctx, err)
 	return answer, err
 }
 

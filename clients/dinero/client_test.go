@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"errand.internal/internal/admission"
+	"errand.internal/internal/admission/admissiontest"
 
 	"errand.internal/clients"
 	"errand.internal/clients/clientstest"
@@ -234,4 +235,28 @@ func TestOpenBreakerBlocksCalls(t *testing.T) {
 		t.Error("NotSent is false although there is no token")
 	}
 	f.breaker.Expect(t, admission.Inconclusive)
+}
+
+// A 403 that refuses only the organization's subscription is settled as well as one that
+// refuses the account.
+func TestEvery403IsSettled(t *testing.T) {
+	t.Parallel()
+	for _, code := range []string{"90", "41", ""} {
+		sb := newSandbox(options())
+		account := &admissiontest.Admitter{}
+		client, err := dinero.New(
+			config(clientstest.Serve(t, sb, dinerotest.Mount)),
+			func(string) (dinero.Account, bool) {
+				return dinero.Account{Source: &source{}, Breaker: &clientstest.Gate{}, Admitter: account}, true
+			},
+			clients.NewCaller(dinero.Vendor, clients.Timeouts{}, nil, nil),
+		)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sb.Inject(sandbox.Fault{Op: dinerotest.OpInvoiceCreate, Status: 403, Body: new(withCode(code))})
+		_, err = client.CreateInvoice(t.Context(), invoice())
+		wantKind(t, err, clients.Credentials)
+		account.ExpectConcluded(t, 1)
+	}
 }

@@ -202,7 +202,7 @@ func (l listing) page(ctx context.Context, number int) (listPage, error) {
 // withTimeStamp adds the TimeStamp of an invoice, which a list does not contain. A
 // failure is no error: the record is found with or without it.
 func (l listing) withTimeStamp(ctx context.Context, found Created) Created {
-	if l.kind.path != invoices.path || found.TimeStamp != "" || CheckPath(found.GUID) != nil {
+	if l.kind.path != invoices.path || found.TimeStamp != "" || clients.CheckPath(found.GUID) != nil {
 		return found
 	}
 	answer, err := l.get(ctx, l.url+"/"+found.GUID)

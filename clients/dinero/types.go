@@ -9,7 +9,6 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"errand.internal/clients"
 	"errand.internal/internal/payload"
 )
 
@@ -71,17 +70,6 @@ func IsVersion(version string) bool {
 		return s != "" && len(s) <= 3 && strings.Trim(s, "0123456789") == ""
 	}
 	return v && isNumber(major) && (!dotted || isNumber(minor))
-}
-
-// CheckPath returns an error if the path of a Request does not stay below
-// {version}/{organization}/. The result does not depend on the base URL.
-func CheckPath(path string) error {
-	base, err := clients.ParseBaseURL("DINERO_API_URL", DefaultAPIURL, false)
-	if err != nil {
-		return err
-	}
-	_, err = base.ResolveWithin(path)
-	return err
 }
 
 // MaxReferenceLength is the length of the longest ExternalReference, in

@@ -10,7 +10,7 @@ import (
 )
 
 type auditCommand struct {
-	Since timeFlag `help:"Only what was done since: how long ago (24h), or an RFC 3339 time."`
+	Since timeFlag `placeholder:"TIME" help:"Only what was done since: how long ago (24h), or an RFC 3339 time."`
 	JSON  bool     `name:"json" help:"Print one JSON object per line."`
 }
 

@@ -162,7 +162,7 @@ func (*resumeEventsCommand) run(ctx context.Context, inv *invocation) error {
 
 type apiKeyCommand struct {
 	Name  string   `arg:"" help:"Name of its user, such as shop; it stands in metrics, logs and records."`
-	Types []string `placeholder:"TYPE,…" help:"The task types that it may enqueue. Default: all."`
+	Types []string `placeholder:"TYPE" help:"The task types that it may enqueue. Default: all."`
 	Read  bool     `help:"Let it read the tasks and results of every key, not only its own."`
 	JSON  bool     `name:"json" help:"Print one JSON object: key and entry."`
 }

@@ -24,8 +24,8 @@ type letterFilter struct {
 	Type    string         `help:"Only this task type."`
 	Outcome record.Outcome `help:"Only this outcome: invalid, unknown, expired, failed."`
 	Code    string         `help:"Only this code of the vendor's."`
-	Since   timeFlag       `help:"Only those that died since: how long ago (2h), or an RFC 3339 time."`
-	Until   timeFlag       `help:"Only those that died until then."`
+	Since   timeFlag       `placeholder:"TIME" help:"Only those that died since: how long ago (2h), or an RFC 3339 time."`
+	Until   timeFlag       `placeholder:"TIME" help:"Only those that died until then."`
 }
 
 func (f letterFilter) filter() operator.LetterFilter {
@@ -77,7 +77,10 @@ func (c *listLettersCommand) run(ctx context.Context, inv *invocation) error {
 		if err != nil && !errors.Is(err, errEnough) {
 			return err
 		}
-		return table.Flush()
+		if c.JSON {
+			return nil
+		}
+		return inv.flush(table, "no dead letter")
 	})
 }
 

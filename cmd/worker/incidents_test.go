@@ -3,6 +3,10 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -10,6 +14,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 
 	"errand.internal/clients/danaconnect/danaconnecttest"
 	"errand.internal/clients/dckap/dckaptest"
@@ -30,19 +36,22 @@ type incident struct {
 	env  map[string]string
 	// happen makes it happen and returns the task that somebody asks about.
 	happen func(s *scene) (id string)
-	// doctor is the level and a part of the doctor's line that names the cause; none if it
-	// is not the doctor's business.
+	// doctor is the level and a part of the doctor's line that names the cause.
 	doctor [2]string
 	// explain are parts of the explanation.
 	explain []string
-	// alert is the alert that rings, and series the sample that has it ring.
+	// alert is the alert that rings, and series the one whose sample, which is not 0, has it
+	// ring.
 	alert  string
 	series string
 	// outside is what is done outside of Errand, at the vendor or to Redis; nil for nothing.
 	outside func(s *scene)
-	// command is printed by one of the two, and mends it; ID stands for the task's. "" if
-	// who is outside mends it.
+	// command is printed by one of the two, and mends it; ID stands for the task's. Without
+	// one, who is what they print about who must do what.
 	command string
+	who     string
+	// again is a part of what the doctor says no more afterwards, if there is one.
+	again string
 	// outcome is that of the task, or of its replay, afterwards.
 	outcome tasks.Outcome
 }
@@ -98,24 +107,23 @@ func (s *scene) write(variable, value string) {
 	s.Environ[variable+"_FILE"] = path
 }
 
-func enqueue[R any](s *scene, task tasks.Task[R]) string {
+func enqueue[R any](s *scene, task tasks.Task[R], opts ...tasks.Option) string {
 	s.t.Helper()
-	client := s.Client(s.t)
-	ticket, err := tasks.Enqueue(s.t.Context(), client, task)
+	ticket, err := tasks.Enqueue(s.t.Context(), s.Client(s.t), task, opts...)
 	if err != nil {
 		s.t.Fatal(err)
 	}
 	return ticket.ID
 }
 
-func (s *scene) passcode(conversation int64) string {
+func (s *scene) passcode(conversation int64, opts ...tasks.Option) string {
 	s.t.Helper()
 	return enqueue(s, danaconnect.OTPSend{
 		IDConversation: conversation,
 		OTPType:        1,
 		Length:         6,
 		Values:         danaconnect.Values{{Key: "COD1_EMAIL", Value: "ana@example.com"}},
-	})
+	}, opts...)
 }
 
 func (s *scene) pipeCall() string {
@@ -123,17 +131,83 @@ func (s *scene) pipeCall() string {
 	return enqueue(s, dckap.DynamicCall{Listener: dckaptest.Listener, Body: map[string]any{"order": "1"}})
 }
 
-// reads enqueues so many reads of contacts, and returns the last one.
-func (s *scene) reads(n int) (id string) {
+// reads enqueues so many reads of contacts, and returns the first one.
+func (s *scene) reads(n int) (first string) {
 	s.t.Helper()
 	for range n {
-		id = enqueue(s, dinero.APICall{
+		id := enqueue(s, dinero.APICall{
 			OrganizationID: dinerotest.Organization,
 			Method:         "GET",
 			Path:           "contacts",
 		})
+		if first == "" {
+			first = id
+		}
 	}
+	return first
+}
+
+// stop stops the worker.
+func (s *scene) stop() {
+	s.t.Helper()
+	if err := s.w.Stop(); err != nil {
+		s.t.Fatal(err)
+	}
+	s.w = nil
+}
+
+// now is the time by Redis' clock.
+func (s *scene) now() time.Time {
+	s.t.Helper()
+	now, err := s.Redis.Client().Time(s.t.Context()).Result()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return now
+}
+
+// newest waits until there is a task in a queue, and returns the newest.
+func (s *scene) newest(queue string) (id string) {
+	s.t.Helper()
+	testwait.Eventually(s.t, time.Minute, "a task of "+queue, func() bool {
+		var out bytes.Buffer
+		var task struct{ ID string }
+		run(s.t.Context(), []string{"tasks", "list", "--queue", queue, "--limit", "1", "--json"}, s.Environ, &out, io.Discard)
+		err := json.Unmarshal(out.Bytes(), &task)
+		id = task.ID
+		return err == nil && id != ""
+	})
 	return id
+}
+
+// schedule has a pipe called every second.
+func (s *scene) schedule() {
+	s.t.Helper()
+	path := filepath.Join(s.dir, "schedules.yaml")
+	err := os.WriteFile(path, []byte("schedules: [{name: often, every: 1s, type: dckap:dynamic:call, "+
+		"payload: {listener: "+dckaptest.Listener+", body: {order: '1'}, idempotent: true}}]\n"), 0o600)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.Environ["SCHEDULE_FILE"] = path
+}
+
+// receive has events sent to a receiver that looks at their signature and time.
+func (s *scene) receive() {
+	s.t.Helper()
+	verify, err := standardwebhooks.NewWebhook(apptest.EventsSecret)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err != nil || verify.Verify(body, r.Header) != nil {
+			w.WriteHeader(http.StatusUnauthorized)
+		}
+	}))
+	s.t.Cleanup(web.Close)
+	s.Environ["EVENTS_URL"] = web.URL
+	s.Environ["EVENTS_SECRET"] = apptest.EventsSecret
 }
 
 // worker runs a command of the worker and returns what it prints.
@@ -208,7 +282,7 @@ var incidents = []incident{
 		doctor:  [2]string{"FAIL", "refused once"},
 		explain: []string{"now parked", "credential danaconnect-otp was refused"},
 		alert:   "ErrandCredentialRefused",
-		series:  `errand_credential_state{profile="danaconnect-otp",state="refused"} 1`,
+		series:  `errand_credential_state{profile="danaconnect-otp",state="refused"}`,
 		outside: func(s *scene) {
 			s.dana.SetPassword(danaconnecttest.Username+"@"+danaconnecttest.Company, locked)
 		},
@@ -227,7 +301,8 @@ var incidents = []incident{
 		doctor:  [2]string{"FAIL", "expired on 2026-01-31; refused once"},
 		explain: []string{"now parked", "credential dckap was refused"},
 		alert:   "ErrandCredentialRefused",
-		series:  `errand_credential_state{profile="dckap",state="refused"} 1`,
+		series:  `errand_credential_state{profile="dckap",state="refused"}`,
+		who:     "get a new one from the vendor, set DCKAP_TOKEN",
 		outside: func(s *scene) { s.write("DCKAP_TOKEN", dckaptest.Token) }, // a person has made a new one
 		outcome: tasks.Done,
 	},
@@ -237,9 +312,11 @@ var incidents = []incident{
 			s.start()
 			return s.passcode(1)
 		},
-		explain: []string{"ended invalid, code 10", "a conversation that was activated again has a new one", "enqueue it again"},
+		doctor:  [2]string{"warn", "code 10: danaconnect otp send: idConversation is wrong; a conversation that was activated again has a new one"},
+		explain: []string{"ended invalid, code 10", "a conversation that was activated again has a new one"},
 		alert:   "ErrandDeadLetters",
-		series:  `errand_dead_letters{queue="otp"} 1`,
+		series:  `errand_dead_letters{queue="otp"}`,
+		who:     "the producer mends what the message names and enqueues it again",
 		outcome: tasks.Invalid, // the producer must name the new one
 	},
 	{
@@ -250,9 +327,9 @@ var incidents = []incident{
 			return s.reads(25)
 		},
 		doctor:  [2]string{"warn", "tasks wait: too many calls failed"},
-		explain: []string{"parked", "dinero-123456:breaker"},
+		explain: []string{"HTTP 503", "parked", "dinero-123456:breaker"},
 		alert:   "ErrandAccountOpen",
-		series:  `errand_breaker_state{account="dinero-123456"} 2`,
+		series:  `errand_breaker_state{account="dinero-123456"}`,
 		outside: func(s *scene) { s.dinero.Clear("") },
 		command: "worker credentials clear dinero-123456",
 		outcome: tasks.Done,
@@ -266,9 +343,9 @@ var incidents = []incident{
 			return s.reads(25)
 		},
 		doctor:  [2]string{"warn", "tasks wait: too many calls failed"},
-		explain: []string{"parked", "dinero-123456:breaker"},
+		explain: []string{"no answer after the request was sent", "parked", "dinero-123456:breaker"},
 		alert:   "ErrandAccountOpen",
-		series:  `errand_breaker_state{account="dinero-123456"} 2`,
+		series:  `errand_breaker_state{account="dinero-123456"}`,
 		outside: func(s *scene) { s.dinero.Clear("") },
 		command: "worker credentials clear dinero-123456",
 		outcome: tasks.Done,
@@ -290,7 +367,7 @@ var incidents = []incident{
 		doctor:  [2]string{"warn", "the vendor refused access (403)"},
 		explain: []string{"now parked", "danaconnect-otp:breaker", "the vendor refused access (403)"},
 		alert:   "ErrandAccountOpen",
-		series:  `errand_breaker_state{account="danaconnect-otp"} 2`,
+		series:  `errand_breaker_state{account="danaconnect-otp"}`,
 		outside: func(s *scene) { s.dana.Clear("") },
 		command: "worker credentials clear danaconnect-otp",
 		outcome: tasks.Done,
@@ -306,8 +383,9 @@ var incidents = []incident{
 		doctor:  [2]string{"FAIL", "it is full (maxmemory)"},
 		explain: []string{"now scheduled", "Redis takes no writes, so nothing starts: it is full"},
 		alert:   "ErrandRedisRefusesWrites",
-		series:  "errand_redis_refuses_writes 1",
-		outside: func(s *scene) { s.config("maxmemory", "0") }, // whoever runs Redis
+		series:  "errand_redis_refuses_writes",
+		who:     "raise maxmemory, or delete what else is stored there",
+		outside: func(s *scene) { s.config("maxmemory", "0") },
 		outcome: tasks.Done,
 	},
 	{
@@ -321,7 +399,8 @@ var incidents = []incident{
 		doctor:  [2]string{"FAIL", "a replica, which accepts no writes"},
 		explain: []string{"now scheduled", "Redis takes no writes, so nothing starts: it is a replica"},
 		alert:   "ErrandRedisRefusesWrites",
-		series:  "errand_redis_refuses_writes 1",
+		series:  "errand_redis_refuses_writes",
+		who:     "name its master in REDIS_URL",
 		outside: func(s *scene) { s.redis("REPLICAOF", "NO", "ONE") }, // or another REDIS_URL
 		outcome: tasks.Done,
 	},
@@ -336,7 +415,7 @@ var incidents = []incident{
 		doctor:  [2]string{"FAIL", "fewer replicas than min-replicas-to-write demands"},
 		explain: []string{"now scheduled", "Redis takes no writes, so nothing starts: it has fewer replicas"},
 		alert:   "ErrandRedisRefusesWrites",
-		series:  "errand_redis_refuses_writes 1",
+		series:  "errand_redis_refuses_writes",
 		command: "redis-cli CONFIG SET min-replicas-to-write 0",
 		outcome: tasks.Done,
 	},
@@ -356,24 +435,73 @@ var incidents = []incident{
 			s.start()
 			return id
 		},
-		doctor:  [2]string{"ok", "1 live"},
+		doctor:  [2]string{"warn", "ended unknown in the last hour: the worker that was calling the vendor died"},
 		explain: []string{"ended unknown", "the worker that was calling the vendor died", "ask the vendor whether it happened"},
 		alert:   "ErrandUnknownOutcome",
-		series:  `errand_tasks_finished_total{outcome="unknown",type="danaconnect:otp:send"} 1`,
+		series:  `errand_tasks_finished_total{outcome="unknown",type="danaconnect:otp:send"}`,
 		command: "worker dead-letters replay ID --reason '…' --even-if-it-happened",
+		again:   "ended unknown",
+		outcome: tasks.Done,
+	},
+	{
+		name: "clock skew",
+		happen: func(s *scene) string {
+			s.Now = func() time.Time { return time.Now().Add(-20 * time.Minute) }
+			s.receive()
+			s.start()
+			s.passcode(danaconnecttest.Conversation, tasks.Notify())
+			return s.newest("events")
+		},
+		doctor:  [2]string{"warn", "Redis' clock is 20m0s ahead of the worker's"},
+		explain: []string{"HTTP 401", "the clock of worker ", "is wrong: Redis' clock is 20m0s ahead of the worker's"},
+		alert:   "ErrandClockWrong",
+		series:  "errand_clock_skew_seconds",
+		who:     "synchronize both clocks with NTP (timedatectl set-ntp true)",
+		outside: func(s *scene) {
+			s.stop()
+			s.Now = nil
+			s.start()
+		},
+		again:   "ahead of the worker's",
+		outcome: tasks.Done,
+	},
+	{
+		name: "missed ticks",
+		happen: func(s *scene) string {
+			s.schedule()
+			s.start()
+			s.newest("dckap")
+			s.stop()
+			for missed := s.now().Add(5 * time.Second); s.now().Before(missed); { // 2 s late is on time
+				time.Sleep(100 * time.Millisecond)
+			}
+			before := s.newest("dckap")
+			s.start()
+			testwait.Eventually(s.t, time.Minute, "the ticks go on", func() bool { return s.newest("dckap") != before })
+			return s.newest("dckap")
+		},
+		doctor:  [2]string{"warn", "were missed: no worker enqueued them in time"},
+		explain: []string{"enqueued by the schedule often", "ticks of its schedule were missed before"},
+		alert:   "ErrandTicksMissed",
+		series:  `errand_schedule_ticks_total{name="often",result="missed"}`,
+		command: "worker schedule run often",
+		again:   "were missed",
 		outcome: tasks.Done,
 	},
 	{
 		name: "recipient at the limit",
-		env:  map[string]string{"OTP_RECIPIENT_LIMIT": "1/1h"},
+		env:  map[string]string{"OTP_RECIPIENT_LIMIT": "1/1h", "OTP_RECIPIENT_FIELDS": "COD1_EMAIL"},
 		happen: func(s *scene) string {
 			s.start()
 			first := s.passcode(danaconnecttest.Conversation)
 			testwait.Eventually(s.t, time.Minute, "the first is sent", func() bool { return s.outcome(first) == tasks.Done })
 			return s.passcode(danaconnecttest.Conversation)
 		},
-		explain: []string{"ended declined", "the recipient has had 1 in the last 1h", "nothing here"},
-		series:  `errand_tasks_finished_total{outcome="declined",type="danaconnect:otp:send"} 1`,
+		doctor:  [2]string{"ok", "1/1h for each, told apart by COD1_EMAIL"},
+		explain: []string{"ended declined", "the recipient has had 1 in the last 1h", "again possible in"},
+		alert:   "ErrandRecipientAtLimit",
+		series:  `errand_guard_refusals_total{guard="otp-recipient"}`,
+		who:     "nothing here: it is the vendor's final no, or a guard's",
 		outcome: tasks.Declined, // the limit does its work
 	},
 }
@@ -446,9 +574,15 @@ func TestIncidentsNameTheirCause(t *testing.T) {
 				}
 				s.command(command)
 			}
-			ended := testwait.Poll(time.Minute, func() bool { return s.outcome(id) == i.outcome })
+			if !strings.Contains(told, i.who) || i.who+i.command == "" {
+				t.Errorf("nobody says who must do what, %q:\n%s", i.who, told)
+			}
+			ended := testwait.Poll(2*time.Minute, func() bool { return s.outcome(id) == i.outcome })
 			if !ended {
 				t.Errorf("it is not %s afterwards:\n%s", i.outcome, s.worker("explain", id))
+			}
+			if i.again != "" && !testwait.Poll(time.Minute, func() bool { return !strings.Contains(s.worker("doctor"), i.again) }) {
+				t.Errorf("the doctor goes on to say %q:\n%s", i.again, s.worker("doctor"))
 			}
 		})
 	}
@@ -466,11 +600,11 @@ func (s *scene) told(i incident, id string) string {
 				return false
 			}
 		}
-		if _, metrics = s.w.Get(s.t, "/metrics"); !strings.Contains(metrics, "\n"+i.series+"\n") {
+		if _, metrics = s.w.Get(s.t, "/metrics"); !rings(metrics, i.series) {
 			return false
 		}
 		doctor = s.worker("doctor")
-		return i.doctor[0] == "" || hasLine(doctor, i.doctor[0], i.doctor[1])
+		return hasLine(doctor, i.doctor[0], i.doctor[1])
 	})
 	if !all {
 		s.t.Fatalf("not all tell of it; want %q, %q and %s\n%s\n%s", i.doctor, i.explain, i.series, doctor, explained)
@@ -487,12 +621,16 @@ func hasLine(text, level, part string) bool {
 	return false
 }
 
+// rings reports whether there is a sample of the series that is not 0.
+func rings(metrics, series string) bool {
+	_, value, found := strings.Cut(metrics, "\n"+series+" ")
+	value, _, _ = strings.Cut(value, "\n")
+	return found && value != "0"
+}
+
 // checkAlert checks that the alert exists and looks at the series.
 func (i incident) checkAlert(t *testing.T, rules string) {
 	t.Helper()
-	if i.alert == "" {
-		return
-	}
 	_, rule, found := strings.Cut(rules, "alert: "+i.alert+"\n")
 	rule, _, _ = strings.Cut(rule, "- alert:")
 	if metric, _, _ := strings.Cut(i.series, "{"); !found || !strings.Contains(rule, strings.Fields(metric)[0]) {

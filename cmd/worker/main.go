@@ -12,12 +12,14 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"errand.internal/internal/app"
 	"errand.internal/internal/config"
 	"errand.internal/internal/redisconn"
 	"errand.internal/internal/settings"
 )
 
 func main() {
+	redisconn.LogNothingByDefault() // the errors of the commands say what went wrong
 	ctx := untilSignal()
 	os.Exit(run(ctx, os.Args[1:], settings.Environ(os.Environ()), os.Stdout, os.Stderr))
 }
@@ -110,9 +112,17 @@ func (inv *invocation) parse(args []string) (command, int, error) {
 	case exited >= 0:
 		return nil, exited, nil
 	case err != nil:
-		return nil, exitUsage, fmt.Errorf("%w; see worker --help", err)
+		return nil, exitUsage, fmt.Errorf("%w; see %s --help", err, commandOf(err))
 	}
 	return parsed.Selected().Target.Addr().Interface().(command), exitOK, nil
+}
+
+// commandOf is the command that a fault of the command line is about.
+func commandOf(err error) string {
+	if fault, ok := errors.AsType[*kong.ParseError](err); ok && fault.Context.Selected() != nil {
+		return fault.Context.Selected().FullPath()
+	}
+	return "worker"
 }
 
 // exitCode prints an error and returns its exit code.
@@ -134,6 +144,9 @@ func (inv *invocation) exitCode(err error) int {
 	inv.printError(err)
 	if e, ok := errors.AsType[*exitError](err); ok {
 		return e.code
+	}
+	if _, wrong := errors.AsType[*app.ArgumentError](err); wrong {
+		return exitUsage
 	}
 	return exitFailure
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -117,14 +118,15 @@ func TestCommandLine(t *testing.T) {
 			name:   "clear without a name",
 			args:   []string{"credentials", "clear"},
 			code:   2,
-			stderr: "<profile>",
+			stderr: `worker: expected "<profile>"; see worker credentials clear --help`,
 		},
 		{
 			name:    "clear an unknown credential",
 			args:    []string{"credentials", "clear", "nonesuch"},
 			environ: nowhere,
 			code:    2,
-			stderr:  `no usable credential is named "nonesuch"; none is configured here`,
+			stderr: `worker: no credential is named "nonesuch": none is configured here; ` +
+				`run the command with the workers' settings`,
 		},
 		{
 			name:    "clear without Redis",
@@ -190,6 +192,23 @@ func TestCommandLine(t *testing.T) {
 				t.Errorf("exit %d\nstdout %s\nstderr %s", code, stdout.String(), stderr.String())
 			}
 		})
+	}
+}
+
+// A command says in one line that Redis does not answer: what the Redis client has to say of
+// each try is no answer.
+func TestACommandWithoutRedisSaysOneLine(t *testing.T) {
+	t.Parallel()
+	for _, args := range [][]string{{"explain", "otp_1"}, {"pause", "otp", "--reason", "a test"}, {"tasks"}, {"audit"}} {
+		cmd := exec.CommandContext(t.Context(), os.Args[0], args...)
+		cmd.Env = []string{childMark + "=1", "REDIS_URL=redis://127.0.0.1:1"}
+		out, err := cmd.CombinedOutput()
+		if exit, ok := errors.AsType[*exec.ExitError](err); !ok || exit.ExitCode() != exitRedis {
+			t.Errorf("%v: %v, want the exit code %d", args, err, exitRedis)
+		}
+		if text := string(out); !strings.HasPrefix(text, "worker: cannot use Redis (REDIS_URL): ") || strings.Count(text, "\n") != 1 {
+			t.Errorf("%v says\n%s", args, text)
+		}
 	}
 }
 

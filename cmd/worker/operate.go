@@ -10,6 +10,7 @@ import (
 	"errand.internal/internal/operator"
 	"errand.internal/internal/record"
 	"errand.internal/internal/redisconn"
+	"errand.internal/internal/terminal"
 )
 
 // operate calls do with an Operator, and gives its error the exit code that it has in
@@ -57,6 +58,15 @@ func (e *exitError) Error() string {
 // Unwrap returns the cause.
 func (e *exitError) Unwrap() error {
 	return e.err
+}
+
+// flush prints what is left of a table, and says if it has none, so that nobody takes that
+// for an answer that is missing.
+func (inv *invocation) flush(table *terminal.Table, none string) error {
+	if table.Empty() {
+		_, _ = fmt.Fprintf(inv.stderr, "worker: %s is found\n", none)
+	}
+	return table.Flush()
 }
 
 // printJSON prints a value as JSON on one line.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"flag"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -31,6 +32,9 @@ func TestMain(m *testing.M) {
 	if os.Getenv(childMark) == "1" {
 		main() // exits
 	}
+	// They wait for their workers most of the time, so more of them run at once than
+	// there are cores.
+	_ = flag.Set("test.parallel", "5")
 	os.Exit(m.Run())
 }
 

@@ -19,7 +19,7 @@ type listTasksCommand struct {
 	State   record.State   `help:"Only this state: pending, scheduled, running, retrying, parked, ended."`
 	Outcome record.Outcome `help:"Only this outcome."`
 	Queue   string         `help:"Only this queue."`
-	Since   timeFlag       `help:"Only tasks stored since: how long ago (2h), or an RFC 3339 time."`
+	Since   timeFlag       `placeholder:"TIME" help:"Only tasks stored since: how long ago (2h), or an RFC 3339 time."`
 	Key     string         `help:"Only the task with this producer's key; with --type."`
 	Subject string         `help:"Only tasks about this recipient or user."`
 	Limit   int            `default:"100" help:"At most this many tasks (${default})."`
@@ -73,7 +73,7 @@ func (c *listTasksCommand) run(ctx context.Context, inv *invocation) error {
 				return err
 			}
 		}
-		return table.Flush()
+		return inv.flush(table, "no task")
 	})
 }
 

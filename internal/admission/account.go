@@ -49,10 +49,11 @@ func (p permits) Done(ctx context.Context, r Result) {
 	}
 }
 
-// Refuse says that the vendor refused access to the account by an answer whose permit is
-// done.
-func (a *Account) Refuse(ctx context.Context) {
-	if a.Outage != nil {
-		a.Outage.Refuse(ctx)
+// Conclude says what an Undecided answer to a call of the task has shown: whether the vendor
+// refuses access to the account. If so, the account rests, and the error says that.
+func (a *Account) Conclude(ctx context.Context, task string, refused bool) *Blocked {
+	if a.Outage == nil {
+		return nil
 	}
+	return a.Outage.Conclude(ctx, task, refused)
 }

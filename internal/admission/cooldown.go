@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"errand.internal/internal/metrics"
 )
 
 // The kind of a cool-down, as it is stored in Redis.
@@ -105,7 +107,7 @@ func (b *Breaker) Adopt(left time.Duration, kind, reason string, cause error) er
 
 func (b *Breaker) setCoolDown(c *coolDown) {
 	b.coolDown.Store(c)
-	b.count.coolDownUntil.Set(unixIn(time.Duration(c.until - b.Clock())))
+	b.count.coolDownUntil.Set(metrics.UnixIn(time.Duration(c.until - b.Clock())))
 	if c.refused {
 		b.notify(true)
 	}

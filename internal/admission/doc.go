@@ -36,9 +36,9 @@
 // # A vendor in trouble
 //
 // An Outage is the breaker of an account. It opens when a share of the calls fails, or at
-// once when the account is refused as a whole; see there. Its closed state is local and
-// costs nothing: failures are told to Redis at once, good answers once a second, and the
-// reply says whether the breaker has opened. While calls fail, each process keeps its
+// once when the account is refused as a whole; see there. Its closed state is
+// local: failures are told to Redis at once, good answers once a second, and the reply says
+// whether the breaker has opened. While calls fail, each process keeps its
 // retries to a fifth of its calls.
 //
 // # An operator's pause

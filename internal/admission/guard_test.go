@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/redis/go-redis/v9"
 
 	"errand.internal/internal/seal"
@@ -29,8 +30,12 @@ func proveGuard(t *testing.T, clients []redis.UniversalClient) {
 			in.Add(1)
 		}
 	})
-	if in.Load() != 3 {
-		t.Errorf("%d places", in.Load())
+	refused := 0.0
+	for _, g := range guards {
+		refused += testutil.ToFloat64(g.refusals)
+	}
+	if in.Load() != 3 || refused != 17 {
+		t.Errorf("%d places, %v refusals counted", in.Load(), refused)
 	}
 
 	g := guards[0]

@@ -3,11 +3,8 @@ package admission
 import (
 	"context"
 	"crypto/rand"
-	"encoding/hex"
 	"fmt"
 	mathrand "math/rand/v2"
-	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -17,8 +14,6 @@ import (
 )
 
 const (
-	// askTimeout bounds one question to Redis.
-	askTimeout = time.Second
 	// permitSlack is by how much a permit's lease exceeds the call.
 	permitSlack = 3 * time.Second
 	// maxQuotaPause is the longest pause that a vendor's 429 is believed.
@@ -28,31 +23,20 @@ const (
 // Limiter keeps the limits of one account, together with every process that has the
 // same account and the same Redis. It is safe for concurrent use.
 type Limiter struct {
-	options
-	rdb      redis.UniversalClient
-	salt     *seal.Salt
+	store
 	limits   Limits
 	count    *limitCounters
-	keys     atomic.Pointer[limitKeys]
 	interval int64
 	slack    int64
 	policy   string
 }
 
-// limitKeys are the Redis keys of one account, in the order of the scripts.
-type limitKeys struct {
-	salt string
-	all  []string
-}
-
 // NewLimiter returns the Limiter of an account. It does not use Redis yet.
 func NewLimiter(rdb redis.UniversalClient, salt *seal.Salt, limits Limits, opts ...Option) *Limiter {
 	l := &Limiter{
-		options: newOptions(opts),
-		rdb:     rdb,
-		salt:    salt,
-		limits:  limits,
-		policy:  limits.String(),
+		store:  newStore(rdb, salt, limits.Name, limits.Identity, opts, "s", "q", "t", "p"),
+		limits: limits,
+		policy: limits.String(),
 	}
 	l.count = l.metrics.limitsOf(limits.Name)
 	l.interval, l.slack = bucket(limits.Rate)
@@ -188,58 +172,4 @@ func (p *limitPermit) release(ctx context.Context, took int64) {
 	}
 	// If Redis does not answer, the lease expires by itself.
 	_, _ = p.limiter.run(context.WithoutCancel(ctx), releaseScript, p.nonce, took)
-}
-
-// run asks Redis once, for askTimeout at most.
-func (l *Limiter) run(ctx context.Context, script *redisscript.Script, args ...any) (redisscript.Reply, error) {
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
-	defer cancel()
-	keys, err := l.keyset(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return ask(ctx, l.rdb, script, keys.all, append([]any{l.redisNow()}, args...)...)
-}
-
-func (l *Limiter) keyset(ctx context.Context) (*limitKeys, error) {
-	salt, err := l.salt.Get(ctx)
-	if err != nil {
-		return nil, err
-	}
-	known := l.keys.Load()
-	if known == nil || known.salt != string(salt) {
-		base := limitKey(salt, l.limits.Name, l.limits.Identity) + ":"
-		known = &limitKeys{
-			salt: string(salt),
-			all:  []string{base + "s", base + "q", base + "t", base + "p"},
-		}
-		l.keys.Store(known)
-	}
-	return known, nil
-}
-
-// limitKey is what the keys of one account or recipient begin with. The braces are the
-// hash tag of Redis Cluster.
-func limitKey(salt []byte, name string, identity []string) string {
-	digest := hex.EncodeToString(seal.HMAC(salt, "limit "+name, identity...)[:16])
-	return "limit:{" + withoutBraces(name) + ":" + digest + "}"
-}
-
-func withoutBraces(name string) string {
-	return strings.NewReplacer("{", "_", "}", "_").Replace(name)
-}
-
-// ask runs a script.
-func ask(
-	ctx context.Context,
-	rdb redis.UniversalClient,
-	script *redisscript.Script,
-	keys []string,
-	args ...any,
-) (redisscript.Reply, error) {
-	reply, err := script.Run(ctx, rdb, keys, args...)
-	if err != nil {
-		return nil, fmt.Errorf("ask redis: %w", err)
-	}
-	return reply, nil
 }

@@ -14,17 +14,8 @@ import "errand.internal/internal/redisscript"
 //	KEYS[3] t  what each in the line was told: task -> when to come
 //	KEYS[4] p  permits: nonce -> end of its lease
 //
-// ARGV[1] is the time, 0 for Redis' own. All times are in microseconds, which
-// stay exact in Lua's numbers until the year 2255. Every script may run twice:
-// the client repeats a command whose reply was lost.
-const limitPrelude = `
-local function num(x) return tonumber(x or '0') end
-local function text(x) return string.format('%.0f', x) end
-local now = tonumber(ARGV[1])
-if now == 0 then
-  local t = redis.call('TIME')
-  now = t[1] * 1000000 + t[2]
-end
+// Every script may run twice: the client repeats a command whose reply was lost.
+const limitPrelude = storePrelude + `
 -- All keys end together, an hour after what is ahead.
 local function keep(...)
   local last = math.max(now, num(redis.call('ZRANGE', KEYS[3], -1, -1, 'WITHSCORES')[2]), ...)
@@ -145,13 +136,7 @@ return {
 // task, [3] how many, [4] in what time.
 //
 // 1, or 0 with the time until there is a place again.
-var takeScript = redisscript.New(`
-local function text(x) return string.format('%.0f', x) end
-local now = tonumber(ARGV[1])
-if now == 0 then
-  local t = redis.call('TIME')
-  now = t[1] * 1000000 + t[2]
-end
+var takeScript = redisscript.New(storePrelude, `
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', text(now - tonumber(ARGV[4])))
 if not redis.call('ZSCORE', KEYS[1], ARGV[2]) and redis.call('ZCARD', KEYS[1]) >= tonumber(ARGV[3]) then
   local first = redis.call('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES')

@@ -1,10 +1,9 @@
 package admission
 
 import (
-	"time"
-
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/promauto"
+
+	"errand.internal/internal/metrics"
 )
 
 // Metrics are the collectors of all accounts.
@@ -17,61 +16,57 @@ type Metrics struct {
 	coolDownUntil  *prometheus.GaugeVec
 	outageState    *prometheus.GaugeVec
 	surges         *prometheus.CounterVec
+	guardRefusals  *prometheus.CounterVec
 }
 
 // NewMetrics makes the collectors and registers them with reg; nil registers them
 // nowhere.
 func NewMetrics(reg prometheus.Registerer) *Metrics {
-	c := collectors{promauto.With(reg)}
+	f := metrics.For(reg)
 	return &Metrics{
-		limitWaits: c.counter(
-			"limit_waits_total",
+		limitWaits: f.Counter(
+			"errand_limit_waits_total",
 			"Calls that had to wait for their account's rate or concurrency, by how: here, or parked.",
 			"account", "how",
 		),
-		limitExhausted: c.counter(
-			"limit_exhausted_total",
+		limitExhausted: f.Counter(
+			"errand_limit_exhausted_total",
 			"Answers by which the vendor says that the account's calls are used up (429).",
 			"account",
 		),
-		limitUnasked: c.counter(
-			"limit_unasked_total",
+		limitUnasked: f.Counter(
+			"errand_limit_unasked_total",
 			"Calls let go without asking, because Redis did not answer.",
 			"account",
 		),
-		verdicts: c.counter(
-			"credential_verdicts_total",
+		verdicts: f.Counter(
+			"errand_credential_verdicts_total",
 			"What calls said about a static credential: accepted, refused, none.",
 			"profile", "verdict",
 		),
-		leasesLost: c.counter("token_leases_lost_total", "Logins that ended after their lease had.", "profile"),
-		coolDownUntil: c.gauge(
-			"token_cooldown_until_seconds",
+		leasesLost: f.Counter("errand_token_leases_lost_total", "Logins that ended after their lease had.", "profile"),
+		coolDownUntil: f.Gauge(
+			"errand_token_cooldown_until_seconds",
 			"Unix time at which the credential's cool-down ends; 0 if there is none.",
 			"profile",
 		),
-		outageState: c.gauge(
-			"breaker_state",
+		outageState: f.Gauge(
+			"errand_breaker_state",
 			"The account's circuit breaker as this process knows it: 0 closed, 1 being tried, 2 open.",
 			"account",
 		),
-		surges: c.counter(
-			"otp_surges_total",
+		surges: f.Counter(
+			"errand_otp_surges_total",
 			"Hours in which the account sent far more passcodes than in the same hour of the last seven days, "+
 				"as announced by this process.",
 			"account",
 		),
+		guardRefusals: f.Counter(
+			"errand_guard_refusals_total",
+			"Passcodes that were declined, because the recipient or the account has had as many as is allowed.",
+			"guard",
+		),
 	}
-}
-
-type collectors struct{ factory promauto.Factory }
-
-func (c collectors) counter(name, help string, labels ...string) *prometheus.CounterVec {
-	return c.factory.NewCounterVec(prometheus.CounterOpts{Name: "errand_" + name, Help: help}, labels)
-}
-
-func (c collectors) gauge(name, help string, labels ...string) *prometheus.GaugeVec {
-	return c.factory.NewGaugeVec(prometheus.GaugeOpts{Name: "errand_" + name, Help: help}, labels)
 }
 
 // breakerCounters are one profile's.
@@ -111,11 +106,6 @@ type outageCounters struct {
 
 func (m *Metrics) outageOf(account string) *outageCounters {
 	return &outageCounters{state: m.outageState.WithLabelValues(account)}
-}
-
-// unixIn is the Unix time d from now, in seconds.
-func unixIn(d time.Duration) float64 {
-	return float64(time.Now().Add(d).UnixMilli()) / 1000
 }
 
 // limitCounters are one account's.

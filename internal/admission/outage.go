@@ -1,8 +1,10 @@
 package admission
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -49,34 +51,28 @@ const (
 //	  └── ramp: 1, 2, 4 … calls a second ◀───┼───────── it succeeds ───────────┘    │
 //	        └──── a share of them fails ────▶┴◀──────── it fails ───────────────────┘
 //
-// While it is closed, a call costs nothing: good answers are counted here and told once a
-// second, a failure is told at once. An open breaker is asked once a second per process.
+// While it is closed, calls cost one question a second per process: good answers are counted
+// here and told with it, a failure is told at once. An open breaker is asked as often.
 // If Redis does not answer, every call is admitted: nothing new is claimed without it.
 type Outage struct {
-	options
-	rdb      redis.UniversalClient
-	salt     *seal.Salt
-	name     string
-	identity []string
-	timeout  time.Duration
-	quota    time.Duration // the first wait after a 429 without Retry-After
-	trip     settings.Share
-	count    *outageCounters
+	store
+	timeout time.Duration
+	quota   time.Duration // the first wait after a 429 without Retry-After
+	trip    settings.Share
+	count   *outageCounters
 
-	key     atomic.Pointer[outageKey]
 	good    atomic.Int64 // answers since the fleet was told
+	goodAt  atomic.Int64 // when the latest of them came (Unix µs)
+	bad     atomic.Int64 // failures since then
 	synced  atomic.Int64 // when that was (Unix µs)
-	syncing atomic.Bool
+	telling sync.Mutex
 	// known is the state as this process knows it, nil while closed.
 	known atomic.Pointer[outageKnown]
+	// held is the probe of this process whose answer is Undecided, nil for none.
+	held atomic.Pointer[heldProbe]
 	// failingUntil is until when retries are kept to their budget (Unix µs).
 	failingUntil atomic.Int64
 	retries      retryBudget
-}
-
-type outageKey struct {
-	salt string
-	name string
 }
 
 type outageKnown struct {
@@ -85,6 +81,13 @@ type outageKnown struct {
 	until   time.Time // nobody goes before it
 	recheck time.Time // Redis is not asked before it
 	keen    time.Time // a repeatable task has told Redis that it waits, until then
+}
+
+// heldProbe keeps its lease, so that nobody else probes until its task says what the answer
+// has shown.
+type heldProbe struct {
+	task  string
+	nonce string
 }
 
 // OutageChange is a change of state, told by the one process that caused it.
@@ -112,17 +115,12 @@ func NewOutage(
 	opts ...Option,
 ) *Outage {
 	o := &Outage{
-		options:  newOptions(opts),
-		rdb:      rdb,
-		salt:     salt,
-		name:     account.Name,
-		identity: account.Identity,
-		timeout:  account.CallTimeout,
-		quota:    max(account.QuotaPause, refusedFirst),
-		trip:     trip,
+		store:   newStore(rdb, salt, account.Name, account.Identity, opts, "b"),
+		timeout: account.CallTimeout,
+		quota:   max(account.QuotaPause, refusedFirst),
+		trip:    trip,
 	}
 	o.count = o.metrics.outageOf(o.name)
-	o.synced.Store(o.now().UnixMicro())
 	return o
 }
 
@@ -138,21 +136,22 @@ func (o *Outage) Name() string {
 
 // Acquire admits one call, or returns a *Blocked. It does not wait.
 func (o *Outage) Acquire(ctx context.Context, r Request) (Permit, error) {
+	if o.known.Load() == nil {
+		o.sync(ctx)
+	}
 	known := o.known.Load()
 	if known == nil {
-		if o.now().UnixMicro()-o.synced.Load() > syncEvery.Microseconds() {
-			o.sync(ctx)
-		}
 		if now := o.now(); now.UnixMicro() < o.failingUntil.Load() && !o.retries.spend(now, r.Retry) {
 			return nil, o.retryBlocked()
 		}
 		return outagePermit{outage: o}, nil
 	}
 	now := o.now()
-	if now.Before(known.recheck) && (!r.Repeatable || !now.After(known.keen)) {
+	nonce := o.heldBy(r.Task)
+	if nonce == "" && now.Before(known.recheck) && (!r.Repeatable || !now.After(known.keen)) {
 		return nil, o.blocked(known, now)
 	}
-	nonce := rand.Text()
+	nonce = cmp.Or(nonce, rand.Text())
 	repeatable := "0"
 	if r.Repeatable {
 		repeatable = "1"
@@ -189,7 +188,11 @@ func (o *Outage) Acquire(ctx context.Context, r Request) (Permit, error) {
 // probe admits the probe. One that must not be repeated is preceded by a connection alone:
 // a vendor that takes none is not worth an unknown outcome.
 func (o *Outage) probe(ctx context.Context, nonce string, r Request) (Permit, error) {
-	p := outagePermit{outage: o, nonce: nonce}
+	p := outagePermit{
+		outage: o,
+		nonce:  nonce,
+		task:   r.Task,
+	}
 	if r.Repeatable || r.Connect == nil {
 		return p, nil
 	}
@@ -207,34 +210,46 @@ func (o *Outage) probe(ctx context.Context, nonce string, r Request) (Permit, er
 	return nil, o.blocked(&outageKnown{why: whyOutage}, o.now())
 }
 
-// sync tells the fleet of good answers in the background.
+// sync tells the fleet of good answers once a second, and learns whether the breaker has
+// opened: a process that has made no call for a while does not know.
 func (o *Outage) sync(ctx context.Context) {
-	if !o.syncing.CompareAndSwap(false, true) {
-		return
+	due := func() bool {
+		return o.now().UnixMicro()-o.synced.Load() > syncEvery.Microseconds()
 	}
-	ctx = context.WithoutCancel(ctx)
-	go func() {
-		defer o.syncing.Store(false)
-		o.tell(ctx, 0)
-	}()
+	if due() {
+		o.tell(ctx, due)
+	}
 }
 
-// tell counts answers for the fleet.
-func (o *Outage) tell(ctx context.Context, failures int) {
-	good := o.good.Swap(0)
-	o.synced.Store(o.now().UnixMicro())
+// fail tells the fleet of a failure. Those of calls that fail together are told together.
+func (o *Outage) fail(ctx context.Context) {
+	o.bad.Add(1)
+	o.tell(ctx, func() bool { return o.bad.Load() > 0 })
+}
+
+// tell counts answers for the fleet, one caller at a time: the reply that counts is the last
+// one. It does nothing if it is no longer due when its turn comes.
+func (o *Outage) tell(ctx context.Context, due func() bool) {
+	o.telling.Lock()
+	defer o.telling.Unlock()
+	if !due() {
+		return
+	}
+	good, bad := o.good.Swap(0), o.bad.Swap(0)
+	defer func() { o.synced.Store(o.now().UnixMicro()) }()
 	reply, err := o.run(
-		ctx,
+		context.WithoutCancel(ctx),
 		countScript,
 		good,
-		failures,
+		max(o.now().UnixMicro()-o.goodAt.Load(), 0),
+		bad,
 		o.trip.Percent,
 		o.trip.Within.Microseconds(),
 		outageFirst.Microseconds(),
 		outageMost.Microseconds(),
 	)
 	if err != nil {
-		o.good.Add(good)
+		o.good.Add(good) // told later; a failure is not, for it would open the breaker long after
 		return
 	}
 	o.adopt(reply)
@@ -303,10 +318,30 @@ func (o *Outage) blocked(known *outageKnown, now time.Time) *Blocked {
 	return b
 }
 
-// Refuse says that the vendor refused access to the account by an answer whose permit is
-// done.
-func (o *Outage) Refuse(ctx context.Context) {
-	o.open(context.WithoutCancel(ctx), whyRefused, refusedFirst, refusedMost)
+// heldBy is the nonce of the held probe of a task, "" if it has none.
+func (o *Outage) heldBy(task string) string {
+	if held := o.held.Load(); held != nil && held.task == task {
+		return held.nonce
+	}
+	return ""
+}
+
+// Conclude says what an Undecided answer to a call of the task has shown: whether the vendor
+// refuses access to the account. If so, the breaker opens, and the error says that.
+func (o *Outage) Conclude(ctx context.Context, task string, refused bool) *Blocked {
+	nonce := o.heldBy(task)
+	if nonce != "" {
+		o.held.Store(nil)
+	}
+	if refused {
+		o.open(context.WithoutCancel(ctx), whyRefused, refusedFirst, refusedMost)
+		now := o.now()
+		return o.blocked(&outageKnown{why: whyRefused, until: now.Add(refusedFirst)}, now)
+	}
+	if nonce != "" {
+		outagePermit{outage: o, nonce: nonce}.Done(ctx, Result{})
+	}
+	return nil
 }
 
 func (o *Outage) open(ctx context.Context, why string, first, most time.Duration) {
@@ -324,20 +359,4 @@ func (o *Outage) Clear(ctx context.Context) error {
 		o.known.Store(nil)
 	}
 	return err
-}
-
-// run asks Redis once, for askTimeout at most.
-func (o *Outage) run(ctx context.Context, script *redisscript.Script, args ...any) (redisscript.Reply, error) {
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
-	defer cancel()
-	salt, err := o.salt.Get(ctx)
-	if err != nil {
-		return nil, err
-	}
-	key := o.key.Load()
-	if key == nil || key.salt != string(salt) {
-		key = &outageKey{salt: string(salt), name: limitKey(salt, o.name, o.identity) + ":b"}
-		o.key.Store(key)
-	}
-	return ask(ctx, o.rdb, script, []string{key.name}, append([]any{o.redisNow()}, args...)...)
 }

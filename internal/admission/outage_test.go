@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -207,6 +209,62 @@ func TestABusyAccountTripsSoon(t *testing.T) {
 	}
 }
 
+// Failures of several processes are in a row although each tells of good answers of before.
+func TestABusyFleetTripsSoon(t *testing.T) {
+	t.Parallel()
+	f := newOutageFleet(t, redistest.New(t).Client(), 20)
+	f.call(0, true, Failed) // the fleet remembers what is good from now on
+	f.later(time.Millisecond)
+	for range 50 {
+		for i := range f.all {
+			f.call(i, true, Accepted)
+		}
+	}
+	f.later(time.Millisecond)
+	n := 0
+	for closed := true; closed; n++ {
+		f.call(n%len(f.all), true, Failed)
+		f.later(time.Millisecond)
+		state, err := f.all[0].State(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		closed = state.Closed
+	}
+	if n != 20 {
+		t.Errorf("%d calls failed before it opened, want 20", n)
+	}
+}
+
+// When calls fail together, their process knows that the breaker has opened as soon as the
+// last of them has ended: no reply of before it comes later and says that it is closed.
+func TestCallsThatFailTogether(t *testing.T) {
+	t.Parallel()
+	f := newOutageFleet(t, redistest.New(t).Client(), 1)
+	o := f.all[0]
+	for range 200 {
+		var calls []Permit
+		for range 16 {
+			p, err := o.Acquire(t.Context(), Request{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			calls = append(calls, p)
+		}
+		var ended sync.WaitGroup
+		for _, p := range calls {
+			ended.Go(func() { p.Done(t.Context(), Result{Verdict: Failed}) })
+		}
+		ended.Wait()
+		if _, err := o.Acquire(t.Context(), Request{}); err == nil {
+			t.Fatal("a call goes after 16 have failed")
+		}
+		if err := o.Clear(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // The probe is a repeatable task if one waits. Another is preceded by a connection.
 func TestWhoProbes(t *testing.T) {
 	t.Parallel()
@@ -275,17 +333,32 @@ func TestABreakerThatReopens(t *testing.T) {
 }
 
 // A refusal, or a 429 without Retry-After, stops the account at once, for 30 s and then
-// twice as long each time, up to ten minutes: in an hour three processes make ten calls. An
-// operator who has mended it need not wait.
+// twice as long each time, up to ten minutes: in an hour three processes make ten calls,
+// and those that call beside the first one. An operator who has mended it need not wait.
 func TestARefusedAccountRestsAsAWhole(t *testing.T) {
 	t.Parallel()
-	for reason, v := range map[string]Verdict{"403": Refused, "429": Exhausted} {
-		t.Run(reason, func(t *testing.T) {
+	for name, tc := range map[string]struct {
+		verdict Verdict
+		reason  string
+		// inTurn: one process calls a second, as with one task. Otherwise all do.
+		inTurn bool
+		most   int
+	}{
+		"403":             {verdict: Refused, reason: "403", most: 12},
+		"429":             {verdict: Exhausted, reason: "429", most: 12},
+		"403 of one task": {verdict: Refused, reason: "403", inTurn: true, most: 10},
+		"429 of one task": {verdict: Exhausted, reason: "429", inTurn: true, most: 10},
+	} {
+		t.Run(name, func(t *testing.T) {
 			t.Parallel()
+			v, reason := tc.verdict, tc.reason
 			f := newOutageFleet(t, redistest.New(t).Client(), 3)
 			calls := 0
-			for range 3600 {
+			for second := range 3600 {
 				for i := range f.all {
+					if tc.inTurn && i != second%len(f.all) {
+						continue
+					}
 					if f.call(i, true, v) {
 						calls++
 					}
@@ -293,8 +366,8 @@ func TestARefusedAccountRestsAsAWhole(t *testing.T) {
 				f.later(time.Second)
 			}
 			// 30 s, 1, 2, 4, 8, and then 10 min each.
-			if calls < 9 || calls > 10+len(f.all)-1 {
-				t.Errorf("%d calls in an hour", calls)
+			if calls < 9 || calls > tc.most {
+				t.Errorf("%d calls in an hour, want %d at the most", calls, tc.most)
 			}
 			_, err := f.all[1].Acquire(t.Context(), Request{})
 			if blocked, ok := errors.AsType[*Blocked](err); !ok || !strings.Contains(blocked.Reason, reason) {
@@ -325,22 +398,24 @@ func TestARefusedAccountRestsAsAWhole(t *testing.T) {
 	}
 }
 
-// A closed breaker costs one round trip a second, and none of the caller's.
+// A closed breaker costs one round trip a second.
 func TestAClosedOutageIsFree(t *testing.T) {
 	t.Parallel()
 	rdb := redistest.New(t).Client()
 	hook := &counting{}
 	rdb.AddHook(hook)
 	f := newOutageFleet(t, rdb, 1)
-	for range 1000 {
-		f.call(0, true, Accepted)
+	f.call(0, true, Accepted) // asks, also for the salt
+	for second := range 3 {
+		before := hook.commands.Load()
+		for range 1000 {
+			f.call(0, true, Accepted)
+		}
+		if n, want := hook.commands.Load()-before, int64(min(second, 1)); n != want {
+			t.Errorf("1000 calls asked Redis %d times, want %d", n, want)
+		}
+		f.later(2 * syncEvery)
 	}
-	if n := hook.commands.Load(); n != 0 {
-		t.Errorf("1000 calls within a second asked Redis %d times", n)
-	}
-	f.later(2 * syncEvery)
-	f.call(0, true, Accepted)
-	eventually(t, "the fleet is told", func() bool { return hook.commands.Load() > 0 && !f.all[0].syncing.Load() })
 	if keys := rdb.Keys(t.Context(), "limit:*").Val(); len(keys) != 0 {
 		t.Errorf("a healthy account leaves %q in Redis", keys)
 	}
@@ -359,5 +434,74 @@ func TestOutageWithoutRedis(t *testing.T) {
 	}
 	if f.all[0].Usable(t.Context()) {
 		t.Error("it counts as usable")
+	}
+}
+
+// A process that has made no call for a while makes none once the breaker has opened: it asks
+// first, and those who come at the same time wait for the answer.
+func TestAnIdleProcessAsksFirst(t *testing.T) {
+	t.Parallel()
+	f := newOutageFleet(t, redistest.New(t).Client(), 2)
+	f.call(1, true, Accepted)
+	f.trip()
+	f.later(outageFirst + syncEvery)
+	var went atomic.Int32
+	var all sync.WaitGroup
+	for range 20 {
+		all.Go(func() {
+			if _, err := f.all[1].Acquire(t.Context(), Request{}); err == nil {
+				went.Add(1)
+			}
+		})
+	}
+	all.Wait()
+	if n := went.Load(); n > 1 { // the probe
+		t.Errorf("%d calls of a process that had not heard of the outage", n)
+	}
+}
+
+// Nobody else probes while the one who does reads a 403: it may refuse the account, or only a
+// token or a pipe, and then its task goes on with the same probe.
+func TestAProbeIsHeldUntilItsAnswerIsRead(t *testing.T) {
+	t.Parallel()
+	rdb := redistest.New(t).Client()
+	for name, tt := range map[string]struct {
+		refused bool
+		// then says whether another process may call once the answer is read.
+		then bool
+	}{
+		"the account is refused":     {true, false},
+		"something else was refused": {false, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newOutageFleet(t, rdb, 2)
+			f.trip()
+			f.call(1, true, Failed) // and learns that it is open
+			f.later(outageMost)
+			ask := Request{Task: "a", Repeatable: true}
+			for range 2 { // the call, and its replay with a fresh token
+				p, err := f.all[0].Acquire(t.Context(), ask)
+				if err != nil {
+					t.Fatal(err)
+				}
+				p.Done(t.Context(), Result{Verdict: Undecided})
+				ask.Underway = true
+				f.later(time.Second)
+				if f.call(1, true, Accepted) {
+					t.Error("two probe at once")
+				}
+			}
+			blocked := f.all[0].Conclude(t.Context(), "a", tt.refused)
+			if (blocked != nil) != tt.refused || blocked != nil && (blocked.Key != "shop:breaker" || !blocked.Refused) {
+				t.Errorf("%v, refused is %v", blocked, tt.refused)
+			}
+			f.later(time.Second)
+			if went := f.call(1, true, Accepted); went != tt.then {
+				t.Errorf("another call went: %v", went)
+			}
+			if err := f.all[0].Clear(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		})
 	}
 }

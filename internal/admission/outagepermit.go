@@ -9,12 +9,17 @@ import (
 type outagePermit struct {
 	outage *Outage
 	nonce  string // of the probe
+	task   string // that makes the probe, if it has a name
 	ramp   bool
 }
 
 // Done implements Permit.
 func (p outagePermit) Done(ctx context.Context, r Result) {
 	o := p.outage
+	if r.Verdict == Undecided && p.nonce != "" && p.task != "" {
+		o.held.Store(&heldProbe{p.task, p.nonce})
+		return
+	}
 	ctx = context.WithoutCancel(ctx)
 	said, why, first, most := o.verdictOn(r)
 	if p.nonce != "" || p.ramp {
@@ -35,10 +40,11 @@ func (p outagePermit) Done(ctx context.Context, r Result) {
 	}
 	switch {
 	case said == "good":
+		o.goodAt.Store(o.now().UnixMicro())
 		o.good.Add(1)
 	case said == "none" || o.known.Load() != nil: // what was under way when it opened says nothing new
 	case why == whyOutage:
-		o.tell(ctx, 1)
+		o.fail(ctx)
 	default:
 		o.open(ctx, why, first, most)
 	}
@@ -54,7 +60,7 @@ func (o *Outage) verdictOn(r Result) (said, why string, first, most time.Duratio
 		return "bad", whyRefused, refusedFirst, refusedMost
 	case r.Verdict == Exhausted && r.RetryAfter <= 0:
 		return "bad", whyQuota, o.quota, refusedMost
-	case r.Verdict == Inconclusive:
+	case r.Verdict == Inconclusive || r.Verdict == Undecided:
 		return "none", "", 0, 0
 	}
 	return "good", "", 0, 0

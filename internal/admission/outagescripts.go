@@ -14,18 +14,10 @@ import "errand.internal/internal/redisscript"
 //	keen      until when a repeatable task waits to be the probe (µs)
 //	ramp      ramp: since when (µs); second, started: the calls started in its second
 //	ok, bad   ramp: the answers so far
-//	run       closed: failures in a row
+//	run       closed: failures in a row; since the first of them (µs)
 //	o<n>, b<n> closed: answers and failures of the n-th tenth of the window
-//
-// All times are in microseconds of Redis' clock. ARGV[1] is the time, 0 for Redis' own.
-const outagePrelude = `
-local function num(x) return tonumber(x or '0') end
-local function text(x) return string.format('%.0f', x) end
-local key, now = KEYS[1], tonumber(ARGV[1])
-if now == 0 then
-  local t = redis.call('TIME')
-  now = t[1] * 1000000 + t[2]
-end
+const outagePrelude = storePrelude + `
+local key = KEYS[1]
 local h, flat = {}, redis.call('HGETALL', key)
 for i = 1, #flat, 2 do h[flat[i]] = flat[i + 1] end
 local function keep() redis.call('PEXPIRE', key, 7200000) end
@@ -48,14 +40,14 @@ end
 // Replies of the scripts: closed | open, µs left, why, whether this call changed it | half |
 // ramp.
 
-// countScript also replies whether a call failed within the window.
-//
-// countScript tells of answers of a closed breaker: ARGV[2] answers, [3] failures, [4] share
-// in percent, [5] window, [6] first and [7] longest wait. It opens the breaker if at least
-// ten calls of the window, or the last 20, say so.
+// countScript tells of answers of a closed breaker: ARGV[2] answers, [3] how long ago the
+// latest came, [4] failures, [5] share in percent, [6] window, [7] first and [8] longest
+// wait. Answers of before the first failure in a row do not end the row. It opens the
+// breaker if at least ten calls of the window, or the last 20, say so. It also replies
+// whether a call failed within the window.
 var countScript = redisscript.New(outagePrelude, `
 if h.state then return {h.state, text(math.max(num(h['until']) - now, 0)), h.why or '', '0'} end
-local ok, bad, window = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[5])
+local ok, bad, window = tonumber(ARGV[2]), tonumber(ARGV[4]), tonumber(ARGV[6])
 if bad == 0 and #flat == 0 then return {'closed'} end -- nothing failed: nothing to remember
 local tenth = window / 10
 local slot = math.floor(now / tenth)
@@ -72,14 +64,16 @@ for field, value in pairs(h) do
     end
   end
 end
-local run = num(h.run) + bad
-if ok > 0 then run = bad end
-if bad > 0 and (oks + bads >= 10 and bads * 100 >= (oks + bads) * tonumber(ARGV[4]) or run >= 20) then
-  return {'open', text(open('outage', tonumber(ARGV[6]), tonumber(ARGV[7]))), 'outage', '1'}
+local run, since = num(h.run), num(h.since)
+if ok > 0 and now - tonumber(ARGV[3]) > since then run = 0 end
+if run == 0 then since = now end
+run = run + bad
+if bad > 0 and (oks + bads >= 10 and bads * 100 >= (oks + bads) * tonumber(ARGV[5]) or run >= 20) then
+  return {'open', text(open('outage', tonumber(ARGV[7]), tonumber(ARGV[8]))), 'outage', '1'}
 end
 if ok > 0 then redis.call('HINCRBY', key, 'o' .. text(slot), ok) end
 if bad > 0 then redis.call('HINCRBY', key, 'b' .. text(slot), bad) end
-redis.call('HSET', key, 'run', run)
+redis.call('HSET', key, 'run', run, 'since', text(since))
 if redis.call('PTTL', key) < window / 1000 then redis.call('PEXPIRE', key, text(window / 1000 * 2)) end
 return {'closed', '0', '', '0', bads > 0 and '1' or '0'}`)
 

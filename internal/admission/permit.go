@@ -40,6 +40,9 @@ const (
 	Failed
 	// Exhausted means that the account's calls are used up (429).
 	Exhausted
+	// Undecided means that the caller has to read the answer first; it says what that has
+	// shown with Account.Conclude.
+	Undecided
 )
 
 // Result is how an admitted call ended.

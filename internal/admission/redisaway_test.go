@@ -29,22 +29,37 @@ func general(t *testing.T, server *redistest.Server) redis.UniversalClient {
 	return c
 }
 
-// Without Redis a call goes out and nobody hangs; a recipient is not written to.
+// replicaOf makes a server a replica, which takes no writes, or a master again.
+func replicaOf(host, port string) func(*redistest.Server) {
+	return func(s *redistest.Server) {
+		_ = s.Client().Do(context.Background(), "REPLICAOF", host, port).Err()
+	}
+}
+
+// Without Redis, and while it takes no writes, a call goes out and nobody hangs; a recipient
+// is not written to.
 func TestRedisIsAway(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
 		name        string
 		leave, back func(*redistest.Server)
+		says        bool // that the breaker is open
 	}{
-		{"frozen", (*redistest.Server).Pause, (*redistest.Server).Resume},
-		{"stopped", (*redistest.Server).Stop, (*redistest.Server).Start},
+		{"frozen", (*redistest.Server).Pause, (*redistest.Server).Resume, false},
+		{"stopped", (*redistest.Server).Stop, (*redistest.Server).Start, false},
+		{"read-only", replicaOf("127.0.0.1", "1"), replicaOf("NO", "ONE"), true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			server := redistest.New(t)
 			rdb := general(t, server)
 			registry := prometheus.NewRegistry()
-			l := NewLimiter(rdb, seal.NewSalt(rdb), account(t, settings.Rate{N: 1, Per: time.Hour}, 1), WithMetrics(NewMetrics(registry)))
+			limits := account(t, settings.Rate{N: 1, Per: time.Hour}, 1)
+			l := NewLimiter(rdb, seal.NewSalt(rdb), limits, WithMetrics(NewMetrics(registry)))
+			breaker := NewOutage(rdb, seal.NewSalt(rdb), limits, tripShare)
+			if breaker.Conclude(t.Context(), "", true) == nil {
+				t.Fatal("a refusal does not open the breaker")
+			}
 			guard := NewGuard(rdb, seal.NewSalt(rdb), "otp", "recipient", settings.Rate{N: 1, Per: time.Hour})
 			pass, err := l.Acquire(t.Context(), Request{})
 			if err != nil {
@@ -56,11 +71,19 @@ func TestRedisIsAway(t *testing.T) {
 			if err != nil {
 				t.Fatalf("without Redis: %v", err)
 			}
-			for _, p := range []Permit{pass, again} {
+			breaker.known.Store(&outageKnown{state: "open"}) // it is a second later
+			passes := []Permit{pass, again}
+			probe, err := breaker.Acquire(t.Context(), Request{})
+			if (err != nil) != tt.says {
+				t.Errorf("an open breaker: %v", err)
+			} else if err == nil {
+				passes = append(passes, probe)
+			}
+			for _, p := range passes {
 				p.Done(t.Context(), Result{Verdict: Exhausted, RetryAfter: time.Minute})
 			}
-			if took := time.Since(began); took > 5*askTimeout+4*time.Second {
-				t.Errorf("five questions took %s", took)
+			if took := time.Since(began); took > 7*askTimeout+4*time.Second {
+				t.Errorf("seven questions took %s", took)
 			}
 			err = guard.Take(t.Context(), "otp-1", []string{"ana"})
 			if _, full := errors.AsType[*Blocked](err); err == nil || full {

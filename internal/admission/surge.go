@@ -29,13 +29,9 @@ const (
 // was busier: a surge of last night does not hide the one of tonight. A process counts for
 // itself, and tells the fleet once a second; a count that Redis does not take is told later.
 type Surge struct {
-	options
-	rdb      redis.UniversalClient
-	salt     *seal.Salt
-	name     string
-	identity []string
-	surges   prometheus.Counter
-	telling  sync.WaitGroup
+	store
+	surges  prometheus.Counter
+	telling sync.WaitGroup
 
 	mu     sync.Mutex
 	count  int64
@@ -60,13 +56,7 @@ func WithOnSurge(f func(SurgeChange)) Option {
 
 // NewSurge returns the Surge of an account. It does not use Redis yet. The caller closes it.
 func NewSurge(rdb redis.UniversalClient, salt *seal.Salt, account string, identity []string, opts ...Option) *Surge {
-	s := &Surge{
-		options:  newOptions(opts),
-		rdb:      rdb,
-		salt:     salt,
-		name:     account,
-		identity: identity,
-	}
+	s := &Surge{store: newStore(rdb, salt, account, identity, opts, "h")}
 	s.surges = s.metrics.surges.WithLabelValues(account)
 	return s
 }
@@ -111,7 +101,7 @@ func (s *Surge) tell() {
 	if n == 0 {
 		return
 	}
-	reply, err := s.run(context.Background(), n)
+	reply, err := s.run(context.Background(), surgeScript, n, surgeFactor, surgeLeast)
 	if err != nil {
 		s.mu.Lock()
 		s.count += n // the next one tells it
@@ -131,18 +121,6 @@ func (s *Surge) tell() {
 	}
 }
 
-// run asks Redis once, for askTimeout at most.
-func (s *Surge) run(ctx context.Context, n int64) (redisscript.Reply, error) {
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
-	defer cancel()
-	salt, err := s.salt.Get(ctx)
-	if err != nil {
-		return nil, err
-	}
-	keys := []string{limitKey(salt, s.name, s.identity) + ":h"}
-	return ask(ctx, s.rdb, surgeScript, keys, s.redisNow(), n, surgeFactor, surgeLeast)
-}
-
 // surgeScript counts ARGV[2] more in this hour. KEYS[1] is a hash of at most 171 fields:
 //
 //	<hour>  what was sent in it, of the last 169 (hours since 1970)
@@ -152,10 +130,8 @@ func (s *Surge) run(ctx context.Context, n int64) (redisscript.Reply, error) {
 // Replies whether it is a surge that nobody has announced: ARGV[3] times the usual, and
 // ARGV[4] at least; then the count and the usual. In the first day there is no usual, and in
 // the first three it is the busiest of the hours that are known.
-var surgeScript = redisscript.New(`
-local function text(x) return string.format('%.0f', x) end
-local now, n = tonumber(ARGV[1]), tonumber(ARGV[2])
-if now == 0 then now = tonumber(redis.call('TIME')[1]) * 1000000 end
+var surgeScript = redisscript.New(storePrelude, `
+local n = tonumber(ARGV[2])
 local hour = math.floor(now / 3600000000)
 local count = redis.call('HINCRBY', KEYS[1], text(hour), n)
 if count == n then
@@ -171,7 +147,7 @@ local h = redis.call('HMGET', KEYS[1], unpack(fields))
 local known = math.floor((hour - tonumber(h[1] or hour)) / 24)
 if known < 1 or h[2] == text(hour) then return {'0'} end
 local same = {}
-for day = 1, 7 do same[day] = tonumber(h[day + 2] or '0') end
+for day = 1, 7 do same[day] = num(h[day + 2]) end
 local weekday = same[7]
 table.sort(same)
 local usual = same[7]

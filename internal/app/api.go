@@ -54,8 +54,8 @@ func (p *process) serveAPI(ctx context.Context) (addr string, stop func(), err e
 		server := webserver.Server{
 			Name:         "HTTP interface",
 			Handler:      p.api,
-			ReadTimeout:  15 * time.Second,
-			WriteTimeout: 30 * time.Second,
+			ReadTimeout:  httpapi.ReadTimeout,
+			WriteTimeout: httpapi.WriteTimeout,
 		}
 		if err := server.Serve(ctx, listener, p.log); err != nil {
 			p.log.Error().Err(err).Msg("HTTP interface failed; the worker goes on without it")

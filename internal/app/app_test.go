@@ -22,7 +22,7 @@ import (
 func listed(t *testing.T, w *apptest.Worker, queue, state string) string {
 	t.Helper()
 	var list string
-	testwait.Eventually(t, 20*time.Second, "a "+state+" task in the web UI", func() bool {
+	testwait.Eventually(t, testwait.Limit, "a "+state+" task in the web UI", func() bool {
 		var status int
 		status, list = w.Get(t, "/monitoring/api/queues/"+queue+"/"+state+"_tasks")
 		if status != http.StatusOK {

@@ -12,6 +12,7 @@ import (
 	"errand.internal/internal/httpapi"
 	"errand.internal/internal/record"
 	"errand.internal/internal/testwait"
+	"errand.internal/internal/webtest"
 	"errand.internal/tasks"
 )
 
@@ -29,7 +30,7 @@ func (c clicker) send(method, url, body string, prepare func(*http.Request)) int
 		c.t.Fatal(err)
 	}
 	prepare(req)
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := webtest.Client.Do(req)
 	if err != nil {
 		c.t.Fatal(err)
 	}

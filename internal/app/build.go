@@ -43,6 +43,7 @@ type process struct {
 	environ   map[string]string
 	files     *settings.SecretFiles // that environ names
 	owner     string
+	now       func() time.Time
 	release   func([]worker.Definition) []worker.Definition
 	log       zerolog.Logger
 	registry  *prometheus.Registry
@@ -76,6 +77,7 @@ func (w Worker) build(
 		environ:  w.Environ,
 		files:    files,
 		owner:    owner(),
+		now:      w.Now,
 		release:  w.Release,
 		log:      log,
 		registry: prometheus.NewRegistry(),
@@ -131,8 +133,8 @@ func (p *process) build(ctx context.Context) (err error) {
 		Queues:      p.queues,
 		Intervals:   config.Intervals,
 		Definitions: definitions,
-		Blockers:    append(p.accounts.Blockers(), p.events.blockers()...),
-		Accounts:    p.accounts.Names(),
+		Blockers:    func() []broker.Blocker { return append(p.accounts.Blockers(), p.events.blockers()...) },
+		Accounts:    p.accounts.Names,
 		Ring:        p.config.Ring,
 		Owner:       p.owner,
 		Sealed:      p.config.EncryptionRequired,
@@ -146,7 +148,7 @@ func (p *process) build(ctx context.Context) (err error) {
 		Timeout:     p.attemptTimeout(),
 	})
 	if err == nil {
-		p.registry.MustRegister(newCollector(p))
+		p.registry.MustRegister(newCollector(p), redisguard.NewClockCollector(generalRedis, p.now))
 	}
 	return err
 }
@@ -190,7 +192,7 @@ func (p *process) open(store *record.Store) ([]worker.Definition, error) {
 	}
 	p.onClose(p.events.close)
 	p.alert = p.events.alert(alert.New(p.log, p.registry))
-	p.sender, err = p.events.sender(p.alert)
+	p.sender, err = p.events.sender(p.alert, p.now)
 	if err != nil {
 		return nil, config.NewError(err)
 	}

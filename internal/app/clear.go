@@ -19,7 +19,7 @@ import (
 // after its account was unlocked at the vendor. profile is its name as the doctor
 // and the log show it. environ must be the workers' own, because another password
 // is another credential. The text says what was done. A *config.Error names wrong
-// settings, or says that there is no such credential.
+// settings, an *ArgumentError says that there is no such credential.
 func ClearCoolDown(ctx context.Context, environ map[string]string, profile string) (string, error) {
 	redisconn.LogTo(zerolog.Nop())
 	c, err := config.Read(environ)
@@ -53,12 +53,16 @@ func ClearCoolDown(ctx context.Context, environ map[string]string, profile strin
 			names = append(names, credential.Name)
 		}
 	}
-	known := "none is configured here"
-	if len(names) > 0 {
-		known = "there are " + strings.Join(names, ", ")
+	if len(faults) > 0 {
+		faults = append(faults, fmt.Errorf("no usable credential is named %q", profile))
+		return "", config.NewError(errors.Join(faults...))
 	}
-	faults = append(faults, fmt.Errorf("no usable credential is named %q; %s", profile, known))
-	return "", config.NewError(errors.Join(faults...))
+	if len(names) == 0 {
+		return "", argumentf(
+			"no credential is named %q: none is configured here; run the command with the workers' settings", profile,
+		)
+	}
+	return "", argumentf("no credential is named %q; there are %s", profile, strings.Join(names, ", "))
 }
 
 func clearCoolDown(ctx context.Context, c account.Credential, outages []*admission.Outage) (string, error) {

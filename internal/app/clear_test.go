@@ -24,7 +24,7 @@ func TestClearCoolDownRefuses(t *testing.T) {
 		{
 			name:    "no such credential",
 			profile: "bob",
-			text:    `no usable credential is named "bob"; there are danaconnect-otp, dckap`,
+			text:    `no credential is named "bob"; there are danaconnect-otp, dckap`,
 		},
 		{
 			name:    "its settings are wrong",
@@ -42,7 +42,9 @@ func TestClearCoolDownRefuses(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
 			text, err := app.ClearCoolDown(t.Context(), f.With(tc.change), tc.profile)
-			if _, ok := errors.AsType[*config.Error](err); !ok || text != "" ||
+			_, setting := errors.AsType[*config.Error](err)
+			_, argument := errors.AsType[*app.ArgumentError](err)
+			if setting == argument || text != "" ||
 				!strings.Contains(err.Error(), tc.text) ||
 				strings.Contains(err.Error(), "canary") {
 				t.Errorf("%q, %v", text, err)

@@ -36,9 +36,8 @@ var credentialStates = []string{credentialUnknown, credentialProven, credentialR
 // collector reports on the worker itself, its credentials and its Redis when somebody
 // asks.
 type collector struct {
-	process  *process
-	accounts []string
-	store    *record.Store
+	process *process
+	store   *record.Store
 
 	build     *prometheus.Desc
 	heartbeat *prometheus.Desc
@@ -51,9 +50,8 @@ type collector struct {
 
 func newCollector(p *process) prometheus.Collector {
 	c := &collector{
-		process:  p,
-		accounts: p.accounts.Names(),
-		store:    record.New(p.redis),
+		process: p,
+		store:   record.New(p.redis),
 		build: prometheus.NewDesc("errand_build_info",
 			"Always 1; the labels say which build this is.",
 			[]string{"version", "commit", "goversion", "format"}, nil),
@@ -107,8 +105,9 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 			gauge(c.state, truth(state == current), credentials[i].Name, state)
 		}
 	}
-	if paused, err := c.store.PausedAccounts(ctx, c.accounts...); err == nil {
-		for _, name := range c.accounts {
+	accounts := c.process.accounts.Names()
+	if paused, err := c.store.PausedAccounts(ctx, accounts...); err == nil {
+		for _, name := range accounts {
 			_, now := paused[name]
 			gauge(c.paused, truth(now), name)
 		}

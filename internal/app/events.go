@@ -87,15 +87,16 @@ func (p *eventPipeline) alert(next alert.Func) alert.Func {
 	}
 }
 
-// sender returns the sender of events; nil without a receiver.
-func (p *eventPipeline) sender(publish alert.Func) (*events.Sender, error) {
+// sender returns the sender of events, which signs them with the time of now; nil without a
+// receiver.
+func (p *eventPipeline) sender(publish alert.Func, now func() time.Time) (*events.Sender, error) {
 	if p.receiver == nil {
 		return nil, nil
 	}
 	timeouts := p.config.Timeouts()
 	p.prepare(events.Vendor, events.Operations...)
 	caller := clients.NewCaller(events.Vendor, timeouts, p.proxy.Transport(timeouts), p.observe)
-	return events.NewSender(p.config, p.receiver, p.breaker, caller, publish)
+	return events.NewSender(p.config, p.receiver, p.breaker, caller, publish, now)
 }
 
 // blockers lists what deliveries may be parked for.

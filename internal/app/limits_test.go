@@ -3,7 +3,6 @@ package app_test
 import (
 	"strings"
 	"testing"
-	"time"
 
 	"errand.internal/clients/danaconnect/danaconnecttest"
 	"errand.internal/internal/apptest"
@@ -41,7 +40,7 @@ func TestWorkerObeysItsLimits(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	testwait.Eventually(t, 20*time.Second, "the task is parked", func() bool {
+	testwait.Eventually(t, testwait.Limit, "the task is parked", func() bool {
 		status, err := w.Client.Status(t.Context(), ticket.ID)
 		if err != nil {
 			t.Fatal(err)
@@ -64,7 +63,7 @@ func TestWorkerObeysItsLimits(t *testing.T) {
 		`errand_otp_fresh_ratio 0.5`,
 		`errand_limit_waits_total{account="danaconnect-otp",how="parked"} 2`,
 	} {
-		testwait.Eventually(t, 20*time.Second, want, func() bool {
+		testwait.Eventually(t, testwait.Limit, want, func() bool {
 			_, metrics := w.Get(t, "/metrics")
 			return strings.Contains(metrics, want)
 		})

@@ -121,6 +121,7 @@ func TestWorkerAndRedisAreShown(t *testing.T) {
 		"errand_redis_up":             "1",
 		"errand_redis_refuses_writes": "0",
 		"errand_redis_evicts":         "0",
+		"errand_clock_skew_seconds":   "0",
 		`errand_credential_expires_timestamp_seconds{profile="dckap"}`: "1.9276704e+09",
 		`errand_unconfirmed_tasks{queue="anna"}`:                       "0",
 	} {

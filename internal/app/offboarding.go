@@ -20,7 +20,7 @@ type Offboarding struct {
 	UserID    string    `json:"userId"`
 	Type      string    `json:"type"`
 	Requested time.Time `json:"asked"`
-	// By names the API key that asked; empty if none did.
+	// By names the API key that asked, or "schedule NAME"; empty if neither did.
 	By string `json:"by,omitempty"`
 	// Attempts are the tries that did not confirm it.
 	Attempts []OffboardingAttempt `json:"attempts"`

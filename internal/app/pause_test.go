@@ -27,7 +27,7 @@ func TestAPausedAccountsTasksWait(t *testing.T) {
 	}
 	t.Cleanup(o.Close)
 	order := operator.PauseOrder{Target: account, Reason: "the vendor moves"}
-	testwait.Eventually(t, 20*time.Second, "the worker registers its accounts", func() bool {
+	testwait.Eventually(t, testwait.Limit, "the worker registers its accounts", func() bool {
 		_, err = o.Pause(t.Context(), order)
 		return err == nil
 	})
@@ -35,7 +35,7 @@ func TestAPausedAccountsTasksWait(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	testwait.Eventually(t, 20*time.Second, "the task is parked", func() bool {
+	testwait.Eventually(t, testwait.Limit, "the task is parked", func() bool {
 		status, err := w.Client.Status(t.Context(), ticket.ID)
 		return err == nil && status.State == tasks.Parked
 	})
@@ -80,7 +80,7 @@ func TestAPausedAccountsTasksWait(t *testing.T) {
 		if ticket, err = tasks.Enqueue(t.Context(), w.Client, listContacts); err != nil {
 			t.Fatal(err)
 		}
-		testwait.Eventually(t, 20*time.Second, "the task is parked or has run", func() bool {
+		testwait.Eventually(t, testwait.Limit, "the task is parked or has run", func() bool {
 			status, err = w.Client.Status(t.Context(), ticket.ID)
 			parked = status.State == tasks.Parked
 			return err == nil && (parked || status.Outcome != "")

@@ -19,6 +19,7 @@ import (
 	"errand.internal/internal/apptest"
 	"errand.internal/internal/httpapi"
 	"errand.internal/internal/sandboxes"
+	"errand.internal/internal/webtest"
 	"errand.internal/tasks"
 	"errand.internal/tasks/all"
 )
@@ -164,6 +165,33 @@ func TestEveryVendorsSecretIsTakenOverWhileTasksRun(t *testing.T) {
 	}
 }
 
+// An organization that is added to the file of keys has its tasks run, and can be paused
+// like the others, without a restart.
+func TestAnOrganizationIsAddedWithoutARestart(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.Only("dinero")
+	f.Remove("DINERO_API_KEYS")
+	keys := dinerotest.Organization + "=" + dinerotest.APIKey
+	files := newMount(t, map[string]string{"DINERO_API_KEYS": keys})
+	maps.Copy(f.Environ, files.environ(map[string]string{"DINERO_API_KEYS": keys}))
+	w := f.Start(t)
+	if _, err := apptest.Run(t, w, listContacts); err != nil {
+		t.Fatal(err)
+	}
+	files.set(map[string]string{"DINERO_API_KEYS": keys + "," + dinerotest.Organization2 + "=" + dinerotest.APIKey2})
+	w.Log.Wait(t, "the changed secret of dinero works; the old one is dropped")
+	list := listContacts
+	list.OrganizationID = dinerotest.Organization2
+	if _, err := apptest.Run(t, w, list); err != nil {
+		t.Error(err)
+	}
+	_, metrics := w.Get(t, "/metrics")
+	if series := `errand_account_paused{account="dinero-` + dinerotest.Organization2 + `"} 0`; !strings.Contains(metrics, series) {
+		t.Errorf("no %s in\n%s", series, metrics)
+	}
+}
+
 // rotating is a worker whose password of DANAConnect is in a file.
 type rotating struct {
 	*fixture
@@ -301,7 +329,7 @@ func TestTheWorkersOwnSecretsAreTakenOver(t *testing.T) {
 		if user != "" {
 			req.SetBasicAuth(user, secret)
 		}
-		resp, err := http.DefaultClient.Do(req)
+		resp, err := webtest.Client.Do(req)
 		if err != nil {
 			t.Fatal(err)
 		}

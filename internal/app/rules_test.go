@@ -189,6 +189,8 @@ func TestAFreshWorkerHasEverySeriesOfTheRules(t *testing.T) {
 	f.Receive(apptest.NewReceiver(t, 200))
 	f.Environ["DCKAP_TOKEN_EXPIRES_ON"] = "2031-01-31"
 	f.Environ["DANACONNECT_RATE"] = "100/1s"
+	f.Environ["OTP_RECIPIENT_LIMIT"] = "5/10m"
+	f.Environ["OTP_ACCOUNT_LIMIT"] = "100/1h"
 	f.Environ["SCHEDULE_FILE"] = filepath.Join(t.TempDir(), "schedule.yaml")
 	schedule := `schedules:
   - name: structure

@@ -35,6 +35,8 @@ type Worker struct {
 	// Reload, if set, has the files of secrets read at once for everything that it sends.
 	// They are read again when they change anyway.
 	Reload <-chan os.Signal
+	// Now, if set, is the machine's clock. Tests set a wrong one with it.
+	Now func() time.Time
 	// Release, if set, returns the task types that the worker knows, given those of this
 	// release. Tests make workers of older releases with it.
 	Release func([]worker.Definition) []worker.Definition
@@ -52,6 +54,9 @@ const leaveAfter = 1750 * time.Millisecond
 // then, also if the worker is only starting, is left behind: the process is about to
 // exit.
 func (w Worker) Run(ctx context.Context) error {
+	if w.Now == nil {
+		w.Now = time.Now
+	}
 	files := settings.WatchSecrets(w.Environ, config.Variables())
 	c, err := config.Load(w.Environ)
 	if err != nil {
@@ -112,6 +117,8 @@ func (p *process) run(ctx context.Context, w Worker) error {
 	defer stopEvents() // after the last task has ended
 	stopExpiry := p.watchExpiry(ctx)
 	defer stopExpiry()
+	stopClock := p.watchClock(ctx)
+	defer stopClock()
 	apiAddr, stopAPI, err := p.serveAPI(ctx)
 	if err != nil {
 		return err
@@ -161,7 +168,7 @@ func (p *process) watchExpiry(ctx context.Context) (stop func()) {
 	ctx, stop = context.WithCancel(context.WithoutCancel(ctx))
 	for _, a := range p.accounts.Parts() {
 		for _, c := range a.Expiring {
-			go warnOfExpiry(ctx, c.Name, c.ExpiresOn, time.Now, p.alert)
+			go warnOfExpiry(ctx, c.Name, c.ExpiresOn, p.now, p.alert)
 		}
 	}
 	return stop

@@ -144,7 +144,9 @@ func TestScheduleFaults(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			err := test.do(test.environ)
-			if _, ok := errors.AsType[*config.Error](err); !ok || !strings.Contains(err.Error(), test.want) {
+			_, setting := errors.AsType[*config.Error](err)
+			_, argument := errors.AsType[*app.ArgumentError](err)
+			if setting == argument || !strings.Contains(err.Error(), test.want) {
 				t.Errorf("%v, want %s", err, test.want)
 			}
 		})

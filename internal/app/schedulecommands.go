@@ -68,7 +68,7 @@ func (s *schedules) find(name string) (*schedule.Schedule, error) {
 		names[i] = one.Name
 	}
 	known := strings.Join(names, ", ")
-	return nil, config.NewError(fmt.Errorf("there is no schedule %q; there are: %s", name, known))
+	return nil, argumentf("there is no schedule %q; there are: %s", name, known)
 }
 
 // listTimeout bounds the requests of ListSchedules, so that an unreachable Redis is
@@ -146,7 +146,7 @@ const maxTicks = 10_000
 // NextTicks writes the next n ticks of a schedule, one a line, in its time zone.
 func NextTicks(environ map[string]string, n int, name string, out io.Writer) error {
 	if n < 1 || n > maxTicks {
-		return config.NewError(fmt.Errorf("the number of ticks must be from 1 to %d", maxTicks))
+		return argumentf("the number of ticks must be from 1 to %d", maxTicks)
 	}
 	s, err := openSchedules(environ)
 	if err != nil {

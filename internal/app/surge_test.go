@@ -34,7 +34,7 @@ func TestASurgeOfPasscodesIsAnnounced(t *testing.T) {
 	}
 	rdb := f.Redis.Client()
 	var hours string
-	testwait.Eventually(t, 20*time.Second, "the passcode is counted", func() bool {
+	testwait.Eventually(t, testwait.Limit, "the passcode is counted", func() bool {
 		keys := rdb.Keys(t.Context(), "limit:*:h").Val()
 		if len(keys) == 1 {
 			hours = keys[0]

@@ -16,11 +16,14 @@ import (
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp"
 	sdk "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
+	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
 
 	"errand.internal/clients/dinero/dinerotest"
 	"errand.internal/clients/sandbox"
 	"errand.internal/internal/apptest"
 	"errand.internal/internal/httpapi"
+	"errand.internal/internal/operator"
+	"errand.internal/internal/testwait"
 	"errand.internal/tasks"
 	"errand.internal/tasks/all"
 )
@@ -52,7 +55,8 @@ func header(t *testing.T, requests []sandbox.Request) string {
 	return requests[len(requests)-1].Header.Get("traceparent")
 }
 
-// A trace leads from a Go caller to the vendor's request, by way of the token.
+// A trace leads from a Go caller to the vendor's request, by way of the token and the login
+// that it took.
 func TestATraceLeadsFromAGoCallerToTheVendor(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
@@ -79,6 +83,7 @@ func TestATraceLeadsFromAGoCallerToTheVendor(t *testing.T) {
     wait dinero
     attempt dinero
       token
+        POST token
       GET api call
 `
 	if got := spans.Tree(id[:], nil); got != want {
@@ -236,6 +241,7 @@ func TestTheAttemptsOfATaskStandSideBySide(t *testing.T) {
     wait dinero
     attempt dinero
       token
+        POST token
       GET api call
     attempt dinero
       token
@@ -253,6 +259,79 @@ func TestTheAttemptsOfATaskStandSideBySide(t *testing.T) {
 	if want := []string{"unknownSTATUS_CODE_ERROR", "STATUS_CODE_UNSET"}; !slices.Equal(ends, want) {
 		t.Errorf("the attempts ended %q, want %q", ends, want)
 	}
+}
+
+// A replay begins a trace of its own, which links to that of the dead letter: a producer's,
+// or the one that the worker began.
+func TestTheTraceOfAReplayLinksToTheDeadLetter(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.Only("danaconnect")
+	spans := apptest.NewCollector(t)
+	f.Trace(spans)
+	w := f.Start(t)
+	ctx, root := caller(t, spans).Tracer("shop").Start(t.Context(), "checkout")
+	root.End()
+	wrong := otpFor("ana@example.com")
+	wrong.IDConversation = 1
+	var dead []string
+	for _, ctx := range []context.Context{ctx, t.Context()} {
+		ticket, err := tasks.Enqueue(ctx, w.Client, wrong)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := apptest.Wait(t, ticket); apptest.Outcome(err) != tasks.Invalid {
+			t.Fatal(err)
+		}
+		dead = append(dead, ticket.ID)
+	}
+	o, err := operator.Open(t.Context(), f.Environ)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(o.Close)
+	replays := map[string]string{} // by dead letter
+	_, err = o.Replay(t.Context(), operator.ReplayOrder{IDs: dead, Reason: "a test"}, func(r operator.Replayed) error {
+		replays[r.ID] = r.Replay
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, id := range replays {
+		testwait.Eventually(t, time.Minute, "the replay ends", func() bool {
+			status, err := w.Client.Status(t.Context(), id)
+			return err == nil && status.Outcome == tasks.Invalid
+		})
+	}
+	if err := w.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	attempts := map[string]*tracepb.Span{} // by task
+	for _, s := range spans.Spans(nil) {
+		if s.GetName() == "attempt otp" {
+			attempts[apptest.Attribute(s, "messaging.message.id")] = s
+		}
+	}
+	if got := attempts[dead[0]].GetTraceId(); string(got) != string(traceOf(root)) {
+		t.Errorf("the dead letter has the trace %x, want its producer's, %x", got, traceOf(root))
+	}
+	for _, id := range dead {
+		old, replay := attempts[id], attempts[replays[id]]
+		links := replay.GetLinks()
+		if len(links) != 1 || string(links[0].GetTraceId()) != string(old.GetTraceId()) ||
+			string(links[0].GetSpanId()) != string(old.GetSpanId()) {
+			t.Errorf("the replay of %s has the links %v, want one to the span %x", id, links, old.GetSpanId())
+		}
+		if string(replay.GetTraceId()) == string(old.GetTraceId()) {
+			t.Errorf("the replay of %s is part of its trace", id)
+		}
+	}
+}
+
+func traceOf(s trace.Span) []byte {
+	id := s.SpanContext().TraceID()
+	return id[:]
 }
 
 // Spans have no personal datum and no secret, whatever the tasks: their attributes are

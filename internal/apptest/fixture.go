@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"errand.internal/clients/sandbox"
 	"errand.internal/internal/redistest"
@@ -29,6 +30,8 @@ type Fixture struct {
 	Sandboxes sandbox.Vendors
 	// Environ has the settings. Tests may change it.
 	Environ map[string]string
+	// Now is the clock of the workers' machine, if it is not that of the test.
+	Now func() time.Time
 }
 
 // New returns a fixture. Its settings configure an account of every vendor.

@@ -43,8 +43,8 @@ func (f *Fixture) StartQueues(t testing.TB) *tasks.Client {
 	server, err := worker.NewServer(worker.Config{
 		Redis:       f.Redis.Client(),
 		General:     f.Redis.Client(),
-		Blockers:    opened.Blockers(),
-		Accounts:    opened.Names(),
+		Blockers:    opened.Blockers,
+		Accounts:    opened.Names,
 		Queues:      queues,
 		Intervals:   config.Intervals,
 		Definitions: opened.Definitions,

@@ -41,6 +41,7 @@ func (f *Fixture) Start(t testing.TB) *Worker {
 	w.Hangup = func() { reload <- syscall.SIGHUP }
 	worker := app.Worker{
 		Environ:  f.With(nil),
+		Now:      f.Now,
 		Reload:   reload,
 		Stderr:   w.Log,
 		Ready:    func(addr string) { ready <- addr },

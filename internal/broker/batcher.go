@@ -3,7 +3,7 @@ package broker
 import (
 	"context"
 	"fmt"
-	"net"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -17,14 +17,17 @@ import (
 // batcher sends scripts that are called concurrently in one pipeline. A script alone goes at
 // once; those that come while one is in flight go together when it has returned, when they
 // are a crowd, or after patience; those of the same step and queue are one call of the
-// script. Under load this saves most system calls on both sides and what a script costs
-// beside its work, and a lone script waits for nobody. A caller who gives up leaves the
-// script in the pipeline: it may be carried out, as it may be without one.
+// script. After a flight of many the first script waits while the callers of the others
+// run, for they are likely to be back. Under load this saves most system calls on both
+// sides and what a script costs beside its work, and a lone script waits for nobody. A
+// caller who gives up leaves the script in the pipeline: it may be carried out, as it may
+// be without one.
 type batcher struct {
 	rdb redis.UniversalClient
 
 	mu      sync.Mutex
-	flights int // pipelines, and scripts alone, under way
+	flights int // pipelines, scripts alone, and a first one that gathers others, under way
+	last    int // how many scripts the last pipeline had
 	pending []*batched
 	overdue *time.Timer // sends what is pending if the flight does not land
 }
@@ -48,7 +51,7 @@ const (
 	batchSize = 64
 	// crowd is how many scripts go although one flight is under way, so that Redis has
 	// work while the answers of that one are read.
-	crowd = 16
+	crowd = 4
 	// batchTimeout is how long a pipeline may take: after that, or when its connection
 	// breaks, each script goes alone, so that none suffers for another.
 	batchTimeout = 3 * time.Second
@@ -59,7 +62,7 @@ const (
 
 // DialHook implements redis.Hook.
 func (b *batcher) DialHook(next redis.DialHook) redis.DialHook {
-	return func(ctx context.Context, network, addr string) (net.Conn, error) { return next(ctx, network, addr) }
+	return next
 }
 
 // ProcessPipelineHook implements redis.Hook.
@@ -75,8 +78,11 @@ func (b *batcher) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 			return next(ctx, cmd)
 		}
 		b.mu.Lock()
-		if b.flights == 0 {
+		first := b.flights == 0
+		if first {
 			b.flights++
+		}
+		if first && b.last <= 1 {
 			b.mu.Unlock()
 			err := next(ctx, cmd)
 			b.landed()
@@ -93,6 +99,9 @@ func (b *batcher) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 		}
 		b.board()
 		b.mu.Unlock()
+		if first {
+			b.gather()
+		}
 		select {
 		case <-c.done:
 			call.SetVal(c.cmd.Val())
@@ -102,6 +111,19 @@ func (b *batcher) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 		}
 		return call.Err()
 	}
+}
+
+// gather lets other goroutines run for as long as they bring scripts, and then sends them.
+// Where no other is ready to run, that takes no time.
+func (b *batcher) gather() {
+	for n, more := 0, true; more; {
+		runtime.Gosched()
+		b.mu.Lock()
+		more = len(b.pending) > max(n, 1)
+		n = len(b.pending)
+		b.mu.Unlock()
+	}
+	b.landed()
 }
 
 // landed sends what has come meanwhile, if anything has.
@@ -135,6 +157,7 @@ func (b *batcher) batch() []*batched {
 	batch := b.pending[:n:n]
 	b.pending = b.pending[n:]
 	b.flights++
+	b.last = n
 	b.overdue.Stop()
 	if len(b.pending) > 0 {
 		b.overdue = time.AfterFunc(patience, b.depart)

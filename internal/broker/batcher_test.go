@@ -19,6 +19,7 @@ import (
 type pipelines struct {
 	breaks bool
 	n      atomic.Int32
+	most   atomic.Int32 // scripts in one pipeline
 }
 
 func (*pipelines) DialHook(next redis.DialHook) redis.DialHook { return next }
@@ -28,7 +29,8 @@ func (*pipelines) ProcessHook(next redis.ProcessHook) redis.ProcessHook { return
 func (p *pipelines) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
 	return func(ctx context.Context, cmds []redis.Cmder) error {
 		p.n.Add(1)
-		if !p.breaks {
+		p.most.Store(max(p.most.Load(), int32(len(cmds))))
+		if !p.breaks || len(cmds) == 1 { // who travels alone has the error of that
 			return next(ctx, cmds)
 		}
 		err := &net.OpError{Op: "read", Err: errors.New("broken by the test")}
@@ -102,7 +104,7 @@ func (h *crowded) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Proc
 	}
 }
 
-// Few scripts wait for the flight before them; a crowd of 16 does not.
+// Few scripts wait for the flight before them; a crowd of four does not.
 func TestACrowdOfScriptsDoesNotWait(t *testing.T) {
 	t.Parallel()
 	rdb := redistest.New(t).Client()
@@ -120,11 +122,40 @@ func TestACrowdOfScriptsDoesNotWait(t *testing.T) {
 	for range 30 {
 		all.Go(call)
 	}
-	if size := <-hook.sizes; size != 16 {
-		t.Errorf("%d scripts left first, want the 16 that were there first", size)
+	if size := <-hook.sizes; size != 4 {
+		t.Errorf("%d scripts left first, want the 4 that were there first", size)
 	}
 	close(hook.over)
 	all.Wait()
+}
+
+// Callers who come back together from a flight of many travel together again: the fastest
+// does not go alone.
+func TestCallersTravelTogetherAgain(t *testing.T) {
+	t.Parallel()
+	rdb := redistest.New(t).Client()
+	broker.Batch(rdb)
+	hook := &pipelines{}
+	rdb.AddHook(hook)
+	const n = 3 // fewer than a crowd
+	for range 1000 {
+		var all sync.WaitGroup
+		begin := make(chan struct{})
+		for range n {
+			all.Go(func() {
+				<-begin
+				if err := rdb.Eval(context.Background(), `return 1`, nil).Err(); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		close(begin)
+		all.Wait()
+		if hook.most.Load() == n {
+			return
+		}
+	}
+	t.Errorf("of %d callers at most %d travelled together", n, hook.most.Load())
 }
 
 // One script's error, and a caller who has given up, are their own.

@@ -58,7 +58,7 @@ func taskIDs(ctx context.Context, rdb redis.UniversalClient, queue string) (map[
 			ids[id] = true
 		}
 	}
-	for _, set := range []string{"scheduled", "retry", "archived", "completed", "lease"} {
+	for _, set := range []string{"scheduled", "retry", "archived", "completed"} {
 		found, err := rdb.ZRange(ctx, asynqPrefix(queue)+set, 0, -1).Result()
 		if err != nil {
 			return nil, err

@@ -74,14 +74,6 @@ func TestCheckFindsEachDisagreement(t *testing.T) {
 			[]string{"it is in the list pending, and asynq says completed"},
 		},
 		{
-			"active without a lease", "active", func(r *rig, id string) { r.rdb.ZRem(ctx, asynqs+"lease", id) },
-			[]string{"an active task has a lease, and no other"},
-		},
-		{
-			"a lease too many", "pending", func(r *rig, id string) { r.rdb.ZAdd(ctx, asynqs+"lease", redis.Z{Score: 1, Member: id}) },
-			[]string{"an active task has a lease, and no other"},
-		},
-		{
 			"no message", "retry", func(r *rig, id string) { r.rdb.HDel(ctx, task(id), "msg") },
 			[]string{"asynq's task has no message"},
 		},

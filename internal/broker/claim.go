@@ -5,7 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"errand.internal/internal/record"
@@ -85,6 +87,8 @@ type Claim struct {
 
 	starting sync.Mutex // a Start or a requeue is under way
 
+	vacated atomic.Bool // its slot runs another task, or is about to
+
 	mu      sync.Mutex
 	started bool
 	settled bool
@@ -161,6 +165,11 @@ func (c *Claim) Usable() time.Duration {
 // Traceparent is the trace of the task's producer; "" if it has none.
 func (c *Claim) Traceparent() string {
 	return c.parts.headers[tracing.Header]
+}
+
+// ReplayedTrace is the trace of the dead letter that the task replays; "" if there is none.
+func (c *Claim) ReplayedTrace() string {
+	return c.parts.headers[headerReplayed]
 }
 
 // Returned reports whether an earlier claim has put the task back, whether it called the
@@ -290,6 +299,14 @@ func (c *Claim) adoptArguments(p Policy, budget time.Duration, inDoubt bool) arg
 	return a
 }
 
+// FreeSlot gives the slot of a handler that does not return to the next task.
+func (c *Claim) FreeSlot() {
+	if d := c.server.dispatches[c.Queue]; c.vacated.CompareAndSwap(false, true) {
+		d.inFlight.Add(-1)
+		go d.slot()
+	}
+}
+
 // settle says that the handler has decided: nobody may put the task back any more.
 func (c *Claim) settle() {
 	c.mu.Lock()
@@ -309,6 +326,28 @@ func (c *Claim) requeue(ctx context.Context) {
 		return
 	}
 	if _, err := c.server.Requeue(ctx, c.Queue, c.ID, c.server.owner, false); err != nil {
+		c.server.log.Warn().Err(err).Str("task_id", c.ID).Msg("task not requeued; another worker will do it")
+	}
+	c.server.forget(c)
+}
+
+// RecoverPanic is to be deferred where a goroutine works on the claim. A panic costs this
+// attempt only, and counts as the death of the worker would: the third one ends the task.
+func (c *Claim) RecoverPanic() {
+	value := recover()
+	if value == nil {
+		return
+	}
+	c.server.log.Error().
+		Str("task_id", c.ID).
+		Str("type", c.Type).
+		Str("stack", string(debug.Stack())).
+		Str("panic", fmt.Sprintf("%T", value)).
+		Msg("the worker panicked over a task")
+	c.settle()
+	ctx, cancel := context.WithTimeout(context.Background(), answerWithin)
+	defer cancel()
+	if _, err := c.server.Requeue(ctx, c.Queue, c.ID, c.server.owner, true); err != nil {
 		c.server.log.Warn().Err(err).Str("task_id", c.ID).Msg("task not requeued; another worker will do it")
 	}
 	c.server.forget(c)

@@ -129,7 +129,7 @@ func (c *collector) report(ctx context.Context, ch chan<- prometheus.Metric, inf
 	if n, err := c.store.DeadLetters(ctx, info.Queue); err == nil {
 		gauge(c.dead, float64(n))
 	}
-	if n, err := c.store.Unconfirmed(ctx, info.Queue, time.Now().Add(-unconfirmedAfter)); err == nil {
+	if n, err := c.store.Unconfirmed(ctx, info.Queue, info.At.Add(-unconfirmedAfter)); err == nil {
 		gauge(c.unconfirmed, float64(n))
 	}
 }

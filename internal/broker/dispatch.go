@@ -3,32 +3,12 @@ package broker
 import (
 	"context"
 	"errors"
-	"net"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 )
-
-// serverHook sits beneath asynq's servers and answers in place of Redis:
-//
-//   - the question for a task, with one that it has claimed. It claims as many as
-//     there are free slots in one script, and waits for the next task with BLMOVE
-//     instead of answering "empty", so that a task starts when it arrives;
-//   - every acknowledgement (done, retry, archive, requeue) with OK: the step that
-//     ended the task has moved asynq's task already, or will;
-//   - the question for tasks whose lease has ended with "none": the reconciler finds
-//     what dead workers leave behind;
-//   - the forwarding of delayed tasks, by Redis' clock instead of the worker's. asynq asks
-//     for those of scheduled first, which brings those of retry along.
-//
-// Everything else goes to Redis.
-type serverHook struct {
-	rdb    redis.UniversalClient
-	queues map[string]*dispatch // by asynq prefix
-}
 
 const (
 	// prefetch is the most tasks claimed at once.
@@ -38,11 +18,11 @@ const (
 	aheadOf = prefetch / 2
 	// blockFor bounds one wait for a task, so that a stop does not take longer.
 	blockFor = time.Second
-	// answerWithin bounds the wait for one question: asynq has fixed the lease before
-	// it asked.
+	// answerWithin bounds a question that is asked ahead, and the return of a claim after
+	// a panic.
 	answerWithin = 5 * time.Second
-	// leaseFor is how long asynq's lease of a task lasts (internal/rdb: LeaseDuration).
-	leaseFor = 30 * time.Second
+	// complainEvery is how often a queue that gives no tasks is complained of.
+	complainEvery = 3 * time.Second
 )
 
 // asynqPrefix is the start of asynq's keys of a queue.
@@ -50,180 +30,117 @@ func asynqPrefix(queue string) string {
 	return "asynq:{" + queue + "}:"
 }
 
-// dispatch hands out the tasks of one queue.
+// dispatch gives the tasks of one queue to its slots. It claims as many as there are free
+// slots in one script, and waits for the next one with BLMOVE, so that a task starts when
+// it arrives.
 type dispatch struct {
 	server      *Server
 	rdb         redis.UniversalClient
 	queue       string
 	concurrency int
 	pace        time.Duration // of questions to a queue that is paused or in trouble
-	inFlight    atomic.Int32  // handed out, and not yet returned by the handler
+	inFlight    atomic.Int32  // tasks that a slot runs
 	parked      atomic.Bool   // the latest forwarding found parked tasks
 	looked      atomic.Int64  // when that was, in ns
 
-	mu      sync.Mutex // asynq asks from one goroutine; drain from another
-	fetched []*Claim
-	ahead   <-chan taken // the answer to a question that nobody waits for yet; nil for none
-	full    bool         // the latest question gave as many tasks as it asked for
-	nonce   string       // of the question under way: it stays the same until Redis has answered
-	empty   bool         // the wait at the end of the last question found the queue empty
-	drained bool
+	mu         sync.Mutex // the free slot that asks holds it, and the others wait for that one
+	fetched    []*Claim
+	ahead      <-chan taken // the answer to a question that nobody waits for yet; nil for none
+	full       bool         // the latest question gave as many tasks as it asked for
+	nonce      string       // of the question under way: it stays the same until Redis has answered
+	complained time.Time
 }
 
-// DialHook implements redis.Hook.
-func (h *serverHook) DialHook(next redis.DialHook) redis.DialHook {
-	return func(ctx context.Context, network, addr string) (net.Conn, error) { return next(ctx, network, addr) }
-}
-
-// ProcessPipelineHook implements redis.Hook.
-func (h *serverHook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
-	return next
-}
-
-// ProcessHook implements redis.Hook.
-func (h *serverHook) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
-	return func(ctx context.Context, cmd redis.Cmder) error {
-		asked, ok := cmd.(*redis.Cmd)
-		if !ok || !strings.HasPrefix(cmd.Name(), "eval") {
-			return next(ctx, cmd)
+// slot runs one task after the other until the server stops. It ends before if another
+// goroutine has the slot, because a handler did not return in time (Claim.FreeSlot).
+func (d *dispatch) slot() {
+	for c := d.next(); c != nil; c = d.next() {
+		d.server.work(c)
+		if !c.vacated.CompareAndSwap(false, true) {
+			return
 		}
-		d, question := h.recognize(cmd.Args())
-		switch question {
-		case "dequeue":
-			return d.dequeue(ctx, asked)
-		case "acknowledge":
-			asked.SetVal("OK")
-			return nil
-		case "expired leases":
-			asked.SetVal([]any{})
-			return nil
-		case "forward":
-			return d.forward(ctx, asked)
-		case "forward the others":
-			asked.SetVal(int64(0))
-			return nil
-		}
-		return next(ctx, cmd)
+		d.inFlight.Add(-1)
 	}
+	d.server.slots.Done()
 }
 
-// recognize tells which of asynq's scripts is called by the kinds of its keys.
-func (h *serverHook) recognize(args []any) (d *dispatch, question string) {
-	n, _ := args[2].(int)
-	kinds := ""
-	for _, arg := range args[3:min(3+n, len(args))] {
-		key, _ := arg.(string)
-		i := strings.Index(key, "}:")
-		if i < 0 {
-			return nil, ""
-		}
-		owner := h.queues[key[:i+2]]
-		if owner == nil || d != nil && d != owner {
-			return nil, ""
-		}
-		d = owner
-		kind := key[i+2:]
-		if strings.HasPrefix(kind, "t:") {
-			kind = "t"
-		}
-		kinds += " " + kind
-	}
-	switch {
-	case kinds == " pending paused active lease":
-		return d, "dequeue"
-	case kinds == " lease":
-		return d, "expired leases"
-	case kinds == " scheduled pending":
-		return d, "forward"
-	case kinds == " retry pending":
-		return d, "forward the others"
-	case strings.HasPrefix(kinds, " active lease"), strings.HasPrefix(kinds, " t active lease"):
-		return d, "acknowledge"
-	}
-	return nil, ""
-}
-
-// forward makes delayed tasks pending.
-func (d *dispatch) forward(ctx context.Context, cmd *redis.Cmd) error {
-	reply, err := run(ctx, d.rdb, forwardStep, d.queue, nil)
-	if err != nil {
-		return err
-	}
-	d.parked.Store(reply.Bool(1))
-	d.looked.Store(time.Now().UnixNano())
-	cmd.SetVal(reply.Int(0))
-	return nil
-}
-
-// noneParked reports whether no task of the queue was parked a moment ago. It is asked
-// with the forwarding, so that the waker need not ask while there are none.
-func (d *dispatch) noneParked() bool {
-	return !d.parked.Load() && time.Since(time.Unix(0, d.looked.Load())) < 2*wakeInterval
-}
-
-// dequeue answers with the next task, or redis.Nil if there is none.
-func (d *dispatch) dequeue(ctx context.Context, cmd *redis.Cmd) error {
+// next returns the task that a free slot is to run, and waits for it; nil when the server
+// stops.
+func (d *dispatch) next() *Claim {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if len(d.fetched) == 0 {
 		d.arrive()
 	}
 	if len(d.fetched) == 0 {
-		if err := d.fetch(ctx); err != nil {
-			return err
-		}
+		d.fetch()
+	}
+	if d.server.isStopping() {
+		return nil
 	}
 	c := d.fetched[0]
 	d.fetched = d.fetched[1:]
 	d.inFlight.Add(1)
 	d.lookAhead()
-	cmd.SetVal(string(handout(c.ID, c.Type, c.Queue)))
-	return nil
+	return c
 }
 
-// fetch claims tasks, and waits for some. It returns redis.Nil if none came.
-func (d *dispatch) fetch(ctx context.Context) error {
-	quick := 0       // how often in a row the queue had a task at once, and gave none
-	empty := d.empty // the wait has just found it so
-	d.empty = false
-	for until := time.Now().Add(answerWithin); ; {
-		if d.drained || d.server.isStopping() {
-			return redis.Nil
+// fetch claims tasks, and waits until there are some or the server stops.
+func (d *dispatch) fetch() {
+	quick := 0 // how often in a row the queue had a task at once, and gave none
+	for !d.server.isStopping() {
+		err := d.keep(d.question()(context.Background()))
+		if len(d.fetched) > 0 {
+			return
 		}
-		if !empty {
-			err := d.take(ctx)
-			if !errors.Is(err, redis.Nil) {
-				if err != nil {
-					d.pause()
-				}
-				return err
+		if errors.Is(err, redis.Nil) {
+			if quick > 1 { // the queue is paused, or its tasks wait; once, another worker was faster
+				d.pause()
+			}
+			waited := time.Now()
+			err = d.await()
+			if quick++; time.Since(waited) >= d.pace {
+				quick = 0
 			}
 		}
-		if quick > 1 { // the queue is paused, or its tasks wait; once, another worker was faster
+		if err != nil {
+			d.complain(err)
 			d.pause()
-		}
-		waited := time.Now()
-		err := d.await(ctx)
-		empty = errors.Is(err, redis.Nil)
-		switch {
-		case err != nil && !empty:
-			d.pause()
-			return err
-		case err == nil && time.Since(waited) < d.pace:
-			quick++
-		default:
-			quick = 0
-		}
-		if time.Now().After(until) {
-			d.empty = empty // asynq asks again at once
-			return redis.Nil
 		}
 	}
 }
 
-// take claims as many tasks as there are free slots.
-func (d *dispatch) take(ctx context.Context) error {
-	return d.keep(d.question()(ctx))
+// await waits until the queue has a task, or the server stops. It moves nothing: from the
+// list's tail to its tail. The bound is for a Redis that has gone silent: go-redis would
+// give a blocking command ten more seconds, four times.
+func (d *dispatch) await() error {
+	pending := asynqPrefix(d.queue) + "pending"
+	for !d.server.isStopping() {
+		ctx, cancel := context.WithTimeout(context.Background(), blockFor+3*time.Second)
+		err := d.rdb.BLMove(ctx, pending, pending, "RIGHT", "RIGHT", blockFor).Err()
+		cancel()
+		if !errors.Is(err, redis.Nil) {
+			return err
+		}
+	}
+	return nil
+}
+
+// complain logs why there are no tasks to be had.
+func (d *dispatch) complain(err error) {
+	if d.server.isStopping() || time.Since(d.complained) < complainEvery {
+		return
+	}
+	d.complained = time.Now()
+	d.server.log.Error().Err(err).Str("queue", d.queue).Msg("Redis gives no tasks; trying again")
+}
+
+// pause waits for the queue's pace, or until the server stops.
+func (d *dispatch) pause() {
+	select {
+	case <-time.After(d.pace):
+	case <-d.server.stopping:
+	}
 }
 
 // taken is what a question for tasks gave.
@@ -245,12 +162,12 @@ func (d *dispatch) question() func(ctx context.Context) taken {
 	}
 }
 
-// free is how many slots neither have a task nor wait for one that is claimed.
+// free is how many slots neither run a task nor wait for one that is claimed.
 func (d *dispatch) free() int {
 	return d.concurrency - int(d.inFlight.Load()) - len(d.fetched)
 }
 
-// keep adds what was taken to what is to be handed out.
+// keep adds what was taken to what the slots are to run.
 func (d *dispatch) keep(t taken) error {
 	if t.err == nil || errors.Is(t.err, redis.Nil) {
 		d.nonce = ""
@@ -264,7 +181,7 @@ func (d *dispatch) keep(t taken) error {
 // the worker do not wait for each other. It does so only where the queue is long and there
 // are slots free for them: what is claimed starts at once.
 func (d *dispatch) lookAhead() {
-	if !d.full || d.ahead != nil || len(d.fetched) > aheadOf || d.free() < aheadOf || d.server.isStopping() {
+	if !d.full || d.ahead != nil || len(d.fetched) > aheadOf || d.free() < aheadOf {
 		return
 	}
 	ask := d.question()
@@ -287,37 +204,19 @@ func (d *dispatch) arrive() {
 	d.ahead = nil
 }
 
-// await waits once until the queue has a task. It moves nothing: from the list's tail
-// to its tail. The bound is for a Redis that has gone silent: go-redis would give a
-// blocking command ten more seconds, four times.
-func (d *dispatch) await(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, blockFor+3*time.Second)
-	defer cancel()
-	pending := asynqPrefix(d.queue) + "pending"
-	return d.rdb.BLMove(ctx, pending, pending, "RIGHT", "RIGHT", blockFor).Err()
-}
-
-// pause waits for the queue's pace, or until the server stops.
-func (d *dispatch) pause() {
-	select {
-	case <-time.After(d.pace):
-	case <-d.server.stopping:
-	}
-}
-
-// returned says that a handler has returned, so that its slot is about to be free.
-func (d *dispatch) returned() {
-	d.inFlight.Add(-1)
-}
-
-// drain puts back what was claimed and will not be handed out.
+// drain puts back what was claimed and will not be run. The server stops.
 func (d *dispatch) drain(ctx context.Context) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.drained = true
 	d.arrive()
 	for _, c := range d.fetched {
 		c.requeue(ctx)
 	}
 	d.fetched = nil
+}
+
+// noneParked reports whether no task of the queue was parked a moment ago. It is asked
+// with the forwarding, so that the waker need not ask while there are none.
+func (d *dispatch) noneParked() bool {
+	return !d.parked.Load() && time.Since(time.Unix(0, d.looked.Load())) < 2*wakeInterval
 }

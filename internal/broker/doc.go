@@ -18,18 +18,17 @@
 // # Who decides
 //
 // internal/worker decides what an attempt means: Result says it, and this package
-// writes it. asynq decides nothing. Its client has no part: the message is encoded as it
-// would, and stored with the record; its server asks for work and serverHook answers; its acknowledgements,
-// retries and recovery are answered without asking Redis. Who has died is decided by
-// heart, what becomes of a dead worker's task by requeue.lua, by whether its call may
-// have left.
+// writes it. asynq decides nothing, and runs nothing. Its client has no part: the message
+// is encoded as it would, and stored with the record. Its server forwards delayed tasks,
+// deletes old ones, and tells asynq's tools what runs; serverHook answers its questions.
+// Who has died is decided by heart, what becomes of a dead worker's task by requeue.lua,
+// by whether its call may have left.
 //
 // # Slots
 //
-// Each queue has a server of asynq's own, and as many slots as its concurrency. A slot
-// is taken from the moment a task is handed out until its handler has returned; a claim
-// that is not handed out yet has a free slot to wait for. A handler that does not
-// return keeps its slot here, though asynq has given it up.
+// Each queue has as many slots as its concurrency; a slot is a goroutine that runs one
+// task after the other. One of the free slots asks Redis, and those that are free beside
+// it wait for that one. A claim that no slot runs yet has a free slot to wait for.
 //
 // # What is taken for granted about asynq v0.26.0
 //
@@ -39,7 +38,7 @@
 //  1. The build has that release: TestTheKnownReleaseOfAsynqIsRequired,
 //     TestAnotherReleaseOfAsynqIsRefused.
 //  2. The keys of a queue begin with asynq:{queue}: and are pending and active (lists),
-//     scheduled, retry, archived, completed and lease (sorted sets by Unix seconds),
+//     scheduled, retry, archived and completed (sorted sets by Unix seconds),
 //     paused, processed, failed and both of each day (texts), t:<id> (a hash):
 //     TestStepsLeaveWhatAsynqsLeave.
 //  3. The hash of a task has msg, state, pending_since (ns) and, for a plain client's,
@@ -55,36 +54,26 @@
 //     producer does so in its stead: TestTheMessageIsAsAsynqsClientEncodesIt,
 //     TestLifeOfATask.
 //  9. Nobody registers a queue again but the reconciler: TestAQueueIsRegisteredAgain.
-//  10. The server asks for a task from one goroutine, and only with a free slot:
-//     TestNoMoreTasksAreTakenThanRun.
-//  11. It sleeps for about TaskCheckInterval after "empty" and asks again; the wait is
-//     the dispatch's: TestATaskStartsWhenItArrives.
-//  12. It takes of the answer the message only, and its options from there, so that
-//     a plain client's task is handed out with options of ours:
-//     TestAdopt, and TestAPlainAsynqClientsTaskIsAdopted in internal/worker.
-//  13. It acknowledges with scripts whose answer OK it believes; with a handler that
-//     always succeeds there is no other end, and RetryDelayFunc, IsFailure and
-//     ErrorHandler are never asked: TestAsynqsAcknowledgementsDoNotReachRedis.
-//  14. It gives a handler up when the task is cancelled, its lease is lost or its Timeout
-//     is over, and leaves its goroutine running, with a context that ends:
-//     TestAHandlerOutlivesWhatAsynqThinksOfIt.
-//  15. A message without Timeout has 30 minutes; ours say an hour, longer than any
-//     attempt: TestTheFieldsOfAsynqsMessage.
-//  16. A lease lasts 30 s from the question, and its heartbeats extend it:
-//     TestALeaseIsExtended, TestStepsLeaveWhatAsynqsLeave.
-//  17. The recoverer asks for leases that have ended, and does nothing more when there
-//     are none: TestAsynqRecoversNothing.
-//  18. The forwarder asks for scheduled until the answer is 0, and then for retry, which
-//     went along: TestAsynqForwardsByOurScript.
-//  19. The janitor deletes completed tasks by their scores, some seconds late; a record
-//     outlives that: TestARecordOutlivesAsynqsCopy.
-//  20. Archived tasks are kept for 90 days at the most, and 10,000 of them; ours are
-//     trimmed earlier: TestTheArchiveIsTrimmedInSmallSteps.
-//  21. A stop waits ShutdownTimeout for the handlers and then puts their tasks back with
-//     a script, which is answered; the claims are put back by Shutdown:
+//  10. The server runs what the answer to its question for a task has, and nothing else;
+//     with no answer it waits, and stops when the answer is "empty": TestAsynqRunsNothing,
 //     TestAStopPutsBackWhatHasNotStarted.
-//  22. Run, Delete and Pause of the inspector, and so of asynqmon, change the keys of 2
+//  11. Cancelling a task ends the context of what a server runs, and changes nothing in
+//     Redis: TestAsynqCancelsNothing.
+//  12. Every five seconds a server tells what it is and what it runs, with a script of two
+//     keys, a ServerInfo and WorkerInfos with the field numbers of serverstate.go:
+//     TestAsynqsScripts, TestAsynqsToolsSeeWhatRuns.
+//  13. The leases of asynq (a sorted set) are for its recoverer alone, and none are
+//     written: TestAsynqRecoversNothing, TestStepsLeaveWhatAsynqsLeave.
+//  14. The recoverer asks for leases that have ended, and does nothing more when there
+//     are none: TestAsynqRecoversNothing.
+//  15. The forwarder asks for scheduled until the answer is 0, and then for retry, which
+//     went along: TestAsynqForwardsByOurScript.
+//  16. The janitor deletes completed tasks by their scores, some seconds late; a record
+//     outlives that: TestARecordOutlivesAsynqsCopy.
+//  17. Archived tasks are kept for 90 days at the most, and 10,000 of them; ours are
+//     trimmed earlier: TestTheArchiveIsTrimmedInSmallSteps.
+//  18. Run, Delete and Pause of the inspector, and so of asynqmon, change the keys of 2
 //     only: TestEarlyTasksGoBack, TestADeletedTaskKeepsNobodyAway,
 //     TestAPausedQueueGivesNothing.
-//  23. Deleting a task frees its unique lock: TestCancelFreesAsynqsUniqueLock.
+//  19. Deleting a task frees its unique lock: TestCancelFreesAsynqsUniqueLock.
 package broker

@@ -37,7 +37,8 @@ type Result struct {
 	HoldKey bool
 	// Tell has the end published as that of a dead letter.
 	Tell bool
-	// Traceparent is the trace that the end is published with; "" for none.
+	// Traceparent is the trace that the end is published with, and that a replay links to; ""
+	// for none.
 	Traceparent string
 	// Confirmed says that the vendor did what was asked, though the task goes on.
 	Confirmed bool
@@ -55,13 +56,10 @@ type Result struct {
 // forgotten. It gives up with record.ErrStale if another worker took the task over,
 // and when the process exits; then whoever finds the claim rules on it.
 func (c *Claim) End(r Result) error {
-	a, err := c.endArguments(r)
-	if err != nil {
-		return err
-	}
+	a := c.endArguments(r)
 	c.settle()
 	c.server.replay.end(c, a)
-	err = c.server.insist(func(ctx context.Context) error {
+	err := c.server.insist(func(ctx context.Context) error {
 		return c.server.end(ctx, c, a)
 	})
 	c.server.forget(c)
@@ -93,7 +91,7 @@ const (
 	noBlocker = "-"
 )
 
-func (c *Claim) endArguments(r Result) (arguments, error) {
+func (c *Claim) endArguments(r Result) arguments {
 	now := time.Now().UTC()
 	a := arguments{"id", c.ID, "fence", c.fence}
 	a.text("outcome", string(r.Outcome))
@@ -106,11 +104,7 @@ func (c *Claim) endArguments(r Result) (arguments, error) {
 		a.text("place", r.Place)
 	}
 	if r.Attempt != nil {
-		raw, err := r.Attempt.Encode()
-		if err != nil {
-			return nil, fmt.Errorf("encode the attempt: %w", err)
-		}
-		a.add("attempt", raw)
+		a.add("attempt", r.Attempt.Encode())
 	}
 	a.text("change", r.Change)
 	if len(c.msg) > 0 {
@@ -122,14 +116,14 @@ func (c *Claim) endArguments(r Result) (arguments, error) {
 			a.add("parked", cmp.Or(r.ParkedFor, noBlocker))
 			a.text("waits", strings.Join(strings.Fields(r.WaitsFor), "-"))
 		}
-		return a, nil
+		return a
 	}
 	if len(r.Data) > 0 {
 		a.add("data", r.Data)
 	}
 	a.flag("keep", r.HoldKey || !r.Outcome.FreesKey())
 	a.flag("told", r.Tell)
-	if r.Tell || c.Notify {
+	if r.Tell || c.Notify || r.Outcome.Archived() {
 		a.text("trace", r.Traceparent)
 	}
 	a.text("ids", c.vendorDigests(r.VendorIDs))
@@ -139,7 +133,7 @@ func (c *Claim) endArguments(r Result) (arguments, error) {
 		a.add("archived", 1)
 		a.add("dead", deadKept)
 	}
-	return a, nil
+	return a
 }
 
 // vendorDigests are the digests of the vendor's IDs. Without Redis' salt there are none:
@@ -178,7 +172,7 @@ func (c *Claim) ended(now time.Time, r Result) message {
 		return c.msg.failed(now, string(r.Outcome)+": "+r.Message)
 	}
 	if c.sealed() {
-		return named(c.ID, c.Type, c.Queue).completed(now, c.once.retention)
+		return completedCopy(c.ID, c.Type, c.Queue, now, c.once.retention)
 	}
 	return c.msg.completed(now, c.once.retention)
 }

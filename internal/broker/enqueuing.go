@@ -58,11 +58,15 @@ func endSpan(span trace.Span, s *Stored) {
 
 func (p *Producer) newEnqueuing(ctx context.Context, id string, job Job, replayed *deadLetter) *enqueuing {
 	sealed := p.ring.Seal(seal.Payload, aad(job.Type, id), job.Payload)
+	msg := newMessage(id, job, sealed, tracing.Parent(ctx))
+	if replayed != nil && replayed.fields["trace"] != "" {
+		msg = msg.header(headerReplayed, replayed.fields["trace"])
+	}
 	return &enqueuing{
 		id:       id,
 		job:      job,
 		replayed: replayed,
-		msg:      newMessage(id, job, sealed, tracing.Parent(ctx)),
+		msg:      msg,
 		stored:   &Stored{},
 	}
 }

@@ -24,11 +24,7 @@ func (s *Server) Remembered() int {
 
 // WriteEnd writes a result as a replay does: once, whatever the claim has been through.
 func (s *Server) WriteEnd(ctx context.Context, c *Claim, r Result) error {
-	a, err := c.endArguments(r)
-	if err != nil {
-		return err
-	}
-	return s.end(ctx, c, a)
+	return s.end(ctx, c, c.endArguments(r))
 }
 
 // TakeAgain takes with the nonce of an earlier take, whose reply was lost.

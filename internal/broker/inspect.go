@@ -28,6 +28,8 @@ type QueueInfo struct {
 	Completed int64
 	// Latency is the age of the oldest pending task.
 	Latency time.Duration
+	// At is when the queue was read, by Redis' clock.
+	At time.Time
 }
 
 // Queues reads the queues that are named, and all others that asynq knows of. It reads
@@ -63,6 +65,7 @@ func readQueue(ctx context.Context, rdb redis.UniversalClient, name string) (Que
 	paused := pipe.Exists(ctx, prefix+"paused")
 	pause := pipe.HGetAll(ctx, record.QueuePauseKey(name))
 	oldest := pipe.LIndex(ctx, prefix+"pending", -1)
+	now := pipe.Time(ctx)
 	if _, err := pipe.Exec(ctx); err != nil && !errors.Is(err, redis.Nil) {
 		return QueueInfo{}, err
 	}
@@ -75,6 +78,7 @@ func readQueue(ctx context.Context, rdb redis.UniversalClient, name string) (Que
 		Retry:     retry.Val(),
 		Archived:  archived.Val(),
 		Completed: completed.Val(),
+		At:        now.Val(),
 	}
 	if info.Paused {
 		info.Pause = record.PauseOf(pause.Val())
@@ -85,7 +89,7 @@ func readQueue(ctx context.Context, rdb redis.UniversalClient, name string) (Que
 			return QueueInfo{}, err
 		}
 		if nanos, err := strconv.ParseInt(since, 10, 64); err == nil {
-			info.Latency = max(time.Since(time.Unix(0, nanos)), 0)
+			info.Latency = max(info.At.Sub(time.Unix(0, nanos)), 0)
 		}
 	}
 	return info, nil

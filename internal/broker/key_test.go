@@ -314,7 +314,7 @@ func TestProducersWithoutKeysAreRefused(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	s, _, _ := r.running("w1", func(c *broker.Config) { c.Sealed = true })
-	testwait.Eventually(t, 20*time.Second, "the workers demand it", func() bool {
+	testwait.Eventually(t, testwait.Limit, "the workers demand it", func() bool {
 		return r.rdb.Exists(t.Context(), record.SealedKey(queue)).Val() == 1
 	})
 	s.Shutdown()

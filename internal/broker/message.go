@@ -30,12 +30,15 @@ const (
 	fieldHeaders      protowire.Number = 15
 )
 
+// headerReplayed has the trace of the dead letter that the task replays.
+const headerReplayed = "errand-replayed-trace"
+
 const (
 	// neverRetry is the MaxRetry of every task. asynq's count plays no part:
 	// attempts and budget are in the task's record.
 	neverRetry = math.MaxInt32
-	// slotTimeout is asynq's own bound on a handler. The worker's bound on an
-	// attempt is always shorter; without one asynq takes 30 minutes.
+	// slotTimeout is asynq's own bound on a handler, of which every message must have
+	// one. It plays no part, either: asynq runs no handler of ours.
 	slotTimeout = time.Hour
 )
 
@@ -180,21 +183,18 @@ func (m message) header(name, value string) message {
 	return protowire.AppendBytes(protowire.AppendTag(m, fieldHeaders, protowire.BytesType), entry)
 }
 
-// named is a message that only names a task.
-func named(id, taskType, queue string) message {
+// completedCopy is what asynq keeps of a completed task that was enqueued with Errand: it
+// has no payload, for the task never runs again.
+func completedCopy(id, taskType, queue string, at time.Time, retention time.Duration) message {
 	m := make(message, 0, len(id)+len(taskType)+len(queue)+24)
-	return m.begin(id, taskType, queue, nil)
+	m = m.begin(id, taskType, queue, nil)
+	if seconds := retention / time.Second; seconds > 0 {
+		m = protowire.AppendVarint(protowire.AppendTag(m, fieldRetention, protowire.VarintType), uint64(seconds))
+	}
+	return protowire.AppendVarint(protowire.AppendTag(m, fieldCompletedAt, protowire.VarintType), uint64(at.Unix()))
 }
 
-// handout is what asynq's server gets of a claimed task: enough to run the handler,
-// which has the claim, and nothing by which asynq would end the task itself. Neither it
-// nor what it tells of its workers has the payload.
-func handout(id, taskType, queue string) message {
-	return named(id, taskType, queue).unending()
-}
-
-// completed is the message of a task that asynq keeps as completed. What was enqueued
-// with Errand is kept without its payload: the task never runs again.
+// completed is the message of a task that asynq keeps as completed.
 func (m message) completed(at time.Time, retention time.Duration) message {
 	return m.with(map[protowire.Number]int64{
 		fieldCompletedAt: at.Unix(),

@@ -49,7 +49,8 @@ type Job struct {
 	// Scheduled says that a schedule enqueues the task, and enqueues it again with
 	// another key if it fails. Its own key is not freed by its end.
 	Scheduled bool
-	// By names the API key that asked for the task; "" for a producer with Redis of its own.
+	// By names the API key that asked for the task, or is record.BySchedule of a schedule; ""
+	// for a producer with Redis of its own.
 	By string
 	// EnqueueBefore is the last moment, by Redis' clock, at which it may be stored;
 	// zero for none. Later it is refused with record.ErrLate.

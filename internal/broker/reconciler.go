@@ -38,7 +38,7 @@ type reconciler struct {
 	alert  alert.Func
 	log    zerolog.Logger
 	// accounts are the worker's, by their names.
-	accounts []string
+	accounts func() []string
 
 	unclaimed map[taskKey]time.Time // since when nobody runs it
 	foreign   map[string]uint64     // by queue: where the scan of its records is
@@ -48,7 +48,7 @@ type reconciler struct {
 // taskKey names a task. Its ID alone may be one that a plain asynq client chose.
 type taskKey struct{ queue, id string }
 
-func newReconciler(s *Server, queues, accounts []string, publish alert.Func) *reconciler {
+func newReconciler(s *Server, queues []string, accounts func() []string, publish alert.Func) *reconciler {
 	return &reconciler{
 		server:    s,
 		store:     s.store,
@@ -117,7 +117,7 @@ func (r *reconciler) register(ctx context.Context, queue string) error {
 func (r *reconciler) registerAccounts() {
 	ctx, cancel := context.WithTimeout(context.Background(), sweepInterval)
 	defer cancel()
-	if err := r.store.RegisterAccounts(ctx, r.accounts); err != nil {
+	if err := r.store.RegisterAccounts(ctx, r.accounts()); err != nil {
 		r.log.Warn().Err(err).Msg("the worker's accounts are not registered; trying again")
 	}
 }
@@ -228,6 +228,6 @@ func (r *reconciler) announce(id string, unconfirmed, last time.Duration) time.D
 
 // trimOutbox deletes ends that nobody has published in time.
 func (r *reconciler) trimOutbox(ctx context.Context, queue string) (err error) {
-	r.outbox[queue], err = r.store.TrimOutbox(ctx, queue, r.outbox[queue], time.Now().Add(-outboxTTL))
+	r.outbox[queue], err = r.store.TrimOutbox(ctx, queue, r.outbox[queue], outboxTTL)
 	return err
 }

@@ -5,7 +5,6 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/hibiken/asynq"
 	"github.com/redis/go-redis/v9"
@@ -95,7 +94,7 @@ func TestWhatRedisRefusesIsWrittenLater(t *testing.T) {
 				r.do(refusal.refuse...)
 				written := make(chan error, 1)
 				go func() { written <- write() }()
-				testwait.Eventually(t, 20*time.Second, "it is tried again", func() bool { return seen.scripts.Load() > 2 })
+				testwait.Eventually(t, testwait.Limit, "it is tried again", func() bool { return seen.scripts.Load() > 2 })
 				if state := r.get(id).State; state == tc.want {
 					t.Fatalf("Redis took it: the task is %s", state)
 				}
@@ -103,7 +102,7 @@ func TestWhatRedisRefusesIsWrittenLater(t *testing.T) {
 				if err := <-written; err != nil {
 					t.Errorf("given up: %v", err)
 				}
-				testwait.Eventually(t, 20*time.Second, "it is written", func() bool { return r.get(id).State == tc.want })
+				testwait.Eventually(t, testwait.Limit, "it is written", func() bool { return r.get(id).State == tc.want })
 				r.check()
 			})
 		}

@@ -167,7 +167,6 @@ func (s *Server) reclaim(ctx context.Context, c *Claim) error {
 	a := append(arguments{"id", c.ID, "fence", c.fence}, c.description()...)
 	a.add("owner", s.owner)
 	a.add("msg", []byte(c.msg))
-	a.add("lease", time.Now().Add(leaseFor).Unix())
 	if c.InDoubt {
 		a.add("doubt", c.Lookups)
 	}

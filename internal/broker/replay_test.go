@@ -341,8 +341,9 @@ func TestReplayAfterAFailover(t *testing.T) {
 	if n := s.Remembered(); n != 2 {
 		t.Errorf("%d claims are remembered, want the two that must not run twice", n)
 	}
+	replayed := time.Now()
 	s.Replay()
-	testwait.Eventually(t, 10*time.Second, "both claims are there", func() bool {
+	testwait.Eventually(t, testwait.Limit, "both claims are there", func() bool {
 		return r.get(running).State == record.Running && r.get(done).State == record.Ended
 	})
 	r.check()
@@ -358,6 +359,9 @@ func TestReplayAfterAFailover(t *testing.T) {
 	}
 	if waited := time.Since(began); waited < 3*time.Second || waited > 7*time.Second {
 		t.Errorf("the next task waited %v, want about 5 s", waited)
+	}
+	if waited := time.Since(replayed); waited < 5*time.Second {
+		t.Errorf("the next task started %v after the replay began, want 5 s and more", waited)
 	}
 	r.end(open, ended(record.Done))
 	r.check()

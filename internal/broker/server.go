@@ -36,11 +36,11 @@ type Config struct {
 	// (otherwise the dispatch waits for it), and how often its delayed tasks are looked
 	// at; 250 ms and 1 s for zero, or if it is nil.
 	Intervals func(queue string) (poll, delay time.Duration)
-	// Blockers are what tasks are parked for.
-	Blockers []Blocker
-	// Accounts names the accounts whose calls the tasks make, so that operators can pause
-	// them.
-	Accounts []string
+	// Blockers returns what tasks are parked for, which may change; nil for nothing.
+	Blockers func() []Blocker
+	// Accounts returns the names of the accounts whose calls the tasks make, so that
+	// operators can pause them. They may change; nil for none.
+	Accounts func() []string
 	// Owner names this process in claims; no other process ever has the same.
 	Owner string
 	// Hold is the longest time that an attempt takes.
@@ -57,8 +57,9 @@ type Config struct {
 	Log   zerolog.Logger
 }
 
-// Server runs queues: one asynq.Server for each, so that one vendor's slots can
-// never be taken by another's tasks.
+// Server runs queues, each with slots of its own, so that one vendor's slots can never be
+// taken by another's tasks. An asynq.Server for each queue forwards delayed tasks, deletes
+// old ones, and shows the queue's slots to asynq's tools.
 type Server struct {
 	general    redis.UniversalClient
 	store      *record.Store
@@ -80,6 +81,7 @@ type Server struct {
 	mu     sync.Mutex
 	claims map[string]*Claim // taken and not settled, by ID
 
+	slots      sync.WaitGroup
 	background sync.WaitGroup
 	stopping   chan struct{}
 	gone       chan struct{}
@@ -97,6 +99,12 @@ func NewServer(cfg Config) (*Server, error) {
 	}
 	if cfg.Alert == nil {
 		cfg.Alert = func(alert.Alert) {}
+	}
+	if cfg.Blockers == nil {
+		cfg.Blockers = func() []Blocker { return nil }
+	}
+	if cfg.Accounts == nil {
+		cfg.Accounts = func() []string { return nil }
 	}
 	if cfg.Intervals == nil {
 		cfg.Intervals = func(string) (poll, delay time.Duration) { return 0, 0 }
@@ -131,7 +139,7 @@ func NewServer(cfg Config) (*Server, error) {
 }
 
 func (s *Server) addQueues(cfg Config) {
-	hook := &serverHook{rdb: cfg.Redis, queues: map[string]*dispatch{}}
+	hook := &serverHook{queues: map[string]*dispatch{}}
 	cfg.Redis.AddHook(hook)
 	Batch(cfg.Redis)
 	if cfg.General != cfg.Redis {
@@ -160,8 +168,9 @@ func (s *Server) addQueues(cfg Config) {
 	}
 }
 
-// askAgain is how soon asynq asks again after "empty": the dispatch keeps the pace.
-const askAgain = time.Millisecond
+// askAgain is how soon asynq asks again for a task, having been told that there is none:
+// it is told so when the worker stops.
+const askAgain = 10 * time.Millisecond
 
 // Start begins to work. On an error nothing is left running. It does not wait for a
 // Redis that does not answer; what that one holds is looked at before the first task.
@@ -174,9 +183,15 @@ func (s *Server) Start() error {
 	s.heart.first() // before the first task
 	s.background.Go(func() { s.heart.run(s.gone) })
 	for name, server := range s.servers {
-		if err := server.Start(s.handler(name)); err != nil {
+		if err := server.Start(idle); err != nil {
 			s.Shutdown()
 			return fmt.Errorf("start queue %s: %w", name, err)
+		}
+	}
+	for _, d := range s.dispatches {
+		s.slots.Add(d.concurrency)
+		for range d.concurrency {
+			go d.slot()
 		}
 	}
 	s.background.Go(func() { s.waker.run(s.stopping) })
@@ -184,19 +199,15 @@ func (s *Server) Start() error {
 	return nil
 }
 
-// handler runs the tasks that the dispatch of a queue hands out. What becomes of a
-// task is no business of asynq's: its handler always succeeds.
-func (s *Server) handler(queue string) asynq.Handler {
-	return asynq.HandlerFunc(func(ctx context.Context, _ *asynq.Task) error {
-		defer s.dispatches[queue].returned()
-		id, _ := asynq.GetTaskID(ctx)
-		if c := s.claim(id); c != nil {
-			// asynq cancels ctx when it believes the lease lost. The attempt does not obey:
-			// breaking off a call makes an unknown out of what was about to be known.
-			s.handle(context.WithoutCancel(ctx), c)
-		}
-		return nil
-	})
+// idle is the handler of asynq's servers, which get no task.
+var idle = asynq.HandlerFunc(func(context.Context, *asynq.Task) error {
+	return errors.New("asynq runs no task of Errand's")
+})
+
+// work runs a claimed task.
+func (s *Server) work(c *Claim) {
+	defer c.RecoverPanic()
+	s.handle(context.Background(), c)
 }
 
 // HeartbeatAge is how long ago the worker gave its latest heartbeat.
@@ -239,7 +250,6 @@ func (s *Server) take(
 		"n", n,
 		"owner", s.owner,
 		"nonce", nonce,
-		"lease", sent.Add(leaseFor).Unix(),
 		"hold", s.hold.Milliseconds(),
 	})
 	if err != nil {
@@ -280,84 +290,23 @@ func (s *Server) claim(id string) *Claim {
 	return s.claims[id]
 }
 
+// running are the claims of a queue that were taken and not settled.
+func (s *Server) running(queue string) []*Claim {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var claims []*Claim
+	for _, c := range s.claims {
+		if c.Queue == queue {
+			claims = append(claims, c)
+		}
+	}
+	return claims
+}
+
 func (s *Server) forget(c *Claim) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.claims[c.ID] == c {
 		delete(s.claims, c.ID)
 	}
-}
-
-const (
-	// cutAfter is how long after Grace Redis may still take to answer.
-	cutAfter = time.Second
-	// leaveAfter is how long the parts may take to notice that they were cut off.
-	leaveAfter = 500 * time.Millisecond
-)
-
-// Shutdown takes no more tasks, lets the running attempts end within Grace, and puts
-// back what did not start. It may be called more than once.
-//
-// A Redis that does not answer is cut off then. Each part of asynq would wait for it
-// in turn, for a minute and more, so what still hangs is left behind: the process is
-// about to exit, and the other workers rule on what it held.
-func (s *Server) Shutdown() {
-	s.stop.Do(func() {
-		close(s.stopping)
-		go func() {
-			defer close(s.drained)
-			s.drain()
-		}()
-		select {
-		case <-s.drained:
-			close(s.gone)
-		case <-time.After(s.grace + cutAfter):
-			close(s.gone)
-			s.log.Warn().Msg("Redis does not answer; the worker stops without it, and the others rule on what it held")
-			if s.cut != nil {
-				s.cut()
-			}
-		}
-		ended := make(chan struct{})
-		go func() {
-			defer close(ended)
-			<-s.drained
-			s.background.Wait()
-		}()
-		select {
-		case <-ended:
-		case <-time.After(leaveAfter):
-		}
-	})
-}
-
-// Drained reports whether Shutdown has ended asynq's servers. If it had to leave them
-// behind, their client must stay open: asynq's subscriber panics on a closed one.
-func (s *Server) Drained() bool {
-	select {
-	case <-s.drained:
-		return true
-	default:
-		return false
-	}
-}
-
-func (s *Server) drain() {
-	var all sync.WaitGroup
-	for _, server := range s.servers {
-		all.Go(server.Shutdown)
-	}
-	all.Wait()
-	ctx, cancel := context.WithTimeout(context.Background(), blockFor)
-	defer cancel()
-	for _, d := range s.dispatches {
-		d.drain(ctx)
-	}
-	s.mu.Lock()
-	open := slices.Collect(maps.Values(s.claims))
-	s.mu.Unlock()
-	for _, c := range open {
-		c.requeue(ctx)
-	}
-	_ = s.store.Deregister(ctx, s.owner) // the heartbeat expires by itself, too
 }

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/hibiken/asynq"
 	"github.com/redis/go-redis/v9"
 
 	"errand.internal/internal/broker"
@@ -43,7 +44,7 @@ func (r *rig) running(owner string, change ...func(*broker.Config)) (s *broker.S
 	return s, claims, ctxs
 }
 
-// asynq asks for a task only when a slot is free, so that no more are claimed than run.
+// A task is claimed only when a slot is free, so that no more are claimed than run.
 func TestNoMoreTasksAreTakenThanRun(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
@@ -132,7 +133,7 @@ func TestAStopPutsBackWhatWasTakenAhead(t *testing.T) {
 		defer close(stopped)
 		s.Shutdown()
 	}()
-	testwait.Eventually(t, 20*time.Second, "the worker stops", s.Stopping)
+	testwait.Eventually(t, testwait.Limit, "the worker stops", s.Stopping)
 	close(h.answer)
 	<-stopped
 	if got := r.rdb.LLen(t.Context(), "asynq:{otp}:pending").Val(); got != n {
@@ -146,15 +147,15 @@ func TestAStopPutsBackWhatWasTakenAhead(t *testing.T) {
 	r.check()
 }
 
-// asynq sleeps between two questions; the dispatch waits for a task in its place, and
-// so a task starts when it arrives, whatever the queue's pace is.
+// A free slot waits for a task instead of asking now and then, and so a task starts when
+// it arrives, whatever the queue's pace is.
 func TestATaskStartsWhenItArrives(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	_, handled, _ := r.running("w1", func(c *broker.Config) {
 		c.Intervals = func(string) (poll, delay time.Duration) { return time.Hour, time.Hour }
 	})
-	testwait.Eventually(t, 20*time.Second, "the worker waits", func() bool { return r.commands("blmove") > 0 })
+	testwait.Eventually(t, testwait.Limit, "the worker waits", func() bool { return r.commands("blmove") > 0 })
 	id := r.enqueue().ID
 	select {
 	case c := <-handled:
@@ -166,105 +167,76 @@ func TestATaskStartsWhenItArrives(t *testing.T) {
 	}
 }
 
-// asynq gives up on a task that is cancelled, or whose lease it believes lost, and
-// leaves its handler running. The handler goes on, and what comes of it counts.
-func TestAHandlerOutlivesWhatAsynqThinksOfIt(t *testing.T) {
+// Somebody cancels a task that runs, with asynq's tools. The handler goes on, and what
+// comes of it counts.
+func TestAsynqCancelsNothing(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	_, handled, contexts := r.running("w1")
 	id := r.enqueue().ID
 	c, ctx := <-handled, <-contexts
-	next := r.enqueue().ID
-	testwait.Eventually(t, 20*time.Second, "asynq has freed the slot", func() bool {
-		if err := r.asynq.CancelProcessing(id); err != nil {
-			t.Fatal(err)
-		}
-		return len(handled) > 0
+	testwait.Eventually(t, testwait.Limit, "asynq's servers listen", func() bool {
+		return r.rdb.PubSubNumSub(t.Context(), "asynq:cancel").Val()["asynq:cancel"] > 0
 	})
-	if other := <-handled; other.ID != next {
-		t.Errorf("took %s", other.ID)
-	}
-	if ctx.Err() != nil {
-		t.Errorf("the handler's context: %v", ctx.Err())
+	if err := r.asynq.CancelProcessing(id); err != nil {
+		t.Fatal(err)
 	}
 	if err := c.Start(t.Context()); err != nil {
 		t.Error(err)
 	}
 	r.end(c, ended(record.Done))
+	if ctx.Err() != nil {
+		t.Errorf("the handler's context: %v", ctx.Err())
+	}
 	if got := r.get(id); got.Outcome != record.Done || r.asynqSays(id) != "completed" {
 		t.Errorf("record = %+v, asynq says %s", got, r.asynqSays(id))
 	}
 	r.check()
 }
 
-// asynq extends the lease of what runs with each of its heartbeats.
-func TestALeaseIsExtended(t *testing.T) {
+// asynq's tools, and so the web UI, see what the slots run, and not its payload.
+func TestAsynqsToolsSeeWhatRuns(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
-	_, handled, _ := r.running("w1")
+	_, handled, _ := r.running("w1", func(c *broker.Config) { c.Queues["anna"] = 3 })
 	id := r.enqueue().ID
 	<-handled
-	lease := func() float64 { return r.rdb.ZScore(t.Context(), "asynq:{otp}:lease", id).Val() }
-	r.rdb.ZAdd(t.Context(), "asynq:{otp}:lease", redis.Z{Score: float64(r.now().Unix() + 1), Member: id})
-	testwait.Eventually(t, 30*time.Second, "the lease lasts on", func() bool { return lease() > float64(r.now().Unix()+20) })
+	var mine *asynq.ServerInfo
+	testwait.Eventually(t, testwait.Limit, "asynq's inspector shows the task", func() bool {
+		servers, err := r.asynq.Servers()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range servers {
+			if s.Queues[queue] > 0 {
+				mine = s
+			} else if len(s.ActiveWorkers) > 0 {
+				t.Errorf("the server of %v runs %v", s.Queues, s.ActiveWorkers)
+			}
+		}
+		return mine != nil && len(mine.ActiveWorkers) > 0
+	})
+	shown := mine.ActiveWorkers[0]
+	if len(mine.ActiveWorkers) != 1 || shown.TaskID != id || shown.TaskType != sample().Type || shown.Queue != queue || len(shown.TaskPayload) > 0 {
+		t.Errorf("it shows %+v", shown)
+	}
+	if mine.Status != "active" || mine.Concurrency != 1 || shown.Deadline.Sub(shown.Started) != time.Minute || time.Since(shown.Started) > testwait.Limit {
+		t.Errorf("it shows %+v of %+v", shown, mine)
+	}
 }
 
-// A lease, and the claim's clock, begin when the task is taken, not when asynq asked.
-func TestALeaseBeginsWhenTheTaskIsTaken(t *testing.T) {
+// The claim's clock begins when the task is taken, not when the slot asked.
+func TestAClaimsClockBeginsWhenTheTaskIsTaken(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	_, handled, _ := r.running("w1")
-	testwait.Eventually(t, 20*time.Second, "the worker has waited for two seconds", func() bool {
+	testwait.Eventually(t, testwait.Limit, "the worker has waited for two seconds", func() bool {
 		return r.commands("blmove") > 2
 	})
-	arrived := r.now()
-	id := r.enqueue().ID
+	r.enqueue()
 	c := <-handled
-	lease := r.rdb.ZScore(t.Context(), "asynq:{otp}:lease", id).Val()
-	if left := lease - float64(arrived.Unix()); left < 30 {
-		t.Errorf("the lease of a task that has just arrived lasts %v s, want 30", left)
-	}
 	if now := c.Now(); now.After(r.now().Add(1500 * time.Millisecond)) {
 		t.Errorf("by the claim's clock it is %v, by Redis' %v", now, r.now())
-	}
-}
-
-// questions notes how long asynq waits for an answer to each question for a task.
-type questions struct{ answered chan time.Duration }
-
-func (questions) DialHook(next redis.DialHook) redis.DialHook { return next }
-
-func (questions) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
-	return next
-}
-
-func (h questions) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
-	return func(ctx context.Context, cmd redis.Cmder) error {
-		asked := time.Now()
-		err := next(ctx, cmd)
-		// asynq's script has four keys; the first of them is the list.
-		if args := cmd.Args(); cmd.Name() == "evalsha" && args[2] == 4 && args[3] == "asynq:{otp}:pending" {
-			h.answered <- time.Since(asked)
-		}
-		return err
-	}
-}
-
-// asynq fixes its own lease of a task before it asks for one, and lets go of a task whose
-// lease has ended. So it is answered soon, however long the queue is quiet.
-func TestAQuietQueueAnswersInTime(t *testing.T) {
-	t.Parallel()
-	r := newRig(t)
-	hook := questions{make(chan time.Duration, 100)}
-	r.running("w1", func(c *broker.Config) { c.Redis = r.client(hook) })
-	const limit = 15 * time.Second // half of the lease
-	select {
-	case took := <-hook.answered:
-		if took > limit {
-			t.Errorf("asynq has waited for %v", took)
-		}
-	case <-time.After(limit):
-		t.Errorf("asynq has no answer after %v", limit)
 	}
 }
 
@@ -291,9 +263,9 @@ func TestAsynqRecoversNothing(t *testing.T) {
 	r.check()
 }
 
-// asynq's acknowledgements do not reach Redis: a handler that leaves its claim open
-// leaves the task active, though asynq believes it done.
-func TestAsynqsAcknowledgementsDoNotReachRedis(t *testing.T) {
+// asynq's servers get no task, and so acknowledge none: a handler that leaves its claim
+// open leaves the task active.
+func TestAsynqRunsNothing(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
 	returned := make(chan string, 10)
@@ -302,12 +274,45 @@ func TestAsynqsAcknowledgementsDoNotReachRedis(t *testing.T) {
 	})
 	first, second := r.enqueue().ID, r.enqueue().ID
 	<-returned
-	<-returned // with one slot, asynq has acknowledged the first
+	<-returned
 	if says := r.asynqSays(first); says != "active" || r.field(first, "owner") != "w1" {
 		t.Errorf("asynq says %s of %s, then came %s", says, first, second)
 	}
 	if n := r.rdb.Exists(t.Context(), "asynq:{otp}:processed").Val(); n != 0 {
 		t.Error("asynq has counted it")
+	}
+	r.check()
+}
+
+// A panic over a task leaves the worker and its other tasks alone, and counts as the death
+// of the worker: the third one ends the task.
+func TestAPanicEndsItsTaskAtTheThirdTime(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	verdicts := make(chan broker.Verdict, 10)
+	var panicked atomic.Int32
+	r.running("w1", func(c *broker.Config) {
+		c.Handle = func(_ context.Context, c *broker.Claim) {
+			if c.Type == "panic" && c.Verdict == broker.Run {
+				panicked.Add(1)
+				panic("over " + c.ID)
+			}
+			if err := c.End(ended(record.Failed)); err != nil {
+				t.Errorf("end: %v", err)
+			}
+			verdicts <- c.Verdict
+		}
+	})
+	id := r.enqueue(func(j *broker.Job) { j.Type = "panic" }).ID
+	if v := <-verdicts; v != broker.Crashed || panicked.Load() != 3 {
+		t.Errorf("the verdict is %s after %d panics", v, panicked.Load())
+	}
+	if got := r.get(id); got.Outcome != record.Failed {
+		t.Errorf("the record: %+v", got)
+	}
+	r.enqueue()
+	if v := <-verdicts; v != broker.Run {
+		t.Errorf("the next task has the verdict %s", v)
 	}
 	r.check()
 }
@@ -327,6 +332,26 @@ func TestAStopPutsBackWhatHasNotStarted(t *testing.T) {
 	if err := c.Start(t.Context()); !errors.Is(err, record.ErrStale) {
 		t.Errorf("the handler that is left behind may start: %v", err)
 	}
+}
+
+// A worker that stops, and waits for its tasks, does not count as one that runs its queue.
+func TestAWorkerThatStopsDoesNotCount(t *testing.T) {
+	t.Parallel()
+	r := newRig(t)
+	s, handled, _ := r.running("w1", func(c *broker.Config) { c.Grace = testwait.Limit })
+	r.enqueue()
+	c := <-handled
+	running := func() int {
+		workers, err := broker.LiveWorkers(t.Context(), r.rdb)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return workers.Running[queue]
+	}
+	testwait.Eventually(t, testwait.Limit, "the worker counts", func() bool { return running() == 1 })
+	go s.Shutdown()
+	testwait.Eventually(t, testwait.Limit, "the worker does not count any more", func() bool { return running() == 0 })
+	r.end(c, ended(record.Done))
 }
 
 // Redis has gone silent. A stop leaves behind what waits for it, and cuts it off, so that it
@@ -353,7 +378,7 @@ func TestAStopCutsOffASilentRedis(t *testing.T) {
 					c.Cut = func() { cuts.Add(1); cutServers(); cutGeneral() }
 				}
 			})
-			testwait.Eventually(t, 20*time.Second, "the worker waits", func() bool { return r.commands("blmove") > 0 })
+			testwait.Eventually(t, testwait.Limit, "the worker waits", func() bool { return r.commands("blmove") > 0 })
 			r.redis.Pause()
 			defer r.redis.Resume()
 			began := time.Now()
@@ -477,7 +502,7 @@ func TestAQueueIsRegisteredAgain(t *testing.T) {
 		t.Errorf("asynq's client has registered %v again", queues)
 	}
 	r.running("w1")
-	testwait.Eventually(t, 20*time.Second, "a worker has registered the queue", func() bool {
+	testwait.Eventually(t, testwait.Limit, "a worker has registered the queue", func() bool {
 		return r.rdb.SIsMember(t.Context(), "asynq:queues", queue).Val() && r.format() == broker.Format
 	})
 }

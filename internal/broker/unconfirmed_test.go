@@ -199,7 +199,7 @@ func TestAWorkerLooksAfterItsQueues(t *testing.T) {
 	heard := make(chan alert.Alert, 10)
 	r.running("w1", func(c *broker.Config) { c.Alert = func(a alert.Alert) { heard <- a } })
 	registered := func() bool { return r.rdb.SIsMember(t.Context(), "asynq:queues", queue).Val() }
-	testwait.Eventually(t, 20*time.Second, "the worker has registered its queue", registered)
+	testwait.Eventually(t, testwait.Limit, "the worker has registered its queue", registered)
 	r.do("DEL", "asynq:queues")
 	const soon = time.Minute // it does so every 30 s
 	testwait.Eventually(t, soon, "the queue is registered once more", registered)

@@ -30,12 +30,12 @@ type waker struct {
 	server   *Server
 	store    *record.Store
 	queues   []string
-	blockers []Blocker
+	blockers func() []Blocker
 	log      zerolog.Logger
 	batch    map[string]int // by queue and blocker
 }
 
-func newWaker(s *Server, queues []string, blockers []Blocker) *waker {
+func newWaker(s *Server, queues []string, blockers func() []Blocker) *waker {
 	return &waker{
 		server:   s,
 		store:    s.store,
@@ -67,15 +67,19 @@ func (w *waker) run(stop <-chan struct{}) {
 // look wakes the parked tasks of a queue. Most of the time there are none, and one
 // question for all blockers says so.
 func (w *waker) look(ctx context.Context, queue string) {
-	if len(w.blockers) == 0 || len(w.batch) == 0 && w.server.dispatches[queue].noneParked() {
+	if len(w.batch) == 0 && w.server.dispatches[queue].noneParked() {
 		return
 	}
-	names := make([]string, len(w.blockers))
-	for i, b := range w.blockers {
+	blockers := w.blockers()
+	if len(blockers) == 0 {
+		return
+	}
+	names := make([]string, len(blockers))
+	for i, b := range blockers {
 		names[i] = b.Name
 	}
 	some, err := w.store.AnyParked(ctx, queue, names)
-	for _, b := range w.blockers {
+	for _, b := range blockers {
 		if err != nil || !some {
 			delete(w.batch, queue+" "+b.Name) // the next time begins with one again
 			continue

@@ -279,17 +279,17 @@ func (*jsonRows) decode(r *row) error {
 	if problems := payload.Unfaithful(r.raw); len(problems) > 0 {
 		return rowErrorf("%s %s", problems[0].Field, problems[0].Rule)
 	}
-	for _, field := range strictjson.Members(r.raw) {
+	for name, value := range strictjson.Members(r.raw) {
 		var err error
-		switch field.Name {
+		switch field := string(name); field {
 		case "type":
-			err = decodeText(field.Name, field.Value, &r.taskType)
+			err = decodeText(field, value, &r.taskType)
 		case "key":
-			err = decodeText(field.Name, field.Value, &r.key)
+			err = decodeText(field, value, &r.key)
 		case "payload":
-			r.payload = field.Value
+			r.payload = value
 		default:
-			err = rowErrorf("%s is unknown; a row has type, payload and key", produce.Truncate(field.Name))
+			err = rowErrorf("%s is unknown; a row has type, payload and key", produce.Truncate(field))
 		}
 		if err != nil {
 			return err

@@ -91,6 +91,7 @@ func (d *doctor) checks(ctx context.Context) []Check {
 		d.settingsChecks,
 		d.redisChecks,
 		func() []Check { return d.queueChecks(ctx) },
+		func() []Check { return d.deadLetterChecks(ctx) },
 		func() []Check { return d.scheduleChecks(ctx) },
 	}
 	for _, a := range d.accounts {

@@ -4,7 +4,6 @@ import (
 	"net/http"
 	"strings"
 	"testing"
-	"time"
 
 	"errand.internal/internal/app"
 	"errand.internal/internal/apptest"
@@ -59,7 +58,7 @@ func TestDoctorShowsTheReceiver(t *testing.T) {
 			// The worker stores the state after the answer. A receiver that refuses is
 			// tried again at times, and has no state then.
 			var found report
-			testwait.Eventually(t, 30*time.Second, tc.level+" events "+tc.seen, func() bool {
+			testwait.Eventually(t, testwait.Limit, tc.level+" events "+tc.seen, func() bool {
 				found = runDoctor(t, f.Environ)
 				return found.has(tc.level, "events", tc.seen, tc.fix...)
 			})

@@ -34,7 +34,7 @@ func (d *doctor) queueChecks(ctx context.Context) []Check {
 	}
 	workers.Level = redisguard.OK
 	workers.Seen = seen.workersText()
-	checks := []Check{d.ownQueuesCheck(own), workers}
+	checks := append([]Check{d.ownQueuesCheck(own), workers}, d.clockChecks(ctx)...)
 	for _, q := range seen.queues {
 		if c, stuck := stuckQueueCheck(q, seen.workers.Running[q.Queue], own[q.Queue] > 0); stuck {
 			checks = append(checks, c)

@@ -39,6 +39,8 @@ func (d *doctor) scheduleChecks(ctx context.Context) []Check {
 		}
 		if c, ok := lateCheck(one, tick.Last, now); ok {
 			late = append(late, c)
+		} else if n := tick.MissedBefore(now); n > 0 {
+			late = append(late, missedCheck(one, n, tick.Resumed))
 		}
 	}
 	if len(late) > 0 {
@@ -69,4 +71,18 @@ func lateCheck(one *schedule.Schedule, last, now time.Time) (c Check, late bool)
 		),
 		Fix: "start a worker with this SCHEDULE_FILE; for what must not be left out: worker schedule run " + one.Name,
 	}, true
+}
+
+// missedCheck is the check of a schedule that is on time again.
+func missedCheck(one *schedule.Schedule, missed int, resumed time.Time) Check {
+	return Check{
+		Level: redisguard.Warn,
+		Name:  "schedule " + one.Name,
+		Seen: fmt.Sprintf(
+			"%d of its ticks before %s were missed: no worker enqueued them in time",
+			missed,
+			resumed.UTC().Format(time.RFC3339),
+		),
+		Fix: "for what must not be left out: worker schedule run " + one.Name,
+	}
 }

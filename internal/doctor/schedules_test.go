@@ -29,7 +29,7 @@ func TestDoctorTellsOfLateTicks(t *testing.T) {
 	f.Environ["SCHEDULE_FILE"] = path
 	runDoctor(t, f.Environ).want(t, "ok", "schedules", "1, on time")
 	w := f.Start(t)
-	testwait.Eventually(t, 30*time.Second, "a tick", func() bool {
+	testwait.Eventually(t, testwait.Limit, "a tick", func() bool {
 		tick, err := schedule.LastTick(t.Context(), f.Redis.Client(), "often")
 		return err == nil && !tick.Last.IsZero()
 	})

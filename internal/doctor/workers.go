@@ -10,6 +10,8 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"errand.internal/internal/broker"
+	"errand.internal/internal/record"
+	"errand.internal/internal/redisguard"
 )
 
 // fleet is what Redis tells of the queues and the workers.
@@ -43,4 +45,22 @@ func (f *fleet) workersText() string {
 		parts = append(parts, fmt.Sprintf("%s by %d", name, f.workers.Running[name]))
 	}
 	return fmt.Sprintf("%d live; queues run: %s", f.workers.Processes, strings.Join(parts, ", "))
+}
+
+// clockChecks warn of the workers whose clocks are wrong, as they say themselves.
+func (d *doctor) clockChecks(ctx context.Context) []Check {
+	wrong, err := record.New(d.redis).WrongClocks(ctx)
+	if err != nil {
+		return nil // the check of the queues says that Redis does not answer
+	}
+	var checks []Check
+	for _, owner := range slices.Sorted(maps.Keys(wrong)) {
+		checks = append(checks, Check{
+			Level: redisguard.Warn,
+			Name:  "clock of " + owner,
+			Seen:  redisguard.SkewText(wrong[owner], "the worker's"),
+			Fix:   redisguard.FixClock,
+		})
+	}
+	return checks
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"errand.internal/internal/admission"
+	"errand.internal/internal/testwait"
 
 	"errand.internal/clients"
 	"errand.internal/internal/alert"
@@ -37,6 +38,7 @@ func newResting(t *testing.T, server *redistest.Server, url string) *events.Send
 		breaker,
 		clients.NewCaller(events.Vendor, clients.Timeouts{Call: 2 * time.Second}, nil, nil),
 		func(alert.Alert) {},
+		time.Now,
 	)
 	if err != nil {
 		t.Fatal(err)
@@ -205,7 +207,7 @@ func TestAnEventThatTheSinkCannotDigest(t *testing.T) {
 	}
 	began := time.Now()
 	for rests(one) {
-		if time.Since(began) > 30*time.Second {
+		if time.Since(began) > testwait.Limit {
 			t.Fatal("the sink rests although it takes events")
 		}
 	}

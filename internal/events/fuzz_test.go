@@ -37,7 +37,7 @@ func FuzzReceiver(f *testing.F) {
 		answer.Header.Set("Retry-After", retryAfter)
 		stopped := 0
 		s, err := events.NewSender(
-			cfg, receiver, nil, clients.NewCaller(events.Vendor, clients.Timeouts{}, answer, nil), func(alert.Alert) { stopped++ },
+			cfg, receiver, nil, clients.NewCaller(events.Vendor, clients.Timeouts{}, answer, nil), func(alert.Alert) { stopped++ }, time.Now,
 		)
 		if err != nil {
 			t.Fatal(err)
@@ -102,7 +102,7 @@ func FuzzConfig(f *testing.F) {
 			sent = r.Header
 			return clientstest.Canned{Status: 200}.RoundTrip(r)
 		})
-		s, err := events.NewSender(cfg, receiver, nil, clients.NewCaller(events.Vendor, clients.Timeouts{}, record, nil), nil)
+		s, err := events.NewSender(cfg, receiver, nil, clients.NewCaller(events.Vendor, clients.Timeouts{}, record, nil), nil, time.Now)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -14,6 +14,7 @@ import (
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 
 	"errand.internal/internal/events"
+	"errand.internal/internal/testwait"
 )
 
 // newSecret returns a secret that consists of one letter.
@@ -93,7 +94,7 @@ func (r *receiver) next() delivery {
 	select {
 	case d := <-r.deliveries:
 		return d
-	case <-time.After(30 * time.Second):
+	case <-time.After(testwait.Limit):
 		r.t.Fatal("no event arrived")
 		panic("unreachable")
 	}
@@ -137,7 +138,7 @@ func (r *recorder) all() []events.Event {
 // await waits for the first n events.
 func (r *recorder) await(t testing.TB, n int) []events.Event {
 	t.Helper()
-	for end := time.Now().Add(30 * time.Second); ; {
+	for end := time.Now().Add(testwait.Limit); ; {
 		all := r.all()
 		if len(all) >= n {
 			return all

@@ -35,16 +35,18 @@ type Sender struct {
 	breaker  *admission.Breaker // nil for none
 	caller   *clients.Caller
 	alert    alert.Func
+	now      func() time.Time
 }
 
-// NewSender returns the Sender of a configured receiver. With a nil breaker, every
-// event is sent even while the receiver accepts none.
+// NewSender returns the Sender of a configured receiver, which signs with the time of now.
+// With a nil breaker, every event is sent even while the receiver accepts none.
 func NewSender(
 	cfg Config,
 	receiver *Receiver,
 	breaker *admission.Breaker,
 	caller *clients.Caller,
 	raise alert.Func,
+	now func() time.Time,
 ) (*Sender, error) {
 	to, err := cfg.endpoint()
 	if err != nil {
@@ -56,6 +58,7 @@ func NewSender(
 		breaker:  breaker,
 		caller:   caller.StatusOnly(),
 		alert:    raise,
+		now:      now,
 	}
 	s.to.Store(&to)
 	return s, nil
@@ -205,7 +208,7 @@ func (s *Sender) request(ctx context.Context, e Event) (*http.Request, error) {
 		// The cause quotes the URL, which may hold a token.
 		return nil, fmt.Errorf("build the request for %s", to.host)
 	}
-	now := time.Now()
+	now := s.now()
 	var signatures []string
 	for _, signer := range to.signers {
 		signature, err := signer.Sign(e.ID, now, body)

@@ -46,6 +46,7 @@ func newSender(t testing.TB, server *redistest.Server, url, secrets string, limi
 			defer mu.Unlock()
 			*alerts = append(*alerts, a)
 		},
+		time.Now,
 	)
 	if err != nil {
 		t.Fatal(err)

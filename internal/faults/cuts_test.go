@@ -116,6 +116,17 @@ type cutTask struct {
 	started bool
 }
 
+// lastStep is the last place that the task itself has passed: scripts for tokens and
+// limits run beside it.
+func (c *cutTask) lastStep() string {
+	for _, place := range slices.Backward(c.passed) {
+		if !strings.HasPrefix(place, anotherScript) {
+			return place
+		}
+	}
+	return ""
+}
+
 // run has a worker of its own run one task, and kills it at the n-th place; with 0 at
 // the end of the task.
 func (s *cutting) run(n int) *cutTask {
@@ -177,7 +188,7 @@ func (s *cutting) end(cut []*cutTask) {
 		if atMostOnce && task.started {
 			want = tasks.Unknown
 		}
-		written := strings.HasPrefix(task.place, string(start)+" answered") // and nothing was sent
+		written := task.lastStep() == string(start)+" answered" // and nothing was sent
 		switch {
 		case status.Outcome != want:
 		case want == tasks.Unknown && calls == 0 && !written:

@@ -14,45 +14,6 @@ import (
 	"errand.internal/tasks"
 )
 
-// Redis loses the leases of running tasks. asynq removes such a task from its active
-// list before it notices and stops there, so that without a repair the task would be
-// in no list at all.
-func TestLostLeases(t *testing.T) {
-	t.Parallel()
-	for _, tc := range []struct {
-		name string
-		// failures is how many calls of each repeatable kind the vendor refuses.
-		failures int
-		end      func(h *harness)
-	}{
-		{name: "the calls succeed"},
-		{name: "the calls fail and are tried again", failures: 6},
-		{name: "the worker dies", end: func(h *harness) { h.workers[0].Kill() }},
-		{name: "the worker is stopped", end: func(h *harness) { h.workers[0].Terminate() }},
-	} {
-		t.Run(tc.name, func(t *testing.T) {
-			t.Parallel()
-			h := newHarness(t, fleet.Options{})
-			h.startWorkers(1)
-			h.warmUp()
-			h.failNext(tc.failures)
-			calls := h.hold()
-			defer calls.release()
-			h.enqueueHeld(6)
-			if tc.end != nil {
-				h.startWorkers(1)
-			}
-			h.deleteLeases()
-			if tc.end != nil {
-				tc.end(h)
-			}
-			calls.release()
-			h.finish(2*time.Minute, tasks.Done, tasks.Unknown)
-			h.StopAll()
-		})
-	}
-}
-
 // failNext makes the vendor refuse the next n calls of each repeatable kind.
 func (h *harness) failNext(n int) {
 	if n == 0 {
@@ -73,18 +34,9 @@ func (h *harness) enqueueHeld(n int) (ids []string) {
 	return ids
 }
 
-func (h *harness) deleteLeases() {
-	h.t.Helper()
-	for _, name := range loadQueues {
-		if n := h.Conn().Del(h.t.Context(), "asynq:{"+name+"}:lease").Val(); n != 1 {
-			h.t.Errorf("the queue %s has no leases to delete", name)
-		}
-	}
-}
-
-// Tasks are in asynq's active list without a lease and without a worker, as after a
-// lost reply or a failover. asynq never reads those.
-func TestActiveTasksWithoutLeaseOrOwner(t *testing.T) {
+// Tasks are in asynq's active list without a worker, as after a lost reply or a failover.
+// asynq never reads those.
+func TestActiveTasksWithoutOwner(t *testing.T) {
 	t.Parallel()
 	h := newHarness(t, fleet.Options{})
 	ids := h.enqueueEach(5)
@@ -150,7 +102,7 @@ func TestRecordsLostWhileRunning(t *testing.T) {
 		// vendor refuses, before and after the records are lost.
 		failures      int
 		laterFailures int
-		// taken: asynq's lease is lost as well, and another worker takes the task.
+		// taken: another worker takes the task.
 		taken bool
 	}{
 		{name: "the calls succeed"},

@@ -14,7 +14,7 @@
 //	failover     sentinels that replace a master; a cluster that loses one
 //	refused      a Redis that answers and takes no writes
 //	quiet        nothing to do for longer than anything waits
-//	damage       leases, records and active entries that Redis has lost
+//	damage       records and active entries that Redis has lost
 //	replies      a proxy that drops single replies of each script
 //	keys         many producers with one key, now and two days later
 //	deadletters  more dead letters than asynq can keep

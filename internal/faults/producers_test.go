@@ -93,15 +93,16 @@ func TestProducersKilled(t *testing.T) {
 // all of the tasks again. It returns how many the producer had enqueued.
 func (h *harness) killProducer(r *rand.Rand, mode string) (enqueued int) {
 	h.t.Helper()
-	n := 100
+	n, earliest := 100, 1
 	if mode == "bulk" {
-		n = 500 // more than are enqueued at once
+		// It writes the lines of all that are enqueued at once before the first is stored.
+		n, earliest = 500, 256
 	}
 	list := make([]keyedPasscode, n)
 	for i := range list {
 		list[i] = keyedPasscode{Key: h.Name("key"), Passcode: h.NewPasscode()}
 	}
-	h.runAndKill(mode, list, 1+r.IntN(len(list)), time.Duration(r.IntN(1000))*time.Microsecond)
+	h.runAndKill(mode, list, earliest+r.IntN(len(list)-earliest+1), time.Duration(r.IntN(1000))*time.Microsecond)
 	enqueued = h.checkKeys(list)
 	fleet.Parallel(len(list), func(i int) {
 		h.Enqueue(list[i].Passcode, tasks.Key(list[i].Key))

@@ -10,7 +10,7 @@ import (
 
 // Nothing happens for a while. Then a passcode is acknowledged at once, and one that
 // the vendor puts off comes back in time, although all that waits in the worker has
-// waited in vain: for a task, for an answer of Redis, for the end of a lease.
+// waited in vain: for a task, or for an answer of Redis.
 func TestQuietPhase(t *testing.T) {
 	t.Parallel()
 	h := newHarness(t, fleet.Options{})

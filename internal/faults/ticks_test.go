@@ -3,7 +3,6 @@ package faults
 import (
 	"fmt"
 	"io"
-	"net/http"
 	"regexp"
 	"slices"
 	"strconv"
@@ -15,6 +14,7 @@ import (
 	"errand.internal/internal/fleet"
 	"errand.internal/internal/record"
 	"errand.internal/internal/testwait"
+	"errand.internal/internal/webtest"
 	"errand.internal/tasks"
 )
 
@@ -235,7 +235,7 @@ var tickRow = regexp.MustCompile(
 // countedTicks returns the ticks that a worker has counted, by result.
 func (h *scheduleHarness) countedTicks(w *workerProcess) map[string]int {
 	h.t.Helper()
-	res, err := http.Get("http://" + w.Admin() + "/metrics")
+	res, err := webtest.Client.Get("http://" + w.Admin() + "/metrics")
 	if err != nil {
 		h.t.Fatalf("read the metrics of %s: %v", w.Name, err)
 	}

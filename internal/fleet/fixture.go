@@ -232,14 +232,15 @@ func (f *Fixture) Owner(id string) *Process {
 	return nil
 }
 
-// WaitOwners waits until each of the processes works on one of the tasks.
-func (f *Fixture) WaitOwners(limit time.Duration, ids []string, processes ...*Process) {
+// WaitOwners waits until each of the processes works on one of the tasks that ids returns,
+// which may become more.
+func (f *Fixture) WaitOwners(limit time.Duration, ids func() []string, processes ...*Process) {
 	f.tb.Helper()
 	ctx, cancel := context.WithTimeout(f.tb.Context(), limit)
 	defer cancel()
 	for {
 		owners := map[*Process]bool{}
-		for _, id := range ids {
+		for _, id := range ids() {
 			owners[f.Owner(id)] = true
 		}
 		idle := slices.DeleteFunc(

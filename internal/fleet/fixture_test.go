@@ -11,6 +11,7 @@ import (
 	"errand.internal/clients/dinero/dinerotest"
 	"errand.internal/clients/sandbox"
 	"errand.internal/internal/record"
+	"errand.internal/internal/webtest"
 	"errand.internal/tasks"
 	"errand.internal/tasks/dinero"
 )
@@ -48,7 +49,7 @@ func TestFixtureRunsEveryKind(t *testing.T) {
 			len(f.Tokens()),
 		)
 	}
-	resp, err := http.Get("http://" + p.Admin() + "/healthz")
+	resp, err := webtest.Client.Get("http://" + p.Admin() + "/healthz")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,8 +9,8 @@ import (
 )
 
 const (
-	// QuietPhase is how long nothing happens in long runs: longer than asynq's lease,
-	// and than what a connection, a token or a wait of the worker's may outlive idle.
+	// QuietPhase is how long nothing happens in long runs: longer than
+	// what a connection, a token or a wait of the worker's may outlive idle.
 	QuietPhase = 35 * time.Second
 	// promptly is within what time a task ends that meets idle workers.
 	promptly = 2 * time.Second

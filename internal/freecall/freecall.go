@@ -8,10 +8,12 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"unicode/utf8"
 
 	"errand.internal/clients"
 	"errand.internal/internal/broker"
 	"errand.internal/internal/payload"
+	"errand.internal/internal/strictjson"
 )
 
 // Query is the query of a free call. It maps a name to one value or to a list of
@@ -44,13 +46,16 @@ func (q Query) Check(field string) []payload.Problem {
 // queryTexts returns the texts of one name's value; ok is false if it is neither a
 // scalar nor a list of scalars.
 func queryTexts(value any) (texts []string, ok bool) {
+	if text, ok := value.(string); ok && utf8.ValidString(text) {
+		return []string{text}, true
+	}
 	raw, err := json.Marshal(value) // a producer may use any Go type
 	if err != nil {
 		return nil, false
 	}
 	items := []json.RawMessage{raw}
-	if raw[0] == '[' && json.Unmarshal(raw, &items) != nil {
-		return nil, false
+	if raw[0] == '[' {
+		items = strictjson.Items(raw)
 	}
 	texts = make([]string, len(items))
 	for i, item := range items {
@@ -63,16 +68,15 @@ func queryTexts(value any) (texts []string, ok bool) {
 	return texts, true
 }
 
-// ScalarText returns the text of a JSON string, number or boolean; ok is false
-// for anything else.
+// ScalarText returns the text of a JSON string, number or boolean, which must be valid; ok
+// is false for anything else.
 func ScalarText(raw json.RawMessage) (text string, ok bool) {
 	raw = bytes.TrimSpace(raw)
 	if len(raw) == 0 || slices.Contains([]byte("{[n"), raw[0]) {
 		return "", false
 	}
 	if raw[0] == '"' {
-		err := json.Unmarshal(raw, &text)
-		return text, err == nil
+		return strictjson.Text(raw), true
 	}
 	return string(raw), true
 }

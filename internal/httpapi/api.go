@@ -130,18 +130,25 @@ func (a *api) routes(calls []call) http.Handler {
 	})
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
-		h.Set("Cache-Control", "no-store")
-		h.Set("X-Content-Type-Options", "nosniff")
+		h["Cache-Control"] = noStore
+		h["X-Content-Type-Options"] = noSniff
 		mux.ServeHTTP(w, r)
 	})
 }
 
+// The values of headers that every answer shares.
+var (
+	noStore  = []string{"no-store"}
+	noSniff  = []string{"nosniff"}
+	jsonType = []string{"application/json"}
+)
+
 // request is a request with its answer and its key.
 type request struct {
 	*http.Request
-	w      *answer
+	w      answer
 	client *client
-	ctx    context.Context // the request's own, which also ends when the worker stops
+	ctx    context.Context // the request's own, with its trace
 }
 
 // answer remembers the status.
@@ -165,49 +172,56 @@ func (w *answer) Unwrap() http.ResponseWriter {
 
 // json writes an answer.
 func (w *answer) json(status int, v any) {
-	w.Header().Set("Content-Type", "application/json")
+	w.Header()["Content-Type"] = jsonType
 	w.WriteHeader(status)
 	writeJSON(w, v)
 }
 
 // handler returns the handler of a call: it finds the key, calls, and counts.
 func (a *api) handler(c call) http.HandlerFunc {
+	counted := a.metrics.of(c.name)
 	return func(w http.ResponseWriter, r *http.Request) {
 		began := time.Now()
-		answered := &answer{ResponseWriter: w}
-		who := "-"
-		defer func() {
-			a.metrics.observe(who, c.name, answered.status, time.Since(began))
-		}()
-		ctx, cancel := context.WithCancel(r.Context())
-		defer cancel()
-		ctx, span := a.trace(ctx, c, r)
-		defer func() { endTrace(span, answered.status) }()
-		defer context.AfterFunc(a.stopping, cancel)() // a waiting request answers before the worker is gone
+		ctx, span := a.trace(r.Context(), c, r)
 		q := &request{
 			Request: r,
-			w:       answered,
+			w:       answer{ResponseWriter: w},
 			ctx:     ctx,
 		}
+		who := "-"
+		defer func() {
+			endTrace(span, q.w.status)
+			counted.observe(who, q.w.status, time.Since(began))
+		}()
 		if !c.public {
 			allowed, refusal := a.gate.open(r)
 			if refusal != nil {
-				refusal.write(answered)
+				refusal.write(&q.w)
 				return
 			}
 			who = allowed.name
-			leave, refusal, reason := allowed.admit(began)
-			if refusal != nil {
+			if refusal, reason := allowed.admit(began); refusal != nil {
 				a.metrics.refused.WithLabelValues(reason).Inc()
-				refusal.write(answered)
+				refusal.write(&q.w)
 				return
 			}
-			defer leave()
+			defer allowed.leave()
 			q.client = allowed
 		}
 		if err := serve(c, q); err != nil {
 			a.fail(q, c, err)
 		}
+	}
+}
+
+// untilStop returns the context of what may take long. It ends with the request, and once
+// the worker stops: a waiting request answers before the worker is gone.
+func (a *api) untilStop(q *request) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(q.ctx)
+	detach := context.AfterFunc(a.stopping, cancel)
+	return ctx, func() {
+		detach()
+		cancel()
 	}
 }
 
@@ -224,7 +238,7 @@ func (a *api) fail(q *request, c call, err error) {
 		a.log.Warn().Err(err).Str("call", c.name).Int("status", p.Status).Msg("a call of the HTTP interface failed")
 	}
 	if q.w.status == 0 {
-		p.write(q.w)
+		p.write(&q.w)
 	}
 }
 
@@ -282,8 +296,7 @@ func (a *api) status(q *request) error {
 		return errNotOurs
 	}
 	if wait > 0 && status.State != tasks.Ended {
-		q.extend(wait)
-		if later, _ := produce.Wait(q.ctx, a.client, status.ID, wait); later != nil {
+		if later, _ := a.wait(q, status.ID, wait); later != nil {
 			status = later
 		}
 	}

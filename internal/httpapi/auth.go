@@ -52,29 +52,32 @@ func newClient(k *key, cfg Config) *client {
 	}
 }
 
-// admit takes a slot of the key's, and one from its rate.
-func (c *client) admit(now time.Time) (leave func(), refusal *Problem, reason string) {
+// admit takes a slot of the key's, which leave gives back, and one from its rate.
+func (c *client) admit(now time.Time) (refusal *Problem, reason string) {
 	select {
 	case c.requests <- struct{}{}:
 	default:
-		return nil, problem(
+		return problem(
 			http.StatusTooManyRequests,
 			"too-many",
 			"this key has too many requests running at once",
 		).retry(1), "busy"
 	}
-	leave = func() { <-c.requests }
 	reserved := c.limiter.ReserveN(now, 1)
 	if wait := reserved.DelayFrom(now); wait > 0 {
 		reserved.CancelAt(now)
-		leave()
-		return nil, problem(
+		c.leave()
+		return problem(
 			http.StatusTooManyRequests,
 			"too-many",
 			"this key sends more than API_RATE allows",
 		).retry(int(math.Ceil(wait.Seconds()))), "rate"
 	}
-	return leave, nil, ""
+	return nil, ""
+}
+
+func (c *client) leave() {
+	<-c.requests
 }
 
 // gate finds out whose a request is.

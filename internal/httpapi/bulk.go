@@ -44,16 +44,18 @@ func (a *api) bulk(q *request) error {
 	}
 	// The receipts of the first rows leave before the last rows have come. What is left of
 	// the body when the bulk ends early must not be taken for the next request.
-	_ = http.NewResponseController(q.w).EnableFullDuplex()
+	_ = http.NewResponseController(&q.w).EnableFullDuplex()
 	q.w.Header().Set("Connection", "close")
 	in := &steadyBody{q: q}
 	defer in.stop()
-	out := newReceipts(q.w, func(result string) { a.metrics.rows.WithLabelValues(q.client.name, result).Inc() })
+	out := newReceipts(&q.w, func(result string) { a.metrics.rows.WithLabelValues(q.client.name, result).Inc() })
 	defer out.stop()
 	cfg.Client = a.client
 	cfg.From = in
 	cfg.Done = out.write
-	ctx, cancel := context.WithTimeout(q.ctx, maxBulkTime)
+	stoppable, detach := a.untilStop(q)
+	defer detach()
+	ctx, cancel := context.WithTimeout(stoppable, maxBulkTime)
 	defer cancel()
 	sum, failure := bulk.Run(ctx, cfg)
 	if sum.Rows == 0 {

@@ -12,6 +12,14 @@ import (
 	"errand.internal/internal/webserver"
 )
 
+// The timeouts of the server. A request that waits, and a bulk, have longer ones.
+const (
+	// ReadTimeout is how long a request may take to arrive, with its body.
+	ReadTimeout = 10 * time.Second
+	// WriteTimeout is how long its answer may take, from then on.
+	WriteTimeout = 30 * time.Second
+)
+
 // Config says whether and how the interface is served.
 type Config struct {
 	Addr    string        `env:"ADDR" doc:"HTTP interface for producers (docs/producing.md), such as 127.0.0.1:8081. Unset: none."`

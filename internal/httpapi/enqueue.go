@@ -14,12 +14,8 @@ import (
 	"errand.internal/tasks/all"
 )
 
-const (
-	// bodyTimeout is how long a payload may take to arrive.
-	bodyTimeout = 10 * time.Second
-	// slack is how much longer than its wait a request may take.
-	slack = 10 * time.Second
-)
+// slack is how much longer than its wait a request may take.
+const slack = 10 * time.Second
 
 // enqueue stores one task, and waits for its outcome if that is asked for.
 func (a *api) enqueue(q *request) error {
@@ -60,7 +56,7 @@ func (a *api) enqueue(q *request) error {
 	if r.Duplicate || r.State == produce.StateEnded {
 		status = http.StatusOK
 	}
-	q.w.Header().Set("Location", tasksPath+"/"+r.ID)
+	q.w.Header()["Location"] = []string{tasksPath + "/" + r.ID}
 	q.w.json(status, r)
 	return nil
 }
@@ -73,8 +69,7 @@ func (a *api) follow(q *request, r *produce.Report, wait time.Duration, keyOutco
 	var err error
 	switch {
 	case wait > 0:
-		q.extend(wait)
-		status, err = produce.Wait(q.ctx, a.client, r.ID, wait)
+		status, err = a.wait(q, r.ID, wait)
 	case r.Duplicate:
 		status, err = a.client.Status(q.ctx, r.ID)
 	default:
@@ -91,6 +86,14 @@ func (a *api) follow(q *request, r *produce.Report, wait time.Duration, keyOutco
 	case errors.Is(err, tasks.ErrNotFound):
 		r.State = produce.StateForgotten
 	}
+}
+
+// wait waits for the end of a task as long as the request may, and the worker runs on.
+func (a *api) wait(q *request, id string, wait time.Duration) (*tasks.Status, error) {
+	q.extend(wait)
+	ctx, cancel := a.untilStop(q)
+	defer cancel()
+	return produce.Wait(ctx, a.client, id, wait)
 }
 
 // conceal takes out what only the key that enqueued a task may see.
@@ -143,8 +146,7 @@ func (q *request) payload() ([]byte, error) {
 		q.w.Header().Set("Connection", "close") // nobody reads the rest
 		return nil, tooLarge()
 	}
-	q.readUntil(time.Now().Add(bodyTimeout))
-	raw, err := io.ReadAll(http.MaxBytesReader(q.w, q.Body, payload.MaxSize))
+	raw, err := q.readAll()
 	if err != nil {
 		q.w.Header().Set("Connection", "close") // nobody reads the rest
 		return nil, bodyProblem(err)
@@ -153,6 +155,20 @@ func (q *request) payload() ([]byte, error) {
 		return nil, invalid(Fault{In: "body", Rule: "must be UTF-8"})
 	}
 	return raw, nil
+}
+
+// smallBody is the size up to which a body is read into a buffer of its announced size.
+// That of a larger one grows as it arrives: what is only announced takes no memory.
+const smallBody = 8 << 10
+
+// readAll reads the body. The server bounds how long that may take.
+func (q *request) readAll() ([]byte, error) {
+	if 0 <= q.ContentLength && q.ContentLength <= smallBody {
+		raw := make([]byte, q.ContentLength)
+		_, err := io.ReadFull(q.Body, raw)
+		return raw, err
+	}
+	return io.ReadAll(http.MaxBytesReader(&q.w, q.Body, payload.MaxSize))
 }
 
 func tooLarge() *Problem {
@@ -180,12 +196,12 @@ func (q *request) uncompressed() error {
 
 // readUntil bounds the reading of the body.
 func (q *request) readUntil(deadline time.Time) {
-	_ = http.NewResponseController(q.w).SetReadDeadline(deadline)
+	_ = http.NewResponseController(&q.w).SetReadDeadline(deadline)
 }
 
 // extend lets a request that waits stay open. Without that, the deadline of the body
 // would end it.
 func (q *request) extend(wait time.Duration) {
 	q.readUntil(time.Now().Add(wait + slack))
-	_ = http.NewResponseController(q.w).SetWriteDeadline(time.Now().Add(wait + slack))
+	_ = http.NewResponseController(&q.w).SetWriteDeadline(time.Now().Add(wait + slack))
 }

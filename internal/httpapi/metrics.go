@@ -52,9 +52,25 @@ func newMetrics(reg prometheus.Registerer, calls []string) *metrics {
 	return m
 }
 
-func (m *metrics) observe(keyName, call string, status int, took time.Duration) {
-	m.requests.WithLabelValues(keyName, call, strconv.Itoa(status)).Inc()
-	m.seconds.WithLabelValues(call).Observe(took.Seconds())
+// callMetrics count one call.
+type callMetrics struct {
+	name     string
+	requests *prometheus.CounterVec
+	seconds  prometheus.Observer
+}
+
+// of returns the metrics of a call.
+func (m *metrics) of(call string) callMetrics {
+	return callMetrics{
+		name:     call,
+		requests: m.requests,
+		seconds:  m.seconds.WithLabelValues(call),
+	}
+}
+
+func (m callMetrics) observe(keyName string, status int, took time.Duration) {
+	m.requests.WithLabelValues(keyName, m.name, strconv.Itoa(status)).Inc()
+	m.seconds.Observe(took.Seconds())
 }
 
 // prepare creates every series that a key can have at zero.

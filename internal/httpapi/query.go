@@ -28,9 +28,12 @@ type parameters struct {
 }
 
 func newParameters(r *http.Request) *parameters {
-	query, err := url.ParseQuery(r.URL.RawQuery)
-	p := &parameters{query: query, header: r.Header}
-	if err != nil {
+	p := &parameters{header: r.Header}
+	if r.URL.RawQuery == "" {
+		return p
+	}
+	var err error
+	if p.query, err = url.ParseQuery(r.URL.RawQuery); err != nil {
 		p.fault("query", "", "cannot be parsed")
 	}
 	return p
@@ -46,6 +49,9 @@ func (p *parameters) fault(in, field, rule string) {
 
 // text returns a parameter, and whether it is there.
 func (p *parameters) text(name string) (value string, given bool) {
+	if len(p.query) == 0 {
+		return "", false
+	}
 	p.known = append(p.known, name)
 	values := p.query[name]
 	if len(values) > 1 {

@@ -11,11 +11,14 @@ import (
 	"errand.internal/internal/tracing"
 )
 
+// traceHeader is the header of a trace as net/http keeps it.
+var traceHeader = http.CanonicalHeaderKey(tracing.Header)
+
 // trace returns the context of a call with the trace of its client, and with a span if
 // the worker records any. The span has the route and not the path, in which a client may
 // have written anything.
 func (a *api) trace(ctx context.Context, c call, r *http.Request) (context.Context, trace.Span) {
-	if values := r.Header.Values(tracing.Header); len(values) == 1 {
+	if values := r.Header[traceHeader]; len(values) == 1 {
 		ctx = tracing.With(ctx, values[0])
 	}
 	if a.tracer == nil {

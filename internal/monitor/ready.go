@@ -37,7 +37,7 @@ func CheckReady(ctx context.Context, httpAddr string) error {
 			first = err
 		}
 	}
-	return first
+	return fmt.Errorf("no worker answers at HTTP_ADDR %s; start one, or give its settings: %w", httpAddr, first)
 }
 
 // checkAddrs returns the addresses at which a server on httpAddr can be reached

@@ -69,7 +69,7 @@ func TestCheckReady(t *testing.T) {
 		{name: "not ready without a reason", addr: reasonless, want: "not ready: status 503"},
 		{name: "another server", addr: foreign, want: "is not a worker"},
 		{name: "redirect", addr: redirect, want: "is not a worker"},
-		{name: "nothing listens", addr: closed.Addr().String(), want: "request /readyz: dial tcp"},
+		{name: "nothing listens", addr: closed.Addr().String(), want: "start one, or give its settings: request /readyz: dial tcp"},
 		{name: "no admin http", addr: "", want: "HTTP_ADDR: is empty"},
 		{name: "no port", addr: "localhost", want: "HTTP_ADDR: must be host:port"},
 		{name: "port zero", addr: "localhost:0", want: "HTTP_ADDR: names no usable port"},

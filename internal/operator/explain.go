@@ -13,6 +13,7 @@ import (
 	"errand.internal/internal/broker"
 	"errand.internal/internal/record"
 	"errand.internal/internal/redisguard"
+	"errand.internal/internal/schedule"
 )
 
 // Question says which tasks are to be explained, in one of four ways.
@@ -155,6 +156,10 @@ type situation struct {
 	waiting int64  // tasks that wait in its queue
 	workers int    // live workers that run its queue
 	refuses string // why Redis takes no writes; "" if it does
+	// tick is the last one of its schedule, if it has one.
+	tick schedule.Tick
+	// clocks are the live workers whose clocks are wrong.
+	clocks map[string]time.Duration
 }
 
 func (o *Operator) situation(ctx context.Context, r *record.Record) (situation, error) {
@@ -162,6 +167,11 @@ func (o *Operator) situation(ctx context.Context, r *record.Record) (situation, 
 	var err error
 	if s.now, err = o.rdb.Time(ctx).Result(); err != nil {
 		return s, fmt.Errorf("read Redis' time: %w", err)
+	}
+	if r.Schedule != "" {
+		if s.tick, err = schedule.LastTick(ctx, o.rdb, r.Schedule); err != nil {
+			return s, err
+		}
 	}
 	if r.State == record.Ended {
 		return s, nil
@@ -191,7 +201,8 @@ func (o *Operator) situation(ctx context.Context, r *record.Record) (situation, 
 		return s, err
 	}
 	s.workers = live.Running[r.Queue]
-	return s, nil
+	s.clocks, err = o.store.WrongClocks(ctx)
+	return s, err
 }
 
 // pausedAccount finds the pause of the account that a task waits for.
@@ -231,7 +242,7 @@ func (s situation) explain() Explanation {
 		ReplayOf: s.ReplayOf,
 		Replay:   s.Replay,
 		Timeline: s.timeline(),
-		Do:       s.do(),
+		Do:       s.do() + s.makeUp() + s.wrongClocks(),
 	}
 }
 
@@ -243,6 +254,9 @@ func (s situation) timeline() []Moment {
 			line = append(line, Moment{At: at.UTC(), What: fmt.Sprintf(format, args...)})
 		}
 	}
+	if n := s.missedTicks(); n > 0 {
+		add(s.tick.Resumed, "%d ticks of its schedule were missed before: no worker enqueued them in time", n)
+	}
 	add(s.Created, "enqueued by %s", s.enqueuer())
 	if s.Due.Sub(s.Created) > 0 {
 		add(s.Due, "due")
@@ -251,7 +265,11 @@ func (s situation) timeline() []Moment {
 		add(s.WaitedSince, "parked, %s in all; the last time for %s", times(s.Waits), s.waitedFor())
 	}
 	for i, a := range s.History {
-		add(a.At, "attempt %d: %s", i+1, attemptText(a))
+		at := a.At
+		if !s.Ended.IsZero() && at.After(s.Ended) { // a worker knows Redis' time to a round trip
+			at = s.Ended
+		}
+		add(at, "attempt %d: %s", i+1, attemptText(a))
 	}
 	if s.State == record.Ended {
 		add(s.Ended, "ended %s%s", s.Outcome, details(s.Code, s.Message))
@@ -271,6 +289,8 @@ func (s situation) enqueuer() string {
 	switch {
 	case s.ReplayOf != "":
 		by = "an operator, as a replay of " + s.ReplayOf
+	case s.Schedule != "":
+		by = "the schedule " + s.Schedule
 	case s.Scheduled:
 		by = "a schedule"
 	case s.By != "":
@@ -316,90 +336,4 @@ func times(n int) string {
 		return "once"
 	}
 	return fmt.Sprintf("%d times", n)
-}
-
-// do is one line that says what to do now.
-func (s situation) do() string {
-	switch s.State {
-	case record.Ended:
-		return s.doAfterTheEnd()
-	case record.Running:
-		return "nothing: a worker is calling the vendor (" + s.Owner + ")"
-	case record.Scheduled:
-		return "nothing: it is not due yet" + s.unlessStuck()
-	case record.Retrying:
-		return "nothing: it is tried again by itself until its time is up" + s.unlessStuck()
-	case record.Parked:
-		return s.doWhileParked()
-	}
-	if stuck := s.stuck(); stuck != "" {
-		return stuck
-	}
-	return fmt.Sprintf("nothing: it is about to run; %d tasks wait in its queue", s.waiting)
-}
-
-// stuck says what to do if the task's queue does not move; "" if it does.
-func (s situation) stuck() string {
-	switch {
-	case s.refuses != "":
-		return "Redis takes no writes, so nothing starts: " + s.refuses + "; worker doctor says what to do"
-	case s.paused != "":
-		return s.paused + ": " + s.resume + " --reason '…'"
-	case s.workers == 0:
-		return "no live worker runs the queue " + s.Queue +
-			": start one with its vendor's credentials; worker doctor says more"
-	}
-	return ""
-}
-
-func (s situation) unlessStuck() string {
-	if stuck := s.stuck(); stuck != "" {
-		return "; but " + stuck
-	}
-	return ""
-}
-
-func (s situation) doWhileParked() string {
-	if stuck := s.stuck(); stuck != "" {
-		return stuck
-	}
-	if strings.HasSuffix(s.WaitedFor, admission.PauseSuffix) {
-		return "nothing: " + s.WaitedFor + " has ended, and it runs again within a minute"
-	}
-	name, of, _ := strings.Cut(s.WaitedFor, ":")
-	switch {
-	case of == "rate" || of == "concurrency":
-		return "nothing: it waits for its turn within " + s.WaitedFor + ", and costs no attempt"
-	case of == "retries":
-		return "nothing: calls of " + name + " fail, and it is tried again as they get better; worker doctor says why"
-	case of == "breaker":
-		return "the calls of " + name + " are stopped, and one tries again by itself: worker doctor says why; once the " +
-			"vendor has mended it: worker credentials clear " + name
-	case s.waitedFor() == s.WaitedFor && s.WaitedFor != "worker":
-		return "it waits for " + s.WaitedFor + ", and costs no attempt: worker doctor says what to mend; once the account " +
-			"is unlocked at the vendor: worker credentials clear " + s.WaitedFor
-	}
-	return "it waits for " + s.waitedFor() + ", and costs no attempt: worker doctor says what to mend"
-}
-
-func (s situation) doAfterTheEnd() string {
-	if s.Replay != "" {
-		return "it was replayed: worker explain " + s.Replay
-	}
-	replay := "worker dead-letters replay " + s.ID + " --reason '…'"
-	switch s.Outcome {
-	case record.Done:
-		return "nothing: the vendor has done it"
-	case record.Declined:
-		return "nothing here: it is the vendor's final no, or a guard's; other data are another task"
-	case record.Superseded:
-		return "nothing: a later task of the same subject made it wrong to run"
-	case record.Cancelled:
-		return "nothing: somebody took it back; worker audit says who"
-	case record.Invalid:
-		return "mend what the message names and enqueue it again; if the fault was in the settings: " + replay
-	case record.Unknown:
-		return "ask the vendor whether it happened; only if it did not: " + replay + " --even-if-it-happened"
-	}
-	return "mend the cause, and then: " + replay
 }

@@ -79,6 +79,21 @@ func TestATaskIsExplainedByWhateverNamesIt(t *testing.T) {
 	}
 }
 
+// A worker knows Redis' time to a round trip: an attempt that it has after the end is told
+// before it all the same.
+func TestTheEndOfATaskIsToldLast(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	id := f.enqueue(otp("ana@example.com"))
+	late := result(record.Failed)
+	late.Attempt.At = time.Now().Add(time.Second)
+	f.endWith("otp", late)
+	lines := strings.Split(whatHappened(f.explainOne(operator.Question{ID: id})), "\n")
+	if last := lines[len(lines)-1]; !strings.HasPrefix(last, "ended failed") {
+		t.Errorf("the last line is %q of %q", last, lines)
+	}
+}
+
 // The timeline names the API key that asked for a task.
 func TestTheTimelineNamesTheKeyOfTheHTTPInterface(t *testing.T) {
 	t.Parallel()
@@ -86,6 +101,34 @@ func TestTheTimelineNamesTheKeyOfTheHTTPInterface(t *testing.T) {
 	id := f.enqueue(otp("ana@example.com"), func(j *broker.Job) { j.By = "shop" })
 	if text := whatHappened(f.explainOne(operator.Question{ID: id})); !strings.Contains(text, "by the API key shop") {
 		t.Errorf("the timeline does not name the key:\n%s", text)
+	}
+}
+
+// The timeline names the schedule of a task, and the ticks that were missed before it, with
+// the command that makes up for them.
+func TestTheTimelineNamesTheScheduleAndItsMissedTicks(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	poll := func(user string) string {
+		return f.enqueue(inactivation(user), func(j *broker.Job) { j.Scheduled, j.By = true, record.BySchedule("leavers") })
+	}
+	before := f.explainOne(operator.Question{ID: poll("u-1")})
+	resumed := f.conn().Time(t.Context()).Val().UnixMilli()
+	f.conn().HSet(t.Context(), "errand:schedule:{leavers}", "last", 1, "finished", 2, "missed", 7, "resumed", resumed)
+	after := f.explainOne(operator.Question{ID: poll("u-2")})
+	for text, missed := range map[string]bool{
+		whatHappened(before) + before.Do: false,
+		whatHappened(after) + after.Do:   true,
+	} {
+		if !strings.Contains(text, "enqueued by the schedule leavers") ||
+			strings.Contains(text, "7 ticks of its schedule were missed before") != missed ||
+			strings.Contains(text, "worker schedule run leavers") != missed {
+			t.Errorf("missed %v:\n%s", missed, text)
+		}
+	}
+	r, err := f.client.Status(t.Context(), after.ID)
+	if err != nil || r.By != "" { // else an API key of the same name could read the result
+		t.Errorf("a schedule's task is said to be of the key %q, %v", r.By, err)
 	}
 }
 
@@ -106,7 +149,7 @@ func TestEachEndSaysWhatToDo(t *testing.T) {
 	for outcome, want := range map[record.Outcome]string{
 		record.Done:     "nothing: the vendor has done it",
 		record.Declined: "the vendor's final no",
-		record.Invalid:  "mend what the message names",
+		record.Invalid:  "the producer mends what the message names",
 		record.Unknown:  "only if it did not: worker dead-letters replay ID --reason '…' --even-if-it-happened",
 		record.Expired:  "and then: worker dead-letters replay ID --reason '…'",
 		record.Failed:   "and then: worker dead-letters replay ID --reason '…'",

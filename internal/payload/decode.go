@@ -21,6 +21,7 @@ import (
 	"reflect"
 	"slices"
 	"sort"
+	"strconv"
 	"strings"
 
 	"errand.internal/internal/strictjson"
@@ -62,25 +63,38 @@ func Decode(raw []byte, into any) error {
 	if trimmed := bytes.TrimSpace(raw); trimmed[0] != '{' {
 		return invalid("the payload must be an object")
 	}
-	d := decoder{given: map[string]bool{}, problems: Unfaithful(raw)}
-	d.value("", raw, reflect.ValueOf(into).Elem())
-	cleanValue("", "", reflect.ValueOf(into).Elem(), &d.problems)
-	reported := map[string]bool{}
-	for _, p := range d.problems {
-		reported[p.Field] = true
-	}
-	for _, p := range Validate(into, d.given) {
-		if !reported[p.Field] { // a field of the wrong type also breaks its rules
-			d.problems = append(d.problems, p)
-		}
-	}
-	if len(d.problems) == 0 {
+	found := Unfaithful(raw)
+	target := reflect.ValueOf(into).Elem()
+	d := decoder{pass: newPass(found), twice: len(found) > 0}
+	d.value(bytes.TrimSpace(raw), target)
+	c := cleaner{pass: d.pass, own: true}
+	c.value("", target)
+	problems := merge(c.problems, validate(target, into, raw))
+	if len(problems) == 0 {
 		return nil
 	}
-	sort.SliceStable(d.problems, func(i, j int) bool {
-		return d.problems[i].Field < d.problems[j].Field
+	sort.SliceStable(problems, func(i, j int) bool {
+		return problems[i].Field < problems[j].Field
 	})
-	return &Error{slices.Compact(d.problems)}
+	return &Error{slices.Compact(problems)}
+}
+
+// merge adds to problems those of the rules that are broken. A field of the wrong type
+// also breaks its rules; it is named once.
+func merge(problems, broken []Problem) []Problem {
+	if len(problems) == 0 {
+		return broken
+	}
+	reported := map[string]bool{}
+	for _, p := range problems {
+		reported[p.Field] = true
+	}
+	for _, p := range broken {
+		if !reported[p.Field] {
+			problems = append(problems, p)
+		}
+	}
+	return problems
 }
 
 // Unfaithful returns a problem for each place of a valid JSON text that cannot reach
@@ -120,114 +134,129 @@ func syntaxFault(raw []byte) string {
 	return "it cannot be parsed"
 }
 
+// decoder decodes a valid JSON text into a payload.
 type decoder struct {
-	problems []Problem
-	given    map[string]bool // paths of the fields present in the payload
+	pass
+	// twice: a member may be given twice. The first counts, and Unfaithful has reported
+	// the second.
+	twice bool
 }
 
-func (d *decoder) fault(field, rule string) {
-	d.problems = append(d.problems, Problem{field, rule})
-}
-
-var unmarshaler = reflect.TypeFor[json.Unmarshaler]()
-
-func (d *decoder) value(path string, raw json.RawMessage, v reflect.Value) {
-	raw = bytes.TrimSpace(raw)
-	d.given[path] = true
+func (d *decoder) value(raw json.RawMessage, v reflect.Value) {
 	if v.Kind() == reflect.Pointer {
 		if string(raw) == "null" {
-			d.fault(path, "must not be null; leave it out")
+			d.fault("must not be null; leave it out")
 			return
 		}
 		v.Set(reflect.New(v.Type().Elem()))
-		d.value(path, raw, v.Elem())
+		d.value(raw, v.Elem())
 		return
 	}
-	if v.CanAddr() && reflect.PointerTo(v.Type()).Implements(unmarshaler) {
+	s := shapeOf(v.Type())
+	switch kind := v.Kind(); {
+	case s.decodesItself:
 		if err := v.Addr().Interface().(json.Unmarshaler).UnmarshalJSON(raw); err != nil {
-			d.fault(path, err.Error())
+			d.fault(err.Error())
 		}
-		return
-	}
-	switch v.Kind() {
-	case reflect.Struct:
-		d.object(path, raw, v)
-	case reflect.Slice:
-		d.list(path, raw, v)
-	default:
-		err := decodeKeepingNumbers(raw, v)
-		if err != nil || string(raw) == "null" && v.Kind() != reflect.Interface {
-			d.fault(path, "must be "+article(kindName(v.Type())))
-		}
+	case kind == reflect.Struct:
+		d.object(raw, v, s)
+	case kind == reflect.Slice:
+		d.list(raw, v)
+	case string(raw) == "null" && kind != reflect.Interface, !s.decode(raw, v):
+		d.fault("must be " + article(kindName(v.Type())))
 	}
 }
 
-// decodeKeepingNumbers decodes raw into v. A number in a free body reaches the
-// vendor exactly as the producer wrote it.
-func decodeKeepingNumbers(raw []byte, v reflect.Value) error {
-	switch v.Kind() {
-	case reflect.Interface, reflect.Map:
-	default: // it holds no free body
-		return json.Unmarshal(raw, v.Addr().Interface())
-	}
-	dec := json.NewDecoder(bytes.NewReader(raw))
-	dec.UseNumber()
-	return dec.Decode(v.Addr().Interface())
-}
-
-func (d *decoder) object(path string, raw json.RawMessage, v reflect.Value) {
+func (d *decoder) object(raw json.RawMessage, v reflect.Value, s *shape) {
 	if raw[0] != '{' {
-		d.fault(path, "must be an object")
+		d.fault("must be an object")
 		return
 	}
-	targets := map[string]reflect.Value{}
-	collectFields(v, targets)
-	for _, m := range strictjson.Members(raw) {
-		field := join(path, m.Name)
-		switch target, known := targets[m.Name]; {
+	var given map[string]bool
+	if d.twice {
+		given = map[string]bool{}
+	}
+	for name, value := range strictjson.Members(raw) {
+		to, known := s.byName[string(name)]
+		switch {
 		case !known:
-			d.fault(field, "is unknown"+suggestion(m.Name, targets))
-		case !d.given[field]: // else Unfaithful has reported it
-			d.value(field, m.Value, target)
+			d.enter(string(name))
+			d.fault("is unknown" + s.suggestion(string(name)))
+			d.leave()
+			continue
+		case given[to.name]:
+			continue
+		case d.twice:
+			given[to.name] = true
 		}
+		d.enter(to.name)
+		d.value(value, v.FieldByIndex(to.index))
+		d.leave()
 	}
 }
 
-func (d *decoder) list(path string, raw json.RawMessage, v reflect.Value) {
+func (d *decoder) list(raw json.RawMessage, v reflect.Value) {
 	if raw[0] != '[' {
-		d.fault(path, "must be a list")
+		d.fault("must be a list")
 		return
 	}
 	items := strictjson.Items(raw)
 	v.Set(reflect.MakeSlice(v.Type(), len(items), len(items)))
 	for i, item := range items {
-		d.value(fmt.Sprintf("%s[%d]", path, i), item, v.Index(i))
+		d.enterEntry(i)
+		d.value(item, v.Index(i))
+		d.leave()
 	}
 }
 
-// collectFields indexes the fields of a struct, including those of embedded
-// structs, by their JSON names.
-func collectFields(v reflect.Value, into map[string]reflect.Value) {
-	for field, value := range v.Fields() {
-		if field.Anonymous {
-			collectFields(value, into)
-		} else if name := jsonName(field); name != "" {
-			into[name] = value
+// decode decodes a value that is neither a struct nor a list, and reports whether it has
+// the type. encoding/json, which says the same, would check the text once more.
+func (s *shape) decode(raw json.RawMessage, v reflect.Value) bool {
+	switch kind := v.Kind(); {
+	case kind == reflect.Interface, kind == reflect.Map:
+		return s.decodeOpen(raw, v)
+	case !s.plain:
+	case kind == reflect.String:
+		if raw[0] != '"' {
+			return false
 		}
+		v.SetString(strictjson.Text(raw))
+		return true
+	case v.CanInt():
+		n, err := strconv.ParseInt(string(raw), 10, 64)
+		if err != nil || v.OverflowInt(n) {
+			return false
+		}
+		v.SetInt(n)
+		return true
 	}
+	return json.Unmarshal(raw, v.Addr().Interface()) == nil
 }
 
-func jsonName(f reflect.StructField) string {
-	name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
-	if name == "-" || !f.IsExported() {
-		return ""
+// decodeOpen decodes what the payload leaves open. A number in a free body reaches the
+// vendor exactly as the producer wrote it.
+func (s *shape) decodeOpen(raw json.RawMessage, v reflect.Value) bool {
+	switch {
+	case v.Type() == anyType:
+		if value := strictjson.Value(raw); value != nil {
+			v.Set(reflect.ValueOf(value))
+		}
+		return true
+	case s.object:
+		if raw[0] != '{' {
+			return false
+		}
+		v.Set(reflect.ValueOf(strictjson.Value(raw)).Convert(v.Type()))
+		return true
 	}
-	return name
+	dec := json.NewDecoder(bytes.NewReader(raw))
+	dec.UseNumber()
+	return dec.Decode(v.Addr().Interface()) == nil
 }
 
 // suggestion names the field that differs from an unknown name only in case.
-func suggestion(name string, targets map[string]reflect.Value) string {
-	for known := range targets {
+func (s *shape) suggestion(name string) string {
+	for known := range s.byName {
 		if strings.EqualFold(known, name) {
 			return "; did you mean " + known + "?"
 		}

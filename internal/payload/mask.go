@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/json"
 	"reflect"
+
+	"errand.internal/internal/strictjson"
 )
 
 // Masked replaces every value that must not be shown.
@@ -17,14 +19,13 @@ func Mask(p any, raw []byte) string {
 	if p != nil {
 		clearPaths("", reflect.TypeOf(p), shown)
 	}
-	var doc any
-	if err := decodeKeepingNumbers(raw, reflect.ValueOf(&doc).Elem()); err != nil {
+	if !json.Valid(raw) {
 		return Masked
 	}
 	var out bytes.Buffer
 	enc := json.NewEncoder(&out)
 	enc.SetEscapeHTML(false)
-	if err := enc.Encode(mask("", doc, shown)); err != nil {
+	if err := enc.Encode(mask("", strictjson.Value(raw), shown)); err != nil {
 		return Masked
 	}
 	return string(bytes.TrimSpace(out.Bytes()))

@@ -111,6 +111,20 @@ func TestNumbersInFreeFieldsKeepTheirForm(t *testing.T) {
 	}
 }
 
+// The tags of a free body's type are not ours: they may be those of another library.
+func TestTheTypeOfAFreeBodyHasNoRules(t *testing.T) {
+	t.Parallel()
+	type customer struct {
+		Mail string `json:"mail" validate:"email"`
+		Name string `json:"name" validate:"required"`
+	}
+	for _, body := range []any{customer{}, &customer{}, []any{customer{}}} {
+		if _, problems := payload.Check(sample{Count: 1, Name: "n", Free: body}); len(problems) > 0 {
+			t.Errorf("%T: %v", body, problems)
+		}
+	}
+}
+
 func TestMask(t *testing.T) {
 	t.Parallel()
 	got := payload.Mask(

@@ -1,13 +1,15 @@
 package payload
 
 import (
+	"encoding/json"
 	"fmt"
 	"reflect"
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"unicode/utf8"
+
+	"errand.internal/internal/strictjson"
 )
 
 // rule is one rule of a validate tag. The tags are read as go-playground/validator reads
@@ -19,43 +21,6 @@ type rule struct {
 	bound int64    // of min and max
 	words []string // of oneof
 }
-
-// fieldRules are the rules of one field of a struct.
-type fieldRules struct {
-	index int
-	name  string // "" for an embedded struct, whose fields are the struct's own
-	rules []rule
-}
-
-// rulesOf are the rules of a struct's fields. They are read once, because every task is
-// checked. A rule that there is not panics: the tag is part of the program.
-func rulesOf(t reflect.Type) []fieldRules {
-	if known, ok := rulesByType.Load(t); ok {
-		return known.([]fieldRules)
-	}
-	var list []fieldRules
-	for i := range t.NumField() {
-		f := t.Field(i)
-		if !f.Anonymous && !f.IsExported() {
-			continue
-		}
-		name := ""
-		if !f.Anonymous {
-			if name = jsonName(f); name == "" {
-				name = f.Name
-			}
-		}
-		list = append(list, fieldRules{
-			index: i,
-			name:  name,
-			rules: readRules(f),
-		})
-	}
-	rulesByType.Store(t, list)
-	return list
-}
-
-var rulesByType sync.Map // of []fieldRules by reflect.Type
 
 // readRules reads the tag of a field.
 func readRules(f reflect.StructField) []rule {
@@ -87,25 +52,29 @@ func readRules(f reflect.StructField) []rule {
 
 // ruleCheck checks the rules of a payload.
 type ruleCheck struct {
-	given    map[string]bool
-	problems []Problem
+	pass
+	raw json.RawMessage // that it was decoded from; nil if it was not
 }
 
-func (c *ruleCheck) object(path string, v reflect.Value) {
-	for _, f := range rulesOf(v.Type()) {
-		at := path
-		if f.name != "" {
-			at = join(path, f.name)
+func (c *ruleCheck) object(v reflect.Value) {
+	for _, f := range shapeOf(v.Type()).fields {
+		if f.name == "" {
+			c.value(v.Field(f.index), f.rules)
+			continue
 		}
-		c.value(at, v.Field(f.index), f.rules)
+		c.enter(f.name)
+		c.value(v.Field(f.index), f.rules)
+		c.leave()
 	}
 }
 
 // value checks the rules of one value. Of several that it breaks, the first is reported.
-func (c *ruleCheck) value(path string, v reflect.Value, rules []rule) {
-	pointed := false
+// A free body, an interface, has no rules of its own, whatever its type's tags say.
+func (c *ruleCheck) value(v reflect.Value, rules []rule) {
+	pointed, open := false, false
 	for (v.Kind() == reflect.Pointer || v.Kind() == reflect.Interface) && !v.IsNil() {
 		pointed = true
+		open = open || v.Kind() == reflect.Interface
 		v = v.Elem()
 	}
 	for i, r := range rules {
@@ -113,33 +82,60 @@ func (c *ruleCheck) value(path string, v reflect.Value, rules []rule) {
 		case r.name == "omitempty" && !hasValue(v, pointed), r.name == "omitnil" && isNil(v):
 			return
 		case r.name == "dive":
-			c.entries(path, v, rules[i+1:])
+			c.entries(v, rules[i+1:])
 			return
 		case !r.holds(v, pointed):
-			c.problems = append(c.problems, Problem{
-				Field: path,
-				Rule:  explain(r.name, r.param, v.Kind(), c.given[path]),
-			})
+			c.fault(explain(r.name, r.param, v.Kind(), r.name == "required" && given(c.raw, c.path)))
 			return
 		}
 	}
-	if v.Kind() == reflect.Struct {
-		c.object(path, v)
+	if v.Kind() == reflect.Struct && !open {
+		c.object(v)
 	}
 }
 
 // entries checks the rules of each entry of a list or an object.
-func (c *ruleCheck) entries(path string, v reflect.Value, rules []rule) {
+func (c *ruleCheck) entries(v reflect.Value, rules []rule) {
 	switch v.Kind() {
 	case reflect.Slice, reflect.Array:
 		for i := range v.Len() {
-			c.value(fmt.Sprintf("%s[%d]", path, i), v.Index(i), rules)
+			c.enterEntry(i)
+			c.value(v.Index(i), rules)
+			c.leave()
 		}
 	case reflect.Map:
 		for key, entry := range v.Seq2() {
-			c.value(fmt.Sprintf("%s[%v]", path, key), entry, rules)
+			c.enter(key.String())
+			c.value(entry, rules)
+			c.leave()
 		}
 	}
+}
+
+// given reports whether a JSON text has something at a path.
+func given(raw json.RawMessage, path []step) bool {
+	for _, s := range path {
+		if raw = s.in(raw); raw == nil {
+			return false
+		}
+	}
+	return raw != nil
+}
+
+// in returns what is one step further in a JSON text; nil if nothing is.
+func (s step) in(raw json.RawMessage) json.RawMessage {
+	if s.isEntry() {
+		if items := strictjson.Items(raw); s.index < len(items) {
+			return items[s.index]
+		}
+		return nil
+	}
+	for name, value := range strictjson.Members(raw) {
+		if string(name) == s.name {
+			return value
+		}
+	}
+	return nil
 }
 
 // holds reports whether a value keeps the rule.

@@ -8,6 +8,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"errand.internal/internal/strictjson"
 )
 
 // Set puts one value given as text (--set path=value) into doc, the JSON object of a
@@ -32,8 +34,7 @@ func parseJSON(value string) (parsed any, ok bool) {
 	if !json.Valid([]byte(value)) {
 		return nil, false
 	}
-	err := decodeKeepingNumbers([]byte(value), reflect.ValueOf(&parsed).Elem())
-	return parsed, err == nil
+	return strictjson.Value([]byte(value)), true
 }
 
 // form is how a cell becomes a JSON value.

@@ -112,10 +112,14 @@ func unseen(r rune) bool {
 	return unicode.IsControl(r) || invisible(r)
 }
 
+// firstInvisible is the first character of the class Cf, the soft hyphen. Most texts have
+// none from there on.
+const firstInvisible = '\u00ad'
+
 // invisible reports whether a character has no width, such as a byte order mark or a
 // zero-width space.
 func invisible(r rune) bool {
-	return unicode.Is(unicode.Cf, r)
+	return r >= firstInvisible && unicode.Is(unicode.Cf, r)
 }
 
 // joiner reports whether an invisible character belongs to the spelling of names in
@@ -124,70 +128,80 @@ func joiner(r rune) bool {
 	return r == '\u200c' || r == '\u200d'
 }
 
-// Clean returns a payload with its texts cleaned as their tags say, and the rules that
-// they break nevertheless. p itself does not change.
-func Clean[T any](p T) (T, []Problem) {
-	v := reflect.New(reflect.TypeOf(p)).Elem()
-	v.Set(reflect.ValueOf(p))
-	var problems []Problem
-	cleanValue("", "", v, &problems)
-	return v.Interface().(T), problems
+// cleaner cleans the texts of a payload as their tags say, and notes the rules that they
+// break nevertheless.
+type cleaner struct {
+	pass
+	// own: nobody else has what it cleans. What is shared, it copies first.
+	own bool
 }
 
-// cleanValue cleans the texts in v, which are of this kind unless a tag says
-// otherwise. What v shares with others, it copies first.
-func cleanValue(path string, kind TextKind, v reflect.Value, problems *[]Problem) {
+// value cleans the texts in v, which are of this kind unless a tag says otherwise.
+func (c *cleaner) value(kind TextKind, v reflect.Value) {
 	switch v.Kind() {
 	case reflect.String:
 		clean, rule := CleanText(kind, v.String())
 		v.SetString(clean)
 		if rule != "" {
-			*problems = append(*problems, Problem{path, rule})
+			c.fault(rule)
 		}
 	case reflect.Pointer:
-		if !v.IsNil() {
+		if v.IsNil() {
+			return
+		}
+		if !c.own {
 			own := reflect.New(v.Type().Elem())
 			own.Elem().Set(v.Elem())
 			v.Set(own)
-			cleanValue(path, kind, own.Elem(), problems)
 		}
+		c.value(kind, v.Elem())
 	case reflect.Struct:
-		cleanStruct(path, v, problems)
+		c.object(v)
 	case reflect.Slice:
-		if v.IsNil() || v.Type().Elem().Kind() == reflect.Uint8 {
-			return
+		c.list(kind, v)
+	case reflect.Map:
+		if !v.IsNil() && kind != Free && kind != "" {
+			c.open(kind, v)
 		}
+	}
+}
+
+func (c *cleaner) object(v reflect.Value) {
+	for _, f := range shapeOf(v.Type()).fields {
+		if f.name == "" {
+			c.value("", v.Field(f.index))
+			continue
+		}
+		c.enter(f.name)
+		c.value(f.text, v.Field(f.index))
+		c.leave()
+	}
+}
+
+func (c *cleaner) list(kind TextKind, v reflect.Value) {
+	if v.IsNil() || v.Type().Elem().Kind() == reflect.Uint8 {
+		return
+	}
+	if !c.own {
 		own := reflect.MakeSlice(v.Type(), v.Len(), v.Len())
 		reflect.Copy(own, v)
 		v.Set(own)
-		for i := range own.Len() {
-			cleanValue(fmt.Sprintf("%s[%d]", path, i), kind, own.Index(i), problems)
-		}
-	case reflect.Map:
-		if !v.IsNil() && kind != Free && kind != "" {
-			cleanMap(path, kind, v, problems)
-		}
+	}
+	for i := range v.Len() {
+		c.enterEntry(i)
+		c.value(kind, v.Index(i))
+		c.leave()
 	}
 }
 
-func cleanStruct(path string, v reflect.Value, problems *[]Problem) {
-	for field, value := range v.Fields() {
-		if field.Anonymous {
-			cleanValue(path, "", value, problems)
-		} else if name := jsonName(field); name != "" {
-			cleanValue(join(path, name), TextKind(field.Tag.Get("text")), value, problems)
-		}
-	}
-}
-
-// cleanMap cleans the texts of an open object. Its names are not cleaned: two might
-// become one.
-func cleanMap(path string, kind TextKind, v reflect.Value, problems *[]Problem) {
+// open cleans the texts of an open object. Its names are not cleaned: two might become
+// one.
+func (c *cleaner) open(kind TextKind, v reflect.Value) {
 	own := reflect.MakeMapWithSize(v.Type(), v.Len())
 	for name, value := range v.Seq2() {
-		at := join(path, name.String())
+		c.enter(name.String())
 		if clean, rule := CleanText(ID, name.String()); rule != "" || clean != name.String() {
-			*problems = append(*problems, Problem{at, "has a name with blanks, control or invisible characters"})
+			c.fault("has a name with blanks, control or invisible characters")
 		}
 		if value.Kind() == reflect.Interface {
 			value = value.Elem()
@@ -195,13 +209,14 @@ func cleanMap(path string, kind TextKind, v reflect.Value, problems *[]Problem) 
 		if value.Kind() == reflect.String {
 			text := reflect.New(value.Type()).Elem()
 			text.Set(value)
-			cleanValue(at, kind, text, problems)
+			c.value(kind, text)
 			value = text
 		}
 		if !value.IsValid() { // null
 			value = reflect.Zero(v.Type().Elem())
 		}
 		own.SetMapIndex(name, value)
+		c.leave()
 	}
 	v.Set(own)
 }

@@ -5,27 +5,23 @@ import (
 	"strings"
 )
 
-// Check is Clean and Validate for a payload that was not decoded.
+// Check cleans the texts of a payload that was not decoded, as their tags say, and checks
+// its rules. p itself does not change.
 func Check[T any](p T) (T, []Problem) {
-	clean, problems := Clean(p)
-	reported := map[string]bool{}
-	for _, problem := range problems {
-		reported[problem.Field] = true
-	}
-	for _, problem := range Validate(clean, nil) {
-		if !reported[problem.Field] {
-			problems = append(problems, problem)
-		}
-	}
-	return clean, problems
+	v := reflect.New(reflect.TypeOf(p)).Elem()
+	v.Set(reflect.ValueOf(p))
+	c := cleaner{pass: newPass(nil)}
+	c.value("", v)
+	clean := v.Interface().(T)
+	return clean, merge(c.problems, validate(v, clean, nil))
 }
 
-// Validate checks the rules of a decoded payload. given, if not nil, holds the
-// paths of the fields that were present.
-func Validate(p any, given map[string]bool) []Problem {
-	rules := ruleCheck{given: given}
-	if v := reflect.Indirect(reflect.ValueOf(p)); v.Kind() == reflect.Struct {
-		rules.object("", v)
+// validate checks the rules of a payload: of the struct v, and those that p has as a
+// Checker. raw is what the payload was decoded from; nil if it was not.
+func validate(v reflect.Value, p any, raw []byte) []Problem {
+	rules := ruleCheck{pass: newPass(nil), raw: raw}
+	if v = reflect.Indirect(v); v.Kind() == reflect.Struct {
+		rules.object(v)
 	}
 	problems := rules.problems
 	if c, ok := p.(Checker); ok {

@@ -34,6 +34,7 @@
 //	errand:{queue}:sealed         is there while workers demand encryption
 //	errand:{queue}:salt           salts the digests of the queue
 //	errand:alive:<owner>          a worker's heartbeat
+//	errand:clocks                 by how much the clocks of workers are wrong (a hash)
 //	errand:accounts               the accounts that workers have, or had (a set)
 //	errand:account:{name}:pause   who has paused an account, and why; it stops the account's calls
 //	errand:actions                what operators have done (a stream)
@@ -47,7 +48,7 @@
 //
 //	asked, once                           written when the task is stored
 //	seq                                   with an intent
-//	by                                    the API key that asked, if one did
+//	by                                    the API key, or the schedule, that asked, if one did
 //	of                                    digests of its subjects
 //	owner, fence, verdict, started        the claim
 //	abandoned, crashes, reconfirm         what earlier claims left behind
@@ -57,13 +58,14 @@
 //	waited                                since when and how often it was parked, and for what
 //	outcome, ended, code, message         the end
 //	ids                                   digests of the vendor's IDs in the result
+//	trace                                 of the last attempt of a dead letter
 //	replay, replay_of                     the task that replays it, the one that it replays
 //	finished                              the fence of the latest written result, in
 //	                                      place of fence
 //	waiting                               somebody waits for the end
 //
-// Fields that a later release adds (what a replay replays, a trace) are further fields of
-// the hash; readers ignore what they do not know. A change that an older release would misread raises Format.
+// Fields that a later release adds are further fields of the hash; readers ignore what
+// they do not know. A change that an older release would misread raises Format.
 //
 // A record has no expiry before the task has ended, and outlives asynq's copy of
 // the task, so that no copy is ever run without its record.

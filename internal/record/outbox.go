@@ -85,10 +85,14 @@ func (s *Store) DeleteOutbox(ctx context.Context, queue, id string) error {
 	return nil
 }
 
-// TrimOutbox deletes the entries of tasks that ended before the given time, in one
-// page of the outbox, and returns where the next page begins. Nobody publishes them:
-// no worker has a receiver, or it is down for longer than a delivery is tried.
-func (s *Store) TrimOutbox(ctx context.Context, queue string, cursor uint64, before time.Time) (uint64, error) {
+// TrimOutbox deletes the entries of tasks that ended longer than ttl ago, in one page of
+// the outbox, and returns where the next page begins. Nobody publishes them: no worker has
+// a receiver, or it is down for longer than a delivery is tried.
+func (s *Store) TrimOutbox(ctx context.Context, queue string, cursor uint64, ttl time.Duration) (uint64, error) {
+	now, err := s.rdb.Time(ctx).Result()
+	if err != nil {
+		return 0, fmt.Errorf("read Redis' time: %w", err)
+	}
 	found, next, err := s.rdb.HScan(ctx, outboxKey(queue), cursor, "", page).Result()
 	if err != nil {
 		return 0, fmt.Errorf("read the outbox: %w", err)
@@ -96,7 +100,7 @@ func (s *Store) TrimOutbox(ctx context.Context, queue string, cursor uint64, bef
 	var old []string
 	for i := 0; i+1 < len(found); i += 2 {
 		var v outboxJSON
-		if err := json.Unmarshal([]byte(found[i+1]), &v); err != nil || time.UnixMilli(v.Ended).Before(before) {
+		if err := json.Unmarshal([]byte(found[i+1]), &v); err != nil || time.UnixMilli(v.Ended).Before(now.Add(-ttl)) {
 			old = append(old, found[i])
 		}
 	}

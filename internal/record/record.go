@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -37,8 +38,10 @@ type Record struct {
 	Next  time.Time
 	Ended time.Time
 
-	// Scheduled says that a schedule enqueued the task.
+	// Scheduled says that a schedule enqueued the task. Schedule is its name; empty for a task
+	// of an older release.
 	Scheduled bool
+	Schedule  string
 	// Keyed says that the task has a producer's key.
 	Keyed bool
 	// Owner is the worker that runs it.
@@ -58,6 +61,15 @@ type Record struct {
 	VendorIDs []string
 }
 
+// bySchedule marks the name of a schedule where that of an API key may stand, which has no
+// blank.
+const bySchedule = "schedule "
+
+// BySchedule is what stands for a schedule where the name of an API key may stand.
+func BySchedule(name string) string {
+	return bySchedule + name
+}
+
 // Attempt is one entry of a task's history.
 type Attempt struct {
 	At   time.Time
@@ -74,12 +86,30 @@ type Attempt struct {
 // Encode returns the attempt as the log keeps it: a JSON array of when (ms), how long
 // (ms), class, status, code and message, without the empty ones at its end. Most fit into
 // a field of the record.
-func (a Attempt) Encode() ([]byte, error) {
-	all := []any{a.At.UnixMilli(), a.Took.Milliseconds(), a.Class, a.Status, a.Code, a.Message}
-	for len(all) > 3 && (all[len(all)-1] == "" || all[len(all)-1] == 0) {
-		all = all[:len(all)-1]
+func (a Attempt) Encode() []byte {
+	raw := make([]byte, 0, 64)
+	raw = strconv.AppendInt(append(raw, '['), a.At.UnixMilli(), 10)
+	raw = strconv.AppendInt(append(raw, ','), a.Took.Milliseconds(), 10)
+	raw = appendText(append(raw, ','), a.Class)
+	if a.Status != 0 || a.Code+a.Message != "" {
+		raw = strconv.AppendInt(append(raw, ','), int64(a.Status), 10)
 	}
-	return json.Marshal(all)
+	if a.Code+a.Message != "" {
+		raw = appendText(append(raw, ','), a.Code)
+	}
+	if a.Message != "" {
+		raw = appendText(append(raw, ','), a.Message)
+	}
+	return append(raw, ']')
+}
+
+// appendText appends a JSON text.
+func appendText(raw []byte, text string) []byte {
+	encoded, err := json.Marshal(text)
+	if err != nil {
+		panic(err) // a text always has an encoding
+	}
+	return append(raw, encoded...)
 }
 
 func decodeAttempt(raw string) (a Attempt, err error) {
@@ -177,7 +207,6 @@ func newRecord(queue, id string, fields map[string]string, now time.Time) *Recor
 		Outcome: Outcome(fields["outcome"]),
 		Code:    fields["code"],
 		Message: fields["message"],
-		By:      fields["by"],
 		Created: asked.Created,
 		Due:     asked.Due,
 		Expires: asked.Expires(),
@@ -190,6 +219,11 @@ func newRecord(queue, id string, fields map[string]string, now time.Time) *Recor
 
 		Digests:   strings.Fields(fields["of"] + " " + fields["ids"]),
 		VendorIDs: strings.Fields(fields["ids"]),
+	}
+	if name, scheduled := strings.CutPrefix(fields["by"], bySchedule); scheduled {
+		r.Schedule = name
+	} else {
+		r.By = name
 	}
 	if words := strings.Fields(fields["once"]); len(words) > 4 {
 		r.Scheduled = strings.Contains(words[3], "s")

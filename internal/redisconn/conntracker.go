@@ -25,6 +25,7 @@ type connTracker struct {
 type trackedConn struct {
 	net.Conn
 	tracker *connTracker
+	master  bool // newestMaster has it; the tracker's mutex guards this
 }
 
 // trackedSyscallConn gives go-redis access to the file descriptor, which it
@@ -82,6 +83,34 @@ func (t *connTracker) close() {
 		_ = conn.Conn.Close()
 	}
 	clear(t.open)
+}
+
+// toMaster notes that a connection leads to the master that sentinels name. It reports
+// false if it was closed meanwhile.
+func (t *connTracker) toMaster(conn net.Conn) bool {
+	tracked, ok := conn.(*trackedConn)
+	if raw, has := conn.(trackedSyscallConn); has {
+		tracked, ok = raw.trackedConn, true
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if _, open := t.open[tracked]; !ok || !open {
+		return false
+	}
+	tracked.master = true
+	return true
+}
+
+// closeMasters closes the connections of toMaster.
+func (t *connTracker) closeMasters() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for conn := range t.open {
+		if conn.master {
+			_ = conn.Conn.Close()
+			delete(t.open, conn)
+		}
+	}
 }
 
 // Close implements net.Conn.

@@ -134,6 +134,9 @@ func (v *view) onConnect(ctx context.Context, conn *redis.Conn) error {
 		return err // the reply may still arrive, so the connection is unusable
 	}
 	info := ParseInfo(text)
+	if info["redis_mode"] == "sentinel" {
+		return nil // go-redis calls this for its connections to sentinels, too
+	}
 	if info["loading"] == "1" {
 		// It replies that to everything. The connection counts once it is of use: by
 		// then the others are told too.

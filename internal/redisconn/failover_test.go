@@ -208,26 +208,33 @@ func (s *switchboard) lead(to string) {
 	s.conns = nil
 }
 
+// tracked opens a client of a URL. told counts how often it was told of a failover.
+func tracked(t *testing.T, url string) (client redis.UniversalClient, told *int) {
+	t.Helper()
+	target, err := Parse(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var d FailoverDetector
+	told = new(int)
+	d.OnFailover(func() { *told++ })
+	client, _ = target.OpenTracked(General, &d)
+	t.Cleanup(func() { _ = client.Close() })
+	return client, told
+}
+
 // A worker's client notices each change between two real servers.
 func TestAFailbackIsNoticed(t *testing.T) {
 	t.Parallel()
 	a, b := redistest.New(t), redistest.New(t)
 	board := newSwitchboard(t, a.Addr())
-	target, err := Parse("redis://" + board.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	var d FailoverDetector
-	told := 0
-	d.OnFailover(func() { told++ })
-	client, _ := target.OpenTracked(General, &d)
-	defer func() { _ = client.Close() }()
+	client, told := tracked(t, "redis://"+board.Addr().String())
 	roundTrip(t, client)
 	for i, to := range []string{b.Addr(), a.Addr(), b.Addr()} {
 		board.lead(to)
 		roundTrip(t, client)
-		if told != i+1 {
-			t.Errorf("after change %d: told %d times", i+1, told)
+		if *told != i+1 {
+			t.Errorf("after change %d: told %d times", i+1, *told)
 		}
 	}
 }
@@ -276,10 +283,10 @@ func TestARecentPromotionIsAFailover(t *testing.T) {
 	}
 	host, port, _ := net.SplitHostPort(master.Addr())
 	s.Client().ReplicaOf(ctx, host, port)
-	testwait.Eventually(t, 30*time.Second, "the replica has the data", func() bool {
+	testwait.Eventually(t, testwait.Limit, "the replica has the data", func() bool {
 		return s.Client().Get(ctx, "k").Val() == "v"
 	})
-	testwait.Eventually(t, 30*time.Second, "its own start is no longer recent", func() bool {
+	testwait.Eventually(t, testwait.Limit, "its own start is no longer recent", func() bool {
 		return !readInstance(ParseInfo(s.Client().Info(ctx).Val())).fresh
 	})
 	s.Client().ReplicaOf(ctx, "NO", "ONE")
@@ -319,6 +326,25 @@ func TestARecentPromotionIsAFailover(t *testing.T) {
 	if told := connect(); told != 1 {
 		t.Errorf("a promoted one that takes no writes: told %d times, want once", told)
 	}
+}
+
+// A client asks sentinels for its master, and takes none of them for one that has
+// changed.
+func TestASentinelIsNoMaster(t *testing.T) {
+	t.Parallel()
+	s := redistest.NewSentinel(t, redistest.SentinelOptions{})
+	client, told := tracked(t, s.URL())
+	if err := client.Ping(t.Context()).Err(); err != nil {
+		t.Fatal(err)
+	}
+	if *told != 0 {
+		t.Errorf("told %d times of a failover, and there was none", *told)
+	}
+	s.Failover(t)
+	testwait.Eventually(t, testwait.Limit, "the client meets the new master", func() bool {
+		_ = client.Ping(t.Context()).Err()
+		return *told != 0
+	})
 }
 
 func TestReadInstance(t *testing.T) {
@@ -376,7 +402,7 @@ func TestAScriptMeetsAPromotedRedis(t *testing.T) {
 	master.Client().Set(ctx, "k", "v", 0)
 	host, port, _ := net.SplitHostPort(master.Addr())
 	s.Client().ReplicaOf(ctx, host, port)
-	testwait.Eventually(t, 30*time.Second, "the replica has the data", func() bool {
+	testwait.Eventually(t, testwait.Limit, "the replica has the data", func() bool {
 		return s.Client().Get(ctx, "k").Val() == "v"
 	})
 	s.Client().ReplicaOf(ctx, "NO", "ONE")

@@ -15,11 +15,8 @@ type Role int
 
 // The roles.
 const (
-	// Servers is for the asynq servers alone. The deadline of asynq's
-	// acknowledgement scripts is the end of the lease; the client observes it,
-	// because after the lease the task may belong to another worker. Until then a
-	// frozen Redis gets four tries of 5 s: with fewer, more finished tasks lose
-	// their acknowledgement and run again.
+	// Servers is for the asynq servers of a worker and for its takes, which wait for
+	// a task. A frozen Redis gets four tries of 5 s.
 	Servers Role = iota
 	// General is for everything else in a worker. The caller's context bounds
 	// every call.
@@ -113,6 +110,7 @@ func (t *Target) OpenTracked(
 		client = redis.NewClusterClient(cluster)
 	case Sentinel:
 		client = redis.NewFailoverClient(opts.Failover())
+		client.AddHook(&newestMaster{tracker: tracker})
 	default:
 		client = redis.NewClient(opts.Simple())
 	}

@@ -144,7 +144,7 @@ func TestAClusterClientFollowsAFailover(t *testing.T) {
 	dead.Kill()
 	c.WaitFailover(t, dead)
 	for name, client := range clients {
-		testwait.Eventually(t, 20*time.Second, "the client of the "+name+" writes to the new master", func() bool {
+		testwait.Eventually(t, testwait.Limit, "the client of the "+name+" writes to the new master", func() bool {
 			return client.Set(t.Context(), "k", name, 0).Err() == nil
 		})
 	}

@@ -33,6 +33,9 @@ func (h timeoutHook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.P
 }
 
 func (h timeoutHook) bound(ctx context.Context, call func(context.Context) error) error {
+	if end, ok := ctx.Deadline(); ok && time.Until(end) <= h.limit {
+		return call(ctx)
+	}
 	bounded, cancel := context.WithTimeout(ctx, h.limit)
 	defer cancel()
 	err := call(bounded)

@@ -34,8 +34,10 @@ func readFacts(ctx context.Context, c *redis.Client) (facts, error) {
 		return nil
 	})
 	// Each reply has its own error. If connecting failed, a refused login included,
-	// the replies have neither an error nor a value.
-	if err != nil && (!answered(err) || info.Err() == nil && info.Val() == "") {
+	// the replies have neither an error nor a value. A Redis that is busy refuses even
+	// a new connection's name: it answers, and is asked for writes next.
+	connected := info.Err() != nil || info.Val() != "" || redisconn.Code(err) == redisconn.CodeBusy
+	if err != nil && (!answered(err) || !connected) {
 		return facts{}, err
 	}
 	f := facts{info: redisconn.ParseInfo(info.Val())}

@@ -13,7 +13,8 @@ const (
 	pings = 10
 	reads = 3 // of the clock; the one with the shortest round trip counts
 
-	maxSkew = 2 * time.Second
+	// MaxSkew is how far apart the clocks of a machine and of Redis may be.
+	MaxSkew = 2 * time.Second
 	// A task costs several round trips, so these limit the throughput of a worker.
 	farLatency  = 5 * time.Millisecond
 	slowLatency = 50 * time.Millisecond
@@ -25,26 +26,47 @@ func measure(ctx context.Context, c *redis.Client, now func() time.Time) []Findi
 }
 
 func clock(ctx context.Context, c *redis.Client, now func() time.Time) Finding {
-	var skew, best time.Duration
+	skew, trip, err := skewOf(ctx, c, now)
+	if err != nil {
+		return Finding{
+			Warn,
+			Clock,
+			"unknown: TIME was not answered",
+			"allow the command TIME to the user of REDIS_URL",
+		}
+	}
+	return judgeClock(skew, trip)
+}
+
+// skewOf returns by how much the clock of a server is ahead of now, negative if it is
+// behind. That is exact to half of the round trip.
+func skewOf(ctx context.Context, c *redis.Client, now func() time.Time) (skew, trip time.Duration, err error) {
 	for i := range reads {
 		before := now()
 		theirs, err := c.Time(ctx).Result()
 		if err != nil {
-			return Finding{
-				Warn,
-				Clock,
-				"unknown: TIME was not answered",
-				"allow the command TIME to the user of REDIS_URL",
-			}
+			return 0, 0, err
 		}
-		after := now()
 		// Redis read its clock between the two.
-		if trip := after.Sub(before); i == 0 || trip < best {
-			best = trip
-			skew = theirs.Sub(before.Add(trip / 2))
+		if took := now().Sub(before); i == 0 || took < trip {
+			trip = took
+			skew = theirs.Sub(before.Add(took / 2))
 		}
 	}
-	return judgeClock(skew, best)
+	return skew, trip, nil
+}
+
+// surely is how much of a skew the round trip does not explain. Less than a millisecond is
+// none.
+func surely(skew, trip time.Duration) time.Duration {
+	apart := skew.Abs() - trip/2
+	switch {
+	case apart < time.Millisecond:
+		return 0
+	case skew < 0:
+		return -apart
+	}
+	return apart
 }
 
 func judgeClock(skew, trip time.Duration) Finding {
@@ -52,26 +74,24 @@ func judgeClock(skew, trip time.Duration) Finding {
 	switch shown := rounded(apart); {
 	case apart < time.Millisecond:
 		return Finding{OK, Clock, "less than 1ms apart", ""}
-	case apart-trip/2 <= maxSkew:
+	case surely(skew, trip).Abs() <= MaxSkew:
 		return Finding{OK, Clock, shown + " apart", ""}
-	case skew > 0:
-		return Finding{
-			Warn,
-			Clock,
-			"Redis' clock is " + shown + " ahead of this machine's",
-			fixClock,
-		}
-	default:
-		return Finding{
-			Warn,
-			Clock,
-			"Redis' clock is " + shown + " behind this machine's",
-			fixClock,
-		}
 	}
+	return Finding{Warn, Clock, SkewText(skew, "this machine's"), FixClock}
 }
 
-const fixClock = "synchronize both clocks with NTP (timedatectl set-ntp true): delays and crash recovery depend on them"
+// FixClock is what to do about clocks that are apart.
+const FixClock = "synchronize both clocks with NTP (timedatectl set-ntp true): receivers check the time of events, " +
+	"and days, certificates and logs depend on it"
+
+// SkewText describes a skew of Redis' clock against another one.
+func SkewText(skew time.Duration, whose string) string {
+	direction := "ahead of"
+	if skew < 0 {
+		direction = "behind"
+	}
+	return "Redis' clock is " + rounded(skew.Abs()) + " " + direction + " " + whose
+}
 
 func latency(ctx context.Context, c *redis.Client) Finding {
 	trips := make([]time.Duration, 0, pings)

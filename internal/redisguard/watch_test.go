@@ -10,6 +10,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"errand.internal/internal/redistest"
+	"errand.internal/internal/testwait"
 )
 
 // logged passes every line of a log to the test.
@@ -20,7 +21,7 @@ func (l logged) Write(p []byte) (int, error) { l <- string(p); return len(p), ni
 // next waits for a line of that level with that text and skips others.
 func (l logged) next(t *testing.T, level, text string) {
 	t.Helper()
-	limit := time.After(20 * time.Second)
+	limit := time.After(testwait.Limit)
 	for {
 		select {
 		case line := <-l:

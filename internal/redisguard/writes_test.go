@@ -2,6 +2,7 @@ package redisguard
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -48,20 +49,35 @@ func unableToSave(t *testing.T, s *redistest.Server) {
 }
 
 // A Redis that a script keeps busy answers nothing else. That is what is said, and what
-// the named command ends.
+// the named command ends, whether the connection was there before or not.
 func TestBusyRedis(t *testing.T) {
 	t.Parallel()
+	for _, before := range []bool{true, false} {
+		t.Run(fmt.Sprintf("connected before: %t", before), func(t *testing.T) {
+			t.Parallel()
+			testBusyRedis(t, before)
+		})
+	}
+}
+
+func testBusyRedis(t *testing.T, before bool) {
+	t.Helper()
 	s := redistest.New(t)
 	do(t, s, "CONFIG SET lua-time-limit 10")
+	client := open(t, s.URL())
+	if before {
+		if err := client.Ping(t.Context()).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
 	script := redis.NewClient(&redis.Options{Addr: s.Addr(), ReadTimeout: time.Minute})
 	t.Cleanup(func() { _ = script.Close() })
 	ended := make(chan error, 1)
 	go func() {
 		ended <- script.Eval(context.WithoutCancel(t.Context()), "while true do end", nil).Err()
 	}()
-	client := open(t, s.URL())
 	testwait.Eventually(t, time.Minute, "Redis is busy", func() bool {
-		return redisconn.Code(client.Ping(t.Context()).Err()) == redisconn.CodeBusy
+		return redisconn.Code(s.Client().Ping(t.Context()).Err()) == redisconn.CodeBusy
 	})
 	const seen, fix = "a script of another client keeps it busy", "redis-cli SCRIPT KILL"
 	if f := Writes(t.Context(), client); f != (Finding{Fail, Writable, seen, fix}) {

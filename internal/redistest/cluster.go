@@ -2,6 +2,7 @@ package redistest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/url"
 	"slices"
@@ -16,7 +17,7 @@ import (
 )
 
 const (
-	clusterTimeout = 30 * time.Second
+	clusterTimeout = 2 * time.Minute // long, because the machine may run many tests at once
 	slots          = 16384
 )
 
@@ -204,23 +205,52 @@ func (c *Cluster) WaitReplicated(tb testing.TB) {
 	c.WaitOK(tb)
 	ctx, cancel := context.WithTimeout(tb.Context(), clusterTimeout)
 	defer cancel()
-	masters := 0
-	for _, node := range c.nodes {
-		err := poll(ctx, func() (bool, error) {
+	var masters, linked int
+	// All at once: a node that returns takes itself for a master until it hears otherwise.
+	err := poll(ctx, func() (bool, error) {
+		masters, linked = 0, 0
+		for _, node := range c.nodes {
 			info, err := node.Client().Info(ctx, "replication").Result()
-			if strings.Contains(info, "role:master") {
+			switch {
+			case err != nil:
+				return false, err
+			case strings.Contains(info, "role:master"):
 				masters++
-				return true, err
+			case strings.Contains(info, "master_link_status:up"):
+				linked++
 			}
-			return strings.Contains(info, "master_link_status:up"), err
-		})
-		if err != nil {
-			tb.Fatalf("redistest: wait for the replicas: %v", err)
 		}
+		return masters == c.masters && masters+linked == len(c.nodes), nil
+	})
+	if err != nil {
+		tb.Fatalf("redistest: wait for %d masters: %d, and %d replicas that follow: %v", c.masters, masters, linked, err)
 	}
-	if masters != c.masters {
-		tb.Fatalf("redistest: the cluster has %d masters, want %d", masters, c.masters)
+}
+
+// Replicas is how many replicas each master has.
+func (c *Cluster) Replicas() int {
+	return len(c.nodes)/c.masters - 1
+}
+
+// Epoch grows with each failover.
+func (c *Cluster) Epoch(tb testing.TB) int {
+	tb.Helper()
+	epoch := 0
+	for _, node := range c.nodes {
+		info, err := node.Client().ClusterInfo(tb.Context()).Result()
+		if err != nil {
+			tb.Fatalf("redistest: ask for the epoch: %v", err)
+		}
+		epoch = max(epoch, number(info, "cluster_current_epoch"))
 	}
+	return epoch
+}
+
+// number is a value of a reply to INFO; 0 if it has none.
+func number(info, name string) int {
+	_, value, _ := strings.Cut(info, name+":")
+	n, _ := strconv.Atoi(value[:max(0, strings.IndexByte(value, '\r'))])
+	return n
 }
 
 // WaitOK waits, after the restart of a node, until every node reports
@@ -268,15 +298,17 @@ func (s *Server) waitClusterOK(ctx context.Context, nodes int) error {
 	return nil
 }
 
-// poll calls check every 20 ms until it reports done, returns an error, or ctx ends.
+// poll calls check every 20 ms until it reports done or ctx ends. Servers that fail over,
+// or wait for the processor, answer with errors meanwhile; only the last one is returned.
 func poll(ctx context.Context, check func() (done bool, err error)) error {
 	for {
-		if done, err := check(); done || err != nil {
-			return err
+		done, err := check()
+		if done && err == nil {
+			return nil
 		}
 		select {
 		case <-ctx.Done():
-			return ctx.Err()
+			return errors.Join(ctx.Err(), err)
 		case <-time.After(20 * time.Millisecond):
 		}
 	}

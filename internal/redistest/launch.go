@@ -48,6 +48,9 @@ func (s *Server) launch() error {
 		if err = s.start(); !errors.Is(err, errPortTaken) {
 			return err
 		}
+		if err := os.Remove(s.logFile()); err != nil { // it says so once for each port
+			return err
+		}
 	}
 	return fmt.Errorf("no free port in %d attempts: %w", portAttempts, err)
 }
@@ -76,7 +79,8 @@ func (s *Server) start() error {
 
 // startProcess starts redis-server with its output in the log file.
 func (s *Server) startProcess(binary string, args ...string) error {
-	out, err := os.Create(s.logFile())
+	// A restart continues the log: why a server was replaced is in the part before.
+	out, err := os.OpenFile(s.logFile(), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
 		return err
 	}
@@ -103,7 +107,7 @@ func (s *Server) output() string {
 	if err != nil {
 		return err.Error()
 	}
-	const limit = 4096
+	const limit = 8192
 	return string(text[max(0, len(text)-limit):])
 }
 

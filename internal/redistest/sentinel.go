@@ -17,7 +17,7 @@ import (
 
 const (
 	masterName      = "errand"
-	sentinelTimeout = 60 * time.Second
+	sentinelTimeout = 2 * time.Minute // as clusterTimeout
 )
 
 // SentinelOptions say what NewSentinel starts. A zero number means one.
@@ -180,8 +180,8 @@ func (s *Sentinel) Failover(tb testing.TB) {
 	// have happened yet.
 	err := poll(ctx, func() (bool, error) {
 		err := s.sentinels[0].Client().Do(ctx, "SENTINEL", "FAILOVER", masterName).Err()
-		if redis.HasErrorPrefix(err, "NOGOODSLAVE") {
-			return false, nil
+		if redis.HasErrorPrefix(err, "INPROG") { // the reply to the first request was lost
+			return true, nil
 		}
 		return err == nil, err
 	})
@@ -222,6 +222,29 @@ func (s *Sentinel) WaitReplicated(tb testing.TB) {
 	if err := s.waitReplicated(ctx); err != nil {
 		tb.Fatalf("redistest: wait for the replicas: %v", err)
 	}
+}
+
+// Replicas is how many replicas the master has.
+func (s *Sentinel) Replicas() int {
+	return len(s.nodes) - 1
+}
+
+// Epoch grows with each failover.
+func (s *Sentinel) Epoch(tb testing.TB) int {
+	tb.Helper()
+	epoch := 0
+	for _, sentinel := range s.sentinels {
+		master := redis.NewMapStringStringCmd(tb.Context(), "SENTINEL", "MASTER", masterName)
+		if err := sentinel.Client().Process(tb.Context(), master); err != nil {
+			tb.Fatalf("redistest: ask for the epoch: %v", err)
+		}
+		n, err := strconv.Atoi(master.Val()["config-epoch"])
+		if err != nil {
+			tb.Fatalf("redistest: read the epoch: %v", err)
+		}
+		epoch = max(epoch, n)
+	}
+	return epoch
 }
 
 func (s *Sentinel) waitReplicated(ctx context.Context) error {

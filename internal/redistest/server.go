@@ -50,6 +50,9 @@ func New(tb testing.TB, opts ...Option) *Server {
 		dir:  tb.TempDir(),
 	}
 	tb.Cleanup(func() {
+		if tb.Failed() && s.proc != nil {
+			tb.Logf("the end of the log of %s:\n%s", s.name(), s.output())
+		}
 		if err := s.Close(); err != nil {
 			tb.Errorf("redistest: %v", err)
 		}
@@ -98,6 +101,15 @@ func (s *Server) Close() error {
 // Addr is the server's host:port on loopback. Stop and Start keep it.
 func (s *Server) Addr() string {
 	return loopback(s.port)
+}
+
+// name tells the server from the others of its test.
+func (s *Server) name() string {
+	kind := "Redis"
+	if s.conf.sentinel {
+		kind = "the sentinel"
+	}
+	return kind + " " + s.Addr()
 }
 
 // URL is the server's address in the form of REDIS_URL, with the password if it has

@@ -176,6 +176,7 @@ func (b *batch) enqueueOne(ctx context.Context, i int) (result string, err error
 		At:                b.due(i),
 		ExpireAfter:       expireAfter(b.period, policy),
 		Scheduled:         true,
+		By:                record.BySchedule(b.schedule.Name),
 		EnqueueBefore:     b.deadline,
 	})
 	switch {

@@ -168,8 +168,9 @@ func (r *runner) refresh(ctx context.Context) error {
 
 // tick enqueues the tasks of a slot that this runner has the lease of.
 func (r *runner) tick(ctx context.Context, slot time.Time, l lease) error {
+	missed := r.schedule.timing.between(l.lastSlot, slot)
 	if l.status == slotBegun {
-		r.countMissed(slot, l)
+		r.countMissed(slot, missed, l)
 	}
 	late := l.begun.Sub(slot) > grace
 	start := slot
@@ -181,7 +182,7 @@ func (r *runner) tick(ctx context.Context, slot time.Time, l lease) error {
 	if err != nil || !complete {
 		return err
 	}
-	first, last, err := r.state.finish(ctx, slot)
+	first, last, err := r.state.finish(ctx, slot, missed, l.begun)
 	if err != nil {
 		return err
 	}
@@ -272,8 +273,7 @@ func (r *runner) enqueueChunk(
 }
 
 // countMissed counts the slots that the slot just begun has left behind.
-func (r *runner) countMissed(slot time.Time, l lease) {
-	missed := r.schedule.timing.between(l.lastSlot, slot)
+func (r *runner) countMissed(slot time.Time, missed int, l lease) {
 	if l.abandoned {
 		r.scheduler.metrics.countTicks(r.schedule.Name, tickFailed, 1)
 		missed--

@@ -165,6 +165,10 @@ func TestStateDeterminesWhatRuns(t *testing.T) {
 					t.Errorf("%s = %d, want %d", c.what, c.got, c.want)
 				}
 			}
+			tick, err := LastTick(t.Context(), f.redis.Client(), "p")
+			if n := tick.MissedBefore(f.now()); err != nil || n != test.missed+test.failed {
+				t.Errorf("Redis says that %d ticks were missed, %v", n, err)
+			}
 			// Nothing is left for another worker.
 			b := f.scheduler("b", hourly(t))
 			b.runDue(t)
@@ -333,6 +337,40 @@ func TestLastTick(t *testing.T) {
 	tick, err := LastTick(t.Context(), f.redis.Client(), "p")
 	if err != nil || !tick.Last.Equal(newest) || f.now().Sub(tick.Finished) > time.Minute {
 		t.Errorf("after a tick: %+v, %v; want %s", tick, err, newest)
+	}
+}
+
+// What was missed is told for an hour, or until a tick by hand makes up for it.
+func TestATickByHandMakesUpForWhatWasMissed(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	f.setState("p", "last", f.now().Add(-5*time.Hour).Unix(), "spec", "every 1h")
+	w := f.scheduler("a", hourly(t))
+	w.runDue(t)
+	read := func() Tick {
+		t.Helper()
+		tick, err := LastTick(t.Context(), f.redis.Client(), "p")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return tick
+	}
+	tick := read()
+	for ago, want := range map[time.Duration]int{
+		-time.Minute:     0,
+		time.Minute:      4,
+		time.Hour:        4,
+		61 * time.Minute: 0,
+	} {
+		if n := tick.MissedBefore(tick.Resumed.Add(ago)); n != want {
+			t.Errorf("%s after the first tick again, %d were missed, want %d", ago, n, want)
+		}
+	}
+	if _, err := RunNow(t.Context(), w.file.Schedules[0], w.redis, w.recording); err != nil {
+		t.Fatal(err)
+	}
+	if after := read(); after.Missed != 0 || !after.Last.Equal(tick.Last) {
+		t.Errorf("after a tick by hand: %+v, want the same without the missed ones as %+v", after, tick)
 	}
 }
 

@@ -18,9 +18,9 @@ type RunResult struct {
 	Overlap int
 }
 
-// RunNow enqueues one tick of a schedule at once, in addition to its own ticks.
-// Two requests in the same second enqueue it once. After an error some of the
-// tasks may have been enqueued.
+// RunNow enqueues one tick of a schedule at once, in addition to its own ticks, which
+// makes up for those that were missed. Two requests in the same second enqueue it once.
+// After an error some of the tasks may have been enqueued.
 func RunNow(
 	ctx context.Context,
 	s *Schedule,
@@ -47,7 +47,7 @@ func RunNow(
 			return result, fmt.Errorf("%d payloads now break a rule", n)
 		}
 	}
-	return result, nil
+	return result, forgetMissed(ctx, rdb, s.Name)
 }
 
 // redisTime reads Redis's clock, with a short timeout.

@@ -7,6 +7,8 @@ import "github.com/redis/go-redis/v9"
 //	spec      timing of the schedule to which last belongs
 //	last      last slot that was enqueued completely, Unix s
 //	finished  when that was, Unix ms
+//	missed    number of slots that were missed when last there were some, and
+//	resumed   when the slot after them was begun, Unix ms
 //	slot      slot in progress, if any; with it:
 //	owner     runner that enqueues it
 //	until     end of the owner's lease, Unix ms; 0 if it was released
@@ -106,7 +108,7 @@ return 1
 // lost its lease.
 //
 // KEYS: schedule
-// ARGV: slot, TTL ms
+// ARGV: slot, TTL ms, number of slots that were missed before it, when it was begun (ms)
 //
 // Returns {first, now, last}; first is 0 if that was already known.
 var finishScript = redis.NewScript(luaNow + `
@@ -116,6 +118,7 @@ local first = 0
 if slot > last then
   first, last = 1, slot
   redis.call('HSET', KEYS[1], 'last', slot, 'finished', now)
+  if ARGV[3] ~= '0' then redis.call('HSET', KEYS[1], 'missed', ARGV[3], 'resumed', ARGV[4]) end
   redis.call('PEXPIRE', KEYS[1], ARGV[2])
 end
 if redis.call('HGET', KEYS[1], 'slot') == ARGV[1] then

@@ -124,10 +124,16 @@ func (s state) renew(ctx context.Context, slot time.Time, owner string, done int
 	return n == 1, nil
 }
 
-// finish records that a slot is enqueued completely. first is false if that was
-// already known.
-func (s state) finish(ctx context.Context, slot time.Time) (first bool, lastSlot time.Time, err error) {
-	reply, err := s.run(ctx, finishScript, slot.Unix(), s.ttl.Milliseconds()).Int64Slice()
+// finish records that a slot is enqueued completely, and how many before it were missed
+// when it was begun. first is false if that was already known.
+func (s state) finish(
+	ctx context.Context,
+	slot time.Time,
+	missed int,
+	begun time.Time,
+) (first bool, lastSlot time.Time, err error) {
+	args := []any{slot.Unix(), s.ttl.Milliseconds(), missed, begun.UnixMilli()}
+	reply, err := s.run(ctx, finishScript, args...).Int64Slice()
 	if err == nil && len(reply) != 3 {
 		err = errUnexpectedReply
 	}
@@ -162,15 +168,30 @@ type Tick struct {
 	Last time.Time
 	// Finished is when its last task was in the queue.
 	Finished time.Time
+	// Missed is how many ticks were missed when last there were some, until a RunNow makes up
+	// for them; Resumed is when the tick after them was begun.
+	Missed  int
+	Resumed time.Time
+}
+
+// missedFor is how long missed ticks are worth a word.
+const missedFor = time.Hour
+
+// MissedBefore returns how many ticks were missed within the hour before a time.
+func (t Tick) MissedBefore(at time.Time) int {
+	if since := at.Sub(t.Resumed); since < 0 || since > missedFor {
+		return 0
+	}
+	return t.Missed
 }
 
 // LastTick reads the last tick of a schedule from Redis.
 func LastTick(ctx context.Context, rdb redis.UniversalClient, name string) (Tick, error) {
-	values, err := rdb.HMGet(ctx, stateKey(name), "last", "finished").Result()
+	values, err := rdb.HMGet(ctx, stateKey(name), "last", "finished", "missed", "resumed").Result()
 	if err != nil {
 		return Tick{}, fmt.Errorf("read the schedule's last tick: %w", err)
 	}
-	var n [2]int64
+	var n [4]int64
 	for i := range n {
 		s, _ := values[i].(string)
 		n[i], _ = strconv.ParseInt(s, 10, 64)
@@ -178,5 +199,18 @@ func LastTick(ctx context.Context, rdb redis.UniversalClient, name string) (Tick
 	if n[1] == 0 { // registered, but nothing was due since
 		return Tick{}, nil
 	}
-	return Tick{Last: time.Unix(n[0], 0), Finished: time.UnixMilli(n[1])}, nil
+	return Tick{
+		Last:     time.Unix(n[0], 0),
+		Finished: time.UnixMilli(n[1]),
+		Missed:   int(n[2]),
+		Resumed:  time.UnixMilli(n[3]),
+	}, nil
+}
+
+// forgetMissed forgets the ticks that were missed.
+func forgetMissed(ctx context.Context, rdb redis.UniversalClient, name string) error {
+	if err := rdb.HDel(ctx, stateKey(name), "missed", "resumed").Err(); err != nil {
+		return fmt.Errorf("forget the missed ticks: %w", err)
+	}
+	return nil
 }

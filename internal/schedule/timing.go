@@ -218,6 +218,9 @@ func (t timing) due(last, now time.Time, grace time.Duration) (slot, upcoming ti
 // between counts the slots after one time and before another.
 func (t timing) between(after, before time.Time) int {
 	n := 0
+	if after.IsZero() {
+		return n // there was none before
+	}
 	for at := t.next(after); !at.IsZero() && at.Before(before); at = t.next(at) {
 		n++
 	}

@@ -115,12 +115,44 @@ func (s *scanner) skip() json.RawMessage {
 	return s.raw[min(start, len(s.raw)):s.at]
 }
 
-// unquote returns what a text says.
-func unquote(raw []byte) string {
+// value reads a whole value, and returns what it says.
+func (s *scanner) value() any {
+	switch s.next() {
+	case '"':
+		return string(unquote(s.text()))
+	case '[':
+		list := []any{}
+		for range s.open() {
+			list = append(list, s.value())
+		}
+		return list
+	case '{':
+		object := map[string]any{}
+		for range s.open() {
+			name := string(unquote(s.text()))
+			s.colon()
+			object[name] = s.value()
+		}
+		return object
+	}
+	start := s.at
+	s.scalar()
+	switch word := string(s.raw[start:s.at]); word {
+	case "true", "false":
+		return word == "true"
+	case "null":
+		return nil
+	default:
+		return json.Number(word)
+	}
+}
+
+// unquote returns what a text says: a part of the text itself, unless it has escapes.
+func unquote(raw []byte) []byte {
 	if len(raw) < 2 || bytes.IndexByte(raw, '\\') >= 0 || !utf8.Valid(raw) {
 		var text string
 		_ = json.Unmarshal(raw, &text) // a valid one can be decoded
-		return text
+		return []byte(text)
 	}
-	return string(raw[1 : len(raw)-1])
+	return raw[1 : len(raw)-1]
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -94,7 +95,7 @@ func FuzzFaultsAreThoseOfTheTokens(f *testing.F) {
 	f.Add(`{"a":`)
 	f.Fuzz(func(t *testing.T, raw string) {
 		got := strictjson.Faults([]byte(raw)) // whatever it is, without a panic
-		members := strictjson.Members([]byte(raw))
+		members := membersOf([]byte(raw))
 		if !json.Valid([]byte(raw)) {
 			return
 		}
@@ -103,9 +104,7 @@ func FuzzFaultsAreThoseOfTheTokens(f *testing.F) {
 		if !slices.Equal(got, o.faults) {
 			t.Errorf("%q: %+v, want %+v", raw, got, o.faults)
 		}
-		if want := membersOf(raw); !slices.EqualFunc(members, want, func(a, b strictjson.Member) bool {
-			return a.Name == b.Name && string(a.Value) == string(b.Value)
-		}) {
+		if want := o.members(); !slices.Equal(members, want) {
 			t.Errorf("%q has the members %q, want %q", raw, members, want)
 		}
 	})
@@ -161,9 +160,20 @@ func (o *oracle) value(path string) {
 	}
 }
 
-// membersOf are the members of a document by the tokens of encoding/json.
-func membersOf(raw string) (members []strictjson.Member) {
-	dec := json.NewDecoder(strings.NewReader(raw))
+// member is a member of an object.
+type member struct{ name, value string }
+
+// membersOf are the members of a document.
+func membersOf(raw []byte) (members []member) {
+	for name, value := range strictjson.Members(raw) {
+		members = append(members, member{string(name), string(value)})
+	}
+	return members
+}
+
+// members are the members of the document by the tokens of encoding/json.
+func (o *oracle) members() (members []member) {
+	dec := json.NewDecoder(bytes.NewReader(o.raw))
 	if token, _ := dec.Token(); token != json.Delim('{') {
 		return nil
 	}
@@ -173,9 +183,33 @@ func membersOf(raw string) (members []strictjson.Member) {
 		if dec.Decode(&value) != nil {
 			return members
 		}
-		members = append(members, strictjson.Member{Name: token.(string), Value: value})
+		members = append(members, member{token.(string), string(value)})
 	}
 	return members
+}
+
+// What a document says is what encoding/json reads.
+func FuzzValueIsThatOfTheDecoder(f *testing.F) {
+	f.Add(` {"a" : 1 , "a":[ {"b":"\ud800"},[],{} , "\\\"", -1.5e3,null], "":{"":true,"":false}} `)
+	f.Add("[\"\xff\",{\"\xff\":1e400}]")
+	f.Add(`"\u0041"`)
+	f.Fuzz(func(t *testing.T, raw string) {
+		if !json.Valid([]byte(raw)) {
+			return
+		}
+		dec := json.NewDecoder(strings.NewReader(raw))
+		dec.UseNumber()
+		var want any
+		if err := dec.Decode(&want); err != nil {
+			t.Fatal(err)
+		}
+		if got := strictjson.Value([]byte(raw)); !reflect.DeepEqual(got, want) {
+			t.Errorf("%q says %#v, want %#v", raw, got, want)
+		}
+		if text, ok := want.(string); ok && strictjson.Text(bytes.TrimSpace([]byte(raw))) != text {
+			t.Errorf("%q says %q, want %q", raw, strictjson.Text([]byte(raw)), text)
+		}
+	})
 }
 
 // count counts the members and items of a document.
@@ -184,8 +218,8 @@ func count(raw json.RawMessage) int {
 	raw = bytes.TrimSpace(raw)
 	switch {
 	case len(raw) > 0 && raw[0] == '{':
-		for _, m := range strictjson.Members(raw) {
-			n += count(m.Value)
+		for _, value := range strictjson.Members(raw) {
+			n += count(value)
 		}
 	case len(raw) > 0 && raw[0] == '[':
 		for _, item := range strictjson.Items(raw) {

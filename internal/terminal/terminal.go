@@ -67,6 +67,11 @@ func (t *Table) write(cells []string) {
 	_, _ = fmt.Fprintln(t.w, strings.Join(clean, "\t")) // Flush returns the error
 }
 
+// Empty reports whether the table has no row.
+func (t *Table) Empty() bool {
+	return t.n == 0
+}
+
 // Flush prints what is not printed yet.
 func (t *Table) Flush() error {
 	return t.w.Flush()

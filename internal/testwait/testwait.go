@@ -7,6 +7,10 @@ import (
 	"time"
 )
 
+// Limit bounds a wait for what takes an instant, or the seconds that the awaited itself
+// takes, on an idle machine. A busy one may take many times that.
+const Limit = 2 * time.Minute
+
 // pause is the time between two checks of a condition.
 const pause = 10 * time.Millisecond
 

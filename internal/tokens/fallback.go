@@ -16,37 +16,37 @@ const missingKeyRetry = 30 * time.Second
 //
 // A background fetch has a good token and needs no login. An exclusive profile
 // does not log in: the session of the new token would end that of the old one.
-func (s *Shared) fallBack(background bool, unreadable int64, cause error) (fetchResult, error) {
-	if background {
-		s.delayRefresh(s.RedisRetryIn())
+func (f *tokenFetch) fallBack(unreadable int64, cause error) (fetchResult, error) {
+	if f.background {
+		f.delayRefresh(f.RedisRetryIn())
 		return fetchResult{}, nil
 	}
-	if s.profile.Exclusive {
-		wait := s.RedisRetryIn()
+	if f.profile.Exclusive {
+		wait := f.RedisRetryIn()
 		if unreadable > 0 {
 			wait = missingKeyRetry
 		}
-		return fetchResult{}, s.Unavailable(wait, cause)
+		return fetchResult{}, f.Unavailable(wait, cause)
 	}
-	if err := s.OpenHere(); err != nil {
+	if err := f.OpenHere(); err != nil {
 		return fetchResult{}, err
 	}
-	sent := s.Clock()
-	grant, err := s.requestToken()
+	sent := f.Clock()
+	grant, err := f.requestToken()
 	if err != nil {
-		if s.Context().Err() != nil {
-			return fetchResult{}, s.Unavailable(0, admission.ErrClosed)
+		if f.Context().Err() != nil {
+			return fetchResult{}, f.Unavailable(0, admission.ErrClosed)
 		}
-		return fetchResult{}, s.FailHere(failure(err))
+		return fetchResult{}, f.FailHere(failure(err))
 	}
 	// Newer than any token this process had and older than any that the fleet
 	// will issue, so that the next shared token replaces it.
-	gen := max(s.sharedGen.Load(), unreadable, s.rejectedGen.Load()) + 1
+	gen := max(f.sharedGen.Load(), unreadable, f.rejectedGen.Load()) + 1
 	origin := FallbackNoRedis
 	if unreadable > 0 {
 		origin = FallbackUnreadable
 	}
-	t := s.newLocalToken(grant, gen, sent, origin)
-	s.setCurrent(t)
-	return fetchResult{t.Token, s.count.fallback}, nil
+	t := f.newLocalToken(grant, gen, sent, origin)
+	f.setCurrent(t)
+	return fetchResult{t.Token, f.count.fallback}, nil
 }

@@ -8,6 +8,7 @@ import (
 	"errand.internal/internal/admission"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
 
 	"errand.internal/internal/redisscript"
 	"errand.internal/internal/seal"
@@ -24,6 +25,8 @@ type fetchResult struct {
 // per Source.
 type tokenFetch struct {
 	*Shared
+	// parent is the span of whoever began it.
+	parent trace.Span
 	// background: the callers still have a good token, so nothing is waited for.
 	background bool
 	keys       *admission.Keys
@@ -33,23 +36,23 @@ type tokenFetch struct {
 }
 
 // fetch runs one fetch.
-func (s *Shared) fetch(background bool) (fetchResult, error) {
+func (s *Shared) fetch(parent trace.Span, background bool) (fetchResult, error) {
 	if !s.BeginWork() {
 		return fetchResult{}, s.Unavailable(0, admission.ErrClosed)
 	}
 	defer s.EndWork()
-	keys, err := s.Keys()
-	if err != nil {
-		return s.fallBack(background, 0, err)
-	}
 	f := &tokenFetch{
 		Shared:     s,
+		parent:     parent,
 		background: background,
-		keys:       keys,
-		nonce:      s.LeaseNonce(),
 		giveUpAt:   s.Clock() + 3*int64(s.Lease()),
 		pause:      admission.MinPause,
 	}
+	var err error
+	if f.keys, err = s.Keys(); err != nil {
+		return f.fallBack(0, err)
+	}
+	f.nonce = s.LeaseNonce() // only now: it may name a lease that nobody else gives back
 	for {
 		if result, done, err := f.ask(); done {
 			return result, err
@@ -71,7 +74,7 @@ func (f *tokenFetch) ask() (result fetchResult, done bool, err error) {
 	reply, err := f.Ask(beginScript, scriptKeys(f.keys), f.sharedGen.Load(), f.nonce, f.Lease().Milliseconds())
 	if err != nil {
 		f.ReleaseLater(f.keys, f.nonce) // the reply may be lost, and the lease granted
-		result, err = f.fallBack(f.background, 0, err)
+		result, err = f.fallBack(0, err)
 		return result, true, err
 	}
 	switch reply.Text(0) {
@@ -86,7 +89,7 @@ func (f *tokenFetch) ask() (result fetchResult, done bool, err error) {
 	case "W":
 		return f.awaitHolder(reply.Millis(1))
 	}
-	result, err = f.fallBack(f.background, 0, errors.New("unexpected reply"))
+	result, err = f.fallBack(0, errors.New("unexpected reply"))
 	return result, true, err
 }
 
@@ -96,7 +99,7 @@ func (f *tokenFetch) useShared(reply redisscript.Reply, asked int64) (fetchResul
 	t, err := f.openShared(f.keys, reply, asked)
 	if err != nil {
 		f.count.unreadable.Inc()
-		result, err := f.fallBack(f.background, gen, err)
+		result, err := f.fallBack(gen, err)
 		return result, true, err
 	}
 	f.sharedGen.Store(max(gen, f.sharedGen.Load()))
@@ -115,7 +118,7 @@ func (f *tokenFetch) useLease(gen, asked int64) (fetchResult, bool, error) {
 		f.nonce = rand.Text()
 		return fetchResult{}, false, nil
 	}
-	result, outdated, err := f.login(f.keys, f.nonce, gen)
+	result, outdated, err := f.login(gen)
 	if !outdated {
 		return result, true, err
 	}

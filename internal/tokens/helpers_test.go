@@ -19,6 +19,7 @@ import (
 	"errand.internal/internal/redistest"
 	"errand.internal/internal/seal"
 	"errand.internal/internal/secret"
+	"errand.internal/internal/testwait"
 )
 
 func TestMain(m *testing.M) {
@@ -189,7 +190,7 @@ func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
-	deadline := time.After(30 * time.Second)
+	deadline := time.After(testwait.Limit)
 	for !ok() {
 		select {
 		case <-tick.C:

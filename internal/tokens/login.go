@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"errand.internal/internal/admission"
 	"errand.internal/internal/seal"
 	"errand.internal/internal/secret"
@@ -15,28 +17,28 @@ import (
 
 // login asks the vendor under the lease and stores the token for the fleet. It
 // reports outdated if the fleet has a newer token already.
-func (s *Shared) login(keys *admission.Keys, nonce string, gen int64) (result fetchResult, outdated bool, err error) {
-	if err := s.PublishRefusal(keys, nonce); err != nil {
-		s.delayRefresh(0)
+func (f *tokenFetch) login(gen int64) (result fetchResult, outdated bool, err error) {
+	if err := f.PublishRefusal(f.keys, f.nonce); err != nil {
+		f.delayRefresh(0)
 		return fetchResult{}, false, err
 	}
-	sent := s.Clock()
-	grant, err := s.requestToken()
+	sent := f.Clock()
+	grant, err := f.requestToken()
 	if err != nil {
-		if s.Context().Err() != nil {
-			s.GiveUp(keys, nonce)
-			return fetchResult{}, false, s.Unavailable(0, admission.ErrClosed)
+		if f.Context().Err() != nil {
+			f.GiveUp(f.keys, f.nonce)
+			return fetchResult{}, false, f.Unavailable(0, admission.ErrClosed)
 		}
-		s.delayRefresh(0)
-		return fetchResult{}, false, s.Fail(keys, nonce, true, failure(err))
+		f.delayRefresh(0)
+		return fetchResult{}, false, f.Fail(f.keys, f.nonce, true, failure(err))
 	}
-	t := s.newLocalToken(grant, gen, sent, Fetched)
-	if s.store(keys, nonce, t, grant) {
+	t := f.newLocalToken(grant, gen, sent, Fetched)
+	if f.store(f.keys, f.nonce, t, grant) {
 		return fetchResult{}, true, nil
 	}
-	s.sharedGen.Store(max(gen, s.sharedGen.Load()))
-	s.setCurrent(t)
-	return fetchResult{t.Token, s.count.fetched}, false, nil
+	f.sharedGen.Store(max(gen, f.sharedGen.Load()))
+	f.setCurrent(t)
+	return fetchResult{t.Token, f.count.fetched}, false, nil
 }
 
 // store commits a token for the fleet and gives the lease back. It reports
@@ -62,9 +64,11 @@ func (s *Shared) store(keys *admission.Keys, nonce string, t *localToken, grant 
 	return reply.Text(0) == "0"
 }
 
-// requestToken calls the vendor once, with a context of its own.
-func (s *Shared) requestToken() (grant Grant, err error) {
-	ctx, cancel := context.WithTimeout(s.Context(), s.profile.Timeout)
+// requestToken calls the vendor once, with a context of its own in the trace of whoever
+// began the fetch.
+func (f *tokenFetch) requestToken() (grant Grant, err error) {
+	ctx := trace.ContextWithSpan(f.Context(), f.parent)
+	ctx, cancel := context.WithTimeout(ctx, f.profile.Timeout)
 	defer cancel()
 	began := time.Now()
 	defer func() {
@@ -73,22 +77,22 @@ func (s *Shared) requestToken() (grant Grant, err error) {
 			// secrets, so only its type is shown.
 			err = fmt.Errorf("the login panicked with a %T", p)
 		}
-		s.count.fetchSeconds.Observe(time.Since(began).Seconds())
+		f.count.fetchSeconds.Observe(time.Since(began).Seconds())
 		switch _, refused := errors.AsType[*RefusedError](err); {
 		case err == nil:
-			s.count.ok.Inc()
+			f.count.ok.Inc()
 		case refused:
-			s.count.refused.Inc()
+			f.count.refused.Inc()
 		default:
-			s.count.unavailable.Inc()
+			f.count.unavailable.Inc()
 		}
 	}()
-	grant, err = s.profile.Fetch(ctx)
+	grant, err = f.profile.Fetch(ctx)
 	if err == nil && grant.Value.Empty() {
 		err = errors.New("the login answered without a token")
 	}
 	if grant.Life <= 0 {
-		grant.Life = s.profile.DefaultLife
+		grant.Life = f.profile.DefaultLife
 	}
 	grant.Life = min(max(grant.Life, time.Millisecond), maxLife)
 	return grant, err

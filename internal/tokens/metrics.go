@@ -1,10 +1,9 @@
 package tokens
 
 import (
-	"time"
-
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/promauto"
+
+	"errand.internal/internal/metrics"
 )
 
 // Metrics are the collectors of all profiles.
@@ -18,56 +17,48 @@ type Metrics struct {
 	expires      *prometheus.GaugeVec
 }
 
+// seconds are the buckets of how long logins, and waits for them, take.
+var seconds = []float64{.005, .02, .1, .25, .5, 1, 2.5, 5, 10, 20, 40}
+
 // NewMetrics makes the collectors and registers them with reg; nil registers
 // them nowhere.
 func NewMetrics(reg prometheus.Registerer) *Metrics {
-	c := collectors{promauto.With(reg)}
+	f := metrics.For(reg)
 	return &Metrics{
-		gets: c.counter(
-			"token_gets_total",
+		gets: f.Counter(
+			"errand_token_gets_total",
 			"Tokens handed out, by where they came from: local, redis, fetched, stale (refresh due), "+
 				"fallback (without Redis).",
-			"source",
+			"profile", "source",
 		),
-		fetches: c.counter("token_fetches_total", "Logins by result: ok, refused, unavailable.", "result"),
-		rejects: c.counter(
-			"token_rejects_total",
+		fetches: f.Counter(
+			"errand_token_fetches_total",
+			"Logins by result: ok, refused, unavailable.",
+			"profile", "result",
+		),
+		rejects: f.Counter(
+			"errand_token_rejects_total",
 			"Tokens that a vendor refused, by result: rejected, replaced (already), fresh, held (rejections are off).",
-			"result",
+			"profile", "result",
 		),
-		unreadable:   c.counter("token_undecryptable_total", "Shared tokens this process could not open."),
-		fetchSeconds: c.histogram("token_fetch_seconds", "How long logins took."),
-		waitSeconds: c.histogram(
-			"token_wait_seconds",
+		unreadable: f.Counter(
+			"errand_token_undecryptable_total",
+			"Shared tokens this process could not open.",
+			"profile",
+		),
+		fetchSeconds: f.Histogram("errand_token_fetch_seconds", "How long logins took.", seconds, "profile"),
+		waitSeconds: f.Histogram(
+			"errand_token_wait_seconds",
 			"How long callers waited for a token that was not at hand.",
+			seconds,
+			"profile",
 		),
-		expires: c.gauge("token_expires_seconds", "Unix time at which this process' token expires."),
+		expires: f.Gauge(
+			"errand_token_expires_seconds",
+			"Unix time at which this process' token expires.",
+			"profile",
+		),
 	}
-}
-
-// collectors makes collectors with the label profile.
-type collectors struct{ factory promauto.Factory }
-
-func (c collectors) counter(name, help string, labels ...string) *prometheus.CounterVec {
-	return c.factory.NewCounterVec(
-		prometheus.CounterOpts{Name: "errand_" + name, Help: help},
-		append([]string{"profile"}, labels...),
-	)
-}
-
-func (c collectors) gauge(name, help string) *prometheus.GaugeVec {
-	return c.factory.NewGaugeVec(
-		prometheus.GaugeOpts{Name: "errand_" + name, Help: help},
-		[]string{"profile"},
-	)
-}
-
-func (c collectors) histogram(name, help string) *prometheus.HistogramVec {
-	return c.factory.NewHistogramVec(prometheus.HistogramOpts{
-		Name:    "errand_" + name,
-		Help:    help,
-		Buckets: []float64{.005, .02, .1, .25, .5, 1, 2.5, 5, 10, 20, 40},
-	}, []string{"profile"})
 }
 
 // counters are one profile's collectors, looked up once, so that counting a
@@ -116,9 +107,4 @@ func (m *Metrics) of(profile string) *counters {
 		waitSeconds:  m.waitSeconds.WithLabelValues(profile),
 		expires:      m.expires.WithLabelValues(profile),
 	}
-}
-
-// unixIn is the Unix time d from now, in seconds.
-func unixIn(d time.Duration) float64 {
-	return float64(time.Now().Add(d).UnixMilli()) / 1000
 }

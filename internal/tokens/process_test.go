@@ -24,6 +24,7 @@ import (
 	"errand.internal/internal/admission"
 	"errand.internal/internal/redistest"
 	"errand.internal/internal/secret"
+	"errand.internal/internal/webtest"
 )
 
 // The test binary runs itself as a worker process when these are set.
@@ -100,7 +101,7 @@ func call(ctx context.Context, target string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := webtest.Client.Do(req)
 	if err != nil {
 		return nil, err
 	}

@@ -8,9 +8,11 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"go.opentelemetry.io/otel/trace"
 	"golang.org/x/sync/singleflight"
 
 	"errand.internal/internal/admission"
+	"errand.internal/internal/metrics"
 	"errand.internal/internal/seal"
 )
 
@@ -89,7 +91,7 @@ func (s *Shared) Get(ctx context.Context) (Token, error) {
 		if now < t.hard {
 			s.count.stale.Inc()
 			if now >= s.nextRefresh.Load() && s.refreshing.CompareAndSwap(false, true) {
-				s.refresh()
+				s.refresh(trace.SpanFromContext(ctx))
 			}
 			return t.Token, nil
 		}
@@ -97,8 +99,8 @@ func (s *Shared) Get(ctx context.Context) (Token, error) {
 	return s.await(ctx)
 }
 
-// refresh fetches a newer token in the background.
-func (s *Shared) refresh() {
+// refresh fetches a newer token in the background. A login is part of the trace of parent.
+func (s *Shared) refresh(parent trace.Span) {
 	if !s.BeginWork() {
 		return // closed; refreshing stays set, so that no caller tries again
 	}
@@ -106,12 +108,13 @@ func (s *Shared) refresh() {
 		defer s.EndWork()
 		defer s.refreshing.Store(false)
 		// An error does not matter while the old token is good.
-		_, _, _ = s.fetches.Do("", func() (any, error) { return s.fetch(true) })
+		_, _, _ = s.fetches.Do("", func() (any, error) { return s.fetch(parent, true) })
 	}()
 }
 
 // await gets a token that is not at hand. All callers of a process share one
-// fetch, which goes on if this caller gives up.
+// fetch, which goes on if this caller gives up. A login is part of the trace of whoever
+// began it.
 func (s *Shared) await(ctx context.Context) (Token, error) {
 	if err := ctx.Err(); err != nil {
 		return Token{}, err
@@ -123,10 +126,11 @@ func (s *Shared) await(ctx context.Context) (Token, error) {
 	defer func() {
 		s.count.waitSeconds.Observe(time.Since(began).Seconds())
 	}()
+	parent := trace.SpanFromContext(ctx)
 	s.waiters.Add(1)
 	defer s.waiters.Add(-1)
 	for {
-		fetched := s.fetches.DoChan("", func() (any, error) { return s.fetch(false) })
+		fetched := s.fetches.DoChan("", func() (any, error) { return s.fetch(parent, false) })
 		select {
 		case <-ctx.Done():
 			return Token{}, ctx.Err()
@@ -184,7 +188,7 @@ func (s *Shared) newLocalToken(grant Grant, gen, issued int64, origin Origin) *l
 func (s *Shared) setCurrent(t *localToken) {
 	s.current.Store(t)
 	s.nextRefresh.Store(0)
-	s.count.expires.Set(unixIn(time.Duration(t.issued + int64(t.life) - s.Clock())))
+	s.count.expires.Set(metrics.UnixIn(time.Duration(t.issued + int64(t.life) - s.Clock())))
 	s.Succeeded()
 }
 

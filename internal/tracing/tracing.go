@@ -2,7 +2,7 @@
 // W3C Trace Context and the API of OpenTelemetry:
 //
 //	caller's context, traceparent of HTTP, TRACEPARENT
-//	  └─ enqueue ─▶ asynq's message ─▶ wait, attempt ─▶ token, vendor call ─▶ traceparent
+//	  └─ enqueue ─▶ asynq's message ─▶ wait, attempt ─▶ token, login, vendor call ─▶ traceparent
 //
 // A context carries the trace, and the provider of its spans with it: nothing here is
 // global, and no code below needs a tracer. Without a trace nothing is stored, sent or

@@ -17,10 +17,9 @@ import (
 
 const (
 	// shutdownTimeout bounds how long requests may run on once the worker stops.
-	shutdownTimeout   = 5 * time.Second
-	readHeaderTimeout = 5 * time.Second
-	idleTimeout       = 2 * time.Minute
-	maxHeaderBytes    = 64 << 10
+	shutdownTimeout = 5 * time.Second
+	idleTimeout     = 2 * time.Minute
+	maxHeaderBytes  = 64 << 10
 )
 
 // Listen binds the address that a variable holds. For port 0, the listener's Addr has
@@ -67,7 +66,7 @@ type Server struct {
 func (s Server) Serve(ctx context.Context, l net.Listener, logger zerolog.Logger) error {
 	server := &http.Server{
 		Handler:           s.Handler,
-		ReadHeaderTimeout: readHeaderTimeout,
+		ReadHeaderTimeout: s.ReadTimeout, // a shorter one would be a second deadline to set for each request
 		ReadTimeout:       s.ReadTimeout,
 		WriteTimeout:      s.WriteTimeout,
 		IdleTimeout:       idleTimeout,

@@ -12,6 +12,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"errand.internal/internal/webserver"
+	"errand.internal/internal/webtest"
 )
 
 // serve starts a handler. It returns its address, a function that stops it, and
@@ -45,7 +46,7 @@ func TestServeFinishesRunningRequests(t *testing.T) {
 	}))
 	answer := make(chan string, 1)
 	go func() {
-		resp, err := http.Get("http://" + addr)
+		resp, err := webtest.Client.Get("http://" + addr)
 		if err != nil {
 			answer <- err.Error()
 			return

@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -50,58 +51,65 @@ func (a *attempt) event(err error) event {
 	}
 }
 
-// answer is what a handler returned.
+// answer is what came of a handler. sent reports whether a request may have left.
 type answer struct {
 	result any
+	sent   bool
 	err    error
 }
 
-// call runs the handler, or its lookup, once and within its own time. sent reports
-// whether a request may have left.
-func (a *attempt) call(
-	ctx context.Context,
-	payload Payload,
-	do func(ctx context.Context, p Payload) (any, error),
-) (result any, sent bool, err error) {
+// handler is what an attempt calls: the task's own, or its lookup.
+type handler func(ctx context.Context, p Payload) (any, error)
+
+// call runs the handler once and within its own time. It reports false if the attempt has
+// ended without it: it has ignored the end of its time.
+func (a *attempt) call(ctx context.Context, payload Payload, do handler, lookup bool) (answer, bool) {
 	limit := a.timeout(a.definition.Vendor)
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	ctx, watch := a.watch(ctx)
 	ctx = context.WithValue(WithTaskID(ctx, a.claim.ID), triesKey{}, a.claim.Attempts)
 	a.called = true
-	answered := make(chan answer, 1)
-	go func() {
-		defer func() {
-			if value := recover(); value != nil {
-				a.log.Error().
-					Str("task_id", a.claim.ID).
-					Str("type", a.claim.Type).
-					Str("stack", string(debug.Stack())).
-					Str("panic", fmt.Sprintf("%T", value)).
-					Msg("the handler panicked")
-				answered <- answer{err: &panicError{value: value}}
-			}
-		}()
-		result, err := do(ctx, payload)
-		answered <- answer{result: result, err: err}
+	var over atomic.Bool // whoever sets it goes on with the attempt
+	hang := time.AfterFunc(limit+hangGrace, func() {
+		if over.CompareAndSwap(false, true) {
+			a.giveUp(lookup)
+		}
+	})
+	result, err := a.run(ctx, payload, do)
+	hang.Stop() // not where the handler has ended its goroutine: that is given up, too
+	return answer{result: result, sent: watch.Sent(), err: err}, over.CompareAndSwap(false, true)
+}
+
+// run calls the handler, and makes an error of its panic.
+func (a *attempt) run(ctx context.Context, payload Payload, do handler) (result any, err error) {
+	defer func() {
+		if value := recover(); value != nil {
+			a.log.Error().
+				Str("task_id", a.claim.ID).
+				Str("type", a.claim.Type).
+				Str("stack", string(debug.Stack())).
+				Str("panic", fmt.Sprintf("%T", value)).
+				Msg("the handler panicked")
+			result, err = nil, &panicError{value: value}
+		}
 	}()
-	select {
-	case got := <-answered:
-		return got.result, watch.Sent(), got.err
-	case <-ctx.Done(): // its time is over, for nobody else ends it
-	}
-	hung := time.NewTimer(hangGrace)
-	defer hung.Stop()
-	select {
-	case got := <-answered:
-		return got.result, watch.Sent(), got.err
-	case <-hung.C:
-		// It may still send whatever it has not sent yet, but for a call that must not be
-		// repeated and has not started.
-		a.reportHang()
-		sent = a.claim.AtLeastOnce || !a.claim.Forbid()
-		return nil, sent, &hangError{sent}
-	}
+	return do(ctx, payload)
+}
+
+// giveUp ends the attempt of a handler that ignores the end of its time, and gives its slot
+// to the next task. The handler may still send whatever it has not sent yet, but for a call
+// that must not be repeated and has not started.
+func (a *attempt) giveUp(lookup bool) {
+	defer a.claim.RecoverPanic()
+	defer a.claim.FreeSlot()
+	a.reportHang()
+	hung := &hangError{sent: a.claim.AtLeastOnce || !a.claim.Forbid()}
+	a.metrics.countUnlisted(hung)
+	e := a.event(hung)
+	e.called, e.lookup, e.sent = true, lookup, hung.sent && !lookup
+	a.settle(conclude(e), nil)
+	a.span.End()
 }
 
 // watch has the calls of the handler report to the attempt. Unless the task runs at

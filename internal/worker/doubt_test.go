@@ -113,7 +113,7 @@ func TestDoubtSurvivesAWorkerThatCannotRunTheTask(t *testing.T) {
 // the test.
 func (r *rig) await(id string, want record.State) {
 	r.t.Helper()
-	testwait.Eventually(r.t, 30*time.Second, id+" is "+string(want), func() bool {
+	testwait.Eventually(r.t, testwait.Limit, id+" is "+string(want), func() bool {
 		got, err := r.store.Get(r.t.Context(), id)
 		if err != nil {
 			r.t.Fatalf("%s is not %s: %v", id, want, err)
@@ -126,7 +126,7 @@ func (r *rig) await(id string, want record.State) {
 // once it has taken the task. Until then there is none.
 func (r *rig) waitRewritten(id string) (got *record.Record) {
 	r.t.Helper()
-	testwait.Eventually(r.t, 30*time.Second, id+" has ended", func() bool {
+	testwait.Eventually(r.t, testwait.Limit, id+" has ended", func() bool {
 		var err error
 		got, err = r.store.Get(r.t.Context(), id)
 		if err != nil && !errors.Is(err, record.ErrNotFound) {

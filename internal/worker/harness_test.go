@@ -18,6 +18,7 @@ import (
 	"errand.internal/internal/record"
 	"errand.internal/internal/redistest"
 	"errand.internal/internal/seal"
+	"errand.internal/internal/testwait"
 	"errand.internal/internal/worker"
 )
 
@@ -143,7 +144,7 @@ func (r *rig) enqueue(taskType string, change ...func(*broker.Job)) broker.Ticke
 
 func (r *rig) wait(id string) *record.Record {
 	r.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), testwait.Limit)
 	defer cancel()
 	got, err := r.watcher.Wait(ctx, id)
 	if err != nil {
@@ -156,7 +157,7 @@ func (r *rig) wait(id string) *record.Record {
 // follows the record's.
 func (r *rig) asynqState(id string) asynq.TaskState {
 	r.t.Helper()
-	for deadline := time.Now().Add(15 * time.Second); ; {
+	for deadline := time.Now().Add(testwait.Limit); ; {
 		info, err := r.asynq.GetTaskInfo("otp", id)
 		if err != nil {
 			r.t.Fatal(err)

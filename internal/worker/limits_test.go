@@ -114,7 +114,7 @@ func TestWaitingForALimitCostsNoAttempt(t *testing.T) {
 				ids = append(ids, r.enqueue("t:buy").ID)
 			}
 			r.work(func(c *worker.Config) { c.Metrics = worker.NewMetrics(registry) })
-			testwait.Eventually(t, 30*time.Second, "a task is parked during the first call", func() bool {
+			testwait.Eventually(t, testwait.Limit, "a task is parked during the first call", func() bool {
 				return parkedFor(t, registry)[tt.label] > 0
 			})
 			close(s.hold)

@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"errand.internal/clients"
+	"errand.internal/internal/broker"
 	"errand.internal/internal/record"
 )
 
@@ -93,13 +94,17 @@ func classes() []string {
 // prepare creates the counters of the task types that the queues run, at zero: Prometheus
 // sees no increase in a counter that begins at one.
 func (m *Metrics) prepare(cfg Config) {
+	var parkable []broker.Blocker
+	if cfg.Blockers != nil {
+		parkable = cfg.Blockers()
+	}
 	types := map[string][]string{unknownType: {noBlocker, workerBlocker}} // with what their tasks wait for
 	for _, d := range cfg.Definitions {
 		if _, runs := cfg.Queues[d.Base.Queue]; !runs {
 			continue
 		}
 		blockers := []string{rateLimit(d.Vendor)}
-		for _, b := range cfg.Blockers {
+		for _, b := range parkable {
 			blockers = append(blockers, b.Name)
 		}
 		blockers = append(blockers, cfg.Limits...)

@@ -29,9 +29,8 @@ func (r *rig) takeWithoutClaim(id string) {
 	client(r).HSet(ctx, "asynq:{otp}:t:"+id, "state", "active")
 }
 
-// asynq never recovers an active task without a lease, and takes one to two minutes for
-// one whose worker died. The reconciler takes seconds, and knows which call may have
-// left.
+// The reconciler finds the tasks of dead workers within seconds, and knows which call may
+// have left.
 func TestTasksOfDeadWorkersAreRecovered(t *testing.T) {
 	t.Parallel()
 	var sends, reads atomic.Int32
@@ -137,7 +136,7 @@ func TestIntentOrder(t *testing.T) {
 	for range 6 {
 		ids = append(ids, r.enqueue("t:close").ID, r.enqueue("t:open").ID)
 	}
-	testwait.Eventually(t, 30*time.Second, "every task but the running one was turned away", func() bool {
+	testwait.Eventually(t, testwait.Limit, "every task but the running one was turned away", func() bool {
 		return overlaps.Load() > 0 || r.turnedAway(ids) == len(ids)-1
 	})
 	close(release)

@@ -24,8 +24,8 @@ type Config struct {
 	Failovers *redisconn.FailoverDetector
 	Queues    map[string]int
 	Intervals func(queue string) (poll, delay time.Duration)
-	Blockers  []broker.Blocker
-	Accounts  []string
+	Blockers  func() []broker.Blocker
+	Accounts  func() []string
 	Owner     string
 	Sealed    bool
 	Alert     alert.Func

@@ -21,6 +21,7 @@ import (
 	"errand.internal/internal/monitor"
 	"errand.internal/internal/record"
 	"errand.internal/internal/testwait"
+	"errand.internal/internal/webtest"
 )
 
 // tools are a running worker and what an operator has of asynq's: its web UI, and the
@@ -78,7 +79,7 @@ func (tl *tools) call(method, path string, ids ...string) (status int, body stri
 	if err != nil {
 		tl.t.Fatal(err)
 	}
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := webtest.Client.Do(req)
 	if err != nil {
 		tl.t.Fatal(err)
 	}
@@ -229,7 +230,7 @@ func TestTheWebUIAgainstARunningWorker(t *testing.T) {
 					tl.check() // at once
 				}
 				if tc.state == "retry" && tc.action == "run" {
-					testwait.Eventually(t, 20*time.Second, "it is attempted again", func() bool {
+					testwait.Eventually(t, testwait.Limit, "it is attempted again", func() bool {
 						got, err := tl.store.Get(t.Context(), id)
 						return err == nil && got.State == record.Retrying && len(got.History) == 2
 					})
@@ -356,7 +357,7 @@ func (tl *tools) list(state string) ([]*asynq.TaskInfo, error) {
 // checkTool asserts what has become of a task.
 func (tl *tools) checkTool(id string, outcome record.Outcome, says string, taken bool) {
 	tl.t.Helper()
-	testwait.Eventually(tl.t, 20*time.Second, "asynq has the task in "+says, func() bool { return tl.says(id) == says })
+	testwait.Eventually(tl.t, testwait.Limit, "asynq has the task in "+says, func() bool { return tl.says(id) == says })
 	if got, err := tl.store.Get(tl.t.Context(), id); err != nil || got.Outcome != outcome {
 		tl.t.Errorf("the record: %+v, %v; want the outcome %q", got, err, outcome)
 	}

@@ -12,7 +12,8 @@ import (
 
 // trace continues the trace of the task's producer, or begins one. It returns a context
 // for the attempt's calls. Every attempt is a child of what enqueued the task, so that
-// they stand side by side; the link says so where a parent is not enough.
+// they stand side by side; a link says so where a parent is not enough. Another leads from
+// a replay to the dead letter.
 func (a *attempt) trace(ctx context.Context) context.Context {
 	ctx = tracing.With(ctx, a.claim.Traceparent())
 	if a.tracer == nil {
@@ -33,8 +34,11 @@ func (a *attempt) trace(ctx context.Context) context.Context {
 			tracing.Attempt.Int(a.claim.Attempts+1),
 		),
 	}
-	if producer := trace.SpanContextFromContext(ctx); producer.IsValid() {
-		opts = append(opts, trace.WithLinks(trace.Link{SpanContext: producer}))
+	replayed := tracing.With(context.Background(), a.claim.ReplayedTrace())
+	for _, from := range []context.Context{ctx, replayed} {
+		if tracing.Active(from) {
+			opts = append(opts, trace.WithLinks(trace.LinkFromContext(from)))
+		}
 	}
 	ctx, a.span = a.tracer.Start(ctx, name+" "+a.claim.Queue, opts...)
 	return ctx

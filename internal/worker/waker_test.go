@@ -33,9 +33,14 @@ func TestParkedTasksAreWokenWhenTheirCredentialWorks(t *testing.T) {
 		}
 	}))
 	r.work(func(c *worker.Config) {
-		c.Blockers = []broker.Blocker{
-			{Name: "cred", Usable: func(context.Context) bool { return works.Load() }},
-			{Name: "other", Usable: func(context.Context) bool { return true }},
+		c.Blockers = func() []broker.Blocker { // what is new in a file is known later
+			if !works.Load() {
+				return nil
+			}
+			return []broker.Blocker{
+				{Name: "cred", Usable: func(context.Context) bool { return works.Load() }},
+				{Name: "other", Usable: func(context.Context) bool { return true }},
+			}
 		}
 	})
 	const n = 20

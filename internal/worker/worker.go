@@ -66,18 +66,17 @@ func (w *worker) handle(ctx context.Context, c *broker.Claim) {
 		a.settle(conclude(a.event(err)), nil)
 		return
 	}
-	if c.InDoubt {
-		result, d := a.reconcile(ctx, payload)
-		if d != nil {
-			a.settle(*d, result)
-			return
-		}
+	if c.InDoubt && a.reconcile(ctx, payload) {
+		return
 	}
-	result, sent, err := a.call(ctx, payload, a.definition.Run)
-	a.metrics.countUnlisted(err)
-	e := a.event(err)
-	e.called, e.sent = true, sent
-	a.settle(conclude(e), result)
+	got, ok := a.call(ctx, payload, a.definition.Run, false)
+	if !ok {
+		return
+	}
+	a.metrics.countUnlisted(got.err)
+	e := a.event(got.err)
+	e.called, e.sent = true, got.sent
+	a.settle(conclude(e), got.result)
 }
 
 func (w *worker) decode(d Definition, c *broker.Claim) (Payload, error) {
@@ -170,27 +169,31 @@ func outOfTime(called bool, attempts int) refusal {
 
 var overtaken = refusal{record.Superseded, "a closing of the same access was enqueued later"}
 
-// reconcile asks the vendor whether an earlier attempt has happened. It returns nil if
-// it surely has not, so that the task may run.
-func (a *attempt) reconcile(ctx context.Context, payload Payload) (result any, d *decision) {
+// reconcile asks the vendor whether an earlier attempt has happened, and reports whether
+// the attempt has ended with that: if it surely has not, the task may run.
+func (a *attempt) reconcile(ctx context.Context, payload Payload) (ended bool) {
 	found := false
 	ask := func(ctx context.Context, p Payload) (any, error) {
 		r, ok, err := a.definition.Reconcile(ctx, p)
 		found = ok
 		return r, err
 	}
-	result, _, err := a.call(ctx, payload, ask)
-	if err != nil {
-		result = nil
-		a.metrics.countUnlisted(err)
+	got, ok := a.call(ctx, payload, ask, true)
+	if !ok {
+		return true
 	}
-	e := a.event(err)
+	if got.err != nil {
+		got.result = nil
+		a.metrics.countUnlisted(got.err)
+	}
+	e := a.event(got.err)
 	e.called = true
 	e.lookup = true
 	e.found = found
 	settled := conclude(e)
 	if settled.run {
-		return nil, nil
+		return false
 	}
-	return result, &settled
+	a.settle(settled, got.result)
+	return true
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"errand.internal/clients"
 	"errand.internal/clients/danaconnect/api"
 	"errand.internal/internal/freecall"
 	"errand.internal/internal/payload"
@@ -47,7 +48,7 @@ func (p APICall) Policy() tasks.Policy {
 func (p APICall) Check() []payload.Problem {
 	found := append(p.Query.Check("query"), freecall.CheckBody(p.Method, p.Body)...)
 	if p.Path != "" {
-		if err := api.CheckPath(p.Path); err != nil {
+		if err := clients.CheckPath(p.Path); err != nil {
 			found = append(found, payload.Problem{Field: "path", Rule: err.Error()})
 		}
 	}

@@ -168,7 +168,7 @@ func outcomes(t *testing.T, c *tasks.Client, list []danaconnect.OTPSend, why str
 }
 
 // A thousand passcodes for one recipient at once: as many calls as the limit says, and the
-// rest typed refusals. No key of Redis holds the recipient.
+// rest typed refusals. Neither a key of Redis nor a line of the log holds the recipient.
 func TestAFloodForOneRecipientIsCut(t *testing.T) {
 	t.Parallel()
 	const limit = 5
@@ -177,17 +177,24 @@ func TestAFloodForOneRecipientIsCut(t *testing.T) {
 	f.Environ["OTP_RECIPIENT_FIELDS"] = "COD1_EMAIL"
 	f.Environ["OTP_RECIPIENT_LIMIT"] = fmt.Sprintf("%d/10m", limit)
 	vendor := sandbox.Find[*danaconnecttest.Sandbox](f.Sandboxes)
-	c := f.StartQueues(t)
+	f.Environ["LOG_LEVEL"] = "debug"
+	w := f.Start(t)
 	list := make([]danaconnect.OTPSend, 1000)
 	for i := range list {
 		list[i] = sendTo("canary-flood@example.com")
 	}
-	declined := outcomes(t, c, list, "refused by the recipient guard: the recipient has had 5 in the last 10m")
+	declined := outcomes(t, w.Client, list, "refused by the recipient guard: the recipient has had 5 in the last 10m")
 	if n := vendor.Calls(danaconnecttest.OpSend); n != limit || declined != len(list)-limit {
 		t.Errorf("%d calls and %d declined, want %d and %d", n, declined, limit, len(list)-limit)
 	}
 	keys, err := f.Redis.Client().Keys(t.Context(), "*canary*").Result()
 	if err != nil || len(keys) != 0 {
 		t.Errorf("keys with the recipient: %q, %v", keys, err)
+	}
+	if lines := w.Log.Lines(`"outcome":"declined"`); len(lines) != declined {
+		t.Errorf("%d lines of the log for %d refusals", len(lines), declined)
+	}
+	if lines := w.Log.Lines("canary-flood"); len(lines) != 0 {
+		t.Errorf("lines with the recipient: %q", lines)
 	}
 }

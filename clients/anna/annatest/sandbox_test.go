@@ -13,6 +13,7 @@ import (
 	"errand.internal/clients/anna/annatest"
 	"errand.internal/clients/clientstest"
 	"errand.internal/clients/sandbox"
+	"errand.internal/internal/webtest"
 )
 
 const (
@@ -307,7 +308,7 @@ func TestControlAPI(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		resp, err := http.DefaultClient.Do(req)
+		resp, err := webtest.Client.Do(req)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -117,17 +117,6 @@ func (c *Client) target(r Request) (string, error) {
 	return target, nil
 }
 
-// CheckPath returns what is wrong with the path of a free call; nil if it lies
-// below the base URL. The result is the same for every base.
-func CheckPath(path string) error {
-	base, err := clients.ParseBaseURL("DANACONNECT_API_URL", DefaultAPIURL, false)
-	if err != nil {
-		return err
-	}
-	_, err = base.ResolveWithin(path)
-	return err
-}
-
 // do sends r, whose URL is target, with the shared token.
 func (c *Client) do(ctx context.Context, op, target string, r Request) (*clients.Answer, error) {
 	return c.bearer.Do(ctx, c.caller, op, func(token secret.String) (*http.Request, error) {

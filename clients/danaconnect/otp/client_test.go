@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"errand.internal/internal/admission"
+	"errand.internal/internal/admission/admissiontest"
 
 	"errand.internal/clients"
 	"errand.internal/clients/clientstest"
@@ -311,3 +312,20 @@ func TestDryRunBuildsTheSameRequest(t *testing.T) {
 type transport func(*http.Request) (*http.Response, error)
 
 func (f transport) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+func TestEvery403IsSettled(t *testing.T) {
+	t.Parallel()
+	for op := range promises {
+		sb := danaconnecttest.New(danaconnecttest.Options{})
+		account := &admissiontest.Admitter{}
+		caller := clients.NewCaller(danaconnect.Vendor, clients.Timeouts{}, nil, nil).AdmittedBy(account)
+		client, err := otp.New(config(clientstest.Serve(t, sb, danaconnecttest.Mount)), &clientstest.Gate{}, caller)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sb.Inject(sandbox.Fault{Op: sandboxOp(op), Status: 403})
+		_, err = fixture{Sandbox: sb, client: client}.call(t.Context(), op)
+		fault(t, err, clients.Credentials)
+		account.ExpectConcluded(t, 1)
+	}
+}

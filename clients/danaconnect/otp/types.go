@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"errand.internal/internal/secret"
+	"errand.internal/internal/strictjson"
 )
 
 // Message asks the vendor to make one code and send it. Its JSON is the vendor's.
@@ -102,7 +103,7 @@ func (v *Values) UnmarshalJSON(raw []byte) error {
 	if err != nil {
 		return err
 	}
-	seen := map[string]bool{}
+	seen := make(map[string]bool, len(*v))
 	for _, value := range *v {
 		switch {
 		case value.Key == "":
@@ -115,42 +116,65 @@ func (v *Values) UnmarshalJSON(raw []byte) error {
 	return nil
 }
 
+const listRule = "must be a list of {key, value}, both text"
+
 // fromList reads the entries by hand: a struct would take KEY for key.
 func (v *Values) fromList(raw []byte) error {
-	var list []map[string]*string
-	if json.Unmarshal(raw, &list) != nil {
-		return errors.New("must be a list of {key, value}, both text")
-	}
-	*v = make(Values, len(list))
-	for i, entry := range list {
-		key, value := entry["key"], entry["value"]
-		switch {
-		case key == nil || value == nil:
-			return fmt.Errorf("has no key or no value in entry %d", i)
-		case len(entry) > 2:
-			return errors.New("must be a list of {key, value}, both text")
+	items := strictjson.Items(raw)
+	*v = make(Values, len(items))
+	var fault error // of the first entry that lacks something; one that is no text comes first
+	for i, item := range items {
+		var key, value *string
+		more := false
+		if item[0] != '{' && item[0] != 'n' {
+			return errors.New(listRule)
 		}
-		(*v)[i] = Value{Key: *key, Value: *value}
+		for name, given := range strictjson.Members(item) {
+			text, ok := optionalText(given)
+			if !ok {
+				return errors.New(listRule)
+			}
+			switch string(name) {
+			case "key":
+				key = text
+			case "value":
+				value = text
+			default:
+				more = true
+			}
+		}
+		switch {
+		case fault != nil:
+		case key == nil || value == nil:
+			fault = fmt.Errorf("has no key or no value in entry %d", i)
+		case more:
+			fault = errors.New(listRule)
+		default:
+			(*v)[i] = Value{Key: *key, Value: *value}
+		}
 	}
-	return nil
+	return fault
+}
+
+// optionalText returns a text, nil for null; ok is false for anything else.
+func optionalText(raw json.RawMessage) (text *string, ok bool) {
+	switch raw[0] {
+	case '"':
+		return new(strictjson.Text(raw)), true
+	case 'n':
+		return nil, true
+	}
+	return nil, false
 }
 
 // fromObject reads the members in their order, which a map would lose.
 func (v *Values) fromObject(raw []byte) error {
-	dec := json.NewDecoder(bytes.NewReader(raw))
-	_, _ = dec.Token() // the opening brace
 	*v = Values{}
-	for dec.More() {
-		key, err := dec.Token()
-		if err != nil {
-			return errors.New("cannot be read")
+	for name, value := range strictjson.Members(raw) {
+		if value[0] != '"' {
+			return fmt.Errorf("must hold texts; %s is none", name)
 		}
-		value, err := dec.Token()
-		text, isText := value.(string)
-		if err != nil || !isText {
-			return fmt.Errorf("must hold texts; %s is none", key)
-		}
-		*v = append(*v, Value{Key: key.(string), Value: text})
+		*v = append(*v, Value{Key: string(name), Value: strictjson.Text(value)})
 	}
 	return nil
 }

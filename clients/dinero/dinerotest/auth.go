@@ -3,9 +3,11 @@ package dinerotest
 import (
 	"crypto/rand"
 	"crypto/subtle"
+	"math"
 	"mime"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -95,40 +97,49 @@ func (s *Sandbox) authorized(run operation) sandbox.Operation {
 		now := s.opts.Now()
 		token, isBearer := strings.CutPrefix(c.Header.Get("Authorization"), "Bearer ")
 		owner, known := s.tokens[token]
-		organization := s.organizations[c.Params["organization"]]
+		id := c.Params["organization"]
+		organization := s.organizations[id]
 		switch {
 		case c.Params["version"] != "v1" && c.Params["version"] != "v2":
 			return failure(http.StatusNotFound, "40", "No such address")
 		case !isBearer || !known || !now.Before(owner.until):
 			return sandbox.Answer{Status: http.StatusUnauthorized}
-		case organization == nil || owner.organization != c.Params["organization"]:
+		case organization == nil || owner.organization != id:
 			return failure(http.StatusForbidden, "41", "No access to the organization")
-		case !organization.withinQuota(now, s.opts.Quota):
-			return quotaExceeded()
-		case organization.noSubscription:
+		}
+		if answer, beyond := s.beyondQuota(id, organization, now); beyond {
+			return answer
+		}
+		if organization.noSubscription {
 			return failure(http.StatusForbidden, "90", "The organization has no active Pro subscription")
 		}
 		return run(c, organization)
 	}
 }
 
-// withinQuota counts a call, and reports whether the quota allows it.
-func (o *organization) withinQuota(now time.Time, quota int) bool {
+// beyondQuota counts a call. If it is one more than the quota allows, it returns the answer.
+func (s *Sandbox) beyondQuota(id string, o *organization, now time.Time) (sandbox.Answer, bool) {
+	quota, own := s.opts.Quotas[id]
+	if !own {
+		quota = s.opts.Quota
+	}
 	if quota == 0 {
-		return true
+		return sandbox.Answer{}, false
 	}
-	recent := o.calls[:0]
-	for _, at := range o.calls {
-		if now.Sub(at) < time.Minute {
-			recent = append(recent, at)
-		}
+	o.calls = slices.DeleteFunc(o.calls, func(at time.Time) bool {
+		return now.Sub(at) >= s.opts.QuotaWindow
+	})
+	if len(o.calls) < quota {
+		o.calls = append(o.calls, now)
+		return sandbox.Answer{}, false
 	}
-	o.calls = recent
-	if len(recent) >= quota {
-		return false
+	o.exceeded++
+	answer := quotaExceeded()
+	if s.opts.QuotaRetryAfter {
+		again := o.calls[0].Add(s.opts.QuotaWindow).Sub(now)
+		answer.Header.Set("Retry-After", strconv.Itoa(int(math.Ceil(again.Seconds()))))
 	}
-	o.calls = append(o.calls, now)
-	return true
+	return answer, true
 }
 
 // quotaExceeded is plain text, as on the vendor's page.

@@ -63,9 +63,15 @@ type Options struct {
 	APIKeys map[string]string
 	// TokenLife is the lifetime of a token, by default an hour.
 	TokenLife time.Duration
-	// Quota is the number of calls that an organization may make in any 60 seconds; 0
-	// means unlimited.
-	Quota int
+	// Quota is the number of calls that an organization may make in any QuotaWindow; 0
+	// means unlimited. Quotas has those of single organizations instead.
+	Quota  int
+	Quotas map[string]int
+	// QuotaWindow is by default a minute.
+	QuotaWindow time.Duration
+	// QuotaRetryAfter has the answer beyond the quota say when there is a call again, in
+	// seconds. The vendor's page promises no such header.
+	QuotaRetryAfter bool
 	// EmptyCreated answers a create with 201 and no body, as on the vendor's status
 	// page.
 	EmptyCreated bool
@@ -97,7 +103,8 @@ type issued struct {
 
 type organization struct {
 	noSubscription bool
-	calls          []time.Time // within the last minute
+	calls          []time.Time // within the last QuotaWindow
+	exceeded       int         // calls beyond the quota
 	contacts       []*Record
 	invoices       []*Record
 }
@@ -148,6 +155,7 @@ func (o Options) withDefaults() Options {
 	}
 	o.TokenLife = cmp.Or(o.TokenLife, time.Hour)
 	o.MaxPageSize = cmp.Or(o.MaxPageSize, 1000)
+	o.QuotaWindow = cmp.Or(o.QuotaWindow, time.Minute)
 	return o
 }
 
@@ -197,6 +205,13 @@ func (s *Sandbox) SetSubscription(id string, active bool) {
 	if o := s.organizations[id]; o != nil {
 		o.noSubscription = !active
 	}
+}
+
+// Exceeded returns how many calls of an organization were beyond its quota.
+func (s *Sandbox) Exceeded(id string) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.organizations[id].exceeded
 }
 
 // RevokeTokens invalidates all tokens.

@@ -2,7 +2,7 @@
 -- smaller number, or the same with another nonce, and no other call may have left.
 --
 -- id, owner, fence, doubt
--- asked, once, msg, lease
+-- asked, once, msg
 --
 -- Returns 1 if the claim stands now.
 local task, t = R .. 'task:' .. arg.id, A .. 't:' .. arg.id
@@ -21,5 +21,4 @@ redis.call('HDEL', task, 'next', 'parked', 'verdict')
 unlist(arg.id)
 redis.call('HSET', t, 'msg', arg.msg, 'state', 'active')
 redis.call('LPUSH', A .. 'active', arg.id)
-redis.call('ZADD', A .. 'lease', arg.lease, arg.id)
 return 1

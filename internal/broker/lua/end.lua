@@ -14,7 +14,7 @@
 -- confirmed: the vendor did what a closing asked
 -- archived: the outcome is a dead letter; dead: how many are kept
 -- keep: the key stays taken whatever the outcome; told: it is published as a dead letter
--- trace: what it is published with, if it is
+-- trace: what it is published with, and a replay links to
 -- day: of asynq's statistics
 -- ids: digests of the vendor's IDs, by which the task is found
 -- waits: what a parked task waits for, in a word
@@ -33,8 +33,8 @@ if held and held ~= arg.fence then
   if number(held) > number(arg.fence) or not (idle or arg.outcome) then return 0 end
 end
 if not r.once then rewrite(arg.id) end
-local _, _, _, kind = asked(r.once and r.asked or arg.asked)
 local outcome = arg.outcome
+local function kind() return select(4, asked(r.once and r.asked or arg.asked)) end -- of few
 
 -- Most tasks have one attempt, which is short: a field of the record is cheaper than a
 -- list. '-' says that the first one is in the list.
@@ -85,7 +85,7 @@ end
 if outcome and arg.plain then unlock(arg.id) end
 
 if string.find(flags, 'a') and (arg.attempt or outcome) then
-  redis.call('XADD', R .. 'audit', '*', 'id', arg.id, 'type', kind, 'event', outcome and 'ended' or 'attempt',
+  redis.call('XADD', R .. 'audit', '*', 'id', arg.id, 'type', kind(), 'event', outcome and 'ended' or 'attempt',
     'outcome', outcome or '', 'code', arg.code or '', 'message', arg.message or '')
   if outcome == 'done' then
     redis.call('ZREM', R .. 'audit:open', arg.id)
@@ -117,13 +117,13 @@ if outcome then
   if arg.ids then index(arg.ids, arg.id, now + lifetime) end
   if arg.archived and r.of then index(r.of, arg.id, now + lifetime) end -- for longer than was expected
   if arg.archived then
-    redis.call('XADD', R .. 'dead', 'MAXLEN', '~', arg.dead, '*', 'id', arg.id, 'type', kind, 'outcome', outcome,
+    redis.call('XADD', R .. 'dead', 'MAXLEN', '~', arg.dead, '*', 'id', arg.id, 'type', kind(), 'outcome', outcome,
       'code', arg.code or '', 'message', arg.message or '', 'attempts', attempts)
   end
   local tell = string.find(flags, 'n') and 'finished' or ''
   if arg.told then tell = tell .. ' dead' end
   if tell ~= '' and redis.call('HLEN', R .. 'outbox') < 100000 then
-    redis.call('HSET', R .. 'outbox', arg.id, cjson.encode({type = kind, outcome = outcome, code = arg.code or '',
+    redis.call('HSET', R .. 'outbox', arg.id, cjson.encode({type = kind(), outcome = outcome, code = arg.code or '',
       message = arg.message or '', attempts = attempts, ended = now, tell = tell,
       trace = arg.trace}))
   end
@@ -146,35 +146,30 @@ end
 
 -- The record is the last step: a script that broke off runs again.
 local set = {'finished', arg.fence}
-local function add(name, value)
-  if value then
-    set[#set + 1] = name
-    set[#set + 1] = value
-  end
-end
-add('first', first)
-add('attempts', arg.counted and tostring((r.attempts or 0) + 1))
-add('code', arg.code)
-add('message', arg.message)
-add('doubt', arg.doubt)
-add('place', arg.place)
+put(set, 'first', first)
+put(set, 'attempts', arg.counted and tostring((r.attempts or 0) + 1))
+put(set, 'code', arg.code)
+put(set, 'message', arg.message)
+put(set, 'doubt', arg.doubt)
+put(set, 'place', arg.place)
 local gone = {'owner', 'fence'}
 for _, name in ipairs(passing) do
   if r[name] then gone[#gone + 1] = name end
 end
 if outcome then
-  add('outcome', outcome)
-  add('ended', stamp)
-  add('ids', arg.ids)
+  put(set, 'outcome', outcome)
+  put(set, 'ended', stamp)
+  put(set, 'ids', arg.ids)
+  put(set, 'trace', arg.archived and arg.trace)
   if r.next then gone[#gone + 1] = 'next' end
   if r.waiting then gone[#gone + 1] = 'waiting' end
 else
-  add('next', string.format('%.0f', now + arg.wait))
-  add('parked', arg.parked)
-  add('change', change)
+  put(set, 'next', string.format('%.0f', now + arg.wait))
+  put(set, 'parked', arg.parked)
+  put(set, 'change', change)
   if arg.parked then
     local since, n = string.match(r.waited or '', '^(%d+) (%d+)')
-    add('waited', (since or stamp) .. ' ' .. (n or 0) + 1 .. ' ' .. (arg.waits or '-'))
+    put(set, 'waited', (since or stamp) .. ' ' .. (n or 0) + 1 .. ' ' .. (arg.waits or '-'))
   end
 end
 redis.call('HDEL', task, unpack(gone))

@@ -11,7 +11,7 @@
 -- subject: of the audit log, sealed
 -- plain: the producer has no keys, so that msg and subject are not sealed
 -- most: tasks of the queue that may wait; memory: 1 to look at Redis' memory
--- by: the API key that asked
+-- by: the API key, or the schedule, that asked
 -- of: digests by which the task is found
 -- replay_of: the dead letter that it replays; seq: its place among the intents; doubt: an
 -- earlier call may have happened
@@ -21,7 +21,7 @@
 -- alive (no dead letter), full with the number of tasks that wait, memory with the
 -- percentage in use, or salt with the right salt in place of the id.
 local task, t = R .. 'task:' .. arg.id, A .. 't:' .. arg.id
-if arg.plain and redis.call('EXISTS', R .. 'sealed') == 1 then return {'unsealed', ''} end
+if arg.plain and sealed() then return {'unsealed', ''} end
 local salt = arg.salt and othersalt()
 if salt then return {'salt', salt} end
 local replayed = arg.replay_of and R .. 'task:' .. arg.replay_of
@@ -54,18 +54,17 @@ if refused then return refused end
 local delay = arg.at and math.max(arg.at - now, 0) or arg.delay or '0'
 local due = now + delay
 local asked = string.format('%s %s %s %s', stamp, delay, arg.usable, arg.type)
-redis.call('HSET', task, 'asked', asked, 'once', arg.once)
-if arg.by then redis.call('HSET', task, 'by', arg.by) end
+local fields = {'asked', asked, 'once', arg.once}
+put(fields, 'by', arg.by)
+put(fields, 'of', arg.of)
+put(fields, 'seq', arg.intent and (arg.seq or redis.call('INCR', R .. 'seq')))
+put(fields, 'replay_of', replayed and arg.replay_of)
+put(fields, 'doubt', replayed and arg.doubt)
+redis.call('HSET', task, unpack(fields))
+if replayed then redis.call('HSET', replayed, 'replay', arg.id) end
 if arg.of then
-  redis.call('HSET', task, 'of', arg.of)
   local _, retention = once(arg.once)
   index(arg.of, arg.id, due + arg.usable + retention + 3600000)
-end
-if arg.intent then redis.call('HSET', task, 'seq', arg.seq or redis.call('INCR', R .. 'seq')) end
-if replayed then
-  redis.call('HSET', task, 'replay_of', arg.replay_of)
-  redis.call('HSET', replayed, 'replay', arg.id)
-  if arg.doubt then redis.call('HSET', task, 'doubt', arg.doubt) end
 end
 if arg.subject then
   redis.call('XADD', R .. 'audit', 'MAXLEN', '~', 1000000, '*', 'id', arg.id, 'type', arg.type, 'event', 'asked',

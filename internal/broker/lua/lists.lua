@@ -14,7 +14,6 @@ end
 -- unlist takes a task out of the list that it is in. Of the tasks in progress those
 -- that came first end first: they are at the list's end.
 local function unlist(id)
-  redis.call('ZREM', A .. 'lease', id)
   if redis.call('LREM', A .. 'active', '-1', id) == 1 then return end
   local state = redis.call('HGET', A .. 't:' .. id, 'state')
   if state == 'pending' then
@@ -36,6 +35,14 @@ local function record(task)
   local r, all = {}, redis.call('HGETALL', task)
   for i = 1, #all, 2 do r[all[i]] = all[i + 1] end
   return r
+end
+
+-- put adds a field to those that are to be written, if it has a value.
+local function put(fields, name, value)
+  if value then
+    fields[#fields + 1] = name
+    fields[#fields + 1] = value
+  end
 end
 
 -- once reads what is written once: redelivery, retention, key TTL, flags, key,

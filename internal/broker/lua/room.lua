@@ -1,3 +1,10 @@
+-- sealed reports whether the workers demand keys. It looks once for all tasks of a call.
+local demanded
+local function sealed()
+  if demanded == nil then demanded = redis.call('EXISTS', R .. 'sealed') == 1 end
+  return demanded
+end
+
 -- room returns why the queue takes no more tasks; nil if it takes one. It looks once for all
 -- tasks of a call.
 local waiting, used

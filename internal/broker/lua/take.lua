@@ -3,7 +3,6 @@
 -- the first one claimed.
 --
 -- n, owner, nonce
--- lease: end of asynq's lease, Unix seconds
 -- hold: how long an intent's subject is locked at the most, ms
 --
 -- Returns {now, claim…}, or nil if the queue is paused or gave nothing. A claim is
@@ -27,7 +26,7 @@ local function claimed(id, msg, r)
   return claim
 end
 
-local claims, ids, leases = {now}, {}, {}
+local claims, ids = {now}, {}
 local last = redis.call('GET', mine)
 if last and string.match(last, '^%S+') == arg.nonce then -- the reply was lost
   for id in string.gmatch(last, ' (%S+)') do
@@ -119,8 +118,6 @@ local function claim(id)
   end
   redis.call('HSET', t, 'state', 'active')
   ids[#ids + 1] = id
-  leases[#leases + 1] = arg.lease
-  leases[#leases + 1] = id
   claims[#claims + 1] = claimed(id, msg, r)
 end
 
@@ -141,6 +138,5 @@ end
 if #ids == 0 and trouble then return type(trouble) == 'table' and trouble or redis.error_reply(trouble) end
 if #ids == 0 then return false end
 redis.call('LPUSH', A .. 'active', unpack(ids))
-redis.call('ZADD', A .. 'lease', unpack(leases))
 redis.call('SET', mine, arg.nonce .. ' ' .. table.concat(ids, ' '), 'PX', 60000)
 return claims

@@ -151,7 +151,7 @@ func newSender(t *testing.T, rdb redis.UniversalClient, url string, call time.Du
 		t.Fatal(err)
 	}
 	caller := clients.NewCaller(events.Vendor, clients.Timeouts{Call: call}, nil, nil)
-	sender, err := events.NewSender(cfg, receiver, nil, caller, func(alert.Alert) {})
+	sender, err := events.NewSender(cfg, receiver, nil, caller, func(alert.Alert) {}, time.Now)
 	if err != nil {
 		t.Fatal(err)
 	}

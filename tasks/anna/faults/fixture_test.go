@@ -53,7 +53,8 @@ func newFixture(t *testing.T, o fleet.Options) *fixture {
 	if o.Env == nil {
 		o.Env = map[string]string{}
 	}
-	o.Env["WORKER_QUEUES"] = fleet.Queues("anna", "polls")
+	// So many that held tasks of one type do not fill a worker before one of another comes.
+	o.Env["WORKER_QUEUES"] = "anna=20,polls=8"
 	f := &fixture{Fixture: fleet.New(t, o), t: t}
 	f.anna = sandbox.Find[*annatest.Sandbox](f.Sandboxes)
 	f.inactivations = f.AddKind(&fleet.Kind{
