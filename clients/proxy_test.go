@@ -15,6 +15,7 @@ import (
 
 	"errand.internal/clients"
 	"errand.internal/internal/secret"
+	"errand.internal/internal/webtest"
 )
 
 // connectProxy is a proxy that leads every CONNECT to one server, and keeps what
@@ -152,8 +153,7 @@ func TestProxyThatRefuses(t *testing.T) {
 	t.Parallel()
 	vendor := httptest.NewTLSServer(http.NotFoundHandler())
 	t.Cleanup(vendor.Close)
-	gone := newConnectProxy(t, "", http.StatusOK)
-	gone.Close()
+	gone := &connectProxy{Server: &httptest.Server{URL: "http://" + webtest.Reserve(t).Addr}}
 	for _, tc := range []struct {
 		name  string
 		proxy *connectProxy

@@ -3,9 +3,7 @@ package tasks_test
 import (
 	"encoding/json"
 	"errors"
-	"net"
 	"net/http"
-	"net/http/httptest"
 	"testing"
 	"time"
 
@@ -14,6 +12,7 @@ import (
 	"errand.internal/internal/apptest"
 	"errand.internal/internal/sandboxes"
 	"errand.internal/internal/testwait"
+	"errand.internal/internal/webtest"
 	"errand.internal/tasks"
 	"errand.internal/tasks/all"
 	"errand.internal/tasks/danaconnect"
@@ -22,12 +21,9 @@ import (
 func TestRefusedConnectionIsTriedAgain(t *testing.T) {
 	t.Parallel()
 	f := apptest.New(t)
-	// The vendor is down: connections are refused until it listens again.
-	web := httptest.NewServer(http.NotFoundHandler())
-	addr := web.Listener.Addr().String()
-	web.Close()
+	port := webtest.Reserve(t) // the vendor is down
 	vendors := sandboxes.New("")
-	for name, value := range vendors.Environ("http://" + addr) {
+	for name, value := range vendors.Environ("http://" + port.Addr) {
 		f.Environ[name] = value
 	}
 	f.Only("danaconnect")
@@ -45,13 +41,7 @@ func TestRefusedConnectionIsTriedAgain(t *testing.T) {
 		status, err := c.Status(t.Context(), ticket.ID)
 		return err == nil && status.Attempts > 0
 	})
-	l, err := net.Listen("tcp", addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	server := &http.Server{Handler: vendors.Handler(), ReadHeaderTimeout: time.Second}
-	go func() { _ = server.Serve(l) }()
-	t.Cleanup(func() { _ = server.Close() })
+	port.Serve(t, vendors.Handler())
 	if _, err := apptest.Wait(t, ticket); err != nil {
 		t.Error(err)
 	}

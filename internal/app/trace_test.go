@@ -24,6 +24,7 @@ import (
 	"errand.internal/internal/httpapi"
 	"errand.internal/internal/operator"
 	"errand.internal/internal/testwait"
+	"errand.internal/internal/webtest"
 	"errand.internal/tasks"
 	"errand.internal/tasks/all"
 )
@@ -440,17 +441,12 @@ func texts(t *testing.T, raw []byte) []string {
 // fails none, and does not keep the worker from stopping.
 func TestADeadCollectorHarmsNoTask(t *testing.T) {
 	t.Parallel()
-	closed, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_ = closed.Close()
 	silent, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = silent.Close() }) // its queue of connections takes them
-	for name, addr := range map[string]string{"closed": closed.Addr().String(), "silent": silent.Addr().String()} {
+	for name, addr := range map[string]string{"closed": webtest.Reserve(t).Addr, "silent": silent.Addr().String()} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			f := newFixture(t)

@@ -3,19 +3,16 @@ package faults
 import (
 	"encoding/base64"
 	"errors"
-	"fmt"
 	"io"
-	"net"
 	"net/http"
-	"os"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
 	standardwebhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
 
 	"errand.internal/internal/fleet"
+	"errand.internal/internal/webtest"
 )
 
 var receiverSecret = "whsec_" + base64.StdEncoding.EncodeToString([]byte("a secret of 24 bytes, or more"))
@@ -26,9 +23,7 @@ var receiverSecret = "whsec_" + base64.StdEncoding.EncodeToString([]byte("a secr
 type receiver struct {
 	t      *testing.T
 	verify *standardwebhooks.Webhook
-	socket int // bound; -1 once it listens
-	addr   string
-	server *http.Server
+	port   *webtest.Port
 
 	mu        sync.Mutex
 	failure   http.HandlerFunc     // answers instead of accepting the event; nil accepts
@@ -44,40 +39,19 @@ func newReceiver(t *testing.T) *receiver {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &receiver{
+	return &receiver{
 		t:        t,
 		verify:   verify,
+		port:     webtest.Reserve(t),
 		bodies:   map[string]string{},
 		tries:    map[string]int{},
 		accepted: map[string]time.Time{},
 	}
-	r.server = &http.Server{Handler: r, ReadHeaderTimeout: time.Minute}
-	if r.socket, err = syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM, 0); err != nil {
-		t.Fatal(err)
-	}
-	syscall.CloseOnExec(r.socket)
-	if err := syscall.Bind(r.socket, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
-		t.Fatal(err)
-	}
-	name, err := syscall.Getsockname(r.socket)
-	if err != nil {
-		t.Fatal(err)
-	}
-	r.addr = fmt.Sprintf("127.0.0.1:%d", name.(*syscall.SockaddrInet4).Port)
-	t.Cleanup(func() {
-		if err := r.server.Close(); err != nil {
-			t.Error(err)
-		}
-		if r.socket >= 0 {
-			_ = syscall.Close(r.socket)
-		}
-	})
-	return r
 }
 
 // url is where workers deliver events.
 func (r *receiver) url() string {
-	return "http://" + r.addr + "/hook"
+	return "http://" + r.port.Addr + "/hook"
 }
 
 // settings are the settings of the workers.
@@ -92,21 +66,7 @@ func (r *receiver) settings() map[string]string {
 // listen accepts connections from now on.
 func (r *receiver) listen() {
 	r.t.Helper()
-	if err := syscall.Listen(r.socket, 128); err != nil {
-		r.t.Fatal(err)
-	}
-	file := os.NewFile(uintptr(r.socket), "receiver")
-	r.socket = -1
-	l, err := net.FileListener(file)
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	_ = file.Close() // the listener has its own descriptor
-	go func() {
-		if err := r.server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-			r.t.Errorf("the receiver ended: %v", err)
-		}
-	}()
+	r.port.Serve(r.t, r)
 }
 
 // setFailure makes failure answer every request; nil accepts events.

@@ -10,6 +10,7 @@ import (
 
 	"errand.internal/internal/monitor"
 	"errand.internal/internal/webserver"
+	"errand.internal/internal/webtest"
 )
 
 // serve serves a handler on an address until the test ends. It returns the address that
@@ -57,19 +58,12 @@ func TestCheckReady(t *testing.T) {
 	reasonless := serve(t, "127.0.0.1:0", reply(503, `{}`))
 	foreign := serve(t, "127.0.0.1:0", http.NotFoundHandler())
 	redirect := serve(t, "127.0.0.1:0", http.RedirectHandler("http://"+addr+"/readyz", http.StatusFound))
-	closed, err := webserver.Listen(t.Context(), "HTTP_ADDR", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := closed.Close(); err != nil {
-		t.Fatal(err)
-	}
 	tests := []struct{ name, addr, want string }{
 		{name: "not ready", addr: notReady, want: "not ready: redis: gone"},
 		{name: "not ready without a reason", addr: reasonless, want: "not ready: status 503"},
 		{name: "another server", addr: foreign, want: "is not a worker"},
 		{name: "redirect", addr: redirect, want: "is not a worker"},
-		{name: "nothing listens", addr: closed.Addr().String(), want: "start one, or give its settings: request /readyz: dial tcp"},
+		{name: "nothing listens", addr: webtest.Reserve(t).Addr, want: "start one, or give its settings: request /readyz: dial tcp"},
 		{name: "no admin http", addr: "", want: "HTTP_ADDR: is empty"},
 		{name: "no port", addr: "localhost", want: "HTTP_ADDR: must be host:port"},
 		{name: "port zero", addr: "localhost:0", want: "HTTP_ADDR: names no usable port"},

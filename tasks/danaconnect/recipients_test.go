@@ -3,14 +3,13 @@ package danaconnect
 import (
 	"context"
 	"errors"
-	"net/http"
-	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"errand.internal/internal/admission"
+	"errand.internal/internal/webtest"
 
 	"errand.internal/clients"
 	"errand.internal/clients/danaconnect"
@@ -160,13 +159,11 @@ func TestAFullAccountFreesTheRecipientsPlace(t *testing.T) {
 // The handler gives the place back when the vendor refuses connections.
 func TestASendThatNeverLeftFreesItsPlace(t *testing.T) {
 	t.Parallel()
-	web := httptest.NewServer(http.NotFoundHandler())
-	web.Close()
 	client, err := otp.New(danaconnect.BasicConfig{
 		Username: "user",
 		Company:  "company",
 		Password: secret.New("password"),
-		OTPURL:   web.URL + "/",
+		OTPURL:   "http://" + webtest.Reserve(t).Addr + "/",
 	}, admission.Always(), clients.NewCaller(danaconnect.Vendor, clients.Timeouts{Call: 2 * time.Second}, nil, nil))
 	if err != nil {
 		t.Fatal(err)

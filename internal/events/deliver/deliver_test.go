@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
@@ -33,6 +32,7 @@ import (
 	"errand.internal/internal/seal"
 	"errand.internal/internal/secret"
 	"errand.internal/internal/testwait"
+	"errand.internal/internal/webtest"
 	"errand.internal/internal/worker"
 	"errand.internal/tasks"
 	"errand.internal/tasks/all"
@@ -193,15 +193,13 @@ func TestReceiverThatWasDownGetsEveryEvent(t *testing.T) {
 	t.Parallel()
 	const n = 25
 	server, s := redistest.New(t), newReceiver(t)
-	web := httptest.NewServer(s)
-	addr := web.Listener.Addr().String()
-	web.Close() // connections are refused until it listens again
+	port := webtest.Reserve(t)
 	s.refuse = func(n int, w http.ResponseWriter, r *http.Request) bool {
 		switch n {
 		case 0:
 			w.WriteHeader(http.StatusInternalServerError)
 		case 1:
-			http.Redirect(w, r, "http://"+addr+"/elsewhere", http.StatusTemporaryRedirect)
+			http.Redirect(w, r, "http://"+port.Addr+"/elsewhere", http.StatusTemporaryRedirect)
 		case 2:
 			<-r.Context().Done() // longer than the sender waits
 		default:
@@ -209,7 +207,7 @@ func TestReceiverThatWasDownGetsEveryEvent(t *testing.T) {
 		}
 		return true
 	}
-	sender := newSender(t, server.Client(), "http://"+addr+"/hook", 500*time.Millisecond)
+	sender := newSender(t, server.Client(), "http://"+port.Addr+"/hook", 500*time.Millisecond)
 	startWorker(t, server, sender, n)
 	publish := newPublish(server.Client())
 	want := map[string]bool{}
@@ -228,7 +226,7 @@ func TestReceiverThatWasDownGetsEveryEvent(t *testing.T) {
 		}
 	}
 	waitForFailures(t, server, n)
-	serve(t, addr, s)
+	port.Serve(t, s)
 	s.wait(n)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -273,18 +271,6 @@ func taskIDs(t *testing.T, server *redistest.Server) []string {
 		keys[i] = key[strings.LastIndexByte(key, ':')+1:]
 	}
 	return keys
-}
-
-// serve serves h at an address that was in use before.
-func serve(t *testing.T, addr string, h http.Handler) {
-	t.Helper()
-	l, err := net.Listen("tcp", addr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	server := &http.Server{Handler: h, ReadHeaderTimeout: time.Second}
-	go func() { _ = server.Serve(l) }()
-	t.Cleanup(func() { _ = server.Close() })
 }
 
 // 410 ends every delivery at once, tried or not.

@@ -1,4 +1,5 @@
-// Package webtest has the HTTP client of tests.
+// Package webtest has what tests need to speak HTTP: a client, and ports. The package is
+// for tests only and never linked into a command.
 package webtest
 
 import "net/http"
