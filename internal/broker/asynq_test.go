@@ -233,13 +233,13 @@ func TestTheMessageIsAsAsynqsClientEncodesIt(t *testing.T) {
 		"kept for no time": {Type: "t", Payload: []byte("1"), Policy: Policy{Queue: "q", Retention: time.Millisecond}},
 	} {
 		id := "q_" + strings.ReplaceAll(name, " ", "")
-		task := asynq.NewTaskWithHeaders(job.Type, job.Payload, map[string]string{headerUsable: usable(job, job.Policy).String()})
+		task := asynq.NewTaskWithHeaders(job.Type, job.Payload, map[string]string{headerUsable: usable(&job).String()})
 		if _, err := asynq.NewClientFromRedisClient(rdb).Enqueue(task, asynq.Queue("q"), asynq.TaskID(id), asynq.MaxRetry(neverRetry),
 			asynq.Timeout(slotTimeout), asynq.Retention(job.Policy.Retention)); err != nil {
 			t.Fatal(err)
 		}
 		want := rdb.HGet(ctx, "asynq:{q}:t:"+id, "msg").Val()
-		if got := string(newMessage(id, job, job.Payload, "")); got != want {
+		if got := string(newMessage(id, &job, job.Payload, "")); got != want {
 			t.Errorf("%s: %q, want %q", name, got, want)
 		}
 	}

@@ -20,7 +20,7 @@ func (p *Producer) Cancel(ctx context.Context, id string) error {
 }
 
 func (p *Producer) cancel(ctx context.Context, queue, id string) error {
-	a := arguments{"id", id}
+	a := newArguments("id", id)
 	reply, err := run(ctx, p.rdb, cancelStep, queue, a)
 	if err == nil && reply.Text(0) == "unrecorded" {
 		parts, _ := message(reply.Text(1)).parts()

@@ -24,7 +24,7 @@ func Check(ctx context.Context, rdb redis.UniversalClient, queue string) ([]stri
 	}
 	var found []string
 	for _, id := range slices.Sorted(maps.Keys(ids)) {
-		reply, err := run(ctx, rdb, checkStep, queue, arguments{"id", id})
+		reply, err := run(ctx, rdb, checkStep, queue, newArguments("id", id))
 		if err != nil {
 			return nil, fmt.Errorf("check %s: %w", id, err)
 		}

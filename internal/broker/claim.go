@@ -207,7 +207,7 @@ func (c *Claim) Start(ctx context.Context) error {
 	if err := c.server.replay.wait(ctx); err != nil {
 		return &NotStartedError{Err: err}
 	}
-	reply, err := run(ctx, c.server.general, startStep, c.Queue, arguments{"id", c.ID, "fence", c.fence})
+	reply, err := run(ctx, c.server.general, startStep, c.Queue, newArguments("id", c.ID, "fence", c.fence))
 	switch {
 	case err != nil:
 		return &NotStartedError{Err: err}
@@ -242,7 +242,7 @@ func (c *Claim) progress() (started, settled bool) {
 func (c *Claim) description() arguments {
 	asked := c.asked
 	asked.Type, asked.Usable = c.Type, c.Expires.Sub(c.Due)
-	return arguments{"asked", asked.Encode(), "once", c.once.encode()}
+	return newArguments("asked", asked.Encode(), "once", c.once.encode())
 }
 
 // Adopt gives an Unrecorded task the policy of its type, and puts it back into the
@@ -279,14 +279,14 @@ func (c *Claim) adoptArguments(p Policy, budget time.Duration, inDoubt bool) arg
 	o := newOnce(p, salt)
 	asked := c.asked
 	asked.Type, asked.Usable = c.Type, budget
-	a := arguments{
+	a := newArguments(
 		"id", c.ID,
 		"owner", c.server.owner,
 		"fence", c.fence,
 		"asked", asked.Encode(),
 		"once", o.encode(),
 		"msg", []byte(c.msg.adopted(p.Retention)),
-	}
+	)
 	a.flag("intent", o.intent != "")
 	of := indexDigests(p, salt)
 	a.text("of", of)

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -70,7 +69,7 @@ func (c *Claim) End(r Result) error {
 func (s *Server) end(ctx context.Context, c *Claim, a arguments) error {
 	reply, err := run(ctx, s.general, endStep, c.Queue, a)
 	if err == nil && reply.Int(0) == noRecord {
-		reply, err = run(ctx, s.general, endStep, c.Queue, slices.Concat(a, c.description()))
+		reply, err = run(ctx, s.general, endStep, c.Queue, a.with(c.description()))
 	}
 	switch {
 	case err != nil:
@@ -93,7 +92,7 @@ const (
 
 func (c *Claim) endArguments(r Result) arguments {
 	now := time.Now().UTC()
-	a := arguments{"id", c.ID, "fence", c.fence}
+	a := newArguments("id", c.ID, "fence", c.fence)
 	a.text("outcome", string(r.Outcome))
 	a.flag("counted", r.Counted)
 	a.text("code", r.Code)

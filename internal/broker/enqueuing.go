@@ -25,11 +25,21 @@ type enqueuing struct {
 	// replayed is the dead letter that it replays, nil for none.
 	replayed *deadLetter
 	msg      message
-	stored   *Stored
+	span     trace.Span // nil without a trace
+	stored   Stored
+}
+
+// begin prepares a job.
+func (p *Producer) begin(ctx context.Context, job Job) *enqueuing {
+	job.Policy = job.Policy.WithDefaults()
+	ctx, span := startSpan(ctx, &job)
+	e := p.newEnqueuing(ctx, record.NewID(job.Policy.Queue), job, nil)
+	e.span = span
+	return e
 }
 
 // startSpan starts the span of a job where there is a trace, else it returns nil.
-func startSpan(ctx context.Context, job Job) (context.Context, trace.Span) {
+func startSpan(ctx context.Context, job *Job) (context.Context, trace.Span) {
 	if !tracing.Active(ctx) {
 		return ctx, nil
 	}
@@ -44,21 +54,24 @@ func startSpan(ctx context.Context, job Job) (context.Context, trace.Span) {
 	)
 }
 
-func endSpan(span trace.Span, s *Stored) {
-	defer span.End()
-	if s.Err != nil {
-		tracing.Fail(span, "not_stored")
+func (e *enqueuing) endSpan() {
+	if e.span == nil {
 		return
 	}
-	span.SetAttributes(
-		semconv.MessagingMessageID(s.Ticket.ID),
-		tracing.Duplicate.Bool(s.Ticket.Duplicate),
+	defer e.span.End()
+	if e.stored.Err != nil {
+		tracing.Fail(e.span, "not_stored")
+		return
+	}
+	e.span.SetAttributes(
+		semconv.MessagingMessageID(e.stored.Ticket.ID),
+		tracing.Duplicate.Bool(e.stored.Ticket.Duplicate),
 	)
 }
 
 func (p *Producer) newEnqueuing(ctx context.Context, id string, job Job, replayed *deadLetter) *enqueuing {
 	sealed := p.ring.Seal(seal.Payload, aad(job.Type, id), job.Payload)
-	msg := newMessage(id, job, sealed, tracing.Parent(ctx))
+	msg := newMessage(id, &job, sealed, tracing.Parent(ctx))
 	if replayed != nil && replayed.fields["trace"] != "" {
 		msg = msg.header(headerReplayed, replayed.fields["trace"])
 	}
@@ -67,7 +80,6 @@ func (p *Producer) newEnqueuing(ctx context.Context, id string, job Job, replaye
 		job:      job,
 		replayed: replayed,
 		msg:      msg,
-		stored:   &Stored{},
 	}
 }
 
@@ -124,10 +136,9 @@ func (p *Producer) register(ctx context.Context, queue string) error {
 func (p *Producer) call(ctx context.Context, queue string, list []*enqueuing) (again []*enqueuing) {
 	packed := make([]any, len(list))
 	for i, e := range list {
-		a := p.arguments(e.id, e.job, e.replayed)
+		a := p.arguments(e)
 		p.pressure.ask(queue, &a)
-		a.add("msg", []byte(e.msg))
-		packed[i] = a.encode()
+		packed[i] = []byte(a)
 	}
 	keys := []string{record.Prefix(queue), asynqPrefix(queue)}
 	answer, err := enqueueStep.Run(ctx, p.rdb, keys, packed...)
@@ -151,13 +162,19 @@ func (p *Producer) call(ctx context.Context, queue string, list []*enqueuing) (a
 	return again
 }
 
-// arguments are those of the script, but for asynq's message.
-func (p *Producer) arguments(id string, job Job, replayed *deadLetter) arguments {
+// arguments are those of the script.
+func (p *Producer) arguments(e *enqueuing) arguments {
+	job, replayed := &e.job, e.replayed
 	policy := job.Policy
 	salt := p.store.Salt(policy.Queue)
 	o := newOnce(policy, salt)
 	o.notify, o.scheduled = job.Notify, job.Scheduled
-	a := arguments{"id", id, "type", job.Type, "usable", usable(job, policy).Milliseconds()}
+	a := newArguments(
+		"msg", []byte(e.msg),
+		"id", e.id,
+		"type", job.Type,
+		"usable", usable(job).Milliseconds(),
+	)
 	if job.Key != "" {
 		o.key = record.KeyDigest(salt, job.Type, job.Key)
 	}

@@ -34,7 +34,7 @@ func (s *Server) TakeAgain(ctx context.Context, queue string, n int, nonce strin
 
 // Wake wakes up to n tasks that are parked for a blocker.
 func (s *Server) Wake(ctx context.Context, queue, blocker string, n int) (int64, error) {
-	reply, err := run(ctx, s.general, wakeStep, queue, arguments{"blocker", blocker, "n", n})
+	reply, err := run(ctx, s.general, wakeStep, queue, newArguments("blocker", blocker, "n", n))
 	return reply.Int(0), err
 }
 

@@ -115,7 +115,7 @@ func (s *Server) takenAway(ctx context.Context, queue string, ids []string) ([]s
 
 // endTakenAway ends a task that a foreign tool has taken out of the queue.
 func (s *Server) endTakenAway(ctx context.Context, queue, id string) (record.Outcome, error) {
-	reply, err := run(ctx, s.general, cancelStep, queue, arguments{"id", id})
+	reply, err := run(ctx, s.general, cancelStep, queue, newArguments("id", id))
 	if err != nil {
 		return "", fmt.Errorf("cancel the task: %w", err)
 	}

@@ -37,11 +37,11 @@ func (p *Producer) Forget(ctx context.Context, r *record.Record, digest string) 
 	if err != nil {
 		return Forgotten{}, fmt.Errorf("read Redis' time: %w", err)
 	}
-	reply, err := run(ctx, p.rdb, forgetStep, r.Queue, arguments{
+	reply, err := run(ctx, p.rdb, forgetStep, r.Queue, newArguments(
 		"id", r.ID,
 		"digest", digest,
 		"lists", strings.Join(record.IndexKeys(r.Queue, r.Digests, now), " "),
-	})
+	))
 	if err != nil {
 		return Forgotten{}, fmt.Errorf("erase %s: %w", r.ID, err)
 	}

@@ -144,14 +144,14 @@ func (m message) with(numbers map[protowire.Number]int64, texts map[protowire.Nu
 
 // newMessage is the message of a new task, as asynq's client encodes it. traceparent is
 // that of its producer; "" for none.
-func newMessage(id string, job Job, payload []byte, traceparent string) message {
+func newMessage(id string, job *Job, payload []byte, traceparent string) message {
 	m := make(message, 0, len(id)+len(job.Type)+len(job.Policy.Queue)+len(payload)+len(traceparent)+80)
 	m = m.begin(id, job.Type, job.Policy.Queue, payload).unending()
 	if seconds := job.Policy.Retention / time.Second; seconds > 0 {
 		m = protowire.AppendTag(m, fieldRetention, protowire.VarintType)
 		m = protowire.AppendVarint(m, uint64(seconds))
 	}
-	m = m.header(headerUsable, usable(job, job.Policy).String())
+	m = m.header(headerUsable, usable(job).String())
 	if traceparent != "" {
 		m = m.header(tracing.Header, traceparent)
 	}
@@ -177,10 +177,11 @@ func (m message) unending() message {
 
 // header appends a header.
 func (m message) header(name, value string) message {
-	var entry message
-	entry = protowire.AppendString(protowire.AppendTag(entry, 1, protowire.BytesType), name)
-	entry = protowire.AppendString(protowire.AppendTag(entry, 2, protowire.BytesType), value)
-	return protowire.AppendBytes(protowire.AppendTag(m, fieldHeaders, protowire.BytesType), entry)
+	size := protowire.SizeTag(1) + protowire.SizeBytes(len(name)) + protowire.SizeTag(2) + protowire.SizeBytes(len(value))
+	m = protowire.AppendTag(m, fieldHeaders, protowire.BytesType)
+	m = protowire.AppendVarint(m, uint64(size))
+	m = protowire.AppendString(protowire.AppendTag(m, 1, protowire.BytesType), name)
+	return protowire.AppendString(protowire.AppendTag(m, 2, protowire.BytesType), value)
 }
 
 // completedCopy is what asynq keeps of a completed task that was enqueued with Errand: it

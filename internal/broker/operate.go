@@ -109,7 +109,7 @@ func (o *Operator) end(ctx context.Context, queue, id string, take func(queue, i
 // Run makes a task run now that is scheduled, waits for its next attempt, or is parked.
 // It returns a *RefusedError for any other, and record.ErrNotFound if there is none.
 func (o *Operator) Run(ctx context.Context, queue, id string) error {
-	reply, err := run(ctx, o.rdb, hastenStep, queue, arguments{"id", id})
+	reply, err := run(ctx, o.rdb, hastenStep, queue, newArguments("id", id))
 	if err != nil {
 		return fmt.Errorf("make the task run now: %w", err)
 	}

@@ -91,8 +91,13 @@ type Stored struct {
 // Enqueue stores the job and returns once Redis has it: its key, its record, its
 // line in the audit log and asynq's task, all of them or nothing.
 func (p *Producer) Enqueue(ctx context.Context, job Job) (Ticket, error) {
-	stored := p.EnqueueAll(ctx, []Job{job})[0]
-	return stored.Ticket, stored.Err
+	if err := p.ready(ctx); err != nil {
+		return Ticket{}, fmt.Errorf("store the task: %w", err)
+	}
+	e := p.begin(ctx, job)
+	defer e.endSpan()
+	p.storeAll(ctx, e.job.Policy.Queue, []*enqueuing{e})
+	return e.stored.Ticket, e.stored.Err
 }
 
 // EnqueueAll is Enqueue for many jobs. Those of a queue are stored in their order and share
@@ -111,22 +116,22 @@ func (p *Producer) EnqueueAll(ctx context.Context, jobs []Job) []Stored {
 	}
 	var queues []string
 	byQueue := map[string][]*enqueuing{}
+	list := make([]*enqueuing, len(jobs))
 	for i, job := range jobs {
-		job.Policy = job.Policy.WithDefaults()
-		queue := job.Policy.Queue
+		e := p.begin(ctx, job)
+		list[i] = e
+		queue := e.job.Policy.Queue
 		if byQueue[queue] == nil {
 			queues = append(queues, queue)
-		}
-		jobCtx, span := startSpan(ctx, job)
-		e := p.newEnqueuing(jobCtx, record.NewID(queue), job, nil)
-		e.stored = &stored[i]
-		if span != nil {
-			defer endSpan(span, e.stored)
 		}
 		byQueue[queue] = append(byQueue[queue], e)
 	}
 	for _, queue := range queues {
 		p.storeAll(ctx, queue, byQueue[queue])
+	}
+	for i, e := range list {
+		e.endSpan()
+		stored[i] = e.stored
 	}
 	return stored
 }
@@ -155,9 +160,9 @@ var errSalt = errors.New("the salt in Redis keeps changing")
 // the times; the header is for a task whose record Redis has lost.
 const headerUsable = "errand-usable"
 
-func usable(job Job, policy Policy) time.Duration {
+func usable(job *Job) time.Duration {
 	if job.ExpireAfter > 0 {
 		return job.ExpireAfter
 	}
-	return policy.Budget
+	return job.Policy.Budget
 }

@@ -78,13 +78,13 @@ func (r *replay) end(c *Claim, result arguments) {
 	}
 	r.recent[c.ID] = entry
 	r.past = append(r.past, entry)
-	r.size += result.size()
+	r.size += len(result)
 	for now.After(r.past[0].until) || r.size > rememberBytes && len(r.past) > 1 {
 		old := r.past[0]
 		if r.recent[old.claim.ID] == old {
 			delete(r.recent, old.claim.ID)
 		}
-		r.size -= old.result.size()
+		r.size -= len(old.result)
 		r.past = r.past[1:]
 	}
 }
@@ -164,7 +164,7 @@ func (r *replay) write(c *recentClaim) {
 
 // reclaim writes a started claim that Redis may have forgotten.
 func (s *Server) reclaim(ctx context.Context, c *Claim) error {
-	a := append(arguments{"id", c.ID, "fence", c.fence}, c.description()...)
+	a := newArguments("id", c.ID, "fence", c.fence).with(c.description())
 	a.add("owner", s.owner)
 	a.add("msg", []byte(c.msg))
 	if c.InDoubt {

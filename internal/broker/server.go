@@ -246,12 +246,12 @@ func (s *Server) take(
 		return nil, err
 	}
 	sent := time.Now()
-	reply, err := run(ctx, rdb, takeStep, queue, arguments{
+	reply, err := run(ctx, rdb, takeStep, queue, newArguments(
 		"n", n,
 		"owner", s.owner,
 		"nonce", nonce,
 		"hold", s.hold.Milliseconds(),
-	})
+	))
 	if err != nil {
 		return nil, err
 	}
@@ -268,7 +268,7 @@ func (s *Server) take(
 // claim: a call that was started may have happened. crashed says that the owner died.
 // It reports false if the owner has not claimed the task.
 func (s *Server) Requeue(ctx context.Context, queue, id, owner string, crashed bool) (bool, error) {
-	a := arguments{"id", id, "owner", owner}
+	a := newArguments("id", id, "owner", owner)
 	a.flag("crashed", crashed)
 	reply, err := run(ctx, s.general, requeueStep, queue, a)
 	if err != nil {

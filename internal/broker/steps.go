@@ -4,10 +4,12 @@ import (
 	"context"
 	"embed"
 	"encoding/binary"
-	"fmt"
+	"maps"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
+	"unicode"
 
 	"github.com/redis/go-redis/v9"
 
@@ -19,13 +21,13 @@ import (
 // asynq's queue together. One call may take many tasks of a queue: the batcher joins
 // those that are called at once.
 var (
-	enqueueStep = step("enqueue", "index", "room")
+	enqueueStep = step("enqueue")
 	takeStep    = step("take")
 	startStep   = step("start")
-	endStep     = step("end", "index")
+	endStep     = step("end")
 	requeueStep = step("requeue")
 	claimStep   = step("claim")
-	adoptStep   = step("adopt", "index")
+	adoptStep   = step("adopt")
 	wakeStep    = step("wake")
 	cancelStep  = step("cancel")
 	forwardStep = step("forward")
@@ -69,23 +71,79 @@ func manyTasks(args []any) bool {
 //go:embed lua/*.lua
 var luaFiles embed.FS
 
-// step returns the script of a step. with are further files of functions, of which few
-// scripts have a use: every call pays for them.
-func step(name string, with ...string) *redisscript.Script {
-	file := func(name string) string {
-		text, err := luaFiles.ReadFile("lua/" + name + ".lua")
-		if err != nil {
-			panic(err) // the files are part of the program
-		}
-		return string(text)
+func luaFile(name string) string {
+	text, err := luaFiles.ReadFile("lua/" + name + ".lua")
+	if err != nil {
+		panic(err) // the files are part of the program
 	}
-	var chunks []string
-	for _, functions := range slices.Concat([]string{"prelude", "unpack", "lists"}, with) {
-		chunks = append(chunks, file(functions))
-	}
-	script := redisscript.New(append(chunks, "local function step()\n", file(name), "end\n", file("each"))...)
+	return string(text)
+}
+
+// step returns the script of a step.
+func step(name string) *redisscript.Script {
+	script := redisscript.New(scriptOf(name))
 	steps[script.Hash()] = name
 	return script
+}
+
+// scriptOf returns the text of a step's script: the prelude, those paragraphs of the library
+// that it has a use for, and the step itself. Redis makes every function of a script anew for
+// each call.
+func scriptOf(name string) string {
+	script := "local function step()\n" + luaFile(name) + "end\n" + luaFile("each")
+	used := words(script)
+	for _, p := range slices.Backward(library) {
+		if slices.ContainsFunc(p.declares, func(name string) bool { return used[name] }) {
+			script = p.text + script
+			maps.Copy(used, p.words)
+		}
+	}
+	return luaFile("prelude") + script
+}
+
+// paragraph is a part of the library, up to a blank line. It may use those before it.
+type paragraph struct {
+	text     string
+	declares []string
+	words    map[string]bool
+}
+
+// library has the functions that steps share.
+var library = func() (list []paragraph) {
+	for _, file := range []string{"unpack", "lists", "index", "room"} {
+		for text := range strings.SplitSeq(luaFile(file), "\n\n") {
+			text += "\n\n"
+			list = append(list, paragraph{text: text, declares: declared(text), words: words(text)})
+		}
+	}
+	return list
+}()
+
+// declared returns the names of the functions and variables that a paragraph of Lua declares.
+func declared(paragraph string) (names []string) {
+	for line := range strings.Lines(paragraph) {
+		if rest, ok := strings.CutPrefix(line, "local "); ok {
+			rest, _, _ = strings.Cut(strings.TrimPrefix(rest, "function "), "(")
+			rest, _, _ = strings.Cut(rest, " =")
+			names = append(names, strings.Split(strings.TrimSpace(rest), ", ")...)
+		}
+	}
+	return names
+}
+
+// words returns the words of a Lua text outside of its comments. A field (a.b) and a text
+// ('b') are words of their own.
+func words(text string) map[string]bool {
+	found := map[string]bool{}
+	for line := range strings.Lines(text) {
+		code, _, _ := strings.Cut(line, "--")
+		for _, word := range strings.FieldsFunc(code, func(r rune) bool {
+			return r != '_' && r != '.' && r != '\'' && !unicode.IsLetter(r) && !unicode.IsDigit(r)
+		}) {
+			found[word] = true
+		}
+	}
+	return found
 }
 
 // run runs a step in a queue.
@@ -96,52 +154,70 @@ func run(
 	queue string,
 	a arguments,
 ) (redisscript.Reply, error) {
-	return s.Run(ctx, rdb, []string{record.Prefix(queue), asynqPrefix(queue)}, a.encode())
+	return s.Run(ctx, rdb, []string{record.Prefix(queue), asynqPrefix(queue)}, []byte(a))
 }
 
-// arguments are the arguments of a step: names, each followed by its value.
-type arguments []any
+// arguments are the arguments of a step as the scripts read them: a map of texts, as
+// MessagePack.
+type arguments []byte
 
+const (
+	mapOfMany = 0xde // begins a map of up to 64k pairs, whose number follows
+	mapHeader = 3
+	// argumentsRoom is how many bytes of names and of further arguments most steps have.
+	argumentsRoom = 240
+)
+
+// newArguments returns arguments: names, each followed by its value.
+func newArguments(pairs ...any) arguments {
+	room := argumentsRoom
+	for _, value := range pairs {
+		switch value := value.(type) {
+		case string:
+			room += len(value)
+		case []byte:
+			room += len(value)
+		}
+	}
+	a := append(make(arguments, 0, room), mapOfMany, 0, 0)
+	for i := 0; i < len(pairs); i += 2 {
+		a.add(pairs[i].(string), pairs[i+1])
+	}
+	return a
+}
+
+// add adds an argument: a text or a number.
 func (a *arguments) add(name string, value any) {
-	*a = append(*a, name, value)
+	*a = append(appendTextHeader(*a, len(name)), name...)
+	switch value := value.(type) {
+	case string:
+		*a = append(appendTextHeader(*a, len(value)), value...)
+	case []byte:
+		*a = append(appendTextHeader(*a, len(value)), value...)
+	case int:
+		*a = appendNumber(*a, int64(value))
+	case int64:
+		*a = appendNumber(*a, value)
+	default:
+		panic("an argument of another type: " + name) // the program's own mistake
+	}
+	a.count(1)
 }
 
-// size is about how many bytes the values take.
-func (a arguments) size() int {
-	size := 0
-	for _, value := range a {
-		switch value := value.(type) {
-		case string:
-			size += len(value)
-		case []byte:
-			size += len(value)
-		default:
-			size += 8
-		}
-	}
-	return size
+// with returns the arguments with those of others.
+func (a arguments) with(others arguments) arguments {
+	both := slices.Concat(a, others[mapHeader:])
+	both.count(others.len())
+	return both
 }
 
-// encode returns the arguments as the scripts read them: a map of texts, as MessagePack.
-func (a arguments) encode() []byte {
-	raw := make([]byte, 0, a.size()+2*len(a)+8)
-	raw = append(raw, 0xde) // a map of up to 64k pairs
-	raw = binary.BigEndian.AppendUint16(raw, uint16(len(a)/2))
-	for _, value := range a {
-		switch value := value.(type) {
-		case string:
-			raw = append(appendTextHeader(raw, len(value)), value...)
-		case []byte:
-			raw = append(appendTextHeader(raw, len(value)), value...)
-		case int:
-			raw = appendNumber(raw, int64(value))
-		case int64:
-			raw = appendNumber(raw, value)
-		default:
-			panic(fmt.Sprintf("an argument of type %T", value)) // the program's own mistake
-		}
-	}
-	return raw
+func (a arguments) len() int {
+	return int(binary.BigEndian.Uint16(a[1:]))
+}
+
+// count notes that there are n more.
+func (a arguments) count(n int) {
+	binary.BigEndian.PutUint16(a[1:], uint16(a.len()+n))
 }
 
 // appendNumber appends a number as text: Lua's numbers are not exact enough.
@@ -164,11 +240,11 @@ func appendTextHeader(raw []byte, size int) []byte {
 // Arguments reads the arguments of one task, as a step's call has them behind its two
 // keys; nil if it cannot. It is for who watches the traffic with Redis.
 func Arguments(packed string) map[string]string {
-	if len(packed) < 3 || packed[0] != 0xde {
+	if len(packed) < mapHeader || packed[0] != mapOfMany {
 		return nil
 	}
 	n := 2 * (int(packed[1])<<8 | int(packed[2]))
-	rest := packed[3:]
+	rest := packed[mapHeader:]
 	texts := make([]string, 0, n)
 	for range n {
 		text, after, ok := cutText(rest)

@@ -97,7 +97,7 @@ func (w *waker) wake(ctx context.Context, queue string, b Blocker) {
 	}
 	n := max(1, min(2*w.batch[key], wakeMost))
 	w.batch[key] = n
-	reply, err := run(ctx, w.server.general, wakeStep, queue, arguments{"blocker", b.Name, "n", n})
+	reply, err := run(ctx, w.server.general, wakeStep, queue, newArguments("blocker", b.Name, "n", n))
 	if err != nil {
 		w.log.Warn().
 			Err(err).

@@ -1,3 +1,9 @@
+-- seconds writes a time in ms as asynq's sorted sets have it.
+local function seconds(ms) return string.format('%.3f', ms / 1000) end
+
+-- nanos is now as asynq's pending_since has it.
+local function nanos() return time[1] .. string.format('%06d', time[2]) .. '000' end
+
 -- asynq's lists. A task is in exactly one of them; the field state of its hash names it.
 local function delay(id, set, ms)
   redis.call('ZADD', A .. set, seconds(ms), id)

@@ -8,8 +8,3 @@ local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local stamp = string.format('%.0f', now) -- now as text: a number costs redis.call as much as the command
 
--- seconds writes a time in ms as asynq's sorted sets have it.
-local function seconds(ms) return string.format('%.3f', ms / 1000) end
-
--- nanos is now as asynq's pending_since has it.
-local function nanos() return time[1] .. string.format('%06d', time[2]) .. '000' end
