@@ -23,7 +23,8 @@ import (
 // caller who gives up leaves the script in the pipeline: it may be carried out, as it may
 // be without one.
 type batcher struct {
-	rdb redis.UniversalClient
+	rdb  redis.UniversalClient
+	rest chan []*batched // of goroutines that have sent a batch and rest before they end
 
 	mu      sync.Mutex
 	flights int // pipelines, scripts alone, and a first one that gathers others, under way
@@ -35,7 +36,10 @@ type batcher struct {
 // Batch has the scripts that are called concurrently on a client sent in one
 // pipeline.
 func Batch(rdb redis.UniversalClient) {
-	rdb.AddHook(&batcher{rdb: rdb})
+	rdb.AddHook(&batcher{
+		rdb:  rdb,
+		rest: make(chan []*batched),
+	})
 }
 
 // batched is one call in a batch.
@@ -58,6 +62,9 @@ const (
 	// patience is how long scripts wait for the flight before them. One that hangs, on
 	// a dead connection, must not keep the others.
 	patience = 100 * time.Millisecond
+	// restTime is how long a goroutine that has sent a batch waits for the next one. Its
+	// stack has the size that sending needs, to which a new one grows step by step.
+	restTime = 100 * time.Millisecond
 )
 
 // DialHook implements redis.Hook.
@@ -137,7 +144,7 @@ func (b *batcher) landed() {
 // board sends what is pending if it may go now. The caller holds mu.
 func (b *batcher) board() {
 	if b.flights == 0 && len(b.pending) > 0 || b.flights == 1 && len(b.pending) >= crowd {
-		go b.fly(b.batch())
+		b.launch(b.batch())
 	}
 }
 
@@ -146,7 +153,16 @@ func (b *batcher) depart() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if len(b.pending) > 0 {
-		go b.fly(b.batch())
+		b.launch(b.batch())
+	}
+}
+
+// launch has a batch sent by a goroutine that rests, else by a new one.
+func (b *batcher) launch(batch []*batched) {
+	select {
+	case b.rest <- batch:
+	default:
+		go b.fly(batch)
 	}
 }
 
@@ -165,9 +181,20 @@ func (b *batcher) batch() []*batched {
 	return batch
 }
 
+// fly sends a batch, and those that come while it rests.
 func (b *batcher) fly(batch []*batched) {
-	b.send(batch)
-	b.landed()
+	over := time.NewTimer(restTime)
+	defer over.Stop()
+	for batch != nil {
+		b.send(batch)
+		b.landed()
+		over.Reset(restTime)
+		select {
+		case batch = <-b.rest:
+		case <-over.C:
+			batch = nil
+		}
+	}
 }
 
 func (b *batcher) send(batch []*batched) {
