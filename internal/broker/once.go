@@ -48,30 +48,28 @@ func newOnce(p Policy, salt string) once {
 
 // encode returns the field once of the record.
 func (o once) encode() string {
-	flags := ""
-	for _, f := range []struct {
-		letter string
-		set    bool
-	}{
-		{"n", o.notify},
-		{"s", o.scheduled},
-		{"a", o.audited},
-	} {
-		if f.set {
-			flags += f.letter
-		}
+	text := make([]byte, 0, 96)
+	text = strconv.AppendInt(text, int64(o.redelivery), 10)
+	text = strconv.AppendInt(append(text, ' '), o.retention.Milliseconds(), 10)
+	text = strconv.AppendInt(append(text, ' '), o.keyTTL.Milliseconds(), 10)
+	text = append(append(text, ' '), cmp.Or(o.flags(), "-")...)
+	for _, word := range [...]string{o.key, o.intent, string(o.role), o.alone} {
+		text = append(append(text, ' '), cmp.Or(word, "-")...)
 	}
-	return strings.Join([]string{
-		strconv.Itoa(int(o.redelivery)),
-		strconv.FormatInt(o.retention.Milliseconds(), 10),
-		strconv.FormatInt(o.keyTTL.Milliseconds(), 10),
-		cmp.Or(flags, "-"),
-		cmp.Or(o.key, "-"),
-		cmp.Or(o.intent, "-"),
-		cmp.Or(string(o.role), "-"),
-		cmp.Or(o.alone, "-"),
-		strconv.Itoa(o.version),
-	}, " ")
+	return string(strconv.AppendInt(append(text, ' '), int64(o.version), 10))
+}
+
+func (o once) flags() (letters string) {
+	if o.notify {
+		letters += "n"
+	}
+	if o.scheduled {
+		letters += "s"
+	}
+	if o.audited {
+		letters += "a"
+	}
+	return letters
 }
 
 // decodeOnce reads the field once; a text that is none reads as the defaults.

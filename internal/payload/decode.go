@@ -69,7 +69,7 @@ func Decode(raw []byte, into any) error {
 	d.value(bytes.TrimSpace(raw), target)
 	c := cleaner{pass: d.pass, own: true}
 	c.value("", target)
-	problems := merge(c.problems, validate(target, into, raw))
+	problems := merge(c.problems, validate(target, into, raw, d.path))
 	if len(problems) == 0 {
 		return nil
 	}

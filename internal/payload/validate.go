@@ -13,13 +13,13 @@ func Check[T any](p T) (T, []Problem) {
 	c := cleaner{pass: newPass(nil)}
 	c.value("", v)
 	clean := v.Interface().(T)
-	return clean, merge(c.problems, validate(v, clean, nil))
+	return clean, merge(c.problems, validate(v, clean, nil, c.path))
 }
 
 // validate checks the rules of a payload: of the struct v, and those that p has as a
-// Checker. raw is what the payload was decoded from; nil if it was not.
-func validate(v reflect.Value, p any, raw []byte) []Problem {
-	rules := ruleCheck{pass: newPass(nil), raw: raw}
+// Checker. raw is what the payload was decoded from; nil if it was not. path is room for one.
+func validate(v reflect.Value, p any, raw []byte, path []step) []Problem {
+	rules := ruleCheck{pass: pass{path: path[:0]}, raw: raw}
 	if v = reflect.Indirect(v); v.Kind() == reflect.Struct {
 		rules.object(v)
 	}

@@ -37,24 +37,21 @@ func (a Asked) Encode() string {
 
 // DecodeAsked reads the field; a text that is none reads as nothing asked.
 func DecodeAsked(text string) Asked {
-	words := strings.SplitN(text, " ", 4)
-	if len(words) < 4 {
-		return Asked{}
-	}
 	var numbers [3]int64
-	for i, word := range words[:3] {
+	for i := range numbers {
+		word, rest, found := strings.Cut(text, " ")
 		n, err := strconv.ParseInt(word, 10, 64)
-		if err != nil || n < 0 || n > maxMillis {
+		if !found || err != nil || n < 0 || n > maxMillis {
 			return Asked{}
 		}
-		numbers[i] = n
+		numbers[i], text = n, rest
 	}
 	created := time.UnixMilli(numbers[0])
 	return Asked{
 		Created: created,
 		Due:     created.Add(time.Duration(numbers[1]) * time.Millisecond),
 		Usable:  time.Duration(numbers[2]) * time.Millisecond,
-		Type:    words[3],
+		Type:    text,
 	}
 }
 

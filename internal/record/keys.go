@@ -5,8 +5,11 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/binary"
 	"errors"
+	"hash"
 	"strings"
+	"sync"
 )
 
 // ErrBadID says that a text is no task ID of ours (<queue>_<random>), and that no plain
@@ -114,11 +117,33 @@ func Digest(salt string, parts ...string) string {
 	return base64.RawURLEncoding.EncodeToString(digest(salt, parts...)[:digestSize])
 }
 
+// macs are hashes with the salt of a queue, which take as long to make as to use.
+var macs sync.Pool
+
+// keptText is the capacity up to which a hash keeps its text.
+const keptText = 4 << 10
+
+type saltedMAC struct {
+	salt string
+	hash hash.Hash
+	text []byte // of the parts
+}
+
 func digest(salt string, parts ...string) []byte {
-	mac := hmac.New(sha256.New, []byte(salt))
-	for _, p := range parts {
-		mac.Write([]byte{byte(len(p) >> 24), byte(len(p) >> 16), byte(len(p) >> 8), byte(len(p))})
-		mac.Write([]byte(p))
+	mac, _ := macs.Get().(*saltedMAC)
+	if mac == nil || mac.salt != salt {
+		mac = &saltedMAC{salt: salt, hash: hmac.New(sha256.New, []byte(salt))}
 	}
-	return mac.Sum(nil)
+	defer macs.Put(mac)
+	for _, p := range parts {
+		mac.text = binary.BigEndian.AppendUint32(mac.text, uint32(len(p)))
+		mac.text = append(mac.text, p...)
+	}
+	mac.hash.Reset()
+	mac.hash.Write(mac.text)
+	clear(mac.text) // a payload, or a person's address
+	if mac.text = mac.text[:0]; cap(mac.text) > keptText {
+		mac.text = nil
+	}
+	return mac.hash.Sum(nil)
 }
