@@ -98,7 +98,8 @@ func (c *clearCommand) Help() string {
 }
 
 func (c *clearCommand) run(ctx context.Context, inv *invocation) error {
-	return inv.printResult(app.ClearCoolDown(ctx, inv.environ, c.Profile))
+	text, err := app.ClearCoolDown(ctx, inv.environ, c.Profile)
+	return inv.printResult(text, operatorError(ctx, err))
 }
 
 type scheduleCommand struct {
@@ -110,7 +111,7 @@ type scheduleCommand struct {
 type listSchedulesCommand struct{}
 
 func (*listSchedulesCommand) run(ctx context.Context, inv *invocation) error {
-	return app.ListSchedules(ctx, inv.environ, inv.stdout)
+	return operatorError(ctx, app.ListSchedules(ctx, inv.environ, inv.stdout))
 }
 
 type nextTicksCommand struct {
@@ -127,7 +128,8 @@ type runScheduleCommand struct {
 }
 
 func (c *runScheduleCommand) run(ctx context.Context, inv *invocation) error {
-	return inv.printResult(app.RunSchedule(ctx, inv.environ, c.Name))
+	text, err := app.RunSchedule(ctx, inv.environ, c.Name)
+	return inv.printResult(text, operatorError(ctx, err))
 }
 
 // offboardingCommand is `worker offboarding`: its two subcommands print the same lines.
@@ -142,7 +144,7 @@ type exportOffboardingCommand struct {
 }
 
 func (c *exportOffboardingCommand) run(ctx context.Context, inv *invocation) error {
-	return app.ExportOffboarding(ctx, inv.environ, c.Unconfirmed, inv.stdout)
+	return operatorError(ctx, app.ExportOffboarding(ctx, inv.environ, c.Unconfirmed, inv.stdout))
 }
 
 type eventsCommand struct {
@@ -157,7 +159,8 @@ func (*resumeEventsCommand) Help() string {
 }
 
 func (*resumeEventsCommand) run(ctx context.Context, inv *invocation) error {
-	return inv.printResult(app.ResumeEvents(ctx, inv.environ))
+	text, err := app.ResumeEvents(ctx, inv.environ)
+	return inv.printResult(text, operatorError(ctx, err))
 }
 
 type apiKeyCommand struct {

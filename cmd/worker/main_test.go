@@ -199,14 +199,42 @@ func TestCommandLine(t *testing.T) {
 // each try is no answer.
 func TestACommandWithoutRedisSaysOneLine(t *testing.T) {
 	t.Parallel()
-	for _, args := range [][]string{{"explain", "otp_1"}, {"pause", "otp", "--reason", "a test"}, {"tasks"}, {"audit"}} {
+	file := filepath.Join(t.TempDir(), "schedules.yaml")
+	const schedules = "schedules: [{name: one, every: 1h, type: dckap:dynamic:call, payload: {listener: l, idempotent: true}}]"
+	if err := os.WriteFile(file, []byte(schedules), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	environ := []string{
+		childMark + "=1",
+		"REDIS_URL=redis://127.0.0.1:1",
+		"SCHEDULE_FILE=" + file,
+		"EVENTS_URL=https://events.example/hook",
+		"EVENTS_SECRET=whsec_" + strings.Repeat("MDEy", 8),
+	}
+	for name, value := range sandboxes.New("").Environ("http://127.0.0.1:1") {
+		environ = append(environ, name+"="+value)
+	}
+	for _, args := range [][]string{
+		{"explain", "otp_1"},
+		{"pause", "otp", "--reason", "a test"},
+		{"tasks"},
+		{"audit"},
+		{"dead-letters"},
+		{"offboarding"},
+		{"credentials", "clear", "dckap"},
+		{"events", "resume"},
+		{"schedule", "list"},
+		{"schedule", "run", "one"},
+	} {
 		cmd := exec.CommandContext(t.Context(), os.Args[0], args...)
-		cmd.Env = []string{childMark + "=1", "REDIS_URL=redis://127.0.0.1:1"}
-		out, err := cmd.CombinedOutput()
-		if exit, ok := errors.AsType[*exec.ExitError](err); !ok || exit.ExitCode() != exitRedis {
+		cmd.Env = environ
+		_, err := cmd.Output()
+		exit, ok := errors.AsType[*exec.ExitError](err)
+		if !ok || exit.ExitCode() != exitRedis {
 			t.Errorf("%v: %v, want the exit code %d", args, err, exitRedis)
+			continue
 		}
-		if text := string(out); !strings.HasPrefix(text, "worker: cannot use Redis (REDIS_URL): ") || strings.Count(text, "\n") != 1 {
+		if text := string(exit.Stderr); !strings.HasPrefix(text, "worker: cannot use Redis (REDIS_URL): ") || strings.Count(text, "\n") != 1 {
 			t.Errorf("%v says\n%s", args, text)
 		}
 	}

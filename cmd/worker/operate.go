@@ -13,18 +13,19 @@ import (
 	"errand.internal/internal/terminal"
 )
 
-// operate calls do with an Operator, and gives its error the exit code that it has in
-// all commands of operators.
+// operate calls do with an Operator.
 func (inv *invocation) operate(ctx context.Context, do func(o *operator.Operator) error) error {
 	o, err := operator.Open(ctx, inv.environ)
 	if err == nil {
 		defer o.Close()
 		err = do(o)
 	}
-	if err == nil {
-		return nil
-	}
-	if redisconn.NoDatabase(err) {
+	return operatorError(ctx, err)
+}
+
+// operatorError gives an error the exit code that it has in all commands of operators.
+func operatorError(ctx context.Context, err error) error {
+	if err == nil || redisconn.NoDatabase(err) {
 		return err
 	}
 	_, usage := errors.AsType[*operator.UsageError](err)
