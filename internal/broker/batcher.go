@@ -92,7 +92,7 @@ func (b *batcher) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 		if first && b.last <= 1 {
 			b.mu.Unlock()
 			err := next(ctx, cmd)
-			b.landed()
+			b.launch(b.landed())
 			return err
 		}
 		c := &batched{
@@ -104,8 +104,9 @@ func (b *batcher) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 		if b.pending = append(b.pending, c); len(b.pending) == 1 {
 			b.overdue = time.AfterFunc(patience, b.depart)
 		}
-		b.board()
+		batch := b.board()
 		b.mu.Unlock()
+		b.launch(batch)
 		if first {
 			b.gather()
 		}
@@ -130,35 +131,41 @@ func (b *batcher) gather() {
 		n = len(b.pending)
 		b.mu.Unlock()
 	}
-	b.landed()
+	b.launch(b.landed())
 }
 
-// landed sends what has come meanwhile, if anything has.
-func (b *batcher) landed() {
+// landed returns what has come meanwhile, if it may go now.
+func (b *batcher) landed() []*batched {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.flights--
-	b.board()
+	return b.board()
 }
 
-// board sends what is pending if it may go now. The caller holds mu.
-func (b *batcher) board() {
+// board returns what is pending if it may go now. The caller holds mu.
+func (b *batcher) board() []*batched {
 	if b.flights == 0 && len(b.pending) > 0 || b.flights == 1 && len(b.pending) >= crowd {
-		b.launch(b.batch())
+		return b.batch()
 	}
+	return nil
 }
 
 // depart sends what is pending, whatever is under way.
 func (b *batcher) depart() {
 	b.mu.Lock()
-	defer b.mu.Unlock()
+	var batch []*batched
 	if len(b.pending) > 0 {
-		b.launch(b.batch())
+		batch = b.batch()
 	}
+	b.mu.Unlock()
+	b.launch(batch)
 }
 
-// launch has a batch sent by a goroutine that rests, else by a new one.
+// launch has a batch, if there is one, sent by a goroutine that rests, else by a new one.
 func (b *batcher) launch(batch []*batched) {
+	if batch == nil {
+		return
+	}
 	select {
 	case b.rest <- batch:
 	default:
@@ -181,13 +188,15 @@ func (b *batcher) batch() []*batched {
 	return batch
 }
 
-// fly sends a batch, and those that come while it rests.
+// fly sends a batch, those that come meanwhile, and those that come while it rests.
 func (b *batcher) fly(batch []*batched) {
 	over := time.NewTimer(restTime)
 	defer over.Stop()
 	for batch != nil {
 		b.send(batch)
-		b.landed()
+		if batch = b.landed(); batch != nil {
+			continue
+		}
 		over.Reset(restTime)
 		select {
 		case batch = <-b.rest:
