@@ -265,7 +265,7 @@ func TestHandlersThatHang(t *testing.T) {
 	}), define("t:next", broker.Policy{}, func(context.Context, string) (any, error) { return nil, nil }))
 	r.work(func(c *worker.Config) {
 		c.Queues = map[string]int{"otp": 1}
-		c.Timeout = func(string) time.Duration { return 100 * time.Millisecond }
+		c.Timeout = func(string) time.Duration { return 500 * time.Millisecond }
 		c.Log = zerolog.New(writer(func(p []byte) {
 			mu.Lock()
 			defer mu.Unlock()
