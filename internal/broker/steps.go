@@ -140,7 +140,7 @@ func words(text string) map[string]bool {
 		for _, word := range strings.FieldsFunc(code, func(r rune) bool {
 			return r != '_' && r != '.' && r != '\'' && !unicode.IsLetter(r) && !unicode.IsDigit(r)
 		}) {
-			found[word] = true
+			found[strings.Trim(word, ".")] = true // of a..b
 		}
 	}
 	return found

@@ -62,7 +62,7 @@ func TestScriptsHaveWhatTheyUse(t *testing.T) {
 		for _, p := range library {
 			for _, function := range p.declares {
 				declaration := strings.Index(script, p.text)
-				use := regexp.MustCompile(`(?m)^[^-\n]*?(?:^|[^.\w'])` + function + `\b`).FindStringIndex(
+				use := regexp.MustCompile(`(?m)^[^-\n]*?(?:^|[^.\w']|\.\.)` + function + `\b`).FindStringIndex(
 					strings.ReplaceAll(script, p.text, strings.Repeat("\n", len(p.text))),
 				)
 				switch {
