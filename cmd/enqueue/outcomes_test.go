@@ -122,11 +122,12 @@ func TestParkedAfter429(t *testing.T) {
 func TestExpired(t *testing.T) {
 	t.Parallel()
 	h := newHarness(t)
-	h.wantExit(0, pipeCall, "--payload", pipePayload, "--key", "k", "--usable-for", "1ms")
+	args := []string{pipeCall, "--payload", pipePayload, "--usable-for", "1ms", "--wait", waitTimeout, "--json"}
+	_, ended := h.startWaiting(t.Context(), args...)
 	h.startWorker()
-	args := []string{pipeCall, "--payload", pipePayload, "--key", "k", "--wait", waitTimeout, "--json"}
-	if got := h.wantExit(8, args...).report(t); got.Outcome != "expired" || got.Attempts != 0 {
-		t.Errorf("got %+v", got)
+	d := <-ended
+	if got := d.report(t); d.code != 8 || got.Outcome != "expired" || got.Attempts != 0 {
+		t.Errorf("exit code %d, want 8; got %+v", d.code, got)
 	}
 	if n := h.dckap.Calls(dckaptest.OpCall); n != 0 {
 		t.Errorf("%d vendor calls, want none", n)

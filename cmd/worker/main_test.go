@@ -132,8 +132,8 @@ func TestCommandLine(t *testing.T) {
 			name:    "clear without Redis",
 			args:    []string{"credentials", "clear", "danaconnect-otp"},
 			environ: withOTP,
-			code:    1,
-			stderr:  "worker: read the state of danaconnect-otp: ",
+			code:    4,
+			stderr:  "worker: cannot use Redis (REDIS_URL): read the state of danaconnect-otp: ",
 		},
 		{
 			name:    "resume events without a receiver",

@@ -82,13 +82,18 @@ func (p *Process) signal(sig os.Signal) error {
 	if !p.Alive() {
 		return errNotRunning
 	}
-	return p.cmd.Process.Signal(sig)
+	err := p.cmd.Process.Signal(sig)
+	if errors.Is(err, os.ErrProcessDone) { // it has ended, and Done is about to be closed
+		<-p.done
+		return errNotRunning
+	}
+	return err
 }
 
 // Terminate sends SIGTERM and does not wait. A process that has ended is not an
 // error.
 func (p *Process) Terminate() error {
-	if err := p.signal(syscall.SIGTERM); err != nil && p.Alive() {
+	if err := p.signal(syscall.SIGTERM); !errors.Is(err, errNotRunning) {
 		return err
 	}
 	return nil

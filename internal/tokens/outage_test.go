@@ -55,6 +55,9 @@ func TestRedisDownCostsOneLoginPerProcess(t *testing.T) {
 				}
 			}
 			v.expectLogins(t, 1)
+			for _, s := range all { // a fetch that sees the clock jump takes itself for one that was suspended
+				eventually(t, "the refresh to be over", func() bool { return !s.refreshing.Load() })
+			}
 			clock.advance(5 * time.Minute) // the token has expired
 			concurrently(all, func(_ int, s *Shared) {
 				for range 20 {
