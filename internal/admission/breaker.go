@@ -60,6 +60,7 @@ type Breaker struct {
 	wg     sync.WaitGroup
 
 	keys          atomic.Pointer[Keys]
+	redisLimit    atomic.Int64 // of a request (time.Duration): WithRedisTimeout, or what a test has set since
 	redisRetryAt  atomic.Int64 // Redis is left alone until then (clock)
 	coolDown      atomic.Pointer[coolDown]
 	parked        atomic.Bool
@@ -97,6 +98,7 @@ func NewBreaker(rdb redis.UniversalClient, p Profile, opts ...Option) *Breaker {
 		b.salt = seal.NewSalt(rdb)
 	}
 	b.count = b.metrics.breakerOf(p.Name)
+	b.SetRedisTimeout(b.redisTimeout)
 	b.start = b.timeNow()
 	b.ctx, b.cancel = context.WithCancel(context.Background())
 	return b

@@ -106,7 +106,7 @@ func withTimeout[T any](limit time.Duration, fn func(context.Context) (T, error)
 // Run runs a script unless Redis failed a moment ago. After an error Redis is left alone
 // for 1 to 5 seconds.
 func (b *Breaker) Run(script *redisscript.Script, keys []string, args ...any) (redisscript.Reply, error) {
-	return b.runUnlessAvoided(b.redisTimeout, script, keys, args...)
+	return b.runUnlessAvoided(b.limit(), script, keys, args...)
 }
 
 // Ask is Run for a script that allows a login or a probe: it has more patience.
@@ -118,9 +118,9 @@ func (b *Breaker) Ask(script *redisscript.Script, keys []string, args ...any) (r
 // here goes on at once.
 func (b *Breaker) patience() time.Duration {
 	if b.trusted.Load() {
-		return b.redisTimeout
+		return b.limit()
 	}
-	return max(b.redisTimeout, maxPatience)
+	return max(b.limit(), maxPatience)
 }
 
 func (b *Breaker) runUnlessAvoided(
@@ -171,7 +171,12 @@ func (b *Breaker) AvoidRedis(d time.Duration) {
 // SetRedisTimeout changes the timeout of WithRedisTimeout before the next request, for
 // tests.
 func (b *Breaker) SetRedisTimeout(d time.Duration) {
-	b.redisTimeout = d
+	b.redisLimit.Store(int64(d))
+}
+
+// limit is the timeout of a request.
+func (b *Breaker) limit() time.Duration {
+	return time.Duration(b.redisLimit.Load())
 }
 
 // RedisRetryIn is how long Redis is still left alone, and 250 ms at least.
@@ -238,11 +243,15 @@ func (b *Breaker) ReleaseLater(keys *Keys, nonce string) {
 
 func (b *Breaker) releaseTwice(keys *Keys, nonce string) {
 	end := b.Clock() + 3*int64(b.lease)
-	for released := 0; released < 2 && b.Clock() < end; {
+	for released := 0; released < 2; {
 		wait := 250 * time.Millisecond
-		if _, err := b.Run(giveUpScript, keys.own, nonce); err == nil {
+		_, err := b.Run(giveUpScript, keys.own, nonce)
+		switch {
+		case err == nil: // also after a suspension of this machine, which may be Redis' too
 			released++
-		} else {
+		case b.Clock() >= end:
+			return
+		default:
 			wait = b.RedisRetryIn()
 		}
 		if b.Sleep(b.ctx, wait) != nil {
