@@ -40,7 +40,7 @@ func (s *Server) Wake(ctx context.Context, queue, blocker string, n int) (int64,
 
 // Forward makes the delayed tasks pending whose time has come.
 func (s *Server) Forward(ctx context.Context, queue string) (int64, error) {
-	reply, err := run(ctx, s.general, forwardStep, queue, nil)
+	reply, err := run(ctx, s.general, forwardStep, queue, newArguments())
 	return reply.Int(0), err
 }
 

@@ -95,7 +95,7 @@ func (h *serverHook) recognize(args []any) (d *dispatch, question string) {
 
 // forward makes delayed tasks pending.
 func (d *dispatch) forward(ctx context.Context, cmd *redis.Cmd) error {
-	reply, err := run(ctx, d.rdb, forwardStep, d.queue, nil)
+	reply, err := run(ctx, d.rdb, forwardStep, d.queue, newArguments())
 	if err != nil {
 		return err
 	}

@@ -89,7 +89,7 @@ func TestAProducerIsSmall(t *testing.T) {
 func goTool(t *testing.T, args ...string) string {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), "go", args...)
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0") // as a producer is shipped in a small image
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0") // as `make build` does; with cgo it has 0.4 % more
 	cmd.Stderr = os.Stderr
 	out, err := cmd.Output()
 	if err != nil {

@@ -7,4 +7,3 @@ local arg -- of the task at hand
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local stamp = string.format('%.0f', now) -- now as text: a number costs redis.call as much as the command
-
