@@ -241,6 +241,8 @@ func (b *Breaker) ReleaseLater(keys *Keys, nonce string) {
 	}()
 }
 
+// releaseTwice gives up once Redis has not answered for three leases: what it granted has
+// expired by then.
 func (b *Breaker) releaseTwice(keys *Keys, nonce string) {
 	end := b.Clock() + 3*int64(b.lease)
 	for released := 0; released < 2; {
