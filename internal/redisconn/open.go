@@ -115,7 +115,7 @@ func (t *Target) OpenTracked(
 		client = redis.NewClient(opts.Simple())
 	}
 	if tune.limit > 0 {
-		client.AddHook(timeoutHook{tune.limit})
+		client.AddHook(newTimeoutHook(tune.limit))
 	}
 	return client, tracker.close
 }

@@ -6,12 +6,21 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"errand.internal/internal/timeout"
 )
 
 // timeoutHook bounds each command with all its retries. The timeouts of a client
 // bound one dial or one read only, and a cluster or several sentinels multiply
 // them.
-type timeoutHook struct{ limit time.Duration }
+type timeoutHook struct {
+	limit  time.Duration
+	bounds *timeout.Limit
+}
+
+func newTimeoutHook(limit time.Duration) timeoutHook {
+	return timeoutHook{limit: limit, bounds: timeout.NewLimit(limit)}
+}
 
 // DialHook implements redis.Hook.
 func (timeoutHook) DialHook(next redis.DialHook) redis.DialHook {
@@ -36,7 +45,7 @@ func (h timeoutHook) bound(ctx context.Context, call func(context.Context) error
 	if end, ok := ctx.Deadline(); ok && time.Until(end) <= h.limit {
 		return call(ctx)
 	}
-	bounded, cancel := context.WithTimeout(ctx, h.limit)
+	bounded, cancel := h.bounds.Context(ctx)
 	defer cancel()
 	err := call(bounded)
 	if err != nil && bounded.Err() != nil && ctx.Err() == nil {
