@@ -84,7 +84,7 @@ func BenchmarkBulkCommand(b *testing.B) {
 func BenchmarkWorkerCommand(b *testing.B) {
 	f := apptest.New(b)
 	queued, _ := strconv.Atoi(os.Getenv("QUEUED"))
-	produce(b, 64, queued, enqueueErrand(elsewhere)(b, open(b, f.Redis)))
+	produce(b, 64, queued, enqueueErrand(elsewhere)(b, f.Redis))
 	f.Environ["ENCRYPTION_KEYS"] = apptest.EncryptionKeys
 	f.Environ["WORKER_QUEUES"] = "otp=10,dckap=10,anna=10,dinero=10"
 	f.Environ["HTTP_ADDR"] = "127.0.0.1:0"

@@ -14,6 +14,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"errand.internal/internal/redisconn"
 	"errand.internal/internal/redistest"
 )
 
@@ -146,6 +147,18 @@ func (m *meter) info(name string) float64 {
 		m.b.Fatalf("INFO %s%q", name, value)
 	}
 	return n
+}
+
+// connect is a client as Errand's programs have it.
+func connect(b *testing.B, server *redistest.Server, role redisconn.Role) redis.UniversalClient {
+	b.Helper()
+	target, err := redisconn.Parse(server.URL())
+	if err != nil {
+		b.Fatal(err)
+	}
+	rdb := target.Open(role)
+	b.Cleanup(func() { _ = rdb.Close() })
+	return rdb
 }
 
 // open is a client that no other part has left hooks on.

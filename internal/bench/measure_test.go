@@ -25,7 +25,7 @@ import (
 func process(b *testing.B, s system, l load, do func(ctx context.Context)) figures {
 	b.Helper()
 	server := redistest.New(b)
-	produce(b, 8, tasksARound, s.producer(b, open(b, server)))
+	produce(b, 8, tasksARound, s.producer(b, server))
 	rdb := open(b, server)
 	tick, done := countdown(tasksARound)
 	m := start(b, rdb)
@@ -43,8 +43,9 @@ func process(b *testing.B, s system, l load, do func(ctx context.Context)) figur
 // enqueue measures how fast some goroutines enqueue.
 func enqueue(b *testing.B, s system, goroutines int) figures {
 	b.Helper()
-	rdb := open(b, redistest.New(b))
-	one := s.producer(b, rdb)
+	server := redistest.New(b)
+	rdb := open(b, server)
+	one := s.producer(b, server)
 	produce(b, 1, 10, one) // connections, scripts and the set of queues
 	m := start(b, rdb)
 	produce(b, goroutines, tasksARound, one)
@@ -164,7 +165,7 @@ func keep(b *testing.B, s system, ended bool) figures {
 	b.Helper()
 	server := redistest.New(b)
 	rdb := open(b, server)
-	one := s.producer(b, rdb)
+	one := s.producer(b, server)
 	produce(b, 1, 10, one)
 	m := start(b, rdb)
 	produce(b, 8, tasksARound, one)
@@ -192,7 +193,7 @@ func BenchmarkKeys(b *testing.B) {
 	for range rounds(b) {
 		server := redistest.New(b)
 		rdb := open(b, server)
-		produce(b, 8, tasksARound, errandKeyed.producer(b, rdb))
+		produce(b, 8, tasksARound, errandKeyed.producer(b, server))
 		drain(b, errandKeyed, server, tasksARound)
 		rest := open(b, redistest.New(b))
 		m := start(b, rest)
@@ -237,7 +238,7 @@ func BenchmarkIdleLatency(b *testing.B) {
 			ran := make(chan time.Time, 1)
 			stop := s.start(b, server, load{concurrency: 10}, func(context.Context) { ran <- time.Now() })
 			defer stop()
-			reportLatency(b, latencies(b, 200*rounds(b), s.producer(b, open(b, server)), ran))
+			reportLatency(b, latencies(b, 200*rounds(b), s.producer(b, server), ran))
 		})
 	}
 }
@@ -261,7 +262,7 @@ func latencies(b *testing.B, n int, enqueue func() error, ran <-chan time.Time) 
 func BenchmarkPasscode(b *testing.B) {
 	others := 10_000 * rounds(b)
 	server := redistest.New(b)
-	produce(b, 32, others, enqueueErrand(elsewhere)(b, open(b, server)))
+	produce(b, 32, others, enqueueErrand(elsewhere)(b, server))
 	ran := make(chan time.Time, 1)
 	var left atomic.Int64
 	left.Store(int64(others))
@@ -273,7 +274,7 @@ func BenchmarkPasscode(b *testing.B) {
 		ran <- time.Now()
 	})
 	defer stop()
-	one := errand.producer(b, open(b, server))
+	one := errand.producer(b, server)
 	var took []time.Duration
 	for left.Load() > int64(others/20) { // full concurrency until then
 		took = append(took, latencies(b, 1, one, ran)...)

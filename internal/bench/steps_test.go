@@ -14,6 +14,7 @@ import (
 
 	"errand.internal/internal/broker"
 	"errand.internal/internal/record"
+	"errand.internal/internal/redisconn"
 	"errand.internal/internal/redistest"
 )
 
@@ -25,10 +26,10 @@ func BenchmarkSteps(b *testing.B) {
 	for range rounds(b) {
 		server := redistest.New(b)
 		m := start(b, open(b, server))
-		producer := errand.producer(b, open(b, server))
-		general := open(b, server)
+		producer := errand.producer(b, server)
+		general := connect(b, server, redisconn.General)
 		s, err := broker.NewServer(broker.Config{
-			Redis:   open(b, server),
+			Redis:   connect(b, server, redisconn.Servers),
 			General: general,
 			Queues:  map[string]int{queue: 200},
 			Owner:   "bench",

@@ -10,13 +10,13 @@ import (
 
 	"github.com/hibiken/asynq"
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/redis/go-redis/v9"
 	"github.com/rs/zerolog"
 
 	"errand.internal/internal/apptest"
 	"errand.internal/internal/broker"
 	"errand.internal/internal/config"
 	"errand.internal/internal/record"
+	"errand.internal/internal/redisconn"
 	"errand.internal/internal/redistest"
 	"errand.internal/internal/seal"
 	"errand.internal/internal/worker"
@@ -30,7 +30,7 @@ var payload = []byte(`{"idConversation":4711,"values":[{"key":"COD1_EMAIL","valu
 
 // system is what a load is put on.
 type system struct {
-	producer func(b *testing.B, rdb *redis.Client) (enqueue func() error)
+	producer func(b *testing.B, server *redistest.Server) (enqueue func() error)
 	start    func(b *testing.B, server *redistest.Server, l load, do func(ctx context.Context)) (stop func())
 }
 
@@ -59,9 +59,10 @@ func (l load) queues() map[string]int {
 	return queues
 }
 
-func enqueuePlain(options ...asynq.Option) func(*testing.B, *redis.Client) func() error {
-	return func(_ *testing.B, rdb *redis.Client) func() error {
-		client := asynq.NewClientFromRedisClient(rdb)
+func enqueuePlain(options ...asynq.Option) func(*testing.B, *redistest.Server) func() error {
+	return func(b *testing.B, server *redistest.Server) func() error {
+		b.Helper()
+		client := asynq.NewClientFromRedisClient(open(b, server))
 		options := append(options, asynq.Queue(queue))
 		return func() error {
 			_, err := client.Enqueue(asynq.NewTask("bench", payload), options...)
@@ -71,9 +72,10 @@ func enqueuePlain(options ...asynq.Option) func(*testing.B, *redis.Client) func(
 }
 
 // enqueueErrand enqueues what next returns. Its payload is sealed.
-func enqueueErrand(next func() broker.Job) func(*testing.B, *redis.Client) func() error {
-	return func(b *testing.B, rdb *redis.Client) func() error {
+func enqueueErrand(next func() broker.Job) func(*testing.B, *redistest.Server) func() error {
+	return func(b *testing.B, server *redistest.Server) func() error {
 		b.Helper()
+		rdb := connect(b, server, redisconn.Producer)
 		broker.Batch(rdb)
 		producer := broker.NewProducer(rdb, record.New(rdb), ring(b))
 		return func() error {
@@ -133,8 +135,8 @@ func (benchPayload) Policy() broker.Policy { return policy() }
 func startErrand(b *testing.B, server *redistest.Server, l load, do func(ctx context.Context)) (stop func()) {
 	b.Helper()
 	s, err := worker.NewServer(worker.Config{
-		Redis:   open(b, server),
-		General: open(b, server),
+		Redis:   connect(b, server, redisconn.Servers),
+		General: connect(b, server, redisconn.General),
 		Queues:  l.queues(),
 		Ring:    ring(b),
 		Definitions: []worker.Definition{{
