@@ -328,14 +328,6 @@ func newJob(p Payload, opts []Option) (broker.Job, error) {
 	if err != nil {
 		return broker.Job{}, fmt.Errorf("encode the payload: %w", err)
 	}
-	// A free body may hold JSON of its caller's own, and any text what is not Unicode.
-	if problems := payload.UnfaithfulEncoding(raw); len(problems) > 0 {
-		return broker.Job{}, &PayloadError{Problems: problems}
-	}
-	if len(raw) > payload.MaxSize {
-		rule := fmt.Sprintf("the payload has %d bytes, at most %d are allowed", len(raw), payload.MaxSize)
-		return broker.Job{}, &PayloadError{Problems: []payload.Problem{{Rule: rule}}}
-	}
 	job := broker.Job{
 		Type:    p.Type(),
 		Payload: raw,
@@ -343,6 +335,16 @@ func newJob(p Payload, opts []Option) (broker.Job, error) {
 	}
 	for _, opt := range opts {
 		opt(&job)
+	}
+	// A free body may hold JSON of its caller's own, and any text what is not Unicode.
+	if !job.Decoded {
+		if problems := payload.UnfaithfulEncoding(raw); len(problems) > 0 {
+			return broker.Job{}, &PayloadError{Problems: problems}
+		}
+	}
+	if len(raw) > payload.MaxSize {
+		rule := fmt.Sprintf("the payload has %d bytes, at most %d are allowed", len(raw), payload.MaxSize)
+		return broker.Job{}, &PayloadError{Problems: []payload.Problem{{Rule: rule}}}
 	}
 	if problems := timingProblems(job); len(problems) > 0 {
 		return broker.Job{}, &PayloadError{Problems: problems}

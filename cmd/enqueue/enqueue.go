@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"errand.internal/internal/produce"
-	"errand.internal/internal/record"
 	"errand.internal/tasks"
 )
 
@@ -50,19 +49,7 @@ func (c *enqueueCommand) run(ctx context.Context, inv *invocation) (int, error) 
 	if err != nil {
 		return 0, err
 	}
-	r := &produce.Report{
-		ID:        ticket.ID,
-		Type:      c.Type,
-		Queue:     payload.Policy().Queue,
-		Duplicate: ticket.Duplicate,
-	}
-	switch {
-	case ticket.Duplicate: // the state is read below
-	case c.timing().Delayed(inv.now()):
-		r.State = string(record.Scheduled)
-	default:
-		r.State = string(record.Pending)
-	}
+	r := produce.NewReport(c.Type, ticket, c.timing().Delayed(inv.now()))
 	code := exitOK
 	switch {
 	case c.Wait != nil:

@@ -34,6 +34,9 @@ type Job struct {
 	Type string
 	// Payload is plain JSON that has been validated.
 	Payload []byte
+	// Decoded says that Payload is the encoding of what package payload has decoded, which
+	// refuses what an encoding would change.
+	Decoded bool
 	Policy  Policy
 	// Key makes the task the only one of its type with that key.
 	Key string

@@ -9,7 +9,6 @@ import (
 
 	"errand.internal/internal/payload"
 	"errand.internal/internal/produce"
-	"errand.internal/internal/record"
 	"errand.internal/tasks"
 	"errand.internal/tasks/all"
 )
@@ -38,19 +37,7 @@ func (a *api) enqueue(q *request) error {
 	if err != nil {
 		return err
 	}
-	r := &produce.Report{
-		ID:        ticket.ID,
-		Type:      info.Type,
-		Queue:     asked.payload.Policy().Queue,
-		Duplicate: ticket.Duplicate,
-	}
-	switch {
-	case ticket.Duplicate: // its state is read below
-	case asked.delayed:
-		r.State = string(record.Scheduled)
-	default:
-		r.State = string(record.Pending)
-	}
+	r := produce.NewReport(info.Type, ticket, asked.delayed)
 	a.follow(q, r, asked.wait, ticket.Outcome)
 	status := http.StatusAccepted
 	if r.Duplicate || r.State == produce.StateEnded {
@@ -165,8 +152,10 @@ const smallBody = 8 << 10
 func (q *request) readAll() ([]byte, error) {
 	if 0 <= q.ContentLength && q.ContentLength <= smallBody {
 		raw := make([]byte, q.ContentLength)
-		_, err := io.ReadFull(q.Body, raw)
-		return raw, err
+		if _, err := io.ReadFull(q.Body, raw); err != nil {
+			return nil, err
+		}
+		return raw, q.Body.Close() // net/http then looks for no rest of it
 	}
 	return io.ReadAll(http.MaxBytesReader(&q.w, q.Body, payload.MaxSize))
 }

@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -57,19 +58,31 @@ type callMetrics struct {
 	name     string
 	requests *prometheus.CounterVec
 	seconds  prometheus.Observer
+	known    sync.Map // of prometheus.Counter by counted; to look one up in the vector takes longer
+}
+
+// counted is what tells the requests of a call apart.
+type counted struct {
+	key    string
+	status int
 }
 
 // of returns the metrics of a call.
-func (m *metrics) of(call string) callMetrics {
-	return callMetrics{
+func (m *metrics) of(call string) *callMetrics {
+	return &callMetrics{
 		name:     call,
 		requests: m.requests,
 		seconds:  m.seconds.WithLabelValues(call),
 	}
 }
 
-func (m callMetrics) observe(keyName string, status int, took time.Duration) {
-	m.requests.WithLabelValues(keyName, m.name, strconv.Itoa(status)).Inc()
+func (m *callMetrics) observe(keyName string, status int, took time.Duration) {
+	of := counted{keyName, status}
+	counter, ok := m.known.Load(of)
+	if !ok {
+		counter, _ = m.known.LoadOrStore(of, m.requests.WithLabelValues(keyName, m.name, strconv.Itoa(status)))
+	}
+	counter.(prometheus.Counter).Inc()
 	m.seconds.Observe(took.Seconds())
 }
 

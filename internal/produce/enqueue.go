@@ -8,6 +8,8 @@ import (
 	"errors"
 	"time"
 
+	"errand.internal/internal/broker"
+	"errand.internal/internal/timeout"
 	"errand.internal/tasks"
 )
 
@@ -22,17 +24,25 @@ const (
 	StoreTimeout = 2700 * time.Millisecond
 )
 
-// Enqueue stores one task. The end of ctx does not abort it, because then it would be
-// unknown whether the task is stored.
+// storing bounds Enqueue and EnqueueAll.
+var storing = timeout.NewLimit(StoreTimeout)
+
+// Enqueue stores one task, whose payload is from Vendors.Decode. The end of ctx does not
+// abort it, because then it would be unknown whether the task is stored.
 func Enqueue(
 	ctx context.Context,
 	client *tasks.Client,
 	p tasks.Payload,
 	opts []tasks.Option,
 ) (*tasks.Ticket[json.RawMessage], error) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), StoreTimeout)
+	ctx, cancel := storing.Context(context.WithoutCancel(ctx))
 	defer cancel()
-	return client.EnqueuePayload(ctx, p, opts...)
+	return client.EnqueuePayload(ctx, p, append(opts, decoded)...)
+}
+
+// decoded is the option of every task here.
+func decoded(j *broker.Job) {
+	j.Decoded = true
 }
 
 // EnqueueAll is Enqueue for many tasks, each with options of its own.
@@ -42,9 +52,11 @@ func EnqueueAll(
 	list []tasks.Payload,
 	options func(i int) []tasks.Option,
 ) ([]*tasks.Ticket[json.RawMessage], []error) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), StoreTimeout)
+	ctx, cancel := storing.Context(context.WithoutCancel(ctx))
 	defer cancel()
-	return client.EnqueuePayloads(ctx, list, options)
+	return client.EnqueuePayloads(ctx, list, func(i int) []tasks.Option {
+		return append(options(i), decoded)
+	})
 }
 
 // Wait waits for the end of a task, at most as long as wait, and returns its status then.

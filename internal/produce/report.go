@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"time"
 
+	"errand.internal/internal/record"
 	"errand.internal/tasks"
 )
 
@@ -51,6 +52,26 @@ const (
 	// record of its task is gone and no worker has ended it.
 	StateForgotten = "forgotten"
 )
+
+// NewReport describes a task that Enqueue has just stored, to start at once or later. The
+// state of a duplicate has yet to be read.
+func NewReport(taskType string, ticket *tasks.Ticket[json.RawMessage], delayed bool) *Report {
+	queue, _ := record.QueueOf(ticket.ID)
+	r := &Report{
+		ID:        ticket.ID,
+		Type:      taskType,
+		Queue:     queue,
+		Duplicate: ticket.Duplicate,
+	}
+	switch {
+	case ticket.Duplicate:
+	case delayed:
+		r.State = string(record.Scheduled)
+	default:
+		r.State = string(record.Pending)
+	}
+	return r
+}
 
 // SetStatus fills in the state and, once the task has ended, its result.
 func (r *Report) SetStatus(s *tasks.Status) {

@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"testing"
 
+	"errand.internal/internal/payload"
 	"errand.internal/tasks"
 	"errand.internal/tasks/all"
 )
@@ -47,6 +48,9 @@ func FuzzPayload(f *testing.F) {
 		encoded, err := json.Marshal(p)
 		if err != nil {
 			t.Fatalf("%s %q cannot be encoded: %v", info.Type, raw, err)
+		}
+		if problems := payload.UnfaithfulEncoding(encoded); len(problems) > 0 { // what broker.Job.Decoded relies on
+			t.Errorf("%s %q is encoded as %s: %+v", info.Type, raw, encoded, problems)
 		}
 		again, err := info.Decode(encoded)
 		if err != nil || !reflect.DeepEqual(p, again) {
