@@ -2,6 +2,7 @@ package broker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime"
 	"slices"
@@ -12,6 +13,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"errand.internal/internal/redisconn"
+	"errand.internal/internal/timeout"
 )
 
 // batcher sends scripts that are called concurrently in one pipeline. A script alone goes at
@@ -23,8 +25,9 @@ import (
 // caller who gives up leaves the script in the pipeline: it may be carried out, as it may
 // be without one.
 type batcher struct {
-	rdb  redis.UniversalClient
-	rest chan []*batched // of goroutines that have sent a batch and rest before they end
+	rdb    redis.UniversalClient
+	bounds *timeout.Limit  // of a batch
+	rest   chan []*batched // of goroutines that have sent a batch and rest before they end
 
 	mu      sync.Mutex
 	flights int // pipelines, scripts alone, and a first one that gathers others, under way
@@ -37,8 +40,9 @@ type batcher struct {
 // pipeline.
 func Batch(rdb redis.UniversalClient) {
 	rdb.AddHook(&batcher{
-		rdb:  rdb,
-		rest: make(chan []*batched),
+		rdb:    rdb,
+		bounds: timeout.NewLimit(batchTimeout),
+		rest:   make(chan []*batched),
 	})
 }
 
@@ -57,8 +61,9 @@ const (
 	// work while the answers of that one are read.
 	crowd = 4
 	// batchTimeout is how long a pipeline may take: after that, or when its connection
-	// breaks, each script goes alone, so that none suffers for another.
-	batchTimeout = 3 * time.Second
+	// breaks, each script goes alone, so that none suffers for another. It is shorter than
+	// what a producer's command may take (redisconn.Producer), which needs no second timer.
+	batchTimeout = 2700 * time.Millisecond
 	// patience is how long scripts wait for the flight before them. One that hangs, on
 	// a dead connection, must not keep the others.
 	patience = 100 * time.Millisecond
@@ -190,10 +195,12 @@ func (b *batcher) batch() []*batched {
 
 // fly sends a batch, those that come meanwhile, and those that come while it rests.
 func (b *batcher) fly(batch []*batched) {
+	l := line{rdb: b.rdb}
+	defer l.release()
 	over := time.NewTimer(restTime)
 	defer over.Stop()
 	for batch != nil {
-		b.send(batch)
+		b.send(&l, batch)
 		if batch = b.landed(); batch != nil {
 			continue
 		}
@@ -206,15 +213,61 @@ func (b *batcher) fly(batch []*batched) {
 	}
 }
 
-func (b *batcher) send(batch []*batched) {
-	ctx, cancel := context.WithTimeout(context.Background(), batchTimeout)
-	defer cancel()
-	pipe := b.rdb.Pipeline()
-	calls := join(ctx, batch)
+// line is the connection of a goroutine that sends batches. It keeps one, which spares each
+// batch the way to the pool and back, and go-redis' look whether Redis has closed it.
+type line struct {
+	rdb   redis.UniversalClient
+	conn  *redis.Conn // nil for none
+	since time.Time
+}
+
+// holdTime is how long a line keeps a connection that always has something to send.
+const holdTime = time.Second
+
+// unrepeated is a command that go-redis sends once, for want of another connection.
+type unrepeated struct{ *redis.Cmd }
+
+// NoRetry implements redis.Cmder.
+func (unrepeated) NoRetry() bool { return true }
+
+// exec sends commands in one pipeline. Each has its own error.
+func (l *line) exec(ctx context.Context, calls []*joined) {
+	if client, ok := l.rdb.(*redis.Client); ok && time.Since(l.since) > holdTime {
+		l.release()
+		l.conn, l.since = client.Conn(), time.Now()
+	}
+	if l.conn != nil {
+		pipe := l.conn.Pipeline()
+		for _, c := range calls {
+			_ = pipe.Process(ctx, unrepeated{c.cmd})
+		}
+		_, _ = pipe.Exec(ctx)
+		if !slices.ContainsFunc(calls, (*joined).unanswered) {
+			return
+		}
+		l.release() // perhaps Redis had closed it before
+	}
+	pipe := l.rdb.Pipeline()
 	for _, c := range calls {
-		_ = pipe.Process(ctx, c.cmd) // each command has its own error
+		_ = pipe.Process(ctx, c.cmd)
 	}
 	_, _ = pipe.Exec(ctx)
+}
+
+// release gives the connection back to the pool.
+func (l *line) release() {
+	if l.conn != nil {
+		_ = l.conn.Close()
+	}
+	l.conn, l.since = nil, time.Time{}
+}
+
+// send sends a batch on a line.
+func (b *batcher) send(l *line, batch []*batched) {
+	ctx, cancel := b.bounds.Context(context.Background())
+	defer cancel()
+	calls := join(ctx, batch)
+	l.exec(ctx, calls)
 	for _, joined := range calls {
 		joined.share()
 		for _, c := range joined.calls {
@@ -266,6 +319,16 @@ func join(ctx context.Context, batch []*batched) []*joined {
 		j.cmd = redis.NewCmd(ctx, args...)
 	}
 	return commands
+}
+
+// unanswered reports whether Redis has not replied.
+func (j *joined) unanswered() bool {
+	err := j.cmd.Err()
+	if err == nil {
+		return false
+	}
+	_, replied := errors.AsType[redis.Error](err)
+	return !replied
 }
 
 // share gives each call its own part of the answer.

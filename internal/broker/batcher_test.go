@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -11,6 +12,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"errand.internal/internal/broker"
+	"errand.internal/internal/redisconn"
 	"errand.internal/internal/redistest"
 )
 
@@ -236,5 +238,50 @@ func (h *hangs) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 			<-h.until
 		}
 		return next(ctx, cmd)
+	}
+}
+
+// A goroutine that sends batches keeps its connection. Once Redis has closed it, the scripts
+// that meet the closed one go alone, and the next batch has another.
+func TestAClosedConnectionKeepsNobody(t *testing.T) {
+	t.Parallel()
+	server := redistest.New(t)
+	target, err := redisconn.Parse(server.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	rdb := target.Open(redisconn.Servers)
+	t.Cleanup(func() { _ = rdb.Close() })
+	broker.Batch(rdb)
+	var done, closed atomic.Int64
+	const each = 200
+	call := func() {
+		for range each {
+			if err := rdb.Eval(context.Background(), `return redis.call('INCR', KEYS[1])`, []string{"n"}).Err(); err != nil {
+				t.Error(err)
+			}
+			done.Add(1)
+		}
+	}
+	var all sync.WaitGroup
+	for range 8 {
+		all.Go(call)
+	}
+	for done.Load() < 8*each {
+		n, err := server.Client().ClientKillByFilter(context.Background(), "TYPE", "normal", "SKIPME", "yes").Result()
+		if err != nil {
+			t.Fatal(err)
+		}
+		closed.Add(n)
+		for next := done.Load() + each/2; done.Load() < min(next, 8*each); {
+			runtime.Gosched()
+		}
+	}
+	all.Wait()
+	if closed.Load() == 0 {
+		t.Error("no connection was closed")
+	}
+	if n, err := rdb.Get(t.Context(), "n").Int64(); err != nil || n < 8*each {
+		t.Errorf("%d of %d scripts were carried out, %v", n, 8*each, err)
 	}
 }
