@@ -20,7 +20,7 @@ type Limit struct {
 	mu     sync.Mutex
 	begun  time.Time
 	latest context.Context
-	cancel context.CancelFunc // of latest; it is called once its time is over
+	cancel context.CancelFunc // of latest; nobody calls it, because latest may have many users
 }
 
 // NewLimit returns a Limit.
