@@ -2,10 +2,7 @@ package broker
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"runtime"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -213,55 +210,6 @@ func (b *batcher) fly(batch []*batched) {
 	}
 }
 
-// line is the connection of a goroutine that sends batches. It keeps one, which spares each
-// batch the way to the pool and back, and go-redis' look whether Redis has closed it.
-type line struct {
-	rdb   redis.UniversalClient
-	conn  *redis.Conn // nil for none
-	since time.Time
-}
-
-// holdTime is how long a line keeps a connection that always has something to send.
-const holdTime = time.Second
-
-// unrepeated is a command that go-redis sends once, for want of another connection.
-type unrepeated struct{ *redis.Cmd }
-
-// NoRetry implements redis.Cmder.
-func (unrepeated) NoRetry() bool { return true }
-
-// exec sends commands in one pipeline. Each has its own error.
-func (l *line) exec(ctx context.Context, calls []*joined) {
-	if client, ok := l.rdb.(*redis.Client); ok && time.Since(l.since) > holdTime {
-		l.release()
-		l.conn, l.since = client.Conn(), time.Now()
-	}
-	if l.conn != nil {
-		pipe := l.conn.Pipeline()
-		for _, c := range calls {
-			_ = pipe.Process(ctx, unrepeated{c.cmd})
-		}
-		_, _ = pipe.Exec(ctx)
-		if !slices.ContainsFunc(calls, (*joined).unanswered) {
-			return
-		}
-		l.release() // perhaps Redis had closed it before
-	}
-	pipe := l.rdb.Pipeline()
-	for _, c := range calls {
-		_ = pipe.Process(ctx, c.cmd)
-	}
-	_, _ = pipe.Exec(ctx)
-}
-
-// release gives the connection back to the pool.
-func (l *line) release() {
-	if l.conn != nil {
-		_ = l.conn.Close()
-	}
-	l.conn, l.since = nil, time.Time{}
-}
-
 // send sends a batch on a line.
 func (b *batcher) send(l *line, batch []*batched) {
 	ctx, cancel := b.bounds.Context(context.Background())
@@ -276,82 +224,6 @@ func (b *batcher) send(l *line, batch []*batched) {
 				continue
 			}
 			close(c.done)
-		}
-	}
-}
-
-// joined are calls that share a command.
-type joined struct {
-	calls []*batched
-	cmd   *redis.Cmd
-}
-
-// join makes one command of the calls of the same step in the same queue, for their tasks
-// in that order. Everything else has a command of its own. Who has given up has none.
-func join(ctx context.Context, batch []*batched) []*joined {
-	var commands []*joined
-	steps := map[[2]string]*joined{}
-	for _, c := range batch {
-		if err := c.ctx.Err(); err != nil {
-			c.cmd.SetErr(err)
-			close(c.done)
-			continue
-		}
-		key, ok := stepCall(c.cmd.Args())
-		if same := steps[key]; ok && same != nil {
-			same.calls = append(same.calls, c)
-			continue
-		}
-		one := &joined{calls: []*batched{c}, cmd: c.cmd}
-		commands = append(commands, one)
-		if ok {
-			steps[key] = one
-		}
-	}
-	for _, j := range commands {
-		if len(j.calls) == 1 {
-			continue
-		}
-		args := slices.Clip(j.cmd.Args())
-		for _, c := range j.calls[1:] {
-			args = append(args, c.cmd.Args()[stepArguments])
-		}
-		j.cmd = redis.NewCmd(ctx, args...)
-	}
-	return commands
-}
-
-// unanswered reports whether Redis has not replied.
-func (j *joined) unanswered() bool {
-	err := j.cmd.Err()
-	if err == nil {
-		return false
-	}
-	_, replied := errors.AsType[redis.Error](err)
-	return !replied
-}
-
-// share gives each call its own part of the answer.
-func (j *joined) share() {
-	if len(j.calls) == 1 {
-		return
-	}
-	answers, err := j.cmd.Slice()
-	if err == nil && len(answers) != len(j.calls) {
-		err = fmt.Errorf("redis answered for %d tasks of %d", len(answers), len(j.calls))
-	}
-	for i, c := range j.calls {
-		if err != nil {
-			c.cmd.SetErr(err)
-			continue
-		}
-		switch answer := answers[i].(type) {
-		case nil:
-			c.cmd.SetErr(redis.Nil)
-		case error:
-			c.cmd.SetErr(answer)
-		default:
-			c.cmd.SetVal(answer)
 		}
 	}
 }
