@@ -241,8 +241,8 @@ func (h *hangs) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	}
 }
 
-// A goroutine that sends batches keeps its connection. Once Redis has closed it, the scripts
-// that meet the closed one go alone, and the next batch has another.
+// A goroutine that sends batches keeps its connection. A batch that meets one that Redis has
+// closed is sent again on another, so that no script fails.
 func TestAClosedConnectionKeepsNobody(t *testing.T) {
 	t.Parallel()
 	server := redistest.New(t)

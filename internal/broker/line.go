@@ -40,7 +40,7 @@ func (l *line) exec(ctx context.Context, calls []*joined) {
 		if !slices.ContainsFunc(calls, (*joined).unanswered) {
 			return
 		}
-		l.release() // perhaps Redis had closed it before
+		l.release() // perhaps Redis had closed it before; a script may run twice
 	}
 	pipe := l.rdb.Pipeline()
 	for _, c := range calls {

@@ -40,12 +40,13 @@ func Enqueue(
 	return client.EnqueuePayload(ctx, p, append(opts, decoded)...)
 }
 
-// decoded is the option of every task here.
+// decoded says that a payload is from Vendors.Decode.
 func decoded(j *broker.Job) {
 	j.Decoded = true
 }
 
-// EnqueueAll is Enqueue for many tasks, each with options of its own.
+// EnqueueAll is Enqueue for many tasks. options returns those of one, in a list that is used
+// nowhere else.
 func EnqueueAll(
 	ctx context.Context,
 	client *tasks.Client,

@@ -8,6 +8,8 @@ import (
 	"github.com/hibiken/asynq"
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/maintnotifications"
+
+	"errand.internal/internal/timeout"
 )
 
 // Role is what a client is for.
@@ -115,7 +117,7 @@ func (t *Target) OpenTracked(
 		client = redis.NewClient(opts.Simple())
 	}
 	if tune.limit > 0 {
-		client.AddHook(newTimeoutHook(tune.limit))
+		client.AddHook(timeoutHook{timeout.NewLimit(tune.limit)})
 	}
 	return client, tracker.close
 }

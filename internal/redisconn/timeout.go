@@ -3,7 +3,6 @@ package redisconn
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -13,14 +12,7 @@ import (
 // timeoutHook bounds each command with all its retries. The timeouts of a client
 // bound one dial or one read only, and a cluster or several sentinels multiply
 // them.
-type timeoutHook struct {
-	limit  time.Duration
-	bounds *timeout.Limit
-}
-
-func newTimeoutHook(limit time.Duration) timeoutHook {
-	return timeoutHook{limit: limit, bounds: timeout.NewLimit(limit)}
-}
+type timeoutHook struct{ limit *timeout.Limit }
 
 // DialHook implements redis.Hook.
 func (timeoutHook) DialHook(next redis.DialHook) redis.DialHook {
@@ -42,10 +34,7 @@ func (h timeoutHook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.P
 }
 
 func (h timeoutHook) bound(ctx context.Context, call func(context.Context) error) error {
-	if end, ok := ctx.Deadline(); ok && time.Until(end) <= h.limit {
-		return call(ctx)
-	}
-	bounded, cancel := h.bounds.Context(ctx)
+	bounded, cancel := h.limit.Context(ctx)
 	defer cancel()
 	err := call(bounded)
 	if err != nil && bounded.Err() != nil && ctx.Err() == nil {

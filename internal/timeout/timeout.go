@@ -29,12 +29,21 @@ func NewLimit(limit time.Duration) *Limit {
 }
 
 // Context returns a context with the values of parent that ends with it, and once the time is
-// over. The caller calls cancel when it needs the context no more.
+// over; parent itself if it ends in time. The caller calls cancel when it needs the context no
+// more.
 func (l *Limit) Context(parent context.Context) (ctx context.Context, cancel context.CancelFunc) {
+	if end, ok := parent.Deadline(); ok && time.Until(end) <= l.limit {
+		return parent, func() {}
+	}
 	if parent.Done() != nil {
 		return context.WithTimeout(parent, l.limit)
 	}
 	return bounded{parent, l.end()}, func() {}
+}
+
+// String returns the limit, such as 2.8s.
+func (l *Limit) String() string {
+	return l.limit.String()
 }
 
 // end returns a context that ends in time.

@@ -45,6 +45,18 @@ func TestCallsEndInTime(t *testing.T) {
 	})
 }
 
+// A caller whose own time is shorter keeps its context.
+func TestAShorterTimeIsKept(t *testing.T) {
+	t.Parallel()
+	parent, cancelParent := context.WithTimeout(context.Background(), time.Minute)
+	defer cancelParent()
+	ctx, cancel := timeout.NewLimit(time.Hour).Context(parent)
+	cancel()
+	if ctx != parent || ctx.Err() != nil {
+		t.Errorf("got another context, or it was cancelled: %v", ctx.Err())
+	}
+}
+
 // The end of the caller's context ends a call; that of one call ends no other.
 func TestCallsEndWithTheirCaller(t *testing.T) {
 	t.Parallel()
