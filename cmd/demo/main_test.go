@@ -5,6 +5,8 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
+	"net"
 	"strings"
 	"testing"
 
@@ -59,6 +61,24 @@ func TestStoryStopsAtTheFirstWrongStep(t *testing.T) {
 	_, printed, _ := strings.Cut(out.String(), "  ok     first ")
 	if !strings.HasSuffix(printed, "\n  WRONG  second\n         no such user\n") {
 		t.Errorf("output:\n%s", out.String())
+	}
+}
+
+// A demo whose worker cannot start says why.
+func TestSaysWhatCannotStart(t *testing.T) {
+	t.Parallel()
+	taken, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = taken.Close() })
+	settings := map[string]string{"API_ADDR": taken.Addr().String()}
+	s, err := start(t.Context(), options{freePorts: true, stderr: io.Discard, settings: settings})
+	if err == nil {
+		s.stop()
+	}
+	if err == nil || !strings.Contains(err.Error(), "start the worker: API_ADDR: ") {
+		t.Errorf("err = %v", err)
 	}
 }
 

@@ -70,41 +70,40 @@ type system struct {
 	workerErr       error         // valid once workerEnded is closed
 }
 
-// start starts the parts of a system. The caller must call stop.
-func start(ctx context.Context, o options) (s *system, err error) {
-	s = &system{
+// start starts a system, or says which part could not start. The caller must call stop.
+func start(ctx context.Context, o options) (*system, error) {
+	s := &system{
 		redis:       miniredis.NewMiniRedis(),
 		sandboxes:   sandboxes.New(""),
 		workerEnded: make(chan struct{}),
 	}
-	defer func() {
-		if err != nil {
-			s.stop()
-		}
-	}()
+	if err := s.startParts(ctx, o); err != nil {
+		s.stop()
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *system) startParts(ctx context.Context, o options) (err error) {
 	if s.receiver, err = newReceiver(); err != nil {
-		return nil, fmt.Errorf("make the receiver of events: %w", err)
+		return fmt.Errorf("make the receiver of events: %w", err)
 	}
 	if err := s.startRedis(ctx, o); err != nil {
-		return nil, err
+		return err
 	}
 	if err := s.startServer(ctx, o); err != nil {
-		return nil, err
+		return err
 	}
 	if err := s.startWorker(ctx, o); err != nil {
-		return nil, err
+		return err
 	}
 	s.client, err = tasks.Open(s.redisURL)
-	return s, err
+	return err
 }
 
 func (s *system) startRedis(ctx context.Context, o options) error {
 	s.redis.ClockTTL(true) // keys expire by the clock, as in a real Redis
-	addr, err := freeAddr(ctx, o.port(redisPort))
-	if err != nil {
-		return err
-	}
-	if err := s.redis.StartAddr(addr); err != nil {
+	if err := s.redis.StartAddr(freeAddr(ctx, o.port(redisPort))); err != nil {
 		return fmt.Errorf("start the embedded Redis: %w", err)
 	}
 	s.redisURL = "redis://" + s.redis.Addr() + "/0"
@@ -113,7 +112,7 @@ func (s *system) startRedis(ctx context.Context, o options) error {
 
 // startServer serves the sandboxes and the receiver of events.
 func (s *system) startServer(ctx context.Context, o options) error {
-	l, err := listen(ctx, o.port(sandboxesPort))
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", freeAddr(ctx, o.port(sandboxesPort)))
 	if err != nil {
 		return fmt.Errorf("start the sandboxes: %w", err)
 	}
@@ -160,23 +159,15 @@ func (s *system) startWorker(ctx context.Context, o options) error {
 }
 
 // environ returns the worker's settings.
-func (s *system) environ(ctx context.Context, o options) (map[string]string, error) {
-	adminAddr, err := freeAddr(ctx, o.port(adminPort))
-	if err != nil {
-		return nil, err
-	}
-	apiAddr, err := freeAddr(ctx, o.port(apiPort))
-	if err != nil {
-		return nil, err
-	}
+func (s *system) environ(ctx context.Context, o options) (environ map[string]string, err error) {
 	level := "error"
 	if o.verbose {
 		level = "info"
 	}
-	environ := map[string]string{
+	environ = map[string]string{
 		"REDIS_URL":  s.redisURL,
-		"HTTP_ADDR":  adminAddr,
-		"API_ADDR":   apiAddr,
+		"HTTP_ADDR":  freeAddr(ctx, o.port(adminPort)),
+		"API_ADDR":   freeAddr(ctx, o.port(apiPort)),
 		"API_KEYS":   httpapi.Entry("demo", apiKey),
 		"LOG_FORMAT": "console",
 		"LOG_LEVEL":  level,
@@ -211,23 +202,13 @@ func (s *system) stop() {
 	s.redis.Close()
 }
 
-// listen listens on a port of the host, or on any free one if it is taken or "0".
-func listen(ctx context.Context, port string) (net.Listener, error) {
-	var lc net.ListenConfig
-	if l, err := lc.Listen(ctx, "tcp", net.JoinHostPort(host, port)); err == nil {
-		return l, nil
-	}
-	return lc.Listen(ctx, "tcp", net.JoinHostPort(host, "0"))
-}
-
-// freeAddr returns an address that is free, for parts that listen themselves.
-func freeAddr(ctx context.Context, port string) (string, error) {
-	l, err := listen(ctx, port)
+// freeAddr returns where a part listens: on a port of the host, or on any free one, which is
+// known once it listens, if the port is "0" or taken.
+func freeAddr(ctx context.Context, port string) string {
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", net.JoinHostPort(host, port))
 	if err != nil {
-		return "", err
+		return net.JoinHostPort(host, "0")
 	}
-	defer func() {
-		_ = l.Close()
-	}()
-	return l.Addr().String(), nil
+	_ = l.Close()
+	return net.JoinHostPort(host, port)
 }
