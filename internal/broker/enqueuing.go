@@ -156,7 +156,7 @@ func (p *Producer) call(ctx context.Context, queue string, list []*enqueuing) (a
 		case reply.Text(0) == "full" || reply.Text(0) == "memory":
 			e.stored.Err = p.pressure.refuse(queue, reply)
 		default:
-			e.stored.Ticket, e.stored.Err = ticket(reply)
+			e.stored.Ticket, e.stored.Err = ticket(e.id, reply)
 		}
 	}
 	return again
@@ -239,8 +239,15 @@ func failed(id string, err error) error {
 	return &UnconfirmedError{ID: id, Err: wrapped}
 }
 
-// ticket reads the reply of the script.
-func ticket(reply redisscript.Reply) (Ticket, error) {
+// ticket reads the reply of the script about the task with an ID.
+func ticket(id string, reply redisscript.Reply) (Ticket, error) {
+	if len(reply) == 1 {
+		asked := record.DecodeAsked(reply.Text(0))
+		if asked.Created.IsZero() {
+			return Ticket{ID: id}, strange(id, reply)
+		}
+		return Ticket{ID: id, Due: asked.Due}, nil
+	}
 	t := Ticket{ID: reply.Text(1)}
 	switch reply.Text(0) {
 	case "conflict":
@@ -256,15 +263,18 @@ func ticket(reply redisscript.Reply) (Ticket, error) {
 	case "alive":
 		return t, notReplayed("it has not ended, or is no dead letter")
 	case "duplicate":
+		if t.ID == "" {
+			return t, strange(id, reply)
+		}
 		t.Duplicate = true
+		t.Due = record.DecodeAsked(reply.Text(2)).Due
 		t.Outcome = record.Outcome(reply.Text(3))
-	case "created":
-	default:
-		return t, &UnconfirmedError{ID: t.ID, Err: fmt.Errorf("store the task: Redis answered %q", reply.Text(0))}
+		return t, nil
 	}
-	if t.ID == "" {
-		return t, &UnconfirmedError{Err: errors.New("store the task: Redis answered without an ID")}
-	}
-	t.Due = record.DecodeAsked(reply.Text(2)).Due
-	return t, nil
+	return t, strange(id, reply)
+}
+
+// strange is the error of a reply that says nothing about a task.
+func strange(id string, reply redisscript.Reply) error {
+	return &UnconfirmedError{ID: id, Err: fmt.Errorf("store the task: Redis answered %q", reply.Text(0))}
 }

@@ -16,10 +16,10 @@
 -- replay_of: the dead letter that it replays; seq: its place among the intents; doubt: an
 -- earlier call may have happened
 --
--- Returns {answer, id, asked, outcome}. The answer is created, duplicate, conflict,
--- overlap, late, unsealed (the workers demand keys), replayed (with the ID of the replay),
--- alive (no dead letter), full with the number of tasks that wait, memory with the
--- percentage in use, or salt with the right salt in place of the id.
+-- Returns the field asked of a task that it has stored, else {answer, id, asked, outcome}. The
+-- answer is duplicate, conflict, overlap, late, unsealed (the workers demand keys), replayed
+-- (with the ID of the replay), alive (no dead letter), full with the number of tasks that wait,
+-- memory with the percentage in use, or salt with the right salt in place of the id.
 local task, t = R .. 'task:' .. arg.id, A .. 't:' .. arg.id
 if arg.plain and sealed() then return {'unsealed', ''} end
 local salt = arg.salt and othersalt()
@@ -40,7 +40,7 @@ if key then
   end
 end
 local had = redis.call('HGET', task, 'asked')
-if had then return {'created', arg.id, had} end -- the reply was lost
+if had then return had end -- the reply was lost
 if arg.before and now > tonumber(arg.before) then return {'late', ''} end
 local alone = arg.alone and R .. 'alone:' .. arg.alone
 if alone then
@@ -84,4 +84,4 @@ else
   redis.call('LPUSH', A .. 'pending', arg.id)
 end
 if waiting then waiting = waiting + 1 end
-return {'created', arg.id, asked}
+return asked
