@@ -89,21 +89,23 @@ func (r *replay) end(c *Claim, result arguments) {
 	}
 }
 
-// wait returns when a task that must not run twice may start.
+// wait returns when a task that must not run twice may start. Another failover meanwhile,
+// or the other client that meets the same one later, makes it wait longer.
 func (r *replay) wait(ctx context.Context) error {
-	r.mu.Lock()
-	left := time.Until(r.until)
-	r.mu.Unlock()
-	if left <= 0 {
-		return nil
-	}
-	select {
-	case <-time.After(left):
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-r.server.gone:
-		return errStopping
+	for {
+		r.mu.Lock()
+		left := time.Until(r.until)
+		r.mu.Unlock()
+		if left <= 0 {
+			return nil
+		}
+		select {
+		case <-time.After(left):
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-r.server.gone:
+			return errStopping
+		}
 	}
 }
 
