@@ -33,7 +33,11 @@ type enqueuing struct {
 func (p *Producer) begin(ctx context.Context, job Job) *enqueuing {
 	job.Policy = job.Policy.WithDefaults()
 	ctx, span := startSpan(ctx, &job)
-	e := p.newEnqueuing(ctx, record.NewID(job.Policy.Queue), job, nil)
+	id := p.unanswered.take(&job)
+	if id == "" {
+		id = record.NewID(job.Policy.Queue)
+	}
+	e := p.newEnqueuing(ctx, id, job, nil)
 	e.span = span
 	return e
 }
@@ -52,6 +56,12 @@ func startSpan(ctx context.Context, job *Job) (context.Context, trace.Span) {
 		trace.WithAttributes(tracing.Queue(name, queue, semconv.MessagingOperationTypeSend)...),
 		trace.WithAttributes(tracing.TaskType.String(job.Type)),
 	)
+}
+
+// end notes what became of a job.
+func (p *Producer) end(e *enqueuing) {
+	p.unanswered.note(e)
+	e.endSpan()
 }
 
 func (e *enqueuing) endSpan() {

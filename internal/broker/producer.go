@@ -21,6 +21,7 @@ type Producer struct {
 	gate  formatGate
 
 	pressure   pressure
+	unanswered unanswered
 	registered sync.Map // the queues that asynq has been told of
 }
 
@@ -98,8 +99,8 @@ func (p *Producer) Enqueue(ctx context.Context, job Job) (Ticket, error) {
 		return Ticket{}, fmt.Errorf("store the task: %w", err)
 	}
 	e := p.begin(ctx, job)
-	defer e.endSpan()
 	p.storeAll(ctx, e.job.Policy.Queue, []*enqueuing{e})
+	p.end(e)
 	return e.stored.Ticket, e.stored.Err
 }
 
@@ -133,7 +134,7 @@ func (p *Producer) EnqueueAll(ctx context.Context, jobs []Job) []Stored {
 		p.storeAll(ctx, queue, byQueue[queue])
 	}
 	for i, e := range list {
-		e.endSpan()
+		p.end(e)
 		stored[i] = e.stored
 	}
 	return stored
