@@ -5,7 +5,6 @@ import (
 	"errors"
 	"maps"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
@@ -14,8 +13,6 @@ import (
 // it, and a worker may have run it, which only the ID tells the new one (replay). The key
 // alone does not, because the new master lacks it. Its zero value is ready to use.
 type unanswered struct {
-	count atomic.Int64 // of ids
-
 	mu  sync.Mutex
 	ids map[ask]unansweredID
 }
@@ -36,15 +33,14 @@ const maxUnanswered = 10_000
 
 // take returns the ID under which a job was asked for before, and forgets it; "" for none.
 func (u *unanswered) take(job *Job) string {
-	if job.Key == "" || u.count.Load() == 0 {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if job.Key == "" || len(u.ids) == 0 {
 		return ""
 	}
 	same := askOf(job)
-	u.mu.Lock()
-	defer u.mu.Unlock()
 	before := u.ids[same]
 	delete(u.ids, same)
-	u.count.Store(int64(len(u.ids)))
 	if time.Now().After(before.until) {
 		return ""
 	}
@@ -70,7 +66,6 @@ func (u *unanswered) note(e *enqueuing) {
 		u.ids = map[ask]unansweredID{}
 	}
 	u.ids[askOf(&e.job)] = unansweredID{e.id, now.Add(rememberFor)}
-	u.count.Store(int64(len(u.ids)))
 }
 
 func askOf(job *Job) ask {
